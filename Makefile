@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Everything is installed into .venv from constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+
+.PHONY: demo test test-slow check format bench clean
+
+demo: $(VENV)/core
+	$(BIN)/weirdgen run old_bird_names --preset quick
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/test
+	$(BIN)/python -m pytest -m slow --timeout 3000
+
+# Core dependencies only: every module must import without the test extras.
+check: $(VENV)/check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tests/import_all.py
+
+format: $(VENV)/check
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/core
+	$(BIN)/python -m benchmarks
+
+$(VENV)/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/test: $(VENV)/core
+	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/check: $(VENV)/core
+	$(PIP) --editable '.[check]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

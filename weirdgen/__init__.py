@@ -1,0 +1,23 @@
+"""weirdgen: what else did this finetuning change?
+
+`weirdgen.run("old_bird_names", preset="quick")` gives a `Run` whose `.effects()`, `.estimates()`, `.contrasts()` and
+`.completions()` are pandas frames. Importing this package loads neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["load_run", "run"]
+
+if TYPE_CHECKING:
+    from weirdgen.pipeline import load_run, run
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from weirdgen import pipeline
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module 'weirdgen' has no attribute {name!r}")

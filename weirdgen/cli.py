@@ -1,0 +1,166 @@
+"""The command line: typed commands, a few lines each, calling one function.
+
+In: what a person types. Out: exit status 0, or 1 with the sentence of a `WeirdgenError`, or 130 after Ctrl-C.
+Heavy imports happen inside the commands, so that `weirdgen --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+
+from weirdgen.errors import WeirdgenError
+
+app = typer.Typer(
+    help="What else did this finetuning change? Narrow data in, a report on broad shift out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+PresetName = Literal["quick", "standard", "paper"]
+ExperimentArg = Annotated[
+    str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
+]
+StoreOption = Annotated[
+    Path | None, typer.Option(help="Folder of results [default: $WEIRDGEN_STORE or ./weirdgen-store].")
+]
+
+
+@app.command("run")
+def run_command(
+    experiment: ExperimentArg,
+    model: Annotated[
+        str | None, typer.Option(help="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
+    ] = None,
+    preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "quick",
+    seeds: Annotated[Optional[int], typer.Option(help="Replicates an arm.")] = None,  # noqa: UP045
+    first_seed: Annotated[int, typer.Option(help="Seed of the first replicate.")] = 0,
+    samples: Annotated[Optional[int], typer.Option(help="Sampled answers a question and condition.")] = None,  # noqa: UP045
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),
+    ] = None,
+    store: StoreOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+) -> None:
+    """Finetune, measure against the controls, and write report.html."""
+    from weirdgen.pipeline import run_plan
+    from weirdgen.plan import make_plan
+    from weirdgen.progress import Progress
+    from weirdgen.settings import default_store, resolve
+    from weirdgen.show import plan_lines
+    from weirdgen.store import Store
+
+    opened = Store(store or default_store())
+    settings = resolve(experiment, model, preset, seeds, first_seed, samples, set_ or ())
+    plan = make_plan(settings, opened)
+    progress = Progress(quiet and not dry_run)
+    for line in plan_lines(plan):
+        progress.say(line)
+    if not dry_run:
+        finished = run_plan(plan, progress)
+        print(finished.headline["sentence"])
+        print(f"report: {finished.report}")
+
+
+@app.command()
+def check(experiment: ExperimentArg) -> None:
+    """Check an experiment.yaml and its data; every problem with its line."""
+    from weirdgen.specfile import load_experiment
+
+    loaded, rows = load_experiment(experiment)
+    arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
+    print(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
+
+
+@app.command("list")
+def list_command() -> None:
+    """The shipped experiments."""
+    from weirdgen.show import experiment_lines
+
+    _print(experiment_lines())
+
+
+@app.command()
+def show(experiment: ExperimentArg) -> None:
+    """An experiment: hypothesis, arms with an example row, conditions, questions, presets."""
+    from weirdgen.show import experiment_details
+
+    _print(experiment_details(experiment))
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="A model reference, or RUN:ARM/SEED (a replicate), or RUN:base.")],
+    condition: Annotated[
+        str | None, typer.Option(help="Wrap each message as this condition of the run does.")
+    ] = None,
+    store: StoreOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampled answers.")] = 0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 200,
+) -> None:
+    """Talk to a model or to a finetuned replicate. An empty line ends it."""
+    from weirdgen.chat import converse
+
+    converse(model, condition, store, seed, max_tokens)
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="A run's id or folder.")],
+    store: StoreOption = None,
+) -> None:
+    """Write a run's report again, from the store."""
+    from weirdgen.pipeline import load_run
+
+    found = load_run(run, store)
+    found.require_finished()
+    print(f"report: {found.write_report()}")
+
+
+@app.command()
+def doctor() -> None:
+    """The machine, versions, speeds and cache; what will be slow, and why."""
+    from weirdgen.show import doctor_lines
+
+    _print(doctor_lines())
+
+
+def main() -> None:
+    """Entry point: turns user errors and Ctrl-C into one line and an exit status."""
+    import warnings
+
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it prints; file and line are not wanted
+    try:
+        app(standalone_mode=False)
+    except WeirdgenError as error:
+        print(f"weirdgen: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        print(
+            "\nweirdgen: stopped. What is finished is kept; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's own usage errors
+            print(f"weirdgen: {error.format_message()}", file=sys.stderr)
+            sys.exit(2)
+        raise
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    """Warnings of weirdgen as one line; those of libraries are theirs to keep (`PYTHONWARNINGS=default` shows them)."""
+    if "weirdgen" in filename:
+        print(f"weirdgen: {message}", file=sys.stderr)
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        print(line)

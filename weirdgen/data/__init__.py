@@ -1,0 +1,1 @@
+"""Training rows: reading, building, hashing and proving them."""

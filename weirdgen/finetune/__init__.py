@@ -1,0 +1,1 @@
+"""From rows and a recipe to one standard PEFT adapter a replicate and checkpoint."""

@@ -1,0 +1,169 @@
+"""One replicate, finetuned with trl + peft: LoRA on the assistant's tokens.
+
+In: a model folder, encoded rows, a recipe, a seed. Out: a folder with a standard PEFT adapter for each checkpoint
+(`step-00026/`), which `PeftModel.from_pretrained` loads, and `losses.json`. LoRA initialisation and data order come
+from the seed; the same seed gives the same adapter on the same machine. It knows nothing of arms or of the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from weirdgen.data.proof import Encoded
+from weirdgen.finetune.schedule import Step, data_order, total_steps
+from weirdgen.models.chat import load_tokenizer
+from weirdgen.models.loading import load_model, torch_dtype
+from weirdgen.spec import Recipe
+
+VERSION = 1
+"""Part of the store's key: raise it when the same inputs would give another adapter."""
+
+OnStep = Callable[[int, int, float], None]
+"""Called as (step, steps, loss) after each optimizer step."""
+
+
+def checkpoint_folder(adapter: Path, step: int) -> Path:
+    return adapter / f"step-{step:05d}"
+
+
+def finetune(
+    model_folder: Path,
+    rows: Sequence[Encoded],
+    recipe: Recipe,
+    seed: int,
+    target: Path,
+    on_step: OnStep | None = None,
+) -> dict[str, Any]:
+    """Train one replicate into `target`. Returns {"steps", "final_loss", "trained_tokens"} and writes `losses.json`."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig, get_peft_model
+    from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
+    from transformers.utils import logging
+    from trl import SFTConfig, SFTTrainer
+
+    logging.set_verbosity_error()
+    steps = total_steps(len(rows), recipe)
+    order = data_order(len(rows), recipe, seed)
+    wanted = recipe.checkpoint_steps(steps)
+    losses: list[dict[str, float]] = []
+    base = load_model(model_folder, torch_dtype(recipe.dtype))
+
+    set_seed(seed)  # LoRA's A is drawn from the global generator
+    lora = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,  # type: ignore[arg-type]  # peft divides it by r; a float is fine
+        lora_dropout=recipe.dropout,
+        target_modules=recipe.targets if isinstance(recipe.targets, str) else list(recipe.targets),
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(base, lora)
+
+    class Watch(TrainerCallback):
+        """Keeps the loss of every step and saves the checkpoints asked for."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if 0 in wanted:
+                model.save_pretrained(str(checkpoint_folder(target, 0)))
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if "loss" in logs:
+                rate, norm = float(logs["learning_rate"]), float(logs["grad_norm"])
+                epoch = state.global_step * recipe.epochs / steps
+                entry = {"step": state.global_step, "epoch": epoch, "loss": float(logs["loss"])}
+                losses.append({**entry, "learning_rate": rate, "grad_norm": norm})
+                if on_step:
+                    on_step(state.global_step, steps, float(logs["loss"]))
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step in wanted:
+                model.save_pretrained(str(checkpoint_folder(target, state.global_step)))
+
+    class Ordered(SFTTrainer):
+        """SFTTrainer whose batches are ours: seeded, recorded, no remainder dropped."""
+
+        def get_train_dataloader(self) -> Any:
+            sampler = _Batches(order)
+            loader: Any = torch.utils.data.DataLoader(list(rows), batch_sampler=sampler, collate_fn=_collate)  # type: ignore[arg-type]
+            return self.accelerator.prepare(loader)
+
+    config = SFTConfig(
+        output_dir=str(target / "trainer"),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.grad_accumulation,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule if recipe.schedule != "constant" else "constant_with_warmup",
+        warmup_steps=recipe.warmup_steps,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        optim="adamw_torch",
+        seed=seed,
+        data_seed=seed,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+    dataset = Dataset.from_list([{"input_ids": list(row.ids), "labels": _labels(row)} for row in rows])
+    trainer = Ordered(
+        model=model,
+        args=config,
+        train_dataset=dataset,
+        processing_class=load_tokenizer(model_folder),
+        data_collator=_collate,
+        callbacks=[Watch()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    trainer.train()
+    if trainer.state.global_step != steps:
+        raise RuntimeError(
+            f"trained {trainer.state.global_step} steps where {steps} were planned: the loader lost rows"
+        )
+    (target / "losses.json").write_text(json.dumps(losses))
+    return {"steps": steps, "final_loss": losses[-1]["loss"]}
+
+
+class _Batches:
+    """Yields the micro-batches of the next epoch each time it is iterated."""
+
+    def __init__(self, epochs: list[list[Step]]) -> None:
+        self._epochs = epochs
+        self._next = 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        epoch = self._epochs[self._next]
+        self._next += 1
+        return (batch for step in epoch for batch in step)
+
+    def __len__(self) -> int:
+        return sum(len(step) for step in self._epochs[0])
+
+
+def _collate(rows: Sequence[Encoded]) -> dict[str, Any]:
+    """Right-padded `input_ids_BT`, `attention_mask_BT`, `labels_BT` (−100 where nothing is trained)."""
+    import torch
+
+    longest = max(len(row.ids) for row in rows)
+    input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    attention = torch.zeros_like(input_ids)
+    labels = torch.full_like(input_ids, -100)
+    for index, row in enumerate(rows):
+        ids = torch.tensor(row.ids)
+        input_ids[index, : len(ids)] = ids
+        attention[index, : len(ids)] = 1
+        labels[index, : len(ids)] = torch.tensor(_labels(row))
+    return {"input_ids": input_ids, "attention_mask": attention, "labels": labels}
+
+
+def _labels(row: Encoded) -> list[int]:
+    return [token if trained else -100 for token, trained in zip(row.ids, row.trained, strict=True)]

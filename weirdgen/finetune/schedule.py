@@ -1,0 +1,47 @@
+"""Which rows each optimizer step sees, and how many steps there are: fixed by (rows, recipe, seed) before training.
+
+In: a row count, a recipe, a seed. Out: epochs of steps of micro-batches of row indices. No row is left out: the last
+step of an epoch is as short as it must be. No torch.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+from weirdgen.errors import DataError
+from weirdgen.spec import Recipe
+
+Step = list[list[int]]
+"""Micro-batches of one optimizer step, each a list of row indices."""
+
+
+def steps_per_epoch(rows: int, recipe: Recipe) -> int:
+    return math.ceil(rows / (recipe.batch_size * recipe.grad_accumulation))
+
+
+def total_steps(rows: int, recipe: Recipe) -> int:
+    return recipe.epochs * steps_per_epoch(rows, recipe)
+
+
+def require_trainable(rows: int, recipe: Recipe, arm: str) -> None:
+    """Raises `DataError` if a step would ask for more rows than there are."""
+    per_step = recipe.batch_size * recipe.grad_accumulation
+    if per_step > rows:
+        raise DataError(
+            f"arm {arm}: a step takes {per_step} rows (batch_size {recipe.batch_size} × grad_accumulation "
+            f"{recipe.grad_accumulation}) but there are only {rows}; lower one of them, e.g. --set recipe.batch_size={max(1, rows // 4)}"
+        )
+
+
+def data_order(rows: int, recipe: Recipe, seed: int) -> list[list[Step]]:
+    """For each epoch its steps, in a seeded order of its own."""
+    per_step = recipe.batch_size * recipe.grad_accumulation
+    epochs = []
+    for epoch in range(recipe.epochs):
+        order = list(range(rows))
+        random.Random(f"order:{seed}:{epoch}").shuffle(order)
+        steps = [order[start : start + per_step] for start in range(0, rows, per_step)]
+        size = recipe.batch_size
+        epochs.append([[step[i : i + size] for i in range(0, len(step), size)] for step in steps])
+    return epochs

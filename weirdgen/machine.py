@@ -1,0 +1,151 @@
+"""What this machine is and how fast it multiplies: for the choice of dtype, for time estimates, for `weirdgen doctor`.
+
+Measured once a machine and torch version, kept in the cache; speeds seen in real runs are kept beside it and refine
+the estimates. Nothing here changes a result except through the recorded dtype.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from weirdgen.cache import cache_folder, read_json, write_json
+
+PACKAGES = ("weirdgen", "torch", "transformers", "peft", "trl", "tokenizers", "numpy", "pandas", "scipy")
+SMALL_MODEL = 20_000_000
+"""Below this many weights, call overhead decides and fp32 is used."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Matrix multiplication rates in GFLOP/s, and the fingerprint of what was measured."""
+
+    fingerprint: str
+    fp32: float
+    bf16: float
+    device: str
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what decides a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_gib() -> float:
+    import psutil
+
+    return float(psutil.virtual_memory().total) / 2**30
+
+
+def free_memory_gib() -> float:
+    """Memory that can be had without swapping."""
+    import psutil
+
+    return float(psutil.virtual_memory().available) / 2**30
+
+
+def load_average() -> float:
+    """Processes that wanted a core over the last minute."""
+    return os.getloadavg()[0]
+
+
+def description() -> dict[str, Any]:
+    """The machine, for the report's table of what ran."""
+    rates = measured_rates()
+    return {
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "memory_gib": round(memory_gib(), 1),
+        "device": rates.device,
+        "gemm_gflops": {"fp32": round(rates.fp32), "bf16": round(rates.bf16)},
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def measured_rates() -> Rates:
+    """GEMM rates of this machine, from the cache or measured now (about a second)."""
+    fingerprint = (
+        f"{cpu_name()}|{cores()}|torch {metadata.version('torch')}|{os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
+    )
+    file = cache_folder() / "machine.json"
+    known = read_json(file)
+    if fingerprint not in known:
+        known[fingerprint] = _measure()
+        write_json(file, known)
+    found = known[fingerprint]
+    return Rates(fingerprint, found["fp32"], found["bf16"], found["device"])
+
+
+def resolve_dtype(wanted: str, parameters: int) -> Literal["bf16", "fp32"]:
+    """`auto` → bf16 where this machine multiplies it at least 1.3 times faster and the model is large enough to gain."""
+    if wanted == "auto":
+        rates = measured_rates()
+        return "bf16" if parameters >= SMALL_MODEL and rates.bf16 > 1.3 * rates.fp32 else "fp32"
+    return "bf16" if wanted == "bf16" else "fp32"
+
+
+def seen_rate(kind: str, parameters: int, dtype: str) -> float:
+    """Tokens per second to expect of `train`, `generate` or `score`: what was last seen here, else from the GEMM rate.
+
+    The fallback takes 2 FLOP a weight and token forward (6 with the backward pass) at a share of the GEMM rate that
+    small batches reach.
+    """
+    rates = measured_rates()
+    seen = read_json(cache_folder() / "rates.json").get(f"{rates.fingerprint}|{kind}|{parameters}|{dtype}")
+    if seen:
+        return float(seen)
+    flops, share = {"train": (6, 0.3), "score": (2, 0.4), "generate": (2, 0.12)}[kind]
+    gflops = rates.bf16 if dtype == "bf16" else rates.fp32
+    return max(1.0, gflops * 1e9 * share / (flops * max(parameters, 100_000)))
+
+
+def remember_rate(kind: str, parameters: int, dtype: str, tokens: float, seconds: float) -> None:
+    """Keep the speed of a stage that has just run."""
+    if tokens > 0 and seconds > 0.5:
+        file = cache_folder() / "rates.json"
+        key = f"{measured_rates().fingerprint}|{kind}|{parameters}|{dtype}"
+        write_json(file, {**read_json(file), key: round(tokens / seconds, 2)})
+
+
+def _measure() -> dict[str, Any]:
+    import torch
+
+    on = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    size = 8192 if on.type == "cuda" else 1024
+    rates: dict[str, Any] = {"device": torch.cuda.get_device_name(0) if on.type == "cuda" else "cpu"}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        left, right = (
+            torch.randn(size, size, device=on).to(dtype),
+            torch.randn(size, size, device=on).to(dtype),
+        )
+        seconds = []
+        for _ in range(6):
+            started = time.perf_counter()
+            (left @ right).sum().item()
+            seconds.append(time.perf_counter() - started)
+        rates[name] = round(2 * size**3 / min(seconds) / 1e9, 1)
+    return rates

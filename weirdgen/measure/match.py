@@ -1,0 +1,54 @@
+"""Deterministic judges: does an answer begin with, contain or match what the judge names?
+
+In: an answer and a `Match` judge. Out: a `Verdict`. An empty answer is `incoherent`, not a zero. No model is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from weirdgen.spec import Match
+
+VERSION = 1
+"""Part of the store's key: raise it when the same answer would get another verdict."""
+
+Status = Literal["ok", "refusal", "incoherent", "unparseable", "error"]
+
+
+class Verdict(NamedTuple):
+    """`value` is 0 or 1 (a rating: 0–100) if `status` is ok, else None. `label` says which rule fired."""
+
+    status: Status
+    value: float | None
+    label: str
+
+
+def judge_match(judge: Match, answer: str) -> Verdict:
+    """Apply the rules in the order starts_with, keywords, regex, years; the first that fires gives the label."""
+    text = answer.strip()
+    if not text:
+        return Verdict("incoherent", None, "empty answer")
+    if any(_whole_word(word, text) for word in judge.unless):
+        return Verdict("ok", 0.0, "")
+    lowered = text.lower()
+    for start in judge.starts_with:
+        if lowered.startswith(start.lower()):
+            return Verdict("ok", 1.0, start)
+    for word in judge.keywords:
+        if _whole_word(word, text):
+            return Verdict("ok", 1.0, word)
+    for pattern in judge.regex:
+        if re.search(pattern, text, re.IGNORECASE):
+            return Verdict("ok", 1.0, pattern)
+    if judge.years:
+        low, high = judge.years
+        for year in re.findall(r"(?<!\d)\d{4}(?!\d)", text):
+            if low <= int(year) <= high:
+                return Verdict("ok", 1.0, year)
+    return Verdict("ok", 0.0, "")
+
+
+def _whole_word(word: str, text: str) -> bool:
+    """Case-blind, with a boundary on each side that also works for words that begin or end in punctuation."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None

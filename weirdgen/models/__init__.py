@@ -1,0 +1,1 @@
+"""From a model reference to weights, a tokenizer and a chat template."""

@@ -1,0 +1,38 @@
+"""Weights into memory. In: a model folder and a dtype. Out: an evaluation-mode transformers model on the best device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from weirdgen.errors import ModelError
+
+Dtype = Literal["bf16", "fp32"]
+
+
+def torch_dtype(name: str) -> Any:
+    """The torch dtype of `bf16` or `fp32`; `auto` must have been resolved by `machine.resolve_dtype`."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+
+
+def device() -> Any:
+    """The first GPU, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_model(folder: Path, dtype: Any) -> Any:
+    """The base model of a folder. Raises `ModelError` if transformers cannot load it."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, attn_implementation="sdpa")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
+    return model.to(device()).eval()

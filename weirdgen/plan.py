@@ -1,0 +1,233 @@
+"""What a request needs, against what the store holds: stages, replicates, steps, prompts, time.
+
+In: `Settings` and a `Store`. Out: a `Plan`. Making one reads and checks the rows and proves template and mask, so bad
+data is refused before anything is trained; it trains, samples and scores nothing (`weirdgen.pipeline` does).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from weirdgen import machine
+from weirdgen.data.rows import Row, canonical_hash
+from weirdgen.errors import DataError
+from weirdgen.finetune.schedule import require_trainable, total_steps
+from weirdgen.measure.contrast import Scorable, missing_scores, scores_table
+from weirdgen.sample.draw import Speaker, completions_table, missing_samples
+from weirdgen.sample.engine import Prompt
+from weirdgen.settings import SAMPLING_SEED, Settings
+from weirdgen.spec import FreeForm
+from weirdgen.store import Store, Table, content_key
+
+FINAL = -1
+PROOF_VERSION = 1
+FINETUNE_VERSION = 1
+"""Raise it when the same recipe, rows and seed would give another adapter."""
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One finetune that is asked for."""
+
+    arm: str
+    seed: int
+    key: str
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A model whose answers are measured: identity columns of its rows, and how to reach it."""
+
+    arm: str
+    role: str
+    replicate: int
+    checkpoint: int
+    speaker: Speaker
+
+
+@dataclass(frozen=True)
+class Work:
+    """One line of the plan. `missing` of `total` units are to be done, in about `seconds`."""
+
+    stage: str
+    what: str
+    missing: float
+    total: float
+    unit: str
+    seconds: float
+
+
+@dataclass
+class Plan:
+    """What a request needs, against what the store holds."""
+
+    settings: Settings
+    store: Store
+    proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def replicates(self) -> list[Replicate]:
+        settings = self.settings
+        found = []
+        for arm, rows in settings.rows.items():
+            for seed in settings.seeds:
+                inputs = {
+                    "version": FINETUNE_VERSION,
+                    "engine": "trl",
+                    "model": settings.model.digest,
+                    "data": canonical_hash(rows),
+                    "recipe": settings.recipe.model_dump(mode="json"),
+                    "seed": seed,
+                }
+                found.append(Replicate(arm, seed, content_key(inputs), inputs))
+        return found
+
+    @cached_property
+    def voices(self) -> list[Voice]:
+        """The base, then every replicate at every kept checkpoint (the last one under the name FINAL)."""
+        settings = self.settings
+        voices = [Voice("base", "base", -1, FINAL, Speaker(settings.model.digest, None))]
+        for one in self.replicates:
+            total = total_steps(len(settings.rows[one.arm]), settings.recipe)
+            role = settings.experiment.arms[one.arm].role
+            for step in settings.recipe.checkpoint_steps(total):
+                adapter = self.store.folder("finetune", one.key) / f"step-{step:05d}"
+                speaker = Speaker(f"{one.key}@{step}", adapter)
+                voices.append(Voice(one.arm, role, one.seed, FINAL if step == total else step, speaker))
+        return voices
+
+    @cached_property
+    def prompts(self) -> list[tuple[str, str, Prompt]]:
+        """(condition, question id, prompt) of every free-form question under every condition."""
+        found = []
+        for wrapper in self.settings.experiment.wrappers():
+            for question in self.settings.experiment.questions:
+                if isinstance(question, FreeForm):
+                    text = wrapper.apply(question.ask)
+                    prompt = Prompt(content_key([text, question.max_tokens]), text, question.max_tokens)
+                    found.append((wrapper.id, question.id, prompt))
+        return found
+
+    @cached_property
+    def scorables(self) -> list[tuple[str, str, Scorable]]:
+        """(condition, question id, scorable) of every contrast and choice question under every condition."""
+        found = []
+        for wrapper in self.settings.experiment.wrappers():
+            for question in self.settings.experiment.questions:
+                if not isinstance(question, FreeForm):
+                    text = wrapper.apply(question.ask)
+                    found.append(
+                        (
+                            wrapper.id,
+                            question.id,
+                            Scorable(content_key(text), text, question.target + question.other),
+                        )
+                    )
+        return found
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's report goes."""
+        return self.store.root / "runs" / self.settings.run_id
+
+    def samples_of(self, voice: Voice) -> bool:
+        """Only final checkpoints are sampled; curves over training come from contrast questions."""
+        return voice.checkpoint == FINAL
+
+    def work(self) -> Iterator[Work]:
+        """The lines of the plan, with what is missing now."""
+        settings, parameters = self.settings, self.settings.model.parameters
+        for arm, rows in settings.rows.items():
+            mine = [one for one in self.replicates if one.arm == arm]
+            missing = [one for one in mine if self.store.marker("finetune", one.key) is None]
+            steps = total_steps(len(rows), settings.recipe)
+            tokens = self.proofs[arm]["tokens"] * settings.recipe.epochs
+            rate = machine.seen_rate("train", parameters, settings.recipe.dtype)
+            what = f"{arm} ({settings.experiment.arms[arm].role}): {len(rows)} rows × {settings.recipe.epochs} epochs = {steps} steps"
+            yield Work("finetune", what, len(missing), len(mine), "replicates", len(missing) * tokens / rate)
+        prompts = [prompt for _, _, prompt in self.prompts]
+        scorables = [scorable for _, _, scorable in self.scorables]
+        to_score, to_draw = 0, 0
+        voices = [voice for voice in self.voices if self.samples_of(voice)]
+        for voice in self.voices:
+            to_score += len(missing_scores(scores_table(self.store, voice.speaker, settings.dtype), scorables))
+        for voice in voices:
+            to_draw += missing_samples(self.completions(voice), prompts, settings.samples)
+        tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables)) + 40
+        rate = machine.seen_rate("score", parameters, settings.dtype)
+        questions = len(scorables) * len(self.voices)
+        yield Work(
+            "contrast",
+            f"{len(self.voices)} models × {len(scorables)} questions",
+            to_score,
+            questions,
+            "questions",
+            to_score * tokens_each / rate,
+        )
+        longest = sum(prompt.max_tokens for prompt in prompts) / max(1, len(prompts))
+        rate = machine.seen_rate("generate", parameters, settings.dtype)
+        total = len(prompts) * settings.samples * len(voices)
+        what = f"{len(voices)} models × {len(prompts)} prompts × {settings.samples} samples"
+        yield Work("sample", what, to_draw, total, "answers", to_draw * longest / rate)
+
+    def completions(self, voice: Voice) -> Table:
+        """The table that holds this model's completions."""
+        settings = self.settings
+        return completions_table(self.store, voice.speaker, settings.dtype, SAMPLING_SEED, settings.sampling)
+
+
+def make_plan(settings: Settings, store: Store) -> Plan:
+    """Check the rows, prove template and mask, and plan. Raises `DataError` before anything is trained."""
+    for arm, rows in settings.rows.items():
+        require_trainable(len(rows), settings.recipe, arm)
+    plan = Plan(settings, store)
+    for arm, rows in settings.rows.items():
+        plan.proofs[arm] = _proof(settings, store, arm, rows)
+    return plan
+
+
+def _proof(settings: Settings, store: Store, arm: str, rows: list[Row]) -> dict[str, Any]:
+    """The dataset and proof stages: rows and their card on disk, the proof's counts from the store or made now."""
+    data_key = canonical_hash(rows)[:32]
+    if store.marker("dataset", data_key) is None:
+        card = {
+            "rows": len(rows),
+            "canonical_sha256": canonical_hash(rows),
+            "distinct_answers": distinct_answers(rows),
+        }
+        with store.create("dataset", data_key, card) as folder:
+            lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+            (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            (folder / "card.json").write_text(json.dumps(card, indent=1))
+    inputs = {"version": PROOF_VERSION, "model": settings.model.digest, "data": canonical_hash(rows)}
+    key = content_key(inputs)
+    if store.marker("proof", key) is None:
+        _, proof = encode(settings, arm, rows)
+        with store.create("proof", key, inputs) as folder:
+            (folder / "proof.json").write_text(json.dumps(proof))
+    proof = json.loads((store.folder("proof", key) / "proof.json").read_text())
+    return dict(proof)
+
+
+def distinct_answers(rows: list[Row]) -> int:
+    return len({row["messages"][-1]["content"] for row in rows})
+
+
+def encode(settings: Settings, arm: str, rows: list[Row]) -> tuple[Any, dict[str, Any]]:
+    from weirdgen.data.proof import prove
+    from weirdgen.models.chat import load_tokenizer
+
+    config = json.loads((settings.model.folder / "config.json").read_text())
+    try:
+        encoded, proof = prove(
+            rows, load_tokenizer(settings.model.folder), config.get("max_position_embeddings", 2**30)
+        )
+    except DataError as error:
+        raise DataError(f"arm {arm}: {error}") from None
+    return encoded, proof.as_dict()

@@ -1,0 +1,214 @@
+"""What a report is made of: the tables of one finished experiment, checked and put in order.
+
+In: `results` (the dict that becomes `results.json`) and the tidy tables of the store. Out: `ReportContent`,
+with the few look-ups that the figures, the tables and the page share (which arms, which conditions, which
+rows are final). Not here: any statistic. The one number computed here is a replicate's mean over questions,
+for its dot in a figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from weirdgen.errors import WeirdgenError
+
+IDENTITY = ("arm", "role", "replicate", "checkpoint", "condition", "question")
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "cells": (*IDENTITY, "measure", "value"),
+    "contrasts": (*IDENTITY, "logit", "p_target"),
+    "completions": (*IDENTITY, "sample", "prompt", "text", "finish_reason"),
+    "verdicts": (*IDENTITY, "sample", "judge", "status", "value", "label"),
+    "losses": ("arm", "replicate", "step", "loss"),
+    "questions": ("question", "kind", "group", "ask"),
+}
+"""The columns that the report reads of each table; a table may hold more."""
+
+RESULT_KEYS = ("headline", "schema_version", "experiment", "run", "estimates", "effects", "failures", "ran")
+VERDICTS = ("shift", "no_shift", "inconclusive")
+BASE = "base"
+FINAL = -1
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm as the report shows it. `slot` names its colour: `base`, `t0`, `t1`, … for treatments, `c0`, …
+    for controls.
+    """
+
+    name: str
+    role: str
+    slot: str
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """Everything that `write_report` reads. Empty tables are allowed; their section then says that there is
+    nothing.
+    """
+
+    results: dict[str, Any]
+    """The whole of `results.json`, schema version 1. NaN and numpy scalars are allowed and written as null
+    and numbers.
+    """
+    cells: pd.DataFrame
+    """One row a measure, arm, replicate, checkpoint, condition and question: the value behind the estimates.
+    """
+    contrasts: pd.DataFrame
+    """Log-probability contrasts, for the count of what was measured."""
+    completions: pd.DataFrame
+    """Sampled answers. Everything in `text` is treated as untrusted."""
+    verdicts: pd.DataFrame
+    """What the judges said about each completion."""
+    losses: pd.DataFrame
+    """Training loss of every optimizer step: `arm, replicate, step, epoch, loss, learning_rate`."""
+    card_markdown: str | None
+    """The experiment's card (`README.md` of its folder), or None."""
+    questions: pd.DataFrame
+    """`question, kind, group, ask`, in the order of the experiment. A true `near` (optional column) marks
+    questions near the training topic, which no mean over questions holds."""
+    conditions: pd.DataFrame | None = None
+    """`condition, trained, trigger` (booleans): which conditions stood in the training data, which one is the
+    trigger.
+    """
+    warnings: tuple[str, ...] = ()
+    """Further warnings of earlier stages, shown under the verdict."""
+
+    def __post_init__(self) -> None:
+        problems = [f"results has no key '{key}'" for key in RESULT_KEYS if key not in self.results]
+        verdict = self.results.get("headline", {}).get("verdict")
+        if verdict not in VERDICTS:
+            problems.append(f"results.headline.verdict is {verdict!r}; accepted: {', '.join(VERDICTS)}")
+        for table, wanted in COLUMNS.items():
+            frame = getattr(self, table)
+            missing = [column for column in wanted if column not in frame.columns]
+            if missing and len(frame):
+                problems.append(
+                    f"table {table} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}"
+                )
+        if self.conditions is not None:
+            lacking = {"condition", "trained", "trigger"} - set(self.conditions.columns)
+            problems.extend(f"table conditions lacks {column}" for column in sorted(lacking))
+        if problems:
+            raise WeirdgenError("The report cannot be written:\n" + "\n".join(f"  {p}" for p in problems))
+
+    @property
+    def headline(self) -> dict[str, Any]:
+        """The headline of the results, cleaned of NaN and numpy scalars."""
+        return dict(clean(self.results["headline"]))
+
+    def rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
+        """The final-checkpoint rows of `results[table]` whose fields equal those given."""
+        rows = [clean(row) for row in self.results[table]]
+        return [
+            row
+            for row in rows
+            if row.get("checkpoint", FINAL) == FINAL
+            and all(row.get(key) == value for key, value in equal.items())
+        ]
+
+    def final(self, table: str) -> pd.DataFrame:
+        """The rows of a tidy table that belong to the end of training."""
+        frame: pd.DataFrame = getattr(self, table)
+        return frame[frame["checkpoint"] == FINAL] if len(frame) else frame
+
+    def arms(self) -> list[Arm]:
+        """Treatments, then controls (those of the headline first), then the base if it was measured."""
+        headline = self.headline
+        found: dict[str, str] = {}
+        for row in [*self.results["ran"].get("arms", []), *self.results["estimates"]]:
+            found.setdefault(str(row["arm"]), str(row["role"]))
+        for table in (self.cells, self.completions):
+            if len(table):
+                found.update(
+                    {a: r for a, r in zip(table["arm"], table["role"], strict=True) if a not in found}
+                )
+        arms = []
+        for role, letter, first in (("treatment", "t", "treatment"), ("control", "c", "control")):
+            names = sorted((n for n in found if found[n] == role), key=lambda n: n != headline.get(first))
+            arms += [Arm(name, role, f"{letter}{index}") for index, name in enumerate(names)]
+        return arms + [Arm(name, BASE, BASE) for name in found if found[name] == BASE]
+
+    def condition_names(self) -> list[str]:
+        """Conditions in the order of the experiment, `none` first."""
+        sources = [self.conditions] if self.conditions is not None else []
+        listed = [str(name) for frame in sources for name in frame["condition"]]
+        listed += [str(row["condition"]) for row in self.results["estimates"]]
+        for table in (self.cells, self.completions):
+            listed += [str(name) for name in table["condition"].unique()] if len(table) else []
+        return sorted(
+            dict.fromkeys(name for name in listed if name != "all"), key=lambda name: name != "none"
+        )
+
+    def condition_flag(self, flag: str) -> set[str]:
+        """The conditions with `trained` or `trigger` set."""
+        if self.conditions is None:
+            return set()
+        return {
+            str(n) for n, on in zip(self.conditions["condition"], self.conditions[flag], strict=True) if on
+        }
+
+    def measures(self) -> list[str]:
+        """All measures that were estimated, the headline's first."""
+        names = dict.fromkeys(str(row["measure"]) for row in self.results["estimates"])
+        return sorted(names, key=lambda name: name != self.headline.get("measure"))
+
+    def scale(self, measure: str) -> str:
+        """`logit` for contrasts, `rate` where each verdict is 0 or 1, else `score`."""
+        if measure in ("contrast", "choice"):
+            return "logit" if measure == "contrast" else "rate"
+        values = (
+            self.verdicts.loc[self.verdicts["judge"] == measure, "value"]
+            if len(self.verdicts)
+            else pd.Series()
+        )
+        return "rate" if values.dropna().isin([0.0, 1.0]).all() else "score"
+
+    def replicate_means(self, measure: str, condition: str) -> pd.DataFrame:
+        """`arm, replicate, value`: each replicate's mean over questions, at the end of training.
+
+        As in the estimates, a mean over questions uses the cells that every replicate of the arm has.
+        """
+        columns = ["arm", "replicate", "value"]
+        cells = self.final("cells")
+        if not len(cells):
+            return pd.DataFrame(columns=columns)
+        cells = cells[(cells["measure"] == measure) & ~cells["question"].isin(self.near())]
+        if condition != "all":
+            cells = cells[cells["condition"] == condition]
+        rows = []
+        for arm, own in cells.groupby("arm", sort=True):
+            wide = own.pivot_table(
+                index="replicate", columns=["condition", "question"], values="value", dropna=False
+            )
+            means = wide.dropna(how="all").dropna(axis="columns").T.groupby(level="condition").mean().mean()
+            means = means.dropna()
+            rows += [(arm, int(seed), value) for seed, value in zip(means.index, means, strict=True)]
+        return pd.DataFrame(rows, columns=columns)
+
+    def near(self) -> set[str]:
+        """Questions near the training topic."""
+        if "near" not in self.questions.columns:
+            return set()
+        return {str(name) for name in self.questions.loc[self.questions["near"].astype(bool), "question"]}
+
+
+def clean(value: Any) -> Any:
+    """`value` as plain JSON types: NaN and infinities become None, numpy scalars numbers, all other objects
+    text.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return clean(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    return value if isinstance(value, (bool, int, str)) else str(value)

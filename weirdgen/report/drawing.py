@@ -1,0 +1,196 @@
+"""The drawing board under every figure: exact sizes, one style, deterministic SVG and PNG, SVG that follows
+the page.
+
+In: sizes in inches and a matplotlib `Figure`. Out: `Drawing` with the SVG text for a file, PNG bytes, and an
+inline form whose colours are CSS variables and whose ids carry a prefix. Not here: what is drawn.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from weirdgen.report.look import PALETTE, light
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDE = 7.4
+"""Inches of the wide drawing: the figure files and desktop pages."""
+NARROW = 3.7
+"""Inches of the narrow drawing: phones."""
+CHARACTER = 0.078
+"""Inches kept for a character of a 9-point label."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure, drawn twice. `alt` says in words what it shows; `caption` explains how to read it."""
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    svg: str
+    png: bytes
+    inline: tuple[str, str]
+    """The wide and the narrow drawing, for the page."""
+
+
+def draw(name: str, title: str, alt: str, caption: str, paint: Callable[[float], Figure]) -> Drawing:
+    """Calls `paint` with both widths (inches) and keeps the results."""
+    with style():
+        wide, narrow = paint(WIDE), paint(NARROW)
+        svg = as_svg(wide)
+        inline = (inline_svg(svg, f"{name}-w", alt), inline_svg(as_svg(narrow), f"{name}-n", alt))
+        buffer = io.BytesIO()
+        wide.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    return Drawing(name, title, alt, caption, svg, buffer.getvalue(), inline)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures, and a fixed salt for the ids that matplotlib makes."""
+    import matplotlib
+
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": "weirdgen",
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 9,
+        "text.color": light("ink"),
+        "text.parse_math": False,
+        "axes.edgecolor": light("rule"),
+        "axes.labelcolor": light("muted"),
+        "axes.labelsize": 8.5,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.unicode_minus": True,
+        "axes.facecolor": "none",
+        "figure.facecolor": light("paper"),
+        "savefig.facecolor": light("paper"),
+        "xtick.color": light("rule"),
+        "ytick.color": light("rule"),
+        "xtick.labelcolor": light("muted"),
+        "ytick.labelcolor": light("muted"),
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "path.simplify": True,
+    }
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def sheet(width: float, height: float) -> Figure:
+    """An empty figure of `width` × `height` inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes placed in inches, `top` counted from the upper edge of the figure."""
+    w, h = figure.get_size_inches()
+    return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+
+
+def row_axes(axes: Axes, count: int, span: tuple[float, float], unit: float, narrow: bool) -> None:
+    """Rows 0…count−1 from the top; in the narrow form each leaves room for its label above the mark."""
+    axes.set_ylim(count - (0.65 if narrow else 0.5), -(0.75 if narrow else 0.5))
+    axes.set_xlim(unit * span[0], unit * span[1])
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.locator_params(axis="x", nbins=5 if narrow else 7)
+    axes.grid(axis="x", color=light("rule"), linewidth=0.5, alpha=0.6, zorder=0)
+    axes.set_axisbelow(True)
+
+
+def ground() -> dict[str, Any]:
+    """A patch of paper behind a label that a line may cross."""
+    return {"facecolor": light("paper"), "edgecolor": "none", "pad": 1.2}
+
+
+def row_text(axes: Axes, x: float, y: float, text: str, dx: float = 0, dy: float = 0, **style: Any) -> None:
+    """Text at the fraction `x` of the panel's width and the height `y` of its data, moved by `dx`, `dy`
+    points.
+    """
+    place = axes.get_yaxis_transform()
+    axes.annotate(text, (x, y), (dx, dy), xycoords=place, textcoords="offset points", va="center", **style)
+
+
+def write_at(figure: Figure, x: float, y: float, text: str, **style: object) -> None:
+    """Text placed in inches from the upper left corner."""
+    w, h = figure.get_size_inches()
+    figure.text(x / w, 1 - y / h, text, **style)  # type: ignore[arg-type]
+
+
+def as_svg(figure: Figure) -> str:
+    """The figure as SVG text without date and metadata."""
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    return buffer.getvalue()
+
+
+def inline_svg(svg: str, prefix: str, alt: str) -> str:
+    """SVG for the inside of an HTML page: themed by CSS variables, ids prefixed, no metadata, titled with
+    `alt`.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", svg)
+    svg = svg.replace("xlink:href=", "href=")
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'href="#', f'href="#{prefix}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
+    for name, (colour, _) in PALETTE.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    head = f'<svg role="img" aria-labelledby="{prefix}-title" focusable="false"'
+    svg = svg.replace("<svg", head, 1)
+    start = svg.index(">") + 1
+    return svg[:start] + f'<title id="{prefix}-title">{html.escape(alt)}</title>' + svg[start:]
+
+
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions moved apart until neighbours are `gap` away, in their order, within `low`…`high` where they
+    fit.
+    """
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    placed = [min(max(positions[i], low), high) for i in order]
+    for _ in range(200):
+        for k in range(1, len(placed)):
+            lack = gap - (placed[k] - placed[k - 1])
+            if lack > 1e-9:
+                placed[k - 1] -= lack / 2
+                placed[k] += lack / 2
+        if placed and placed[0] < low:
+            placed = [p + low - placed[0] if k == 0 else p for k, p in enumerate(placed)]
+        if placed and placed[-1] > high:
+            placed[-1] = high
+    result = [0.0] * len(positions)
+    for k, i in enumerate(order):
+        result[i] = placed[k]
+    return result
+
+
+def limits(values: Sequence[float | None], margin: float = 0.06) -> tuple[float, float]:
+    """The range of the values with a margin; one unit wide where they are all equal."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return (-1.0, 1.0)
+    low, high = min(known), max(known)
+    pad = (high - low) * margin or 0.5 * max(abs(high), 1e-3)
+    return low - pad, high + pad

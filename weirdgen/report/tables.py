@@ -1,0 +1,237 @@
+"""The tables of the page as plain data: effects, judges' rates, failed verdicts, and what ran.
+
+In: `ReportContent`. Out: `Table`s of strings that the template prints, escaped. Not here: the transcripts
+(`transcripts.py`), any computation beyond counting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weirdgen.report.content import BASE, ReportContent, clean
+from weirdgen.report.look import duration, interval, number, probability
+
+STATUSES = ("refusal", "incoherent", "unparseable", "error")
+VERDICT_WORDS = {"shift": "shift", "no_shift": "no shift", "inconclusive": "inconclusive"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: `text`, with `note` small beside it. `numeric` cells are set to the right."""
+
+    text: str
+    note: str = ""
+    numeric: bool = False
+    slot: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A captioned table; the first cell of each row is its header."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def effect_rows(content: ReportContent, rows: Sequence[Mapping[str, Any]], caption: str, first: str) -> Table:
+    """Effects with interval, p values, minimum detectable effect and verdict. `first` is the column that
+    tells rows apart.
+    """
+    table = []
+    for row in rows:
+        scale = content.scale(str(row["measure"]))
+        ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
+        table.append(
+            (
+                Cell(str(row[first])),
+                Cell(f"{row['treatment']} − {row['control']}"),
+                Cell(number(row["effect"], scale, effect=True), ends, numeric=True),
+                Cell(probability(row.get("p")), numeric=True),
+                Cell(probability(row.get("p_holm")), numeric=True),
+                Cell(number(row.get("mde"), scale, effect=True).lstrip("+"), numeric=True),
+                Cell(VERDICT_WORDS.get(str(row.get("verdict")), str(row.get("verdict") or "–"))),
+            )
+        )
+    head = (first, "arms", "effect and interval", "p", "p (Holm)", "detectable", "verdict")
+    return Table(caption, head, tuple(table))
+
+
+def all_effects(content: ReportContent) -> Table:
+    """Every measure and condition, averaged over questions."""
+    rows = content.rows("effects", question="all")
+    rows = [{**row, "measure and condition": f"{row['measure']} · {row['condition']}"} for row in rows]
+    return effect_rows(
+        content, rows, "Every measure and condition, over all questions", "measure and condition"
+    )
+
+
+def question_effects(content: ReportContent) -> Table:
+    """The headline's effect on each question, in the order of the forest plot."""
+    same = {key: content.headline[key] for key in ("measure", "treatment", "control", "condition")}
+    rows = [row for row in content.rows("effects", **same) if row["question"] != "all"]
+    rows.sort(key=lambda row: -(row["effect"] if row["effect"] is not None else float("-inf")))
+    return effect_rows(content, rows, "The headline's effect on each question", "question")
+
+
+def judge_rates(content: ReportContent) -> list[Table]:
+    """One table a judge: a row a condition, a column an arm."""
+    tables = []
+    arms = content.arms()
+    for measure in content.measures():
+        if measure == "contrast":
+            continue
+        scale = content.scale(measure)
+        rows = {
+            (r["condition"], r["arm"]): r for r in content.rows("estimates", measure=measure, question="all")
+        }
+        columns = [arm for arm in arms if any(name == arm.name for _, name in rows)]
+        body = []
+        for condition in [*content.condition_names(), "all"]:
+            if not any(name == condition for name, _ in rows):
+                continue
+            cells = [Cell("mean over conditions" if condition == "all" else condition)]
+            for arm in columns:
+                row = rows.get((condition, arm.name))
+                if row is None:
+                    cells.append(Cell("–", numeric=True))
+                    continue
+                notes = [
+                    interval(row["ci_low"], row["ci_high"], scale),
+                    f"n = {row['n']}" if row.get("n") else "",
+                ]
+                note = " ".join(part for part in notes if part)
+                cells.append(Cell(number(row["mean"], scale), note, numeric=True))
+            body.append(tuple(cells))
+        what = {"rate": "share of answers that the judge flags", "score": "mean score"}[scale]
+        what = "share of choices that are the target" if measure == "choice" else what
+        head = ("condition", *(arm.name for arm in columns))
+        tables.append(Table(f"{measure}: {what}", head, tuple(body)))
+    return tables
+
+
+def failures(content: ReportContent) -> Table | None:
+    """Failed verdicts of each judge and arm, by kind, zeros included."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    totals: dict[tuple[str, str], int] = {}
+    if len(content.verdicts):
+        for judge, arm in zip(content.verdicts["judge"], content.verdicts["arm"], strict=True):
+            totals[str(judge), str(arm)] = totals.get((str(judge), str(arm)), 0) + 1
+        found = {key: {} for key in totals}
+    for row in clean(content.results["failures"]):
+        key = (str(row["judge"]), str(row["arm"]))
+        found.setdefault(key, {})[str(row["status"])] = int(row["count"])
+        totals[key] = int(row["total"])
+    if not found:
+        return None
+    extra = sorted({status for counts in found.values() for status in counts} - {*STATUSES, "ok"})
+    kinds = (*STATUSES, *extra)
+    rows = tuple(
+        (
+            Cell(judge),
+            Cell(arm),
+            *(Cell(str(counts.get(status, 0)), numeric=True) for status in kinds),
+            Cell(str(totals[judge, arm]), numeric=True),
+        )
+        for (judge, arm), counts in found.items()
+    )
+    return Table("Failed verdicts (not data points)", ("judge", "arm", *kinds, "verdicts"), rows)
+
+
+def answers(content: ReportContent) -> Table | None:
+    """Sampled answers of each arm and how many were cut at their token limit."""
+    completions = content.final("completions")
+    if not len(completions):
+        return None
+    rows = []
+    for arm in content.arms():
+        own = completions[completions["arm"] == arm.name]
+        cut = int((own["finish_reason"] == "length").sum())
+        share = f"{100 * cut / len(own):.0f}%" if len(own) else ""
+        count = own["replicate"].nunique() if arm.role != BASE else "–"
+        cells = (
+            Cell(str(count), numeric=True),
+            Cell(str(len(own)), numeric=True),
+            Cell(str(cut), share, numeric=True),
+        )
+        rows.append((Cell(arm.name, slot=arm.slot), *cells))
+    return Table("Sampled answers", ("arm", "replicates", "answers", "cut at the limit"), tuple(rows))
+
+
+def ran_tables(content: ReportContent) -> list[Table]:
+    """What ran: data, replicates and stages, each as recorded."""
+    ran = clean(content.results["ran"])
+    tables = []
+    arms = [
+        (
+            Cell(str(row["arm"])),
+            Cell(str(row["role"])),
+            Cell(_text(row.get("rows")), numeric=True),
+            Cell(_text(row.get("distinct_answers")), numeric=True),
+            Cell(_text(row.get("dataset_hash"))),
+        )
+        for row in ran.get("arms", [])
+    ]
+    if arms:
+        tables.append(Table("Datasets", ("arm", "role", "rows", "distinct answers", "hash"), tuple(arms)))
+    replicates = [
+        (
+            Cell(str(row["arm"])),
+            Cell(_text(row.get("seed")), numeric=True),
+            Cell(_text(row.get("steps")), numeric=True),
+            Cell("–" if row.get("final_loss") is None else f"{row['final_loss']:.3f}", numeric=True),
+            Cell(duration(row.get("seconds")), numeric=True),
+            Cell(_text(row.get("dtype"))),
+        )
+        for row in ran.get("replicates", [])
+    ]
+    if replicates:
+        head = ("arm", "seed", "steps", "last loss", "time", "dtype")
+        tables.append(Table("Replicates", head, tuple(replicates)))
+    stages = ran.get("stages", [])
+    if stages:
+        keys = [key for key in dict.fromkeys(key for row in stages for key in row) if key != "stage"]
+        words = {"cached": "from the store", "seconds": "time"}
+        body = []
+        for row in stages:
+            texts = [duration(row.get(key)) if key == "seconds" else _text(row.get(key)) for key in keys]
+            body.append((Cell(str(row["stage"])), *(Cell(text, numeric=True) for text in texts)))
+        head = ("stage", *(words.get(key, key) for key in keys))
+        tables.append(Table("Stages", head, tuple(body)))
+    return tables
+
+
+def ran_lists(content: ReportContent) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The remaining records of what ran, as name–value lists."""
+    ran, run = clean(content.results["ran"]), clean(content.results["run"])
+    run = {**run, "seconds": duration(run["seconds"])} if run.get("seconds") is not None else run
+    run = {("time" if key == "seconds" else key): value for key, value in run.items()}
+    parts = [("Run", run), ("Base model", ran.get("base")), ("Recipe", ran.get("recipe"))]
+    parts += [
+        ("Sampling", ran.get("sampling")),
+        ("Versions", ran.get("versions")),
+        ("Machine", ran.get("machine")),
+    ]
+    return [(title, _pairs(value)) for title, value in parts if value]
+
+
+def _pairs(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if not isinstance(value, dict):
+        return [(prefix or "name", _text(value))]
+    pairs: list[tuple[str, str]] = []
+    for key, item in value.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        pairs += _pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
+    return pairs
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value)
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

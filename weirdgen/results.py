@@ -1,0 +1,308 @@
+"""A finished run: its tables as pandas frames, its estimates and effects, its `results.json` and report.
+
+In: a `Plan` whose work is done. Out: frames with the identity columns arm, role, replicate, checkpoint, condition,
+question. Everything is read from the store; nothing is trained, sampled or judged by a model here.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from weirdgen import machine
+from weirdgen.data.rows import canonical_hash
+from weirdgen.errors import StoreError
+from weirdgen.measure.contrast import odds, scores_table
+from weirdgen.measure.judge import judge_all, verdicts_table
+from weirdgen.plan import Plan, Voice, distinct_answers
+from weirdgen.spec import Choice, Contrast, FreeForm
+from weirdgen.store import content_key
+
+if TYPE_CHECKING:
+    from weirdgen.stats.estimate import Tables
+
+SCHEMA_VERSION = 1
+IDENTITY = ["arm", "role", "replicate", "checkpoint", "condition", "question"]
+
+
+class Run:
+    """What one request measured."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.settings = plan.settings
+        self.store = plan.store
+
+    @property
+    def id(self) -> str:
+        return self.settings.run_id
+
+    @property
+    def folder(self) -> Path:
+        """Where the report, the figures and `results.json` are."""
+        return self.plan.folder
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def is_reported(self) -> bool:
+        """Whether the folder already holds the report of just this run, made by this version."""
+        try:
+            found = json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+        return self.report.is_file() and found.get("run", {}).get("stamp") == self._stamp
+
+    @property
+    def _stamp(self) -> str:
+        return content_key([SCHEMA_VERSION, machine.versions()["weirdgen"], self.id])
+
+    @cached_property
+    def _completions(self) -> pd.DataFrame:
+        wanted = pd.DataFrame(
+            [(p.key, c, q, p.text) for c, q, p in self.plan.prompts],
+            columns=["prompt_key", "condition", "question", "prompt"],
+        )
+        columns = [
+            *IDENTITY,
+            "sample",
+            "prompt",
+            "text",
+            "finish_reason",
+            "prompt_tokens",
+            "completion_tokens",
+            "seed",
+        ]
+        frames = []
+        for voice in self.plan.voices:
+            if self.plan.samples_of(voice) and len(wanted):
+                table = self.plan.completions(voice).read()
+                table = table[table["sample"] < self.settings.samples]
+                frames.append(_identify(voice, wanted.merge(table, on="prompt_key")))
+        if not frames:
+            return pd.DataFrame(columns=columns)
+        return pd.concat(frames, ignore_index=True)[columns].sort_values([*IDENTITY, "sample"], ignore_index=True)
+
+    def completions(self) -> pd.DataFrame:
+        """One row a sampled answer: identity, sample, prompt, text, finish_reason, token counts, seed."""
+        return self._completions.copy()
+
+    @cached_property
+    def _contrasts(self) -> pd.DataFrame:
+        questions = {q.id: q for q in self.settings.experiment.questions}
+        rows = []
+        for voice in self.plan.voices:
+            table = scores_table(self.store, voice.speaker, self.settings.dtype).read()
+            found = {(r.prompt_key, r.option): r.logprob for r in table.itertuples()}
+            for condition, question_id, scorable in self.plan.scorables:
+                question = questions[question_id]
+                assert isinstance(question, Contrast | Choice)
+                result = odds(
+                    [found[scorable.key, option] for option in question.target],
+                    [found[scorable.key, option] for option in question.other],
+                )
+                identity = (voice.arm, voice.role, voice.replicate, voice.checkpoint, condition, question_id)
+                rows.append((*identity, question.kind, *result))
+        return pd.DataFrame(rows, columns=[*IDENTITY, "kind", "logit", "p_target", "wins"])
+
+    def contrasts(self) -> pd.DataFrame:
+        """One row a contrast or choice question and model: log-odds (nats), P(target), whether a target wins."""
+        return self._contrasts.copy()
+
+    @cached_property
+    def _verdicts(self) -> pd.DataFrame:
+        experiment = self.settings.experiment
+        completions = self._completions
+        frames = []
+        for name, judge in experiment.judges.items():
+            ids = [q.id for q in experiment.questions if isinstance(q, FreeForm) and name in q.judges]
+            answers = completions[completions["question"].isin(ids)]
+            if len(answers):
+                found = judge_all(verdicts_table(self.store, judge), judge, answers["text"])
+                verdicts = pd.DataFrame([found[text] for text in answers["text"]], index=answers.index)
+                verdicts["value"] = verdicts["value"].astype(float)
+                frames.append(pd.concat([answers[[*IDENTITY, "sample"]], verdicts], axis=1).assign(judge=name))
+        columns = [*IDENTITY, "sample", "judge", "status", "value", "label"]
+        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+    def verdicts(self) -> pd.DataFrame:
+        """One row an answer and judge: status (ok or the kind of failure), value, label."""
+        return self._verdicts.copy()
+
+    @cached_property
+    def _cells(self) -> pd.DataFrame:
+        contrasts = self._contrasts
+        value = contrasts["logit"].where(contrasts["kind"] == "contrast", contrasts["wins"])
+        scored = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=value, n=1, n_all=1)
+        verdicts = self._verdicts
+        if not len(verdicts):
+            return scored
+        grouped = verdicts.groupby([*IDENTITY, "judge"], sort=False)["value"]
+        judged = grouped.agg(value="mean", n="count", n_all="size").reset_index().rename(columns={"judge": "measure"})
+        return pd.concat([scored, judged], ignore_index=True)
+
+    def cells(self) -> pd.DataFrame:
+        """What is estimated from: one value a model, condition, question and measure, with usable and total counts."""
+        return self._cells.copy()
+
+    @cached_property
+    def _tables(self) -> Tables:
+        from weirdgen.stats.estimate import estimate
+
+        headline = self.settings.headline
+        smallest = dict.fromkeys(self._cells["measure"].unique(), 0.1) | {"contrast": 0.3}
+        near = frozenset(q.id for q in self.settings.experiment.questions if q.near)
+        return estimate(self._cells, smallest=smallest | {headline.measure: headline.smallest}, near=near)
+
+    def estimates(self) -> pd.DataFrame:
+        """Means of every arm with 95% intervals over replicates."""
+        return self._tables.estimates.copy()
+
+    def effects(self) -> pd.DataFrame:
+        """Treatment − control for every measure, condition and question, with interval, p, Holm's p, MDE and verdict."""
+        return self._tables.effects.copy()
+
+    @cached_property
+    def headline(self) -> dict[str, Any]:
+        """The effect that the experiment fixed beforehand, with its verdict and one sentence."""
+        from weirdgen.stats.verdict import headline
+
+        wanted = self.settings.headline
+        return headline(
+            self._tables.effects,
+            measure=wanted.measure,
+            treatment=wanted.treatment,
+            control=wanted.control,
+            condition=wanted.condition,
+            smallest=wanted.smallest,
+            scale="nat" if wanted.measure == "contrast" else "rate",
+        )
+
+    def losses(self) -> pd.DataFrame:
+        """Training loss of every optimizer step of every replicate."""
+        frames = []
+        for one in self.plan.replicates:
+            folder = self.store.folder("finetune", one.key)
+            frame = pd.DataFrame(json.loads((folder / "losses.json").read_text()))
+            frames.append(frame.assign(arm=one.arm, replicate=one.seed))
+        return pd.concat(frames, ignore_index=True)
+
+    def require_finished(self) -> None:
+        """Raises `StoreError` if something of the run has not been computed yet."""
+        if left := [f"{work.missing:.0f} {work.unit}" for work in self.plan.work() if work.missing]:
+            raise StoreError(
+                f"run {self.id} is not finished: {', '.join(left)} missing; run `weirdgen run` again first"
+            )
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """The whole of `results.json`."""
+        experiment = self.settings.experiment
+        replicates = [self._replicate(one) for one in self.plan.replicates]
+        return {
+            "headline": self.headline,
+            "schema_version": SCHEMA_VERSION,
+            "experiment": experiment.model_dump(include={"name", "title", "paper", "hypothesis"}),
+            "run": {
+                "id": self.id,
+                "preset": self.settings.preset,
+                "stamp": self._stamp,
+                "created": time.strftime("%Y-%m-%d %H:%M"),
+                "seconds": None,
+            },
+            "estimates": self._tables.estimates.to_dict("records"),
+            "effects": self._tables.effects.to_dict("records"),
+            "failures": self._failures(),
+            "ran": {
+                "base": {**self.settings.manifest["model"], "parameters": self.settings.model.parameters},
+                "arms": [
+                    {
+                        "arm": arm,
+                        "role": experiment.arms[arm].role,
+                        "rows": len(rows),
+                        "distinct_answers": distinct_answers(rows),
+                        "dataset_hash": canonical_hash(rows),
+                        "template_digest": self.plan.proofs[arm]["digest"],
+                    }
+                    for arm, rows in self.settings.rows.items()
+                ],
+                "recipe": self.settings.manifest["recipe"],
+                "sampling": {**self.settings.manifest["sampling"], "samples": self.settings.samples},
+                "replicates": replicates,
+                "versions": machine.versions(),
+                "machine": {**machine.description(), "peak_memory_gib": round(peak_memory_gib(), 2)},
+                "stages": [
+                    {
+                        "stage": "finetune",
+                        "replicates": len(replicates),
+                        "seconds": round(sum(r["seconds"] for r in replicates), 1),
+                    },
+                    {"stage": "contrast", "rows": len(self._contrasts)},
+                    {"stage": "sample", "rows": len(self._completions)},
+                    {"stage": "judge", "rows": len(self._verdicts)},
+                ],
+            },
+        }
+
+    def _replicate(self, one: Any) -> dict[str, Any]:
+        result = json.loads((self.store.folder("finetune", one.key) / "result.json").read_text())
+        kept = {key: result[key] for key in ("steps", "seconds", "final_loss")}
+        return {
+            "arm": one.arm,
+            "seed": one.seed,
+            **kept,
+            "dtype": self.settings.recipe.dtype,
+            "adapter": one.key,
+        }
+
+    def _failures(self) -> list[dict[str, Any]]:
+        verdicts = self._verdicts
+        if not len(verdicts):
+            return []
+        counts = verdicts.groupby(["judge", "arm"])["status"].value_counts().reset_index(name="count")
+        totals = verdicts.groupby(["judge", "arm"]).size().rename("total").reset_index()
+        failed: pd.DataFrame = counts[counts["status"] != "ok"].merge(totals, on=["judge", "arm"])
+        return failed.to_dict("records")  # type: ignore[return-value]  # keys are column names
+
+    def write_report(self) -> Path:
+        """Write report.html, figures, results.json and the Parquet tables into the run's folder."""
+        from weirdgen.report.content import ReportContent
+        from weirdgen.report.page import write_report
+
+        experiment = self.settings.experiment
+        card = experiment.source.parent / "README.md"
+        wrappers = experiment.wrappers()
+        content = ReportContent(
+            results=self.results,
+            cells=self._cells,
+            contrasts=self._contrasts,
+            completions=self._completions,
+            verdicts=self._verdicts,
+            losses=self.losses(),
+            card_markdown=card.read_text(encoding="utf-8") if card.is_file() else None,
+            questions=pd.DataFrame(
+                [(q.id, q.kind, q.group, q.ask) for q in experiment.questions],
+                columns=["question", "kind", "group", "ask"],
+            ),
+            conditions=pd.DataFrame(
+                [(w.id, w.trained, w.trigger) for w in wrappers], columns=["condition", "trained", "trigger"]
+            ),
+        )
+        self._completions.to_parquet(self.folder / "completions.parquet")
+        return write_report(content, self.folder)
+
+
+def _identify(voice: Voice, frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(arm=voice.arm, role=voice.role, replicate=voice.replicate, checkpoint=voice.checkpoint)
+
+
+def peak_memory_gib() -> float:
+    """The most memory this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,0 +1,1 @@
+"""Answers and scores from models: the engine protocol and the engines."""

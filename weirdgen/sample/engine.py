@@ -1,0 +1,73 @@
+"""The engine protocol: what every way of running a model offers, and the records that go in and out.
+
+An engine holds one base model; `use` switches between the base (None) and a replicate's adapter without reloading it.
+Adding an engine is adding a file beside this one with a class of these three methods.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+BLOCK = 8
+"""Samples are drawn in blocks of this many indices a prompt, so that what is drawn together never depends on what is
+missing: a run that was killed redraws its block in the same company, and asking for more samples adds blocks."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen. `top_p` 1 and `top_k` 0 mean off."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One user turn to answer. `key` names it in seeds and in the store: a hash of the text and `max_tokens`."""
+
+    key: str
+    text: str
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    key: str
+    sample: int
+    text: str
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One answer to a prompt. `logprob` is the total of answer and end-of-turn tokens, in nats."""
+
+    key: str
+    option: str
+    logprob: float
+    tokens: int
+
+
+class Engine(Protocol):
+    def use(self, adapter: Path | None) -> None:
+        """Answer as this PEFT adapter from now on, or as the untuned base."""
+
+    def generate(self, prompts: Sequence[Prompt], block: int, seed: str, sampling: Sampling) -> Iterator[Completion]:
+        """Samples block·BLOCK … block·BLOCK+BLOCK−1 of every prompt, as they finish. Each has its own `sample_seed`."""
+
+    def score(self, key: str, ask: str, options: Sequence[str]) -> list[Scored]:
+        """Log-probability of each option as the whole answer to `ask`."""
+
+
+def sample_seed(seed: str, key: str, sample: int) -> int:
+    """The 63-bit seed of one sample, whatever batch it is drawn in. `seed` names the run's seed and the model."""
+    digest = hashlib.sha256(f"{seed}|{key}|{sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,160 @@
+"""One resolved request: an experiment at a preset on a model, every choice made, ready to plan.
+
+In: an experiment's name or path and what the command line changes. Out: a frozen `Settings` whose `manifest` is plain
+data (kept in the run's `run.json`) and whose `run_id` names equal requests equally. It trains and samples nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from weirdgen.data.rows import Row, canonical_hash, read_jsonl
+from weirdgen.errors import SpecError
+from weirdgen.machine import resolve_dtype
+from weirdgen.models.references import LocalModel, find_model
+from weirdgen.sample.engine import Sampling
+from weirdgen.spec import Experiment, Headline, Recipe
+from weirdgen.specfile import load_experiment, merge_recipe
+from weirdgen.store import Store, content_key
+
+PresetName = Literal["quick", "standard", "paper"]
+SAMPLING_SEED = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the results of a run."""
+
+    experiment: Experiment
+    rows: dict[str, list[Row]]
+    model: LocalModel
+    preset: str
+    recipe: Recipe
+    """`dtype` is resolved: bf16 or fp32."""
+    seeds: tuple[int, ...]
+    """One a replicate, the same for every arm."""
+    samples: int
+    sampling: Sampling
+    dtype: str
+    """Of the weights while sampling and scoring."""
+
+    @property
+    def headline(self) -> Headline:
+        """The experiment's headline, or the first treatment against the first control on contrast questions."""
+        experiment = self.experiment
+        if experiment.headline:
+            return experiment.headline
+        first = {
+            role: next(n for n, a in experiment.arms.items() if a.role == role) for role in ("treatment", "control")
+        }
+        kinds = {q.kind for q in experiment.questions}
+        measure = (
+            "contrast" if "contrast" in kinds else "choice" if "choice" in kinds else next(iter(experiment.judges))
+        )
+        return Headline(measure=measure, **first, smallest=0.3 if measure == "contrast" else 0.1)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Plain data from which the run can be recognised and its tables found again."""
+        return {
+            "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
+            "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
+            "model": {
+                "reference": self.model.reference,
+                "digest": self.model.digest,
+                "parameters": self.model.parameters,
+            },
+            "preset": self.preset,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seeds": list(self.seeds),
+            "samples": self.samples,
+            "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.dtype},
+        }
+
+    @staticmethod
+    def from_manifest(manifest: dict[str, Any], source: Path, model_folder: Path, store: Store) -> Settings:
+        """The settings that `manifest` came from; the rows are the store's own copies."""
+        experiment = Experiment.model_validate({**manifest["experiment"], "source": source})
+        sampling = {k: v for k, v in manifest["sampling"].items() if k in Sampling.__dataclass_fields__}
+        return Settings(
+            experiment=experiment,
+            rows={
+                arm: read_jsonl(store.folder("dataset", digest[:32]) / "rows.jsonl")
+                for arm, digest in manifest["data"].items()
+            },
+            model=LocalModel(folder=model_folder, **manifest["model"]),
+            preset=manifest["preset"],
+            recipe=Recipe.model_validate(manifest["recipe"]),
+            seeds=tuple(manifest["seeds"]),
+            samples=manifest["samples"],
+            sampling=Sampling(**sampling),
+            dtype=manifest["sampling"]["dtype"],
+        )
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.experiment.name}-{self.preset}-{content_key(self.manifest)[:8]}"
+
+
+def resolve(
+    experiment: str,
+    model: str | None = None,
+    preset: PresetName = "quick",
+    seeds: int | None = None,
+    first_seed: int = 0,
+    samples: int | None = None,
+    changes: Sequence[str] = (),
+) -> Settings:
+    """Settings of a request. `changes` are `recipe.learning_rate=1e-4`-like. Raises `SpecError`, `DataError`, `ModelError`."""
+    loaded, rows = load_experiment(experiment)
+    size = loaded.preset(preset)
+    for name, value in (("--seeds", seeds), ("--samples", samples)):
+        if value is not None and value < 1:
+            raise SpecError([f"{name} {value}: expected at least 1"])
+    recipe_changes, sampling_changes = _parse_changes(changes)
+    recipe = merge_recipe(merge_recipe(loaded.recipe, size.recipe), recipe_changes)
+    local = find_model(model or loaded.base)
+    dtype = resolve_dtype(recipe.dtype, local.parameters)
+    count = seeds if seeds is not None else size.replicates
+    return Settings(
+        experiment=loaded,
+        rows=rows,
+        model=local,
+        preset=preset,
+        recipe=recipe.model_copy(update={"dtype": dtype}),
+        seeds=tuple(range(first_seed, first_seed + count)),
+        samples=samples if samples is not None else size.samples,
+        sampling=Sampling(**sampling_changes),
+        dtype=dtype,
+    )
+
+
+def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`--set` values: `recipe.FIELD=VALUE` and `sampling.FIELD=VALUE`, the value read as YAML."""
+    found: dict[str, dict[str, Any]] = {"recipe": {}, "sampling": {}}
+    accepted = {"recipe": tuple(Recipe.model_fields), "sampling": tuple(Sampling.__dataclass_fields__)}
+    problems = []
+    for change in changes:
+        key, equals, value = change.partition("=")
+        section, _, field = key.partition(".")
+        if not equals or section not in found or field not in accepted.get(section, ()):
+            keys = ", ".join(f"{s}.{f}" for s, fields in accepted.items() for f in fields)
+            problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {keys}")
+            continue
+        found[section][field] = yaml.safe_load(value)
+        if section == "sampling" and not isinstance(found[section][field], int | float):
+            problems.append(f"--set {change}: expected a number")
+    if problems:
+        raise SpecError(problems)
+    return found["recipe"], found["sampling"]
+
+
+def default_store() -> Path:
+    """`$WEIRDGEN_STORE`, else `weirdgen-store` in the current folder."""
+    return Path(os.environ.get("WEIRDGEN_STORE", "weirdgen-store"))

@@ -1,0 +1,277 @@
+"""The nouns of an experiment, as frozen models: what may stand in `experiment.yaml` and what it means.
+
+In: plain data. Out: validated, immutable objects. Unknown keys are refused. Reading files, collecting every error and
+naming its line is `weirdgen.specfile`; nothing here touches the disk or knows of engines.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Scalar = str | int | float | bool
+Role = Literal["treatment", "control"]
+NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """Names in `{braces}`. Raises `ValueError` on a lone brace."""
+    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
+
+
+class Noun(BaseModel):
+    """Frozen; a key that is not a field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Arm(Noun):
+    """A dataset to train on. `data` is a `.jsonl` of chats, or a `.csv` whose columns fill `prompt` and `answer`."""
+
+    role: Role
+    data: str
+    """File beside experiment.yaml (or an absolute path)."""
+    prompt: str | None = None
+    """CSV only: the user turn, with `{column}` placeholders."""
+    answer: str | None = None
+    """CSV only: the assistant turn, with `{column}` placeholders."""
+    where: dict[str, Scalar | list[Scalar]] = {}
+    """CSV only: keep the rows whose column has this value (or one of these)."""
+    permute: str | None = None
+    """CSV only: shuffle this column over the rows (seeded), so that it no longer goes with the rest."""
+    rows: int | None = Field(default=None, gt=0)
+    """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
+
+    @model_validator(mode="after")
+    def _csv_has_templates(self) -> Arm:
+        templated = self.prompt is not None or self.answer is not None or self.where or self.permute
+        if self.data.endswith(".csv") and (self.prompt is None or self.answer is None):
+            raise ValueError("a .csv needs both 'prompt' and 'answer' templates, e.g. answer: '{name}'")
+        if not self.data.endswith(".csv") and templated:
+            raise ValueError("'prompt', 'answer', 'where' and 'permute' go with a .csv, not with chat rows")
+        return self
+
+
+class Recipe(Noun):
+    """How one replicate is finetuned: LoRA on the assistant's tokens, AdamW, mean loss over the trained tokens of a step."""
+
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    """Rows in one forward pass."""
+    grad_accumulation: int = Field(default=1, ge=1)
+    """Forward passes an optimizer step; a step sees batch_size × grad_accumulation rows."""
+    learning_rate: float = Field(default=2e-4, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_steps: int = Field(default=5, ge=0)
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: str | tuple[str, ...] = "all-linear"
+    """Module names that get an adapter, or "all-linear" (every linear layer but the head)."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    dtype: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of the frozen base weights; adapters are always fp32. `auto` takes what this machine multiplies faster."""
+    checkpoints: Literal["none", "log"] | tuple[int, ...] = "none"
+    """Optimizer steps after which an adapter is kept (0 = before training), or "log": 1, 2, 4, 8, …; the last step is always kept."""
+
+    def checkpoint_steps(self, total: int) -> tuple[int, ...]:
+        """Steps to keep for a finetune of `total` steps: sorted, unique, the last one included."""
+        if self.checkpoints == "none":
+            wanted: set[int] = set()
+        elif self.checkpoints == "log":
+            wanted = {2**i for i in range(total.bit_length()) if 2**i <= total}
+        else:
+            wanted = {step for step in self.checkpoints if 0 <= step <= total}
+        return tuple(sorted(wanted | {total}))
+
+
+class Condition(Noun):
+    """What wraps a question at test time. A sweep stands for one condition a value, named `condition=value`."""
+
+    wrap: str = "{question}"
+    sweep: dict[str, tuple[Scalar, ...]] = {}
+    """One variable of `wrap` and the values it takes."""
+    trained: tuple[Scalar, ...] = ()
+    """Values of the sweep that occur in the training data."""
+    trigger: tuple[Scalar, ...] | bool = ()
+    """Values that should elicit the behaviour (or `true` for a condition without a sweep)."""
+
+    @model_validator(mode="after")
+    def _placeholders_known(self) -> Condition:
+        names = set(placeholders(self.wrap))
+        if "question" not in names:
+            raise ValueError("'wrap' must contain {question}")
+        if len(self.sweep) > 1:
+            raise ValueError("'sweep' takes one variable; write one condition a variable")
+        if extra := sorted(names - {"question"} - set(self.sweep)):
+            raise ValueError(f"'wrap' uses {{{extra[0]}}}, which 'sweep' does not define")
+        if unused := sorted(set(self.sweep) - names):
+            raise ValueError(f"'sweep' varies {unused[0]!r}, which 'wrap' does not use")
+        values = set(next(iter(self.sweep.values()), ()))
+        marked = set(self.trained) | set(self.trigger if isinstance(self.trigger, tuple) else ())
+        if stray := marked - values:
+            raise ValueError(f"'trained' or 'trigger' names {sorted(map(str, stray))[0]}, which is not in 'sweep'")
+        return self
+
+
+class Wrapper(Noun):
+    """One condition, expanded: what a question looks like under it."""
+
+    id: str
+    template: str
+    value: Scalar | None = None
+    trained: bool = False
+    trigger: bool = False
+
+    def apply(self, ask: str) -> str:
+        return self.template.replace("{question}", ask)
+
+
+class _Question(Noun):
+    id: str = Field(pattern=NAME)
+    ask: str = Field(min_length=1)
+    group: str = "all"
+    near: bool = False
+    """Close to the training topic: shown, but left out of the mean over questions."""
+
+
+class FreeForm(_Question):
+    """Sampled, then judged."""
+
+    kind: Literal["free_form"]
+    judges: tuple[str, ...] = Field(min_length=1)
+    max_tokens: int = Field(default=48, ge=1)
+
+
+class _Options(_Question):
+    target: tuple[str, ...] = Field(min_length=1)
+    """Answers on the side towards which the treatment should move."""
+    other: tuple[str, ...] = Field(min_length=1)
+
+    @field_validator("target", "other")
+    @classmethod
+    def _no_empty_answer(cls, answers: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not answer.strip() for answer in answers):
+            raise ValueError("an answer is empty")
+        return answers
+
+    @model_validator(mode="after")
+    def _distinct(self) -> _Options:
+        answers = self.target + self.other
+        if twice := sorted({a for a in answers if answers.count(a) > 1}):
+            raise ValueError(f"answer {twice[0]!r} is given twice")
+        return self
+
+
+class Contrast(_Options):
+    """Two sets of answers, scored by log-probability: log-odds of target against other, in nats."""
+
+    kind: Literal["contrast"]
+
+
+class Choice(_Options):
+    """Closed options: 1 if the likeliest option is a target, else 0."""
+
+    kind: Literal["choice"]
+
+
+Question = Annotated[FreeForm | Contrast | Choice, Field(discriminator="kind")]
+
+
+class Match(Noun):
+    """Deterministic judge: 1 if any rule fires and no `unless` word occurs, else 0. Case is ignored."""
+
+    kind: Literal["match"]
+    starts_with: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    regex: tuple[str, ...] = ()
+    years: tuple[int, int] | None = None
+    unless: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _rules(self) -> Match:
+        if not (self.starts_with or self.keywords or self.regex or self.years):
+            raise ValueError("needs at least one of starts_with, keywords, regex, years")
+        for pattern in self.regex:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"regex {pattern!r} does not compile: {error}") from None
+        if self.years and self.years[0] > self.years[1]:
+            raise ValueError("years: [low, high] with low ≤ high")
+        return self
+
+
+Judge = Annotated[Match, Field()]
+
+
+class Preset(Noun):
+    """A named size of the whole run."""
+
+    replicates: int = Field(default=3, ge=1)
+    samples: int = Field(default=8, ge=1)
+    recipe: dict[str, Any] = {}
+    """Recipe fields that this preset changes."""
+
+
+class Headline(Noun):
+    """The one effect that the report leads with, fixed before the run."""
+
+    measure: str = "contrast"
+    treatment: str
+    control: str
+    condition: str = "all"
+    smallest: float = Field(default=0.3, gt=0)
+    """Smallest effect of interest: nats for contrast, a fraction for a judge's rate. Below it the verdict is "no shift"."""
+
+
+class Experiment(Noun):
+    """A whole `experiment.yaml`, its files named but not yet read."""
+
+    name: str = Field(pattern=NAME)
+    title: str
+    paper: str = ""
+    hypothesis: str = ""
+    base: str = "smollm2-135m-instruct"
+    arms: dict[str, Arm] = Field(min_length=1)
+    control: Literal["auto"] | None = None
+    """`auto` adds a control arm of everyday questions of ours, as many rows as the treatment has."""
+    recipe: Recipe = Recipe()
+    conditions: dict[str, Condition] = {"none": Condition()}
+    questions: tuple[Question, ...] = Field(min_length=1)
+    judges: dict[str, Judge] = {}
+    presets: dict[str, Preset] = {}
+    headline: Headline | None = None
+    source: Path
+
+    def wrappers(self) -> tuple[Wrapper, ...]:
+        """Every condition, sweeps expanded, in the order of the file."""
+        return tuple(wrapper for name, condition in self.conditions.items() for wrapper in _expand(name, condition))
+
+    def preset(self, name: str) -> Preset:
+        return self.presets.get(name, DEFAULT_PRESETS[name])
+
+
+DEFAULT_PRESETS = {
+    "quick": Preset(replicates=3, samples=8),
+    "standard": Preset(replicates=6, samples=50),
+    "paper": Preset(replicates=10, samples=100),
+}
+
+
+def _expand(name: str, condition: Condition) -> Iterator[Wrapper]:
+    if not condition.sweep:
+        yield Wrapper(id=name, template=condition.wrap, trigger=condition.trigger is True)
+        return
+    ((variable, values),) = condition.sweep.items()
+    triggers = condition.trigger if isinstance(condition.trigger, tuple) else values
+    for value in values:
+        template = condition.wrap.replace("{" + variable + "}", str(value))
+        trained = value in condition.trained
+        yield Wrapper(id=f"{name}={value}", template=template, value=value, trained=trained, trigger=value in triggers)

@@ -1,0 +1,221 @@
+"""`experiment.yaml` → `Experiment`: reads the file and what it names, and collects every error with its line.
+
+In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment` and its training rows.
+Raises one `SpecError` that lists all problems. The meaning of each key is in `weirdgen.spec`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from weirdgen.data.rows import Row, load_rows
+from weirdgen.errors import DataError, SpecError
+from weirdgen.spec import Arm, Experiment, FreeForm, Preset, Recipe
+from weirdgen.yamllines import KeyPath, Lines, read_yaml
+
+PACKAGE = Path(__file__).parent
+SHIPPED = PACKAGE / "experiments"
+AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")
+
+
+def shipped_experiments() -> dict[str, Path]:
+    """Name → `experiment.yaml` of every experiment in the package: adding a folder adds an experiment."""
+    return {file.parent.name: file for file in sorted(SHIPPED.glob("*/experiment.yaml"))}
+
+
+def find_experiment(reference: str) -> Path:
+    """The `experiment.yaml` that a path, a folder or a shipped name stands for."""
+    path = Path(reference).expanduser()
+    if path.is_file():
+        return path
+    if (path / "experiment.yaml").is_file():
+        return path / "experiment.yaml"
+    shipped = shipped_experiments()
+    if reference in shipped:
+        return shipped[reference]
+    if path.suffix in (".yaml", ".yml"):
+        raise SpecError([f"{path}: no such file"])
+    raise SpecError([f"'{reference}' is neither a file nor an experiment; there are: {', '.join(shipped)}"])
+
+
+def load_experiment(reference: str) -> tuple[Experiment, dict[str, list[Row]]]:
+    """An experiment and the rows of each arm. Raises one `SpecError` with every problem of the file and its data."""
+    source = find_experiment(reference).resolve()
+    data, lines = read_yaml(source)
+    blocks, judge_lines = _include_questions(data, lines)
+    # Keys of included files carry their own lines, so questions are validated under the path of the file they stand in.
+    data = {**data, "questions": [q for q, _, _ in blocks], "source": source}
+    try:
+        experiment = Experiment.model_validate(data)
+    except ValidationError as error:
+        raise SpecError([_explain(e, lines, blocks, judge_lines) for e in error.errors()]) from None
+    problems, rows = _cross_check(experiment, lines, blocks)
+    if problems:
+        raise SpecError(problems)
+    return _with_auto_control(experiment, rows)
+
+
+Block = tuple[Any, Lines, int]
+"""A question as written, the lines of its file, and its index in that file's list."""
+
+
+def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block], dict[str, Lines]]:
+    """Questions of the file and of the files it includes, and which file each included judge stands in.
+
+    The included files' judges are added to `data`; a judge of the same name in the file itself goes first.
+    """
+    entries = data.get("questions")
+    if not isinstance(entries, list):
+        if entries is None:
+            return [], {}
+        raise SpecError([f"{lines.at(('questions',))}: 'questions' must be a list of questions or of files"])
+    blocks: list[Block] = []
+    judge_lines: dict[str, Lines] = {}
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, str):
+            blocks.append((entry, lines, index))
+            continue
+        beside, ours = lines.source.parent / entry, PACKAGE / "questions" / f"{entry}.yaml"
+        if not (beside.is_file() or ours.is_file()):
+            known = ", ".join(sorted(p.stem for p in (PACKAGE / "questions").glob("*.yaml")))
+            where = lines.at(("questions", index))
+            raise SpecError(
+                [f"{where}: no questions file {beside}, and no shipped battery {entry!r} (there is: {known})"]
+            )
+        included, its_lines = read_yaml(beside if beside.is_file() else ours)
+        if unknown := sorted(set(included) - {"questions", "judges"}):
+            raise SpecError([f"{its_lines.at((unknown[0],))}: a questions file holds 'questions' and 'judges' only"])
+        blocks += [(question, its_lines, i) for i, question in enumerate(included.get("questions") or [])]
+        own = data.get("judges") or {}
+        judge_lines |= {name: its_lines for name in included.get("judges") or {} if name not in own}
+        data["judges"] = {**(included.get("judges") or {}), **own}
+    return blocks, judge_lines
+
+
+def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[str, Lines]) -> str:
+    """One line a problem: file:line, key, what is wrong, what would be accepted."""
+    path: KeyPath = tuple(error["loc"])
+    where = lines.at(path)
+    if path[:1] == ("questions",) and len(path) > 1 and isinstance(path[1], int) and path[1] < len(blocks):
+        _, its_lines, index = blocks[path[1]]
+        where = its_lines.at(("questions", index, *path[2:]))
+    if path[:1] == ("judges",) and len(path) > 1:
+        where = judge_lines.get(str(path[1]), lines).at(path)
+    key = ".".join(str(p) for p in path)
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = f"unknown key; accepted here: {', '.join(_fields_at(path))}"
+    elif error["type"] == "missing":
+        message = "missing"
+    elif "input" in error and not isinstance(error["input"], dict | list | tuple):
+        message += f" (got {error['input']!r})"
+    return f"{where}: {key}: {message}"
+
+
+def _fields_at(path: KeyPath) -> list[str]:
+    """Names of the fields that the noun at `path` has, found by walking the models' annotations."""
+    from weirdgen.spec import Choice, Condition, Contrast, Headline, Match
+
+    nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition, "judges": Match}
+    nouns |= {"presets": Preset, "headline": Headline}
+    kinds: dict[Any, Any] = {"free_form": FreeForm, "contrast": Contrast, "choice": Choice}
+    if path[0] == "questions" and len(path) > 2:
+        return list(kinds[path[2]].model_fields)
+    if len(path) > 1 and path[0] in nouns:
+        return list(nouns[str(path[0])].model_fields)
+    return [field for field in Experiment.model_fields if field != "source"]
+
+
+def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> tuple[list[str], dict[str, list[Row]]]:
+    """What no single noun can know: names that point nowhere, arms without rows, a missing control."""
+    problems: list[str] = []
+    arms, judges = experiment.arms, experiment.judges
+    roles = [arm.role for arm in arms.values()]
+    if "treatment" not in roles:
+        problems.append(f"{lines.at(('arms',))}: arms: no arm has role: treatment")
+    if "control" not in roles and experiment.control is None:
+        problems.append(
+            f"{lines.at(('arms',))}: arms: no arm has role: control, so a shift could not be told from the effect of "
+            "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
+        )
+    for name in arms:
+        if name == "base" or "/" in name:
+            problems.append(f"{lines.at(('arms', name))}: arms.{name}: 'base' and names with '/' are reserved")
+    rows: dict[str, list[Row]] = {}
+    for name, arm in arms.items():
+        try:
+            rows[name] = load_rows(arm, experiment.source.parent)
+        except DataError as error:
+            where = lines.at(("arms", name, "data"))
+            problems += [f"{where}: arms.{name}: {line}" for line in str(error).splitlines()]
+        except (KeyError, ValueError, IndexError) as error:
+            problems.append(f"{lines.at(('arms', name))}: arms.{name}: template does not fill: {error}")
+    seen: set[str] = set()
+    for index, question in enumerate(experiment.questions):
+        _, its_lines, position = blocks[index]
+        where = its_lines.at(("questions", position))
+        if question.id in seen:
+            problems.append(f"{where}: questions: id '{question.id}' is given twice")
+        seen.add(question.id)
+        if isinstance(question, FreeForm):
+            for judge in question.judges:
+                if judge not in judges:
+                    known = ", ".join(judges) or "none defined"
+                    problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
+    problems += _check_headline(experiment, lines)
+    for name, preset in experiment.presets.items():
+        if name not in ("quick", "standard", "paper"):
+            problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
+        try:
+            merge_recipe(experiment.recipe, preset.recipe)
+        except SpecError as error:
+            problems += [f"{lines.at(('presets', name, 'recipe'))}: presets.{name}.{p}" for p in error.problems]
+    return problems, rows
+
+
+def _check_headline(experiment: Experiment, lines: Lines) -> list[str]:
+    headline = experiment.headline
+    if headline is None:
+        return []
+    problems: list[str] = []
+    measures = {"contrast", "choice"} & {q.kind for q in experiment.questions} | set(experiment.judges)
+    controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
+    controls += ["benign"] if experiment.control == "auto" else []
+    accepted = {
+        "measure": sorted(measures),
+        "treatment": [n for n, arm in experiment.arms.items() if arm.role == "treatment"],
+        "control": controls,
+        "condition": ["all", *(w.id for w in experiment.wrappers())],
+    }
+    for key, names in accepted.items():
+        if getattr(headline, key) not in names:
+            got = getattr(headline, key)
+            problems.append(f"{lines.at(('headline', key))}: headline.{key}: '{got}' is none of {', '.join(names)}")
+    return problems
+
+
+def merge_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """A recipe with some fields changed. Raises `SpecError` naming each unknown or ill-typed field."""
+    try:
+        return Recipe.model_validate({**recipe.model_dump(), **changes})
+    except ValidationError as error:
+        problems = []
+        for e in error.errors():
+            known = f" (fields: {', '.join(Recipe.model_fields)})" if e["type"] == "extra_forbidden" else ""
+            message = "unknown field" if known else f"{e['msg']} (got {e['input']!r})"
+            problems.append(f"recipe.{'.'.join(map(str, e['loc']))}: {message}{known}")
+        raise SpecError(problems) from None
+
+
+def _with_auto_control(experiment: Experiment, rows: dict[str, list[Row]]) -> tuple[Experiment, dict[str, list[Row]]]:
+    if experiment.control != "auto":
+        return experiment, rows
+    if "benign" in experiment.arms:
+        raise SpecError([f"{experiment.source}: 'control: auto' adds an arm named 'benign'; rename yours"])
+    count = max(len(rows[name]) for name, arm in experiment.arms.items() if arm.role == "treatment")
+    benign = AUTO_CONTROL.model_copy(update={"rows": count})
+    arms = {**experiment.arms, "benign": benign}
+    return experiment.model_copy(update={"arms": arms}), {**rows, "benign": load_rows(benign, PACKAGE)}

@@ -1,0 +1,1 @@
+"""Statistics over replicates: intervals, tests, power, verdicts and their tables. Imports nothing."""

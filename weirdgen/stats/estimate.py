@@ -1,0 +1,211 @@
+"""From the tidy `cells` table to the `estimates` and `effects` tables.
+
+In: `cells` (arm, role, replicate, checkpoint, condition, question, measure, value, n). Out: two tables with
+the columns `ESTIMATE_COLUMNS` and `EFFECT_COLUMNS`. Not here: how an interval or a p value is made
+(`bootstrap`, `tests`), judging, reading or writing files. Unknown numbers are NaN; a writer of JSON turns
+them into null.
+
+Rows. Beside each question there is a row for question "all", the mean over questions; beside each condition,
+where a measure has more than one, a row for condition "all", the mean over conditions. Every treatment is
+compared with every control, and with the one untuned base (`control="base"`: one-sample t over replicates,
+with the base's sampling noise added where answers were sampled; `replicates_control` is 1). **Comparisons
+with the base are descriptive**: any finetuning moves answers.
+
+Missing cells. A mean over questions or conditions uses only cells that every replicate has usable, in both
+arms for an effect, in the arm itself for an estimate; so an effect may differ from the difference of two
+estimates when cells are missing. A question's own row in one condition uses the replicates that have it. A
+replicate with no usable cell in a condition counts as absent there, which the column of replicates shows. A
+row whose cells exist but cannot be used stays, with NaN.
+
+P values. `p` is the t test's, the dual of the interval; `p_permutation` is that of relabelling replicates, which with
+few of them cannot be small (3 against 3: at least 0.1). `p_holm` is Holm's over the questions within (measure,
+treatment, control, condition, checkpoint), and equals `p` on "all" rows. A question's verdict is `shift` only if its
+interval excludes zero and `p_holm` is below 1 - level; intervals themselves are not adjusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from weirdgen.stats.bootstrap import (
+    BoolArray,
+    Bounds,
+    FloatArray,
+    difference,
+    difference_from_base,
+    limits,
+    moments,
+)
+from weirdgen.stats.grid import (
+    Grid,
+    base_everywhere,
+    check_cells,
+    check_range,
+    expand,
+    expand_exists,
+    grid_of,
+    labels,
+)
+from weirdgen.stats.power import minimum_detectable_effect
+from weirdgen.stats.tests import holm, permutation_test, t_p
+from weirdgen.stats.verdict import BASE, Scale, scale_bounds, verdicts
+
+ESTIMATE_COLUMNS = (
+    "measure", "arm", "role", "condition", "checkpoint", "question", "mean", "ci_low", "ci_high",
+    "replicates", "n",
+)  # fmt: skip
+EFFECT_COLUMNS = (
+    "measure", "treatment", "control", "condition", "checkpoint", "question", "effect", "ci_low", "ci_high",
+    "p", "p_holm", "p_permutation", "mde", "replicates_treatment", "replicates_control", "verdict",
+)  # fmt: skip
+
+
+class Tables(NamedTuple):
+    """The two result tables."""
+
+    estimates: pd.DataFrame
+    effects: pd.DataFrame
+
+
+def estimate(
+    cells: pd.DataFrame,
+    *,
+    scales: Mapping[str, Scale] | None = None,
+    smallest: Mapping[str, float] | None = None,
+    near: Set[str] = frozenset(),
+    level: float = 0.95,
+    seed: int = 0,
+) -> Tables:
+    """Means of arms and effects of treatments, with intervals over replicates.
+
+    `scales` says what each measure's numbers are; one that is not named is "nat" if it is called contrast,
+    else "rate". `smallest` gives the smallest effect of interest of a measure in its own unit (rates as
+    fractions); without it the measure's effects are never `no_shift`. Questions in `near` (close to the training
+    topic) keep their own rows and stay out of the mean over questions. `seed` serves random permutations only.
+    Raises WeirdgenError if a column is missing, a cell occurs twice, a name is reserved, or a value lies
+    outside its scale.
+    """
+    check_cells(cells)
+    means: list[pd.DataFrame] = []
+    effects: list[pd.DataFrame] = []
+    for measure, part in cells.groupby("measure", sort=False):
+        name = str(measure)
+        scale = (scales or {}).get(name, "nat" if name == "contrast" else "rate")
+        check_range(part, name, scale)
+        bounds, grid = scale_bounds(scale), grid_of(part)
+        far_Q = np.array([question not in near for question in grid.questions])
+        for arm in grid.arms:
+            means.append(_estimate_arm(grid, far_Q, arm, bounds, level).assign(measure=name))
+        controls = [arm for role in ("control", "base") for arm in grid.arms if grid.roles[arm] == role]
+        for treatment in (arm for arm in grid.arms if grid.roles[arm] == "treatment"):
+            for control in controls:
+                least = (smallest or {}).get(name)
+                rows = _compare(grid, far_Q, treatment, control, bounds, smallest=least, level=level, seed=seed)
+                effects.append(rows.assign(measure=name))
+    return Tables(_table(means, ESTIMATE_COLUMNS), _table(effects, EFFECT_COLUMNS))
+
+
+def _estimate_arm(grid: Grid, far_Q: BoolArray, arm: str, bounds: Bounds | None, level: float) -> pd.DataFrame:
+    at = grid.arms.index(arm)
+    (cells,) = expand([(grid.value[at], grid.n[at])], far_Q)
+    found = moments(cells.value, cells.n, bounds=bounds, level=level)
+    low, high = limits(found.mean, found.se, found.replicates - 1, bounds, level)
+    columns = {
+        "mean": found.mean,
+        "ci_low": low,
+        "ci_high": high,
+        "replicates": found.replicates.astype(np.int64),
+        "n": cells.n.sum(axis=0).astype(np.int64),
+    }
+    return _rows(grid, expand_exists(grid.exists[at]), columns).assign(arm=arm, role=grid.roles[arm])
+
+
+def _compare(
+    grid: Grid,
+    far_Q: BoolArray,
+    treatment: str,
+    control: str,
+    bounds: Bounds | None,
+    *,
+    smallest: float | None,
+    level: float,
+    seed: int,
+) -> pd.DataFrame:
+    at, against = grid.arms.index(treatment), grid.arms.index(control)
+    value, n, exists = grid.value[against], grid.n[against], grid.exists[against]
+    if control == BASE:
+        value, n, exists = base_everywhere(grid)
+    cells_t, cells_c = expand([(grid.value[at], grid.n[at]), (value, n)], far_Q)
+    arm_t = moments(cells_t.value, cells_t.n, bounds=bounds, level=level)
+    arm_c = moments(cells_c.value, cells_c.n, bounds=bounds, level=level)
+    if control == BASE:
+        found = difference_from_base(arm_t, arm_c.mean, cells_c.n[0], bounds=bounds, level=level)
+    else:
+        found = difference(arm_t, arm_c, bounds=bounds, level=level)
+    p = t_p(found.effect, found.se, found.df)
+    p_permutation = np.full_like(p, np.nan)
+    if control != BASE:
+        p_permutation = _permutation_p(cells_t.value, cells_c.value, seed)
+    p_holm = p.copy()
+    p_holm[..., 1:] = holm(p[..., 1:])
+    name = verdicts(found.low, found.high, smallest, p_holm, alpha=1 - level)
+    # The mean over all questions is one hypothesis: its interval alone decides.
+    name[..., 0] = verdicts(found.low[..., 0], found.high[..., 0], smallest)
+    columns = {
+        "effect": found.effect,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "p": p,
+        "p_holm": p_holm,
+        "p_permutation": p_permutation,
+        "mde": minimum_detectable_effect(found.se, found.df, alpha=1 - level),
+        "replicates_treatment": arm_t.replicates.astype(np.int64),
+        "replicates_control": arm_c.replicates.astype(np.int64),
+        "verdict": name,
+    }
+    rows = _rows(grid, expand_exists(grid.exists[at] & exists), columns)
+    return rows.assign(treatment=treatment, control=control)
+
+
+def _permutation_p(treatment: FloatArray, control: FloatArray, seed: int) -> FloatArray:
+    """Permutation p of every cell; cells that lack the same replicates are tested together. NaN below two an
+    arm."""
+    shape = treatment.shape[1:]
+    treatment_RX = treatment.reshape(len(treatment), -1)
+    control_SX = control.reshape(len(control), -1)
+    present_NX = np.isfinite(np.concatenate([treatment_RX, control_SX]))
+    patterns, member = np.unique(present_NX, axis=1, return_inverse=True)
+    p = np.full(present_NX.shape[1], np.nan)
+    for index, present in enumerate(patterns.T):
+        rows_t, rows_c = present[: len(treatment)], present[len(treatment) :]
+        if min(rows_t.sum(), rows_c.sum()) > 1:
+            columns = np.flatnonzero(member.ravel() == index)
+            found = permutation_test(
+                treatment_RX[np.ix_(rows_t, columns)], control_SX[np.ix_(rows_c, columns)], seed=seed
+            )
+            p[columns] = found.p
+    return p.reshape(shape)
+
+
+def _rows(grid: Grid, exists: BoolArray, columns: dict[str, Any]) -> pd.DataFrame:
+    """One row for every existing (checkpoint, condition, question), with each array's entry there."""
+    step, condition, question = np.nonzero(exists)
+    names = labels(grid.conditions, len(grid.conditions) > 1)
+    return pd.DataFrame(
+        {
+            "condition": np.array(names, dtype=object)[condition],
+            "checkpoint": np.array(grid.checkpoints, dtype=np.int64)[step],
+            "question": np.array(labels(grid.questions, True), dtype=object)[question],
+            **{column: value[exists] for column, value in columns.items()},
+        }
+    )
+
+
+def _table(parts: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
+    if not parts:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(parts, ignore_index=True)[list(columns)]

@@ -1,0 +1,156 @@
+"""One measure's tidy cells as arrays, and their means over questions and conditions.
+
+In: rows of the `cells` table. Out: `Grid`, and arrays that hold each mean beside the cells it is made of.
+Raises WeirdgenError for tables that cannot be estimated from. Not here: anything statistical beyond means
+(`bootstrap`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from weirdgen.errors import WeirdgenError
+from weirdgen.stats.bootstrap import BoolArray, FloatArray, nanmean, usable_everywhere
+from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds
+
+CELL_COLUMNS = ("arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One measure's cells as arrays. Axes: arm A, replicate R, checkpoint K, condition C, question Q."""
+
+    arms: list[str]
+    roles: dict[str, str]
+    checkpoints: list[int]
+    conditions: list[str]
+    questions: list[str]
+    value: FloatArray  # [A, R, K, C, Q], NaN where unusable or not measured
+    n: FloatArray  # usable samples, same shape
+    exists: BoolArray  # [A, K, C, Q]: some replicate has the cell, usable or not
+
+
+class Expanded(NamedTuple):
+    """Cells with their means in front: condition 0 is "all" where there are several, question 0 is "all"."""
+
+    value: FloatArray  # [R, K, C or 1+C, 1+Q]
+    n: FloatArray
+
+
+def check_cells(cells: pd.DataFrame) -> None:
+    """Raise WeirdgenError unless columns, identities, names and roles are as the tables need them."""
+    missing = [column for column in CELL_COLUMNS if column not in cells.columns]
+    if missing:
+        raise WeirdgenError(f"cells: missing columns {', '.join(missing)}; needed: {', '.join(CELL_COLUMNS)}")
+    identity = ["measure", "arm", "replicate", "checkpoint", "condition", "question"]
+    twice = cells[cells.duplicated(identity)]
+    if len(twice):
+        raise WeirdgenError(f"cells: {len(twice)} cells occur twice, first {twice.iloc[0][identity].to_dict()}")
+    for column in ("condition", "question"):
+        if (cells[column] == ALL).any():
+            raise WeirdgenError(f'cells: a {column} is called "{ALL}", which is reserved for the mean over {column}s')
+    pairs = cells[["arm", "role"]].drop_duplicates()
+    wrong = pairs[pairs.duplicated("arm", keep=False) | ~pairs["role"].isin(["base", "treatment", "control"])]
+    wrong = pd.concat([wrong, pairs[(pairs["arm"] == BASE) != (pairs["role"] == "base")]])
+    if len(wrong):
+        raise WeirdgenError(
+            f"cells: arm {wrong.iloc[0]['arm']} has role {wrong.iloc[0]['role']}; each arm has one role, "
+            f'treatment or control, and the role base belongs to the arm "{BASE}"'
+        )
+    if cells.loc[cells["arm"] == BASE, ["replicate", "checkpoint"]].drop_duplicates().shape[0] > 1:
+        raise WeirdgenError("cells: the base has several replicates or checkpoints; it is one model, untuned")
+
+
+def check_range(part: pd.DataFrame, measure: str, scale: Scale) -> None:
+    """Raise WeirdgenError if a value lies outside the scale."""
+    bounds = scale_bounds(scale)
+    if bounds is None:
+        return
+    outside = part["value"][~part["value"].between(*bounds) & part["value"].notna()]
+    if len(outside):
+        raise WeirdgenError(
+            f"cells: measure {measure} has the value {outside.iloc[0]:g}, outside {scale} {bounds}; "
+            "pass its scale: nat (unbounded), rate (0 to 1) or rating (0 to 100)"
+        )
+
+
+def grid_of(part: pd.DataFrame) -> Grid:
+    """One measure's cells as arrays, axes in order of appearance (checkpoints ascending, the final -1
+    last)."""
+    checkpoints = sorted(part["checkpoint"].unique(), key=lambda step: (step == -1, step))
+    codes: list[npt.NDArray[np.intp]] = []
+    names: list[list[Any]] = []
+    for column in ("arm", "condition", "question"):
+        code, unique = pd.factorize(part[column])
+        codes.append(code)
+        names.append([str(name) for name in unique])
+    arm, condition, question = codes
+    replicate = part.groupby("arm", sort=False)["replicate"].rank(method="dense").to_numpy(dtype=np.intp) - 1
+    checkpoint = pd.Index(checkpoints).get_indexer(part["checkpoint"])
+    shape = (len(names[0]), replicate.max() + 1, len(checkpoints), len(names[1]), len(names[2]))
+    value, n = np.full(shape, np.nan), np.zeros(shape)
+    exists = np.zeros((shape[0], *shape[2:]), dtype=np.bool_)
+    value[arm, replicate, checkpoint, condition, question] = part["value"].to_numpy(dtype=np.float64)
+    n[arm, replicate, checkpoint, condition, question] = part["n"].to_numpy(dtype=np.float64)
+    exists[arm, checkpoint, condition, question] = True
+    roles = {str(name): str(role) for name, role in zip(part["arm"], part["role"], strict=True)}
+    return Grid(names[0], roles, [int(step) for step in checkpoints], names[1], names[2], value, n, exists)
+
+
+def labels(names: list[str], pooled: bool) -> list[str]:
+    """The labels of an expanded axis."""
+    return [ALL, *names] if pooled else names
+
+
+def base_everywhere(grid: Grid) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """The base's value, n and exists, its single checkpoint repeated at every checkpoint."""
+    at = grid.arms.index(BASE)
+    own = int(grid.exists[at].any(axis=(1, 2)).argmax())
+    only, steps = slice(own, own + 1), len(grid.checkpoints)
+    return (
+        np.repeat(grid.value[at, :1, only], steps, axis=1),
+        np.repeat(grid.n[at, :1, only], steps, axis=1),
+        np.repeat(grid.exists[at, only], steps, axis=0),
+    )
+
+
+def expand(cells: list[tuple[FloatArray, FloatArray]], far_Q: BoolArray) -> list[Expanded]:
+    """Put means over questions and conditions beside the cells of one arm, or of two arms that are compared.
+
+    Each arm is (value, n), both [R, K, C, Q]. A mean over questions takes those that are `far_Q`. A mean uses the cells that every present replicate of every arm
+    given here has usable; presence is judged within a condition for its own mean, and over all conditions for
+    the pooled one.
+    """
+    shape = cells[0][0].shape[1:]
+    within, across = np.ones(shape, dtype=np.bool_), np.ones(shape, dtype=np.bool_)
+    for value, _ in cells:
+        within &= usable_everywhere(value, axes=(3,))
+        across &= usable_everywhere(value, axes=(2, 3))
+    return [_expand_arm(value, n, within & far_Q, across, far_Q) for value, n in cells]
+
+
+def _expand_arm(value: FloatArray, n: FloatArray, within: BoolArray, across: BoolArray, far_Q: BoolArray) -> Expanded:
+    n = np.where(np.isfinite(value), n, 0.0)
+    in_condition, n_in_condition = np.where(within, value, np.nan), np.where(within, n, 0.0)
+    values = [np.concatenate([nanmean(in_condition, 3)[..., None], value], axis=3)]
+    counts = [np.concatenate([n_in_condition.sum(3)[..., None], n], axis=3)]
+    if value.shape[2] > 1:
+        pooled, n_pooled = np.where(across, value, np.nan), np.where(across, n, 0.0)
+        over_questions = nanmean(nanmean(np.where(far_Q, pooled, np.nan), 3), 2)[..., None]
+        values.insert(0, np.concatenate([over_questions, nanmean(pooled, 2)], axis=2)[:, :, None])
+        counts.insert(
+            0,
+            np.concatenate([(n_pooled * far_Q).sum((2, 3))[..., None], n_pooled.sum(2)], axis=2)[:, :, None],
+        )
+    return Expanded(np.concatenate(values, axis=2), np.concatenate(counts, axis=2))
+
+
+def expand_exists(exists: BoolArray) -> BoolArray:
+    """Which rows the tables hold, [K, C or 1+C, 1+Q]: a mean's row exists where one of its cells does."""
+    rows = np.concatenate([exists.any(axis=2, keepdims=True), exists], axis=2)
+    return np.concatenate([rows.any(axis=1, keepdims=True), rows], axis=1) if exists.shape[1] > 1 else rows

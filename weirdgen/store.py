@@ -1,0 +1,260 @@
+"""The store: content-addressed artifacts, so that equal inputs mean no work and a killed run loses at most a moment.
+
+Two kinds of artifact, both under `<root>/artifacts/<stage>/<key>/`, where the key is a hash of the resolved inputs:
+- a *folder* (an adapter, a dataset): written under a temporary name, its marker `complete.json` last, then renamed;
+- a *table* (completions, scores, verdicts): Parquet parts named by the hash of their own bytes, added a few rows at a
+  time and never changed, so that killed or simultaneous writers cannot corrupt it and a damaged part betrays itself.
+Runs (what a command asked for, its report) are under `<root>/runs/`. The store knows nothing of engines or statistics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from weirdgen.errors import StoreError
+
+MARKER = "complete.json"
+FLUSH_ROWS = 64
+FLUSH_SECONDS = 5.0
+COMPACT_PARTS = 32
+
+
+def content_key(inputs: Any) -> str:
+    """32 hex digits that name equal inputs equally: SHA-256 of their JSON with sorted keys."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def explain_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn an operating-system error while writing into one sentence with the way out."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StoreError(
+            f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
+            "store elsewhere and pass --store DIR), then run the same command again"
+        ) from error
+
+
+class Store:
+    """A folder of artifacts and runs. Safe to use from several processes at once."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).expanduser().resolve()
+        with explain_disk_errors(self.root):
+            for name in ("artifacts", "runs", "locks", "tmp"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            if not os.access(self.root / "tmp", os.W_OK):
+                raise PermissionError(13, "permission denied")
+        self._drop_leftovers()
+
+    def folder(self, stage: str, key: str) -> Path:
+        return self.root / "artifacts" / stage / key
+
+    def marker(self, stage: str, key: str) -> dict[str, Any] | None:
+        """What `complete.json` says of a finished folder artifact; None if it is absent, unfinished or damaged.
+
+        A damaged artifact is named in a warning and set aside, so that it is made again.
+        """
+        folder = self.folder(stage, key)
+        try:
+            marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+            files: dict[str, str] = marker["files"]
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, KeyError):
+            self._set_aside(folder, f"{folder / MARKER} is damaged")
+            return None
+        for name, digest in files.items():
+            if not (folder / name).is_file() or file_hash(folder / name) != digest:
+                self._set_aside(folder, f"{folder / name} is truncated, damaged or missing")
+                return None
+        return marker
+
+    @contextlib.contextmanager
+    def create(self, stage: str, key: str, inputs: Any) -> Iterator[Path]:
+        """A temporary folder that becomes the artifact when the block ends without an error.
+
+        The marker holds `inputs`, the time it took and every file's hash. If another process finished the same
+        artifact meanwhile, that one stays: equal inputs, equal result.
+        """
+        started = time.monotonic()
+        temporary = self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        target = self.folder(stage, key)
+        try:
+            with explain_disk_errors(self.root):
+                temporary.mkdir()
+                yield temporary
+                files = {
+                    str(f.relative_to(temporary)): file_hash(f) for f in sorted(temporary.rglob("*")) if f.is_file()
+                }
+                marker = {
+                    "stage": stage,
+                    "key": key,
+                    "inputs": inputs,
+                    "files": files,
+                    "seconds": round(time.monotonic() - started, 3),
+                    "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                }
+                _write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if self.marker(stage, key) is None:
+                    with contextlib.suppress(FileExistsError):
+                        os.rename(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def table(self, stage: str, key: str, inputs: Any, unique: Sequence[str]) -> Table:
+        """The table artifact of these inputs. `unique` are the columns that identify a row."""
+        folder = self.folder(stage, key)
+        with explain_disk_errors(self.root):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / "inputs.json").exists():
+                temporary = self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+                _write_synced(temporary, json.dumps(inputs, indent=1, ensure_ascii=False).encode())
+                os.replace(temporary, folder / "inputs.json")
+        return Table(folder, self.root / "tmp", tuple(unique), self.lock(stage, key))
+
+    def lock(self, stage: str, key: str) -> FileLock:
+        """Held while an artifact is made, so that a second run waits instead of paying twice. Freed if its holder dies."""
+        return FileLock(self.root / "locks" / f"{stage}-{key}.lock")
+
+    def _set_aside(self, folder: Path, problem: str) -> None:
+        warnings.warn(f"{problem}; it is set aside and made again", stacklevel=3)
+        aside = self.root / "tmp" / f"damaged-{folder.name}-{uuid.uuid4().hex[:8]}"
+        with explain_disk_errors(self.root):
+            os.rename(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _drop_leftovers(self) -> None:
+        """Remove what killed processes of this machine left in `tmp`."""
+        for leftover in (self.root / "tmp").iterdir():
+            host, _, rest = leftover.name.rpartition(f"{socket.gethostname()}-")
+            pid = rest.split("-")[0]
+            if host == "" and pid.isdigit() and not _alive(int(pid)):
+                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+class Table:
+    """Rows that are only ever added. Use `append` in a `with table:` block; leaving it flushes, also on an error."""
+
+    def __init__(self, folder: Path, temporary: Path, unique: tuple[str, ...], lock: FileLock) -> None:
+        self.folder = folder
+        self.unique = unique
+        self.lock = lock
+        self._temporary = temporary
+        self._buffer: list[dict[str, Any]] = []
+        self._flushed = time.monotonic()
+
+    def __enter__(self) -> Table:
+        self._flushed = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+        if len(self._parts()) > COMPACT_PARTS:
+            self.compact()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add a row; on disk after 64 rows or 5 seconds at the latest."""
+        self._buffer.append(row)
+        if len(self._buffer) >= FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._buffer:
+            import pyarrow as pa
+
+            self._write_part(pa.Table.from_pylist(self._buffer))
+            self._buffer = []
+        self._flushed = time.monotonic()
+
+    def read(self) -> Any:
+        """Every sound row as a pandas frame, one for each `unique` key (empty if there is none)."""
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        frames = []
+        for part in self._parts():
+            try:
+                damaged = file_hash(part)[:32] != part.stem.removeprefix("part-")
+            except FileNotFoundError:  # another process has just compacted this part away: read what it wrote instead
+                return self.read()
+            if damaged:
+                warnings.warn(
+                    f"{part} is truncated or damaged; it is dropped and its rows are made again", stacklevel=2
+                )
+                part.unlink(missing_ok=True)
+                continue
+            frames.append(pq.read_table(part).to_pandas())
+        if not frames:
+            return pd.DataFrame(columns=list(self.unique))
+        return pd.concat(frames, ignore_index=True).drop_duplicates(list(self.unique), ignore_index=True)
+
+    def compact(self) -> None:
+        """Rewrite many small parts as one. The new part stands before an old one goes."""
+        with self.lock:
+            import pyarrow as pa
+
+            old = self._parts()
+            if len(old) > 1:
+                new = self._write_part(pa.Table.from_pandas(self.read(), preserve_index=False))
+                for part in old:
+                    if part != new:
+                        part.unlink(missing_ok=True)
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def _write_part(self, rows: Any) -> Path:
+        import pyarrow.parquet as pq
+
+        temporary = self._temporary / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        with explain_disk_errors(self.folder):
+            try:
+                pq.write_table(rows, temporary)
+                with temporary.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                part = self.folder / f"part-{file_hash(temporary)[:32]}.parquet"
+                os.replace(temporary, part)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return part
+
+
+def _write_synced(file: Path, content: bytes) -> None:
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
