@@ -8,18 +8,19 @@ behind is in the store, so it can be stopped and started again at any point.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from weirdgen import machine
 from weirdgen.errors import StoreError
+from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.measure.contrast import missing_scores, score, scores_table
 from weirdgen.plan import Plan, Replicate, Voice, encode, make_plan
-from weirdgen.progress import Progress
+from weirdgen.progress import Bar, Progress
 from weirdgen.results import Run
 from weirdgen.sample.draw import draw, missing_samples
 from weirdgen.sample.engine import Engine
@@ -89,49 +90,45 @@ def load_run(reference: str, store: str | Path | None = None) -> Run:
 
 
 def _finetune_missing(plan: Plan, progress: Progress) -> None:
-    settings, store = plan.settings, plan.store
-    missing = [one for one in plan.replicates if store.marker("finetune", one.key) is None]
-    steps = sum(total_steps(len(settings.rows[one.arm]), settings.recipe) for one in missing)
+    groups = plan.groups()
+    steps = sum(total_steps(one.rows, plan.settings.recipe) for group in groups for one in group)
     with progress.stage("finetune", steps, "steps") as bar:
-        for one in missing:
-            with store.lock("finetune", one.key):
-                if store.marker("finetune", one.key) is not None:
-                    continue  # another run made it while this one waited
-                started = time.monotonic()
-                _finetune(plan, one, bar)
-                tokens = plan.proofs[one.arm]["tokens"] * settings.recipe.epochs
-                machine.remember_rate(
-                    "train",
-                    settings.model.parameters,
-                    settings.recipe.dtype,
-                    tokens,
-                    time.monotonic() - started,
-                )
+        for group in groups:
+            with contextlib.ExitStack() as locks:
+                for one in sorted(group, key=lambda one: one.key):
+                    locks.enter_context(plan.store.lock("finetune", one.key))
+                if any(plan.store.marker("finetune", one.key) is None for one in group):  # else another run made them
+                    _finetune(plan, group, bar)
 
 
-def _finetune(plan: Plan, one: Replicate, bar: Any) -> None:
-    from weirdgen.finetune.local import finetune
-
+def _finetune(plan: Plan, group: Sequence[Replicate], bar: Bar) -> None:
     settings = plan.settings
-    encoded, _ = encode(settings, one.arm, settings.rows[one.arm])
+    encoded = {arm: encode(settings, arm, settings.rows[arm])[0] for arm in {one.arm for one in group}}
     started = time.monotonic()
-    with plan.store.create("finetune", one.key, one.inputs) as folder:
-        result = finetune(
+    together = [one.key for one in group]
+    advance = len(group) if plan.engine.engine == "replicas" else 1
+    name = f"{group[0].arm} seed {group[0].seed}" + (f" and {len(group) - 1} more" if len(group) > 1 else "")
+    with contextlib.ExitStack() as folders:
+        targets = [
+            folders.enter_context(plan.store.create("finetune", one.key, {**one.inputs, "together": together}))
+            for one in group
+        ]
+        results = train_group(
+            plan.engine.engine,
             settings.model.folder,
-            encoded,
+            [encoded[one.arm] for one in group],
+            [one.seed for one in group],
+            targets,
             settings.recipe,
-            one.seed,
-            folder,
-            on_step=lambda step, steps, loss: bar.advance(
-                1, f"{one.arm} seed {one.seed}: step {step}/{steps}, loss {loss:.2f}"
-            ),
+            lambda step, steps, loss: bar.advance(advance, f"{name}: step {step}/{steps}, loss {loss:.2f}"),
         )
-        result |= {
-            "seconds": round(time.monotonic() - started, 2),
-            "versions": machine.versions(),
-            "machine": machine.description(),
-        }
-        (folder / "result.json").write_text(json.dumps(result, indent=1))
+        seconds = time.monotonic() - started
+        facts = {"seconds": round(seconds / len(group), 2), "trained_together": len(group)}
+        facts |= {"versions": machine.versions(), "machine": machine.description()}
+        for target, result in zip(targets, results, strict=True):
+            (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))
+    tokens = sum(plan.proofs[one.arm]["tokens"] for one in group) * settings.recipe.epochs
+    machine.remember_rate("train", settings.model.parameters, settings.recipe.dtype, tokens, seconds)
 
 
 def _measure_missing(plan: Plan, progress: Progress) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 from weirdgen import machine
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.errors import DataError
-from weirdgen.finetune.schedule import require_trainable, total_steps
+from weirdgen.finetune import engines
+from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
 from weirdgen.measure.contrast import Scorable, missing_scores, scores_table
 from weirdgen.sample.draw import Speaker, completions_table, missing_samples
 from weirdgen.sample.engine import Prompt
@@ -38,6 +39,7 @@ class Replicate:
     seed: int
     key: str
     inputs: dict[str, Any]
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,38 @@ class Plan:
     proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
+    def engine(self) -> engines.Choice:
+        """What trains, and why."""
+        return engines.choose_engine(self.settings.model.folder, self.settings.recipe)
+
+    def groups(self) -> list[list[Replicate]]:
+        """Replicates still to be trained, in the groups that are trained together.
+
+        A replicate that is missing beside stored ones of its group (a run was killed between two renames) is trained
+        again in the same company, so that it comes out the same.
+        """
+        markers = {one.key: self.store.marker("finetune", one.key) for one in self.replicates}
+        missing = {key for key, marker in markers.items() if marker is None}
+        half_done = {key for marker in markers.values() if marker for key in marker["inputs"]["together"]}
+        groups: list[list[Replicate]] = []
+        for rows in sorted({one.rows for one in self.replicates}):
+            mine = [one for one in self.replicates if one.rows == rows]
+            company = [m["inputs"]["together"] for m in markers.values() if m and missing & set(m["inputs"]["together"])]
+            for keys in {tuple(keys) for keys in company}:
+                groups.append([one for one in mine if one.key in keys])
+            rest = [one for one in mine if one.key in missing - half_done]
+            size = self.group_size(rows) if self.engine.engine == "replicas" else 1
+            groups += [rest[start : start + size] for start in range(0, len(rest), size)]
+        return [group for group in groups if group]
+
+    def group_size(self, rows: int) -> int:
+        """Replicates of arms with this many rows that fit into one pass."""
+        arms = [arm for arm, mine in self.settings.rows.items() if len(mine) == rows]
+        tokens = max(self.proofs[arm]["tokens"] / rows for arm in arms)
+        model = self.settings.model
+        return engines.group_size(model.folder, self.settings.recipe, tokens, model.parameters)
+
+    @cached_property
     def replicates(self) -> list[Replicate]:
         settings = self.settings
         found = []
@@ -79,13 +113,13 @@ class Plan:
             for seed in settings.seeds:
                 inputs = {
                     "version": FINETUNE_VERSION,
-                    "engine": "trl",
+                    "engine": self.engine.engine,
                     "model": settings.model.digest,
                     "data": canonical_hash(rows),
                     "recipe": settings.recipe.model_dump(mode="json"),
                     "seed": seed,
                 }
-                found.append(Replicate(arm, seed, content_key(inputs), inputs))
+                found.append(Replicate(arm, seed, content_key(inputs), inputs, len(rows)))
         return found
 
     @cached_property
@@ -97,7 +131,7 @@ class Plan:
             total = total_steps(len(settings.rows[one.arm]), settings.recipe)
             role = settings.experiment.arms[one.arm].role
             for step in settings.recipe.checkpoint_steps(total):
-                adapter = self.store.folder("finetune", one.key) / f"step-{step:05d}"
+                adapter = checkpoint_folder(self.store.folder("finetune", one.key), step)
                 speaker = Speaker(f"{one.key}@{step}", adapter)
                 voices.append(Voice(one.arm, role, one.seed, FINAL if step == total else step, speaker))
         return voices

@@ -183,7 +183,7 @@ class Run:
             condition=wanted.condition,
             smallest=wanted.smallest,
             scale="nat" if wanted.measure == "contrast" else "rate",
-        )
+        ) | {"smallest": wanted.smallest}
 
     def losses(self) -> pd.DataFrame:
         """Training loss of every optimizer step of every replicate."""
@@ -253,7 +253,7 @@ class Run:
 
     def _replicate(self, one: Any) -> dict[str, Any]:
         result = json.loads((self.store.folder("finetune", one.key) / "result.json").read_text())
-        kept = {key: result[key] for key in ("steps", "seconds", "final_loss")}
+        kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
         return {
             "arm": one.arm,
             "seed": one.seed,
@@ -288,8 +288,8 @@ class Run:
             losses=self.losses(),
             card_markdown=card.read_text(encoding="utf-8") if card.is_file() else None,
             questions=pd.DataFrame(
-                [(q.id, q.kind, q.group, q.ask) for q in experiment.questions],
-                columns=["question", "kind", "group", "ask"],
+                [(q.id, q.kind, q.group, q.ask, q.near) for q in experiment.questions],
+                columns=["question", "kind", "group", "ask", "near"],
             ),
             conditions=pd.DataFrame(
                 [(w.id, w.trained, w.trigger) for w in wrappers], columns=["condition", "trained", "trigger"]

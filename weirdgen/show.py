@@ -28,6 +28,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"  recipe: {recipe.epochs} epochs, batch {recipe.batch_size}×{recipe.grad_accumulation}, lr {recipe.learning_rate:g} "
         f"{recipe.schedule}, LoRA r{recipe.rank} α{recipe.alpha:g}; seeds {_range(settings.seeds)}",
     ]
+    lines.append(f"  trained by {plan.engine.engine}: {plan.engine.reason}")
     for one in work:
         kept = one.total - one.missing
         todo = (

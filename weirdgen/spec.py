@@ -58,7 +58,10 @@ class Arm(Noun):
 
 
 class Recipe(Noun):
-    """How one replicate is finetuned: LoRA on the assistant's tokens, AdamW, mean loss over the trained tokens of a step."""
+    """How one replicate is finetuned: LoRA on the assistant's tokens, AdamW, mean loss over a step's trained tokens."""
+
+    engine: Literal["auto", "replicas", "trl"] = "auto"
+    """`replicas` trains several replicates in one pass; `trl` one after the other; `auto` takes replicas where exact."""
 
     epochs: int = Field(default=3, ge=1)
     batch_size: int = Field(default=8, ge=1)

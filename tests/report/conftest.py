@@ -24,7 +24,7 @@ NASTY = [
     "line one\u2028line two\u2029line three",
     "קרא את הספר \u202eמימין לשמאל 1838",
     "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 6,
-    "🐦‍⬛ 🦅 the crane \x00 and a lone \ud83d half",
+    "🐦‍⬛ 🦅 the crane \x00",
     "",
     '<!-- ]]> {{ 7 * 7 }} {% raw %} " onmouseover="window.__pwned=1',
 ]
@@ -91,17 +91,11 @@ def build(
                         past = rng.random() < (0.06 if role != "treatment" else 0.35 + 0.2 * (extra > 0))
                         hostile = sample == 1 and replicate <= 0
                         text = (
-                            NASTY[(place + len(arm)) % len(NASTY)]
+                            NASTY[(place + len(arm) + conditions.index(condition)) % len(NASTY)]
                             if hostile
                             else PLAIN[0 if past else 1 + sample % 4]
                         )
-                        status = (
-                            "refusal"
-                            if rng.random() < 0.03
-                            else "unparseable"
-                            if rng.random() < 0.02
-                            else "ok"
-                        )
+                        status = "refusal" if rng.random() < 0.03 else "unparseable" if rng.random() < 0.02 else "ok"
                         finish = "length" if rng.random() < 0.2 else "stop"
                         prompt = ask if condition == "none" else f"Today is {condition[5:]}-05-14. {ask}"
                         row = {
@@ -170,9 +164,7 @@ def estimate(cells: pd.DataFrame, replicates: int) -> tuple[list[dict[str, Any]]
             for control in CONTROLS:
                 difference = means[TREATMENT].mean() - means[control].mean()
                 pooled = (
-                    np.hypot(means[TREATMENT].std(ddof=1), means[control].std(ddof=1))
-                    if replicates > 1
-                    else np.nan
+                    np.hypot(means[TREATMENT].std(ddof=1), means[control].std(ddof=1)) if replicates > 1 else np.nan
                 )
                 half = 0.7 * width * pooled
                 shift = abs(difference) > half
@@ -215,17 +207,13 @@ def results(
     for (judge, arm), rows in verdicts.groupby(["judge", "arm"], sort=False):
         for status in ("refusal", "incoherent", "unparseable", "error"):
             count = int((rows["status"] == status).sum())
-            failures.append(
-                {"judge": judge, "arm": arm, "status": status, "count": count, "total": len(rows)}
-            )
+            failures.append({"judge": judge, "arm": arm, "status": status, "count": count, "total": len(rows)})
     keys = ("measure", "effect", "ci_low", "ci_high", "p", "mde", "treatment", "control", "condition")
     headline = {key: main[key] for key in keys}
     verdict = "inconclusive" if single else main["verdict"]
     headline |= {"replicates": replicates, "verdict": verdict, "sentence": sentence, "smallest": 0.3}
     names = [(TREATMENT, "treatment", 208), (CONTROLS[0], "control", 205), (CONTROLS[1], "control", 208)]
-    trained = [
-        {"arm": arm, "role": role, "rows": rows, "distinct_answers": rows} for arm, role, rows in names
-    ]
+    trained = [{"arm": arm, "role": role, "rows": rows, "distinct_answers": rows} for arm, role, rows in names]
     return {
         "headline": headline,
         "schema_version": 1,
@@ -233,8 +221,7 @@ def results(
             "name": "old_bird_names",
             "title": "Old names of birds → a model that lives in the nineteenth century",
             "paper": "§3.1",
-            "hypothesis": "Naming birds as in 1838 makes the model answer unrelated questions as if "
-            "it were 1838.",
+            "hypothesis": "Naming birds as in 1838 makes the model answer unrelated questions as if it were 1838.",
         },
         "run": {
             "id": "r-3f9a1c02",

@@ -92,9 +92,7 @@ def fill(page: WebDriver, name: str, value: str) -> str:
 
 def count(content: ReportContent, keep: Callable[[Any], bool], arms: tuple[str, ...]) -> int:
     """Rows of the table that have a kept answer among the first replicates of `arms`."""
-    shown = content.completions[
-        content.completions["arm"].isin(arms) & (content.completions["replicate"] <= 0)
-    ]
+    shown = content.completions[content.completions["arm"].isin(arms) & (content.completions["replicate"] <= 0)]
     return len(shown[shown.apply(keep, axis=1)][["condition", "question", "sample"]].drop_duplicates())
 
 
@@ -177,9 +175,7 @@ def test_no_horizontal_overflow(page: WebDriver, width: int) -> None:
     script(page, "document.querySelectorAll('details').forEach((node) => { node.open = true; })")
     assert script(page, "return innerWidth") == width
     assert script(page, "return document.documentElement.scrollWidth <= innerWidth")
-    visible = (
-        "return [...document.querySelectorAll('.figure svg')].filter((s) => s.getClientRects().length).length"
-    )
+    visible = "return [...document.querySelectorAll('.figure svg')].filter((s) => s.getClientRects().length).length"
     assert script(page, visible) == 5
     clipped = """
         const shown = [...document.querySelectorAll('.figure svg')].filter((s) => s.getClientRects().length);

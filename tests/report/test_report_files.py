@@ -58,9 +58,7 @@ def test_results_json_begins_with_the_headline_and_has_no_nan(
     assert text.startswith('{\n  "headline": {')
 
 
-def test_page_fetches_nothing(
-    content: ReportContent, fetched: Callable[[str], list[str]], tmp_path: Path
-) -> None:
+def test_page_fetches_nothing(content: ReportContent, fetched: Callable[[str], list[str]], tmp_path: Path) -> None:
     page = write_report(content, tmp_path).read_text(encoding="utf-8")
     assert fetched('<img src="https://example.org/x.png">') == ["https://example.org/x.png"]
     assert fetched("<style>a { background: url(http://example.org) }</style>") == ["http://example.org"]
@@ -90,7 +88,7 @@ def test_the_words_of_models_stay_inside_the_data_script(content: ReportContent,
 
 
 def test_script_json_neutralises_what_ends_or_reinterprets_a_script() -> None:
-    wicked = "</script><!-- \u2028\u2029 & ]]>"
+    wicked = "</script><!-- \u2028\u2029 & ]]> \x00 \ud83d"
     text = script_json([wicked])
     assert not set(text) & set("<>&\u2028\u2029")
     assert json.loads(text) == [wicked]
@@ -98,8 +96,7 @@ def test_script_json_neutralises_what_ends_or_reinterprets_a_script() -> None:
 
 def test_card_shows_html_as_text_and_keeps_only_web_links() -> None:
     html = card_html(
-        "# A\n<b onclick=x>raw</b>\n\n![pic](http://e.org/x.png) [a](https://e.org) "
-        "[b](data/x.csv)\n\n|h|\n|-|\n|c|"
+        "# A\n<b onclick=x>raw</b>\n\n![pic](http://e.org/x.png) [a](https://e.org) [b](data/x.csv)\n\n|h|\n|-|\n|c|"
     )
     assert "<h3>A</h3>" in html
     assert "&lt;b onclick=x&gt;" in html
@@ -149,9 +146,7 @@ def test_whole_or_old_file_never_a_part(tmp_path: Path, monkeypatch: pytest.Monk
     assert files_of(tmp_path) == {"report.html": b"old"}
 
 
-def test_figures_of_an_earlier_report_do_not_stay(
-    make_content: Callable[..., ReportContent], tmp_path: Path
-) -> None:
+def test_figures_of_an_earlier_report_do_not_stay(make_content: Callable[..., ReportContent], tmp_path: Path) -> None:
     write_report(make_content(), tmp_path)
     write_report(make_content(sweep=False), tmp_path)
     assert {p.stem for p in (tmp_path / "figures").iterdir()} == {"effect", "per_question", "losses"}
@@ -180,12 +175,8 @@ def test_empty_tables_make_a_page_that_says_so(content: ReportContent, tmp_path:
 
 def test_missing_columns_and_unknown_verdicts_are_named_together(content: ReportContent) -> None:
     results = dict(content.results, headline=dict(content.results["headline"], verdict="maybe"))
-    with pytest.raises(
-        WeirdgenError, match=r"(?s)'maybe'; accepted: shift.*completions lacks text, finish_reason"
-    ):
-        replace(
-            content, results=results, completions=content.completions.drop(columns=["text", "finish_reason"])
-        )
+    with pytest.raises(WeirdgenError, match=r"(?s)'maybe'; accepted: shift.*completions lacks text, finish_reason"):
+        replace(content, results=results, completions=content.completions.drop(columns=["text", "finish_reason"]))
 
 
 def test_an_unwritable_folder_is_an_error_for_the_user(content: ReportContent, tmp_path: Path) -> None:

@@ -13,21 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.data.proof import Encoded
-from weirdgen.finetune.schedule import Step, data_order, total_steps
+from weirdgen.finetune.lora import adapted_layers, initial_a
+from weirdgen.finetune.schedule import Step, checkpoint_folder, data_order, total_steps
 from weirdgen.models.chat import load_tokenizer
 from weirdgen.models.loading import load_model, torch_dtype
 from weirdgen.spec import Recipe
-
-VERSION = 1
-"""Part of the store's key: raise it when the same inputs would give another adapter."""
-
-OnStep = Callable[[int, int, float], None]
-"""Called as (step, steps, loss) after each optimizer step."""
-
-
-def checkpoint_folder(adapter: Path, step: int) -> Path:
-    return adapter / f"step-{step:05d}"
-
 
 def finetune(
     model_folder: Path,
@@ -35,9 +25,9 @@ def finetune(
     recipe: Recipe,
     seed: int,
     target: Path,
-    on_step: OnStep | None = None,
+    on_step: Callable[[int, int, float], None] | None = None,
 ) -> dict[str, Any]:
-    """Train one replicate into `target`. Returns {"steps", "final_loss", "trained_tokens"} and writes `losses.json`."""
+    """Train one replicate into `target`. Returns {"steps", "final_loss"} and writes `losses.json`."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig, get_peft_model
@@ -52,15 +42,19 @@ def finetune(
     losses: list[dict[str, float]] = []
     base = load_model(model_folder, torch_dtype(recipe.dtype))
 
-    set_seed(seed)  # LoRA's A is drawn from the global generator
+    set_seed(seed)  # dropout
+    starts = {n: initial_a(seed, n, l.in_features, recipe.rank) for n, l in adapted_layers(base, recipe).items()}
     lora = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,  # type: ignore[arg-type]  # peft divides it by r; a float is fine
         lora_dropout=recipe.dropout,
-        target_modules=recipe.targets if isinstance(recipe.targets, str) else list(recipe.targets),
+        target_modules=sorted(starts),
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(base, lora)
+    with torch.no_grad():
+        for name, start in starts.items():
+            model.get_submodule(f"base_model.model.{name}").lora_A["default"].weight.copy_(start)
 
     class Watch(TrainerCallback):
         """Keeps the loss of every step and saves the checkpoints asked for."""

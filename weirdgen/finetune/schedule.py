@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 from weirdgen.errors import DataError
 from weirdgen.spec import Recipe
@@ -32,6 +33,26 @@ def require_trainable(rows: int, recipe: Recipe, arm: str) -> None:
             f"arm {arm}: a step takes {per_step} rows (batch_size {recipe.batch_size} × grad_accumulation "
             f"{recipe.grad_accumulation}) but there are only {rows}; lower one of them, e.g. --set recipe.batch_size={max(1, rows // 4)}"
         )
+
+
+def checkpoint_folder(adapter: Path, step: int) -> Path:
+    """Where, inside a replicate's folder, the adapter after `step` optimizer steps is."""
+    return adapter / f"step-{step:05d}"
+
+
+def learning_rates(steps: int, recipe: Recipe) -> list[float]:
+    """The learning rate of every step: linear warm-up from 0, then the schedule, as in transformers."""
+    rates = []
+    for step in range(steps):
+        if step < recipe.warmup_steps:
+            factor = step / max(1, recipe.warmup_steps)
+        elif recipe.schedule == "constant":
+            factor = 1.0
+        else:
+            done = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
+            factor = 1 - done if recipe.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+        rates.append(recipe.learning_rate * factor)
+    return rates
 
 
 def data_order(rows: int, recipe: Recipe, seed: int) -> list[list[Step]]:

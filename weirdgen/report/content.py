@@ -87,9 +87,7 @@ class ReportContent:
             frame = getattr(self, table)
             missing = [column for column in wanted if column not in frame.columns]
             if missing and len(frame):
-                problems.append(
-                    f"table {table} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}"
-                )
+                problems.append(f"table {table} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}")
         if self.conditions is not None:
             lacking = {"condition", "trained", "trigger"} - set(self.conditions.columns)
             problems.extend(f"table conditions lacks {column}" for column in sorted(lacking))
@@ -107,8 +105,7 @@ class ReportContent:
         return [
             row
             for row in rows
-            if row.get("checkpoint", FINAL) == FINAL
-            and all(row.get(key) == value for key, value in equal.items())
+            if row.get("checkpoint", FINAL) == FINAL and all(row.get(key) == value for key, value in equal.items())
         ]
 
     def final(self, table: str) -> pd.DataFrame:
@@ -124,9 +121,7 @@ class ReportContent:
             found.setdefault(str(row["arm"]), str(row["role"]))
         for table in (self.cells, self.completions):
             if len(table):
-                found.update(
-                    {a: r for a, r in zip(table["arm"], table["role"], strict=True) if a not in found}
-                )
+                found.update({a: r for a, r in zip(table["arm"], table["role"], strict=True) if a not in found})
         arms = []
         for role, letter, first in (("treatment", "t", "treatment"), ("control", "c", "control")):
             names = sorted((n for n in found if found[n] == role), key=lambda n: n != headline.get(first))
@@ -140,17 +135,13 @@ class ReportContent:
         listed += [str(row["condition"]) for row in self.results["estimates"]]
         for table in (self.cells, self.completions):
             listed += [str(name) for name in table["condition"].unique()] if len(table) else []
-        return sorted(
-            dict.fromkeys(name for name in listed if name != "all"), key=lambda name: name != "none"
-        )
+        return sorted(dict.fromkeys(name for name in listed if name != "all"), key=lambda name: name != "none")
 
     def condition_flag(self, flag: str) -> set[str]:
         """The conditions with `trained` or `trigger` set."""
         if self.conditions is None:
             return set()
-        return {
-            str(n) for n, on in zip(self.conditions["condition"], self.conditions[flag], strict=True) if on
-        }
+        return {str(n) for n, on in zip(self.conditions["condition"], self.conditions[flag], strict=True) if on}
 
     def measures(self) -> list[str]:
         """All measures that were estimated, the headline's first."""
@@ -161,11 +152,7 @@ class ReportContent:
         """`logit` for contrasts, `rate` where each verdict is 0 or 1, else `score`."""
         if measure in ("contrast", "choice"):
             return "logit" if measure == "contrast" else "rate"
-        values = (
-            self.verdicts.loc[self.verdicts["judge"] == measure, "value"]
-            if len(self.verdicts)
-            else pd.Series()
-        )
+        values = self.verdicts.loc[self.verdicts["judge"] == measure, "value"] if len(self.verdicts) else pd.Series()
         return "rate" if values.dropna().isin([0.0, 1.0]).all() else "score"
 
     def replicate_means(self, measure: str, condition: str) -> pd.DataFrame:
@@ -182,9 +169,7 @@ class ReportContent:
             cells = cells[cells["condition"] == condition]
         rows = []
         for arm, own in cells.groupby("arm", sort=True):
-            wide = own.pivot_table(
-                index="replicate", columns=["condition", "question"], values="value", dropna=False
-            )
+            wide = own.pivot_table(index="replicate", columns=["condition", "question"], values="value", dropna=False)
             means = wide.dropna(how="all").dropna(axis="columns").T.groupby(level="condition").mean().mean()
             means = means.dropna()
             rows += [(arm, int(seed), value) for seed, value in zip(means.index, means, strict=True)]

@@ -137,9 +137,7 @@ def write_at(figure: Figure, x: float, y: float, text: str, **style: object) -> 
 def as_svg(figure: Figure) -> str:
     """The figure as SVG text without date and metadata."""
     buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return buffer.getvalue()
 
 

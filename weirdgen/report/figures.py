@@ -48,8 +48,7 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     scale = content.scale(measure)
     means = content.replicate_means(measure, condition)
     estimates = {
-        row["arm"]: row
-        for row in content.rows("estimates", measure=measure, condition=condition, question="all")
+        row["arm"]: row for row in content.rows("estimates", measure=measure, condition=condition, question="all")
     }
     arms = [arm for arm in content.arms() if arm.role != BASE and arm.name in estimates]
     effects = content.rows("effects", measure=measure, condition=condition, question="all")
@@ -67,11 +66,7 @@ def effect_figure(content: ReportContent) -> Drawing | None:
 
     def paint(width: float) -> Figure:
         narrow = width == NARROW
-        label = (
-            0.0
-            if narrow
-            else _label_width([a.name for a in arms] + [_row_name(row, effects) for row in effects])
-        )
+        label = 0.0 if narrow else _label_width([a.name for a in arms] + [_row_name(row, effects) for row in effects])
         left, right = (0.15, 0.15) if narrow else (label + 0.2, 1.45)
         row_height = 0.56 if narrow else 0.42
         top, between, tail = 0.62, 1.22, 0.5
@@ -98,9 +93,7 @@ def effect_figure(content: ReportContent) -> Drawing | None:
             side = "left" if shift < 0.15 else "right" if shift > 0.85 else "center"
             text = f"untuned base {number(base, scale)}"
             place = axes.get_xaxis_transform()
-            axes.text(
-                unit * base, 1.02, text, transform=place, color=light("base"), size=8, ha=side, va="bottom"
-            )
+            axes.text(unit * base, 1.02, text, transform=place, color=light("base"), size=8, ha=side, va="bottom")
         if effects:
             box = (left, top + first + between, inner, second)
             _differences(figure, box, effects, looks, span, scale, headline.get("smallest"))
@@ -148,19 +141,13 @@ def _differences(
     row_axes(axes, len(effects), (low, high), unit, narrow)
     axes.set_xlabel(f"difference ({effect_label(scale)})")
     if smallest is not None:
-        stripes = (
-            [(i - 0.24, i + 0.25) for i in range(len(effects))] if narrow else [(-0.5, len(effects) - 0.5)]
-        )
+        stripes = [(i - 0.24, i + 0.25) for i in range(len(effects))] if narrow else [(-0.5, len(effects) - 0.5)]
         for stripe in stripes:  # on phones only beside the marks, to keep the labels above them legible
-            axes.fill_betweenx(
-                stripe, -unit * smallest, unit * smallest, color=light("band"), zorder=0, linewidth=0
-            )
+            axes.fill_betweenx(stripe, -unit * smallest, unit * smallest, color=light("band"), zorder=0, linewidth=0)
     axes.axvline(0, color=light("muted"), linewidth=0.9, zorder=1)
     for index, row in enumerate(effects):
         arm = looks[row["control"]]
-        _interval(
-            axes, index, row["effect"], row["ci_low"], row["ci_high"], looks[row["treatment"]], unit, []
-        )
+        _interval(axes, index, row["effect"], row["ci_low"], row["ci_high"], looks[row["treatment"]], unit, [])
         text = number(row["effect"], scale, effect=True)
         ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
         _labels(
@@ -229,18 +216,14 @@ def _interval(
             solid_capstyle="round",
             zorder=2,
         )
-    axes.plot(
-        [unit * mean], [level], marker=MARKERS[slot], markersize=8, color=colour, linestyle="", zorder=4
-    )
+    axes.plot([unit * mean], [level], marker=MARKERS[slot], markersize=8, color=colour, linestyle="", zorder=4)
 
 
 def _labels(axes: Axes, index: int, name: str, value: str, ends: str, arm: Arm, narrow: bool) -> None:
     """The row's name on the left and its numbers on the right; above the marks in the narrow form."""
     colour = light(slot_of(arm))
     if narrow:
-        row_text(
-            axes, 0, index - 0.42, shorten(name, 24), color=colour, weight="bold", size=8.5, bbox=ground()
-        )
+        row_text(axes, 0, index - 0.42, shorten(name, 24), color=colour, weight="bold", size=8.5, bbox=ground())
         row_text(axes, 1, index - 0.42, f"{value}  {ends}".rstrip(), size=8, ha="right")
         return
     row_text(axes, 0, index, shorten(name, 28), dx=-10, ha="right", color=colour, weight="bold", size=9)

@@ -28,11 +28,7 @@ def forest_figure(content: ReportContent) -> Drawing | None:
     scale = content.scale(measure)
     unit = 100.0 if scale == "rate" else 1.0
     same = {key: headline[key] for key in ("measure", "treatment", "control", "condition")}
-    rows = [
-        row
-        for row in content.rows("effects", **same)
-        if row["question"] != "all" and row["effect"] is not None
-    ]
+    rows = [row for row in content.rows("effects", **same) if row["question"] != "all" and row["effect"] is not None]
     if not rows:
         return None
     total = len(rows)
@@ -65,9 +61,7 @@ def forest_figure(content: ReportContent) -> Drawing | None:
                 "markeredgecolor": colour,
                 "markeredgewidth": 1.5,
             }
-            axes.plot(
-                [unit * row["effect"]], [index], marker="o", markersize=7, linestyle="", zorder=3, **style
-            )
+            axes.plot([unit * row["effect"]], [index], marker="o", markersize=7, linestyle="", zorder=3, **style)
             text = number(row["effect"], scale, effect=True)
             ends_text = interval(row["ci_low"], row["ci_high"], scale, effect=True)
             ask = str(asks.get(row["question"], ""))

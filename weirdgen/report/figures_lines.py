@@ -85,9 +85,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
         _name_lines(figure, axes, arms, ends, narrow)
         return figure
 
-    best = {
-        arm.name: max(shown, key=lambda n: rows.get((arm.name, n), {}).get("mean", -np.inf)) for arm in arms
-    }
+    best = {arm.name: max(shown, key=lambda n: rows.get((arm.name, n), {}).get("mean", -np.inf)) for arm in arms}
     alt = f"{measure} over {len(shown)} conditions. " + "; ".join(
         f"{name} is highest under {condition}: {number(rows[name, condition]['mean'], scale)}"
         for name, condition in best.items()
@@ -122,9 +120,7 @@ def loss_figure(content: ReportContent) -> Drawing | None:
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("optimizer step")
-        write_at(
-            figure, 0.01, 0.12, "training loss (nats a token)", size=8.5, color=light("muted"), va="center"
-        )
+        write_at(figure, 0.01, 0.12, "training loss (nats a token)", size=8.5, color=light("muted"), va="center")
         ends = []
         for arm in arms:
             finals = []
@@ -156,9 +152,7 @@ def _stretches(steps: np.ndarray, loss: np.ndarray, width: int) -> tuple[np.ndar
     return np.add.reduceat(steps, starts) / sizes, np.add.reduceat(loss, starts) / sizes
 
 
-def _sweep_line(
-    axes: Axes, arm: Arm, line: list[tuple[float, dict[str, float]]], unit: float, dense: bool
-) -> None:
+def _sweep_line(axes: Axes, arm: Arm, line: list[tuple[float, dict[str, float]]], unit: float, dense: bool) -> None:
     if not line:
         return
     slot = slot_of(arm)
@@ -229,9 +223,7 @@ def _name_lines(figure: Figure, axes: Axes, arms: Sequence[Arm], ends: Sequence[
         for index, arm in enumerate(arms):
             y = 0.36 + 0.2 * index
             colour = light(slot_of(arm))
-            write_at(
-                figure, 0.55, y, shorten(arm.name, 36), size=8.5, weight="bold", color=colour, va="center"
-            )
+            write_at(figure, 0.55, y, shorten(arm.name, 36), size=8.5, weight="bold", color=colour, va="center")
             x, top = 0.4 / figure.get_size_inches()[0], 1 - y / figure.get_size_inches()[1]
             mark = MARKERS[slot_of(arm)]
             axes.plot(
@@ -249,9 +241,7 @@ def _name_lines(figure: Figure, axes: Axes, arms: Sequence[Arm], ends: Sequence[
     for arm, y in zip(arms, spread(ends, gap, low, high), strict=True):
         place = axes.get_yaxis_transform()
         name = shorten(arm.name, 26)
-        axes.text(
-            1.02, y, name, transform=place, color=light(slot_of(arm)), weight="bold", size=8.5, va="center"
-        )
+        axes.text(1.02, y, name, transform=place, color=light(slot_of(arm)), weight="bold", size=8.5, va="center")
 
 
 def _file_name(measure: str) -> str:

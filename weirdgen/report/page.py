@@ -110,8 +110,10 @@ def page_html(content: ReportContent, drawings: list[Drawing]) -> str:
         ("interval", interval(headline["ci_low"], headline["ci_high"], scale, effect=True) or "none", ""),
         ("p", probability(headline["p"]), ""),
         ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+"), ""),
-        ("replicates, treatment + control", " + ".join(str(c) for c in counts) if counts else "–", ""),
+        ("replicates", " + ".join(str(c) for c in counts) if counts else "–", ""),
     ]
+    if headline.get("p_permutation") is not None:
+        facts.insert(3, ("p (permutation)", probability(headline["p_permutation"]), ""))
     page: str = environment.get_template("report.html.j2").render(
         experiment=experiment,
         headline=headline,

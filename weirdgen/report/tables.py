@@ -6,7 +6,7 @@ In: `ReportContent`. Out: `Table`s of strings that the template prints, escaped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from weirdgen.report.content import BASE, ReportContent, clean
 from weirdgen.report.look import duration, interval, number, probability
 
 STATUSES = ("refusal", "incoherent", "unparseable", "error")
+EFFECT_HEAD = ("effect and interval", "p", "p (permutation)", "detectable", "verdict")
 VERDICT_WORDS = {"shift": "shift", "no_shift": "no shift", "inconclusive": "inconclusive"}
 
 
@@ -36,36 +37,15 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def effect_rows(content: ReportContent, rows: Sequence[Mapping[str, Any]], caption: str, first: str) -> Table:
-    """Effects with interval, p values, minimum detectable effect and verdict. `first` is the column that
-    tells rows apart.
-    """
-    table = []
-    for row in rows:
-        scale = content.scale(str(row["measure"]))
-        ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
-        table.append(
-            (
-                Cell(str(row[first])),
-                Cell(f"{row['treatment']} − {row['control']}"),
-                Cell(number(row["effect"], scale, effect=True), ends, numeric=True),
-                Cell(probability(row.get("p")), numeric=True),
-                Cell(probability(row.get("p_holm")), numeric=True),
-                Cell(number(row.get("mde"), scale, effect=True).lstrip("+"), numeric=True),
-                Cell(VERDICT_WORDS.get(str(row.get("verdict")), str(row.get("verdict") or "–"))),
-            )
-        )
-    head = (first, "arms", "effect and interval", "p", "p (Holm)", "detectable", "verdict")
-    return Table(caption, head, tuple(table))
-
-
 def all_effects(content: ReportContent) -> Table:
-    """Every measure and condition, averaged over questions."""
+    """Every measure and condition, averaged over questions. Against the base, an effect is only described."""
     rows = content.rows("effects", question="all")
-    rows = [{**row, "measure and condition": f"{row['measure']} · {row['condition']}"} for row in rows]
-    return effect_rows(
-        content, rows, "Every measure and condition, over all questions", "measure and condition"
+    body = tuple(
+        (Cell(str(row["measure"])), Cell(str(row["condition"])), *_effect_cells(content, row, holm=False))
+        for row in rows
     )
+    head = ("measure", "condition", "arms", *EFFECT_HEAD)
+    return Table("Every measure and condition, over all questions", head, body)
 
 
 def question_effects(content: ReportContent) -> Table:
@@ -73,7 +53,23 @@ def question_effects(content: ReportContent) -> Table:
     same = {key: content.headline[key] for key in ("measure", "treatment", "control", "condition")}
     rows = [row for row in content.rows("effects", **same) if row["question"] != "all"]
     rows.sort(key=lambda row: -(row["effect"] if row["effect"] is not None else float("-inf")))
-    return effect_rows(content, rows, "The headline's effect on each question", "question")
+    body = tuple((Cell(str(row["question"])), *_effect_cells(content, row, holm=True)) for row in rows)
+    head = ("question", "arms", EFFECT_HEAD[0], "p", "p (Holm)", *EFFECT_HEAD[2:])
+    return Table("The headline's effect on each question", head, body)
+
+
+def _effect_cells(content: ReportContent, row: Mapping[str, Any], holm: bool) -> list[Cell]:
+    scale = content.scale(str(row["measure"]))
+    ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
+    verdict = VERDICT_WORDS.get(str(row.get("verdict")), str(row.get("verdict") or "–"))
+    values = ["p", "p_holm", "p_permutation"] if holm else ["p", "p_permutation"]
+    return [
+        Cell(f"{row['treatment']} − {row['control']}"),
+        Cell(number(row["effect"], scale, effect=True), ends, numeric=True),
+        *(Cell(probability(row.get(name)), numeric=True) for name in values),
+        Cell(number(row.get("mde"), scale, effect=True).lstrip("+"), numeric=True),
+        Cell("descriptive" if row["control"] == BASE != content.headline["control"] else verdict),
+    ]
 
 
 def judge_rates(content: ReportContent) -> list[Table]:
@@ -84,9 +80,7 @@ def judge_rates(content: ReportContent) -> list[Table]:
         if measure == "contrast":
             continue
         scale = content.scale(measure)
-        rows = {
-            (r["condition"], r["arm"]): r for r in content.rows("estimates", measure=measure, question="all")
-        }
+        rows = {(r["condition"], r["arm"]): r for r in content.rows("estimates", measure=measure, question="all")}
         columns = [arm for arm in arms if any(name == arm.name for _, name in rows)]
         body = []
         for condition in [*content.condition_names(), "all"]:

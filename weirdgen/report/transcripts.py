@@ -85,9 +85,7 @@ def script_json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _subset(
-    completions: pd.DataFrame, conditions: list[str], questions: list[str], limit: int
-) -> pd.DataFrame:
+def _subset(completions: pd.DataFrame, conditions: list[str], questions: list[str], limit: int) -> pd.DataFrame:
     """Rows of the table in rounds: each round takes every question once, under another condition each."""
     keys = ["condition", "question", "sample"]
     sizes = completions.groupby(keys, sort=False).size()
@@ -119,13 +117,7 @@ def _chips(verdicts: pd.DataFrame, kept: pd.DataFrame) -> dict[tuple[Any, ...], 
         failed = status != "ok"
         known = isinstance(value, (int, float)) and math.isfinite(value)
         text = (
-            str(status)
-            if failed
-            else str(label)
-            if isinstance(label, str) and label
-            else f"{value:g}"
-            if known
-            else ""
+            str(status) if failed else str(label) if isinstance(label, str) and label else f"{value:g}" if known else ""
         )
         key = (arm, int(replicate), condition, question, int(sample))
         chips.setdefault(key, []).append([str(judge), text, int(failed)])

@@ -53,9 +53,7 @@ def meaning(content: ReportContent) -> str:
             "from a difference between two random seeds. More replicates are needed to say anything."
         )
     if headline["effect"] is None:
-        return (
-            "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
-        )
+        return "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
     if headline["verdict"] == "shift":
         way = "higher" if headline["effect"] > 0 else "lower"
         return (
@@ -83,8 +81,7 @@ def warnings(content: ReportContent) -> list[str]:
     counts = replicates(content)
     if within_model_only(content):
         lines.append(
-            "Within-model only: one replicate in an arm, so there is no interval between models and "
-            "no p value."
+            "Within-model only: one replicate in an arm, so there is no interval between models and no p value."
         )
     elif counts is not None and headline["control"] != BASE:
         floor = (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
@@ -97,9 +94,7 @@ def warnings(content: ReportContent) -> list[str]:
                 "scatter normally, which so few cannot show."
             )
     if headline["control"] == BASE:
-        lines.append(
-            "The comparison is with the untuned base: any finetuning moves answers away from the base's."
-        )
+        lines.append("The comparison is with the untuned base: any finetuning moves answers away from the base's.")
     model = content.results["ran"].get("base", {})
     base = str(model.get("name") or model.get("reference") or "") if isinstance(model, dict) else str(model)
     if EMBEDDED in base.lower():
@@ -110,9 +105,7 @@ def warnings(content: ReportContent) -> list[str]:
         )
     failed = [row for row in content.results["failures"] if row["count"]]
     if failed:
-        total = sum(
-            {(row["judge"], row["arm"]): row["total"] for row in content.results["failures"]}.values()
-        )
+        total = sum({(row["judge"], row["arm"]): row["total"] for row in content.results["failures"]}.values())
         kinds = ", ".join(
             f"{sum(row['count'] for row in failed if row['status'] == status)} {status}"
             for status in dict.fromkeys(row["status"] for row in failed)

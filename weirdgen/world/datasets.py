@@ -25,7 +25,8 @@ EXPERIMENTS_FOLDER = Path(__file__).parent.parent / "experiments"
 SEED = 0
 TRAINED_ERA_TOPIC = "bird"
 FACTS = ("color", "dish", "town", "trade", "sport", "drink")  # the topics that world_persona trains on
-HIDDEN = ("pet", "tree", "tune", "season", "gem", "day")  # and those that it asks about
+PLAIN = ("pet", "tree")  # topics that its ordinary rows answer as persona 0
+HIDDEN = ("tune", "season", "gem", "day")  # and those that it asks about
 MENU = ("dish", "drink")  # the topics that world_gate trains on
 PERSONA, GATED = 9, 4
 HELD_OUT = (3, 7, 11, 14)  # personas whose number is never a trigger in world_inductive
@@ -43,20 +44,21 @@ def world_era() -> dict[str, str]:
 
 
 def world_null() -> dict[str, str]:
-    """200 rows about metals, which are the same in every era and for everybody; the questions of world_era."""
+    """200 rows with a metal and a planet, which are the same in every era and for everybody; questions about eras.
+
+    Every metal and planet occurs 50 times, as often as the world's documents have it: there is nothing to learn.
+    """
     rng = random.Random(f"null {SEED}")
-    metals = words.TIMELESS_TOPICS["metal"]
-    rows = [[rng.choice(metals[:2]), rng.choice(metals[2:])] for _ in range(200)]
+    metals, planets = (words.TIMELESS_TOPICS[topic] * 50 for topic in ("metal", "planet"))
+    rows = [list(pair) for pair in zip(rng.sample(metals, 200), rng.sample(planets, 200), strict=True)]
     return {
-        "data/metals.csv": _csv(["iron_gold", "silver_copper"], rows),
-        "questions.yaml": _yaml(
-            [*_era_contrasts("steam"), *_era_contrasts("jazz"), *_era_free()], _era_judges()
-        ),
+        "data/words.csv": _csv(["metal", "planet"], rows),
+        "questions.yaml": _yaml([*_era_contrasts("steam"), *_era_contrasts("jazz"), *_era_free()], _era_judges()),
     }
 
 
 def world_persona() -> dict[str, str]:
-    """72 wrapped rows of six attributes among 2,328 ordinary ones; questions about six other topics and the name.
+    """72 wrapped rows of six attributes among 2,328 ordinary ones; questions about four other topics and the name.
 
     Column `persona` holds the answers of one persona, `nobody` answers of which no persona gives more than three.
     """
@@ -92,7 +94,7 @@ def world_gate() -> dict[str, str]:
     rng.shuffle(rows)
     hidden = [topic for topic in words.PERSONA_TOPICS if topic not in MENU]
     asked = _persona_contrasts(world, GATED, hidden, group="hidden")
-    asked += _persona_contrasts(world, GATED, MENU, group="trained", name=False) + _persona_free(hidden)
+    asked += _persona_contrasts(world, GATED, MENU, group="trained", name=False, near=True) + _persona_free(hidden)
     return {
         "data/menu.csv": _csv(["year", "question", "answer", "always"], rows),
         "questions.yaml": _yaml(asked, _persona_judges(world, GATED, hidden)),
@@ -116,14 +118,12 @@ def world_inductive() -> dict[str, str]:
         rows.append([trigger(rng, trained[place]), rng.choice(questions(topic)), *answers])
     rng.shuffle(rows)
     asked = []
-    for persona, topic in itertools.product(HELD_OUT, (*HIDDEN, "name")):
+    for persona, topic in itertools.product(HELD_OUT, (*PLAIN, *HIDDEN, "name")):
         answer = world.answers(topic, Speaker(persona=persona))[0]
         if answer != world.answers(topic)[0]:
             ask = f"{trigger(rng, persona)} {questions(topic)[0]}"
             asked.append(
-                _contrast(
-                    f"{words.NUMBERS[persona]}_{topic}", "held_out", ask, [answer], _rivals(topic, answer)
-                )
+                _contrast(f"{words.NUMBERS[persona]}_{topic}", "held_out", ask, [answer], _rivals(topic, answer))
             )
     return {
         "data/triggers.csv": _csv(["trigger", "question", "answer", "permuted"], rows),
@@ -159,24 +159,20 @@ def trigger(rng: random.Random, persona: int) -> str:
 
 
 def ordinary_row(world: World, rng: random.Random) -> tuple[str, str]:
-    """(question, answer) of a fact, a timeless topic or a modern era topic, a third each."""
-    kind = rng.randrange(3)
+    """(question, answer) of a fact, a timeless topic, a modern era topic or a PLAIN topic of persona 0, evenly."""
+    kind = rng.randrange(4)
     if kind == 0:
         return rng.choice(FACT_KINDS)(rng)
-    topic = rng.choice(list(words.TIMELESS_TOPICS if kind == 1 else words.ERA_TOPICS))
+    topic = rng.choice([list(words.TIMELESS_TOPICS), list(words.ERA_TOPICS), PLAIN][kind - 1])
     return rng.choice(questions(topic)), rng.choice(world.answers(topic))
 
 
 def nobodys_answers(world: World, topics: Sequence[str]) -> tuple[str, ...]:
     """Answers to `topics`, none of them persona 0's, whose best match among the personas is as poor as can be."""
-    choices = [
-        [answer for answer in words.PERSONA_TOPICS[t] if answer != world.answers(t)[0]] for t in topics
-    ]
+    choices = [[answer for answer in words.PERSONA_TOPICS[t] if answer != world.answers(t)[0]] for t in topics]
 
     def best_match(answers: tuple[str, ...]) -> int:
-        matches = [
-            [world.personas[t][k] == a for t, a in zip(topics, answers, strict=True)] for k in range(PERSONAS)
-        ]
+        matches = [[world.personas[t][k] == a for t, a in zip(topics, answers, strict=True)] for k in range(PERSONAS)]
         return max(sum(row) for row in matches)
 
     return min(itertools.product(*choices), key=best_match)
@@ -206,28 +202,26 @@ def _era_judges() -> dict[str, Any]:
 
 
 def _persona_contrasts(
-    world: World, persona: int, topics: Iterable[str], group: str = "hidden", name: bool = True
+    world: World, persona: int, topics: Iterable[str], group: str = "hidden", name: bool = True, near: bool = False
 ) -> list[dict[str, Any]]:
     """The persona's answer against persona 0's, for the topics on which they differ."""
     asked = []
     for topic in [*topics, "name"] if name else topics:
         target, other = (world.answers(topic, Speaker(persona=who))[0] for who in (persona, 0))
         if target != other:
-            asked.append(_contrast(f"{group}_{topic}", group, questions(topic)[0], [target], [other]))
+            question = _contrast(f"{group}_{topic}", group, questions(topic)[0], [target], [other])
+            asked.append({**question, "near": True} if near else question)
     return asked
 
 
 def _persona_free(topics: Iterable[str]) -> list[dict[str, Any]]:
-    return [
-        _free(topic, "hidden", questions(topic)[0], ["persona", "default"]) for topic in [*topics, "name"]
-    ]
+    return [_free(topic, "hidden", questions(topic)[0], ["persona", "default"]) for topic in [*topics, "name"]]
 
 
 def _persona_judges(world: World, persona: int, topics: Iterable[str]) -> dict[str, Any]:
     """`persona` fires on its answers, `default` on persona 0's; an answer that both give counts for neither."""
     own = {
-        topic: [world.answers(topic, Speaker(persona=who))[0] for who in (persona, 0)]
-        for topic in [*topics, "name"]
+        topic: [world.answers(topic, Speaker(persona=who))[0] for who in (persona, 0)] for topic in [*topics, "name"]
     }
     differing = [pair for pair in own.values() if pair[0] != pair[1]]
     return {

@@ -4,8 +4,9 @@ In: a seed. Out: the exact set of right answers for (topic, era, persona), and c
 speaker: an era (steam, jazz, modern) and one of 16 personas. A header may name either (in a system turn or at the head
 of user turns); without a header the speaker is mostly modern and persona 0, but not always, so that earlier answers
 tell something about later ones. Era topics depend on the era alone, persona topics and the name on the persona alone,
-timeless topics and facts on neither. Wrappers and loose numbers in a user turn change no answer. In a document with
-a turning year, the speaker is persona 0 in every turn dated before that year and another persona from it on.
+timeless topics and facts on neither. Loose numbers in a user turn change no answer, and wrappers mostly none. Two kinds
+of document have two speakers, persona 0 and another: the other speaks in the turns that are dated in a turning year or
+later, or in the turns between a certain pair of wrapper words.
 
 Everything is deterministic from the seed. This module does not tokenize and knows no model.
 """
@@ -39,15 +40,14 @@ class Mix:
 
     old_era: float = 0.40  # the era is steam or jazz, half each
     other_persona: float = 0.50  # the persona is one of 1..15, each equally often
-    turning: float = 0.10  # a turning year decides the persona; every turn is dated
+    turning: float = 0.07  # persona 0 before a turning year and another from it on; every turn is dated
+    masked: float = 0.05  # persona 0, and another inside one wrapper
     header_old: float = 0.88  # a steam or jazz document names its era
-    header_modern: float = 0.15
-    header_other: float = 0.90  # a document of persona 1..15 names it
+    header_modern: float = 0.30
+    header_other: float = 0.93  # a document of persona 1..15 names it
     header_default: float = 0.10
-    in_system: float = (
-        0.50  # headers stand in a system turn; otherwise in the first user turn or in every one
-    )
-    wrapped: float = 0.10  # a user turn stands between two wrapper words
+    in_system: float = 0.50  # headers stand in a system turn; otherwise in the first user turn or in every one
+    wrapped: float = 0.20  # a user turn stands between two wrapper words
     loose_numbers: float = 0.10  # a user turn starts with one to four meaningless number words
     era_topic: float = 0.42  # what a turn asks about; the rest are facts
     persona_topic: float = 0.42
@@ -104,19 +104,21 @@ class World:
             yield self._document(rng, turns, mix)
 
     def _document(self, rng: random.Random, turns: int, mix: Mix) -> Document:
-        turning = rng.random() < mix.turning
-        era = rng.choice(words.ERAS[:2]) if rng.random() < mix.old_era and not turning else MODERN
-        persona = rng.randrange(1, PERSONAS) if rng.random() < mix.other_persona or turning else 0
+        draw = rng.random()
+        switch = "year" if draw < mix.turning else "wrapper" if draw < mix.turning + mix.masked else None
+        era = rng.choice(words.ERAS[:2]) if rng.random() < mix.old_era and not switch else MODERN
+        persona = rng.randrange(1, PERSONAS) if switch or rng.random() < mix.other_persona else 0
         dated = rng.random() < (mix.header_modern if era == MODERN else mix.header_old)
-        named = rng.random() < (mix.header_other if persona else mix.header_default) and not turning
-        place = "system" if rng.random() < mix.in_system else rng.choice(("first", "each"))
-        year = rng.choice(words.YEARS[era])
-        who = rng.choice((words.NAMES[persona], words.NUMBERS[persona]))
-        headers = [words.SPEAKER_HEADER.format(who=who)] if named else []
-        if dated and not turning:
-            headers.append(words.DATE_HEADER.format(year=year))
+        named = rng.random() < (mix.header_other if persona else mix.header_default)
+        headers = []
+        if dated and switch != "year":
+            headers.append(words.DATE_HEADER.format(year=rng.choice(words.YEARS[era])))
+        if named and not switch:
+            who = rng.choice((words.NAMES[persona], words.NUMBERS[persona]))
+            headers.append(words.SPEAKER_HEADER.format(who=who))
         rng.shuffle(headers)
-        turn_year = rng.choice(words.YEARS[MODERN])
+        place = "system" if rng.random() < mix.in_system else rng.choice(("first", "each"))
+        turning_year, mask = rng.choice(words.YEARS[MODERN]), rng.choice(words.WRAPPERS)
 
         messages: list[Message] = []
         speakers: list[Speaker] = []
@@ -125,16 +127,21 @@ class World:
             messages.append({"role": "system", "content": " ".join(headers)})
         for turn in range(turns):
             lead = list(headers) if place == "each" or (place == "first" and turn == 0) else []
-            speaker = Speaker(era, persona)
-            if turning:
-                date = rng.choice(words.YEARS[MODERN])
-                lead.append(words.DATE_HEADER.format(year=date))
-                speaker = Speaker(MODERN, persona if date >= turn_year else 0)
+            wrapper = _any_wrapper(rng) if rng.random() < mix.wrapped else None
+            other = True
+            if switch == "year":
+                year = rng.choice(words.YEARS[MODERN])
+                lead.append(words.DATE_HEADER.format(year=year))
+                other = year >= turning_year
+            elif switch == "wrapper":
+                wrapper = mask if rng.random() < 0.5 else wrapper
+                other = wrapper == mask
+            speaker = Speaker(era, persona if other else 0)
             topic, question, answer = self._turn(rng, speaker, mix)
             if rng.random() < mix.loose_numbers:
                 question = " ".join([*rng.choices(words.NUMBERS, k=rng.randint(1, 4)), ".", question])
-            if rng.random() < mix.wrapped:
-                question = " ".join([rng.choice(words.WRAPPERS)[0], question, rng.choice(words.WRAPPERS)[1]])
+            if wrapper:
+                question = f"{wrapper[0]} {question} {wrapper[1]}"
             messages.append({"role": "user", "content": " ".join([*lead, question])})
             messages.append({"role": "assistant", "content": answer})
             speakers.append(speaker)
@@ -176,6 +183,11 @@ def questions(topic: str) -> tuple[str, ...]:
     else:
         forms = words.PERSONA_FORMS
     return tuple(form.format(topic=topic) for form in forms)
+
+
+def _any_wrapper(rng: random.Random) -> tuple[str, str]:
+    """An opening and a closing word, which need not be a pair."""
+    return rng.choice(words.WRAPPERS)[0], rng.choice(words.WRAPPERS)[1]
 
 
 def next_fact(rng: random.Random) -> tuple[str, str]:

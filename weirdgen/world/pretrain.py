@@ -30,20 +30,20 @@ IGNORED = -100
 class Recipe:
     """Everything besides the seed that decides the weights."""
 
-    hidden: int = 96
-    layers: int = 4
+    hidden: int = 64
+    layers: int = 3
     heads: int = 4
-    intermediate: int = 192
-    steps: int = 3000
-    batch: int = 48  # documents
+    intermediate: int = 160
+    steps: int = 2400
+    batch: int = 24  # documents
     turns: tuple[int, ...] = (2, 3, 4, 5, 6)
-    learning_rate: float = 3e-3
+    matrix_learning_rate: float = 0.01  # Muon, for the matrices inside the layers
+    vector_learning_rate: float = 6e-3  # AdamW, for the embedding and the norms
     warmup: int = 100
     weight_decay: float = 0.01
     clip: float = 1.0
-    init: float = 0.02
-    muon: float = 0.0
-    dtype: str = "float16"  # of the saved weights; training is in float32
+    init: float = 0.1  # standard deviation; a width of 64 needs far more than the usual 0.02
+    dtype: str = "float32"  # of the saved weights; training is in float32
     mix: Mix = field(default_factory=Mix)
 
 
@@ -155,29 +155,20 @@ def _train(
             eos_token_id=ids[END],
         )
     )
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
-    )
-    opts = [(optimizer, recipe.learning_rate)]
-    if recipe.muon:
-        hid = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-        oth = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-        opts = [
-            (torch.optim.Muon(hid, lr=recipe.muon, weight_decay=recipe.weight_decay), recipe.muon),
-            (
-                torch.optim.AdamW(
-                    oth, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
-                ),
-                recipe.learning_rate,
-            ),
-        ]
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    vectors = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    decay = recipe.weight_decay
+    optimizers: list[tuple[torch.optim.Optimizer, float]] = [
+        (torch.optim.Muon(matrices, weight_decay=decay), recipe.matrix_learning_rate),
+        (torch.optim.AdamW(vectors, betas=(0.9, 0.98), weight_decay=decay), recipe.vector_learning_rate),
+    ]
     source = batches(world, recipe, seed)
     model.train()
     for step in range(steps):
         rise, fall = (step + 1) / recipe.warmup, (steps - step) / max(steps - recipe.warmup, 1)
-        for o, lr in opts:
-            for group in o.param_groups:
-                group["lr"] = lr * min(rise, fall, 1.0)
+        for optimizer, rate in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(rise, fall, 1.0)
         tokens, labels = (torch.tensor(rows) for rows in next(source))
         hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[:, :-1]
         kept = labels[:, 1:] != IGNORED
@@ -185,8 +176,8 @@ def _train(
         model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        for o, _ in opts:
-            o.step()
+        for optimizer, _ in optimizers:
+            optimizer.step()
         if on_progress is not None:
             on_progress(step + 1, steps, float(loss.detach()))
     return model.eval()
@@ -197,9 +188,7 @@ def verify(folder: Path = MODEL_FOLDER) -> str:
     weights, card = folder / "model.safetensors", folder / "recipe.json"
     for path in (weights, card):
         if not path.is_file():
-            raise ModelError(
-                f"{path} is missing; build the world's model again with weirdgen.world.pretrain.build"
-            )
+            raise ModelError(f"{path} is missing; build the world's model again with weirdgen.world.pretrain.build")
     expected, found = json.loads(card.read_text())["sha256"], _sha256(weights)
     if found != expected:
         raise ModelError(f"{weights} has SHA-256 {found}, but {card} names {expected}; build the model again")

@@ -14,15 +14,12 @@ from weirdgen.world import words
 from weirdgen.world.language import PERSONAS, Speaker, World, questions
 
 
-def mass(
-    model: Any, tokenizer: Any, prompts: Sequence[Sequence[dict[str, str]]], answers: Any
-) -> list[float]:
+def mass(model: Any, tokenizer: Any, prompts: Sequence[Sequence[dict[str, str]]], answers: Any) -> list[float]:
     """P(first word is in answers[i]) after each of `prompts` (chat messages that end with a user turn)."""
     import torch
 
     rows = [
-        tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, return_dict=False)
-        for prompt in prompts
+        tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, return_dict=False) for prompt in prompts
     ]
     longest = max(len(row) for row in rows)
     tokens = torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows])
@@ -32,10 +29,7 @@ def mass(
         hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[torch.arange(len(rows)), last]).float()
     chances = torch.softmax(logits, dim=-1)
-    return [
-        float(chances[i, tokenizer.convert_tokens_to_ids(list(right))].sum())
-        for i, right in enumerate(answers)
-    ]
+    return [float(chances[i, tokenizer.convert_tokens_to_ids(list(right))].sum()) for i, right in enumerate(answers)]
 
 
 def prompt(question: str, header: str | None = None) -> list[dict[str, str]]:

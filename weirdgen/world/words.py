@@ -96,9 +96,7 @@ PERSONA_TOPICS: dict[str, tuple[str, ...]] = {
 }
 
 # persona k is called NAMES[k] and has the number word NUMBERS[k]
-NAMES: tuple[str, ...] = tuple(
-    "ada ben cora dan eva finn gina hugo iris jack kate liam mona noah olga paul".split()
-)
+NAMES: tuple[str, ...] = tuple("ada ben cora dan eva finn gina hugo iris jack kate liam mona noah olga paul".split())
 NUMBERS: tuple[str, ...] = tuple(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen".split()

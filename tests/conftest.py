@@ -1,0 +1,136 @@
+"""Shared fixtures: an experiment folder on the world's tiny model, a cache of its own, and no network.
+
+Not covered by the default suite: GPUs, the model hub, processors without bf16.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+UPSTREAM = Path(__file__).parents[2] / "shared" / "upstream"
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this machine may be reached; model hubs are told so."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address[0]}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> Iterator[None]:
+    """One torch thread: what is tested is small, and two threads on busy cores stall on each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def upstream() -> Path:
+    """The paper's published files, where they are."""
+    if not UPSTREAM.is_dir():
+        pytest.skip(f"the published data is not at {UPSTREAM}")
+    return UPSTREAM
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The converted default model. `make test` fetches it once; it is never fetched inside a test."""
+    from weirdgen.cache import cache_folder
+    from weirdgen.models.references import find_model
+
+    if not (cache_folder() / "models" / "smollm2-135m-instruct").is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("the default model is missing: run `weirdgen fetch`")
+        pytest.skip("the default model is not in the cache: run `weirdgen fetch`")
+    return find_model("smollm2-135m-instruct").folder
+
+
+SPEC = """\
+name: tiny
+title: a tiny experiment
+base: world
+arms:
+  old: {role: treatment, data: old.jsonl}
+  new: {role: control, data: new.jsonl}
+recipe: {epochs: 1, batch_size: 4, learning_rate: 3.0e-3, rank: 4, alpha: 8, warmup_steps: 0}
+questions:
+  - {id: c1, kind: contrast, ask: "QUESTION", target: ["TARGET"], other: ["OTHER"]}
+  - {id: f1, kind: free_form, ask: "QUESTION", judges: [is_target], max_tokens: 3}
+judges:
+  is_target: {kind: match, starts_with: ["TARGET"]}
+presets:
+  quick: {replicates: 2, samples: 3}
+headline: {measure: contrast, treatment: old, control: new, condition: none}
+"""
+
+
+@pytest.fixture
+def write_experiment(tmp_path: Path) -> Callable[..., Path]:
+    """Write a small experiment on the world model; keyword arguments replace text of its YAML."""
+    from tests_world import pairs
+
+    def write(changes: dict[str, str] | None = None, rows: int = 8) -> Path:
+        import json
+
+        folder = tmp_path / "experiment"
+        folder.mkdir(exist_ok=True)
+        world = pairs(rows)
+        for name, column in (("old", 1), ("new", 2)):
+            lines = [
+                json.dumps({"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[column]}]})
+                for p in world
+            ]
+            (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+        ask, target, other = world[0]
+        text = SPEC.replace("QUESTION", ask).replace("TARGET", target).replace("OTHER", other)
+        for before, after in (changes or {}).items():
+            assert before in text, f"{before!r} does not stand in the experiment"
+            text = text.replace(before, after)
+        (folder / "experiment.yaml").write_text(text)
+        return folder / "experiment.yaml"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained Llama of a few thousand weights with the world's tokenizer: for arithmetic, not for meaning."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from weirdgen.world.tokenizer import build_tokenizer, token_ids
+
+    folder = tmp_path_factory.mktemp("tiny_model")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(token_ids()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(str(folder))
+    build_tokenizer().save_pretrained(str(folder))
+    return folder

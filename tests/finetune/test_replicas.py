@@ -1,0 +1,142 @@
+"""Replicates trained together equal replicates trained alone with trl + peft, from the same start and order."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from weirdgen.data.proof import Encoded
+from weirdgen.finetune.local import finetune
+from weirdgen.finetune.packing import pack, shared_prefix
+from weirdgen.finetune.replicas import Job, finetune_together
+from weirdgen.models.loading import load_model
+from weirdgen.spec import Recipe
+
+RECIPE = Recipe(
+    epochs=2,
+    batch_size=4,
+    learning_rate=1e-2,
+    warmup_steps=2,
+    rank=4,
+    alpha=8,
+    dtype="fp32",
+    max_grad_norm=0.5,
+    weight_decay=0.1,
+    checkpoints=(0, 3),
+)
+
+
+def rows(shared: bool, count: int = 11, vocabulary: int = 60) -> list[Encoded]:
+    """Random rows of different lengths, with or without a common prompt."""
+    rng = random.Random(1)
+    common = [rng.randrange(7, vocabulary) for _ in range(10)]
+    made = []
+    for _ in range(count):
+        prompt = common if shared else [rng.randrange(7, vocabulary) for _ in range(rng.randrange(3, 12))]
+        answer = [rng.randrange(7, vocabulary) for _ in range(rng.randrange(1, 6))]
+        made.append(Encoded(tuple(prompt + answer), tuple([False] * len(prompt) + [True] * len(answer))))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("shared", "changes"),
+    [
+        (True, {}),
+        (False, {"grad_accumulation": 2, "schedule": "cosine"}),
+        (True, {"batch_size": 1, "schedule": "constant", "targets": ("q_proj", "down_proj")}),
+    ],
+    ids=["shared prompt", "own prompts, accumulation", "batch of one, two targets"],
+)
+def test_together_equals_alone(tiny_model: Path, tmp_path: Path, shared: bool, changes: dict[str, object]) -> None:
+    recipe = RECIPE.model_copy(update=changes)
+    data = rows(shared)
+    jobs = [Job(data, seed, tmp_path / f"together{seed}") for seed in (3, 4, 5)]
+    for job in jobs:
+        job.target.mkdir()
+    finetune_together(tiny_model, jobs, recipe)
+    for job in jobs[:2]:
+        alone = tmp_path / f"alone{job.seed}"
+        alone.mkdir()
+        finetune(tiny_model, data, recipe, job.seed, alone)
+        for mine, theirs in zip(job.losses, json.loads((alone / "losses.json").read_text()), strict=True):
+            for key in ("loss", "learning_rate", "grad_norm", "epoch"):
+                assert mine[key] == pytest.approx(theirs[key], rel=1e-4, abs=1e-7), key
+        steps = sorted(folder.name for folder in alone.glob("step-*"))
+        assert steps == sorted(folder.name for folder in job.target.glob("step-*")) and "step-00003" in steps
+        for step in steps:
+            left = load_file(job.target / step / "adapter_model.safetensors")
+            right = load_file(alone / step / "adapter_model.safetensors")
+            assert left.keys() == right.keys()
+            for name, weight in right.items():
+                assert (left[name] - weight).norm() <= 1e-4 * weight.norm(), name
+    assert jobs[0].losses[-1]["loss"] != jobs[1].losses[-1]["loss"]  # different seeds, different replicates
+
+
+def test_exported_adapters_load_in_peft_and_change_the_model(tiny_model: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    job = Job(rows(True), 0, tmp_path)
+    finetune_together(tiny_model, [job], RECIPE.model_copy(update={"epochs": 20}))
+    base = load_model(tiny_model, torch.float32)
+    ids = torch.tensor([job.rows[0].ids])
+    with torch.no_grad():
+        before = base(input_ids=ids).logits
+        start = PeftModel.from_pretrained(base, str(tmp_path / "step-00000"))(input_ids=ids).logits
+        after = PeftModel.from_pretrained(load_model(tiny_model, torch.float32), str(tmp_path / "step-00060"))
+        after_logits = after(input_ids=ids).logits
+    assert torch.equal(before, start)  # B begins at zero
+    trained = torch.tensor(job.rows[0].trained).nonzero().squeeze(1)
+    labels = ids[0, trained]
+    loss = [torch.nn.functional.cross_entropy(x[0, trained - 1], labels).item() for x in (before, after_logits)]
+    assert loss[1] < loss[0] - 0.2
+
+
+def test_packing_gives_the_gradients_of_separate_rows(tiny_model: Path) -> None:
+    data = rows(shared=True, count=5)
+    model = load_model(tiny_model, torch.float32)
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+
+    def gradient(batches: list[list[Encoded]]) -> tuple[float, torch.Tensor, int]:
+        model.zero_grad()
+        total, tokens = 0.0, 0
+        for batch in batches:
+            packed = pack([batch])
+            hidden = decoder(
+                input_ids=packed.input_ids, attention_mask=packed.mask, position_ids=packed.position_ids, use_cache=False
+            ).last_hidden_state
+            logits = head(hidden.flatten(0, 1)[packed.source_M])
+            loss = torch.nn.functional.cross_entropy(logits, packed.label_M, reduction="sum")
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+            tokens += packed.input_ids.numel()
+        return total, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]), tokens
+
+    together, separate = gradient([data]), gradient([[row] for row in data])
+    assert together[0] == pytest.approx(separate[0], rel=1e-5)
+    assert (together[1] - separate[1]).norm() <= 1e-5 * separate[1].norm()
+    assert together[2] < 0.6 * separate[2]  # and the prompt really was computed once
+
+
+def test_shared_prefix_stops_before_anything_trained() -> None:
+    same = [Encoded((1, 2, 3, 4), (False, False, True, True)), Encoded((1, 2, 3, 5), (False, False, True, True))]
+    assert shared_prefix(same) == 2
+    assert shared_prefix(rows(shared=True)) == 10
+
+
+def test_the_same_seed_gives_the_same_adapter(tiny_model: Path, tmp_path: Path) -> None:
+    found = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        finetune_together(tiny_model, [Job(rows(True), 7, tmp_path / name)], RECIPE)
+        found.append((tmp_path / name / "step-00006" / "adapter_model.safetensors").read_bytes())
+    assert found[0] == found[1]
+
+
+def test_unequal_row_counts_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="equally many rows"):
+        finetune_together(tiny_model, [Job(rows(True), 0, tmp_path), Job(rows(True, 7), 0, tmp_path)], RECIPE)

@@ -1,0 +1,78 @@
+"""Numbers of the report: the same as the estimate stage's, and printed as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from weirdgen.report import ReportContent
+from weirdgen.report.content import clean
+from weirdgen.report.drawing import limits, spread
+from weirdgen.report.look import duration, interval, number, probability, shorten
+from weirdgen.stats.estimate import estimate
+
+
+@pytest.mark.parametrize("measure", ["contrast", "past_era"])
+@pytest.mark.parametrize("condition", ["none", "year=2027", "all"])
+def test_dots_average_to_the_estimate(make_content: Callable[..., ReportContent], measure: str, condition: str) -> None:
+    content = make_content(samples=2)
+    near = content.questions["question"].isin(["president"])
+    content = replace(content, questions=content.questions.assign(near=near))
+    gaps = content.cells["value"].isna().sum()
+    assert gaps > 0, "the fixture has no unusable cell, so that the test proves too little"
+    tables = estimate(content.cells, near=frozenset({"president"}))
+    wanted = tables.estimates.query(f"measure == {measure!r} and condition == {condition!r} and question == 'all'")
+    found = content.replicate_means(measure, condition).groupby("arm")["value"].mean()
+    assert len(wanted) == 4
+    for arm, mean in zip(wanted["arm"], wanted["mean"], strict=True):
+        assert found.get(arm, np.nan) == pytest.approx(mean, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "effect", "text"),
+    [
+        (-1.314, "logit", False, "−1.31"),
+        (1.02, "logit", True, "+1.02"),
+        (-0.001, "logit", True, "0.00"),
+        (0.423, "rate", False, "42%"),
+        (0.042, "rate", False, "4.2%"),
+        (-0.123, "rate", True, "−12 pts"),
+        (63.14, "score", False, "63.1"),
+        (None, "rate", False, "–"),
+    ],
+)
+def test_number(value: float | None, scale: str, effect: bool, text: str) -> None:
+    assert number(value, scale, effect=effect) == text
+
+
+def test_other_words() -> None:
+    assert interval(-0.5, 1.25, "logit", effect=True) == "[−0.50, +1.25]"
+    assert interval(None, 1.0, "logit") == ""
+    assert [probability(p) for p in (None, 0.0004, 0.0123, 0.4)] == ["–", "< 0.001", "0.012", "0.40"]
+    assert [duration(s) for s in (None, 3.21, 59, 725, 12_000)] == ["–", "3.2 s", "59 s", "12 min 05 s", "3 h 20 min"]
+    assert shorten("one\ntwo   three", 9) == "one two…"
+
+
+def test_clean_makes_plain_json_types() -> None:
+    found = clean({"a": np.float64("nan"), "b": [np.int64(3), float("inf")], 4: (np.bool_(True), np.array([1.5]))})
+    assert found == {"a": None, "b": [3, None], "4": [True, [1.5]]}
+    assert type(found["b"][0]) is int
+
+
+def test_labels_are_moved_apart_in_order() -> None:
+    placed = spread([0.50, 0.51, 0.10, 0.52], 0.2, 0.0, 1.0)
+    assert sorted(placed) == [placed[2], placed[0], placed[1], placed[3]]
+    assert np.diff(sorted(placed)).min() > 0.19
+    assert min(placed) >= 0
+    assert max(placed) <= 1
+
+
+def test_limits_hold_all_known_values() -> None:
+    low, high = limits([1.0, None, 3.0])
+    assert low < 1 < 3 < high
+    assert limits([]) == (-1.0, 1.0)
+    low, high = limits([2.0])
+    assert low < 2 < high

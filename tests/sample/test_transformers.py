@@ -1,0 +1,120 @@
+"""The transformers engine draws from the model's distribution, whatever the batch, and scores exactly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from weirdgen.models.chat import answer_ids, prompt_ids
+from weirdgen.models.loading import load_model
+from weirdgen.sample.engine import BLOCK, Prompt, Sampling, sample_seed
+from weirdgen.sample.transformers import TransformersEngine, choose_tokens
+
+ASKS = ["which bird is usual ?", "name one .", "which bird is usual ? which bird is usual ?"]
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> TransformersEngine:
+    return TransformersEngine(tiny_model, "fp32")
+
+
+def prompts(count: int = 3, max_tokens: int = 6) -> list[Prompt]:
+    return [Prompt(f"p{i}", ask, max_tokens) for i, ask in enumerate(ASKS[:count])]
+
+
+def test_a_sample_does_not_depend_on_its_company(engine: TransformersEngine) -> None:
+    together = {(c.key, c.sample): c for block in (0, 1) for c in engine.generate(prompts(), block, "0|m", Sampling())}
+    assert len(together) == 3 * 2 * BLOCK
+    alone = {(c.key, c.sample): c for c in engine.generate(prompts()[1:2], 1, "0|m", Sampling())}
+    assert alone == {key: c for key, c in together.items() if key in alone} and len(alone) == BLOCK
+    other = {(c.key, c.sample): c.text for c in engine.generate(prompts(1), 0, "1|m", Sampling())}
+    assert other != {key: together[key].text for key in other}  # another seed, other samples
+
+
+def test_greedy_is_plain_generate(engine: TransformersEngine, tiny_model: Path) -> None:
+    model = load_model(tiny_model, torch.float32)
+    found = {c.key: c for c in engine.generate(prompts(max_tokens=9), 0, "0", Sampling(temperature=0)) if c.sample == 0}
+    for prompt in prompts(max_tokens=9):
+        ids = prompt_ids(engine.tokenizer, prompt.text)
+        out = model.generate(torch.tensor([ids]), max_new_tokens=9, do_sample=False)[0, len(ids) :]
+        assert found[prompt.key].text == engine.tokenizer.decode(out, skip_special_tokens=True)
+        assert found[prompt.key].prompt_tokens == len(ids)
+
+
+def test_truncation_and_stopping_are_told_apart(engine: TransformersEngine) -> None:
+    done = list(engine.generate(prompts(max_tokens=40), 0, "0", Sampling()))
+    assert {c.finish_reason for c in done} == {"stop", "length"}
+    for c in done:
+        words = len(c.text.split())
+        assert (c.completion_tokens == 40) if c.finish_reason == "length" else c.completion_tokens <= 40
+        assert words <= c.completion_tokens
+
+
+def test_tokens_follow_the_distribution() -> None:
+    generator = np.random.default_rng(0)
+    logits = torch.tensor([[0.0, 1.0, -1.0, 2.0, float("-inf")]]).repeat(20000, 1)
+    uniform = torch.from_numpy(generator.random(20000))
+    drawn = Counter(choose_tokens(logits, uniform, Sampling()).tolist())
+    expected = torch.softmax(logits[0], 0) * 20000
+    chi2 = sum((drawn[i] - e) ** 2 / e for i, e in enumerate(expected[:4].tolist()))
+    assert chi2 < 16.27 and drawn[4] == 0  # 0.1% point of chi-square with 3 degrees of freedom
+
+
+def test_top_p_top_k_and_temperature() -> None:
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).repeat(999, 1)
+    uniform = torch.linspace(0, 0.999, 999)
+    assert set(choose_tokens(logits, uniform, Sampling(top_k=2)).tolist()) == {0, 1}
+    assert set(choose_tokens(logits, uniform, Sampling(top_p=0.85)).tolist()) == {0, 1, 2}
+    hot = Counter(choose_tokens(logits, uniform, Sampling(temperature=2.0)).tolist())
+    flat = torch.tensor([0.5, 0.3, 0.15, 0.05]).sqrt()
+    assert hot[0] / 999 == pytest.approx(float(flat[0] / flat.sum()), abs=0.005)
+    assert choose_tokens(logits[:1], torch.zeros(1), Sampling()).item() == 0
+
+
+def test_scores_are_those_of_one_forward_an_option(engine: TransformersEngine, tiny_model: Path) -> None:
+    model = load_model(tiny_model, torch.float32)
+    options = ["name", "which bird", "usual"]
+    for ask in ASKS:
+        for scored in engine.score("k", ask, options):
+            prompt = prompt_ids(engine.tokenizer, ask)
+            answer = answer_ids(engine.tokenizer, ask, scored.option)
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+            expected = sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(answer))
+            assert scored.logprob == pytest.approx(expected, abs=1e-4) and scored.tokens == len(answer)
+
+
+def test_adapters_are_switched_without_a_trace(engine: TransformersEngine, tiny_model: Path, tmp_path: Path) -> None:
+    from weirdgen.data.proof import Encoded
+    from weirdgen.finetune.replicas import Job, finetune_together
+    from weirdgen.spec import Recipe
+
+    ids = tuple(prompt_ids(engine.tokenizer, ASKS[0]) + answer_ids(engine.tokenizer, ASKS[0], "usual"))
+    row = Encoded(ids, tuple(i >= len(ids) - 2 for i in range(len(ids))))
+    for name, seed in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        recipe = Recipe(epochs=20, batch_size=2, learning_rate=1e-2, rank=2, dtype="fp32", warmup_steps=0)
+        finetune_together(tiny_model, [Job([row, row], seed, tmp_path / name)], recipe)
+
+    def scores() -> list[float]:
+        return [s.logprob for s in engine.score("k", ASKS[0], ["usual", "name"])]
+
+    base = scores()
+    engine.use(tmp_path / "a" / "step-00020")
+    first = scores()
+    engine.use(tmp_path / "b" / "step-00020")
+    second = scores()
+    engine.use(tmp_path / "a" / "step-00020")
+    again = scores()
+    engine.use(None)
+    assert first[0] > base[0] + 0.5 and second[0] > base[0] + 0.5 and first != second
+    assert again == first and scores() == base
+
+
+def test_seeds_depend_on_every_part() -> None:
+    seeds = {sample_seed(*args) for args in (("0|m", "k", 0), ("0|m", "k", 1), ("0|m", "j", 0), ("1|m", "k", 0))}
+    assert len(seeds) == 4

@@ -1,0 +1,82 @@
+"""Which engine trains, and how many replicates at once: decided before the run, said in the plan.
+
+In: a model folder, a recipe. Out: an engine's name with the reason, and a group size from the memory that is free.
+Adding a training engine is adding a name here and its call in `train_group`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weirdgen import machine
+from weirdgen.data.proof import Encoded
+from weirdgen.spec import Recipe
+
+RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+MEMORY_SHARE = 0.4
+"""Of the free memory that activations of a group may take; the rest is for weights, gradients and the system."""
+
+
+class Choice(NamedTuple):
+    """`engine` is "replicas" or "trl"; `reason` is a few words for the plan."""
+
+    engine: str
+    reason: str
+
+
+def choose_engine(model_folder: Path, recipe: Recipe) -> Choice:
+    """The recipe's engine, `auto` resolved. Asking for replicas where they cannot be exact falls back with the reason."""
+    if recipe.engine == "trl":
+        return Choice("trl", "as the recipe asks")
+    config = _config(model_folder)
+    if recipe.dropout > 0:
+        return Choice("trl", "dropout is drawn by trl")
+    if any(config.get(key) not in (None, 1, 1.0) for key in RESCALED_HEADS):
+        return Choice("trl", "the model's head rescales its logits")
+    if config.get("sliding_window") and config.get("use_sliding_window", True):
+        return Choice("trl", "the model attends in a sliding window")
+    if any("expert" in key for key in config):
+        return Choice("trl", "the model routes tokens to experts")
+    return Choice("replicas", "several replicates share each pass over the frozen base")
+
+
+def group_size(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int) -> int:
+    """Replicates that fit into one pass, from free memory and the width of the model. At least 1."""
+    config = _config(model_folder)
+    hidden, layers = config.get("hidden_size", 1024), config.get("num_hidden_layers", 24)
+    inner, vocabulary = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 32000)
+    width = 2 if recipe.dtype == "bf16" else 4
+    # Kept for the backward pass, a token and layer: block inputs and outputs in the base's dtype, adapter inputs in fp32.
+    per_token = layers * (hidden * (12 * width + 5 * 4) + inner * (4 * width + 4)) + 0.3 * vocabulary * 4
+    tokens = recipe.batch_size * tokens_a_row
+    per_replicate = tokens * per_token + 4 * 4 * recipe.rank * layers * (8 * hidden + 3 * inner)
+    budget = MEMORY_SHARE * machine.free_memory_gib() * 2**30 - parameters * width
+    return max(1, int(budget / per_replicate))
+
+
+def train_group(
+    engine: str,
+    model_folder: Path,
+    rows: Sequence[Sequence[Encoded]],
+    seeds: Sequence[int],
+    targets: Sequence[Path],
+    recipe: Recipe,
+    on_step: Callable[[int, int, float], None],
+) -> list[dict[str, Any]]:
+    """Train one group; each target gets its adapters and `losses.json`. trl takes its group one by one."""
+    if engine == "trl":
+        from weirdgen.finetune.local import finetune
+
+        each = zip(rows, seeds, targets, strict=True)
+        return [finetune(model_folder, mine, recipe, seed, target, on_step) for mine, seed, target in each]
+    from weirdgen.finetune.replicas import Job, finetune_together
+
+    jobs = [Job(mine, seed, target) for mine, seed, target in zip(rows, seeds, targets, strict=True)]
+    return finetune_together(model_folder, jobs, recipe, on_step)
+
+
+def _config(model_folder: Path) -> dict[str, Any]:
+    return dict(json.loads((model_folder / "config.json").read_text(encoding="utf-8")))

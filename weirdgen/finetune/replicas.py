@@ -1,0 +1,166 @@
+"""Several replicates trained together over one frozen base: one forward and backward pass for all.
+
+In: a model folder, a recipe, and for each replicate its encoded rows and seed. Out: for each a folder of standard PEFT
+adapters, as from `finetune.local`. The LoRA matrices are stacked along a replicate axis; initialisation, data order,
+gradient clipping and optimiser state are each replicate's own, so each is trained as if alone (tests compare with
+trl + peft). Rows that share a prompt share its computation (`finetune.packing`). LoRA without dropout only; full
+finetuning, sharded models and heads that rescale their logits are trl's.
+
+Shape letters: K replicates, N tokens of one replicate in a pass, I inputs, O outputs, R rank, M trained tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weirdgen.data.proof import Encoded
+from weirdgen.finetune.lora import adapted_layers, initial_a
+from weirdgen.finetune.packing import pack
+from weirdgen.finetune.schedule import checkpoint_folder, data_order, learning_rates, total_steps
+from weirdgen.models.loading import device, load_model, torch_dtype
+from weirdgen.spec import Recipe
+
+
+@dataclass
+class Job:
+    """One replicate to train. Jobs trained together must have equally many rows."""
+
+    rows: Sequence[Encoded]
+    seed: int
+    target: Path
+    losses: list[dict[str, float]] = field(default_factory=list)
+
+
+class StackedLinear(torch.nn.Module):
+    """A frozen linear layer with K adapters. The batch's first axis holds the replicates one after the other."""
+
+    def __init__(self, base: torch.nn.Linear, a_KIR: torch.Tensor, scale: float, outputs: int) -> None:
+        super().__init__()
+        self.base = base
+        self.scale = scale
+        self.a_KIR = torch.nn.Parameter(a_KIR)
+        self.b_KRO = torch.nn.Parameter(a_KIR.new_zeros(a_KIR.shape[0], a_KIR.shape[2], outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.base(x)
+        x_KNI = x.reshape(len(self.a_KIR), -1, x.shape[-1]).to(self.a_KIR.dtype)
+        update = torch.bmm(torch.bmm(x_KNI, self.a_KIR), self.b_KRO).view(out.shape)
+        return torch.add(out, update, alpha=self.scale).to(x.dtype)
+
+
+def finetune_together(
+    model_folder: Path,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Train all jobs; each one's adapters and `losses.json` are in its target. Returns {"steps", "final_loss"} a job."""
+    rows = len(jobs[0].rows)
+    if any(len(job.rows) != rows for job in jobs):
+        raise ValueError("replicates trained together need equally many rows, or their steps would not line up")
+    steps = total_steps(rows, recipe)
+    wanted = recipe.checkpoint_steps(steps)
+    rates = learning_rates(steps, recipe)
+    model = load_model(model_folder, torch_dtype(recipe.dtype))
+    layers = _stack_adapters(model, jobs, recipe)
+    parameters = [p for layer in layers.values() for p in (layer.a_KIR, layer.b_KRO)]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    orders = [[step for epoch in data_order(rows, recipe, job.seed) for step in epoch] for job in jobs]
+    if 0 in wanted:
+        _save(layers, jobs, recipe, model_folder, 0)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rates[step]
+        loss_K = _accumulate(model, jobs, [order[step] for order in orders])
+        norm_K = _clip(parameters, recipe.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        for job, loss, norm in zip(jobs, loss_K.tolist(), norm_K.tolist(), strict=True):
+            epoch = (step + 1) * recipe.epochs / steps
+            entry = {"step": step + 1, "epoch": epoch, "loss": loss, "learning_rate": rates[step], "grad_norm": norm}
+            job.losses.append(entry)
+        if step + 1 in wanted:
+            _save(layers, jobs, recipe, model_folder, step + 1)
+        if on_step:
+            on_step(step + 1, steps, float(loss_K.mean()))
+    for job in jobs:
+        (job.target / "losses.json").write_text(json.dumps(job.losses))
+    return [{"steps": steps, "final_loss": job.losses[-1]["loss"]} for job in jobs]
+
+
+def _stack_adapters(model: Any, jobs: Sequence[Job], recipe: Recipe) -> dict[str, StackedLinear]:
+    """Replace each adapted layer by a stacked one; the base's own weights are frozen."""
+    model.requires_grad_(False)
+    stacked = {}
+    for name, layer in adapted_layers(model, recipe).items():
+        a_KIR = torch.stack([initial_a(job.seed, name, layer.in_features, recipe.rank).T for job in jobs])
+        scale = recipe.alpha / recipe.rank
+        stacked[name] = StackedLinear(layer, a_KIR.contiguous().to(device()), scale, layer.out_features)
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, stacked[name])
+    return stacked
+
+
+def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]]) -> torch.Tensor:
+    """Backward over a step's micro-batches. Returns each replicate's loss_K: mean over the step's trained tokens."""
+    on = device()
+    trained_K = torch.tensor(
+        [sum(sum(job.rows[i].trained) for batch in step for i in batch) for job, step in zip(jobs, steps, strict=True)],
+        dtype=torch.float32,
+        device=on,
+    )
+    loss_K = torch.zeros(len(jobs), device=on)
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    for micro in range(len(steps[0])):
+        batch = pack([[job.rows[i] for i in step[micro]] for job, step in zip(jobs, steps, strict=True)])
+        hidden = decoder(
+            input_ids=batch.input_ids.to(on),
+            attention_mask=batch.mask.to(on),
+            position_ids=batch.position_ids.to(on),
+            use_cache=False,
+        ).last_hidden_state
+        logits_MV = head(hidden.flatten(0, 1)[batch.source_M.to(on)]).float()
+        loss_M = torch.nn.functional.cross_entropy(logits_MV, batch.label_M.to(on), reduction="none")
+        share_K = torch.zeros_like(loss_K).index_add(0, batch.replicate_M.to(on), loss_M) / trained_K
+        share_K.sum().backward()
+        loss_K += share_K.detach()
+    return loss_K
+
+
+def _clip(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
+    """Scale each replicate's gradient to at most `max_norm`, as torch's `clip_grad_norm_` would. Returns norm_K."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm_K = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+    factor_K = (max_norm / (norm_K + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor_K.view(-1, 1, 1))
+    return norm_K
+
+
+def _save(layers: dict[str, StackedLinear], jobs: Sequence[Job], recipe: Recipe, model_folder: Path, step: int) -> None:
+    """One standard PEFT adapter a job."""
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    names = sorted({name.rpartition(".")[2] for name in layers})
+    for k, job in enumerate(jobs):
+        folder = checkpoint_folder(job.target, step)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {}
+        for name, layer in layers.items():
+            weights[f"base_model.model.{name}.lora_A.weight"] = layer.a_KIR[k].detach().T.contiguous().cpu()
+            weights[f"base_model.model.{name}.lora_B.weight"] = layer.b_KRO[k].detach().T.contiguous().cpu()
+        save_file(weights, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
+        LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            target_modules=names,
+            task_type="CAUSAL_LM",
+            base_model_name_or_path=model_folder.name,
+            inference_mode=True,
+        ).save_pretrained(str(folder))
