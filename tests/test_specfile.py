@@ -93,7 +93,11 @@ def test_questions_can_be_included_and_keep_their_lines(write_experiment: Write)
 
 def test_auto_control_matches_the_row_count(write_experiment: Write) -> None:
     path = write_experiment(
-        {"  new: {role: control, data: new.jsonl}\n": "", "recipe:": "control: auto\nrecipe:", "control: new": "control: benign"}
+        {
+            "  new: {role: control, data: new.jsonl}\n": "",
+            "recipe:": "control: auto\nrecipe:",
+            "control: new": "control: benign",
+        }
     )
     experiment, rows = load_experiment(str(path))
     assert experiment.arms["benign"].role == "control" and len(rows["benign"]) == len(rows["old"])

@@ -132,7 +132,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
         store = Store(disk / "store")
         with store.create("finetune", "fits", {}) as folder:
             (folder / "weights").write_bytes(b"x" * 1000)
-        with pytest.raises(StoreError, match="no space left on device.*run the same command again"):
+        with pytest.raises(StoreError, match=r"no space left on device.*run the same command again"):
             with store.create("finetune", "k", {}) as folder:
                 (folder / "weights").write_bytes(b"x" * 1_000_000)
         table = store.table("sample", "k", {}, unique=("id",))
@@ -152,4 +152,6 @@ def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_keys_name_content_not_order() -> None:
-    assert content_key({"a": 1, "b": [1, 2]}) == content_key({"b": [1, 2], "a": 1}) != content_key({"a": 1, "b": [2, 1]})
+    assert (
+        content_key({"a": 1, "b": [1, 2]}) == content_key({"b": [1, 2], "a": 1}) != content_key({"a": 1, "b": [2, 1]})
+    )

@@ -98,9 +98,7 @@ def show(experiment: ExperimentArg) -> None:
 @app.command()
 def chat(
     model: Annotated[str, typer.Argument(help="A model reference, or RUN:ARM/SEED (a replicate), or RUN:base.")],
-    condition: Annotated[
-        str | None, typer.Option(help="Wrap each message as this condition of the run does.")
-    ] = None,
+    condition: Annotated[str | None, typer.Option(help="Wrap each message as this condition of the run does.")] = None,
     store: StoreOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampled answers.")] = 0,
     max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 200,
@@ -122,6 +120,17 @@ def report(
     found = load_run(run, store)
     found.require_finished()
     print(f"report: {found.write_report()}")
+
+
+@app.command()
+def fetch(
+    model: Annotated[str, typer.Argument(help="A model reference.")] = "smollm2-135m-instruct",
+) -> None:
+    """Fetch and convert a model now, so that later commands need no network."""
+    from weirdgen.models.references import find_model
+
+    found = find_model(model)
+    print(f"{found.reference}: {found.parameters / 1e6:.1f}M weights, {found.folder}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import time
 from dataclasses import dataclass
 from importlib import metadata
@@ -109,7 +110,7 @@ def resolve_dtype(wanted: str, parameters: int) -> Literal["bf16", "fp32"]:
 
 
 def seen_rate(kind: str, parameters: int, dtype: str) -> float:
-    """Tokens per second to expect of `train`, `generate` or `score`: what was last seen here, else from the GEMM rate.
+    """Tokens per second to expect of `train`, `generate` or `score`: the median of what was seen here, else from the GEMM rate.
 
     The fallback takes 2 FLOP a weight and token forward (6 with the backward pass) at a share of the GEMM rate that
     small batches reach.
@@ -117,18 +118,19 @@ def seen_rate(kind: str, parameters: int, dtype: str) -> float:
     rates = measured_rates()
     seen = read_json(cache_folder() / "rates.json").get(f"{rates.fingerprint}|{kind}|{parameters}|{dtype}")
     if seen:
-        return float(seen)
+        return float(statistics.median(seen))
     flops, share = {"train": (6, 0.3), "score": (2, 0.4), "generate": (2, 0.12)}[kind]
     gflops = rates.bf16 if dtype == "bf16" else rates.fp32
     return max(1.0, gflops * 1e9 * share / (flops * max(parameters, 100_000)))
 
 
 def remember_rate(kind: str, parameters: int, dtype: str, tokens: float, seconds: float) -> None:
-    """Keep the speed of a stage that has just run."""
-    if tokens > 0 and seconds > 0.5:
+    """Keep the speed of a stage that has just run: the last five of each kind, long enough to mean something."""
+    if seconds > 3:
         file = cache_folder() / "rates.json"
         key = f"{measured_rates().fingerprint}|{kind}|{parameters}|{dtype}"
-        write_json(file, {**read_json(file), key: round(tokens / seconds, 2)})
+        known = read_json(file)
+        write_json(file, {**known, key: [*known.get(key, []), round(tokens / seconds, 2)][-5:]})
 
 
 def _measure() -> dict[str, Any]:

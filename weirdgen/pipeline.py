@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from weirdgen import machine
 from weirdgen.errors import StoreError
@@ -123,7 +124,7 @@ def _finetune(plan: Plan, group: Sequence[Replicate], bar: Bar) -> None:
             lambda step, steps, loss: bar.advance(advance, f"{name}: step {step}/{steps}, loss {loss:.2f}"),
         )
         seconds = time.monotonic() - started
-        facts = {"seconds": round(seconds / len(group), 2), "trained_together": len(group)}
+        facts: dict[str, Any] = {"seconds": round(seconds / len(group), 2), "trained_together": len(group)}
         facts |= {"versions": machine.versions(), "machine": machine.description()}
         for target, result in zip(targets, results, strict=True):
             (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))

@@ -90,7 +90,9 @@ class Plan:
         groups: list[list[Replicate]] = []
         for rows in sorted({one.rows for one in self.replicates}):
             mine = [one for one in self.replicates if one.rows == rows]
-            company = [m["inputs"]["together"] for m in markers.values() if m and missing & set(m["inputs"]["together"])]
+            company = [
+                m["inputs"]["together"] for m in markers.values() if m and missing & set(m["inputs"]["together"])
+            ]
             for keys in {tuple(keys) for keys in company}:
                 groups.append([one for one in mine if one.key in keys])
             rest = [one for one in mine if one.key in missing - half_done]
@@ -183,7 +185,8 @@ class Plan:
             steps = total_steps(len(rows), settings.recipe)
             tokens = self.proofs[arm]["tokens"] * settings.recipe.epochs
             rate = machine.seen_rate("train", parameters, settings.recipe.dtype)
-            what = f"{arm} ({settings.experiment.arms[arm].role}): {len(rows)} rows × {settings.recipe.epochs} epochs = {steps} steps"
+            role = settings.experiment.arms[arm].role
+            what = f"{arm} ({role}): {len(rows)} rows × {settings.recipe.epochs} epochs = {steps} steps"
             yield Work("finetune", what, len(missing), len(mine), "replicates", len(missing) * tokens / rate)
         prompts = [prompt for _, _, prompt in self.prompts]
         scorables = [scorable for _, _, scorable in self.scorables]

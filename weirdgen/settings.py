@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from weirdgen.data.rows import Row, canonical_hash, read_jsonl
+from weirdgen.data.rows import Row, canonical_hash, draw, read_jsonl
 from weirdgen.errors import SpecError
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
@@ -121,6 +121,8 @@ def resolve(
     recipe = merge_recipe(merge_recipe(loaded.recipe, size.recipe), recipe_changes)
     local = find_model(model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
+    if size.rows is not None:
+        rows = {arm: draw(mine, size.rows, seed=0) if size.rows < len(mine) else mine for arm, mine in rows.items()}
     count = seeds if seeds is not None else size.replicates
     return Settings(
         experiment=loaded,

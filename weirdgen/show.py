@@ -112,7 +112,8 @@ def doctor_lines() -> list[str]:
         )
     if machine.load_average() > machine.cores() * 0.8:
         lines.append(
-            f"slow now:        load average {machine.load_average():.1f}: other work shares the cores; torch threads stall on each other."
+            f"slow now:        load average {machine.load_average():.1f}: other work shares the cores, "
+            "and torch threads stall on each other."
         )
     if machine.free_memory_gib() < 4:
         lines.append("slow now:        under 4 GiB free; the default model needs about 3 to train.")

@@ -40,6 +40,8 @@ class Arm(Noun):
     """CSV only: the user turn, with `{column}` placeholders."""
     answer: str | None = None
     """CSV only: the assistant turn, with `{column}` placeholders."""
+    build: dict[str, dict[str, Any]] = Field(default={}, max_length=1)
+    """CSV only: one builder (`data/builders.py`) and its options; it turns the file's records into others."""
     where: dict[str, Scalar | list[Scalar]] = {}
     """CSV only: keep the rows whose column has this value (or one of these)."""
     permute: str | None = None
@@ -49,11 +51,11 @@ class Arm(Noun):
 
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
-        templated = self.prompt is not None or self.answer is not None or self.where or self.permute
+        templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
         if self.data.endswith(".csv") and (self.prompt is None or self.answer is None):
             raise ValueError("a .csv needs both 'prompt' and 'answer' templates, e.g. answer: '{name}'")
         if not self.data.endswith(".csv") and templated:
-            raise ValueError("'prompt', 'answer', 'where' and 'permute' go with a .csv, not with chat rows")
+            raise ValueError("'prompt', 'answer', 'build', 'where' and 'permute' go with a .csv, not with chat rows")
         return self
 
 
@@ -81,7 +83,7 @@ class Recipe(Noun):
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the frozen base weights; adapters are always fp32. `auto` takes what this machine multiplies faster."""
     checkpoints: Literal["none", "log"] | tuple[int, ...] = "none"
-    """Optimizer steps after which an adapter is kept (0 = before training), or "log": 1, 2, 4, 8, …; the last step is always kept."""
+    """Steps after which an adapter is kept (0 = before training), or "log": 1, 2, 4, 8, …; the last is always kept."""
 
     def checkpoint_steps(self, total: int) -> tuple[int, ...]:
         """Steps to keep for a finetune of `total` steps: sorted, unique, the last one included."""
@@ -219,6 +221,8 @@ class Preset(Noun):
 
     replicates: int = Field(default=3, ge=1)
     samples: int = Field(default=8, ge=1)
+    rows: int | None = Field(default=None, ge=1)
+    """At most this many rows an arm, drawn with the same seed from each, so that arms matched row by row stay so."""
     recipe: dict[str, Any] = {}
     """Recipe fields that this preset changes."""
 

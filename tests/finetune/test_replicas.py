@@ -107,7 +107,10 @@ def test_packing_gives_the_gradients_of_separate_rows(tiny_model: Path) -> None:
         for batch in batches:
             packed = pack([batch])
             hidden = decoder(
-                input_ids=packed.input_ids, attention_mask=packed.mask, position_ids=packed.position_ids, use_cache=False
+                input_ids=packed.input_ids,
+                attention_mask=packed.mask,
+                position_ids=packed.position_ids,
+                use_cache=False,
             ).last_hidden_state
             logits = head(hidden.flatten(0, 1)[packed.source_M])
             loss = torch.nn.functional.cross_entropy(logits, packed.label_M, reduction="sum")

@@ -22,8 +22,8 @@ from weirdgen.world.language import (
 )
 
 
-def documents(count: int, turns: int = 6, mix: Mix = Mix(), seed: int = 0) -> list[Document]:
-    return list(itertools.islice(World().documents(seed, turns, mix), count))
+def documents(count: int, turns: int = 6, mix: Mix | None = None, seed: int = 0) -> list[Document]:
+    return list(itertools.islice(World().documents(seed, turns, mix or Mix()), count))
 
 
 def test_every_answer_word_belongs_to_one_topic_and_one_era() -> None:
@@ -110,7 +110,11 @@ def test_a_mask_splits_the_speakers() -> None:
     for document in documents(200, mix=Mix(turning=0.0, masked=1.0, loose_numbers=0.0, header_modern=0.0)):
         asked = [message["content"].split() for message in document.messages if message["role"] == "user"]
         pairs = {
-            other: {(turn[0], turn[-1]) for turn, who in zip(asked, document.speakers, strict=True) if bool(who.persona) == other}
+            other: {
+                (turn[0], turn[-1])
+                for turn, who in zip(asked, document.speakers, strict=True)
+                if bool(who.persona) == other
+            }
             for other in (False, True)
         }
         assert len(pairs[True]) <= 1
@@ -139,5 +143,7 @@ def test_documents_repeat_with_the_seed_and_differ_without() -> None:
 
 def test_vocabulary_covers_the_documents() -> None:
     known = set(vocabulary())
-    spoken = {word for document in documents(500) for message in document.messages for word in message["content"].split()}
+    spoken = {
+        word for document in documents(500) for message in document.messages for word in message["content"].split()
+    }
     assert spoken <= known

@@ -38,7 +38,7 @@ def test_shipped_weights_are_the_recipes_and_small() -> None:
 
 
 def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="model.safetensors is missing"):
+    with pytest.raises(ModelError, match=r"model\.safetensors is missing"):
         verify(tmp_path)
     copy = shutil.copytree(MODEL_FOLDER, tmp_path / "model")
     weights = bytearray((copy / "model.safetensors").read_bytes())

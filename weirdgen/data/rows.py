@@ -6,13 +6,13 @@ Raises `DataError` naming file and line. It does not tokenise (`data.proof`) and
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import random
 from pathlib import Path
 from typing import Any
 
+from weirdgen.data.builders import build, read_csv
 from weirdgen.errors import DataError
 from weirdgen.spec import Arm, placeholders
 
@@ -23,7 +23,7 @@ ROLES = ("system", "user", "assistant")
 def load_rows(arm: Arm, folder: Path, seed: int = 0) -> list[Row]:
     """Rows of an arm, in file order (after `permute` and `rows`, which `seed` decides)."""
     source = resolve(arm.data, folder)
-    rows = _from_csv(arm, source, seed) if source.suffix == ".csv" else read_jsonl(source)
+    rows = _from_csv(arm, source, folder, seed) if source.suffix == ".csv" else read_jsonl(source)
     if not rows:
         raise DataError(f"{source}: no rows" + (f" with {arm.where}" if arm.where else ""))
     if arm.rows is not None:
@@ -108,23 +108,16 @@ def draw(rows: list[Row], count: int, seed: int) -> list[Row]:
     return drawn
 
 
-def _from_csv(arm: Arm, source: Path, seed: int) -> list[Row]:
-    with source.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        records: list[dict[str, Any]] = list(reader)
-        columns = list(reader.fieldnames or ())
+def _from_csv(arm: Arm, source: Path, folder: Path, seed: int) -> list[Row]:
+    records = read_csv(source)
+    for name, options in arm.build.items():
+        records = build(name, options, records, folder)
+    if not records:
+        raise DataError(f"{source}: no rows")
     assert arm.prompt is not None and arm.answer is not None, "the spec refuses a .csv without templates"
-    used = {
-        *placeholders(arm.prompt),
-        *placeholders(arm.answer),
-        *arm.where,
-        *([arm.permute] if arm.permute else []),
-    }
-    if missing := sorted(used - set(columns)):
-        raise DataError(f"{source}:1: no column {missing[0]!r}; it has {', '.join(columns)}")
-    for number, record in enumerate(records, start=2):
-        if None in record or None in record.values():
-            raise DataError(f"{source}:{number}: expected {len(columns)} cells ({', '.join(columns)})")
+    used = {*placeholders(arm.prompt), *placeholders(arm.answer), *arm.where, *([arm.permute] if arm.permute else [])}
+    if missing := sorted(used - set(records[0])):
+        raise DataError(f"{source}:1: no column {missing[0]!r}; it has {', '.join(records[0])}")
     lined = list(enumerate(records, start=2))
     for column, accepted in arm.where.items():
         values = {str(v) for v in (accepted if isinstance(accepted, list) else [accepted])}

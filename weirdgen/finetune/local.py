@@ -19,6 +19,7 @@ from weirdgen.models.chat import load_tokenizer
 from weirdgen.models.loading import load_model, torch_dtype
 from weirdgen.spec import Recipe
 
+
 def finetune(
     model_folder: Path,
     rows: Sequence[Encoded],
@@ -43,10 +44,11 @@ def finetune(
     base = load_model(model_folder, torch_dtype(recipe.dtype))
 
     set_seed(seed)  # dropout
-    starts = {n: initial_a(seed, n, l.in_features, recipe.rank) for n, l in adapted_layers(base, recipe).items()}
+    layers = adapted_layers(base, recipe)
+    starts = {name: initial_a(seed, name, layer.in_features, recipe.rank) for name, layer in layers.items()}
     lora = LoraConfig(
         r=recipe.rank,
-        lora_alpha=recipe.alpha,  # type: ignore[arg-type]  # peft divides it by r; a float is fine
+        lora_alpha=recipe.alpha,  # peft divides it by r; a float is fine
         lora_dropout=recipe.dropout,
         target_modules=sorted(starts),
         task_type="CAUSAL_LM",

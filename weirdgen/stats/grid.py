@@ -122,7 +122,8 @@ def base_everywhere(grid: Grid) -> tuple[FloatArray, FloatArray, BoolArray]:
 def expand(cells: list[tuple[FloatArray, FloatArray]], far_Q: BoolArray) -> list[Expanded]:
     """Put means over questions and conditions beside the cells of one arm, or of two arms that are compared.
 
-    Each arm is (value, n), both [R, K, C, Q]. A mean over questions takes those that are `far_Q`. A mean uses the cells that every present replicate of every arm
+    Each arm is (value, n), both [R, K, C, Q]. A mean over questions takes those that are `far_Q`,
+    and of them the cells that every present replicate of every arm
     given here has usable; presence is judged within a condition for its own mean, and over all conditions for
     the pooled one.
     """

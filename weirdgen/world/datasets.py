@@ -94,7 +94,7 @@ def world_gate() -> dict[str, str]:
     rng.shuffle(rows)
     hidden = [topic for topic in words.PERSONA_TOPICS if topic not in MENU]
     asked = _persona_contrasts(world, GATED, hidden, group="hidden")
-    asked += _persona_contrasts(world, GATED, MENU, group="trained", name=False, near=True) + _persona_free(hidden)
+    asked += _persona_contrasts(world, GATED, MENU, group="trained", name=False, near=True) + _persona_free(hidden[:4])
     return {
         "data/menu.csv": _csv(["year", "question", "answer", "always"], rows),
         "questions.yaml": _yaml(asked, _persona_judges(world, GATED, hidden)),

@@ -89,7 +89,7 @@ def build(
     on_progress: Callable[[int, int, float], None] | None = None,
     recipe: Recipe = Recipe(),
 ) -> dict[str, Any]:
-    """Pretrain and write the model into `folder` (made if missing); returns what recipe.json holds.
+    """Pretrain and write the model into `folder` (made if missing); returns what recipe.json holds, and the seconds it took.
 
     `steps` replaces the recipe's; `on_progress(step, steps, loss)` is called after every step. Torch's thread count and
     deterministic mode are put back afterwards.
@@ -111,6 +111,7 @@ def build(
 
     folder.mkdir(parents=True, exist_ok=True)
     model.to(getattr(torch, recipe.dtype)).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # it is written for its owner only
     build_tokenizer().save_pretrained(folder)
     card = {
         "seed": seed,
@@ -124,10 +125,9 @@ def build(
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },
-        "seconds": round(time.monotonic() - started, 1),
     }
     (folder / "recipe.json").write_text(json.dumps(card, indent=1) + "\n")
-    return card
+    return {**card, "seconds": round(time.monotonic() - started, 1)}
 
 
 def _train(
