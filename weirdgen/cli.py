@@ -40,7 +40,7 @@ def run_command(
     preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "quick",
     seeds: Annotated[Optional[int], typer.Option(help="Replicates an arm.")] = None,  # noqa: UP045
     first_seed: Annotated[int, typer.Option(help="Seed of the first replicate.")] = 0,
-    samples: Annotated[Optional[int], typer.Option(help="Sampled answers a question and condition.")] = None,  # noqa: UP045
+    samples: Annotated[Optional[int], typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")] = None,  # noqa: UP045
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),

@@ -173,8 +173,8 @@ class Plan:
         return self.store.root / "runs" / self.settings.run_id
 
     def samples_of(self, voice: Voice) -> bool:
-        """Only final checkpoints are sampled; curves over training come from contrast questions."""
-        return voice.checkpoint == FINAL
+        """Only final checkpoints are sampled, and none if no samples are wanted; curves come from contrast questions."""
+        return voice.checkpoint == FINAL and self.settings.samples > 0
 
     def work(self) -> Iterator[Work]:
         """The lines of the plan, with what is missing now."""

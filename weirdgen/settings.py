@@ -114,9 +114,9 @@ def resolve(
     """Settings of a request. `changes` are `recipe.learning_rate=1e-4`-like. Raises `SpecError`, `DataError`, `ModelError`."""
     loaded, rows = load_experiment(experiment)
     size = loaded.preset(preset)
-    for name, value in (("--seeds", seeds), ("--samples", samples)):
-        if value is not None and value < 1:
-            raise SpecError([f"{name} {value}: expected at least 1"])
+    for name, value, least in (("--seeds", seeds, 1), ("--samples", samples, 0), ("--first-seed", first_seed, 0)):
+        if value is not None and value < least:
+            raise SpecError([f"{name} {value}: expected at least {least}"])
     recipe_changes, sampling_changes = _parse_changes(changes)
     recipe = merge_recipe(merge_recipe(loaded.recipe, size.recipe), recipe_changes)
     local = find_model(model or loaded.base)

@@ -220,7 +220,7 @@ class Preset(Noun):
     """A named size of the whole run."""
 
     replicates: int = Field(default=3, ge=1)
-    samples: int = Field(default=8, ge=1)
+    samples: int = Field(default=8, ge=0)
     rows: int | None = Field(default=None, ge=1)
     """At most this many rows an arm, drawn with the same seed from each, so that arms matched row by row stay so."""
     recipe: dict[str, Any] = {}
