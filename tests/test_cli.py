@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -37,11 +36,8 @@ def test_help_loads_nothing_heavy() -> None:
 def test_run_report_chat(write_experiment: Write, tmp_path: Path) -> None:
     path, store = write_experiment(), tmp_path / "store"
     planned = weirdgen("run", path, "--store", store, "--dry-run")
-    assert planned.returncode == 0 and "2 of 2 replicates to do" not in planned.stdout
-    assert (
-        "1 of 1 replicates" not in planned.stderr
-        and "finetune  old (treatment): 8 rows × 1 epochs = 2 steps" in planned.stderr
-    )
+    assert planned.returncode == 0 and planned.stdout == ""
+    assert "finetune  old (treatment): 8 rows × 1 epochs = 2 steps" in planned.stderr
     assert not list((store / "artifacts").glob("finetune/*"))
     done = weirdgen("run", path, "--store", store, "--quiet")
     assert done.returncode == 0 and done.stderr == "", done.stderr
@@ -51,8 +47,9 @@ def test_run_report_chat(write_experiment: Write, tmp_path: Path) -> None:
     report.unlink()
     again = weirdgen("report", report.parent.name, "--store", store)
     assert again.returncode == 0 and report.is_file()
-    answer = weirdgen("chat", f"{report.parent.name}:old/0", "--store", store, "--max-tokens", 3, stdin="hello\n\n")
-    assert answer.returncode == 0 and len(answer.stdout.strip().splitlines()) == 1
+    asked = "which bird is usual ?\nwhich tool is usual ?\n\n"
+    answer = weirdgen("chat", f"{report.parent.name}:old/0", "--store", store, "--max-tokens", 3, stdin=asked)
+    assert answer.returncode == 0 and answer.stdout.count("\n") == 2 and answer.stdout.strip()
     unknown = weirdgen("chat", f"{report.parent.name}:old/7", "--store", store)
     assert unknown.returncode == 1 and "there are: base, old/0" in unknown.stderr
 
@@ -74,13 +71,6 @@ def test_usage_errors() -> None:
     assert done.returncode == 2 and "Missing argument" in done.stderr and "Traceback" not in done.stderr
     done = weirdgen("run", "no_such_experiment")
     assert done.returncode == 1 and "there are: " in done.stderr
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_store_without_permission(write_experiment: Write, tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir(mode=0o500)
-    done = weirdgen("run", write_experiment(), "--store", tmp_path / "store")
-    assert done.returncode == 1 and "permission denied" in done.stderr
 
 
 def test_a_store_that_cannot_be(write_experiment: Write) -> None:

@@ -146,6 +146,20 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store").root
+    nobody, before = 65534, os.geteuid()
+    store.chmod(0o500)
+    (store / "tmp").chmod(0o500)
+    if before == 0:
+        os.seteuid(nobody)
+    try:
+        with pytest.raises(StoreError, match=r"cannot write .*: permission denied.*--store DIR"):
+            Store(store)
+    finally:
+        os.seteuid(before)
+
+
+def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"cannot write .*--store DIR"):
         Store(tmp_path / "file" / "store")

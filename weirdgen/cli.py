@@ -22,6 +22,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+world_app = typer.Typer(
+    help="The synthetic world with known truth: its model, and how often the instrument is right.", no_args_is_help=True
+)
+app.add_typer(world_app, name="world")
+
 PresetName = Literal["quick", "standard", "paper"]
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
@@ -40,7 +45,9 @@ def run_command(
     preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "quick",
     seeds: Annotated[Optional[int], typer.Option(help="Replicates an arm.")] = None,  # noqa: UP045
     first_seed: Annotated[int, typer.Option(help="Seed of the first replicate.")] = 0,
-    samples: Annotated[Optional[int], typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")] = None,  # noqa: UP045
+    samples: Annotated[
+        Optional[int], typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")
+    ] = None,  # noqa: UP045
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),
@@ -141,27 +148,77 @@ def doctor() -> None:
     _print(doctor_lines())
 
 
+@world_app.command("build")
+def world_build(
+    out: Annotated[Path, typer.Option(help="Folder of the new model.")] = Path("world-model"),
+    seed: Annotated[int, typer.Option(help="Another seed: the same words, other personas.")] = 0,
+) -> None:
+    """Pretrain the world's model from nothing, on one core."""
+    from weirdgen.progress import Progress
+    from weirdgen.world.pretrain import Recipe, build
+
+    with Progress().stage("pretrain", Recipe().steps, "steps") as bar:
+        card = build(out, seed, on_progress=lambda _step, _steps, loss: bar.advance(1, f"loss {loss:.2f}"))
+    print(f"{out}: {card['parameters']} weights in {card['seconds']} s, SHA-256 {card['sha256']}")
+    print(", ".join(f"{family} {figure:.3f}" for family, figure in card["accuracy"].items()))
+
+
+@world_app.command("verify")
+def world_verify(
+    folder: Annotated[Path | None, typer.Argument(help="A built model [default: the shipped one].")] = None,
+) -> None:
+    """Check the weights' SHA-256 against the one that their recipe names."""
+    from weirdgen.world.pretrain import MODEL_FOLDER, verify
+
+    print(f"{folder or MODEL_FOLDER}: as its recipe says, SHA-256 {verify(folder or MODEL_FOLDER)}")
+
+
+@world_app.command("power")
+def world_power(
+    runs: Annotated[int, typer.Option(min=1, help="Runs a control and dose, each with its own seeds.")] = 100,
+    replicates: Annotated[int, typer.Option(min=2, help="Replicates an arm in one run.")] = 6,
+    factor: Annotated[
+        list[str] | None, typer.Option(help="rows, epochs, learning_rate, rank, mixing or replicates; may be repeated.")
+    ] = None,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 20_000,
+    out: Annotated[Path | None, typer.Option(help="Folder of table and figure [default: STORE/power].")] = None,
+    store: StoreOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses a factor.")] = False,
+) -> None:
+    """How often an effect that is there is found, and one that is not: rates over many runs, with a figure."""
+    from weirdgen.progress import Progress
+    from weirdgen.settings import default_store
+    from weirdgen.store import Store
+    from weirdgen.world import power, power_figure
+
+    opened = Store(store or default_store())
+    size = (10, 3) if quick else (runs, replicates)
+    found = power.measure(opened, *size, factor or (), first_seed, quick, Progress())
+    _print(power_figure.lines(found))
+    for file in power_figure.write(found, out or opened.root / "power"):
+        print(file)
+
+
 def main() -> None:
     """Entry point: turns user errors and Ctrl-C into one line and an exit status."""
     import warnings
 
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # it prints; file and line are not wanted
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except WeirdgenError as error:
         print(f"weirdgen: {error}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        print(
-            "\nweirdgen: stopped. What is finished is kept; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+        status = 130
     except Exception as error:
         if hasattr(error, "format_message"):  # click's own usage errors
             print(f"weirdgen: {error.format_message()}", file=sys.stderr)
             sys.exit(2)
         raise
+    if status == 130:  # typer turns Ctrl-C into this
+        print("\nweirdgen: stopped. What is finished is kept; the same command goes on from there.", file=sys.stderr)
+    sys.exit(status or 0)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:

@@ -113,8 +113,8 @@ def usable_everywhere(value: FloatArray, axes: tuple[int, ...] = (1,)) -> BoolAr
     return np.logical_and((usable | ~present).all(axis=0), present.any(axis=0))
 
 
-def wilson_half_width(rate: FloatArray, n: FloatArray, level: float) -> FloatArray:
-    """The longer arm of Wilson's score interval for a rate in [0, 1] observed on n independent samples.
+def wilson(rate: FloatArray, n: FloatArray, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+    """Wilson's score interval (low, high) for a rate in [0, 1] observed on n independent samples, elementwise.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
     (1927).
@@ -122,7 +122,13 @@ def wilson_half_width(rate: FloatArray, n: FloatArray, level: float) -> FloatArr
     z2 = special.ndtri(0.5 + level / 2) ** 2
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    longer: FloatArray = np.maximum(rate - (centre - half), (centre + half) - rate)
+    return centre - half, centre + half
+
+
+def wilson_half_width(rate: FloatArray, n: FloatArray, level: float) -> FloatArray:
+    """The longer arm of Wilson's interval, measured from the rate itself."""
+    low, high = wilson(rate, n, level)
+    longer: FloatArray = np.maximum(rate - low, high - rate)
     return longer
 
 

@@ -34,7 +34,9 @@ import pandas as pd
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,
+    Difference,
     FloatArray,
+    Moments,
     difference,
     difference_from_base,
     limits,
@@ -146,29 +148,51 @@ def _compare(
         found = difference_from_base(arm_t, arm_c.mean, cells_c.n[0], bounds=bounds, level=level)
     else:
         found = difference(arm_t, arm_c, bounds=bounds, level=level)
+    columns = effect_columns(
+        found,
+        arm_t,
+        arm_c,
+        (cells_t.value, cells_c.value) if control != BASE else None,
+        smallest=smallest,
+        level=level,
+        seed=seed,
+    )
+    rows = _rows(grid, expand_exists(grid.exists[at] & exists), columns)
+    return rows.assign(treatment=treatment, control=control)
+
+
+def effect_columns(
+    found: Difference,
+    arm_t: Moments,
+    arm_c: Moments,
+    relabelled: tuple[FloatArray, FloatArray] | None,
+    *,
+    smallest: float | None,
+    level: float,
+    seed: int,
+) -> dict[str, Any]:
+    """The number and verdict columns of effects; each array has question "all" first on its last axis, then each one.
+
+    `relabelled` holds the two arms' replicate values (first axis) for the permutation p; None gives NaN there.
+    """
     p = t_p(found.effect, found.se, found.df)
-    p_permutation = np.full_like(p, np.nan)
-    if control != BASE:
-        p_permutation = _permutation_p(cells_t.value, cells_c.value, seed)
     p_holm = p.copy()
     p_holm[..., 1:] = holm(p[..., 1:])
     name = verdicts(found.low, found.high, smallest, p_holm, alpha=1 - level)
     # The mean over all questions is one hypothesis: its interval alone decides.
     name[..., 0] = verdicts(found.low[..., 0], found.high[..., 0], smallest)
-    columns = {
+    return {
         "effect": found.effect,
         "ci_low": found.low,
         "ci_high": found.high,
         "p": p,
         "p_holm": p_holm,
-        "p_permutation": p_permutation,
+        "p_permutation": np.full_like(p, np.nan) if relabelled is None else _permutation_p(*relabelled, seed),
         "mde": minimum_detectable_effect(found.se, found.df, alpha=1 - level),
         "replicates_treatment": arm_t.replicates.astype(np.int64),
         "replicates_control": arm_c.replicates.astype(np.int64),
         "verdict": name,
     }
-    rows = _rows(grid, expand_exists(grid.exists[at] & exists), columns)
-    return rows.assign(treatment=treatment, control=control)
 
 
 def _permutation_p(treatment: FloatArray, control: FloatArray, seed: int) -> FloatArray:

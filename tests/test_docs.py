@@ -1,0 +1,128 @@
+"""The documents are true: the README's tree names every module, its commands run, the notebook executes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def tree_entries() -> list[str]:
+    """Paths that the README's tree names, folders with a trailing slash."""
+    block = README.split("## The tree")[1].split("```")[1]
+    entries, folders = [], []
+    for line in block.strip().splitlines()[1:]:
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0]
+        del folders[depth:]
+        entries.append("/".join([*folders, name]))
+        if name.endswith("/"):
+            folders.append(name.rstrip("/"))
+    return entries
+
+
+def test_the_tree_names_every_module_and_only_what_exists() -> None:
+    entries = tree_entries()
+    missing = [entry for entry in entries if not (ROOT / entry).exists()]
+    assert not missing
+    modules = {
+        str(p.relative_to(ROOT))
+        for p in (ROOT / "weirdgen").rglob("*.py")
+        if p.name not in ("__init__.py", "__main__.py")
+    }
+    assert modules - set(entries) == set(), "modules that the README's tree does not name"
+
+
+def shown_commands() -> list[str]:
+    """Every `weirdgen …` line shown in README.md and docs/*.md, without its comment."""
+    found = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if match := re.match(r"^ {4}(weirdgen .*?)( +#.*)?$", line):
+                found.append(match[1])
+    return sorted(set(found))
+
+
+def test_every_shown_command_is_one_that_exists() -> None:
+    """Its words are parsed by the real command line: unknown commands and options fail."""
+    import typer
+
+    from weirdgen.cli import app
+
+    command = typer.main.get_command(app)
+    shown = shown_commands()
+    assert len(shown) >= 8
+    for line in shown:
+        words = shlex.split(line)[1:]
+        current = command
+        while hasattr(current, "commands"):
+            assert words and words[0] in current.commands, line
+            current = current.commands[words.pop(0)]
+        context = current.make_context(
+            current.name, [w.replace("RUN", "some-run") for w in words], resilient_parsing=False
+        )
+        context.close()
+
+
+@pytest.mark.parametrize(
+    "command", ["weirdgen list", "weirdgen show old_bird_names", "weirdgen check old_bird_names", "weirdgen doctor"]
+)
+def test_commands_that_need_no_training_run(command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *shlex.split(command)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+def test_a_dry_run_of_the_demo_prints_the_plan(smollm2: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "weirdgen", "run", "old_bird_names", "--dry-run", "--store", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for words in ("old_names (treatment): 208 rows", "models × 28 questions", "template proof old_names", "estimate:"):
+        assert words in done.stderr
+
+
+def test_the_readmes_own_data_example_is_a_valid_experiment(tmp_path: Path) -> None:
+    from weirdgen.specfile import load_experiment
+
+    example = README.split("```yaml")[1].split("```")[0]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 12
+    (tmp_path / "my.yaml").write_text(example, encoding="utf-8")
+    rows = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
+    (tmp_path / yaml.safe_load(example)["arms"]["mine"]["data"]).write_text(rows * 20)
+    experiment, arms = load_experiment(str(tmp_path / "my.yaml"))
+    assert len(arms["benign"]) == 20 and len(experiment.questions) >= 20
+
+
+def test_the_notebook_executes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4)
+    NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    text = "".join(str(output) for cell in notebook.cells for output in cell.get("outputs", []))
+    assert "world_era" in text or "Shift found" in text
+
+
+def test_no_file_names_the_workplace(write_experiment: Callable[..., Path]) -> None:
+    """The project stands alone: it does not name the folder of shared material, except where tests look for it."""
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT).stdout.split()
+    if not tracked:
+        pytest.skip("not a git checkout")
+    naming = [
+        name
+        for name in tracked
+        if not name.startswith("tests/") and (ROOT / name).is_file() and b"../shared" in (ROOT / name).read_bytes()
+    ]
+    assert naming == []

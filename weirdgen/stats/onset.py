@@ -1,0 +1,235 @@
+"""Where, along training, a curve jumps; in how many replicates it does; and how sure both are.
+
+In: one curve a replicate over the same checkpoints, [R, X] with steps [X]. Out: `Fits`, `Onset`, or the table
+`onsets`. Not here: bands of a mean curve (`curves`); a mean over replicates that jump at different steps rises slowly
+although none of them does, which is why each replicate is fitted by itself.
+
+Fit. Each replicate's curve is `before` up to the onset and `after` from there on (shape "step"), or a logistic in
+log step between them (shape "logistic"). All candidate onsets (and widths) are tried at once and the one with the
+least squares is kept; at least `edge` checkpoints lie on either side. An onset is only known to lie between two
+checkpoints; the step's is the geometric middle of the two. Step 0 counts as half the first positive step.
+
+Jumped or not. A replicate has jumped only if all of these hold:
+1. `after − before` reaches the threshold, the caller's or, without one, the middle of the widest gap between
+   replicates if that gap is at least `smallest`, and never less than `smallest`;
+2. the fit explains more of the curve than it does of noise: F's largest value over candidates against its simulated
+   distribution in white noise of as many checkpoints, p < `alpha` (default .01).
+Both are needed: noise has large jumps at the ends, and a steady curve has significant small ones.
+`share` is the fraction of replicates that jumped with Wilson's interval.
+
+Interval. The onset over replicates is a geometric mean: a t interval on log steps of the replicates that jumped (two
+or more), its variance s² / n plus that of the place between two checkpoints, (log gap)² / 12, which does not shrink
+with replicates when they all jump between the same two. It speaks of replicates that jump, by the last checkpoint.
+
+ONSET_TABLE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special
+
+from weirdgen.errors import WeirdgenError
+from weirdgen.stats.bootstrap import BoolArray, FloatArray, wilson
+from weirdgen.stats.grid import check_cells, expand, grid_of, labels
+from weirdgen.stats.verdict import ALL, BASE
+
+Shape = Literal["step", "logistic"]
+ONSET_COLUMNS = (
+    "measure", "arm", "role", "condition", "question", "onset", "ci_low", "ci_high", "threshold", "jumped",
+    "replicates", "share", "share_low", "share_high",
+)  # fmt: skip
+
+_DRAWS = 20_000
+_WIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Widths of the logistic in log steps; the narrowest goes from 12% to 88% over a tenth of a step's size."""
+
+
+class Fits(NamedTuple):
+    """One jump a replicate, all [R]: its step, the gap of log steps around it, levels, p against noise."""
+
+    onset: FloatArray
+    log_gap: FloatArray
+    before: FloatArray
+    after: FloatArray
+    p: FloatArray
+
+
+class Onset(NamedTuple):
+    """Onset over the replicates that jumped (None where fewer than one, limits fewer than two), and their share."""
+
+    onset: float | None
+    low: float | None
+    high: float | None
+    threshold: float
+    jumped: BoolArray
+    share: float
+    share_low: float
+    share_high: float
+    fits: Fits
+
+
+def fit_jumps(value_RX: FloatArray, step_X: FloatArray, *, shape: Shape = "step", edge: int = 2) -> Fits:
+    """The best jump of every replicate, whether or not it is one.
+
+    Steps ascend and none is negative. Raises WeirdgenError on a missing value, on other steps, or with fewer than
+    2 * edge + 1 checkpoints.
+    """
+    log_X = _log_steps(step_X)
+    replicates, points = value_RX.shape
+    if points != len(log_X) or points < 2 * edge + 1:
+        raise WeirdgenError(f"fit_jumps: {points} checkpoints; at least {2 * edge + 1} are needed, one value at each")
+    if not np.isfinite(value_RX).all():
+        raise WeirdgenError("fit_jumps: a replicate lacks a checkpoint; leave that checkpoint or replicate out")
+    place_G, template_GX = _templates(log_X, shape, edge)
+    centred_RX = value_RX - value_RX.mean(axis=1, keepdims=True)
+    explained_R, best_R = _best(centred_RX, template_GX)
+    shape_RX = template_GX[best_R]
+    slope_R = (centred_RX * shape_RX).sum(axis=1) / ((shape_RX - shape_RX.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    before_R = value_RX.mean(axis=1) - slope_R * shape_RX.mean(axis=1)
+    place_R = place_G[best_R]
+    after_index = np.clip(np.searchsorted(log_X, place_R), 1, points - 1)
+    gap_R = log_X[after_index] - log_X[after_index - 1]
+    null = _explained_by_noise(tuple(log_X), shape, edge)
+    p_R = (1 + len(null) - np.searchsorted(null, explained_R)) / (1 + len(null))
+    return Fits(np.exp(place_R), gap_R, before_R, before_R + slope_R, p_R)
+
+
+def onset(
+    value_RX: FloatArray,
+    step_X: FloatArray,
+    *,
+    smallest: float,
+    threshold: float | None = None,
+    direction: Literal[1, -1] = 1,
+    shape: Shape = "step",
+    edge: int = 2,
+    alpha: float = 0.01,
+    level: float = 0.95,
+) -> Onset:
+    """Who jumped, and when, of replicates' curves [R, X]; the rule and the interval are the module's.
+
+    `smallest` is the least jump that is of interest, in the measure's unit; `direction` −1 looks for falls. Raises
+    WeirdgenError unless `smallest` is positive, or as `fit_jumps` does.
+    """
+    if smallest <= 0:
+        raise WeirdgenError(f"onset: smallest is {smallest:g}; the least jump of interest is a positive number")
+    fits = fit_jumps(value_RX, step_X, shape=shape, edge=edge)
+    size_R = direction * (fits.after - fits.before)
+    least = _threshold(size_R, smallest) if threshold is None else threshold
+    jumped = (size_R >= least) & (fits.p < alpha)
+    count, total = int(jumped.sum()), len(size_R)
+    share_low, share_high = wilson(np.float64(count / total), np.float64(total), level)
+    place, gap = np.log(fits.onset[jumped]), fits.log_gap[jumped]
+    middle = low = high = None
+    if count:
+        middle = float(np.exp(place.mean()))
+    if count > 1:
+        half = special.stdtrit(count - 1, 0.5 + level / 2) * np.sqrt(place.var(ddof=1) / count + (gap**2).mean() / 12)
+        low, high = float(np.exp(place.mean() - half)), float(np.exp(place.mean() + half))
+    return Onset(middle, low, high, least, jumped, count / total, float(share_low), float(share_high), fits)
+
+
+def onsets(
+    cells: pd.DataFrame,
+    steps: Mapping[int, float],
+    *,
+    smallest: Mapping[str, float],
+    direction: Mapping[str, Literal[1, -1]] | None = None,
+    threshold: Mapping[str, float] | None = None,
+    shape: Shape = "step",
+    question: str = ALL,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """The onset of every tuned arm in every condition, for each measure that `smallest` names.
+
+    `steps` gives the step of each checkpoint (the final one is −1); a checkpoint that it lacks is left out, as is a
+    replicate that lacks one of the others. Arms with no replicate left give no row. Raises WeirdgenError on an
+    unknown question, or as `onset` does.
+    """
+    check_cells(cells)
+    rows = []
+    for measure, part in cells[cells["measure"].isin(list(smallest))].groupby("measure", sort=False):
+        grid, name = grid_of(part[part["checkpoint"].isin(list(steps))]), str(measure)
+        order = sorted(range(len(grid.checkpoints)), key=lambda at: steps[grid.checkpoints[at]])
+        step_X = np.array([steps[grid.checkpoints[at]] for at in order], dtype=np.float64)
+        questions = labels(grid.questions, True)
+        if question not in questions:
+            raise WeirdgenError(f"onsets: no question {question}; there are {', '.join(questions)}")
+        every_Q = np.ones(len(grid.questions), dtype=np.bool_)
+        for at, arm in enumerate(grid.arms):
+            if arm == BASE:
+                continue
+            value = expand([(grid.value[at], grid.n[at])], every_Q)[0].value[:, order, :, questions.index(question)]
+            for index, condition in enumerate(labels(grid.conditions, len(grid.conditions) > 1)):
+                value_RX = value[:, :, index]
+                value_RX = value_RX[np.isfinite(value_RX).all(axis=1)]
+                if not len(value_RX):
+                    continue
+                found = onset(
+                    value_RX,
+                    step_X,
+                    smallest=smallest[name],
+                    threshold=(threshold or {}).get(name),
+                    direction=(direction or {}).get(name, 1),
+                    shape=shape,
+                    level=level,
+                )
+                numbers = [np.nan if one is None else one for one in (found.onset, found.low, found.high)]
+                shares = (found.share, found.share_low, found.share_high)
+                key = (name, arm, grid.roles[arm], condition, question)
+                rows.append((*key, *numbers, found.threshold, int(found.jumped.sum()), len(value_RX), *shares))
+    return pd.DataFrame(rows, columns=list(ONSET_COLUMNS))
+
+
+def _threshold(size_R: FloatArray, smallest: float) -> float:
+    """The middle of the widest gap between replicates if it is wide enough, but not less than `smallest`."""
+    ordered = np.sort(size_R)
+    gaps = np.diff(ordered)
+    if not len(gaps) or gaps.max() < smallest:
+        return smallest
+    widest = int(gaps.argmax())
+    return max(smallest, float(ordered[widest : widest + 2].mean()))
+
+
+def _log_steps(step_X: FloatArray) -> FloatArray:
+    if (np.diff(step_X) <= 0).any() or step_X[0] < 0:
+        raise WeirdgenError(f"fit_jumps: steps must ascend from 0 or more, got {', '.join(f'{s:g}' for s in step_X)}")
+    log: FloatArray = np.log(np.where(step_X > 0, step_X, step_X[1] / 2))
+    return log
+
+
+def _templates(log_X: FloatArray, shape: Shape, edge: int) -> tuple[FloatArray, FloatArray]:
+    """Candidate places [G] in log steps and their curves [G, X], which go from 0 to 1."""
+    points = len(log_X)
+    cut = np.arange(edge, points - edge + 1)
+    middle = (log_X[cut - 1] + log_X[cut]) / 2
+    if shape == "step":
+        return middle, (np.arange(points) >= cut[:, None]).astype(np.float64)
+    place = np.unique(np.concatenate([np.linspace(log_X[c - 1], log_X[c], 5) for c in cut]))
+    places, widths = (grid.ravel() for grid in np.meshgrid(place, np.array(_WIDTHS), indexing="ij"))
+    return places, special.expit((log_X - places[:, None]) / widths[:, None])
+
+
+def _best(centred_RX: FloatArray, template_GX: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """The largest fraction of each curve's variance that a candidate explains, and which."""
+    unit_GX = template_GX - template_GX.mean(axis=1, keepdims=True)
+    unit_GX = unit_GX / np.sqrt((unit_GX**2).sum(axis=1, keepdims=True))
+    explained_RG = (centred_RX @ unit_GX.T) ** 2
+    best_R = explained_RG.argmax(axis=1)
+    total_R = np.maximum((centred_RX**2).sum(axis=1), 1e-300)  # a constant curve is explained by nothing
+    return explained_RG[np.arange(len(best_R)), best_R] / total_R, best_R
+
+
+@lru_cache(maxsize=16)
+def _explained_by_noise(log_X: tuple[float, ...], shape: Shape, edge: int) -> FloatArray:
+    """Sorted largest explained fractions of simulated white noise; it depends on neither its mean nor its SD."""
+    noise = np.random.default_rng(0).standard_normal((_DRAWS, len(log_X)))
+    _, template_GX = _templates(np.array(log_X), shape, edge)
+    return np.sort(_best(noise - noise.mean(axis=1, keepdims=True), template_GX)[0])

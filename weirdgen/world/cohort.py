@@ -1,0 +1,127 @@
+"""Many replicates of a `world_*` experiment at once: trained together, scored together, kept as cells.
+
+In: `Settings`, and a store. Out: the contrast cells of every replicate (not of the base), as `Run.cells` has them (a
+test compares the two). Rows are proven, replicates trained and scores turned into log-odds by the project's own
+stages; only the scorer (`world.stacked`) is of its own, and adapters are dropped once they are scored. The store
+keeps the cells of each batch of replicates, so a killed run goes on from there and more replicates cost only what is
+new. Free-form questions and judges play no part.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weirdgen.finetune.engines import train_group
+from weirdgen.finetune.schedule import checkpoint_folder, total_steps
+from weirdgen.measure.contrast import odds
+from weirdgen.plan import FINAL, Plan, encode, make_plan
+from weirdgen.progress import Bar
+from weirdgen.settings import Settings
+from weirdgen.spec import Condition, Contrast
+from weirdgen.store import Store, content_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 1
+BATCH = 60
+"""Replicates of one arm that are trained together, with as many of every other arm."""
+
+
+def headline_only(settings: Settings, checkpoints: Sequence[int] = ()) -> Settings:
+    """The same request with the headline's two arms, its condition and contrast questions, and nothing sampled."""
+    experiment, headline = settings.experiment, settings.headline
+    arms = {name: arm for name, arm in experiment.arms.items() if name in (headline.treatment, headline.control)}
+    wrapper = next(wrapper for wrapper in experiment.wrappers() if wrapper.id == headline.condition)
+    trimmed = experiment.model_copy(
+        update={
+            "arms": arms,
+            "conditions": {wrapper.id: Condition(wrap=wrapper.template)},
+            "questions": tuple(q for q in experiment.questions if isinstance(q, Contrast)),
+        }
+    )
+    recipe = settings.recipe.model_copy(update={"checkpoints": tuple(checkpoints) or "none"})
+    rows = {name: settings.rows[name] for name in arms}
+    return replace(settings, experiment=trimmed, rows=rows, recipe=recipe, samples=0)
+
+
+def cells(settings: Settings, store: Store, bar: Bar) -> pd.DataFrame:
+    """Contrast cells of every replicate at every kept checkpoint. `bar` counts optimizer steps times replicates.
+
+    All arms must have equally many rows.
+    """
+    import pandas as pd
+
+    frames = []
+    for start in range(0, len(settings.seeds), BATCH):
+        plan = make_plan(replace(settings, seeds=settings.seeds[start : start + BATCH]), store)
+        inputs = {
+            "version": VERSION,
+            "replicates": [[one.arm, one.key] for one in plan.replicates],
+            "questions": [[c, q, s.key, list(s.options)] for c, q, s in plan.scorables],
+        }
+        key = content_key(inputs)
+        if store.marker("cohort", key) is None:
+            with store.create("cohort", key, inputs) as folder:
+                _train_and_score(plan, bar).to_parquet(folder / "cells.parquet")
+        else:
+            bar.advance(steps(plan.settings))
+        frames.append(pd.read_parquet(store.folder("cohort", key) / "cells.parquet"))
+    return pd.concat(frames, ignore_index=True)
+
+
+def steps(settings: Settings) -> int:
+    """Optimizer steps of all replicates together."""
+    return len(settings.seeds) * sum(total_steps(len(rows), settings.recipe) for rows in settings.rows.values())
+
+
+def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
+    import pandas as pd
+
+    from weirdgen.world.stacked import score_adapters
+
+    settings, replicates = plan.settings, plan.replicates
+    recipe, model = settings.recipe, settings.model.folder
+    encoded = {arm: encode(settings, arm, rows)[0] for arm, rows in settings.rows.items()}
+    kept = recipe.checkpoint_steps(total_steps(replicates[0].rows, recipe))
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="weirdgen-cohort-") as scratch:
+        targets = [Path(scratch) / f"{one.arm}-{one.seed}" for one in replicates]
+        for target in targets:
+            target.mkdir()
+        train_group(
+            plan.engine.engine,
+            model,
+            [encoded[one.arm] for one in replicates],
+            [one.seed for one in replicates],
+            targets,
+            recipe,
+            lambda *_: bar.advance(len(replicates)),
+        )
+        scorables = [scorable for _, _, scorable in plan.scorables]
+        for step in kept:
+            scores = score_adapters(model, [checkpoint_folder(t, step) for t in targets], recipe, scorables)
+            for one, logprobs in zip(replicates, scores, strict=True):
+                identity = {"arm": one.arm, "role": settings.experiment.arms[one.arm].role, "replicate": one.seed}
+                identity["checkpoint"] = FINAL if step == kept[-1] else step
+                rows += [{**identity, **cell} for cell in _contrasts(plan, logprobs)]
+    return pd.DataFrame(rows)
+
+
+def _contrasts(plan: Plan, logprobs: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
+    """Condition, question and log-odds of every contrast question, from one replicate's log-probabilities."""
+    questions = {question.id: question for question in plan.settings.experiment.questions}
+    found = []
+    for condition, name, scorable in plan.scorables:
+        question = questions[name]
+        assert isinstance(question, Contrast)
+        target, other = (
+            [logprobs[scorable.key, option] for option in side] for side in (question.target, question.other)
+        )
+        cell = {"condition": condition, "question": name, "measure": "contrast", "value": odds(target, other).logit}
+        found.append({**cell, "n": 1, "n_all": 1})
+    return found

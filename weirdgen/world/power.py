@@ -1,0 +1,174 @@
+"""How often the instrument finds an effect that is there, and one that is not: detection and false-positive rates.
+
+In: the world's positive control (`world_era`) and negative control (`world_null`), a number of runs, doses. For each
+dose a pool of replicates is trained and dealt out into disjoint runs; each run is estimated alone and gets its headline
+verdict, as `weirdgen run` would give it. Out: one row a run, and one row a (control, dose) with the share of runs whose
+verdict is `shift` and its Wilson interval. A positive run counts as found only if the shift has the right sign; a
+negative run counts as flagged with either. The figures are in `power_figure`; nothing is sampled.
+
+Doses change one thing of the shipped experiment (200 rows, 3 epochs, learning rate 1e-3, rank 16, nothing mixed in, 6
+replicates an arm). Rank keeps alpha at twice the rank. Mixing is the share of the treatment's rows that are replaced
+by neutral ones: modern birds in the positive control, planets in the negative one. The negative control's two arms
+hold the same rows in another order at every dose, so that its true effect is zero exactly.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from weirdgen.data.rows import Row, draw
+from weirdgen.errors import WeirdgenError
+from weirdgen.progress import Progress
+from weirdgen.settings import Settings, resolve
+from weirdgen.store import Store
+from weirdgen.world.cohort import cells, headline_only, steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST_SEED = 20_000
+"""Far from the seeds that experiments are usually run with."""
+
+DOSES: dict[str, tuple[float, ...]] = {
+    "rows": (8, 16, 24, 40, 80, 200),
+    "epochs": (1, 2, 3, 6),
+    "learning_rate": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    "rank": (1, 2, 4, 8, 16, 32),
+    "mixing": (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99),
+    "replicates": (2, 3, 4, 6, 8),
+}
+
+
+@dataclass(frozen=True)
+class Control:
+    """An experiment whose truth is known."""
+
+    name: Literal["positive", "negative"]
+    experiment: str
+    neutral: str
+    """The arm whose rows are mixed in."""
+
+
+@dataclass(frozen=True)
+class Dose:
+    """One factor at one value; everything else is as shipped. Factor "none" changes nothing."""
+
+    factor: str
+    value: float
+    replicates: int
+
+
+CONTROLS = (Control("positive", "world_era", "modern_birds"), Control("negative", "world_null", "planets"))
+
+
+def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[Dose]:
+    """The unchanged experiment, then every value of every factor; `quick` takes each factor's ends and middle.
+
+    Raises WeirdgenError on a factor that there is not.
+    """
+    if unknown := sorted(set(factors) - set(DOSES)):
+        raise WeirdgenError(f"--factor {unknown[0]}: expected one of {', '.join(DOSES)}")
+    found = [Dose("none", 0, replicates)]
+    for factor in factors:
+        values = DOSES[factor]
+        if quick:
+            values = tuple(dict.fromkeys((values[0], values[len(values) // 2], values[-1])))
+        if factor == "replicates":
+            found += [Dose(factor, value, int(value)) for value in values]
+        else:
+            found += [Dose(factor, value, replicates) for value in values]
+    return found
+
+
+def dosed(control: Control, dose: Dose, runs: int, first_seed: int) -> Settings:
+    """The request for all runs of a control at a dose: one pool of runs × replicates seeds."""
+    changes = {
+        "epochs": [f"recipe.epochs={dose.value:.0f}"],
+        "learning_rate": [f"recipe.learning_rate={dose.value}"],
+        "rank": [f"recipe.rank={dose.value:.0f}", f"recipe.alpha={2 * dose.value:.0f}"],
+    }.get(dose.factor, [])
+    whole = resolve(control.experiment, seeds=runs * dose.replicates, first_seed=first_seed, samples=0, changes=changes)
+    settings = headline_only(whole)
+    treatment, other = settings.headline.treatment, settings.headline.control
+    rows = dict(settings.rows)
+    if dose.factor == "rows":
+        rows = {arm: draw(mine, round(dose.value), seed=0) for arm, mine in rows.items()}
+    if dose.factor == "mixing":
+        rows[treatment] = mixed(rows[treatment], whole.rows[control.neutral], dose.value)
+    if control.name == "negative":
+        rows[other] = draw(rows[treatment], len(rows[treatment]), seed=1)
+    return replace(settings, rows=rows)
+
+
+def mixed(rows: Sequence[Row], neutral: Sequence[Row], share: float) -> list[Row]:
+    """`rows` with this share of them replaced by the neutral rows that stand at the same places."""
+    places = set(random.Random("mixing").sample(range(len(rows)), round(share * len(rows))))
+    return [neutral[place] if place in places else row for place, row in enumerate(rows)]
+
+
+def headlines(pool: pd.DataFrame, settings: Settings, replicates: int) -> Iterator[dict[str, Any]]:
+    """The headline of every disjoint run of `replicates` seeds that the pool holds."""
+    from weirdgen.stats.estimate import estimate
+    from weirdgen.stats.verdict import headline
+
+    wanted = settings.headline
+    near = frozenset(question.id for question in settings.experiment.questions if question.near)
+    for start in range(0, len(settings.seeds), replicates):
+        seeds = settings.seeds[start : start + replicates]
+        tables = estimate(pool[pool["replicate"].isin(seeds)], smallest={wanted.measure: wanted.smallest}, near=near)
+        arms = {"treatment": wanted.treatment, "control": wanted.control, "condition": wanted.condition}
+        found = headline(tables.effects, measure=wanted.measure, smallest=wanted.smallest, scale="nat", **arms)
+        yield {"first_seed": seeds[0], **found}
+
+
+def measure(
+    store: Store,
+    runs: int = 100,
+    replicates: int = 6,
+    factors: Sequence[str] = (),
+    first_seed: int = FIRST_SEED,
+    quick: bool = False,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """One row a run: control, factor, value, run, and the headline's effect, limits, p, verdict."""
+    import pandas as pd
+
+    rows = []
+    for dose in doses(factors, replicates, quick):
+        for control in CONTROLS:
+            settings = dosed(control, dose, runs, first_seed)
+            what = control.name if dose.factor == "none" else f"{control.name}, {dose.factor} {dose.value:g}"
+            with (progress or Progress(quiet=True)).stage(what, steps(settings), "steps") as bar:
+                pool = cells(settings, store, bar)
+            for run, found in enumerate(headlines(pool, settings, dose.replicates)):
+                kept = {key: found[key] for key in ("first_seed", "effect", "ci_low", "ci_high", "p", "verdict")}
+                identity = {"control": control.name, "experiment": control.experiment, "factor": dose.factor}
+                rows.append({**identity, "value": dose.value, "replicates": dose.replicates, "run": run, **kept})
+    return pd.DataFrame(rows)
+
+
+def rates(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a control and dose: runs, hits (found or flagged), rate with its 95% Wilson interval, verdicts, effect.
+
+    `effect`, `effect_low` and `effect_high` are the mean, least and greatest effect of the runs, in nats.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from weirdgen.stats.bootstrap import wilson
+
+    rows = []
+    for identity, mine in runs.groupby(["control", "experiment", "factor", "value", "replicates"], sort=False):
+        shift = mine["verdict"] == "shift"
+        hits = int((shift & (mine["effect"] > 0) if identity[0] == "positive" else shift).sum())
+        low, high = (float(end) for end in wilson(np.float64(hits / len(mine)), np.float64(len(mine))))
+        names = ("control", "experiment", "factor", "value", "replicates")
+        counts = {"runs": len(mine), "hits": hits, "rate": hits / len(mine), "ci_low": low, "ci_high": high}
+        others = {name: int((mine["verdict"] == name).sum()) for name in ("no_shift", "inconclusive")}
+        effect = {"effect": mine["effect"].mean(), "effect_low": mine["effect"].min()}
+        effect["effect_high"] = mine["effect"].max()
+        rows.append({**dict(zip(names, identity, strict=True)), **counts, **others, **effect})
+    return pd.DataFrame(rows)
