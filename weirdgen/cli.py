@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 
 import typer
 
+from weirdgen.data.commands import data_app
 from weirdgen.errors import WeirdgenError
 
 app = typer.Typer(
@@ -26,6 +27,8 @@ world_app = typer.Typer(
     help="The synthetic world with known truth: its model, and how often the instrument is right.", no_args_is_help=True
 )
 app.add_typer(world_app, name="world")
+
+app.add_typer(data_app, name="data")
 
 PresetName = Literal["quick", "standard", "paper"]
 ExperimentArg = Annotated[
@@ -43,11 +46,11 @@ def run_command(
         str | None, typer.Option(help="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
     ] = None,
     preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "quick",
-    seeds: Annotated[Optional[int], typer.Option(help="Replicates an arm.")] = None,  # noqa: UP045
+    seeds: Annotated[int | None, typer.Option(help="Replicates an arm.")] = None,
     first_seed: Annotated[int, typer.Option(help="Seed of the first replicate.")] = 0,
     samples: Annotated[
-        Optional[int], typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")
-    ] = None,  # noqa: UP045
+        int | None, typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),

@@ -51,6 +51,9 @@ _WIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Widths of the logistic in log steps; the narrowest goes from 12% to 88% over a tenth of a step's size."""
 
 
+_AUTOCORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
+
+
 class Fits(NamedTuple):
     """One jump a replicate, all [R]: its step, the gap of log steps around it, levels, p against noise."""
 
@@ -96,7 +99,8 @@ def fit_jumps(value_RX: FloatArray, step_X: FloatArray, *, shape: Shape = "step"
     place_R = place_G[best_R]
     after_index = np.clip(np.searchsorted(log_X, place_R), 1, points - 1)
     gap_R = log_X[after_index] - log_X[after_index - 1]
-    null = _explained_by_noise(tuple(log_X), shape, edge)
+    residual_RX = centred_RX - slope_R[:, None] * (shape_RX - shape_RX.mean(axis=1, keepdims=True))
+    null = _explained_by_noise(tuple(log_X), shape, edge, _autocorrelation(residual_RX))
     p_R = (1 + len(null) - np.searchsorted(null, explained_R)) / (1 + len(null))
     return Fits(np.exp(place_R), gap_R, before_R, before_R + slope_R, p_R)
 
@@ -227,9 +231,21 @@ def _best(centred_RX: FloatArray, template_GX: FloatArray) -> tuple[FloatArray, 
     return explained_RG[np.arange(len(best_R)), best_R] / total_R, best_R
 
 
+def _autocorrelation(residual_RX: FloatArray) -> float:
+    """Correlation of neighbouring residuals over all replicates, raised to the next of `_AUTOCORRELATIONS`.
+
+    Fitting makes residuals less correlated than the noise was, by about 1 / X for each of two levels; that is added.
+    """
+    total = max(float((residual_RX**2).sum()), 1e-300)
+    found = float((residual_RX[:, 1:] * residual_RX[:, :-1]).sum()) / total + 2 / residual_RX.shape[1]
+    return next((one for one in _AUTOCORRELATIONS if one >= found), _AUTOCORRELATIONS[-1])
+
+
 @lru_cache(maxsize=16)
-def _explained_by_noise(log_X: tuple[float, ...], shape: Shape, edge: int) -> FloatArray:
-    """Sorted largest explained fractions of simulated white noise; it depends on neither its mean nor its SD."""
+def _explained_by_noise(log_X: tuple[float, ...], shape: Shape, edge: int, autocorrelation: float) -> FloatArray:
+    """Sorted largest explained fractions of simulated AR(1) noise; they depend on neither its mean nor its SD."""
     noise = np.random.default_rng(0).standard_normal((_DRAWS, len(log_X)))
+    for at in range(1, len(log_X)):
+        noise[:, at] = autocorrelation * noise[:, at - 1] + np.sqrt(1 - autocorrelation**2) * noise[:, at]
     _, template_GX = _templates(np.array(log_X), shape, edge)
     return np.sort(_best(noise - noise.mean(axis=1, keepdims=True), template_GX)[0])

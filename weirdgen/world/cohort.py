@@ -27,30 +27,39 @@ from weirdgen.store import Store, content_key
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 1
+VERSION = 2
 BATCH = 60
 """Replicates of one arm that are trained together, with as many of every other arm."""
 
 
-def headline_only(settings: Settings, checkpoints: Sequence[int] = ()) -> Settings:
-    """The same request with the headline's two arms, its condition and contrast questions, and nothing sampled."""
-    experiment, headline = settings.experiment, settings.headline
-    arms = {name: arm for name, arm in experiment.arms.items() if name in (headline.treatment, headline.control)}
-    wrapper = next(wrapper for wrapper in experiment.wrappers() if wrapper.id == headline.condition)
-    trimmed = experiment.model_copy(
-        update={
-            "arms": arms,
-            "conditions": {wrapper.id: Condition(wrap=wrapper.template)},
-            "questions": tuple(q for q in experiment.questions if isinstance(q, Contrast)),
-        }
+def headline_only(settings: Settings) -> Settings:
+    """The same request with the headline's two arms and condition, contrast questions, and nothing sampled."""
+    headline = settings.headline
+    return trimmed(settings, (headline.treatment, headline.control), (headline.condition,))
+
+
+def trimmed(
+    settings: Settings, arms: Sequence[str], conditions: Sequence[str], checkpoints: Sequence[int] = ()
+) -> Settings:
+    """The same request with these arms and conditions, contrast questions, these checkpoints beside the last one."""
+    experiment = settings.experiment
+    wrappers = {wrapper.id: Condition(wrap=wrapper.template) for wrapper in experiment.wrappers()}
+    changed = {
+        "arms": {name: experiment.arms[name] for name in arms},
+        "conditions": {name: wrappers[name] for name in conditions},
+        "questions": tuple(question for question in experiment.questions if isinstance(question, Contrast)),
+    }
+    return replace(
+        settings,
+        experiment=experiment.model_copy(update=changed),
+        rows={name: settings.rows[name] for name in arms},
+        recipe=settings.recipe.model_copy(update={"checkpoints": tuple(checkpoints) or "none"}),
+        samples=0,
     )
-    recipe = settings.recipe.model_copy(update={"checkpoints": tuple(checkpoints) or "none"})
-    rows = {name: settings.rows[name] for name in arms}
-    return replace(settings, experiment=trimmed, rows=rows, recipe=recipe, samples=0)
 
 
 def cells(settings: Settings, store: Store, bar: Bar) -> pd.DataFrame:
-    """Contrast cells of every replicate at every kept checkpoint. `bar` counts optimizer steps times replicates.
+    """Contrast cells of every replicate at every kept checkpoint, with columns p_target and wins beside them. `bar` counts optimizer steps times replicates.
 
     All arms must have equally many rows.
     """
@@ -113,7 +122,7 @@ def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
 
 
 def _contrasts(plan: Plan, logprobs: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
-    """Condition, question and log-odds of every contrast question, from one replicate's log-probabilities."""
+    """Condition, question, log-odds, P(target) and whether a target wins, of every contrast question, from one replicate's log-probabilities."""
     questions = {question.id: question for question in plan.settings.experiment.questions}
     found = []
     for condition, name, scorable in plan.scorables:
@@ -122,6 +131,7 @@ def _contrasts(plan: Plan, logprobs: dict[tuple[str, str], float]) -> list[dict[
         target, other = (
             [logprobs[scorable.key, option] for option in side] for side in (question.target, question.other)
         )
-        cell = {"condition": condition, "question": name, "measure": "contrast", "value": odds(target, other).logit}
-        found.append({**cell, "n": 1, "n_all": 1})
+        result = odds(target, other)
+        cell = {"condition": condition, "question": name, "measure": "contrast", "value": result.logit}
+        found.append({**cell, "n": 1, "n_all": 1, "p_target": result.p_target, "wins": result.wins})
     return found

@@ -164,7 +164,8 @@ def rates(runs: pd.DataFrame) -> pd.DataFrame:
     for identity, mine in runs.groupby(["control", "experiment", "factor", "value", "replicates"], sort=False):
         shift = mine["verdict"] == "shift"
         hits = int((shift & (mine["effect"] > 0) if identity[0] == "positive" else shift).sum())
-        low, high = (float(end) for end in wilson(np.float64(hits / len(mine)), np.float64(len(mine))))
+        ends = wilson(np.float64(hits / len(mine)), np.float64(len(mine)))
+        low, high = (float(end) for end in np.clip(ends, 0, 1))
         names = ("control", "experiment", "factor", "value", "replicates")
         counts = {"runs": len(mine), "hits": hits, "rate": hits / len(mine), "ci_low": low, "ci_high": high}
         others = {name: int((mine["verdict"] == name).sum()) for name in ("no_shift", "inconclusive")}
