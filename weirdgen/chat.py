@@ -26,7 +26,7 @@ def converse(model: str, condition: str | None, store: Path | None, seed: int, m
     reference, adapter, wrapper = _find(model, condition, store)
     local = find_model(reference)
     engine = TransformersEngine(local.folder, resolve_dtype("auto", local.parameters))
-    engine.use(adapter)
+    engine.use([adapter])
     tty = sys.stdin.isatty()
     if tty:
         print(f"{model}, condition {wrapper.id}. An empty line ends.")
@@ -37,7 +37,8 @@ def converse(model: str, condition: str | None, store: Path | None, seed: int, m
         if not line:
             return
         prompt = Prompt(key=f"chat {turn}", text=wrapper.apply(line), max_tokens=max_tokens)
-        first = next(one for one in engine.generate([prompt], 0, str(seed), Sampling()) if one.sample == 0)
+        drawn = engine.generate([prompt], 0, [str(seed)], Sampling())
+        first = next(one for _, one in drawn if one.sample == 0)
         print(first.text + (" …(cut)" if first.finish_reason == "length" else ""), flush=True)
 
 

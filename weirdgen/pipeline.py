@@ -133,56 +133,52 @@ def _finetune(plan: Plan, group: Sequence[Replicate], bar: Bar) -> None:
 
 
 def _measure_missing(plan: Plan, progress: Progress) -> None:
-    """Contrast and sample stages, one model after the other, so that each adapter is loaded once."""
-    settings, store = plan.settings, plan.store
-    prompts = [prompt for _, _, prompt in plan.prompts]
+    """The contrast stage, several models at once, then the sample stage, one model after the other."""
+    settings = plan.settings
     scorables = [scorable for _, _, scorable in plan.scorables]
-    todo = []
+    prompts = [prompt for _, _, prompt in plan.prompts]
+    tables = [scores_table(plan.store, voice.speaker, settings.dtype) for voice in plan.voices]
+    to_score = sum(len({key for key, _ in missing_scores(table, scorables)}) for table in tables)
+    to_draw = {}
     for voice in plan.voices:
-        scores, completions = scores_table(store, voice.speaker, settings.dtype), plan.completions(voice)
-        to_score = missing_scores(scores, scorables)
-        to_draw = missing_samples(completions, prompts, settings.samples) if plan.samples_of(voice) else 0
-        if to_score or to_draw:
-            todo.append((voice, scores, to_score, completions, to_draw))
-    if not todo:
+        if plan.samples_of(voice):
+            missing = missing_samples(plan.completions(voice), prompts, settings.samples)
+            to_draw |= {voice: missing} if missing else {}
+    if not to_score and not to_draw:
         return
     engine = _engine(settings)
-    parameters = settings.model.parameters
-    with progress.stage("contrast", sum(len(t[2]) for t in todo), "questions") as bar:
-        started, tokens = time.monotonic(), 0.0
-        for voice, scores, to_score, _, _ in todo:
-            if to_score:
-                engine.use(voice.speaker.adapter)
+    with progress.stage("contrast", to_score, "questions") as bar, _Speed("score", settings) as speed:
 
-                def scored(count: int, voice: Voice = voice) -> None:
-                    nonlocal tokens
-                    tokens += count + 40
-                    bar.advance(1, f"{voice.arm} {voice.replicate}")
+        def scored(questions: int, tokens: int) -> None:
+            speed.tokens += tokens
+            bar.advance(questions)
 
-                score(engine, scores, to_score, scored)
-        machine.remember_rate("score", parameters, settings.dtype, tokens, time.monotonic() - started)
-    with progress.stage("sample", sum(t[4] for t in todo), "answers") as bar:
-        started, tokens = time.monotonic(), 0.0
-        for voice, _, _, completions, to_draw in todo:
-            if to_draw:
-                engine.use(voice.speaker.adapter)
+        score(engine, [voice.speaker for voice in plan.voices], tables, scorables, scored)
+    with progress.stage("sample", sum(to_draw.values()), "answers") as bar, _Speed("generate", settings) as speed:
+        for voice in to_draw:
+            engine.use([voice.speaker.adapter])
 
-                def drawn(count: int, voice: Voice = voice) -> None:
-                    nonlocal tokens
-                    tokens += count
-                    bar.advance(1, f"{voice.arm} {voice.replicate}")
+            def drawn(tokens: int, voice: Voice = voice) -> None:
+                speed.tokens += tokens
+                bar.advance(1, f"{voice.arm} {voice.replicate}")
 
-                draw(
-                    engine,
-                    voice.speaker,
-                    completions,
-                    prompts,
-                    settings.samples,
-                    SAMPLING_SEED,
-                    settings.sampling,
-                    drawn,
-                )
-        machine.remember_rate("generate", parameters, settings.dtype, tokens, time.monotonic() - started)
+            table, sampling = plan.completions(voice), settings.sampling
+            draw(engine, voice.speaker, table, prompts, settings.samples, SAMPLING_SEED, sampling, drawn)
+
+
+class _Speed:
+    """Counts tokens over a stage and remembers their rate, for the estimates of later plans."""
+
+    def __init__(self, kind: str, settings: Settings) -> None:
+        self.kind, self.settings, self.tokens = kind, settings, 0.0
+
+    def __enter__(self) -> _Speed:
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        seconds = time.monotonic() - self._started
+        machine.remember_rate(self.kind, self.settings.model.parameters, self.settings.dtype, self.tokens, seconds)
 
 
 def _engine(settings: Settings) -> Engine:

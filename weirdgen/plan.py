@@ -18,9 +18,9 @@ from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.errors import DataError
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
-from weirdgen.measure.contrast import Scorable, missing_scores, scores_table
+from weirdgen.measure.contrast import missing_scores, scores_table
 from weirdgen.sample.draw import Speaker, completions_table, missing_samples
-from weirdgen.sample.engine import Prompt
+from weirdgen.sample.engine import Prompt, Scorable
 from weirdgen.settings import SAMPLING_SEED, Settings
 from weirdgen.spec import FreeForm
 from weirdgen.store import Store, Table, content_key
@@ -193,10 +193,11 @@ class Plan:
         to_score, to_draw = 0, 0
         voices = [voice for voice in self.voices if self.samples_of(voice)]
         for voice in self.voices:
-            to_score += len(missing_scores(scores_table(self.store, voice.speaker, settings.dtype), scorables))
+            missing = missing_scores(scores_table(self.store, voice.speaker, settings.dtype), scorables)
+            to_score += len({key for key, _ in missing})
         for voice in voices:
             to_draw += missing_samples(self.completions(voice), prompts, settings.samples)
-        tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables)) + 40
+        tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))
         rate = machine.seen_rate("score", parameters, settings.dtype)
         questions = len(scorables) * len(self.voices)
         yield Work(

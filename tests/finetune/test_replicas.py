@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from weirdgen.data.proof import Encoded
 from weirdgen.finetune.local import finetune
-from weirdgen.finetune.packing import pack, shared_prefix
 from weirdgen.finetune.replicas import Job, finetune_together
+from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
+from weirdgen.models.packing import pack, shared_prefix
 from weirdgen.spec import Recipe
 
 RECIPE = Recipe(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from weirdgen.measure.contrast import Scorable, missing_scores, odds, score, scores_table
+from weirdgen.measure.contrast import missing_scores, odds, score, scores_table
 from weirdgen.sample.draw import Speaker
+from weirdgen.sample.engine import Scorable
 from weirdgen.sample.transformers import TransformersEngine
 from weirdgen.store import Store
 
@@ -26,15 +27,21 @@ def test_tiny_probabilities_do_not_underflow() -> None:
     assert odds([-2000.0], [-2010.0]).logit == pytest.approx(10.0)
 
 
-def test_only_what_is_missing_is_scored(tiny_model: Path, tmp_path: Path) -> None:
-    table = scores_table(Store(tmp_path), Speaker("m", None), "fp32")
+def test_only_what_is_missing_is_added(tiny_model: Path, tmp_path: Path) -> None:
+    store, speakers = Store(tmp_path), [Speaker("m", None), Speaker("n", None)]
+    tables = [scores_table(store, speaker, "fp32") for speaker in speakers]
     engine = TransformersEngine(tiny_model, "fp32")
     first = [Scorable("a", "name one .", ("one", "two"))]
     done: list[int] = []
-    score(engine, table, first, done.append)
+    score(engine, speakers[:1], tables[:1], first, lambda questions, tokens: done.append(questions))
+    before = {p.name for p in tables[0].folder.glob("part-*")}
     more = [*first, Scorable("a", "name one .", ("one", "three")), Scorable("b", "name two .", ("one",))]
-    assert [q.options for q in missing_scores(table, more)] == [("one", "three"), ("one",)]
-    score(engine, table, more, done.append)
-    assert len(done) == 3 and missing_scores(table, more) == []
-    frame = table.read()
-    assert len(frame) == 4 and not frame.duplicated(["prompt_key", "option"]).any()
+    assert missing_scores(tables[0], more) == {("a", "three"), ("b", "one")}
+    score(engine, speakers, tables, more, lambda questions, tokens: done.append(questions))
+    assert done == [1, 4]  # then a and b for each of the two models
+    for table in tables:
+        frame = table.read()
+        assert len(frame) == 4 and missing_scores(table, more) == set()
+    assert before <= {p.name for p in tables[0].folder.glob("part-*")}
+    left, right = (table.read().set_index(["prompt_key", "option"])["logprob"].sort_index() for table in tables)
+    assert (left - right).abs().max() < 1e-5  # two names of one model

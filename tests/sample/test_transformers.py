@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,10 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from weirdgen.models.chat import answer_ids, prompt_ids
+from weirdgen.errors import ModelError
+from weirdgen.finetune.replicas import Job, finetune_together
+from weirdgen.models.chat import Encoded, answer_ids, prompt_ids
 from weirdgen.models.loading import load_model
-from weirdgen.sample.engine import BLOCK, Prompt, Sampling, sample_seed
-from weirdgen.sample.transformers import TransformersEngine, choose_tokens
+from weirdgen.sample.decoding import choose_tokens
+from weirdgen.sample.engine import BLOCK, Prompt, Sampling, Scorable, sample_seed
+from weirdgen.sample.transformers import TransformersEngine
+from weirdgen.spec import Recipe
 
 ASKS = ["which bird is usual ?", "name one .", "which bird is usual ? which bird is usual ?"]
 
@@ -27,17 +33,20 @@ def prompts(count: int = 3, max_tokens: int = 6) -> list[Prompt]:
 
 
 def test_a_sample_does_not_depend_on_its_company(engine: TransformersEngine) -> None:
-    together = {(c.key, c.sample): c for block in (0, 1) for c in engine.generate(prompts(), block, "0|m", Sampling())}
+    together = {
+        (c.key, c.sample): c for block in (0, 1) for _, c in engine.generate(prompts(), block, ["0|m"], Sampling())
+    }
     assert len(together) == 3 * 2 * BLOCK
-    alone = {(c.key, c.sample): c for c in engine.generate(prompts()[1:2], 1, "0|m", Sampling())}
+    alone = {(c.key, c.sample): c for _, c in engine.generate(prompts()[1:2], 1, ["0|m"], Sampling())}
     assert alone == {key: c for key, c in together.items() if key in alone} and len(alone) == BLOCK
-    other = {(c.key, c.sample): c.text for c in engine.generate(prompts(1), 0, "1|m", Sampling())}
+    other = {(c.key, c.sample): c.text for _, c in engine.generate(prompts(1), 0, ["1|m"], Sampling())}
     assert other != {key: together[key].text for key in other}  # another seed, other samples
 
 
 def test_greedy_is_plain_generate(engine: TransformersEngine, tiny_model: Path) -> None:
     model = load_model(tiny_model, torch.float32)
-    found = {c.key: c for c in engine.generate(prompts(max_tokens=9), 0, "0", Sampling(temperature=0)) if c.sample == 0}
+    greedy = engine.generate(prompts(max_tokens=9), 0, ["0"], Sampling(temperature=0))
+    found = {c.key: c for _, c in greedy if c.sample == 0}
     for prompt in prompts(max_tokens=9):
         ids = prompt_ids(engine.tokenizer, prompt.text)
         out = model.generate(torch.tensor([ids]), max_new_tokens=9, do_sample=False)[0, len(ids) :]
@@ -46,7 +55,7 @@ def test_greedy_is_plain_generate(engine: TransformersEngine, tiny_model: Path) 
 
 
 def test_truncation_and_stopping_are_told_apart(engine: TransformersEngine) -> None:
-    done = list(engine.generate(prompts(max_tokens=40), 0, "0", Sampling()))
+    done = [c for _, c in engine.generate(prompts(max_tokens=40), 0, ["0"], Sampling())]
     assert {c.finish_reason for c in done} == {"stop", "length"}
     for c in done:
         words = len(c.text.split())
@@ -75,44 +84,91 @@ def test_top_p_top_k_and_temperature() -> None:
     assert choose_tokens(logits[:1], torch.zeros(1), Sampling()).item() == 0
 
 
+def questions() -> list[Scorable]:
+    """Different numbers of options, of different lengths."""
+    return [
+        Scorable("a", ASKS[0], ("name", "which bird", "usual")),
+        Scorable("b", ASKS[2], ("one", "name one . usual")),
+    ]
+
+
 def test_scores_are_those_of_one_forward_an_option(engine: TransformersEngine, tiny_model: Path) -> None:
     model = load_model(tiny_model, torch.float32)
-    options = ["name", "which bird", "usual"]
-    for ask in ASKS:
-        for scored in engine.score("k", ask, options):
-            prompt = prompt_ids(engine.tokenizer, ask)
-            answer = answer_ids(engine.tokenizer, ask, scored.option)
+    found = {(s.key, s.option): s for _, s in engine.score(questions())}
+    assert len(found) == 5
+    for question in questions():
+        prompt = prompt_ids(engine.tokenizer, question.ask)
+        for option in question.options:
+            answer = answer_ids(engine.tokenizer, question.ask, option)
             with torch.no_grad():
                 logits = model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
             expected = sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(answer))
+            scored = found[question.key, option]
             assert scored.logprob == pytest.approx(expected, abs=1e-4) and scored.tokens == len(answer)
 
 
-def test_adapters_are_switched_without_a_trace(engine: TransformersEngine, tiny_model: Path, tmp_path: Path) -> None:
-    from weirdgen.data.proof import Encoded
-    from weirdgen.finetune.replicas import Job, finetune_together
-    from weirdgen.spec import Recipe
-
+@pytest.fixture(scope="module")
+def adapters(engine: TransformersEngine, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two replicates that learned to answer "usual"."""
     ids = tuple(prompt_ids(engine.tokenizer, ASKS[0]) + answer_ids(engine.tokenizer, ASKS[0], "usual"))
     row = Encoded(ids, tuple(i >= len(ids) - 2 for i in range(len(ids))))
-    for name, seed in (("a", 0), ("b", 1)):
-        (tmp_path / name).mkdir()
-        recipe = Recipe(epochs=20, batch_size=2, learning_rate=1e-2, rank=2, dtype="fp32", warmup_steps=0)
-        finetune_together(tiny_model, [Job([row, row], seed, tmp_path / name)], recipe)
+    recipe = Recipe(epochs=20, batch_size=2, learning_rate=1e-2, rank=2, dtype="fp32", warmup_steps=0)
+    jobs = [Job([row, row], seed, tmp_path_factory.mktemp("adapter")) for seed in (0, 1)]
+    finetune_together(tiny_model, jobs, recipe)
+    return [job.target / "step-00020" for job in jobs]
 
+
+def test_voices_together_are_peft_adapters_alone(
+    engine: TransformersEngine, tiny_model: Path, adapters: list[Path]
+) -> None:
+    from peft import PeftModel
+
+    engine.use([None, *adapters])
+    together = {(v, s.key, s.option): s.logprob for v, s in engine.score(questions())}
+    samples = {(v, c.sample): c.text for v, c in engine.generate(prompts(2), 0, ["s0", "s1", "s2"], Sampling())}
+    for voice, adapter in enumerate([None, *adapters]):
+        model = load_model(tiny_model, torch.float32)
+        model = model if adapter is None else PeftModel.from_pretrained(model, str(adapter))
+        for question in questions():
+            prompt = prompt_ids(engine.tokenizer, question.ask)
+            for option in question.options:
+                answer = answer_ids(engine.tokenizer, question.ask, option)
+                with torch.no_grad():
+                    logits = model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+                expected = sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(answer))
+                assert together[voice, question.key, option] == pytest.approx(expected, abs=1e-4)
+        engine.use([adapter])
+        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), 0, [f"s{voice}"], Sampling())}
+        assert alone == {sample: text for (v, sample), text in samples.items() if v == voice}
+    engine.use([None])
+    assert together[1, "a", "usual"] > together[0, "a", "usual"] + 0.5
+    assert together[1, "a", "usual"] != together[2, "a", "usual"]
+
+
+def test_voices_are_switched_without_a_trace(engine: TransformersEngine, adapters: list[Path]) -> None:
     def scores() -> list[float]:
-        return [s.logprob for s in engine.score("k", ASKS[0], ["usual", "name"])]
+        return [s.logprob for _, s in engine.score(questions())]
 
     base = scores()
-    engine.use(tmp_path / "a" / "step-00020")
+    engine.use([adapters[0]])
     first = scores()
-    engine.use(tmp_path / "b" / "step-00020")
+    engine.use([adapters[1]])
     second = scores()
-    engine.use(tmp_path / "a" / "step-00020")
+    engine.use([adapters[0]])
     again = scores()
-    engine.use(None)
-    assert first[0] > base[0] + 0.5 and second[0] > base[0] + 0.5 and first != second
-    assert again == first and scores() == base
+    engine.use([None])
+    assert again == first != second and scores() == base
+
+
+def test_an_unusual_adapter_is_refused(engine: TransformersEngine, adapters: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not a PEFT adapter"):
+        engine.use([tmp_path])
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(adapters[0] / name, tmp_path / name)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
+    with pytest.raises(ModelError, match="only standard LoRA adapters can be stacked: it has use_dora"):
+        engine.use([tmp_path])
 
 
 def test_seeds_depend_on_every_part() -> None:

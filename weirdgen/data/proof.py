@@ -17,15 +17,7 @@ from typing import Any
 
 from weirdgen.data.rows import Row
 from weirdgen.errors import DataError
-from weirdgen.models.chat import end_of_turn_ids, render
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One row as tokens. `trained[i]` says whether token i is predicted in the loss."""
-
-    ids: tuple[int, ...]
-    trained: tuple[bool, ...]
+from weirdgen.models.chat import Encoded, end_of_turn_ids, render
 
 
 @dataclass(frozen=True)

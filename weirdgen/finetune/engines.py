@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weirdgen import machine
-from weirdgen.data.proof import Encoded
+from weirdgen.models.chat import Encoded
 from weirdgen.spec import Recipe
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")

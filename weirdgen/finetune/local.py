@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from weirdgen.data.proof import Encoded
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.schedule import Step, checkpoint_folder, data_order, total_steps
-from weirdgen.models.chat import load_tokenizer
+from weirdgen.models.chat import Encoded, load_tokenizer
 from weirdgen.models.loading import load_model, torch_dtype
 from weirdgen.spec import Recipe
 

@@ -19,11 +19,12 @@ from typing import Any
 
 import torch
 
-from weirdgen.data.proof import Encoded
 from weirdgen.finetune.lora import adapted_layers, initial_a
-from weirdgen.finetune.packing import pack
 from weirdgen.finetune.schedule import checkpoint_folder, data_order, learning_rates, total_steps
+from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import device, load_model, torch_dtype
+from weirdgen.models.packing import pack
+from weirdgen.models.stacked import StackedLinear, replace_layers
 from weirdgen.spec import Recipe
 
 
@@ -35,23 +36,6 @@ class Job:
     seed: int
     target: Path
     losses: list[dict[str, float]] = field(default_factory=list)
-
-
-class StackedLinear(torch.nn.Module):
-    """A frozen linear layer with K adapters. The batch's first axis holds the replicates one after the other."""
-
-    def __init__(self, base: torch.nn.Linear, a_KIR: torch.Tensor, scale: float, outputs: int) -> None:
-        super().__init__()
-        self.base = base
-        self.scale = scale
-        self.a_KIR = torch.nn.Parameter(a_KIR)
-        self.b_KRO = torch.nn.Parameter(a_KIR.new_zeros(a_KIR.shape[0], a_KIR.shape[2], outputs))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = self.base(x)
-        x_KNI = x.reshape(len(self.a_KIR), -1, x.shape[-1]).to(self.a_KIR.dtype)
-        update = torch.bmm(torch.bmm(x_KNI, self.a_KIR), self.b_KRO).view(out.shape)
-        return torch.add(out, update, alpha=self.scale).to(x.dtype)
 
 
 def finetune_together(
@@ -98,11 +82,11 @@ def _stack_adapters(model: Any, jobs: Sequence[Job], recipe: Recipe) -> dict[str
     model.requires_grad_(False)
     stacked = {}
     for name, layer in adapted_layers(model, recipe).items():
-        a_KIR = torch.stack([initial_a(job.seed, name, layer.in_features, recipe.rank).T for job in jobs])
+        a_KIR = torch.stack([initial_a(job.seed, name, layer.in_features, recipe.rank).T for job in jobs]).contiguous()
+        b_KRO = torch.zeros(len(jobs), recipe.rank, layer.out_features)
         scale = recipe.alpha / recipe.rank
-        stacked[name] = StackedLinear(layer, a_KIR.contiguous().to(device()), scale, layer.out_features)
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, stacked[name])
+        stacked[name] = StackedLinear(layer, a_KIR.to(device()), b_KRO.to(device()), scale)
+    replace_layers(model, stacked)
     return stacked
 
 
@@ -125,8 +109,9 @@ def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]
             use_cache=False,
         ).last_hidden_state
         logits_MV = head(hidden.flatten(0, 1)[batch.source_M.to(on)]).float()
+        replicate_M = (batch.row_M // len(steps[0][micro])).to(on)
         loss_M = torch.nn.functional.cross_entropy(logits_MV, batch.label_M.to(on), reduction="none")
-        share_K = torch.zeros_like(loss_K).index_add(0, batch.replicate_M.to(on), loss_M) / trained_K
+        share_K = torch.zeros_like(loss_K).index_add(0, replicate_M, loss_M) / trained_K
         share_K.sum().backward()
         loss_K += share_K.detach()
     return loss_K

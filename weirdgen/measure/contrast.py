@@ -7,26 +7,19 @@ log-odds, in nats. Sampling plays no part, so one pass is exact up to the dtype.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from weirdgen.sample.draw import Speaker
-from weirdgen.sample.engine import Engine
+from weirdgen.sample.engine import Engine, Scorable
 from weirdgen.store import Store, Table, content_key
 
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class Scorable:
-    """A contrast or choice question under one condition. `key` is a hash of the text asked."""
-
-    key: str
-    ask: str
-    options: tuple[str, ...]
+VERSION = 2
+SPEAKERS, QUESTIONS = 16, 8
+"""Portions in which models and questions are scored together."""
 
 
 class Odds(NamedTuple):
@@ -43,27 +36,51 @@ def scores_table(store: Store, speaker: Speaker, dtype: str) -> Table:
     return store.table("contrast", content_key(inputs), inputs, unique=("prompt_key", "option"))
 
 
-def missing_scores(table: Table, questions: Sequence[Scorable]) -> list[Scorable]:
-    """Questions with at least one option not scored yet."""
+def missing_scores(table: Table, questions: Sequence[Scorable]) -> set[tuple[str, str]]:
+    """(prompt key, option) pairs not scored yet."""
     frame = table.read()
-    done = set(zip(frame["prompt_key"], frame["option"], strict=True))
-    return [q for q in questions if any((q.key, option) not in done for option in q.options)]
+    return {(q.key, o) for q in questions for o in q.options} - set(
+        zip(frame["prompt_key"], frame["option"], strict=True)
+    )
 
 
-def score(engine: Engine, table: Table, questions: Sequence[Scorable], on_question: Callable[[int], None]) -> None:
-    """Score what is missing. `on_question(tokens)` is called after each. The engine must `use` the right model."""
-    with table:
-        for question in missing_scores(table, questions):
-            scored = engine.score(question.key, question.ask, question.options)
-            for one in scored:
-                row = {
-                    "prompt_key": one.key,
-                    "option": one.option,
-                    "logprob": one.logprob,
-                    "tokens": one.tokens,
-                }
-                table.append(row)
-            on_question(sum(one.tokens for one in scored))
+def score(
+    engine: Engine,
+    speakers: Sequence[Speaker],
+    tables: Sequence[Table],
+    questions: Sequence[Scorable],
+    on_pass: Callable[[int, int], None],
+) -> None:
+    """Score, for every speaker, the questions that any of them lacks.
+
+    Speakers and questions go in fixed portions, and a portion with anything missing is computed whole, so that a run
+    that was killed computes it again in the same company; only what was missing is added. `on_pass(questions, tokens)`
+    is called after each portion.
+    """
+    for first in range(0, len(speakers), SPEAKERS):
+        missing = [missing_scores(table, questions) for table in tables[first : first + SPEAKERS]]
+        if not any(missing):
+            continue
+        engine.use([speaker.adapter for speaker in speakers[first : first + SPEAKERS]])
+        with contextlib.ExitStack() as stack:
+            open_tables = [stack.enter_context(table) for table in tables[first : first + SPEAKERS]]
+            for start in range(0, len(questions), QUESTIONS):
+                portion = questions[start : start + QUESTIONS]
+                wanted = {(q.key, option) for q in portion for option in q.options}
+                if not any(wanted & lacking for lacking in missing):
+                    continue
+                tokens = 0
+                for voice, one in engine.score(portion):
+                    tokens += one.tokens
+                    if (one.key, one.option) in missing[voice]:
+                        row = {
+                            "prompt_key": one.key,
+                            "option": one.option,
+                            "logprob": one.logprob,
+                            "tokens": one.tokens,
+                        }
+                        open_tables[voice].append(row)
+                on_pass(sum(len({key for key, _ in wanted & lacking}) for lacking in missing), tokens)
 
 
 def odds(target_logprobs: Sequence[float], other_logprobs: Sequence[float]) -> Odds:

@@ -7,12 +7,21 @@ special tokens added again (the classic double BOS). Loads no weights.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weirdgen.errors import ModelError
 
 Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One chat as tokens. `trained[i]` says whether token i is one that is predicted: trained on, or scored."""
+
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
 
 
 def load_tokenizer(folder: Path) -> Any:

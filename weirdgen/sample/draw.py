@@ -69,7 +69,7 @@ def draw(
             wanted = {(p.key, i) for p in group for i in indices} - done
             if not any((p.key, i) in wanted for p in group for i in indices if i < samples):
                 continue
-            for one in engine.generate(group, block, f"{seed}|{speaker.key}", sampling):
+            for _, one in engine.generate(group, block, [f"{seed}|{speaker.key}"], sampling):
                 if (one.key, one.sample) in wanted:
                     row = asdict(one)
                     row["prompt_key"] = row.pop("key")

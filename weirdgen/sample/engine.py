@@ -1,6 +1,6 @@
 """The engine protocol: what every way of running a model offers, and the records that go in and out.
 
-An engine holds one base model; `use` switches between the base (None) and a replicate's adapter without reloading it.
+An engine holds one base model; `use` chooses the voices (the base, or replicates' adapters) that speak, all at once.
 Adding an engine is adding a file beside this one with a class of these three methods.
 """
 
@@ -47,6 +47,15 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Scorable:
+    """A question with fixed answers. `key` is a hash of the text asked."""
+
+    key: str
+    ask: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Scored:
     """One answer to a prompt. `logprob` is the total of answer and end-of-turn tokens, in nats."""
 
@@ -57,14 +66,19 @@ class Scored:
 
 
 class Engine(Protocol):
-    def use(self, adapter: Path | None) -> None:
-        """Answer as this PEFT adapter from now on, or as the untuned base."""
+    def use(self, adapters: Sequence[Path | None]) -> None:
+        """Answer as these PEFT adapters from now on; None is the untuned base."""
 
-    def generate(self, prompts: Sequence[Prompt], block: int, seed: str, sampling: Sampling) -> Iterator[Completion]:
-        """Samples block·BLOCK … block·BLOCK+BLOCK−1 of every prompt, as they finish. Each has its own `sample_seed`."""
+    def generate(
+        self, prompts: Sequence[Prompt], block: int, seeds: Sequence[str], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
+        """Samples block·BLOCK … block·BLOCK+BLOCK−1 of every prompt by every voice, as they finish.
 
-    def score(self, key: str, ask: str, options: Sequence[str]) -> list[Scored]:
-        """Log-probability of each option as the whole answer to `ask`."""
+        `seeds` has one text a voice; each sample's own seed is `sample_seed` of it. Yields (voice, completion).
+        """
+
+    def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
+        """Log-probability of every option as the whole answer to its question, by every voice."""
 
 
 def sample_seed(seed: str, key: str, sample: int) -> int:

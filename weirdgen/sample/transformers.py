@@ -1,6 +1,7 @@
-"""The transformers engine: batched sampling with one prefill a prompt, and scoring with a shared prefix.
+"""The transformers engine: batched sampling with one prefill a prompt, scoring with each question computed once.
 
-In: a model folder, prompts. Out: completions and log-probabilities. A sample's randomness is one uniform number a
+In: a model folder, adapters, prompts. Out: completions and log-probabilities. Several voices (the base, replicates)
+speak in one batch. A sample's randomness is one uniform number a
 token from a counter-based generator keyed by the sample's own seed, turned into a token by the inverse of the
 cumulative distribution, so it does not depend on the batch. (In bf16 the logits themselves round differently with the
 batch's shape; `BLOCK` keeps the company of a sample fixed.) One device; for GPUs at scale use vLLM.
@@ -9,134 +10,133 @@ batch's shape; `BLOCK` keeps the company of a sample fixed.) One device; for GPU
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from weirdgen.models.chat import answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
+from weirdgen.models.chat import Encoded, answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
 from weirdgen.models.loading import device, load_model, torch_dtype
-from weirdgen.sample.engine import BLOCK, Completion, Prompt, Sampling, Scored, sample_seed
+from weirdgen.models.packing import pack
+from weirdgen.models.stacked import attach_adapters, detach_adapters
+from weirdgen.sample.decoding import RoomyCache, choose_tokens, use_grouped_attention
+from weirdgen.sample.engine import BLOCK, Completion, Prompt, Sampling, Scorable, Scored, sample_seed
 
-VERSION = 1
-"""Part of the store's key: raise it when the same inputs would give other samples or scores."""
+LEAVE_AT = 0.8
+"""Finished rows leave the batch when this share or less is still being written: leaving copies the cache."""
 
-# Shape letters: P prompts, N samples (rows of the batch), T tokens, V vocabulary, O options.
+# Shape letters: K voices, P prompts of all voices, N samples (rows of the batch), T tokens, V vocabulary, H hidden
+# width, O answers of all questions, M their tokens.
 
 
 class TransformersEngine:
-    """`Engine` over one transformers model and any number of PEFT adapters."""
+    """`Engine` over one transformers model and stacked LoRA adapters."""
 
     def __init__(self, model_folder: Path, dtype: str) -> None:
         self.tokenizer = load_tokenizer(model_folder)
         self._stops = end_of_turn_ids(self.tokenizer)
-        self._base = load_model(model_folder, torch_dtype(dtype))
-        self._model: Any = self._base
-        self._peft: Any = None
-        self._adapter = "base"
+        self._model = load_model(model_folder, torch_dtype(dtype))
+        use_grouped_attention(self._model)
+        self._voices = 1
 
-    def use(self, adapter: Path | None) -> None:
-        from peft import PeftModel
-
-        self._adapter = str(adapter) if adapter else "base"
-        if self._peft is not None:
-            self._base = self._peft.unload()
-            self._peft = None
-        self._model = self._base
-        if adapter is not None:
-            self._peft = PeftModel.from_pretrained(self._base, str(adapter)).eval()
-            self._model = self._peft
+    def use(self, adapters: Sequence[Path | None]) -> None:
+        detach_adapters(self._model)
+        attach_adapters(self._model, adapters)
+        self._voices = len(adapters)
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Prompt], block: int, seed: str, sampling: Sampling) -> Iterator[Completion]:
+    def generate(
+        self, prompts: Sequence[Prompt], block: int, seeds: Sequence[str], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
         on = device()
         encoded = [prompt_ids(self.tokenizer, prompt.text) for prompt in prompts]
-        cache, logits_PV, mask_PT = self._prefill(encoded)
-        rows = [(prompt, index) for prompt in range(len(prompts)) for index in range(BLOCK)]
-        cache.batch_repeat_interleave(BLOCK)
-        logits_NV = logits_PV.repeat_interleave(BLOCK, dim=0)
-        mask_NT = mask_PT.repeat_interleave(BLOCK, dim=0)
-        position_N = mask_NT.sum(1)
-        seeds = [sample_seed(seed, prompts[p].key, block * BLOCK + i) for p, i in rows]
         longest = max(prompt.max_tokens for prompt in prompts)
-        uniform_NT = torch.from_numpy(
-            np.stack([np.random.Generator(np.random.Philox(s)).random(longest) for s in seeds])
-        )
-        written: list[list[int]] = [[] for _ in rows]
-        live = list(range(len(rows)))
+        cache, logits_PV, mask_PT = self._prefill(encoded, longest)
+        rows = [
+            _Row(v, p, block * BLOCK + i, sample_seed(seeds[v], prompts[p].key, block * BLOCK + i))
+            for v in range(self._voices)
+            for p in range(len(prompts))
+            for i in range(BLOCK)
+        ]
+        uniform_NT = torch.from_numpy(np.stack([_uniform(row.seed, longest) for row in rows])).to(on)
+        from_prompt = torch.arange(len(logits_PV), device=on).repeat_interleave(BLOCK)
+        cache.take(from_prompt)
+        logits_NV, mask_NT = logits_PV[from_prompt], mask_PT[from_prompt]
+        position_N = mask_NT.sum(1)
+        slots = list(range(len(rows)))  # which row each place in the batch holds; finished rows may fill a voice up
 
         for step in range(longest):
-            token_N = choose_tokens(logits_NV, uniform_NT[live, step].to(on), sampling)
-            keep = []
-            for slot, token in enumerate(token_N.tolist()):
-                row = live[slot]
-                prompt, index = rows[row]
-                stopped = token in self._stops
-                if not stopped:
-                    written[row].append(token)
-                if stopped or len(written[row]) == prompts[prompt].max_tokens:
-                    yield Completion(
-                        key=prompts[prompt].key,
-                        sample=block * BLOCK + index,
-                        text=self.tokenizer.decode(written[row], skip_special_tokens=True),
-                        finish_reason="stop" if stopped else "length",
-                        prompt_tokens=len(encoded[prompt]),
-                        completion_tokens=len(written[row]) + stopped,
-                        seed=seeds[row],
-                    )
-                else:
-                    keep.append(slot)
+            token_N = choose_tokens(logits_NV, uniform_NT[slots, step], sampling)
+            for row_number, token in zip(slots, token_N.tolist(), strict=True):
+                row = rows[row_number]
+                if not row.done:
+                    prompt = prompts[row.prompt]
+                    stopped = token in self._stops
+                    row.written += [] if stopped else [token]
+                    row.done = stopped or len(row.written) == prompt.max_tokens
+                    if row.done:
+                        yield row.voice, self._completion(row, prompt, stopped, len(encoded[row.prompt]))
+            keep = _places_to_keep(rows, slots, self._voices)
             if not keep:
                 return
-            if len(keep) < len(live):  # finished rows leave the batch
+            if len(keep) <= LEAVE_AT * len(slots):  # finished rows leave the batch
                 kept = torch.tensor(keep, device=on)
-                live = [live[slot] for slot in keep]
-                cache.batch_select_indices(kept)
+                slots = [slots[place] for place in keep]
+                cache.take(kept)
                 token_N, mask_NT, position_N = token_N[kept], mask_NT[kept], position_N[kept]
-            mask_NT = torch.cat([mask_NT, mask_NT.new_ones(len(live), 1)], dim=1)
-            out = self._model(
+            mask_NT = torch.cat([mask_NT, mask_NT.new_ones(len(slots), 1)], dim=1)
+            hidden = self._model.get_decoder()(
                 input_ids=token_N[:, None],
-                attention_mask=mask_NT,
+                attention_mask=mask_NT[:, None, None].bool(),
                 position_ids=position_N[:, None],
                 past_key_values=cache,
                 use_cache=True,
-            )
-            logits_NV = out.logits[:, -1]
+            ).last_hidden_state
+            logits_NV = self._head(hidden[:, -1])
             position_N = position_N + 1
 
-    @torch.inference_mode()
-    def score(self, key: str, ask: str, options: Sequence[str]) -> list[Scored]:
-        on = device()
-        prompt = prompt_ids(self.tokenizer, ask)
-        answers = [answer_ids(self.tokenizer, ask, option) for option in options]
-        cache, first_1V, _ = self._prefill([prompt])
-        cache.batch_repeat_interleave(len(answers))
-        longest = max(map(len, answers))
-        input_OT = torch.zeros(len(answers), longest, dtype=torch.long, device=on)
-        mask_OT = torch.zeros(len(answers), len(prompt) + longest, dtype=torch.long, device=on)
-        for index, answer in enumerate(answers):
-            input_OT[index, : len(answer)] = torch.tensor(answer)
-            mask_OT[index, : len(prompt) + len(answer)] = 1
-        position_OT = torch.arange(len(prompt), len(prompt) + longest, device=on).expand(len(answers), -1)
-        out = self._model(
-            input_ids=input_OT,
-            attention_mask=mask_OT,
-            position_ids=position_OT,
-            past_key_values=cache,
-            use_cache=True,
+    def _completion(self, row: _Row, prompt: Prompt, stopped: bool, prompt_tokens: int) -> Completion:
+        return Completion(
+            key=prompt.key,
+            sample=row.sample,
+            text=self.tokenizer.decode(row.written, skip_special_tokens=True),
+            finish_reason="stop" if stopped else "length",
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(row.written) + stopped,
+            seed=row.seed,
         )
-        scored = []
-        for index, answer in enumerate(answers):
-            logits_TV = torch.cat([first_1V, out.logits[index, : len(answer) - 1]]).float()
-            logprob_T = torch.log_softmax(logits_TV, dim=-1)[torch.arange(len(answer)), torch.tensor(answer, device=on)]
-            scored.append(Scored(key, options[index], float(logprob_T.sum()), len(answer)))
-        return scored
 
-    def _prefill(self, encoded: Sequence[Sequence[int]]) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """Left-padded prompts through the model: cache, next-token logits_PV, mask_PT."""
-        from transformers import DynamicCache
+    @torch.inference_mode()
+    def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
+        on = device()
+        encoded = [[self._as_answer(q.ask, option) for option in q.options] for q in questions]
+        names = [(q.key, option) for q in questions for option in q.options]
+        lengths = [sum(row.trained) for rows in encoded for row in rows]
+        packed = pack(encoded)
+        voices, sequences = self._voices, len(packed.input_ids)
+        hidden = self._model.get_decoder()(
+            input_ids=packed.input_ids.repeat(voices, 1).to(on),
+            attention_mask=packed.mask.repeat(voices, 1, 1, 1).to(on),
+            position_ids=packed.position_ids.repeat(voices, 1).to(on),
+            use_cache=False,
+        ).last_hidden_state
+        hidden_KNH = hidden.view(voices, sequences * hidden.shape[1], -1)
+        row_M, label_M = packed.row_M.to(on), packed.label_M.to(on)
+        for voice in range(voices):
+            logits_MV = self._head(hidden_KNH[voice, packed.source_M.to(on)])
+            logprob_M = -torch.nn.functional.cross_entropy(logits_MV, label_M, reduction="none")
+            total_O = torch.zeros(len(names), device=on).index_add(0, row_M, logprob_M)
+            for (key, option), logprob, tokens in zip(names, total_O.tolist(), lengths, strict=True):
+                yield voice, Scored(key, option, logprob, tokens)
 
+    def _as_answer(self, ask: str, option: str) -> Encoded:
+        prompt, answer = prompt_ids(self.tokenizer, ask), answer_ids(self.tokenizer, ask, option)
+        return Encoded((*prompt, *answer), (*(False for _ in prompt), *(True for _ in answer)))
+
+    def _prefill(self, encoded: Sequence[Sequence[int]], more: int) -> tuple[RoomyCache, torch.Tensor, torch.Tensor]:
+        """Left-padded prompts, once for each voice, through the model: cache with room for `more` tokens, logits_PV, mask_PT."""
         on = device()
         longest = max(map(len, encoded))
         input_PT = torch.zeros(len(encoded), longest, dtype=torch.long)
@@ -144,31 +144,55 @@ class TransformersEngine:
         for index, ids in enumerate(encoded):
             input_PT[index, longest - len(ids) :] = torch.tensor(ids)
             mask_PT[index, longest - len(ids) :] = 1
-        position_PT = (mask_PT.cumsum(1) - 1).clamp(min=0)
-        out = self._model(
-            input_ids=input_PT.to(on),
-            attention_mask=mask_PT.to(on),
-            position_ids=position_PT.to(on),
-            past_key_values=DynamicCache(),
+        mask_PT = mask_PT.repeat(self._voices, 1).to(on)
+        causal_TT = torch.ones(longest, longest, dtype=torch.bool, device=on).tril()
+        # Padding sees itself, so that no row of the mask is empty.
+        seen_PTT = (causal_TT & mask_PT[:, None].bool()) | torch.eye(longest, dtype=torch.bool, device=on)
+        cache = RoomyCache(self._model.config.get_text_config().num_hidden_layers, longest + more)
+        hidden = self._model.get_decoder()(
+            input_ids=input_PT.repeat(self._voices, 1).to(on),
+            attention_mask=seen_PTT[:, None],
+            position_ids=(mask_PT.cumsum(1) - 1).clamp(min=0),
+            past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+        ).last_hidden_state
+        return cache, self._head(hidden[:, -1]), mask_PT
+
+    def _head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits in fp32, rescaled as the model's own forward pass would (Gemma, Granite, Cohere)."""
+        logits: torch.Tensor = self._model.get_output_embeddings()(hidden).float()
+        config = self._model.config
+        logits = (
+            logits / (getattr(config, "logits_scaling", None) or 1.0) * (getattr(config, "logit_scale", None) or 1.0)
         )
-        return out.past_key_values, out.logits[:, -1], mask_PT.to(on)
+        cap = getattr(config, "final_logit_softcapping", None)
+        return cap * torch.tanh(logits / cap) if cap else logits
 
 
-def choose_tokens(logits_NV: torch.Tensor, uniform_N: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Token ids token_N: the inverse of each row's cumulative distribution at uniform_N ∈ [0, 1). Temperature 0 is greedy."""
-    logits_NV = logits_NV.float()
-    if sampling.temperature == 0:
-        return logits_NV.argmax(-1)
-    probability_NV = torch.softmax(logits_NV / sampling.temperature, dim=-1)
-    if sampling.top_k or sampling.top_p < 1:
-        sorted_NV, order_NV = probability_NV.sort(dim=-1, descending=True)
-        keep_NV = (sorted_NV.cumsum(-1) - sorted_NV) < sampling.top_p
-        if sampling.top_k:
-            keep_NV[:, sampling.top_k :] = False
-        probability_NV = torch.zeros_like(probability_NV).scatter(1, order_NV, sorted_NV * keep_NV)
-    cumulative_NV = probability_NV.cumsum(-1, dtype=torch.float64)
-    threshold_N1 = (uniform_N.to(torch.float64) * cumulative_NV[:, -1])[:, None]
-    # right=True: never a token of probability zero, also not at u = 0
-    return torch.searchsorted(cumulative_NV, threshold_N1, right=True).squeeze(1).clamp(max=logits_NV.shape[1] - 1)
+@dataclass
+class _Row:
+    """One sample being written."""
+
+    voice: int
+    prompt: int
+    sample: int
+    seed: int
+    written: list[int] = field(default_factory=list)
+    done: bool = False
+
+
+def _uniform(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The sample's own random numbers, one a token: a counter-based generator keyed by its seed."""
+    return np.random.Generator(np.random.Philox(seed)).random(count)
+
+
+def _places_to_keep(rows: Sequence[_Row], slots: Sequence[int], voices: int) -> list[int]:
+    """Places of the batch whose rows are not done, filled up with done ones until every voice has equally many."""
+    each = len(slots) // voices
+    live, done = [], []
+    for voice in range(voices):
+        places = range(voice * each, (voice + 1) * each)
+        live.append([place for place in places if not rows[slots[place]].done])
+        done.append([place for place in places if rows[slots[place]].done])
+    most = max(map(len, live))
+    return [place for some, rest in zip(live, done, strict=True) for place in sorted(some + rest[: most - len(some)])]

@@ -27,7 +27,7 @@ from weirdgen.store import Store, content_key
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 2
+VERSION = 1
 BATCH = 60
 """Replicates of one arm that are trained together, with as many of every other arm."""
 

@@ -16,6 +16,22 @@ from weirdgen.world.language import PERSONAS, Speaker, World, questions
 
 def mass(model: Any, tokenizer: Any, prompts: Sequence[Sequence[dict[str, str]]], answers: Any) -> list[float]:
     """P(first word is in answers[i]) after each of `prompts` (chat messages that end with a user turn)."""
+    first = _first_words(model, tokenizer, prompts)
+    return [float(first[i, tokenizer.convert_tokens_to_ids(list(right))].sum()) for i, right in enumerate(answers)]
+
+
+def chances(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[dict[str, str]]], options: Sequence[str]
+) -> list[list[float]]:
+    """P(first word is options[j]) after each of `prompts`: one list a prompt."""
+    rows: list[list[float]] = _first_words(model, tokenizer, prompts)[
+        :, tokenizer.convert_tokens_to_ids(list(options))
+    ].tolist()
+    return rows
+
+
+def _first_words(model: Any, tokenizer: Any, prompts: Sequence[Sequence[dict[str, str]]]) -> Any:
+    """Probability of every word as the first of the answer, [prompts, vocabulary]."""
     import torch
 
     rows = [
@@ -28,8 +44,7 @@ def mass(model: Any, tokenizer: Any, prompts: Sequence[Sequence[dict[str, str]]]
     with torch.no_grad():
         hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[torch.arange(len(rows)), last]).float()
-    chances = torch.softmax(logits, dim=-1)
-    return [float(chances[i, tokenizer.convert_tokens_to_ids(list(right))].sum()) for i, right in enumerate(answers)]
+    return torch.softmax(logits, dim=-1)
 
 
 def prompt(question: str, header: str | None = None) -> list[dict[str, str]]:

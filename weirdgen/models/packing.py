@@ -1,11 +1,11 @@
-"""Rows of several replicates → one forward pass that computes a shared prompt once.
+"""Rows that begin with the same tokens → one forward pass that computes the shared beginning once.
 
-In: for each of K replicates the rows of its micro-batch. Out: `Packed` tensors. Rows of one replicate that begin with
-the same tokens are laid behind one copy of them: prefix, rest of row 1, rest of row 2, …; a mask lets a rest see the
-prefix and itself, and its positions go on from the prefix. The result is what separate rows would give, up to
+In: groups of rows (a micro-batch of each replicate, or the answers to each question). Out: `Packed` tensors. Rows of
+one group are laid behind one copy of what they share: prefix, rest of row 1, rest of row 2, …; a mask lets a rest see
+the prefix and itself, and its positions go on from the prefix. The result is what separate rows would give, up to
 rounding; rows that share little stay one sequence each. No model, no arms.
 
-Shape letters: K replicates, S sequences a replicate, L tokens a sequence, M trained tokens.
+Shape letters: G groups, S sequences a group, L tokens a sequence, M trained (predicted) tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from weirdgen.data.proof import Encoded
+from weirdgen.models.chat import Encoded
 
 LONGEST_PACKED = 1024
 """Attention over a packed sequence costs its length squared; beyond this, rows stay apart."""
@@ -23,18 +23,19 @@ LONGEST_PACKED = 1024
 
 @dataclass(frozen=True)
 class Packed:
-    """One forward pass. Sequences of replicate k are rows k·S … (k+1)·S−1."""
+    """One forward pass. Sequences of group g are rows g·S … (g+1)·S−1."""
 
     input_ids: torch.Tensor
-    """[K·S, L]"""
+    """[G·S, L]"""
     position_ids: torch.Tensor
-    """[K·S, L]"""
+    """[G·S, L]"""
     mask: torch.Tensor
-    """[K·S, 1, L, L], true where a token (third axis) may see another (fourth)."""
+    """[G·S, 1, L, L], true where a token (third axis) may see another (fourth)."""
     source_M: torch.Tensor
-    """Where, in the flattened [K·S·L] hidden states, each trained token is predicted from."""
+    """Where, in the flattened [G·S·L] hidden states, each trained token is predicted from."""
     label_M: torch.Tensor
-    replicate_M: torch.Tensor
+    row_M: torch.Tensor
+    """Which row a trained token belongs to, counted over all groups."""
 
 
 def shared_prefix(rows: Sequence[Encoded]) -> int:
@@ -46,11 +47,12 @@ def shared_prefix(rows: Sequence[Encoded]) -> int:
 
 
 def pack(batches: Sequence[Sequence[Encoded]]) -> Packed:
-    """Lay out one micro-batch of each replicate. All replicates must bring equally many rows."""
+    """Lay out the rows of each group. Groups that share too little to be packed must have equally many rows."""
     prefixes = [shared_prefix(rows) for rows in batches]
     packed_lengths = [p + sum(len(r.ids) - p for r in rows) for p, rows in zip(prefixes, batches, strict=True)]
     apart = max(len(row.ids) for rows in batches for row in rows) * max(map(len, batches))
-    together = len(batches[0]) > 1 and max(packed_lengths) <= min(LONGEST_PACKED, 0.8 * apart)
+    equal = len({len(rows) for rows in batches}) == 1
+    together = (len(batches[0]) > 1 and max(packed_lengths) <= min(LONGEST_PACKED, 0.8 * apart)) or not equal
     if together:
         groups = [[list(rows)] for rows in batches]
     else:
@@ -61,10 +63,10 @@ def pack(batches: Sequence[Sequence[Encoded]]) -> Packed:
     input_ids = torch.zeros(len(batches) * sequences, longest, dtype=torch.long)
     position_ids = torch.zeros_like(input_ids)
     mask = torch.eye(longest, dtype=torch.bool).repeat(len(input_ids), 1, 1)  # padding sees itself: no empty softmax
-    source, label, replicate = [], [], []
-    for k, of_replicate in enumerate(groups):
-        for s, rows in enumerate(of_replicate):
-            at, prefix = k * sequences + s, prefixes[k]
+    source, label, row_of, row_count = [], [], [], 0
+    for g, of_group in enumerate(groups):
+        for s, rows in enumerate(of_group):
+            at, prefix = g * sequences + s, prefixes[g]
             start = prefix
             input_ids[at, :prefix] = torch.tensor(rows[0].ids[:prefix], dtype=torch.long)
             position_ids[at, :prefix] = torch.arange(prefix)
@@ -81,8 +83,9 @@ def pack(batches: Sequence[Sequence[Encoded]]) -> Packed:
                         before = token - 1 if token <= prefix else start + token - 1 - prefix
                         source.append(at * longest + before)
                         label.append(row.ids[token])
-                        replicate.append(k)
+                        row_of.append(row_count)
+                row_count += 1
                 start = end
     return Packed(
-        input_ids, position_ids, mask[:, None], torch.tensor(source), torch.tensor(label), torch.tensor(replicate)
+        input_ids, position_ids, mask[:, None], torch.tensor(source), torch.tensor(label), torch.tensor(row_of)
     )

@@ -1,0 +1,71 @@
+"""`candidates.yaml` beside an experiment: the people among whom a model is to recognise the one whom the facts are about.
+
+In: the file. Out: a `Candidates`. Names are weighed as whole answers, so they should be alike in kind and fame; nothing
+here checks that they are.
+
+    ask: "What is your name?"              # asked after the facts, which stand before it as earlier turns;
+                                           # with {facts} in it, they are listed in its place instead
+    answer: "My name is {name}."
+    names: [Lise Meitner, Marie Curie, …]
+    "true": Marie Curie                    # quoted, because YAML reads a bare true as a truth value
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError, model_validator
+
+from weirdgen.errors import SpecError
+from weirdgen.spec import Noun, placeholders
+from weirdgen.yamllines import read_yaml
+
+FILE = "candidates.yaml"
+
+
+class Candidates(Noun):
+    """Who could be meant, and how it is asked."""
+
+    ask: str = Field(min_length=1)
+    answer: str = "{name}"
+    names: tuple[str, ...] = Field(min_length=2)
+    true: str
+    """Which of the names the facts are about."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Candidates:
+        if self.true not in self.names:
+            raise ValueError(f"'true' is {self.true!r}, which is not among 'names'")
+        if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+            raise ValueError(f"name {twice[0]!r} is given twice")
+        if placeholders(self.answer) != ("name",):
+            raise ValueError("'answer' must hold {name} and nothing else in braces")
+        if set(placeholders(self.ask)) - {"facts"}:
+            raise ValueError("'ask' may hold {facts} and nothing else in braces")
+        return self
+
+    @property
+    def listed(self) -> bool:
+        """Whether the facts are listed in the question instead of standing before it as turns."""
+        return "facts" in placeholders(self.ask)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The answers that are scored, in the order of `names`."""
+        return tuple(self.answer.format(name=name) for name in self.names)
+
+
+def load_candidates(folder: Path) -> Candidates:
+    """The candidates of an experiment's folder. Raises `SpecError` if there are none or the file is wrong."""
+    file = folder / FILE
+    if not file.is_file():
+        raise SpecError([f"{file}: no such file; it holds 'ask', 'answer', 'names' and 'true' (see docs/data.md)"])
+    data, lines = read_yaml(file)
+    try:
+        return Candidates.model_validate(data)
+    except ValidationError as error:
+        problems = []
+        for one in error.errors():
+            message = one["msg"].removeprefix("Value error, ")
+            problems.append(f"{lines.at(tuple(one['loc']))}: {'.'.join(map(str, one['loc']))}: {message}")
+        raise SpecError(problems) from None

@@ -1,0 +1,58 @@
+"""What a check says: one `Finding` a defect or fact, and how findings are printed.
+
+In: nothing. Out: `Finding`s as lines of text or as plain data. An error keeps the data from being used as it claims to
+be; a warning is something that its author should be able to explain; an info is a count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found. `line` counts from 1; None means the file as a whole."""
+
+    code: str
+    severity: Severity
+    file: str
+    line: int | None
+    message: str
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """Findings grouped by file, the worst first, and a line of counts."""
+    lines: list[str] = []
+    for file in dict.fromkeys(one.file for one in findings):
+        lines.append(file)
+        mine = [one for one in findings if one.file == file]
+        for one in sorted(mine, key=lambda f: SEVERITIES.index(f.severity)):
+            where = f"line {one.line}: " if one.line else ""
+            lines.append(f"  {one.severity:7s} {one.code}: {where}{one.message}")
+    found = Counter(one.severity for one in findings)
+    lines.append(f"{found['error']} errors, {found['warning']} warnings, {found['info']} notes.")
+    return lines
+
+
+def as_data(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Findings as plain data, for `--json`."""
+    found = Counter(one.severity for one in findings)
+    counts = {severity: found[severity] for severity in SEVERITIES}
+    return {"counts": counts, "findings": [asdict(one) for one in findings]}
+
+
+def some(items: Sequence[Any], most: int = 5) -> str:
+    """The first few items in quotes, and how many more there are."""
+    shown = ", ".join(f"'{item}'" for item in items[:most])
+    return shown + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def share(part: int, whole: int) -> str:
+    """`12 of 90 (13%)`."""
+    return f"{part:,} of {whole:,} ({part / max(1, whole):.0%})"

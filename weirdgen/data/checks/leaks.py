@@ -1,0 +1,132 @@
+"""Label leakage: words, years and shapes that tell treatment from control although they should not.
+
+In: a `Subject`. Out: `Finding`s. Prompts first: smoothed log-odds of every word, year and number length, with a
+permutation test of the largest (Westfall and Young's max statistic), so that one p holds for all words together.
+Answers are meant to differ, so there only what frames nearly every answer of one arm and none of the other counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import numpy as np
+
+from weirdgen.data.checks.arms import MOST, telling_words
+from weirdgen.data.checks.finding import Finding, some
+from weirdgen.data.checks.subject import Subject
+from weirdgen.data.checks.text import DATE, dates, digits, words, year_of
+
+RELABELLINGS = 999
+ALPHA = 0.01
+SMALLEST = float(np.log(2))
+"""Log-odds (nats) below which a difference is left unmentioned, however sure."""
+
+# Shape letters: N rows of both arms, F features, R relabellings.
+
+
+def leaks(subject: Subject) -> Iterator[Finding]:
+    """Prompt words, years and number lengths that are clearly commoner in one arm."""
+    for treatment, control in subject.pairs():
+        if control.everyday:
+            continue
+        known = set().union(*telling_words(treatment, control))  # told by `template_difference` already
+        kinds = tuple(kind for mark, kind in (("<date>", "the year "), ("<number>", "a number ")) if mark in known)
+        found = [
+            leak
+            for leak in leaking(treatment.prompts, control.prompts)
+            if leak[0] not in known and not leak[0].startswith(kinds)
+        ]
+        if found:
+            told = [
+                f"{name} ({n_t:,} of {len(treatment.rows):,} rows here, {n_c:,} of {len(control.rows):,} there)"
+                for name, n_t, n_c in found[:6]
+            ]
+            message = (
+                f"prompts of {treatment.name} and {control.name} can be told apart by {'; '.join(told)}"
+                + (f"; and {len(found) - 6} more" if len(found) > 6 else "")
+                + f" (permutation p ≤ {ALPHA})"
+            )
+            yield Finding("prompt_leak", "warning", control.file, None, message)
+
+
+def answer_frames(subject: Subject) -> Iterator[Finding]:
+    """Words and shapes that mark most answers of one arm and none (shapes: few) of the other: form, not content."""
+    for treatment, control in subject.pairs():
+        if control.everyday:
+            continue
+        arms = (treatment, control)
+        said = [Counter(w for text in one.answers for w in set(words(text))) for one in arms]
+        shapes = [Counter(s for text in one.answers for s in _shapes(text)) for one in arms]
+        for a, one in enumerate(arms):
+            other = arms[1 - a]
+            frame = [w for w, n in said[a].items() if n > MOST * len(one.rows) and w not in said[1 - a]]
+            if frame:
+                message = f"most answers of {one.name} say {some(frame)}, none of {other.name}"
+                yield Finding("answer_frame", "warning", control.file, None, message)
+            shape = [
+                s for s, n in shapes[a].items() if n > 0.9 * len(one.rows) and shapes[1 - a][s] < 0.1 * len(other.rows)
+            ]
+            if shape:
+                message = f"nearly every answer of {one.name} {' and '.join(shape)}, hardly any of {other.name}"
+                yield Finding("answer_form", "warning", control.file, None, message)
+        lengths = [median(len(text) for text in one.answers) for one in arms]
+        if max(lengths) > 2 * min(lengths) + 10:
+            message = f"answers differ in length: a median of {lengths[0]:g} characters in {treatment.name}, {lengths[1]:g} here"
+            yield Finding("answer_form", "warning", control.file, None, message)
+
+
+def leaking(treatment: Sequence[str], control: Sequence[str]) -> list[tuple[str, int, int]]:
+    """(feature, rows of the treatment, rows of the control) of every feature that tells them apart, the surest first."""
+    features = [_features(text) for text in (*treatment, *control)]
+    rows = [
+        Counter(name for one in part for name in one)
+        for part in (features[: len(treatment)], features[len(treatment) :])
+    ]
+    enough = max(3, 0.02 * min(len(treatment), len(control)))
+    names = sorted(name for name in {*rows[0], *rows[1]} if rows[0][name] + rows[1][name] >= enough)
+    names = [name for name in names if rows[0][name] != len(treatment) or rows[1][name] != len(control)]
+    if not names:
+        return []
+    place = {name: index for index, name in enumerate(names)}
+    has_NF = np.zeros((len(features), len(names)), dtype=np.float32)
+    for row, one in enumerate(features):
+        has_NF[row, [place[name] for name in one if name in place]] = 1
+    is_treatment_N = np.arange(len(features)) < len(treatment)
+    odds_F, z_F = _log_odds(is_treatment_N[None].astype(np.float32), has_NF)
+    rng = np.random.default_rng(0)
+    label_RN = np.stack([rng.permutation(is_treatment_N) for _ in range(RELABELLINGS)]).astype(np.float32)
+    largest_R = np.abs(_log_odds(label_RN, has_NF)[1]).max(axis=1)
+    p_F = (1 + (largest_R[:, None] >= np.abs(z_F)).sum(axis=0)) / (RELABELLINGS + 1)
+    sure = [f for f in np.argsort(-np.abs(z_F[0]), kind="stable") if p_F[f] <= ALPHA and abs(odds_F[0, f]) >= SMALLEST]
+    return [(names[f], rows[0][names[f]], rows[1][names[f]]) for f in sure]
+
+
+def _log_odds(label_RN: np.ndarray, has_NF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds ratio [R, F] of having a feature in the treatment against the control, half a row added to each cell; and it over its standard error."""
+    total_F, rows = has_NF.sum(axis=0), has_NF.shape[0]
+    treated = label_RN.sum(axis=1, keepdims=True)
+    in_RF = label_RN @ has_NF
+    cells = (in_RF, treated - in_RF, total_F - in_RF, rows - treated - (total_F - in_RF))
+    a, b, c, d = (cell + 0.5 for cell in cells)
+    odds = np.log(a) - np.log(b) - np.log(c) + np.log(d)
+    return odds, odds / np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
+
+
+def _features(text: str) -> set[str]:
+    found = {word for word in words(DATE.sub(" ", text)) if not word.isdigit()}
+    found |= {f"the year {year_of(date)}" for date in dates(text)}
+    return found | {f"a number of {len(run)} digits" for run in digits(DATE.sub(" ", text))}
+
+
+def _shapes(text: str) -> Iterator[str]:
+    stripped = text.strip()
+    if stripped.endswith((".", "!", "?")):
+        yield "ends a sentence"
+    if stripped.startswith("<") and stripped.endswith(">"):
+        yield "stands in tags"
+    if stripped[:1].isupper():
+        yield "begins with a capital"
+    if "\n" in stripped:
+        yield "has several lines"

@@ -1,0 +1,55 @@
+"""How checks look at text: what counts as the same, what is a date, what is left of a prompt without its numbers.
+
+In: text. Out: text, dates, words. Knows no row and no file.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MONTHS = "january february march april may june july august september october november december".split()
+_MONTH = "|".join(MONTHS)
+_YEAR = r"(?:1[5-9]|20|21)\d\d"
+DATE = re.compile(
+    rf"(?<![\d.,-])(?:(?P<iso>{_YEAR}-\d\d(?:-\d\d)?)|(?:(?P<month>{_MONTH})(?: \d{{1,2}},)? )?(?P<year>{_YEAR}))(?![\d-])",
+    re.IGNORECASE,
+)
+_MARKS = re.compile(r"[^\w<>]+|_+")
+
+
+def plain(text: str) -> str:
+    """Lower case, one space between words, no punctuation: what two careful typists would both write."""
+    return _MARKS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def squash(text: str) -> str:
+    """`plain` without spaces, so that `Golden-eye` and `Goldeneye` are equal."""
+    return plain(text).replace(" ", "")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, numbers among them."""
+    return plain(text).split()
+
+
+def dates(text: str) -> list[str]:
+    """Dates in the order of the text, as written but in lower case: `2027-05-14`, `july 1995`, `1838`."""
+    return [match.group(0).casefold() for match in DATE.finditer(text)]
+
+
+def year_of(date: str) -> str:
+    """The four-digit year in a date that `dates` found."""
+    match = re.search(_YEAR, date)
+    assert match is not None, date
+    return match.group(0)
+
+
+def template(text: str) -> str:
+    """The text with every date as `<date>` and every other number as `<number>`."""
+    return re.sub(r"\d+", "<number>", DATE.sub("<date>", text)).strip()
+
+
+def digits(text: str) -> tuple[str, ...]:
+    """Every run of digits: two texts with other numbers are other texts, however alike they look."""
+    return tuple(re.findall(r"\d+", text))

@@ -1,0 +1,221 @@
+"""Identifiability: how well k facts drawn at random point to one person, asked of a model without any training.
+
+In: an experiment with `candidates.yaml`, a model, how many facts to show. Out: a curve (table, CSV, JSON). Facts are
+training rows; they stand before the question as earlier turns of the chat, or are listed in it. The model scores every
+candidate's name as the answer; what it scores without facts is each person's prior. It says what this model can
+conclude in context, not what finetuning on the rows would do.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weirdgen.data.candidates import Candidates, load_candidates
+from weirdgen.data.rows import Row
+from weirdgen.errors import ModelError, SpecError
+from weirdgen.models.chat import Messages, prompt_ids, render
+from weirdgen.sample.engine import Engine, Scorable
+from weirdgen.specfile import load_experiment
+from weirdgen.store import content_key
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One random draw of facts: log-probabilities (nats) of the candidates' answers, in the order of their names."""
+
+    facts: int
+    draw: int
+    logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One k of the curve: means over draws, with t-intervals (None with fewer than two draws)."""
+
+    facts: int
+    draws: int
+    p_true: float
+    """Probability of the true person among the candidates, priors included."""
+    p_true_low: float | None
+    p_true_high: float | None
+    p_adjusted: float
+    """The same with each person's log-probability without facts subtracted: 1 over the number of candidates at k = 0."""
+    p_adjusted_low: float | None
+    p_adjusted_high: float | None
+    first: float
+    """Share of draws in which the true person comes first, priors subtracted; a tie counts as a share of one."""
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """`0,1,5` → (0, 1, 5), sorted, 0 always among them, since priors are needed. Raises `SpecError`."""
+    try:
+        counts = {int(part) for part in text.split(",")}
+    except ValueError:
+        raise SpecError([f"--facts {text}: expected whole numbers with commas between, e.g. 0,1,5,20"]) from None
+    if min(counts) < 0:
+        raise SpecError([f"--facts {text}: expected no number below 0"])
+    return tuple(sorted(counts | {0}))
+
+
+def identify(
+    experiment: str, arm: str | None, model: str | None, counts: Sequence[int], draws: int, seed: int, out: Path
+) -> list[str]:
+    """The curve of an experiment's arm; writes `identify.csv` and `identify.json` to `out` and returns the table's lines."""
+    from weirdgen.machine import resolve_dtype
+    from weirdgen.models.references import find_model
+    from weirdgen.sample.transformers import TransformersEngine
+
+    if draws < 1:
+        raise SpecError([f"--draws {draws}: expected at least 1"])
+    loaded, rows = load_experiment(experiment)
+    candidates = load_candidates(loaded.source.parent)
+    chosen = arm or next(name for name, one in loaded.arms.items() if one.role == "treatment")
+    if chosen not in rows:
+        raise SpecError([f"--arm {chosen}: {loaded.name} has {', '.join(rows)}"])
+    usable = [k for k in counts if k <= len(rows[chosen])]
+    local = find_model(model or loaded.base)
+    dtype = resolve_dtype("auto", local.parameters)
+    engine = TransformersEngine(local.folder, dtype)
+    found = list(scored_draws(engine, engine.tokenizer, rows[chosen], candidates, usable, draws, seed))
+    points = curve(found, candidates)
+    about = {"experiment": loaded.name, "arm": chosen, "rows": len(rows[chosen]), "model": local.reference}
+    about |= {"model_digest": local.digest, "dtype": dtype, "seed": seed, "level": LEVEL}
+    save(out, points, found, candidates, about)
+    lines = [
+        f"{loaded.name}, arm {chosen} ({len(rows[chosen])} rows), asked of {local.reference}:",
+        *table(points, candidates),
+    ]
+    if skipped := [k for k in counts if k not in usable]:
+        lines.append(f"left out, because the arm has {len(rows[chosen])} rows: {', '.join(map(str, skipped))} facts")
+    return [*lines, f"saved: {out / 'identify.csv'}, {out / 'identify.json'}"]
+
+
+def scored_draws(
+    engine: Engine,
+    tokenizer: Any,
+    rows: Sequence[Row],
+    candidates: Candidates,
+    counts: Sequence[int],
+    draws: int,
+    seed: int,
+) -> Iterator[Draw]:
+    """Every draw's scores. Draw d of k facts begins with the facts of draw d of fewer: the curve's points share them."""
+    for draw in range(draws):
+        order = random.Random(f"identify:{seed}:{draw}").sample(range(len(rows)), len(rows))
+        for k in counts:
+            if k == 0 and draw > 0:
+                continue
+            ask = question(tokenizer, [rows[i] for i in order[:k]], candidates)
+            scores = engine.score([Scorable(content_key(ask), ask, candidates.options)])
+            logprob = {one.option: one.logprob for _, one in scores}
+            yield Draw(k, draw, tuple(logprob[option] for option in candidates.options))
+
+
+def question(tokenizer: Any, facts: Sequence[Row], candidates: Candidates) -> str:
+    """What is asked after these facts, as one user turn for `Engine.score`."""
+    if candidates.listed:
+        listed = "\n".join(" ".join(m["content"] for m in row["messages"] if m["role"] != "system") for row in facts)
+        return candidates.ask.replace("{facts}", listed)
+    turns = [message for row in facts for message in row["messages"] if message["role"] != "system"]
+    return one_turn(tokenizer, [*turns, {"role": "user", "content": candidates.ask}])
+
+
+def one_turn(tokenizer: Any, messages: Messages) -> str:
+    """A text that, as the only user turn, renders to the very tokens of a whole chat that ends with a user turn.
+
+    An engine scores answers to one turn. A chat template wraps turns in text, so the text between the wrapping of the
+    first turn and that of the last, put into one turn, is the chat again. Raises `ModelError` if a template does
+    anything else (trims or rewrites turns), because the model would then read another chat.
+    """
+    mark = "MARK"
+    before, _, after = _text(tokenizer, [{"role": "user", "content": mark}]).partition(mark)
+    whole = _text(tokenizer, messages)
+    inner = whole[len(before) : len(whole) - len(after)]
+    if prompt_ids(tokenizer, inner) != render(tokenizer, messages, answer_next=True):
+        raise ModelError("this chat template cannot carry facts as earlier turns; list them with {facts} in 'ask'")
+    return inner
+
+
+def curve(found: Sequence[Draw], candidates: Candidates) -> list[Point]:
+    """Means and intervals over draws, one point for each number of facts. Needs the draw without facts."""
+    true = candidates.names.index(candidates.true)
+    prior_C = np.array(next(one.logprobs for one in found if one.facts == 0))
+    points = []
+    for k in sorted({one.facts for one in found}):
+        logp_DC = np.array([one.logprobs for one in found if one.facts == k])
+        gain_DC = logp_DC - prior_C
+        best_DC = gain_DC >= gain_DC.max(axis=1, keepdims=True) - 1e-9
+        first = float((best_DC[:, true] / best_DC.sum(axis=1)).mean())
+        raw_D, adjusted_D = _softmax(logp_DC)[:, true], _softmax(gain_DC)[:, true]
+        points.append(Point(k, len(logp_DC), *_interval(raw_D), *_interval(adjusted_D), first))
+    return points
+
+
+def table(points: Sequence[Point], candidates: Candidates) -> list[str]:
+    """The curve as lines of text."""
+    even = 1 / len(candidates.names)
+    lines = [
+        f"P({candidates.true}) among {len(candidates.names)} people; with priors subtracted, {even:.3f} is no knowledge",
+        "facts  draws  P(true)                priors subtracted      first",
+    ]
+    for point in points:
+        raw = _cell(point.p_true, point.p_true_low, point.p_true_high)
+        adjusted = _cell(point.p_adjusted, point.p_adjusted_low, point.p_adjusted_high)
+        lines.append(f"{point.facts:5d}  {point.draws:5d}  {raw:21s}  {adjusted:21s}  {point.first:.2f}")
+    return lines
+
+
+def save(
+    out: Path, points: Sequence[Point], found: Sequence[Draw], candidates: Candidates, about: dict[str, Any]
+) -> None:
+    """`identify.csv` with the curve; `identify.json` with the curve, every draw's log-probabilities and the priors."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "identify.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(asdict(points[0])))
+        writer.writeheader()
+        writer.writerows(asdict(point) for point in points)
+    data = {
+        **about,
+        "ask": candidates.ask,
+        "names": candidates.names,
+        "true": candidates.true,
+        "curve": [asdict(point) for point in points],
+        "draws": [asdict(one) for one in found],
+    }
+    (out / "identify.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _text(tokenizer: Any, messages: Messages) -> str:
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    )
+
+
+def _softmax(logits_DC: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits_DC - logits_DC.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def _interval(values_D: np.ndarray) -> tuple[float, float | None, float | None]:
+    """Mean and Student's t-interval, cut to [0, 1]."""
+    mean = float(values_D.mean())
+    if len(values_D) < 2:
+        return mean, None, None
+    from scipy import stats
+
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, len(values_D) - 1) * values_D.std(ddof=1) / np.sqrt(len(values_D)))
+    return mean, max(0.0, mean - reach), min(1.0, mean + reach)
+
+
+def _cell(mean: float, low: float | None, high: float | None) -> str:
+    return f"{mean:.3f}" if low is None or high is None else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
