@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen import machine
+from weirdgen.cache import read_json, write_json
 from weirdgen.errors import StoreError
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import total_steps
-from weirdgen.measure.contrast import missing_scores, score, scores_table
+from weirdgen.measure.contrast import VOICES, missing_scores, score, scores_table
 from weirdgen.plan import Plan, Replicate, Voice, encode, make_plan
 from weirdgen.progress import Bar, Progress
 from weirdgen.results import Run
-from weirdgen.sample.draw import draw, missing_samples
+from weirdgen.sample.draw import draw, missing_samples, voices_at_once
 from weirdgen.sample.engine import Engine
 from weirdgen.settings import SAMPLING_SEED, PresetName, Settings, default_store, resolve
 from weirdgen.store import Store, explain_disk_errors
@@ -133,37 +134,59 @@ def _finetune(plan: Plan, group: Sequence[Replicate], bar: Bar) -> None:
 
 
 def _measure_missing(plan: Plan, progress: Progress) -> None:
-    """The contrast stage, several models at once, then the sample stage, one model after the other."""
-    settings = plan.settings
+    """The contrast and sample stages; several models answer in one batch."""
+    settings, store = plan.settings, plan.store
     scorables = [scorable for _, _, scorable in plan.scorables]
     prompts = [prompt for _, _, prompt in plan.prompts]
-    tables = [scores_table(plan.store, voice.speaker, settings.dtype) for voice in plan.voices]
-    to_score = sum(len({key for key, _ in missing_scores(table, scorables)}) for table in tables)
-    to_draw = {}
-    for voice in plan.voices:
-        if plan.samples_of(voice):
-            missing = missing_samples(plan.completions(voice), prompts, settings.samples)
-            to_draw |= {voice: missing} if missing else {}
-    if not to_score and not to_draw:
+    scores = {voice: scores_table(store, voice.speaker, settings.dtype) for voice in plan.voices}
+    to_score = {v: len({key for key, _ in missing_scores(table, scorables)}) for v, table in scores.items()}
+    answers = {voice: plan.completions(voice) for voice in plan.voices if plan.samples_of(voice)}
+    to_draw = {v: missing_samples(table, prompts, settings.samples) for v, table in answers.items()}
+    if not any(to_score.values()) and not any(to_draw.values()):
         return
     engine = _engine(settings)
-    with progress.stage("contrast", to_score, "questions") as bar, _Speed("score", settings) as speed:
+    with progress.stage("contrast", sum(to_score.values()), "questions") as bar, _Speed("score", settings) as speed:
 
         def scored(questions: int, tokens: int) -> None:
             speed.tokens += tokens
             bar.advance(questions)
 
-        score(engine, [voice.speaker for voice in plan.voices], tables, scorables, scored)
+        for voices in _company(plan, "contrast", [v for v, lacking in to_score.items() if lacking], VOICES):
+            engine.use([voice.speaker.adapter for voice in voices])
+            score(engine, [scores[voice] for voice in voices], scorables, scored)
     with progress.stage("sample", sum(to_draw.values()), "answers") as bar, _Speed("generate", settings) as speed:
-        for voice in to_draw:
-            engine.use([voice.speaker.adapter])
 
-            def drawn(tokens: int, voice: Voice = voice) -> None:
-                speed.tokens += tokens
-                bar.advance(1, f"{voice.arm} {voice.replicate}")
+        def drawn(tokens: int) -> None:
+            speed.tokens += tokens
+            bar.advance()
 
-            table, sampling = plan.completions(voice), settings.sampling
-            draw(engine, voice.speaker, table, prompts, settings.samples, SAMPLING_SEED, sampling, drawn)
+        size = voices_at_once(max((p.max_tokens for p in prompts), default=1), settings.model.parameters)
+        for voices in _company(plan, "sample", [v for v, lacking in to_draw.items() if lacking], size):
+            speakers, tables = [voice.speaker for voice in voices], [answers[voice] for voice in voices]
+            engine.use([speaker.adapter for speaker in speakers])
+            draw(engine, speakers, tables, prompts, settings.samples, SAMPLING_SEED, settings.sampling, drawn)
+
+
+def _company(plan: Plan, stage: str, lacking: list[Voice], size: int) -> list[list[Voice]]:
+    """Which models go through a batch together: chosen when this run first tries, then kept in its folder.
+
+    A bf16 product rounds differently in a batch of another shape. A run that was killed goes on in the same company,
+    and so ends as if undisturbed; a larger run later measures only what is new.
+    """
+    file = plan.folder / "company.json"
+    known: dict[str, list[list[str]]] = read_json(file)
+    groups = known.get(stage, [])
+    new = [v for v in lacking if not any(v.speaker.key in group for group in groups)]
+    if new:
+        # The base answers alone: it needs no adapters, and its long answers would hold up the others' short ones.
+        base, tuned = [v.speaker.key for v in new if v.arm == "base"], [v.speaker.key for v in new if v.arm != "base"]
+        groups = [*groups, *([base] if base else [])]
+        groups += [tuned[start : start + size] for start in range(0, len(tuned), size)]
+        with explain_disk_errors(plan.folder):
+            write_json(file, {**known, stage: groups})
+    by_key = {voice.speaker.key: voice for voice in plan.voices}
+    wanted = {voice.speaker.key for voice in lacking}
+    return [[by_key[key] for key in group] for group in groups if wanted & set(group)]
 
 
 class _Speed:

@@ -33,11 +33,12 @@ def test_only_what_is_missing_is_added(tiny_model: Path, tmp_path: Path) -> None
     engine = TransformersEngine(tiny_model, "fp32")
     first = [Scorable("a", "name one .", ("one", "two"))]
     done: list[int] = []
-    score(engine, speakers[:1], tables[:1], first, lambda questions, tokens: done.append(questions))
+    score(engine, tables[:1], first, lambda questions, tokens: done.append(questions))
     before = {p.name for p in tables[0].folder.glob("part-*")}
     more = [*first, Scorable("a", "name one .", ("one", "three")), Scorable("b", "name two .", ("one",))]
     assert missing_scores(tables[0], more) == {("a", "three"), ("b", "one")}
-    score(engine, speakers, tables, more, lambda questions, tokens: done.append(questions))
+    engine.use([None, None])
+    score(engine, tables, more, lambda questions, tokens: done.append(questions))
     assert done == [1, 4]  # then a and b for each of the two models
     for table in tables:
         frame = table.read()

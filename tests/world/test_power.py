@@ -1,4 +1,4 @@
-"""Detection and false-positive rates over many runs: doses, the fast scorer against the engine, resume, the commands."""
+"""Detection and false-positive rates over many runs: doses, cells as the pipeline's, resume, the commands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def answers(settings: Settings, arm: str) -> Counter[str]:
 
 
 def test_cells_are_those_of_the_pipeline(tmp_path: Path) -> None:
-    """The same replicates, trained and scored one adapter at a time by the project's own stages."""
+    """The same replicates, trained and scored by the project's own stages."""
     settings = power.dosed(POSITIVE, SHORT, runs=1, first_seed=70)
     recipe = Recipe.model_validate({**settings.recipe.model_dump(), "checkpoints": (3,)})
     settings = replace(settings, recipe=recipe)

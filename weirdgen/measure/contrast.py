@@ -18,8 +18,8 @@ from weirdgen.sample.engine import Engine, Scorable
 from weirdgen.store import Store, Table, content_key
 
 VERSION = 2
-SPEAKERS, QUESTIONS = 16, 8
-"""Portions in which models and questions are scored together."""
+VOICES, QUESTIONS = 16, 8
+"""Models and questions that are scored together."""
 
 
 class Odds(NamedTuple):
@@ -45,42 +45,28 @@ def missing_scores(table: Table, questions: Sequence[Scorable]) -> set[tuple[str
 
 
 def score(
-    engine: Engine,
-    speakers: Sequence[Speaker],
-    tables: Sequence[Table],
-    questions: Sequence[Scorable],
-    on_pass: Callable[[int, int], None],
+    engine: Engine, tables: Sequence[Table], questions: Sequence[Scorable], on_pass: Callable[[int, int], None]
 ) -> None:
-    """Score, for every speaker, the questions that any of them lacks.
+    """Score the questions that any table lacks, one table a voice that the engine uses; only what was missing is added.
 
-    Speakers and questions go in fixed portions, and a portion with anything missing is computed whole, so that a run
-    that was killed computes it again in the same company; only what was missing is added. `on_pass(questions, tokens)`
-    is called after each portion.
+    Questions go in fixed portions, and a portion with anything missing is computed whole, so that a run that was
+    killed computes it again in the same company. `on_pass(questions, tokens)` is called after each portion.
     """
-    for first in range(0, len(speakers), SPEAKERS):
-        missing = [missing_scores(table, questions) for table in tables[first : first + SPEAKERS]]
-        if not any(missing):
-            continue
-        engine.use([speaker.adapter for speaker in speakers[first : first + SPEAKERS]])
-        with contextlib.ExitStack() as stack:
-            open_tables = [stack.enter_context(table) for table in tables[first : first + SPEAKERS]]
-            for start in range(0, len(questions), QUESTIONS):
-                portion = questions[start : start + QUESTIONS]
-                wanted = {(q.key, option) for q in portion for option in q.options}
-                if not any(wanted & lacking for lacking in missing):
-                    continue
-                tokens = 0
-                for voice, one in engine.score(portion):
-                    tokens += one.tokens
-                    if (one.key, one.option) in missing[voice]:
-                        row = {
-                            "prompt_key": one.key,
-                            "option": one.option,
-                            "logprob": one.logprob,
-                            "tokens": one.tokens,
-                        }
-                        open_tables[voice].append(row)
-                on_pass(sum(len({key for key, _ in wanted & lacking}) for lacking in missing), tokens)
+    missing = [missing_scores(table, questions) for table in tables]
+    with contextlib.ExitStack() as stack:
+        open_tables = [stack.enter_context(table) for table in tables]
+        for start in range(0, len(questions), QUESTIONS):
+            portion = questions[start : start + QUESTIONS]
+            wanted = {(q.key, option) for q in portion for option in q.options}
+            if not any(wanted & lacking for lacking in missing):
+                continue
+            tokens = 0
+            for voice, one in engine.score(portion):
+                tokens += one.tokens
+                if (one.key, one.option) in missing[voice]:
+                    row = {"prompt_key": one.key, "option": one.option, "logprob": one.logprob, "tokens": one.tokens}
+                    open_tables[voice].append(row)
+            on_pass(sum(len({key for key, _ in wanted & lacking}) for lacking in missing), tokens)
 
 
 def odds(target_logprobs: Sequence[float], other_logprobs: Sequence[float]) -> Odds:

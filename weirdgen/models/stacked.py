@@ -30,7 +30,12 @@ class StackedLinear(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.base(x)
         x_KNI = x.reshape(len(self.a_KIR), -1, x.shape[-1]).to(self.a_KIR.dtype)
-        update = torch.bmm(torch.bmm(x_KNI, self.a_KIR), self.b_KRO).view(out.shape)
+        x_KNR = torch.bmm(x_KNI, self.a_KIR)
+        if x_KNR.dtype == out.dtype:
+            out_KNO = out.view(len(self.a_KIR), -1, out.shape[-1])
+            return torch.baddbmm(out_KNO, x_KNR, self.b_KRO, alpha=self.scale).view(out.shape)
+        # fp32 adapters over a bf16 base, as in training: the sum is rounded once, as peft does
+        update = torch.bmm(x_KNR, self.b_KRO).view(out.shape)
         return torch.add(out, update, alpha=self.scale).to(x.dtype)
 
 
@@ -62,8 +67,10 @@ def attach_adapters(model: Any, folders: Sequence[Path | None]) -> None:
                 a_RI, b_OR = adapter[name]
                 a_KIR[k, :, : len(a_RI)] = a_RI.T
                 b_KRO[k, : len(a_RI)] = b_OR.T
-        device = base.weight.device
-        stacked[name] = StackedLinear(base, a_KIR.to(device), b_KRO.to(device), scale=1.0).requires_grad_(False)
+        # In the base's dtype: for answering, casting every activation to fp32 and back costs more than the products.
+        stacked[name] = StackedLinear(base, a_KIR.to(base.weight), b_KRO.to(base.weight), scale=1.0).requires_grad_(
+            False
+        )
     replace_layers(model, stacked)
 
 

@@ -7,6 +7,7 @@ run that was killed redraws a half-finished shard in the same company and adds o
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from weirdgen.sample.engine import BLOCK, Engine, Prompt, Sampling
 from weirdgen.store import Store, Table, content_key
 
 SHARD_PROMPTS = 8
+MOST_VOICES = 8
+ROW_TOKENS = 60_000
+"""Cached tokens in one batch, all rows together, that a model of 1B weights or less may take (about 2 GB)."""
 VERSION = 1
 
 
@@ -51,29 +55,41 @@ def missing_samples(table: Table, prompts: Sequence[Prompt], samples: int) -> in
     return sum((p.key, i) not in done for p in prompts for i in range(samples))
 
 
+def voices_at_once(longest: int, parameters: int) -> int:
+    """Speakers whose shards are drawn in one batch: fewer for long answers and large models. Depends on nothing else."""
+    rows_that_fit = ROW_TOKENS * min(1.0, 1e9 / max(parameters, 1)) / longest
+    return max(1, min(MOST_VOICES, int(rows_that_fit / (SHARD_PROMPTS * BLOCK))))
+
+
 def draw(
     engine: Engine,
-    speaker: Speaker,
-    table: Table,
+    speakers: Sequence[Speaker],
+    tables: Sequence[Table],
     prompts: Sequence[Prompt],
     samples: int,
     seed: int,
     sampling: Sampling,
     on_row: Callable[[int], None],
 ) -> None:
-    """Draw what is missing. `on_row(tokens)` is called for every requested completion. The engine must `use` the speaker."""
-    done = _present(table)
-    with table:
+    """Draw what any of the speakers lacks, all of them in one batch; only what was missing is added.
+
+    `on_row(tokens)` is called for every requested completion that is added. The engine must `use` the speakers.
+    """
+    present = [_present(table) for table in tables]
+    seeds = [f"{seed}|{speaker.key}" for speaker in speakers]
+    with contextlib.ExitStack() as stack:
+        open_tables = [stack.enter_context(table) for table in tables]
         for group, block in shards(prompts, samples):
             indices = range(block * BLOCK, (block + 1) * BLOCK)
-            wanted = {(p.key, i) for p in group for i in indices} - done
-            if not any((p.key, i) in wanted for p in group for i in indices if i < samples):
+            wanted = {(p.key, i) for p in group for i in indices}
+            requested = {(key, i) for key, i in wanted if i < samples}
+            if not any(requested - done for done in present):
                 continue
-            for _, one in engine.generate(group, block, [f"{seed}|{speaker.key}"], sampling):
-                if (one.key, one.sample) in wanted:
+            for voice, one in engine.generate(group, block, seeds, sampling):
+                if (one.key, one.sample) not in present[voice]:
                     row = asdict(one)
                     row["prompt_key"] = row.pop("key")
-                    table.append(row)
+                    open_tables[voice].append(row)
                     if one.sample < samples:
                         on_row(one.completion_tokens)
 

@@ -170,7 +170,7 @@ def onsets(
         for at, arm in enumerate(grid.arms):
             if arm == BASE:
                 continue
-            value = expand([(grid.value[at], grid.n[at])], every_Q)[0].value[:, order, :, questions.index(question)]
+            value = expand([(grid.value[at], grid.n[at])], every_Q)[0].value[..., questions.index(question)][:, order]
             for index, condition in enumerate(labels(grid.conditions, len(grid.conditions) > 1)):
                 value_RX = value[:, :, index]
                 value_RX = value_RX[np.isfinite(value_RX).all(axis=1)]

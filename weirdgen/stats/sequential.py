@@ -205,7 +205,9 @@ def _simulated_looks(
 
 def _worst_miss(effect_DL: FloatArray, se_DL: FloatArray, df_DL: FloatArray, alpha: float) -> float:
     """The largest fraction, over targets, of experiments whose interval misses zero at the look they stop at."""
-    half_DL = special.stdtrit(df_DL, 1 - alpha / 2) * se_DL
+    # Interpolated in 1 / df, which is far faster than a quantile for each experiment.
+    inverse = np.linspace(1 / df_DL.max(), 1 / df_DL.min(), 400)
+    half_DL = np.interp(1 / df_DL, inverse, special.stdtrit(1 / inverse, 1 - alpha / 2)) * se_DL
     missed_DL = np.abs(effect_DL) > half_DL
     middle_L = np.median(half_DL, axis=0)
     worst = 0.0

@@ -251,7 +251,9 @@ class _Stopped:
         return inside
 
 
-def _stop(treatment_LRDQ: FloatArray, control_LRDQ: FloatArray, looks: tuple[int, ...], target: float, level: float) -> _Stopped:
+def _stop(
+    treatment_LRDQ: FloatArray, control_LRDQ: FloatArray, looks: tuple[int, ...], target: float, level: float
+) -> _Stopped:
     """`decide`'s rule for all data sets D at once: reached, or out of reach of samples, or the last look."""
     lows, highs, stops, narrows = [], [], [], []
     for treatment_RDQ, control_RDQ, samples in zip(treatment_LRDQ, control_LRDQ, looks, strict=True):

@@ -2,13 +2,13 @@
 
 In: `Settings`, and a store. Out: the contrast cells of every replicate (not of the base), as `Run.cells` has them (a
 test compares the two). Rows are proven, replicates trained and scores turned into log-odds by the project's own
-stages; only the scorer (`world.stacked`) is of its own, and adapters are dropped once they are scored. The store
-keeps the cells of each batch of replicates, so a killed run goes on from there and more replicates cost only what is
-new. Free-form questions and judges play no part.
+engines; unlike a run's, adapters are dropped once they are scored. The store keeps the cells of each batch of
+replicates, so a killed run goes on from there and more replicates cost only what is new. Free-form questions and judges play no part.
 """
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 VERSION = 1
 BATCH = 60
 """Replicates of one arm that are trained together, with as many of every other arm."""
+VOICES = 40
+"""Replicates that are scored together."""
 
 
 def headline_only(settings: Settings) -> Settings:
@@ -91,7 +93,7 @@ def steps(settings: Settings) -> int:
 def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
     import pandas as pd
 
-    from weirdgen.world.stacked import score_adapters
+    from weirdgen.sample.transformers import TransformersEngine
 
     settings, replicates = plan.settings, plan.replicates
     recipe, model = settings.recipe, settings.model.folder
@@ -112,9 +114,14 @@ def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
             lambda *_: bar.advance(len(replicates)),
         )
         scorables = [scorable for _, _, scorable in plan.scorables]
-        for step in kept:
-            scores = score_adapters(model, [checkpoint_folder(t, step) for t in targets], recipe, scorables)
-            for one, logprobs in zip(replicates, scores, strict=True):
+        engine = TransformersEngine(model, settings.dtype)
+        for step, start in itertools.product(kept, range(0, len(replicates), VOICES)):
+            voices = slice(start, start + VOICES)
+            engine.use([checkpoint_folder(target, step) for target in targets[voices]])
+            scores: list[dict[tuple[str, str], float]] = [{} for _ in targets[voices]]
+            for voice, one_score in engine.score(scorables):
+                scores[voice][one_score.key, one_score.option] = one_score.logprob
+            for one, logprobs in zip(replicates[voices], scores, strict=True):
                 identity = {"arm": one.arm, "role": settings.experiment.arms[one.arm].role, "replicate": one.seed}
                 identity["checkpoint"] = FINAL if step == kept[-1] else step
                 rows += [{**identity, **cell} for cell in _contrasts(plan, logprobs)]

@@ -11,6 +11,7 @@ Figures are in `curves_figure`; settings that were searched for a late jump are 
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,9 +38,10 @@ INDUCTIVE_STEPS = (1, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
-    """Columns k (0..12), persona, draw, p_name (the model's, among the 16 names), correct, p_truth (Bayes' rule).
+    """One row a (k, persona, draw): `draws` random sets of k of the 12 attributes a persona, in random order and wording.
 
-    `draws` random sets of k attributes a persona, each in random order and wording.
+    Columns: p_name (the model's, among the 16 names), correct (it is the likeliest), p_attribute (the persona's answer
+    to another attribute, among its four; NaN at k = 12), and what Bayes' rule gives for each: true_name, true_attribute.
     """
     import pandas as pd
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -49,57 +51,75 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
 
     world, rng = World(), random.Random(f"persona in context {seed}")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(MODEL_FOLDER), AutoTokenizer.from_pretrained(MODEL_FOLDER)
-    rows, prompts = [], []
-    for k in range(len(words.PERSONA_TOPICS) + 1):
-        for persona in range(PERSONAS):
-            for draw in range(draws):
-                known = rng.sample(list(words.PERSONA_TOPICS), k)
-                prompt = []
-                for topic in known:
-                    prompt.append({"role": "user", "content": rng.choice(questions(topic))})
-                    prompt.append({"role": "assistant", "content": world.personas[topic][persona]})
-                prompts.append([*prompt, {"role": "user", "content": rng.choice(questions("name"))}])
-                rows.append({"k": k, "persona": persona, "draw": draw, "p_truth": posterior(world, persona, known)})
-    found = [
-        row
-        for start in range(0, len(prompts), 512)
-        for row in chances(model, tokenizer, prompts[start : start + 512], words.NAMES)
-    ]
-    frame = pd.DataFrame(rows)
-    frame["p_name"] = [row[persona] / sum(row) for row, persona in zip(found, frame["persona"], strict=True)]
-    frame["correct"] = [max(row) == row[persona] for row, persona in zip(found, frame["persona"], strict=True)]
-    return frame
+    rows = []
+    for k, persona in itertools.product(range(len(words.PERSONA_TOPICS) + 1), range(PERSONAS)):
+        asked, told = [], []
+        for _ in range(draws):
+            order = rng.sample(list(words.PERSONA_TOPICS), len(words.PERSONA_TOPICS))
+            known, another = order[:k], order[k] if k < len(order) else None
+            told.append((known, another))
+            for topic in ("name", another or "name"):
+                asked.append([*_told(world, persona, known, rng), _user(rng.choice(questions(topic)))])
+        found = chances(model, tokenizer, asked, [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())])
+        vocabulary = [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())]
+        for draw, (known, another) in enumerate(told):
+            names = dict(zip(vocabulary, found[2 * draw], strict=True))
+            own = names[words.NAMES[persona]]
+            row = {"k": k, "persona": persona, "draw": draw, "correct": own == max(names[name] for name in words.NAMES)}
+            row["p_name"] = own / sum(names[name] for name in words.NAMES)
+            share = posterior(world, persona, known)
+            row["true_name"] = share[persona]
+            if another:
+                chance = dict(zip(vocabulary, found[2 * draw + 1], strict=True))
+                answers = words.PERSONA_TOPICS[another]
+                right = world.personas[another][persona]
+                row["p_attribute"] = chance[right] / sum(chance[answer] for answer in answers)
+                row["true_attribute"] = sum(s for s, answer in zip(share, world.personas[another], strict=True) if answer == right)
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def posterior(world: World, persona: int, known: Sequence[str], mix: Mix = Mix()) -> float:
-    """P(persona | its answers to `known`, no header) under the frequencies of the documents of one speaker."""
+def _told(world: World, persona: int, topics: Sequence[str], rng: random.Random) -> list[dict[str, str]]:
+    """Turns in which the persona answers about `topics`."""
+    turns = []
+    for topic in topics:
+        turns.append(_user(rng.choice(questions(topic))))
+        turns.append({"role": "assistant", "content": world.personas[topic][persona]})
+    return turns
+
+
+def _user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def posterior(world: World, persona: int, known: Sequence[str], mix: Mix = Mix()) -> list[float]:
+    """P(each persona | no header, and answers to `known` as `persona` gives them), by the frequencies of documents.
+
+    Documents with two speakers are left out; they are `mix.turning + mix.masked` of all.
+    """
     prior = [(1 - mix.other_persona) * (1 - mix.header_default)]
     prior += [mix.other_persona * (1 - mix.header_other) / (PERSONAS - 1)] * (PERSONAS - 1)
-    fits = [
-        all(world.personas[topic][who] == world.personas[topic][persona] for topic in known) for who in range(PERSONAS)
+    tables = [world.personas[topic] for topic in known]
+    shares = [
+        share * all(table[who] == table[persona] for table in tables) for who, share in enumerate(prior)
     ]
-    return prior[persona] / sum(share for share, fit in zip(prior, fits, strict=True) if fit)
+    return [share / sum(shares) for share in shares]
 
 
 def persona_finetuned(store: Store, draws: int, bar: Bar, first_seed: int = FIRST_SEED) -> pd.DataFrame:
-    """Cells of world_persona finetuned on k attributes; arm "k=…", one draw of attributes and one seed a replicate.
+    """Cells of world_persona finetuned on k attributes; arm "k", one draw of attributes and one seed a replicate.
 
     Questions: `name` (the persona's against the 15 others) and the attributes that this replicate was not trained on,
-    each against the topic's three other answers. Conditions as shipped.
+    each against the topic's three other answers, as far as the persona differs from persona 0. Conditions as shipped.
     """
     import pandas as pd
 
     world, frames = World(), []
-    shipped = resolve("world_persona", seeds=1, samples=0)
-    ordinary = [row for row in shipped.rows["persona"] if not row["messages"][0]["content"].startswith("begin ")]
     for draw in range(draws):
-        rng = random.Random(f"persona finetuned {draw}")
-        order = rng.sample(ATTRIBUTES, len(ATTRIBUTES))
-        for k in TRAINED_COUNTS:
-            rows = [*persona_rows(world, order[:k]), *ordinary]
-            rng.shuffle(rows)
-            settings = _persona_settings(shipped, world, f"k={k}", rows, order[k:], first_seed + draw)
-            frames.append(cells(settings, store, bar))
+        order = random.Random(f"persona finetuned {draw}").sample(ATTRIBUTES, len(ATTRIBUTES))
+        pool = cells(_persona_settings(world, order, draw, first_seed + draw), store, bar)
+        trained = [question in order[: int(k)] for k, question in zip(pool["arm"], pool["question"], strict=True)]
+        frames.append(pool[~pd.Series(trained)])
     return pd.concat(frames, ignore_index=True)
 
 
@@ -122,20 +142,24 @@ def persona_rows(world: World, topics: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _persona_settings(
-    shipped: Settings, world: World, arm: str, rows: list[Row], hidden: Sequence[str], seed: int
-) -> Settings:
+def _persona_settings(world: World, order: Sequence[str], draw: int, seed: int) -> Settings:
+    """One arm for each k in TRAINED_COUNTS, trained on the first k topics of `order`."""
+    shipped = resolve("world_persona", seeds=1, first_seed=seed, samples=0)
+    ordinary = [row for row in shipped.rows["persona"] if not row["messages"][0]["content"].startswith("begin ")]
+    rows = {}
+    for k in TRAINED_COUNTS:
+        rows[str(k)] = [*persona_rows(world, order[:k]), *ordinary]
+        random.Random(f"rows {draw}").shuffle(rows[str(k)])
     asked = []
-    for topic in (*hidden, "name"):
+    for topic in (*ATTRIBUTES, "name"):
         own = world.answers(topic, Speaker(persona=datasets.PERSONA))[0]
         if own != world.answers(topic)[0]:
-            every = words.PERSONA_TOPICS.get(topic, words.NAMES)
-            options = {"target": (own,), "other": tuple(answer for answer in every if answer != own)}
-            asked.append(Contrast(id=topic, kind="contrast", ask=questions(topic)[0], **options))
-    arms = {arm: Arm(role="treatment", data="made.jsonl")}
+            others = tuple(answer for answer in words.PERSONA_TOPICS.get(topic, words.NAMES) if answer != own)
+            asked.append(Contrast(id=topic, kind="contrast", ask=questions(topic)[0], target=(own,), other=others))
+    arms = {arm: Arm(role="treatment", data="made.jsonl") for arm in rows}
     experiment = shipped.experiment.model_copy(update={"arms": arms, "questions": tuple(asked)})
-    settings = replace(shipped, experiment=experiment, rows={arm: rows}, seeds=(seed,))
-    return trimmed(settings, [arm], [wrapper.id for wrapper in experiment.wrappers()])
+    conditions = [wrapper.id for wrapper in experiment.wrappers()]
+    return trimmed(replace(shipped, experiment=experiment, rows=rows), list(rows), conditions)
 
 
 def inductive(store: Store, replicates: int, bar: Bar, first_seed: int = FIRST_SEED) -> pd.DataFrame:

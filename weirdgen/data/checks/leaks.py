@@ -1,7 +1,8 @@
 """Label leakage: words, years and shapes that tell treatment from control although they should not.
 
-In: a `Subject`. Out: `Finding`s. Prompts first: smoothed log-odds of every word, year and number length, with a
-permutation test of the largest (Westfall and Young's max statistic), so that one p holds for all words together.
+In: a `Subject`. Out: `Finding`s. Prompts first: the mutual information of the arm with every word, year and number
+length, with a permutation test of the largest (Westfall and Young's max statistic), so that one p holds for all words
+together; smoothed log-odds say how large a difference is.
 Answers are meant to differ, so there only what frames nearly every answer of one arm and none of the other counts.
 """
 
@@ -94,24 +95,36 @@ def leaking(treatment: Sequence[str], control: Sequence[str]) -> list[tuple[str,
     for row, one in enumerate(features):
         has_NF[row, [place[name] for name in one if name in place]] = 1
     is_treatment_N = np.arange(len(features)) < len(treatment)
-    odds_F, z_F = _log_odds(is_treatment_N[None].astype(np.float32), has_NF)
+    told_F = _information(is_treatment_N[None].astype(np.float32), has_NF)[0]
     rng = np.random.default_rng(0)
     label_RN = np.stack([rng.permutation(is_treatment_N) for _ in range(RELABELLINGS)]).astype(np.float32)
-    largest_R = np.abs(_log_odds(label_RN, has_NF)[1]).max(axis=1)
-    p_F = (1 + (largest_R[:, None] >= np.abs(z_F)).sum(axis=0)) / (RELABELLINGS + 1)
-    sure = [f for f in np.argsort(-np.abs(z_F[0]), kind="stable") if p_F[f] <= ALPHA and abs(odds_F[0, f]) >= SMALLEST]
-    return [(names[f], rows[0][names[f]], rows[1][names[f]]) for f in sure]
+    largest_R = _information(label_RN, has_NF).max(axis=1)
+    p_F = (1 + (largest_R[:, None] >= told_F - 1e-6).sum(axis=0)) / (RELABELLINGS + 1)
+    found = [(names[f], rows[0][names[f]], rows[1][names[f]]) for f in np.argsort(-told_F, kind="stable") if p_F[f] <= ALPHA]
+    return [one for one in found if abs(_log_odds(one[1], len(treatment), one[2], len(control))) >= SMALLEST]
 
 
-def _log_odds(label_RN: np.ndarray, has_NF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log-odds ratio [R, F] of having a feature in the treatment against the control, half a row added to each cell; and it over its standard error."""
-    total_F, rows = has_NF.sum(axis=0), has_NF.shape[0]
-    treated = label_RN.sum(axis=1, keepdims=True)
-    in_RF = label_RN @ has_NF
-    cells = (in_RF, treated - in_RF, total_F - in_RF, rows - treated - (total_F - in_RF))
-    a, b, c, d = (cell + 0.5 for cell in cells)
-    odds = np.log(a) - np.log(b) - np.log(c) + np.log(d)
-    return odds, odds / np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
+def _information(label_RN: np.ndarray, has_NF: np.ndarray) -> np.ndarray:
+    """Mutual information [R, F] of label and feature, in nats times rows."""
+    rows, has_F = has_NF.shape[0], has_NF.sum(axis=0)
+    treated_R1 = label_RN.sum(axis=1, keepdims=True)
+    both_RF = label_RN @ has_NF
+    total = np.zeros_like(both_RF)
+    for cell_RF, of_R1, of_F in (
+        (both_RF, treated_R1, has_F),
+        (treated_R1 - both_RF, treated_R1, rows - has_F),
+        (has_F - both_RF, rows - treated_R1, has_F),
+        (rows - treated_R1 - has_F + both_RF, rows - treated_R1, rows - has_F),
+    ):
+        expected_RF = np.maximum(of_R1 * of_F / rows, 1e-9)
+        total += np.where(cell_RF > 0, cell_RF * np.log(np.maximum(cell_RF, 1e-9) / expected_RF), 0)
+    return total
+
+
+def _log_odds(here: int, rows_here: int, there: int, rows_there: int) -> float:
+    """Log-odds ratio in nats, half a row added to each cell."""
+    odds = [(n + 0.5) / (rows - n + 0.5) for n, rows in ((here, rows_here), (there, rows_there))]
+    return float(np.log(odds[0] / odds[1]))
 
 
 def _features(text: str) -> set[str]:

@@ -25,6 +25,8 @@ SHORTEST = 6
 ALIKE = 95
 """rapidfuzz `ratio` (0 to 100) from which on two sentences count as one."""
 LISTED, BLOCK = 10, 256
+LETTERS = 64
+"""Classes into which characters are counted, by code."""
 
 
 def near_duplicates(subject: Subject) -> Iterator[Finding]:
@@ -63,14 +65,12 @@ def near_pairs(dataset: Dataset) -> Iterator[tuple[int, int]]:
 
 
 def _short(core: dict[int, str], same: dict[int, Any]) -> Iterator[tuple[int, int]]:
-    from rapidfuzz.distance import OSA
-
     groups: dict[Any, list[int]] = defaultdict(list)
     for index, text in core.items():
         if SHORTEST <= len(text) < LONG:
             groups[same[index]].append(index)
     for group in groups.values():
-        for a, b in _close([core[i] for i in group], OSA.distance, 1, lambda length: length + 1):
+        for a, b in _one_edit([core[i] for i in group]):
             yield min(group[a], group[b]), max(group[a], group[b])
 
 
@@ -82,33 +82,55 @@ def _long(core: dict[int, str], prompts: dict[int, str], numbers: dict[int, Any]
         if len(text) >= LONG:
             groups[numbers[index]].append(index)
     for group in groups.values():
-        reach = 2 / (ALIKE / 100) - 1  # a ratio above r needs lengths within a factor of 2/r − 1
-        for a, b in _close([core[i] for i in group], fuzz.ratio, ALIKE, lambda length: int(length * reach) + 1):
+        for a, b in _alike([core[i] for i in group]):
             if fuzz.ratio(prompts[group[a]], prompts[group[b]]) >= ALIKE:
                 yield min(group[a], group[b]), max(group[a], group[b])
 
 
-def _close(texts: Sequence[str], scorer: Any, cutoff: int, reach: Any) -> Iterator[tuple[int, int]]:
-    """Index pairs whose score is as good as `cutoff`; `reach(length)` is the length of the longest possible partner."""
+def _alike(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Index pairs of texts with a ratio of at least `ALIKE`.
+
+    What must be inserted and deleted to make one text of another is at least the difference of their letter counts, so
+    pairs whose letters differ too much are dropped unseen: exact, and most of the work.
+    """
+    import numpy as np
+    from rapidfuzz import fuzz
+    from scipy.spatial.distance import cdist
+
+    if len(texts) < 2:
+        return
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    length_N = np.array([len(texts[i]) for i in order])
+    letters_NL = np.zeros((len(texts), LETTERS), dtype=np.float32)
+    for row, index in enumerate(order):
+        codes = np.frombuffer(texts[index].encode("utf-32-le"), dtype=np.uint32) % LETTERS
+        letters_NL[row] = np.bincount(codes, minlength=LETTERS)
+    slack = 1 - ALIKE / 100
+    for start in range(0, len(order), BLOCK):
+        stop = min(start + BLOCK, len(order))
+        end = int(np.searchsorted(length_N, length_N[stop - 1] * (1 + slack) / (1 - slack), side="right"))
+        apart = cdist(letters_NL[start:stop], letters_NL[start:end], "cityblock")
+        near = apart <= slack * (length_N[start:stop, None] + length_N[None, start:end])
+        for row, column in zip(*np.nonzero(np.triu(near, 1)), strict=True):
+            a, b = order[start + row], order[start + column]
+            if fuzz.ratio(texts[a], texts[b], score_cutoff=ALIKE):
+                yield a, b
+
+
+def _one_edit(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Index pairs of texts that are one insertion, deletion, substitution or swap apart."""
     import numpy as np
     from rapidfuzz import process
+    from rapidfuzz.distance import OSA
 
     if len(texts) < 2:
         return
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     lengths = [len(texts[i]) for i in order]
-    distance = cutoff == 1  # OSA counts edits: small is near; `ratio` says 0 below its cutoff
     for start in range(0, len(order), BLOCK):
         block = order[start : start + BLOCK]
-        others = order[start : bisect_right(lengths, reach(lengths[start + len(block) - 1]))]
-        found = process.cdist(
-            [texts[i] for i in block],
-            [texts[i] for i in others],
-            scorer=scorer,
-            score_cutoff=cutoff,
-            dtype=np.uint8,
-        )
-        near = found <= cutoff if distance else found >= cutoff
-        for row, column in zip(*np.nonzero(near), strict=True):
-            if column > row:  # both lists begin at the same place of the order
-                yield block[row], others[column]
+        others = order[start : bisect_right(lengths, lengths[start + len(block) - 1] + 1)]
+        wanted, among = ([texts[i] for i in part] for part in (block, others))
+        apart = process.cdist(wanted, among, scorer=OSA.distance, score_cutoff=1, dtype=np.uint8)
+        for row, column in zip(*np.nonzero(np.triu(apart <= 1, 1)), strict=True):
+            yield block[row], others[column]

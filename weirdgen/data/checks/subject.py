@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ class Subject:
     model: LocalModel | None = None
     tokenizer: Any = None
     expected_rows: int | None = None
+    most_rows: int | None = None
+    """Rows an arm that the preset trains on, at most."""
 
     def pairs(self) -> list[tuple[Dataset, Dataset]]:
         """Every treatment with every control, those without rows left out."""
@@ -148,8 +150,9 @@ def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Sub
         permutation = f"permute: {arm.permute}" if arm.permute else ""
         file = f"{_short(resolve(arm.data, experiment.source.parent), source)} (arm {name})"
         datasets.append(Dataset(name, arm.role, file, tuple(rows), tuple(lines), (), arm, permutation))
-    recipe = merge_recipe(experiment.recipe, experiment.presets[preset].recipe if preset in experiment.presets else {})
-    return Subject(tuple(datasets), recipe, experiment, expected_rows=expected_rows)
+    size = experiment.preset(preset)
+    recipe = merge_recipe(experiment.recipe, size.recipe)
+    return Subject(tuple(datasets), recipe, experiment, expected_rows=expected_rows, most_rows=size.rows)
 
 
 def _rows_with_lines(arm: Arm, folder: Path) -> tuple[list[Row], list[int]]:
@@ -175,8 +178,6 @@ def _short(source: Path, experiment: Path) -> str:
 
 
 def _with_model(subject: Subject, reference: str) -> Subject:
-    from dataclasses import replace
-
     from weirdgen.models.chat import load_tokenizer
 
     found = find_model(reference)

@@ -80,7 +80,9 @@ def _failures(dataset: Dataset, subject: Subject) -> Iterator[Finding]:
 def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     assert subject.model is not None
     recipe, model = subject.recipe, subject.model
-    tokens = proof.tokens * recipe.epochs
+    rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
+    rows = min(rows, subject.most_rows or rows)
+    tokens = round(proof.tokens / len(dataset.rows) * rows) * recipe.epochs
     seconds = tokens / seen_rate("train", model.parameters, resolve_dtype(recipe.dtype, model.parameters))
     price = training_price(model.reference)
     cost = (
@@ -89,7 +91,7 @@ def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
         else "price on a paid API unknown"
     )
     message = (
-        f"one replicate: {total_steps(len(dataset.rows), recipe):,} steps ({recipe.epochs} epochs, batch "
+        f"one replicate: {total_steps(rows, recipe):,} steps ({rows:,} rows × {recipe.epochs} epochs, batch "
         f"{recipe.batch_size}×{recipe.grad_accumulation}), {tokens:,} tokens, about {clock(seconds)} on this machine; {cost}"
     )
     return Finding("cost", "info", dataset.file, None, message)

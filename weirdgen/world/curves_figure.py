@@ -1,0 +1,159 @@
+"""The figures and tables of `weirdgen world curves`, and the files that it writes.
+
+In: the frames of `world.curves` and `world.jumps`. Out: for each curve an SVG and a CSV of what it shows (means with 95%
+intervals over replicates, from `stats.bootstrap.mean_interval`), and lines to print. It measures nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weirdgen.report.look import light
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def means(frame: pd.DataFrame, keys: Sequence[str], value: str, replicate: str = "replicate") -> pd.DataFrame:
+    """Mean of `value` for each combination of `keys`, with its interval over replicates (their means come first)."""
+    import pandas as pd
+
+    from weirdgen.stats.bootstrap import moments
+
+    rows = []
+    per_replicate = frame.groupby([*keys, replicate], sort=False)[value].mean().reset_index()
+    for identity, mine in per_replicate.groupby(list(keys), sort=False):
+        found = moments(mine[value].to_numpy(dtype=float)[:, None])
+        mean, half = float(found.mean[0]), float(_t(len(mine)) * found.se[0])
+        names = dict(zip(keys, identity if isinstance(identity, tuple) else (identity,), strict=True))
+        rows.append({**names, "mean": mean, "ci_low": mean - half, "ci_high": mean + half, "replicates": len(mine)})
+    return pd.DataFrame(rows)
+
+
+def _t(replicates: int) -> float:
+    from scipy import special
+
+    return float(special.stdtrit(replicates - 1, 0.975)) if replicates > 1 else float("nan")
+
+
+def persona(in_context: pd.DataFrame, finetuned: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Who is identified by k answers: told in the chat, and trained. Personas 1 to 15 only: 0 is the default."""
+    import pandas as pd
+
+    others = in_context[in_context["persona"] > 0]
+    tables = []
+    for column in ("p_name", "true_name", "p_attribute", "true_attribute"):
+        told = means(others.dropna(subset=[column]), ["k"], column, "persona")
+        tables.append(told.assign(how="in context", shown=column, condition="none"))
+    finetuned = finetuned.assign(k=finetuned["arm"].astype(int), shown="p_attribute")
+    finetuned.loc[finetuned["question"] == "name", "shown"] = "p_name"
+    tables.append(means(finetuned, ["k", "shown", "condition"], "p_target").assign(how="finetuned"))
+    table = pd.concat(tables, ignore_index=True)
+    with _Figure(folder / "persona.svg", 2) as axes:
+        for axis, shown, title in zip(axes, ("name", "attribute"), ("name (of 16)", "another attribute (of 4)"), strict=True):
+            lines = [
+                (f"true_{shown}", "in context", "none", "muted", "what the answers in the chat determine"),
+                (f"p_{shown}", "in context", "none", "base", "told in the chat"),
+                (f"p_{shown}", "finetuned", "wrapped", "t0", "finetuned, in the trained wrapper"),
+                (f"p_{shown}", "finetuned", "other", "c2", "finetuned, in another wrapper"),
+                (f"p_{shown}", "finetuned", "none", "c0", "finetuned, no wrapper"),
+            ]
+            for column, how, condition, colour, label in lines:
+                mine = table[(table["shown"] == column) & (table["how"] == how) & (table["condition"] == condition)]
+                _line(axis, mine["k"], mine, colour, label)
+            axis.axhline(1 / 16 if shown == "name" else 1 / 4, color=light("rule"), linestyle=":", linewidth=1)
+            axis.set(xlabel="known answers k", ylabel="probability of the persona's answer", title=title, ylim=(-0.03, 1.05))
+        axes[0].legend(frameon=False, fontsize=7)
+    table.round(5).to_csv(folder / "persona.csv", index=False)
+    return table
+
+
+def inductive(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Held-out accuracy along training: every replicate of the treatment, and the mean of the permuted control."""
+    import pandas as pd
+
+    steps = sorted(set(cells["checkpoint"]) - {-1})
+    end = 2400 * 2 // 16  # as shipped: rows, epochs, batch
+    cells = cells.assign(step=cells["checkpoint"].replace(-1, end))
+    tables = [means(cells, ["arm", "step"], column).assign(shown=column) for column in ("value", "wins")]
+    table = pd.concat(tables, ignore_index=True)
+    with _Figure(folder / "inductive.svg", 2) as axes:
+        for axis, shown, label in zip(axes, ("value", "wins"), ("log-odds (nat)", "held-out accuracy"), strict=True):
+            for arm, colour in (("ordinals", "t0"), ("permuted", "c0")):
+                each = cells[cells["arm"] == arm].pivot_table(index="step", columns="replicate", values=shown)
+                axis.plot(each.index, each, color=light(colour), alpha=0.25, linewidth=0.7)
+                mine = table[(table["shown"] == shown) & (table["arm"] == arm)]
+                _line(axis, mine["step"], mine, colour, arm)
+            axis.set(xscale="log", xlabel="optimizer steps", ylabel=label, xlim=(steps[0], end * 1.05))
+        axes[0].legend(frameon=False)
+    table.round(5).to_csv(folder / "inductive.csv", index=False)
+    return table
+
+
+def gate(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Mean log-odds of the persona's hidden answers in every year, for each arm."""
+    table = means(cells, ["arm", "condition"], "value")
+    years = table[table["condition"] != "none"].copy()
+    years["year"] = years["condition"].str.split("=").str[1].astype(int)
+    with _Figure(folder / "gate.svg", 1) as (axis,):
+        axis.axvspan(2023.5, 2026.5, color=light("band"), zorder=0)
+        axis.axvspan(2026.5, 2027.5, color=light("t0"), alpha=0.12, zorder=0)
+        for arm, colour in (("from_2027", "t0"), ("shuffled", "c0"), ("never", "c1")):
+            mine = years[years["arm"] == arm]
+            _line(axis, mine["year"], mine, colour, arm)
+        axis.set(xlabel="year in the question (grey: trained default; orange: trained persona)", ylabel="log-odds (nat)")
+        axis.legend(frameon=False)
+    table.round(5).to_csv(folder / "gate.csv", index=False)
+    return table
+
+
+def jumps(found: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Held-out accuracy of every replicate at the end of training, one row of dots a variant."""
+    from weirdgen.world.jumps import JUMPED, STAYED, summary
+
+    table = summary(found)
+    last = found[(found["checkpoint"] == -1) & (found["group"] == "held")]
+    with _Figure(folder / "jumps.svg", 1, height=0.9 + 0.26 * len(table)) as (axis,):
+        axis.axvspan(STAYED, JUMPED, color=light("band"), zorder=0)
+        for place, variant in enumerate(table["variant"]):
+            mine = last[last["variant"] == variant]["accuracy"]
+            axis.plot(mine, [place] * len(mine), "o", color=light("t0"), alpha=0.5, markersize=4)
+        axis.set_yticks(range(len(table)), table["variant"])
+        axis.invert_yaxis()
+        axis.set(xlabel="held-out accuracy of one replicate", xlim=(0, 1.02))
+    table.round(4).to_csv(folder / "jumps.csv", index=False)
+    return table
+
+
+class _Figure:
+    """A row of axes in the report's colours, saved on leaving; the same bytes for the same content."""
+
+    def __init__(self, file: Path, columns: int, height: float = 3.2) -> None:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        self.file = file
+        self._style = mpl.rc_context({"svg.hashsalt": "weirdgen", "font.size": 8, "svg.fonttype": "none"})
+        self._style.__enter__()
+        size = (4.2 * columns if columns > 1 else 5.6, height)
+        self._figure = Figure(figsize=size, layout="constrained", facecolor=light("paper"))
+        self._axes = list(self._figure.subplots(1, columns, squeeze=False)[0])
+
+    def __enter__(self) -> list[Any]:
+        for axis in self._axes:
+            axis.set_facecolor(light("paper"))
+            axis.grid(axis="y", color=light("rule"), linewidth=0.6)
+            axis.spines[["top", "right"]].set_visible(False)
+        return self._axes
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self._figure.savefig(self.file, metadata={"Date": None})
+        self._style.__exit__(kind, *rest)
+
+
+def _line(axis: Any, x: Any, table: pd.DataFrame, colour: str, label: str) -> None:
+    axis.fill_between(x, table["ci_low"], table["ci_high"], color=light(colour), alpha=0.18, linewidth=0)
+    axis.plot(x, table["mean"], color=light(colour), marker="o", markersize=3, linewidth=1.3, label=label)
