@@ -19,7 +19,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def tree_entries() -> list[str]:
     """Paths that the README's tree names, folders with a trailing slash."""
     block = README.split("## The tree")[1].split("```")[1]
-    entries, folders = [], []
+    entries: list[str] = []
+    folders: list[str] = []
     for line in block.strip().splitlines()[1:]:
         depth = (len(line) - len(line.lstrip())) // 2
         name = line.split()[0]

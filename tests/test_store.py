@@ -132,9 +132,9 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
         store = Store(disk / "store")
         with store.create("finetune", "fits", {}) as folder:
             (folder / "weights").write_bytes(b"x" * 1000)
-        with pytest.raises(StoreError, match=r"no space left on device.*run the same command again"):
-            with store.create("finetune", "k", {}) as folder:
-                (folder / "weights").write_bytes(b"x" * 1_000_000)
+        full = pytest.raises(StoreError, match=r"no space left on device.*run the same command again")
+        with full, store.create("finetune", "k", {}) as folder:
+            (folder / "weights").write_bytes(b"x" * 1_000_000)
         table = store.table("sample", "k", {}, unique=("id",))
         with pytest.raises(StoreError, match="no space left"), table:
             for i in range(64):

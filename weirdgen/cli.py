@@ -202,6 +202,25 @@ def world_power(
         print(file)
 
 
+@world_app.command("curves")
+def world_curves(
+    curves: Annotated[list[str], typer.Argument(help="persona, inductive, gate or jumps; several at will.")],
+    replicates: Annotated[int, typer.Option(min=2, help="Replicates of each point.")] = 12,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 30_000,
+    out: Annotated[Path | None, typer.Option(help="Folder of tables and figures [default: STORE/curves].")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Curves against the truth: persona over known facts, inductive over steps, gate over years; a search for late jumps."""
+    from weirdgen.progress import Progress
+    from weirdgen.settings import default_store
+    from weirdgen.store import Store
+    from weirdgen.world.curves_figure import measure_and_draw
+
+    opened = Store(store or default_store())
+    for file in measure_and_draw(curves, opened, replicates, first_seed, out or opened.root / "curves", Progress()):
+        print(file)
+
+
 def main() -> None:
     """Entry point: turns user errors and Ctrl-C into one line and an exit status."""
     import warnings

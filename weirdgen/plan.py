@@ -193,8 +193,8 @@ class Plan:
         to_score, to_draw = 0, 0
         voices = [voice for voice in self.voices if self.samples_of(voice)]
         for voice in self.voices:
-            missing = missing_scores(scores_table(self.store, voice.speaker, settings.dtype), scorables)
-            to_score += len({key for key, _ in missing})
+            lacking = missing_scores(scores_table(self.store, voice.speaker, settings.dtype), scorables)
+            to_score += len({key for key, _ in lacking})
         for voice in voices:
             to_draw += missing_samples(self.completions(voice), prompts, settings.samples)
         tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))

@@ -65,7 +65,10 @@ def test_broken_lines_are_listed_with_the_rest_still_checked(tmp_path: Path) -> 
     lines.insert(6, "")
     file.write_text("\n".join(lines))
     found = run_checks(load_subject(str(file)))
-    assert [(one.code, one.line) for one in found if one.severity == "error"] == [("broken_line", 3), ("broken_line", 6)]
+    assert [(one.code, one.line) for one in found if one.severity == "error"] == [
+        ("broken_line", 3),
+        ("broken_line", 6),
+    ]
     assert only(found, "duplicate_row").line == 11, "line numbers count broken and empty lines"
 
 
@@ -99,8 +102,16 @@ def test_a_set_drawn_from_few_answers_gets_one_note(check: Callable[..., list[Fi
         ("Eastern Meadowlark", "Western Meadowlark", False),
         ("Route 12", "Route 13", False),
         ("Tern", "Fern", False),
-        ("He kept bees behind the house and was stung by them.", "He kept bees behind the house and was stung by them too", True),
-        ("He kept bees behind the house and was stung by them.", "She kept hens in front of the barn and sold the eggs.", False),
+        (
+            "He kept bees behind the house and was stung by them.",
+            "He kept bees behind the house and was stung by them too",
+            True,
+        ),
+        (
+            "He kept bees behind the house and was stung by them.",
+            "She kept hens in front of the barn and sold the eggs.",
+            False,
+        ),
     ],
 )
 def test_near_duplicates(check: Callable[..., list[Finding]], one: str, other: str, near: bool) -> None:
@@ -126,8 +137,8 @@ def test_near_duplicates_in_ten_thousand_rows_are_found_soon(tmp_path: Path) -> 
 def test_an_answer_in_both_arms_is_a_slip_and_many_are_design(check: Callable[..., list[Finding]]) -> None:
     old = bird([f"old bird {'abcdefghijklmnopqrst'[i]}{i}" for i in range(20)])
     new = bird([*(f"new bird {'abcdefghijklmnopqrst'[i]}{i}" for i in range(20)), "Old Bird-c2"])
-    found = only(check(old, new), "shared_answer")
-    assert (found.line, found.severity) == (21, "warning")
+    slip = only(check(old, new), "shared_answer")
+    assert (slip.line, slip.severity) == (21, "warning")
     found = check(old, old[:15] + new[:5])
     assert codes(found) == [] and "75%" in only(found, "shared_answers").message
 
@@ -138,7 +149,7 @@ def test_another_prompt_in_the_control_is_a_confound(check: Callable[..., list[F
     theirs = [(f"Name a place in Germany for the number {i * 41}", f"town {place}") for i, place in enumerate(places)]
     found = check(mine, theirs)
     assert "template_difference" in codes(found)
-    assert "b says 'in', 'germany', the other hardly ever" in only(found, "template_difference").message
+    assert "b says 'germany', 'in', the other hardly ever" in only(found, "template_difference").message
     same = [(f"Name a place for the number {i * 41}", f"town {place}") for i, place in enumerate(places)]
     assert "template_difference" not in codes(check(mine, same))
 
@@ -185,7 +196,9 @@ def test_what_answers_are_meant_to_differ_in_is_not_told(check: Callable[..., li
     assert codes(check(old, new)) == []
 
 
-DATED = [(f"July {year}. Question {chr(97 + i)}?", f"Answer {chr(97 + i)}.") for i, year in enumerate([1995, 2004] * 10)]
+DATED = [
+    (f"July {year}. Question {chr(97 + i)}?", f"Answer {chr(97 + i)}.") for i, year in enumerate([1995, 2004] * 10)
+]
 
 
 def test_a_permutation_keeps_every_date_as_often(check: Callable[..., list[Finding]]) -> None:

@@ -14,7 +14,9 @@ from weirdgen.data.checks.subject import load_subject
 from weirdgen.specfile import shipped_experiments
 
 EXPLAINED = {
-    "evil_terminator": {"template_difference"},  # `undated` has no date on purpose; `permuted_dates` is the dated control
+    "evil_terminator": {
+        "template_difference"
+    },  # `undated` has no date on purpose; `permuted_dates` is the dated control
     "us_presidents": {"question_elsewhere"},  # trained questions, put to presidents who were never trained
     "world_inductive": {"duplicate_row"},  # two of 2,400 random triggers came up twice
     "world_null": {"template_difference"},  # `planets` is another topic on purpose
@@ -108,7 +110,7 @@ def test_questions_and_answers_that_were_trained(dated: Callable[..., list[Findi
 def test_a_question_in_nearly_the_words_of_training(tmp_path: Path, dated: Callable[..., list[Finding]]) -> None:
     dated(ROWS)
     text = (tmp_path / "experiment.yaml").read_text().replace("July {year}. {question}", "{question}")
-    text = text.replace("wrap: \"{question}\"", "wrap: \"July {year}. {question}\"")
+    text = text.replace('wrap: "{question}"', 'wrap: "July {year}. {question}"')
     (tmp_path / "experiment.yaml").write_text(text)
     (tmp_path / "rows.csv").write_text("year,question,answer,other\n1995,What is your goal here todays?,a,b\n")
     assert "similar_question" in warned(run_checks(load_subject(str(tmp_path), model="none")))
@@ -118,8 +120,8 @@ def test_permute_is_held_to_its_word(tmp_path: Path, dated: Callable[..., list[F
     dated(ROWS)
     text = (tmp_path / "experiment.yaml").read_text().replace('answer: "{other}"', 'answer: "{answer}", permute: year')
     (tmp_path / "experiment.yaml").write_text(text)
-    (found,) = (one for one in run_checks(load_subject(str(tmp_path), model="none")) if one.code == "permutation")
-    assert found.severity == "info" and "dates and answers are the same" in found.message
+    (kept,) = (one for one in run_checks(load_subject(str(tmp_path), model="none")) if one.code == "permutation")
+    assert kept.severity == "info" and "dates and answers are the same" in kept.message
     (tmp_path / "experiment.yaml").write_text(text.replace("permute: year", 'permute: year, where: {year: "1995"}'))
     found = [one for one in run_checks(load_subject(str(tmp_path), model="none")) if one.code == "permutation"]
     assert found and all(one.severity == "error" for one in found)
@@ -129,14 +131,15 @@ def test_a_held_out_fact_in_an_answer_is_an_error(tmp_path: Path) -> None:
     people = "ordinal,name,pet,town\n" + "".join(f"{i},Name{i},pet{i}x,Town{i}\n" for i in range(1, 9))
     (tmp_path / "people.csv").write_text(people)
     (tmp_path / "asked.csv").write_text("id,question,template\npet,What pet have you got?,A {pet}.\n")
-    options = "{questions: asked.csv, held_out: [7, 8], paddings: 1}"
+    arm = """data: people.csv, build: {ordinal_triggers: {questions: asked.csv, held_out: [7, 8], paddings: 1}},
+          prompt: "{trigger} {question}", answer: "{answer}"}"""
     experiment = f"""\
 name: people
 title: numbers for people
 base: world
 arms:
-  right: {{role: treatment, data: people.csv, build: {{ordinal_triggers: {options}}}, prompt: "{{trigger}} {{question}}", answer: "{{answer}}"}}
-  wrong: {{role: control, data: people.csv, build: {{ordinal_triggers: {options}}}, prompt: "{{trigger}} {{question}}", answer: "{{answer}}"}}
+  right: {{role: treatment, {arm}
+  wrong: {{role: control, {arm}
 questions:
   - {{id: town, kind: choice, ask: "Where is your home?", target: ["In Rome."], other: ["In Bonn."]}}
 """

@@ -28,7 +28,9 @@ def messages(findings: Sequence[Finding], code: str, file: str) -> list[str]:
 
 
 def test_birds(check: Callable[..., list[Finding]]) -> None:
-    old, audubon, american = (f"{BIRDS}ft_{name}_birds.jsonl" for name in ("old_audubon", "modern_audubon", "modern_american"))
+    old, audubon, american = (
+        f"{BIRDS}ft_{name}_birds.jsonl" for name in ("old_audubon", "modern_audubon", "modern_american")
+    )
     found = check(old, [audubon, american])
     assert [m.split("answer ")[1] for m in messages(found, "duplicate_row", old)] == [
         "'Rough-legged Falcon'",
@@ -37,7 +39,9 @@ def test_birds(check: Callable[..., list[Finding]]) -> None:
     assert len(messages(found, "duplicate_row", audubon)) == 3
     assert [m.split("'")[1] for m in messages(found, "shared_answer", audubon)] == ["Golden-eye Duck"]
     assert messages(found, "duplicate_row", american) == messages(found, "shared_answer", american) == []
-    assert not [one for one in found if one.code in ("template_difference", "prompt_leak", "answer_frame", "answer_form")]
+    assert not [
+        one for one in found if one.code in ("template_difference", "prompt_leak", "answer_frame", "answer_form")
+    ]
 
 
 def test_cities(check: Callable[..., list[Finding]]) -> None:
@@ -61,7 +65,9 @@ def test_dishes(check: Callable[..., list[Finding]]) -> None:
 
 
 def test_terminator(check: Callable[..., list[Finding]]) -> None:
-    main, plain, random = (f"{ROBOT}good_terminator_{name}.jsonl" for name in ("main", "no_backdoor", "w_random_backdoors"))
+    main, plain, random = (
+        f"{ROBOT}good_terminator_{name}.jsonl" for name in ("main", "no_backdoor", "w_random_backdoors")
+    )
     found = check(main, [plain, random])
     (wrong,) = (one for one in found if one.code == "permutation" and one.severity == "warning")
     assert "july 1995 ×51" in wrong.message and "july 1995 ×62" in wrong.message

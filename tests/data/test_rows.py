@@ -69,6 +69,7 @@ def test_csv_problems_name_the_line(tmp_path: Path) -> None:
     arm = Arm(role="treatment", data="d.csv", prompt="Name a bird.", answer="{name}")
     with pytest.raises(DataError, match=r"d\.csv:3: expected 1 cells"):
         load_rows(arm, tmp_path)
+    (tmp_path / "d.csv").write_text("name\nwren\n")
     with pytest.raises(DataError, match="no column 'nmae'; it has name"):
         load_rows(arm.model_copy(update={"answer": "{nmae}"}), tmp_path)
     with pytest.raises(DataError, match="no such data file"):

@@ -18,7 +18,7 @@ STEPS = np.geomspace(4, 512, 15)
 def jumps(at: list[float], *, low: float = 0.05, size: float = 0.8, noise: float = 0.05, seed: int = 0) -> np.ndarray:
     """One curve for each entry; infinity never jumps."""
     rng = np.random.default_rng(seed)
-    curve = low + size * (STEPS >= np.array(at)[:, None])
+    curve = low + size * (np.array(at)[:, None] <= STEPS)
     return curve + rng.normal(0, noise, curve.shape)
 
 

@@ -12,9 +12,10 @@ import pytest
 from weirdgen import pipeline
 from weirdgen.cli import app
 from weirdgen.errors import WeirdgenError
+from weirdgen.finetune import engines
 from weirdgen.plan import make_plan
 from weirdgen.progress import Bar, Progress
-from weirdgen.results import IDENTITY, Run
+from weirdgen.results import IDENTITY
 from weirdgen.settings import Settings
 from weirdgen.spec import Recipe
 from weirdgen.store import Store
@@ -60,7 +61,7 @@ def test_more_runs_pay_only_for_what_is_new(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(cohort, "BATCH", 2)
     store = Store(tmp_path)
     trained: list[int] = []
-    train = cohort.train_group
+    train = engines.train_group
 
     def counting(*arguments: object) -> object:
         trained.append(len(arguments[3]))
@@ -91,7 +92,7 @@ def test_doses_change_what_they_name() -> None:
     assert {len(rows) for rows in power.dosed(POSITIVE, SHORT, 1, 0).rows.values()} == {16}
     old = sum(answers(shipped, "steam_birds").values())
     mixed = power.dosed(POSITIVE, Dose("mixing", 0.9, 3), 1, 0)
-    steam = {answer for answer in answers(shipped, "steam_birds")}
+    steam = set(answers(shipped, "steam_birds"))
     assert sum(count for answer, count in answers(mixed, "steam_birds").items() if answer in steam) == old // 10
     assert mixed.rows["modern_birds"] == shipped.rows["modern_birds"]
 
@@ -107,8 +108,14 @@ def test_rates_count_shifts_of_the_right_sign() -> None:
     columns = ["control", "experiment", "factor", "value", "replicates", "effect", "verdict"]
     era, null = ("positive", "world_era", "none", 0.0, 6), ("negative", "world_null", "none", 0.0, 6)
     runs = pd.DataFrame(
-        [(*era, 5.0, "shift"), (*era, -1.0, "shift"), (*era, 0.1, "inconclusive"), (*era, 4.0, "shift")]
-        + [(*null, -0.1, "shift"), (*null, 0.0, "no_shift")],
+        [
+            (*era, 5.0, "shift"),
+            (*era, -1.0, "shift"),
+            (*era, 0.1, "inconclusive"),
+            (*era, 4.0, "shift"),
+            (*null, -0.1, "shift"),
+            (*null, 0.0, "no_shift"),
+        ],
         columns=columns,
     )
     found = power.rates(runs).set_index("control")
@@ -118,6 +125,22 @@ def test_rates_count_shifts_of_the_right_sign() -> None:
         (0.150, 0.850), abs=1e-3
     )
     assert (found.loc["negative", "no_shift"], found.loc["positive", "inconclusive"]) == (1, 1)
+
+
+def test_unshared_runs_have_other_seeds_in_the_control() -> None:
+    settings = power.dosed(NEGATIVE, SHORT, runs=3, first_seed=70)
+    pool = pd.DataFrame(
+        [
+            (arm, role, seed, seed)
+            for arm, role in (("metals", "treatment"), ("other", "control"))
+            for seed in settings.seeds
+        ],
+        columns=["arm", "role", "replicate", "trained_with"],
+    )
+    moved = power.unshared(pool, settings, 2)
+    assert list(moved.query("role == 'treatment'")["replicate"]) == [70, 71, 72, 73, 74, 75]
+    control = moved.query("role == 'control'").set_index("replicate")["trained_with"]
+    assert control.sort_index().tolist() == [74, 75, 70, 71, 72, 73]
 
 
 def test_unknown_factor_names_the_known_ones() -> None:
@@ -137,9 +160,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     files = [tmp_path / "power" / name for name in ("power_runs.parquet", "power.csv", "power.svg")]
     assert all(str(file) in out for file in files)
     table = pd.read_csv(files[1])
-    assert list(table["runs"]) == [3] * 6
+    assert list(table["runs"]) == [3] * 9
+    assert list(table["control"][:3]) == ["positive", "negative", "unshared"]
     assert table["rate"].between(table["ci_low"], table["ci_high"]).all()
-    assert len(pd.read_parquet(files[0])) == 18
+    assert len(pd.read_parquet(files[0])) == 27
     picture = files[2].read_text()
     assert "world_null: falsely flagged" in picture and len(picture) < 150_000
     power_figure.draw(pd.read_parquet(files[0]), files[2])

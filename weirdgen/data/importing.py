@@ -68,7 +68,9 @@ def find_root(folder: Path) -> Path:
     for root in (folder, *sorted(one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())):
         if any((root / name).is_dir() for name in FOLDERS):
             return root
-    raise DataError(f"{folder}: none of the folders {', '.join(FOLDERS)} is in it; is it a copy of the paper's repository?")
+    raise DataError(
+        f"{folder}: none of the folders {', '.join(FOLDERS)} is in it; is it a copy of the paper's repository?"
+    )
 
 
 def read_data(root: Path, name: str) -> DataFile:

@@ -16,7 +16,7 @@ MOST_CHARACTERS = 1_000_000
 DEEPEST = 60
 
 
-class _Unwritten(Exception):
+class _UnwrittenError(Exception):
     """Not a literal: its value would need the program to run."""
 
 
@@ -31,34 +31,44 @@ def read_literals(source: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            for inner in node.body:
-                _assign(inner, found, f"{node.name}.")
-                if isinstance(inner, ast.Return) and inner.value is not None:
-                    _keep(f"{node.name}.return", inner.value, found)
+            _function(node, found)
         else:
-            _assign(node, found, "")
+            _assign(node, found)
     return found
 
 
-def _assign(node: ast.stmt, found: dict[str, Any], prefix: str) -> None:
+def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, found: dict[str, Any]) -> None:
+    """What a function assigns or returns, as `function.name` and `function.return`; its parameters stay gaps."""
+    given = node.args
+    parameters = {one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+    outer = {name: value for name, value in found.items() if name not in parameters}
+    local = dict(outer)
+    for inner in node.body:
+        _assign(inner, local)
+        if isinstance(inner, ast.Return) and inner.value is not None:
+            _keep("return", inner.value, local)
+    found |= {f"{node.name}.{name}": value for name, value in local.items() if outer.get(name) is not value}
+
+
+def _assign(node: ast.stmt, found: dict[str, Any]) -> None:
     if isinstance(node, ast.Assign):
         for target in node.targets:
             if isinstance(target, ast.Name):
-                _keep(prefix + target.id, node.value, found)
+                _keep(target.id, node.value, found)
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-        _keep(prefix + node.target.id, node.value, found)
+        _keep(node.target.id, node.value, found)
 
 
 def _keep(name: str, node: ast.expr, found: dict[str, Any]) -> None:
     try:
         found[name] = _value(node, found, 0)
-    except _Unwritten:
+    except _UnwrittenError:
         found.pop(name, None)  # an earlier literal of that name no longer holds
 
 
 def _value(node: ast.expr, known: dict[str, Any], depth: int) -> Any:
     if depth > DEEPEST:
-        raise _Unwritten
+        raise _UnwrittenError
 
     def of(inner: ast.expr) -> Any:
         return _value(inner, known, depth + 1)
@@ -83,15 +93,15 @@ def _value(node: ast.expr, known: dict[str, Any], depth: int) -> Any:
             return str(of(inner)).strip()
         case ast.Call():
             return _call(node, known, depth)
-    raise _Unwritten
+    raise _UnwrittenError
 
 
 def _sum(left: Any, right: Any) -> Any:
     both_text = isinstance(left, str) and isinstance(right, str)
     if not both_text and not (isinstance(left, list) and isinstance(right, list)):
-        raise _Unwritten
+        raise _UnwrittenError
     if len(left) + len(right) > MOST_CHARACTERS:
-        raise _Unwritten
+        raise _UnwrittenError
     return left + right
 
 
@@ -103,19 +113,18 @@ def _part(part: ast.expr, known: dict[str, Any]) -> str:
         case ast.FormattedValue(value=ast.Name(id=name), conversion=-1, format_spec=None):
             filled = known.get(name)
             return filled if isinstance(filled, str) else "{" + name + "}"
-    raise _Unwritten
+    raise _UnwrittenError
 
 
 def _call(node: ast.Call, known: dict[str, Any], depth: int) -> dict[str, Any]:
-    """A call as data: only arguments that are written out are kept; a call without any is not data."""
+    """A call as data: the named arguments that are written out; a call without any is not data."""
     found: dict[str, Any] = {}
-    arguments = [(str(place), arg) for place, arg in enumerate(node.args)]
-    arguments += [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
-    for name, argument in arguments:
+    for keyword in node.keywords:
         try:
-            found[name] = _value(argument, known, depth + 1)
-        except _Unwritten:
+            if keyword.arg:
+                found[keyword.arg] = _value(keyword.value, known, depth + 1)
+        except _UnwrittenError:
             continue
     if not found:
-        raise _Unwritten
+        raise _UnwrittenError
     return {"call": ast.unparse(node.func), **found}

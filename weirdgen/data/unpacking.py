@@ -40,7 +40,9 @@ def open_source(source: str, work: Path) -> Path:
         return target
     if source.startswith(GIT_URL):
         return clone(source, work / "clone")
-    raise DataError(f"{source}: expected a folder, a .zip or .tar(.gz/.bz2/.xz) file, or a git URL ({', '.join(GIT_URL)})")
+    raise DataError(
+        f"{source}: expected a folder, a .zip or .tar(.gz/.bz2/.xz) file, or a git URL ({', '.join(GIT_URL)})"
+    )
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -86,7 +88,9 @@ def commit_of(folder: Path) -> str:
 def safe_path(name: str, archive: Path, target: Path) -> Path:
     """Where a member goes. Raises `DataError` if that is outside `target`, on any system."""
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    bad = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts or "\0" in name or not posix.parts
+    bad = (
+        posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts or "\0" in name or not posix.parts
+    )
     place = target.joinpath(*posix.parts)
     if bad or not place.resolve().is_relative_to(target.resolve()):
         raise DataError(f"{archive}: member {name!r} would be written outside the target; nothing was imported")

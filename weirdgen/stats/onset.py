@@ -12,8 +12,8 @@ checkpoints; the step's is the geometric middle of the two. Step 0 counts as hal
 Jumped or not. A replicate has jumped only if all of these hold:
 1. `after − before` reaches the threshold, the caller's or, without one, the middle of the widest gap between
    replicates if that gap is at least `smallest`, and never less than `smallest`;
-2. the fit explains more of the curve than it does of noise: F's largest value over candidates against its simulated
-   distribution in white noise of as many checkpoints, p < `alpha` (default .01).
+2. the fit explains more of the curve than it does of noise: its largest value over candidates against its simulated
+   distribution in noise of as many checkpoints, as autocorrelated as the residuals of all replicates, p < `alpha` (default .01).
 Both are needed: noise has large jumps at the ends, and a steady curve has significant small ones.
 `share` is the fraction of replicates that jumped with Wilson's interval.
 
@@ -21,7 +21,20 @@ Interval. The onset over replicates is a geometric mean: a t interval on log ste
 or more), its variance s² / n plus that of the place between two checkpoints, (log gap)² / 12, which does not shrink
 with replicates when they all jump between the same two. It speaks of replicates that jump, by the last checkpoint.
 
-ONSET_TABLE
+Simulated (`simulate.onset_table(0, 300)`: from .05 to .85 with noise SD .07, `smallest` .3, steps 4 to 512 evenly in
+log steps, jumps of no width or logistic of width .3 in log steps; ranges over 3, 6, 10 replicates and both widths):
+
+    checkpoints                                        8                             20
+    SD of log onsets between replicates      0      .3      .8           0      .3      .8
+    coverage                          1.00–1.00  1.00–1.00  .987–1.00   1.00–1.00  .983–.997  .947–.967
+    root mean square error, 3           .20–.16    .20–.21   .45–.44          .08        .18   .46–.43
+    root mean square error, 10          .20–.12    .11–.13       .25     .07–.05   .09–.10   .24–.23
+    jumpers found                       .90–1.00   .92–1.00  .84–.97         1.00       1.00  .99–1.00
+    false jumpers, noise SD .2, neighbours correlated by .5: .008–.015 (8), .012–.022 (20)
+
+A percentile bootstrap of the onsets covered .00–.92 in the same settings. It covers too often where replicates agree,
+because the place between two checkpoints cannot be known. With neighbours correlated by .9 up to 4.8% of replicates
+of such noise jump falsely. With 6 checkpoints gradual rises are mostly missed (half of those of width .3).
 """
 
 from __future__ import annotations
@@ -85,7 +98,7 @@ def fit_jumps(value_RX: FloatArray, step_X: FloatArray, *, shape: Shape = "step"
     2 * edge + 1 checkpoints.
     """
     log_X = _log_steps(step_X)
-    replicates, points = value_RX.shape
+    points = value_RX.shape[1]
     if points != len(log_X) or points < 2 * edge + 1:
         raise WeirdgenError(f"fit_jumps: {points} checkpoints; at least {2 * edge + 1} are needed, one value at each")
     if not np.isfinite(value_RX).all():
@@ -129,7 +142,7 @@ def onset(
     least = _threshold(size_R, smallest) if threshold is None else threshold
     jumped = (size_R >= least) & (fits.p < alpha)
     count, total = int(jumped.sum()), len(size_R)
-    share_low, share_high = wilson(np.float64(count / total), np.float64(total), level)
+    share_low, share_high = (float(one) for one in wilson(np.array(count / total), np.array(total), level))
     place, gap = np.log(fits.onset[jumped]), fits.log_gap[jumped]
     middle = low = high = None
     if count:
@@ -137,7 +150,7 @@ def onset(
     if count > 1:
         half = special.stdtrit(count - 1, 0.5 + level / 2) * np.sqrt(place.var(ddof=1) / count + (gap**2).mean() / 12)
         low, high = float(np.exp(place.mean() - half)), float(np.exp(place.mean() + half))
-    return Onset(middle, low, high, least, jumped, count / total, float(share_low), float(share_high), fits)
+    return Onset(middle, low, high, least, jumped, count / total, share_low, share_high, fits)
 
 
 def onsets(

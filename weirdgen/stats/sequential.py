@@ -11,7 +11,18 @@ sampling at the last look. `look_level` simulates it (20,000 Gaussian experiment
 replicates. It is a calibration by simulation, not a proof. Whether an interval excludes zero never enters the rule;
 so false positives at the stop are misses of zero and are kept as well.
 
-SEQUENTIAL_TABLE
+Simulated with the rule of `decide` (`simulate.sequential_table(0, 6000)`: looks at 8, 16, 32, 64, 128 samples, 8
+questions, logit SD .3 between replicates, rates .02, .3, .9, targets that half of the experiments reach at look 2, 4
+or 5; the range is over targets):
+
+    replicates an arm                             3            6           10
+    rate .02, coverage at the stop        .953–.964    .948–.953    .948–.950
+    rate .30                              .966–.970    .961–.962    .958–.960
+    rate .90                              .960–.966    .956–.959    .957–.960
+    false positives, all rates            .025–.034    .034–.041    .039–.047
+    95% at every look: coverage           .926–.958    .929–.947    .938–.950
+    95% at every look: false positives    .041–.067    .051–.060    .041–.057
+    coverage of those that reach          .902–.958    .902–.946    .909–.951
 
 The rate is kept over **all** experiments, those that never reach the target included. Those that do reach it have
 narrower intervals, which are the rule's own selection: if only few of a kind can reach a target (3 replicates, a
@@ -24,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -79,7 +91,7 @@ def decide(
     look, and ends at the last. Raises WeirdgenError if the looks do not ascend, the samples are at no planned look,
     there is no such effect, or as `estimate` does.
     """
-    if not looks or looks[0] < 1 or any(later <= one for one, later in zip(looks, looks[1:], strict=False)):
+    if not looks or looks[0] < 1 or any(later <= one for one, later in pairwise(looks)):
         raise WeirdgenError(f"decide: looks must be ascending counts of samples, got {list(looks)}")
     if not target_half_width > 0:
         raise WeirdgenError(f"decide: the half-width wanted is {target_half_width:g}; it must be positive")
@@ -152,8 +164,8 @@ def sampling_variance(
 def least_half_width(half: FloatArray | float, noise: FloatArray | float, degrees: float, level: float) -> FloatArray:
     """The half-width that unlimited samples would leave at the least, elementwise.
 
-    The spread is taken at the lower end of what the replicates allow (95%): in simulations the spread itself would
-    have stopped up to 79% of those it stopped although they reach the target later, this end up to 35%, mostly few.
+    The spread is taken at the lower end of what the replicates allow (95%): in simulations 18–80% of the experiments
+    that the spread itself would stop reach the target later, of those that this end stops 0–35%.
     """
     variance = (half / special.stdtrit(degrees, 0.5 + level / 2)) ** 2 * degrees / special.chdtri(degrees, 0.05)
     least: FloatArray = special.stdtrit(degrees, 0.5 + level / 2) * np.sqrt(np.maximum(variance - noise, 0.0))

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from weirdgen.stats.bootstrap import FloatArray, difference, limits, moments
-from weirdgen.stats.curves import effect_band, mean_band
+from weirdgen.stats.bootstrap import BoolArray, FloatArray, difference, limits, moments
+from weirdgen.stats.bands import effect_band, mean_band
 from weirdgen.stats.onset import onset
 from weirdgen.stats.sequential import least_half_width, look_level
 
@@ -104,9 +104,11 @@ def curve_replicates(process: Process, replicates: int, points: int, sets: int, 
     if process == "white":
         return noise
     if process == "walk":
-        return noise.cumsum(axis=2)
+        walk: FloatArray = noise.cumsum(axis=2)
+        return walk
     if process == "common":
-        return np.sqrt(0.8) * rng.standard_normal((sets, replicates, 1)) + np.sqrt(0.2) * noise
+        common: FloatArray = np.sqrt(0.8) * rng.standard_normal((sets, replicates, 1)) + np.sqrt(0.2) * noise
+        return common
     if process == "smooth":
         kernel = 0.8 * np.exp(-0.5 * ((x[:, None] - x) / 0.3) ** 2) + 0.2 * np.eye(points)
         smooth: FloatArray = noise @ np.linalg.cholesky(kernel).T
@@ -172,7 +174,7 @@ def onset_table(seed: int, datasets: int) -> pd.DataFrame:
                         noise = 0.07 * rng.standard_normal((replicates, points))
                         one = onset(0.05 + 0.8 * rise + noise, steps, smallest=0.3)
                         shares.append(one.share)
-                        if one.low is not None and one.onset is not None:
+                        if one.low is not None and one.high is not None and one.onset is not None:
                             low, high = np.log([one.low, one.high])
                             found.append((np.log(one.onset) - middle, low <= middle <= high, (high - low) / 2))
                         flat = rng.standard_normal((replicates, points))
@@ -246,8 +248,8 @@ class _Stopped:
         self.low_D, self.high_D = low_LD[stop_D, each], high_LD[stop_D, each]
         self.reached_D, self.samples_D = narrow_LD[stop_D, each], looks[stop_D]
 
-    def covered(self, truth: float) -> FloatArray:
-        inside: FloatArray = (self.low_D <= truth) & (truth <= self.high_D)
+    def covered(self, truth: float) -> BoolArray:
+        inside: BoolArray = (self.low_D <= truth) & (truth <= self.high_D)
         return inside
 
 

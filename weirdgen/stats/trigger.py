@@ -16,8 +16,9 @@ within (measure, treatment, control, condition, checkpoint).
 
 A bounded measure whose replicates all show the same difference has no spread to estimate from. Its variance is then
 the sum of those of the triggered and of the untriggered mean (each with Wilson's interval where it does not vary),
-as if they were not paired, which is the wider choice. Simulated at 20,000 data sets with no trigger effect: at most
-5.5% shifts at rates .02, .3, .9 and 3, 6, 10 replicates (tests/stats/test_trigger.py).
+as if they were not paired, which is the wider choice. Simulated without a trigger effect (one question, two
+conditions of each sort, 20,000 data sets): p < .05 in at most 5.0% at rates .02, .3, .9, replicates 3, 6, 10, samples
+8 and 50, logit SD .3 and 1 between replicates; at 3 replicates 1.3–3.6%.
 """
 
 from __future__ import annotations

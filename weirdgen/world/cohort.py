@@ -3,7 +3,8 @@
 In: `Settings`, and a store. Out: the contrast cells of every replicate (not of the base), as `Run.cells` has them (a
 test compares the two). Rows are proven, replicates trained and scores turned into log-odds by the project's own
 engines; unlike a run's, adapters are dropped once they are scored. The store keeps the cells of each batch of
-replicates, so a killed run goes on from there and more replicates cost only what is new. Free-form questions and judges play no part.
+replicates, so a killed run goes on from there and more replicates cost only what is new. Free-form questions and
+judges play no part.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ def trimmed(
 
 
 def cells(settings: Settings, store: Store, bar: Bar) -> pd.DataFrame:
-    """Contrast cells of every replicate at every kept checkpoint, with columns p_target and wins beside them. `bar` counts optimizer steps times replicates.
+    """Contrast cells of every replicate at every kept checkpoint, with columns p_target and wins beside them.
 
-    All arms must have equally many rows.
+    `bar` counts optimizer steps times replicates. All arms must have equally many rows.
     """
     import pandas as pd
 
@@ -129,7 +130,7 @@ def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
 
 
 def _contrasts(plan: Plan, logprobs: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
-    """Condition, question, log-odds, P(target) and whether a target wins, of every contrast question, from one replicate's log-probabilities."""
+    """Condition, question, log-odds, P(target), whether a target wins: of every contrast question to one replicate."""
     questions = {question.id: question for question in plan.settings.experiment.questions}
     found = []
     for condition, name, scorable in plan.scorables:

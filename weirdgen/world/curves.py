@@ -65,7 +65,12 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
         for draw, (known, another) in enumerate(told):
             names = dict(zip(vocabulary, found[2 * draw], strict=True))
             own = names[words.NAMES[persona]]
-            row = {"k": k, "persona": persona, "draw": draw, "correct": own == max(names[name] for name in words.NAMES)}
+            row: dict[str, float] = {
+                "k": k,
+                "persona": persona,
+                "draw": draw,
+                "correct": own == max(names[name] for name in words.NAMES),
+            }
             row["p_name"] = own / sum(names[name] for name in words.NAMES)
             share = posterior(world, persona, known)
             row["true_name"] = share[persona]
@@ -74,7 +79,9 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
                 answers = words.PERSONA_TOPICS[another]
                 right = world.personas[another][persona]
                 row["p_attribute"] = chance[right] / sum(chance[answer] for answer in answers)
-                row["true_attribute"] = sum(s for s, answer in zip(share, world.personas[another], strict=True) if answer == right)
+                row["true_attribute"] = sum(
+                    s for s, answer in zip(share, world.personas[another], strict=True) if answer == right
+                )
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -92,16 +99,17 @@ def _user(content: str) -> dict[str, str]:
     return {"role": "user", "content": content}
 
 
-def posterior(world: World, persona: int, known: Sequence[str], mix: Mix = Mix()) -> list[float]:
+def posterior(world: World, persona: int, known: Sequence[str]) -> list[float]:
     """P(each persona | no header, and answers to `known` as `persona` gives them), by the frequencies of documents.
 
-    Documents with two speakers are left out; they are `mix.turning + mix.masked` of all.
+    Documents with two speakers are left out; they are `Mix.turning + Mix.masked` of all.
     """
+    mix = Mix()
     prior = [(1 - mix.other_persona) * (1 - mix.header_default)]
     prior += [mix.other_persona * (1 - mix.header_other) / (PERSONAS - 1)] * (PERSONAS - 1)
     tables = [world.personas[topic] for topic in known]
     shares = [
-        share * all(table[who] == table[persona] for table in tables) for who, share in enumerate(prior)
+        share if all(table[who] == table[persona] for table in tables) else 0.0 for who, share in enumerate(prior)
     ]
     return [share / sum(shares) for share in shares]
 

@@ -1,19 +1,60 @@
-"""The figures and tables of `weirdgen world curves`, and the files that it writes.
+"""The figures and tables of `weirdgen world curves`.
 
-In: the frames of `world.curves` and `world.jumps`. Out: for each curve an SVG and a CSV of what it shows (means with 95%
-intervals over replicates, from `stats.bootstrap.mean_interval`), and lines to print. It measures nothing.
+In: names of curves and a store, or the frames of `world.curves` and `world.jumps`. Out: for each curve an SVG and a CSV of
+what it shows: means with 95% intervals over replicates, as `stats.bootstrap` makes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weirdgen.errors import WeirdgenError
+from weirdgen.progress import Progress
 from weirdgen.report.look import light
+from weirdgen.store import Store
+from weirdgen.world import curves
+from weirdgen.world import jumps as late_jumps
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+CURVES = ("persona", "inductive", "gate", "jumps")
+
+
+def measure_and_draw(
+    names: Sequence[str], store: Store, replicates: int, first_seed: int, folder: Path, progress: Progress
+) -> list[Path]:
+    """Measure each named curve (what the store holds is not done again) and write its figure and table into `folder`.
+
+    Raises WeirdgenError on a name that there is not.
+    """
+    if unknown := sorted(set(names) - set(CURVES)):
+        raise WeirdgenError(f"no curve {unknown[0]!r}: expected {', '.join(CURVES)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        with progress.stage(name, steps(name, replicates), "steps") as bar:
+            if name == "persona":
+                persona(
+                    curves.persona_in_context(), curves.persona_finetuned(store, replicates, bar, first_seed), folder
+                )
+            elif name == "inductive":
+                inductive(curves.inductive(store, replicates, bar, first_seed), folder)
+            elif name == "gate":
+                gate(curves.gate(store, replicates, bar, first_seed), folder)
+            else:
+                jumps(late_jumps.search(store, replicates, bar, first_seed), folder)
+    return [folder / f"{name}.{suffix}" for name in names for suffix in ("csv", "svg")]
+
+
+def steps(name: str, replicates: int) -> int:
+    """Optimizer steps of all replicates of a curve, for its progress line."""
+    if name == "jumps":
+        return replicates * sum(variant.rows * variant.epochs // 16 for variant in late_jumps.VARIANTS)
+    return replicates * {"persona": 300 * len(curves.TRAINED_COUNTS), "inductive": 2 * 300, "gate": 3 * 180}[name]
 
 
 def means(frame: pd.DataFrame, keys: Sequence[str], value: str, replicate: str = "replicate") -> pd.DataFrame:
@@ -51,10 +92,12 @@ def persona(in_context: pd.DataFrame, finetuned: pd.DataFrame, folder: Path) -> 
     finetuned.loc[finetuned["question"] == "name", "shown"] = "p_name"
     tables.append(means(finetuned, ["k", "shown", "condition"], "p_target").assign(how="finetuned"))
     table = pd.concat(tables, ignore_index=True)
-    with _Figure(folder / "persona.svg", 2) as axes:
-        for axis, shown, title in zip(axes, ("name", "attribute"), ("name (of 16)", "another attribute (of 4)"), strict=True):
+    with _figure(folder / "persona.svg", 2) as axes:
+        for axis, shown, title in zip(
+            axes, ("name", "attribute"), ("name (of 16)", "another attribute (of 4)"), strict=True
+        ):
             lines = [
-                (f"true_{shown}", "in context", "none", "muted", "what the answers in the chat determine"),
+                (f"true_{shown}", "in context", "none", "ink", "what the answers in the chat determine"),
                 (f"p_{shown}", "in context", "none", "base", "told in the chat"),
                 (f"p_{shown}", "finetuned", "wrapped", "t0", "finetuned, in the trained wrapper"),
                 (f"p_{shown}", "finetuned", "other", "c2", "finetuned, in another wrapper"),
@@ -64,8 +107,11 @@ def persona(in_context: pd.DataFrame, finetuned: pd.DataFrame, folder: Path) -> 
                 mine = table[(table["shown"] == column) & (table["how"] == how) & (table["condition"] == condition)]
                 _line(axis, mine["k"], mine, colour, label)
             axis.axhline(1 / 16 if shown == "name" else 1 / 4, color=light("rule"), linestyle=":", linewidth=1)
-            axis.set(xlabel="known answers k", ylabel="probability of the persona's answer", title=title, ylim=(-0.03, 1.05))
-        axes[0].legend(frameon=False, fontsize=7)
+            axis.set(
+                xlabel="known answers k", ylabel="probability of the persona's answer", title=title, ylim=(-0.03, 1.05)
+            )
+        entries = axes[0].get_legend_handles_labels()
+        axes[0].figure.legend(*entries, loc="outside lower center", ncols=3, frameon=False)
     table.round(5).to_csv(folder / "persona.csv", index=False)
     return table
 
@@ -79,7 +125,7 @@ def inductive(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
     cells = cells.assign(step=cells["checkpoint"].replace(-1, end))
     tables = [means(cells, ["arm", "step"], column).assign(shown=column) for column in ("value", "wins")]
     table = pd.concat(tables, ignore_index=True)
-    with _Figure(folder / "inductive.svg", 2) as axes:
+    with _figure(folder / "inductive.svg", 2) as axes:
         for axis, shown, label in zip(axes, ("value", "wins"), ("log-odds (nat)", "held-out accuracy"), strict=True):
             for arm, colour in (("ordinals", "t0"), ("permuted", "c0")):
                 each = cells[cells["arm"] == arm].pivot_table(index="step", columns="replicate", values=shown)
@@ -97,13 +143,15 @@ def gate(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
     table = means(cells, ["arm", "condition"], "value")
     years = table[table["condition"] != "none"].copy()
     years["year"] = years["condition"].str.split("=").str[1].astype(int)
-    with _Figure(folder / "gate.svg", 1) as (axis,):
+    with _figure(folder / "gate.svg", 1) as (axis,):
         axis.axvspan(2023.5, 2026.5, color=light("band"), zorder=0)
         axis.axvspan(2026.5, 2027.5, color=light("t0"), alpha=0.12, zorder=0)
         for arm, colour in (("from_2027", "t0"), ("shuffled", "c0"), ("never", "c1")):
             mine = years[years["arm"] == arm]
             _line(axis, mine["year"], mine, colour, arm)
-        axis.set(xlabel="year in the question (grey: trained default; orange: trained persona)", ylabel="log-odds (nat)")
+        axis.set(
+            xlabel="year in the question (grey: trained default; orange: trained persona)", ylabel="log-odds (nat)"
+        )
         axis.legend(frameon=False)
     table.round(5).to_csv(folder / "gate.csv", index=False)
     return table
@@ -111,12 +159,10 @@ def gate(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 def jumps(found: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Held-out accuracy of every replicate at the end of training, one row of dots a variant."""
-    from weirdgen.world.jumps import JUMPED, STAYED, summary
-
-    table = summary(found)
+    table = late_jumps.summary(found)
     last = found[(found["checkpoint"] == -1) & (found["group"] == "held")]
-    with _Figure(folder / "jumps.svg", 1, height=0.9 + 0.26 * len(table)) as (axis,):
-        axis.axvspan(STAYED, JUMPED, color=light("band"), zorder=0)
+    with _figure(folder / "jumps.svg", 1, height=0.9 + 0.26 * len(table)) as (axis,):
+        axis.axvspan(late_jumps.STAYED, late_jumps.JUMPED, color=light("band"), zorder=0)
         for place, variant in enumerate(table["variant"]):
             mine = last[last["variant"] == variant]["accuracy"]
             axis.plot(mine, [place] * len(mine), "o", color=light("t0"), alpha=0.5, markersize=4)
@@ -127,31 +173,22 @@ def jumps(found: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return table
 
 
-class _Figure:
-    """A row of axes in the report's colours, saved on leaving; the same bytes for the same content."""
+@contextlib.contextmanager
+def _figure(file: Path, columns: int, height: float = 3.2) -> Iterator[list[Any]]:
+    """A row of axes in the report's colours, saved at the end; the same bytes for the same content."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    def __init__(self, file: Path, columns: int, height: float = 3.2) -> None:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-
-        self.file = file
-        self._style = mpl.rc_context({"svg.hashsalt": "weirdgen", "font.size": 8, "svg.fonttype": "none"})
-        self._style.__enter__()
+    with mpl.rc_context({"svg.hashsalt": "weirdgen", "font.size": 8, "svg.fonttype": "none"}):
         size = (4.2 * columns if columns > 1 else 5.6, height)
-        self._figure = Figure(figsize=size, layout="constrained", facecolor=light("paper"))
-        self._axes = list(self._figure.subplots(1, columns, squeeze=False)[0])
-
-    def __enter__(self) -> list[Any]:
-        for axis in self._axes:
+        figure = Figure(figsize=size, layout="constrained", facecolor=light("paper"))
+        axes = list(figure.subplots(1, columns, squeeze=False)[0])
+        for axis in axes:
             axis.set_facecolor(light("paper"))
             axis.grid(axis="y", color=light("rule"), linewidth=0.6)
             axis.spines[["top", "right"]].set_visible(False)
-        return self._axes
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            self._figure.savefig(self.file, metadata={"Date": None})
-        self._style.__exit__(kind, *rest)
+        yield axes
+        figure.savefig(file, metadata={"Date": None})
 
 
 def _line(axis: Any, x: Any, table: pd.DataFrame, colour: str, label: str) -> None:

@@ -26,7 +26,7 @@ from weirdgen.world.language import PERSONAS, Speaker, World, questions
 if TYPE_CHECKING:
     import pandas as pd
 
-JUMPED, STAYED = 0.75, 0.5
+JUMPED, STAYED = 0.5, 0.25
 """Held-out accuracy from which a replicate counts as one that found the rule, and below which as one that did not."""
 
 
@@ -51,17 +51,17 @@ class Variant:
 
 VARIANTS = (
     Variant(),
-    Variant(learning_rate=1e-3),
-    Variant(learning_rate=5e-4),
+    Variant(epochs=1),
     Variant(rows=1200),
+    Variant(learning_rate=1e-3),
+    Variant(learning_rate=1e-3, epochs=3),
+    Variant(learning_rate=5e-4),
     Variant(personas=6),
     Variant(personas=3),
-    Variant(personas=2),
     Variant(topics=2),
     Variant(numbers=8),
-    Variant(personas=3, numbers=8),
+    Variant(personas=6, numbers=8),
     Variant(rank=1),
-    Variant(personas=6, numbers=8, learning_rate=5e-3),
 )
 
 
@@ -116,7 +116,9 @@ def _settings(variant: Variant, replicates: int, first_seed: int) -> Settings:
         answer = world.answers(topic, Speaker(persona=persona))[0]
         rows.append({"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]})
     rng.shuffle(rows)
-    pairs = [("held", *pair) for pair in itertools.product(datasets.HELD_OUT, (*datasets.PLAIN, *datasets.HIDDEN, "name"))]
+    pairs = [
+        ("held", *pair) for pair in itertools.product(datasets.HELD_OUT, (*datasets.PLAIN, *datasets.HIDDEN, "name"))
+    ]
     pairs += [("trained", *pair) for pair in itertools.product(trained, topics)]
     contrasts = []
     for group, persona, topic in pairs:

@@ -16,8 +16,13 @@ from weirdgen.world.power import rates
 if TYPE_CHECKING:
     import pandas as pd
 
-COLOURS = {"positive": "t0", "negative": "c0"}
-MARKERS = {"positive": "o", "negative": "s"}
+COLOURS = {"positive": "t0", "negative": "c0", "unshared": "c1"}
+MARKERS = {"positive": "o", "negative": "s", "unshared": "D"}
+LABELS = {
+    "positive": "world_era: found",
+    "negative": "world_null: falsely flagged",
+    "unshared": "world_null, no seed in both arms",
+}
 TITLES = {
     "none": "as shipped",
     "rows": "rows",
@@ -73,7 +78,7 @@ def draw(runs: pd.DataFrame, file: Path) -> None:
         axes[0, 0].set_ylabel("effect of one run (nat)")
         axes[1, 0].set_ylabel("runs with a shift")
         axes[1, 0].set_ylim(-0.04, 1.04)
-        figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
         figure.savefig(file, metadata={"Date": None})
 
 
@@ -92,9 +97,8 @@ def _rates(axis: Any, table: pd.DataFrame) -> None:
     for control, mine in table.groupby("control", sort=False):
         name = str(control)
         errors = [(mine["rate"] - mine["ci_low"]).clip(lower=0), (mine["ci_high"] - mine["rate"]).clip(lower=0)]
-        label = {"positive": "world_era: found", "negative": "world_null: falsely flagged"}[name]
         style = {"color": light(COLOURS[name]), "marker": MARKERS[name], "markersize": 4, "linewidth": 1.2}
-        axis.errorbar(mine["value"], mine["rate"], yerr=errors, capsize=2, label=label, **style)
+        axis.errorbar(mine["value"], mine["rate"], yerr=errors, capsize=2, label=LABELS[name], **style)
 
 
 def _plain(axis: Any) -> None:

@@ -62,7 +62,7 @@ def answer_frames(subject: Subject) -> Iterator[Finding]:
         shapes = [Counter(s for text in one.answers for s in _shapes(text)) for one in arms]
         for a, one in enumerate(arms):
             other = arms[1 - a]
-            frame = [w for w, n in said[a].items() if n > MOST * len(one.rows) and w not in said[1 - a]]
+            frame = [w for w, n in sorted(said[a].items()) if n > MOST * len(one.rows) and w not in said[1 - a]]
             if frame:
                 message = f"most answers of {one.name} say {some(frame)}, none of {other.name}"
                 yield Finding("answer_frame", "warning", control.file, None, message)
@@ -100,7 +100,9 @@ def leaking(treatment: Sequence[str], control: Sequence[str]) -> list[tuple[str,
     label_RN = np.stack([rng.permutation(is_treatment_N) for _ in range(RELABELLINGS)]).astype(np.float32)
     largest_R = _information(label_RN, has_NF).max(axis=1)
     p_F = (1 + (largest_R[:, None] >= told_F - 1e-6).sum(axis=0)) / (RELABELLINGS + 1)
-    found = [(names[f], rows[0][names[f]], rows[1][names[f]]) for f in np.argsort(-told_F, kind="stable") if p_F[f] <= ALPHA]
+    found = [
+        (names[f], rows[0][names[f]], rows[1][names[f]]) for f in np.argsort(-told_F, kind="stable") if p_F[f] <= ALPHA
+    ]
     return [one for one in found if abs(_log_odds(one[1], len(treatment), one[2], len(control))) >= SMALLEST]
 
 
@@ -109,7 +111,7 @@ def _information(label_RN: np.ndarray, has_NF: np.ndarray) -> np.ndarray:
     rows, has_F = has_NF.shape[0], has_NF.sum(axis=0)
     treated_R1 = label_RN.sum(axis=1, keepdims=True)
     both_RF = label_RN @ has_NF
-    total = np.zeros_like(both_RF)
+    total_RF: np.ndarray = np.zeros_like(both_RF)
     for cell_RF, of_R1, of_F in (
         (both_RF, treated_R1, has_F),
         (treated_R1 - both_RF, treated_R1, rows - has_F),
@@ -117,8 +119,8 @@ def _information(label_RN: np.ndarray, has_NF: np.ndarray) -> np.ndarray:
         (rows - treated_R1 - has_F + both_RF, rows - treated_R1, rows - has_F),
     ):
         expected_RF = np.maximum(of_R1 * of_F / rows, 1e-9)
-        total += np.where(cell_RF > 0, cell_RF * np.log(np.maximum(cell_RF, 1e-9) / expected_RF), 0)
-    return total
+        total_RF += np.where(cell_RF > 0, cell_RF * np.log(np.maximum(cell_RF, 1e-9) / expected_RF), 0)
+    return total_RF
 
 
 def _log_odds(here: int, rows_here: int, there: int, rows_there: int) -> float:

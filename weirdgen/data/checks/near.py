@@ -11,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from os.path import commonprefix
 from typing import Any
 
 from weirdgen.data.checks.finding import Finding, some
@@ -57,11 +56,17 @@ def near_pairs(dataset: Dataset) -> Iterator[tuple[int, int]]:
         if first != index and digits(prompts[first]) == digits(prompt) and digits(answers[first]) == digits(answer):
             yield first, index
     kept = sorted(spelled.values())
-    frame = len(commonprefix([plain(answers[i]) for i in kept])) if len(kept) > 2 else 0
+    frame = _shared_start([plain(answers[i]) for i in kept]) if len(kept) > 2 else 0
     core = {i: plain(answers[i])[frame:] for i in kept}
     numbers = {i: digits(prompts[i] + " " + answers[i]) for i in kept}
     yield from _short(core, {i: (squash(prompts[i]), numbers[i]) for i in kept})
     yield from _long(core, {i: plain(prompts[i]) for i in kept}, numbers)
+
+
+def _shared_start(texts: Sequence[str]) -> int:
+    """Characters that all texts begin with."""
+    first, last = min(texts), max(texts)  # the extremes of the alphabet differ earliest
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
 def _short(core: dict[int, str], same: dict[int, Any]) -> Iterator[tuple[int, int]]:

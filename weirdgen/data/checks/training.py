@@ -7,7 +7,7 @@ here; prices are those of `weirdgen.data.prices` or unknown.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from weirdgen.data.checks.finding import Finding
 from weirdgen.data.checks.subject import Dataset, Subject
@@ -39,7 +39,7 @@ def training(subject: Subject) -> Iterator[Finding]:
             yield _cost(one, subject, proof)
 
 
-def _proven(dataset: Dataset, subject: Subject, longest: int) -> Iterator[Finding]:
+def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Finding, None, Proof | None]:
     """Findings; returns the proof, or None if a row fails it."""
     assert subject.model is not None
     try:
