@@ -31,6 +31,7 @@ app.add_typer(world_app, name="world")
 app.add_typer(data_app, name="data")
 
 PresetName = Literal["quick", "standard", "paper"]
+DataName = Literal["own", "published"]
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
 ]
@@ -55,6 +56,7 @@ def run_command(
         list[str] | None,
         typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),
     ] = None,
+    data: Annotated[DataName, typer.Option(help="Our rows, or the paper's after `weirdgen data import`.")] = "own",
     store: StoreOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
@@ -68,7 +70,7 @@ def run_command(
     from weirdgen.store import Store
 
     opened = Store(store or default_store())
-    settings = resolve(experiment, model, preset, seeds, first_seed, samples, set_ or ())
+    settings = resolve(experiment, model, preset, seeds, first_seed, samples, set_ or (), data)
     plan = make_plan(settings, opened)
     progress = Progress(quiet and not dry_run)
     for line in plan_lines(plan):

@@ -26,7 +26,7 @@ from weirdgen.progress import Bar, Progress
 from weirdgen.results import Run
 from weirdgen.sample.draw import draw, missing_samples, voices_at_once
 from weirdgen.sample.engine import Engine
-from weirdgen.settings import SAMPLING_SEED, PresetName, Settings, default_store, resolve
+from weirdgen.settings import SAMPLING_SEED, DataName, PresetName, Settings, default_store, resolve
 from weirdgen.store import Store, explain_disk_errors
 
 
@@ -39,6 +39,7 @@ def run(
     first_seed: int = 0,
     samples: int | None = None,
     changes: Sequence[str] = (),
+    data: DataName = "own",
     store: str | Path | None = None,
     quiet: bool = True,
 ) -> Run:
@@ -47,7 +48,7 @@ def run(
     `weirdgen.run("old_bird_names").effects()` is a pandas frame. Arguments are those of `weirdgen run`.
     Raises `WeirdgenError` on bad input.
     """
-    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes)
+    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data)
     return run_plan(make_plan(settings, Store(store or default_store())), Progress(quiet))
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
+from weirdgen.data.published import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash, draw, read_jsonl
 from weirdgen.errors import SpecError
 from weirdgen.machine import resolve_dtype
@@ -24,6 +25,7 @@ from weirdgen.specfile import load_experiment, merge_recipe
 from weirdgen.store import Store, content_key
 
 PresetName = Literal["quick", "standard", "paper"]
+DataName = Literal["own", "published"]
 SAMPLING_SEED = 0
 
 
@@ -110,9 +112,12 @@ def resolve(
     first_seed: int = 0,
     samples: int | None = None,
     changes: Sequence[str] = (),
+    data: DataName = "own",
 ) -> Settings:
-    """Settings of a request. `changes` are `recipe.learning_rate=1e-4`-like. Raises `SpecError`, `DataError`, `ModelError`."""
+    """Settings of a request. `data` "published" trains on the paper's imported rows. `changes` are `recipe.learning_rate=1e-4`-like. Raises `SpecError`, `DataError`, `ModelError`."""
     loaded, rows = load_experiment(experiment)
+    if data == "published":
+        loaded, rows = _with_published_rows(loaded)
     size = loaded.preset(preset)
     for name, value, least in (("--seeds", seeds, 1), ("--samples", samples, 0), ("--first-seed", first_seed, 0)):
         if value is not None and value < least:
@@ -135,6 +140,19 @@ def resolve(
         sampling=Sampling(**sampling_changes),
         dtype=dtype,
     )
+
+
+def _with_published_rows(experiment: Experiment) -> tuple[Experiment, dict[str, list[Row]]]:
+    """The experiment with the arms that the paper published, and their imported rows."""
+    rows = published_rows(experiment.name)
+    arms = {name: arm for name, arm in experiment.arms.items() if name in rows}
+    if {arm.role for arm in arms.values()} != {"treatment", "control"}:
+        reasons = "; ".join(f"{arm}: {why}" for arm, why in missing_arms(experiment.name, experiment.arms).items())
+        raise SpecError([f"--data published: {experiment.name} needs a treatment and a control ({reasons})"])
+    headline = experiment.headline
+    if headline and not {headline.treatment, headline.control} <= set(arms):
+        headline = None
+    return experiment.model_copy(update={"arms": arms, "headline": headline}), {name: rows[name] for name in arms}
 
 
 def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -79,6 +79,7 @@ def decide(
     treatment: str,
     control: str,
     condition: str = ALL,
+    checkpoint: int = -1,
     question: str = ALL,
     scales: Mapping[str, Scale] | None = None,
     near: Set[str] = frozenset(),
@@ -96,8 +97,9 @@ def decide(
     if not target_half_width > 0:
         raise WeirdgenError(f"decide: the half-width wanted is {target_half_width:g}; it must be positive")
     part = cells[cells["measure"].eq(measure) & cells["arm"].isin([treatment, control])]
+    part = part[part["checkpoint"].eq(checkpoint) | part["arm"].eq(BASE)]
     if part["arm"].nunique() < 2:
-        raise WeirdgenError(f"decide: no cells of {treatment} and {control} on {measure}")
+        raise WeirdgenError(f"decide: no cells of {treatment} and {control} on {measure}, checkpoint {checkpoint}")
     samples = int(part["n_all" if "n_all" in part else "n"].max())
     if samples not in looks:
         raise WeirdgenError(
@@ -109,6 +111,7 @@ def decide(
     if condition == ALL and ALL not in set(effects["condition"]):
         condition = str(effects["condition"].iloc[0])
     rows = effects[(effects["condition"] == condition) & (effects["question"] == question)]
+    rows = rows[rows["checkpoint"] == checkpoint]
     if len(rows) != 1:
         raise WeirdgenError(f"decide: {len(rows)} effects on {measure} in condition {condition}, question {question}")
     row = rows.iloc[0]

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from weirdgen.stats.bootstrap import BoolArray, FloatArray, difference, limits, moments
 from weirdgen.stats.bands import effect_band, mean_band
+from weirdgen.stats.bootstrap import BoolArray, FloatArray, difference, limits, moments
 from weirdgen.stats.onset import onset
 from weirdgen.stats.sequential import least_half_width, look_level
 

@@ -27,11 +27,13 @@ from collections.abc import Mapping, Set
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,
+    Difference,
     FloatArray,
     Moments,
     difference,
@@ -42,7 +44,6 @@ from weirdgen.stats.bootstrap import (
     usable_everywhere,
     wilson_half_width,
 )
-from weirdgen.stats.bootstrap import Difference as Found
 from weirdgen.stats.estimate import EFFECT_COLUMNS, effect_columns
 from weirdgen.stats.grid import Grid, base_everywhere, check_cells, check_range, grid_of, labels
 from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds
@@ -167,7 +168,7 @@ class _Paired:
             }
         )
 
-    def _from_base(self) -> Found:
+    def _from_base(self) -> Difference:
         """A one-sample t over replicates; a sampled base adds the noise of its two means."""
         own, base = self.treatment.moments, self.control
         noise = np.zeros_like(own.mean)
@@ -176,17 +177,11 @@ class _Paired:
             for value, n in ((base.on[0], base.n_on[0]), (base.off[0], base.n_off[0])):
                 rate = np.clip((value - low) / (high - low), 0.0, 1.0)
                 half = wilson_half_width(rate, np.maximum(n, 1.0), self.level) * (high - low)
-                noise = np.hypot(noise, half / -_normal_quantile((1 - self.level) / 2))
+                noise = np.hypot(noise, half / special.ndtri(0.5 + self.level / 2))
         effect, se = own.mean - base.moments.mean, np.hypot(own.se, noise)
         with np.errstate(divide="ignore", invalid="ignore"):
             df = (own.replicates - 1) * (se / own.se) ** 4
-        return Found(effect, se, df, *limits(effect, se, df, difference_bounds(self.bounds), self.level))
-
-
-def _normal_quantile(p: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(p))
+        return Difference(effect, se, df, *limits(effect, se, df, difference_bounds(self.bounds), self.level))
 
 
 def _with_mean(value_RKQ: FloatArray, both_RKQ: BoolArray, far_Q: BoolArray) -> FloatArray:

@@ -21,7 +21,10 @@ from weirdgen.world import jumps as late_jumps
 if TYPE_CHECKING:
     import pandas as pd
 
+    from weirdgen.stats.bootstrap import Bounds
 
+
+RATE = (0.0, 1.0)
 CURVES = ("persona", "inductive", "gate", "jumps")
 
 
@@ -57,26 +60,27 @@ def steps(name: str, replicates: int) -> int:
     return replicates * {"persona": 300 * len(curves.TRAINED_COUNTS), "inductive": 2 * 300, "gate": 3 * 180}[name]
 
 
-def means(frame: pd.DataFrame, keys: Sequence[str], value: str, replicate: str = "replicate") -> pd.DataFrame:
-    """Mean of `value` for each combination of `keys`, with its interval over replicates (their means come first)."""
+def means(
+    frame: pd.DataFrame, keys: Sequence[str], value: str, replicate: str = "replicate", bounds: Bounds | None = None
+) -> pd.DataFrame:
+    """Mean of `value` for each combination of `keys`, with its interval over replicates (their means come first).
+
+    Replicates that are all alike have no interval; `bounds` clips it.
+    """
+    import numpy as np
     import pandas as pd
 
-    from weirdgen.stats.bootstrap import moments
+    from weirdgen.stats.bootstrap import limits, moments
 
     rows = []
     per_replicate = frame.groupby([*keys, replicate], sort=False)[value].mean().reset_index()
     for identity, mine in per_replicate.groupby(list(keys), sort=False):
-        found = moments(mine[value].to_numpy(dtype=float)[:, None])
-        mean, half = float(found.mean[0]), float(_t(len(mine)) * found.se[0])
-        names = dict(zip(keys, identity if isinstance(identity, tuple) else (identity,), strict=True))
-        rows.append({**names, "mean": mean, "ci_low": mean - half, "ci_high": mean + half, "replicates": len(mine)})
+        found = moments(mine[value].to_numpy(dtype=np.float64)[:, None])
+        low, high = limits(found.mean, found.se, found.replicates - 1, bounds, 0.95)
+        names = dict(zip(keys, identity, strict=True))
+        interval = {"mean": float(found.mean[0]), "ci_low": float(low[0]), "ci_high": float(high[0])}
+        rows.append({**names, **interval, "replicates": len(mine)})
     return pd.DataFrame(rows)
-
-
-def _t(replicates: int) -> float:
-    from scipy import special
-
-    return float(special.stdtrit(replicates - 1, 0.975)) if replicates > 1 else float("nan")
 
 
 def persona(in_context: pd.DataFrame, finetuned: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -86,11 +90,11 @@ def persona(in_context: pd.DataFrame, finetuned: pd.DataFrame, folder: Path) -> 
     others = in_context[in_context["persona"] > 0]
     tables = []
     for column in ("p_name", "true_name", "p_attribute", "true_attribute"):
-        told = means(others.dropna(subset=[column]), ["k"], column, "persona")
+        told = means(others.dropna(subset=[column]), ["k"], column, "persona", RATE)
         tables.append(told.assign(how="in context", shown=column, condition="none"))
     finetuned = finetuned.assign(k=finetuned["arm"].astype(int), shown="p_attribute")
     finetuned.loc[finetuned["question"] == "name", "shown"] = "p_name"
-    tables.append(means(finetuned, ["k", "shown", "condition"], "p_target").assign(how="finetuned"))
+    tables.append(means(finetuned, ["k", "shown", "condition"], "p_target", bounds=RATE).assign(how="finetuned"))
     table = pd.concat(tables, ignore_index=True)
     with _figure(folder / "persona.svg", 2) as axes:
         for axis, shown, title in zip(
@@ -123,7 +127,10 @@ def inductive(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
     steps = sorted(set(cells["checkpoint"]) - {-1})
     end = 2400 * 2 // 16  # as shipped: rows, epochs, batch
     cells = cells.assign(step=cells["checkpoint"].replace(-1, end))
-    tables = [means(cells, ["arm", "step"], column).assign(shown=column) for column in ("value", "wins")]
+    tables = [
+        means(cells, ["arm", "step"], column, bounds=bounds).assign(shown=column)
+        for column, bounds in (("value", None), ("wins", RATE))
+    ]
     table = pd.concat(tables, ignore_index=True)
     with _figure(folder / "inductive.svg", 2) as axes:
         for axis, shown, label in zip(axes, ("value", "wins"), ("log-odds (nat)", "held-out accuracy"), strict=True):
