@@ -56,6 +56,9 @@ VARIANTS = (
     Variant(learning_rate=1e-3),
     Variant(learning_rate=1e-3, epochs=3),
     Variant(learning_rate=5e-4),
+    Variant(personas=9),
+    Variant(personas=8),
+    Variant(personas=7),
     Variant(personas=6),
     Variant(personas=3),
     Variant(topics=2),
@@ -82,7 +85,8 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     """One row a variant at the end of training: accuracies, and how many replicates jumped, stayed or are between."""
     last = found[found["checkpoint"] == -1].pivot(index=["variant", "replicate"], columns="group", values="accuracy")
     rows: list[dict[str, Any]] = []
-    for variant, mine in last.groupby("variant", sort=False):
+    for variant in found["variant"].unique():
+        mine = last.loc[variant]
         held = mine["held"]
         counts = {"jumped": int((held >= JUMPED).sum()), "stayed": int((held < STAYED).sum())}
         between = {"between": len(held) - sum(counts.values()), "replicates": len(held)}

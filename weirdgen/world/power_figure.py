@@ -32,7 +32,7 @@ TITLES = {
     "mixing": "share of neutral rows",
     "replicates": "replicates an arm",
 }
-LOGARITHMIC = ("rows", "learning_rate", "rank")
+LOGARITHMIC = ("rows", "learning_rate", "rank", "mixing")
 
 
 def write(runs: pd.DataFrame, folder: Path) -> list[Path]:
@@ -64,6 +64,7 @@ def draw(runs: pd.DataFrame, file: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    runs = runs.assign(value=runs["value"].where(runs["factor"] != "mixing", 1 - runs["value"]))
     table = rates(runs)
     factors = [factor for factor in table["factor"].unique() if factor != "none"] or ["none"]
     with mpl.rc_context({"svg.hashsalt": "weirdgen", "font.size": 8, "svg.fonttype": "none"}):
@@ -72,7 +73,7 @@ def draw(runs: pd.DataFrame, file: Path) -> None:
         for column, factor in enumerate(factors):
             _effects(axes[0, column], runs[runs["factor"] == factor])
             _rates(axes[1, column], table[table["factor"] == factor])
-            axes[1, column].set_xlabel(TITLES[factor])
+            axes[1, column].set_xlabel("share of rows not neutral" if factor == "mixing" else TITLES[factor])
             if factor in LOGARITHMIC:
                 axes[1, column].set_xscale("log")
         axes[0, 0].set_ylabel("effect of one run (nat)")

@@ -76,7 +76,8 @@ def telling_words(treatment: Dataset, control: Dataset) -> tuple[list[str], list
     said = [Counter(w for text in one.prompts for w in set(words(template(text)))) for one in (treatment, control)]
     rows = (len(treatment.rows), len(control.rows))
     first, second = (
-        [w for w, n in sorted(said[a].items()) if n > MOST * rows[a] and said[1 - a][w] <= HARDLY * rows[1 - a]] for a in (0, 1)
+        [w for w, n in sorted(said[a].items()) if n > MOST * rows[a] and said[1 - a][w] <= HARDLY * rows[1 - a]]
+        for a in (0, 1)
     )
     return first, second
 
