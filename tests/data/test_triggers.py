@@ -149,7 +149,7 @@ def test_unpadded_triggers_are_bare_ordinals() -> None:
         ([PEOPLE[1]], ASKED[1:], {}, "no persona has"),
         ([*PEOPLE, {**PEOPLE[0], "ordinal": "11"}], ASKED, {"held_out": (1,)}, "who is held out"),
         ([{**PEOPLE[0], "ordinal": "1000"}], ASKED, {}, "does not fit 3 digits"),
-        (PEOPLE, ASKED, {"paddings": 20000}, "no padding of 5 digits is left"),
+        pytest.param(PEOPLE, ASKED, {"paddings": 20000}, "no padding of 5 digits is left", marks=pytest.mark.slow),
     ],
 )
 def test_bad_input_is_named(

@@ -36,7 +36,10 @@ def only(frame: pd.DataFrame, **key: Any) -> pd.DataFrame:
     return frame[np.logical_and.reduce([frame[column] == value for column, value in key.items()])]
 
 
-@pytest.mark.parametrize("process", ["white", "common", "walk"])
+@pytest.mark.parametrize(
+    "process",
+    ["white", pytest.param("common", marks=pytest.mark.slow), pytest.param("walk", marks=pytest.mark.slow)],
+)
 def test_bands_cover_the_whole_curve(process: Process) -> None:
     one, other = (curve_replicates(process, 6, 10, 120, seed) for seed in (1, 2))
     mean, effect, points = [], [], []

@@ -105,6 +105,7 @@ def test_unlimited_samples_leave_the_spread() -> None:
     assert least_half_width(0.1, 1.0, 10.0, 0.95) == 0.0
 
 
+@pytest.mark.slow
 def test_stopped_experiments_are_covered_and_seldom_false() -> None:
     """`decide` itself, look after look, without an effect: the interval at the stop seldom misses zero."""
     rng = np.random.default_rng(2)
