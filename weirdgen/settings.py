@@ -114,7 +114,8 @@ def resolve(
     changes: Sequence[str] = (),
     data: DataName = "own",
 ) -> Settings:
-    """Settings of a request. `data` "published" trains on the paper's imported rows. `changes` are `recipe.learning_rate=1e-4`-like. Raises `SpecError`, `DataError`, `ModelError`."""
+    """Settings of a request. `data` "published" trains on the paper's imported rows; `changes` are
+    `recipe.learning_rate=1e-4`-like. Raises `SpecError`, `DataError`, `ModelError`."""
     loaded, rows = load_experiment(experiment)
     if data == "published":
         loaded, rows = _with_published_rows(loaded)
