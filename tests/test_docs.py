@@ -47,7 +47,7 @@ def shown_commands() -> list[str]:
     """Every `weirdgen …` line shown in README.md and docs/*.md, without its comment."""
     found = []
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for line in page.read_text(encoding="utf-8").splitlines():
+        for line in re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8")).splitlines():
             if match := re.match(r"^ {4}(weirdgen .*?)( +#.*)?$", line):
                 found.append(match[1])
     return sorted(set(found))

@@ -21,10 +21,10 @@ PLAIN = Wrapper(id="none", template="{question}")
 
 def converse(model: str, condition: str | None, store: Path | None, seed: int, max_tokens: int) -> None:
     """Answer each line of standard input until an empty one. Raises `WeirdgenError` on names that point nowhere."""
-    from weirdgen.sample.transformers import TransformersEngine
-
     reference, adapter, wrapper = _find(model, condition, store)
     local = find_model(reference)
+    from weirdgen.sample.transformers import TransformersEngine  # torch, once the names are known to be right
+
     engine = TransformersEngine(local.folder, resolve_dtype("auto", local.parameters))
     engine.use([adapter])
     tty = sys.stdin.isatty()

@@ -6,6 +6,7 @@ Heavy imports happen inside the commands, so that `weirdgen --help` stays quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -242,6 +243,9 @@ def main() -> None:
         raise
     if status == 130:  # typer turns Ctrl-C into this
         print("\nweirdgen: stopped. What is finished is kept; the same command goes on from there.", file=sys.stderr)
+        sys.stderr.flush()
+        # Not sys.exit: an interrupt inside a library's import makes CPython end by the signal instead of the status.
+        os._exit(130)
     sys.exit(status or 0)
 
 
