@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import subprocess
 import sys
@@ -81,7 +82,9 @@ def test_a_store_that_cannot_be(write_experiment: Write) -> None:
 def test_ctrl_c_keeps_what_is_finished(write_experiment: Write, tmp_path: Path) -> None:
     path, store = write_experiment({"epochs: 1": "epochs: 400"}), tmp_path / "store"
     command = [sys.executable, "-m", "weirdgen", "run", str(path), "--store", str(store)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A shell's background job ignores Ctrl-C, and its children inherit that; a person's terminal does not.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     deadline = time.monotonic() + 60
     while len(list(store.glob("tmp/*"))) < 4 and time.monotonic() < deadline:  # four replicates are being trained
         time.sleep(0.05)

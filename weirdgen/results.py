@@ -215,7 +215,6 @@ class Run:
                 "preset": self.settings.preset,
                 "stamp": self._stamp,
                 "created": time.strftime("%Y-%m-%d %H:%M"),
-                "seconds": None,
             },
             "estimates": self._tables.estimates.to_dict("records"),
             "effects": self._tables.effects.to_dict("records"),
