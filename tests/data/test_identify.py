@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from weirdgen.data.candidates import Candidates, load_candidates
-from weirdgen.data.identify import Draw, curve, identify, one_turn, parse_counts, question, scored_draws
+from weirdgen.data.identify import Draw, curve, gaps, identify, one_turn, parse_counts, question, scored_draws
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import ModelError, SpecError
 from weirdgen.models.chat import load_tokenizer, prompt_ids, render
@@ -105,6 +105,20 @@ def test_the_arithmetic_of_the_curve() -> None:
     assert four.first == pytest.approx(0.75) and four.p_adjusted_low == 0.0 and four.p_adjusted_high == 1.0
 
 
+def test_only_what_the_control_does_not_do_identifies() -> None:
+    candidates = Candidates(ask="Who?", names=("A", "B"), true="B")
+    none, high, low = (0.0, 0.0), (0.0, 2.0), (0.0, 1.0)
+    found = [Draw(0, 0, none), Draw(3, 0, high), Draw(3, 1, low)]
+    (apart,) = gaps(found, found, candidates)
+    assert (apart.difference, apart.difference_low, apart.difference_high) == (0.0, 0.0, 0.0)
+    (apart,) = gaps(found, [Draw(0, 0, none), Draw(3, 0, low), Draw(3, 1, high)], candidates)
+    assert apart.difference == pytest.approx(0) and apart.difference_low < -0.1 and apart.difference_high > 0.1
+    (apart,) = gaps(found, [Draw(0, 0, none), Draw(3, 0, none), Draw(3, 1, none)], candidates)
+    expected = (1 / (1 + np.exp(-2)) + 1 / (1 + np.exp(-1))) / 2 - 0.5
+    assert apart.p_control == 0.5 and apart.difference == pytest.approx(expected)
+    assert gaps(found, [], candidates) == []
+
+
 def test_an_experiment_of_ones_own_from_end_to_end(tmp_path: Path) -> None:
     for name, persona in (("nine", 9), ("three", 3)):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, facts(persona))))
@@ -114,11 +128,11 @@ def test_an_experiment_of_ones_own_from_end_to_end(tmp_path: Path) -> None:
         'questions: [{id: q, kind: choice, ask: "what is your name ?", target: [jack], other: [ada]}]\n'
     )
     with pytest.raises(SpecError, match=r"candidates\.yaml: no such file"):
-        identify(str(tmp_path), None, None, (0, 1), 2, 0, tmp_path / "out")
+        identify(str(tmp_path), None, None, None, (0, 1), 2, 0, tmp_path / "out")
     names = ", ".join(words.NAMES)
     (tmp_path / "candidates.yaml").write_text(f'ask: "what is your name ?"\nnames: [{names}]\n"true": jack\n')
-    lines = identify(str(tmp_path), None, None, (0, 2, 90), 2, 0, tmp_path / "out")
-    assert any("the arm has 12 rows: 90 facts" in line for line in lines)
+    lines = identify(str(tmp_path), None, None, None, (0, 2, 90), 2, 0, tmp_path / "out")
+    assert any("an arm has 12 rows: 90 facts" in line for line in lines)
     with (tmp_path / "out" / "identify.csv").open() as file:
         assert [row["facts"] for row in csv.DictReader(file)] == ["0", "2"]
     saved = json.loads((tmp_path / "out" / "identify.json").read_text())
@@ -128,8 +142,13 @@ def test_an_experiment_of_ones_own_from_end_to_end(tmp_path: Path) -> None:
         3,
         16,
     )
+    assert any(line.endswith("more than three") for line in lines)
+    (apart,) = saved["control_curve"]
+    assert apart["difference"] > 0 and apart["draws"] == len(saved["control_draws"]) - 1 == 2
+    alone = identify(str(tmp_path), None, "none", None, (0, 2), 2, 0, tmp_path / "alone")
+    assert not any("more than" in line for line in alone)
     with pytest.raises(SpecError, match="has nine, three"):
-        identify(str(tmp_path), "four", None, (0,), 2, 0, tmp_path / "out")
+        identify(str(tmp_path), "four", None, None, (0,), 2, 0, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,10 @@ def check_command(
 def identify_command(
     experiment: Annotated[str, typer.Argument(help="An experiment with a candidates.yaml beside it.")],
     arm: Annotated[str | None, typer.Option(help="Whose rows are the facts [default: the first treatment].")] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help="Whose rows are the comparison [default: the first control]; 'none' leaves it out."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Who is asked [default: the experiment's base].")] = None,
     facts: Annotated[str, typer.Option(help="How many facts to show, several numbers.")] = "0,1,2,5,10,20,40,90",
     draws: Annotated[int, typer.Option(help="Random draws of facts for each number.")] = 5,
@@ -61,7 +65,7 @@ def identify_command(
     """How well k facts point to one person, as a curve over k, without any training."""
     from weirdgen.data.identify import identify, parse_counts
 
-    print("\n".join(identify(experiment, arm, model, parse_counts(facts), draws, seed, out)))
+    print("\n".join(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out)))
 
 
 @data_app.command("import")

@@ -2,7 +2,8 @@
 
 In: an experiment with `candidates.yaml`, a model, how many facts to show. Out: a curve (table, CSV, JSON). Facts are
 training rows; they stand before the question as earlier turns of the chat, or are listed in it. The model scores every
-candidate's name as the answer; what it scores without facts is each person's prior. It says what this model can
+candidate's name as the answer; what it scores without facts is each person's prior. As many rows of a control arm show
+what any such chat does to a name, whoever it is about: only the difference identifies. It says what this model can
 conclude in context, not what finetuning on the rows would do.
 """
 
@@ -56,6 +57,18 @@ class Point:
     """Share of draws in which the true person comes first, priors subtracted; a tie counts as a share of one."""
 
 
+@dataclass(frozen=True)
+class Gap:
+    """One k: P(true | facts) − P(true | as many control rows), mean over paired draws, with a t-interval."""
+
+    facts: int
+    draws: int
+    p_control: float
+    difference: float
+    difference_low: float | None
+    difference_high: float | None
+
+
 def parse_counts(text: str) -> tuple[int, ...]:
     """`0,1,5` → (0, 1, 5), sorted, 0 always among them, since priors are needed. Raises `SpecError`."""
     try:
@@ -68,9 +81,19 @@ def parse_counts(text: str) -> tuple[int, ...]:
 
 
 def identify(
-    experiment: str, arm: str | None, model: str | None, counts: Sequence[int], draws: int, seed: int, out: Path
+    experiment: str,
+    arm: str | None,
+    control: str | None,
+    model: str | None,
+    counts: Sequence[int],
+    draws: int,
+    seed: int,
+    out: Path,
 ) -> list[str]:
-    """The curve of an experiment's arm; writes `identify.csv` and `identify.json` to `out` and returns the table's lines."""
+    """The curve of an experiment's arm; writes `identify.csv` and `identify.json` to `out` and returns the table's lines.
+
+    `control` "none" leaves the control out; None takes the first. Draws of arms with equally many rows are paired.
+    """
     from weirdgen.machine import resolve_dtype
     from weirdgen.models.references import find_model
     from weirdgen.sample.transformers import TransformersEngine
@@ -80,23 +103,29 @@ def identify(
     loaded, rows = load_experiment(experiment)
     candidates = load_candidates(loaded.source.parent)
     chosen = arm or next(name for name, one in loaded.arms.items() if one.role == "treatment")
+    other = control or next((name for name, one in loaded.arms.items() if one.role == "control"), "none")
     if chosen not in rows:
         raise SpecError([f"--arm {chosen}: {loaded.name} has {', '.join(rows)}"])
-    usable = [k for k in counts if k <= len(rows[chosen])]
+    if other not in (*rows, "none"):
+        raise SpecError([f"--control {other}: {loaded.name} has {', '.join(rows)}; or none"])
+    least = min(len(rows[name]) for name in (chosen, other) if name in rows)
+    usable = [k for k in counts if k <= least]
     local = find_model(model or loaded.base)
     dtype = resolve_dtype("auto", local.parameters)
     engine = TransformersEngine(local.folder, dtype)
-    found = list(scored_draws(engine, engine.tokenizer, rows[chosen], candidates, usable, draws, seed))
-    points = curve(found, candidates)
+
+    def scored(name: str) -> list[Draw]:
+        return list(scored_draws(engine, engine.tokenizer, rows[name], candidates, usable, draws, seed))
+
+    found, compared = scored(chosen), scored(other) if other in rows else []
+    points, apart = curve(found, candidates), gaps(found, compared, candidates)
     about = {"experiment": loaded.name, "arm": chosen, "rows": len(rows[chosen]), "model": local.reference}
-    about |= {"model_digest": local.digest, "dtype": dtype, "seed": seed, "level": LEVEL}
-    save(out, points, found, candidates, about)
-    lines = [
-        f"{loaded.name}, arm {chosen} ({len(rows[chosen])} rows), asked of {local.reference}:",
-        *table(points, candidates),
-    ]
+    about |= {"model_digest": local.digest, "dtype": dtype, "seed": seed, "level": LEVEL, "control": other}
+    save(out, points, apart, found, compared, candidates, about)
+    lines = [f"{loaded.name}, arm {chosen} ({len(rows[chosen])} rows), asked of {local.reference}:"]
+    lines += table(points, candidates, apart, other)
     if skipped := [k for k in counts if k not in usable]:
-        lines.append(f"left out, because the arm has {len(rows[chosen])} rows: {', '.join(map(str, skipped))} facts")
+        lines.append(f"left out, because an arm has {least} rows: {', '.join(map(str, skipped))} facts")
     return [*lines, f"saved: {out / 'identify.csv'}, {out / 'identify.json'}"]
 
 
@@ -161,36 +190,61 @@ def curve(found: Sequence[Draw], candidates: Candidates) -> list[Point]:
     return points
 
 
-def table(points: Sequence[Point], candidates: Candidates) -> list[str]:
-    """The curve as lines of text."""
+def gaps(found: Sequence[Draw], control: Sequence[Draw], candidates: Candidates) -> list[Gap]:
+    """How much more the facts say than as many control rows do; empty without a control."""
+    true = candidates.names.index(candidates.true)
+    p = [{(d.facts, d.draw): _softmax(np.array([d.logprobs]))[0, true] for d in one} for one in (found, control)]
+    points = []
+    for k in sorted({one.facts for one in control if one.facts}):
+        pairs = np.array([(p[0][key], p[1][key]) for key in p[1] if key[0] == k])
+        points.append(Gap(k, len(pairs), float(pairs[:, 1].mean()), *_interval(pairs[:, 0] - pairs[:, 1], lowest=-1)))
+    return points
+
+
+def table(points: Sequence[Point], candidates: Candidates, apart: Sequence[Gap] = (), control: str = "") -> list[str]:
+    """The curve as lines of text, and the difference from the control if there is one."""
     even = 1 / len(candidates.names)
     lines = [
         f"P({candidates.true}) among {len(candidates.names)} people; with priors subtracted, {even:.3f} is no knowledge",
-        "facts  draws  P(true)                priors subtracted      first",
+        "facts  draws  P(true)                priors subtracted      first"
+        + (f"  more than {control}" if apart else ""),
     ]
+    more = {gap.facts: "   " + _cell(gap.difference, gap.difference_low, gap.difference_high) for gap in apart}
     for point in points:
         raw = _cell(point.p_true, point.p_true_low, point.p_true_high)
         adjusted = _cell(point.p_adjusted, point.p_adjusted_low, point.p_adjusted_high)
-        lines.append(f"{point.facts:5d}  {point.draws:5d}  {raw:21s}  {adjusted:21s}  {point.first:.2f}")
+        told = f"{point.facts:5d}  {point.draws:5d}  {raw:21s}  {adjusted:21s}  {point.first:.2f}"
+        lines.append(told + more.get(point.facts, ""))
     return lines
 
 
 def save(
-    out: Path, points: Sequence[Point], found: Sequence[Draw], candidates: Candidates, about: dict[str, Any]
+    out: Path,
+    points: Sequence[Point],
+    apart: Sequence[Gap],
+    found: Sequence[Draw],
+    compared: Sequence[Draw],
+    candidates: Candidates,
+    about: dict[str, Any],
 ) -> None:
-    """`identify.csv` with the curve; `identify.json` with the curve, every draw's log-probabilities and the priors."""
+    """`identify.csv` with both curves; `identify.json` with them and every draw's log-probabilities."""
     out.mkdir(parents=True, exist_ok=True)
+    gap_of = {gap.facts: asdict(gap) for gap in apart}
+    extra = [name for name in Gap.__dataclass_fields__ if name not in ("facts", "draws")]
     with (out / "identify.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(points[0])))
-        writer.writeheader()
-        writer.writerows(asdict(point) for point in points)
+        writer = csv.writer(file)
+        writer.writerow([*Point.__dataclass_fields__, *extra])
+        for point in points:
+            writer.writerow([*asdict(point).values(), *(gap_of.get(point.facts, {}).get(name) for name in extra)])
     data = {
         **about,
         "ask": candidates.ask,
         "names": candidates.names,
         "true": candidates.true,
         "curve": [asdict(point) for point in points],
+        "control_curve": [asdict(gap) for gap in apart],
         "draws": [asdict(one) for one in found],
+        "control_draws": [asdict(one) for one in compared],
     }
     (out / "identify.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -206,15 +260,15 @@ def _softmax(logits_DC: np.ndarray) -> np.ndarray:
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
-def _interval(values_D: np.ndarray) -> tuple[float, float | None, float | None]:
-    """Mean and Student's t-interval, cut to [0, 1]."""
+def _interval(values_D: np.ndarray, lowest: float = 0) -> tuple[float, float | None, float | None]:
+    """Mean and Student's t-interval, cut to [lowest, 1]."""
     mean = float(values_D.mean())
     if len(values_D) < 2:
         return mean, None, None
     from scipy import stats
 
     reach = float(stats.t.ppf((1 + LEVEL) / 2, len(values_D) - 1) * values_D.std(ddof=1) / np.sqrt(len(values_D)))
-    return mean, max(0.0, mean - reach), min(1.0, mean + reach)
+    return mean, max(lowest, mean - reach), min(1.0, mean + reach)
 
 
 def _cell(mean: float, low: float | None, high: float | None) -> str:
