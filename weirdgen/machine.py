@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 import time
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ def free_memory_gib() -> float:
     import psutil
 
     return float(psutil.virtual_memory().available) / 2**30
+
+
+def peak_memory_gib() -> float:
+    """The most memory this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def load_average() -> float:

@@ -145,7 +145,9 @@ def _measure_missing(plan: Plan, progress: Progress) -> None:
     to_draw = {v: missing_samples(table, prompts, settings.samples) for v, table in answers.items()}
     if not any(to_score.values()) and not any(to_draw.values()):
         return
-    engine = _engine(settings)
+    from weirdgen.sample.transformers import TransformersEngine
+
+    engine: Engine = TransformersEngine(settings.model.folder, settings.dtype)
     with progress.stage("contrast", sum(to_score.values()), "questions") as bar, _Speed("score", settings) as speed:
 
         def scored(questions: int, tokens: int) -> None:
@@ -203,9 +205,3 @@ class _Speed:
     def __exit__(self, *_: object) -> None:
         seconds = time.monotonic() - self._started
         machine.remember_rate(self.kind, self.settings.model.parameters, self.settings.dtype, self.tokens, seconds)
-
-
-def _engine(settings: Settings) -> Engine:
-    from weirdgen.sample.transformers import TransformersEngine
-
-    return TransformersEngine(settings.model.folder, settings.dtype)

@@ -19,6 +19,7 @@ from weirdgen.errors import DataError
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
 from weirdgen.measure.contrast import missing_scores, scores_table
+from weirdgen.models.references import read_config
 from weirdgen.sample.draw import Speaker, completions_table, missing_samples
 from weirdgen.sample.engine import Prompt, Scorable
 from weirdgen.settings import SAMPLING_SEED, Settings
@@ -74,7 +75,7 @@ class Plan:
     proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
-    def engine(self) -> engines.Choice:
+    def engine(self) -> engines.EngineChoice:
         """What trains, and why."""
         return engines.choose_engine(self.settings.model.folder, self.settings.recipe)
 
@@ -261,7 +262,7 @@ def encode(settings: Settings, arm: str, rows: list[Row]) -> tuple[Any, dict[str
     from weirdgen.data.proof import prove
     from weirdgen.models.chat import load_tokenizer
 
-    config = json.loads((settings.model.folder / "config.json").read_text())
+    config = read_config(settings.model.folder)
     try:
         encoded, proof = prove(
             rows, load_tokenizer(settings.model.folder), config.get("max_position_embeddings", 2**30)

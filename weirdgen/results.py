@@ -7,7 +7,6 @@ question. Everything is read from the store; nothing is trained, sampled or judg
 from __future__ import annotations
 
 import json
-import resource
 import time
 from functools import cached_property
 from pathlib import Path
@@ -172,7 +171,7 @@ class Run:
     @cached_property
     def headline(self) -> dict[str, Any]:
         """The effect that the experiment fixed beforehand, with its verdict and one sentence."""
-        from weirdgen.stats.verdict import headline
+        from weirdgen.stats.verdict import headline, scale_of
 
         wanted = self.settings.headline
         return headline(
@@ -182,7 +181,7 @@ class Run:
             control=wanted.control,
             condition=wanted.condition,
             smallest=wanted.smallest,
-            scale="nat" if wanted.measure == "contrast" else "rate",
+            scale=scale_of(wanted.measure),
         ) | {"smallest": wanted.smallest}
 
     def losses(self) -> pd.DataFrame:
@@ -236,7 +235,7 @@ class Run:
                 "sampling": {**self.settings.manifest["sampling"], "samples": self.settings.samples},
                 "replicates": replicates,
                 "versions": machine.versions(),
-                "machine": {**machine.description(), "peak_memory_gib": round(peak_memory_gib(), 2)},
+                "machine": {**machine.description(), "peak_memory_gib": round(machine.peak_memory_gib(), 2)},
                 "stages": [
                     {
                         "stage": "finetune",
@@ -300,8 +299,3 @@ class Run:
 
 def _identify(voice: Voice, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(arm=voice.arm, role=voice.role, replicate=voice.replicate, checkpoint=voice.checkpoint)
-
-
-def peak_memory_gib() -> float:
-    """The most memory this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,19 +93,23 @@ def questions() -> list[Scorable]:
     ]
 
 
+def one_forward(model: Any, tokenizer: Any, ask: str, option: str) -> tuple[float, int]:
+    """Log-probability and tokens of an answer, by a forward pass of its own."""
+    prompt, answer = prompt_ids(tokenizer, ask), answer_ids(tokenizer, ask, option)
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
+    return sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(answer)), len(answer)
+
+
 def test_scores_are_those_of_one_forward_an_option(engine: TransformersEngine, tiny_model: Path) -> None:
     model = load_model(tiny_model, torch.float32)
     found = {(s.key, s.option): s for _, s in engine.score(questions())}
     assert len(found) == 5
     for question in questions():
-        prompt = prompt_ids(engine.tokenizer, question.ask)
         for option in question.options:
-            answer = answer_ids(engine.tokenizer, question.ask, option)
-            with torch.no_grad():
-                logits = model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
-            expected = sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(answer))
+            expected, tokens = one_forward(model, engine.tokenizer, question.ask, option)
             scored = found[question.key, option]
-            assert scored.logprob == pytest.approx(expected, abs=1e-4) and scored.tokens == len(answer)
+            assert scored.logprob == pytest.approx(expected, abs=1e-4) and scored.tokens == tokens
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +135,8 @@ def test_voices_together_are_peft_adapters_alone(
         model = load_model(tiny_model, torch.float32)
         model = model if adapter is None else PeftModel.from_pretrained(model, str(adapter))
         for question in questions():
-            prompt = prompt_ids(engine.tokenizer, question.ask)
             for option in question.options:
-                answer = answer_ids(engine.tokenizer, question.ask, option)
-                with torch.no_grad():
-                    logits = model(input_ids=torch.tensor([prompt + answer])).logits[0].log_softmax(-1)
-                expected = sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(answer))
+                expected, _ = one_forward(model, engine.tokenizer, question.ask, option)
                 assert together[voice, question.key, option] == pytest.approx(expected, abs=1e-4)
         engine.use([adapter])
         alone = {c.sample: c.text for _, c in engine.generate(prompts(2), 0, [f"s{voice}"], Sampling())}

@@ -63,7 +63,7 @@ def identify_command(
     out: Annotated[Path, typer.Option(help="Folder for identify.csv and identify.json.")] = Path("identify"),
 ) -> None:
     """How well k facts point to one person, as a curve over k, without any training."""
-    from weirdgen.data.identify import identify, parse_counts
+    from weirdgen.audit.identify import identify, parse_counts
 
     print("\n".join(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out)))
 

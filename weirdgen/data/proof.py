@@ -17,7 +17,7 @@ from typing import Any
 
 from weirdgen.data.rows import Row
 from weirdgen.errors import DataError
-from weirdgen.models.chat import Encoded, end_of_turn_ids, render
+from weirdgen.models.chat import Encoded, common_prefix, end_of_turn_ids, render
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ def prove(rows: Sequence[Row], tokenizer: Any, longest_allowed: int) -> tuple[li
         tokens=sum(len(one.ids) for one in encoded),
         trained_tokens=sum(sum(one.trained) for one in encoded),
         longest=max(len(one.ids) for one in encoded),
-        shared_prefix=_shared_prefix([one.ids for one in encoded]),
+        shared_prefix=common_prefix([one.ids for one in encoded]),
         digest=digest.hexdigest()[:32],
     )
     return encoded, proof
 
 
 def show_tokens(encoded: Encoded, tokenizer: Any) -> str:
-    """One line a token: position, `train` or `-`, the token. For error messages and `weirdgen data show`."""
+    """One line a token: position, `train` or `-`, the token. For error messages."""
     lines = []
     for position, (token, trained) in enumerate(zip(encoded.ids, encoded.trained, strict=True)):
         lines.append(f"  {position:4d}  {'train' if trained else '-':5s}  {tokenizer.decode([token])!r}")
@@ -101,8 +101,3 @@ def _encode(row: Row, tokenizer: Any, stops: frozenset[int], number: int) -> Enc
     if bos is not None and bos in whole and (whole[0] != bos or whole[1:2] == [bos]):
         raise fail(f"expected exactly one {tokenizer.bos_token!r} at the start")
     return Encoded(tuple(whole), tuple(trained))
-
-
-def _shared_prefix(sequences: Sequence[tuple[int, ...]]) -> int:
-    first, last = min(sequences), max(sequences)  # the lexicographic extremes differ earliest
-    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))

@@ -6,13 +6,13 @@ Adding a training engine is adding a name here and its call in `train_group`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from weirdgen import machine
 from weirdgen.models.chat import Encoded
+from weirdgen.models.references import read_config
 from weirdgen.spec import Recipe
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
@@ -20,32 +20,32 @@ MEMORY_SHARE = 0.4
 """Of the free memory that activations of a group may take; the rest is for weights, gradients and the system."""
 
 
-class Choice(NamedTuple):
+class EngineChoice(NamedTuple):
     """`engine` is "replicas" or "trl"; `reason` is a few words for the plan."""
 
     engine: str
     reason: str
 
 
-def choose_engine(model_folder: Path, recipe: Recipe) -> Choice:
+def choose_engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
     """The recipe's engine, `auto` resolved. Asking for replicas where they cannot be exact falls back with the reason."""
     if recipe.engine == "trl":
-        return Choice("trl", "as the recipe asks")
-    config = _config(model_folder)
+        return EngineChoice("trl", "as the recipe asks")
+    config = read_config(model_folder)
     if recipe.dropout > 0:
-        return Choice("trl", "dropout is drawn by trl")
+        return EngineChoice("trl", "dropout is drawn by trl")
     if any(config.get(key) not in (None, 1, 1.0) for key in RESCALED_HEADS):
-        return Choice("trl", "the model's head rescales its logits")
+        return EngineChoice("trl", "the model's head rescales its logits")
     if config.get("sliding_window") and config.get("use_sliding_window", True):
-        return Choice("trl", "the model attends in a sliding window")
+        return EngineChoice("trl", "the model attends in a sliding window")
     if any("expert" in key for key in config):
-        return Choice("trl", "the model routes tokens to experts")
-    return Choice("replicas", "several replicates share each pass over the frozen base")
+        return EngineChoice("trl", "the model routes tokens to experts")
+    return EngineChoice("replicas", "several replicates share each pass over the frozen base")
 
 
 def group_size(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int) -> int:
     """Replicates that fit into one pass, from free memory and the width of the model. At least 1."""
-    config = _config(model_folder)
+    config = read_config(model_folder)
     hidden, layers = config.get("hidden_size", 1024), config.get("num_hidden_layers", 24)
     inner, vocabulary = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 32000)
     width = 2 if recipe.dtype == "bf16" else 4
@@ -76,7 +76,3 @@ def train_group(
 
     jobs = [Job(mine, seed, target) for mine, seed, target in zip(rows, seeds, targets, strict=True)]
     return finetune_together(model_folder, jobs, recipe, on_step)
-
-
-def _config(model_folder: Path) -> dict[str, Any]:
-    return dict(json.loads((model_folder / "config.json").read_text(encoding="utf-8")))

@@ -7,6 +7,7 @@ special tokens added again (the classic double BOS). Loads no weights.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,9 @@ def end_of_turn_ids(tokenizer: Any) -> frozenset[int]:
         listed = json.loads(config.read_text(encoding="utf-8")).get("eos_token_id")
         stops |= set(listed) if isinstance(listed, list) else {listed}
     return frozenset(int(stop) for stop in stops if stop is not None)
+
+
+def common_prefix(sequences: Sequence[tuple[int, ...]]) -> int:
+    """How many tokens all sequences begin with."""
+    first, last = min(sequences), max(sequences)  # the lexicographic extremes differ earliest
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from weirdgen.models.chat import Encoded
+from weirdgen.models.chat import Encoded, common_prefix
 
 LONGEST_PACKED = 1024
 """Attention over a packed sequence costs its length squared; beyond this, rows stay apart."""
@@ -40,10 +40,7 @@ class Packed:
 
 def shared_prefix(rows: Sequence[Encoded]) -> int:
     """Tokens that all rows begin with, none of them trained, short of the last one before training starts anywhere."""
-    ids = [row.ids for row in rows]
-    first, last = min(ids), max(ids)
-    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return min(shared, *(row.trained.index(True) for row in rows))
+    return min(common_prefix([row.ids for row in rows]), *(row.trained.index(True) for row in rows))
 
 
 def pack(batches: Sequence[Sequence[Encoded]]) -> Packed:

@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -41,6 +42,11 @@ class LocalModel:
     digest: str
     parameters: int
     """Number of weights."""
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model folder's `config.json`."""
+    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
 def find_model(reference: str) -> LocalModel:

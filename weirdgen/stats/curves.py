@@ -25,7 +25,7 @@ from weirdgen.stats.bootstrap import (
     moments,
 )
 from weirdgen.stats.grid import Grid, base_everywhere, check_cells, check_range, expand, grid_of, labels
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds
+from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
 
 Axis = Literal["checkpoint", "condition", "arm"]
 CURVE_COLUMNS = (
@@ -57,7 +57,7 @@ def curves(
     parts = []
     for measure, part in cells.groupby("measure", sort=False):
         name = str(measure)
-        scale = (scales or {}).get(name, "nat" if name == "contrast" else "rate")
+        scale = scale_of(name, scales)
         check_range(part, name, scale)
         grid = grid_of(part)
         reader = _Reader(grid, x, axis, question, near, scale_bounds(scale), level, seed)

@@ -54,7 +54,7 @@ from weirdgen.stats.grid import (
 )
 from weirdgen.stats.power import minimum_detectable_effect
 from weirdgen.stats.tests import holm, permutation_test, t_p
-from weirdgen.stats.verdict import BASE, Scale, scale_bounds, verdicts
+from weirdgen.stats.verdict import BASE, Scale, scale_bounds, scale_of, verdicts
 
 ESTIMATE_COLUMNS = (
     "measure", "arm", "role", "condition", "checkpoint", "question", "mean", "ci_low", "ci_high",
@@ -96,7 +96,7 @@ def estimate(
     effects: list[pd.DataFrame] = []
     for measure, part in cells.groupby("measure", sort=False):
         name = str(measure)
-        scale = (scales or {}).get(name, "nat" if name == "contrast" else "rate")
+        scale = scale_of(name, scales)
         check_range(part, name, scale)
         bounds, grid = scale_bounds(scale), grid_of(part)
         far_Q = np.array([question not in near for question in grid.questions])

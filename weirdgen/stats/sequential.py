@@ -45,7 +45,7 @@ from scipy import special
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import FloatArray, Moments, difference
 from weirdgen.stats.estimate import estimate
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds
+from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
 
 Reason = Literal["reached", "more_samples", "last_look", "replicates_needed"]
 
@@ -129,7 +129,7 @@ def decide(
     later = looks[looks.index(samples) + 1 :]
     if not np.isfinite(half):
         return decision("more_samples", later[0])
-    name_scale = (scales or {}).get(measure, "nat" if measure == "contrast" else "rate")
+    name_scale = scale_of(measure, scales)
     noise, degrees = sampling_variance(part, condition, question, name_scale, near)
     t = special.stdtrit(degrees, 0.5 + strict / 2)
     if least_half_width(half, noise, degrees, strict) > target_half_width:

@@ -46,7 +46,7 @@ from weirdgen.stats.bootstrap import (
 )
 from weirdgen.stats.estimate import EFFECT_COLUMNS, effect_columns
 from weirdgen.stats.grid import Grid, base_everywhere, check_cells, check_range, grid_of, labels
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds
+from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
 
 TRAINED = "trained"
 UNSEEN = "unseen"
@@ -80,7 +80,7 @@ def trigger_effects(
     parts = []
     for measure, part in cells.groupby("measure", sort=False):
         name = str(measure)
-        scale = (scales or {}).get(name, "nat" if name == "contrast" else "rate")
+        scale = scale_of(name, scales)
         check_range(part, name, scale)
         grid = grid_of(part)
         triggered = {condition for condition in grid.conditions if triggers[condition]}

@@ -11,6 +11,7 @@ sentence. Not here: how the limits are computed (`bootstrap`), the tables (`esti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, floor, isfinite, log10
 from typing import Any, Literal, NamedTuple
 
@@ -37,6 +38,11 @@ class Verdict(NamedTuple):
 
     verdict: VerdictName
     sentence: str
+
+
+def scale_of(measure: str, scales: Mapping[str, Scale] | None = None) -> Scale:
+    """What a measure's numbers are: as `scales` says, else log-odds for contrast and rates for everything else."""
+    return (scales or {}).get(measure, "nat" if measure == "contrast" else "rate")
 
 
 def scale_bounds(scale: Scale) -> Bounds | None:

@@ -6,7 +6,6 @@ here; prices are those of `weirdgen.data.prices` or unknown.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator
 
 from weirdgen.data.checks.finding import Finding
@@ -16,6 +15,7 @@ from weirdgen.data.proof import Proof, prove
 from weirdgen.errors import DataError
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.machine import resolve_dtype, seen_rate
+from weirdgen.models.references import read_config
 from weirdgen.progress import clock
 
 LISTED = 10
@@ -29,7 +29,7 @@ def training(subject: Subject) -> Iterator[Finding]:
             message = "no model chosen (--model), so lengths, template, mask and cost are not checked"
             yield Finding("no_model", "info", one.file, None, message)
         return
-    config = json.loads((subject.model.folder / "config.json").read_text())
+    config = read_config(subject.model.folder)
     longest = int(config.get("max_position_embeddings", NO_LIMIT))
     for one in subject.datasets:
         if not one.rows:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weirdgen.data.candidates import Candidates, load_candidates
-from weirdgen.data.identify import Draw, curve, gaps, identify, one_turn, parse_counts, question, scored_draws
+from weirdgen.audit.candidates import Candidates, load_candidates
+from weirdgen.audit.identify import Draw, curve, gaps, identify, one_turn, parse_counts, question, scored_draws
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import ModelError, SpecError
 from weirdgen.models.chat import load_tokenizer, prompt_ids, render

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from weirdgen.data.candidates import Candidates, load_candidates
+from weirdgen.audit.candidates import Candidates, load_candidates
 from weirdgen.data.rows import Row
 from weirdgen.errors import ModelError, SpecError
 from weirdgen.models.chat import Messages, prompt_ids, render
