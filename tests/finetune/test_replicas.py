@@ -125,6 +125,14 @@ def test_packing_gives_the_gradients_of_separate_rows(tiny_model: Path) -> None:
     assert together[2] < 0.6 * separate[2]  # and the prompt really was computed once
 
 
+@pytest.mark.parametrize(("prompt", "answer", "together"), [(1500, 2, True), (100, 400, False)])
+def test_long_rows_are_packed_where_they_share_enough(prompt: int, answer: int, together: bool) -> None:
+    """A long common prompt is read once; long answers of their own stay apart, or attention would cost more."""
+    mask = tuple(i >= prompt for i in range(prompt + answer))
+    long_rows = [Encoded((*range(prompt), *(prompt + k for _ in range(answer))), mask) for k in range(4)]
+    assert len(pack([long_rows]).input_ids) == (1 if together else 4)
+
+
 def test_shared_prefix_stops_before_anything_trained() -> None:
     same = [Encoded((1, 2, 3, 4), (False, False, True, True)), Encoded((1, 2, 3, 5), (False, False, True, True))]
     assert shared_prefix(same) == 2

@@ -18,7 +18,7 @@ import torch
 from weirdgen.models.chat import Encoded, common_prefix
 
 LONGEST_PACKED = 1024
-"""Attention over a packed sequence costs its length squared; beyond this, rows stay apart."""
+"""Attention over a packed sequence costs its length squared; up to this length that does not matter."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,13 @@ def pack(batches: Sequence[Sequence[Encoded]]) -> Packed:
     """Lay out the rows of each group. Groups that share too little to be packed must have equally many rows."""
     prefixes = [shared_prefix(rows) for rows in batches]
     packed_lengths = [p + sum(len(r.ids) - p for r in rows) for p, rows in zip(prefixes, batches, strict=True)]
-    apart = max(len(row.ids) for rows in batches for row in rows) * max(map(len, batches))
+    longest_row, most_rows = max(len(row.ids) for rows in batches for row in rows), max(map(len, batches))
+    packed = max(packed_lengths)
+    # Fewer tokens, and attention (their number squared) no dearer than over rows that stay apart, or small anyway.
+    saves = packed <= 0.8 * most_rows * longest_row
+    affordable = packed <= LONGEST_PACKED or packed**2 <= most_rows * longest_row**2
     equal = len({len(rows) for rows in batches}) == 1
-    together = (len(batches[0]) > 1 and max(packed_lengths) <= min(LONGEST_PACKED, 0.8 * apart)) or not equal
+    together = not equal or (len(batches[0]) > 1 and saves and affordable)
     if together:
         groups = [[list(rows)] for rows in batches]
     else:
