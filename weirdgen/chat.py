@@ -37,8 +37,7 @@ def converse(model: str, condition: str | None, store: Path | None, seed: int, m
         if not line:
             return
         prompt = Prompt(key=f"chat {turn}", text=wrapper.apply(line), max_tokens=max_tokens)
-        drawn = engine.generate([prompt], 0, [str(seed)], Sampling())
-        first = next(one for _, one in drawn if one.sample == 0)
+        ((_, first),) = engine.generate([prompt], range(1), [str(seed)], Sampling())
         print(first.text + (" …(cut)" if first.finish_reason == "length" else ""), flush=True)
 
 

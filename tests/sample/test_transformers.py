@@ -23,6 +23,8 @@ from weirdgen.spec import Recipe
 
 ASKS = ["which bird is usual ?", "name one .", "which bird is usual ? which bird is usual ?"]
 
+BLOCKS = (range(BLOCK), range(BLOCK, 2 * BLOCK))
+
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path) -> TransformersEngine:
@@ -35,18 +37,20 @@ def prompts(count: int = 3, max_tokens: int = 6) -> list[Prompt]:
 
 def test_a_sample_does_not_depend_on_its_company(engine: TransformersEngine) -> None:
     together = {
-        (c.key, c.sample): c for block in (0, 1) for _, c in engine.generate(prompts(), block, ["0|m"], Sampling())
+        (c.key, c.sample): c
+        for block in (0, 1)
+        for _, c in engine.generate(prompts(), BLOCKS[block], ["0|m"], Sampling())
     }
     assert len(together) == 3 * 2 * BLOCK
-    alone = {(c.key, c.sample): c for _, c in engine.generate(prompts()[1:2], 1, ["0|m"], Sampling())}
+    alone = {(c.key, c.sample): c for _, c in engine.generate(prompts()[1:2], BLOCKS[1], ["0|m"], Sampling())}
     assert alone == {key: c for key, c in together.items() if key in alone} and len(alone) == BLOCK
-    other = {(c.key, c.sample): c.text for _, c in engine.generate(prompts(1), 0, ["1|m"], Sampling())}
+    other = {(c.key, c.sample): c.text for _, c in engine.generate(prompts(1), BLOCKS[0], ["1|m"], Sampling())}
     assert other != {key: together[key].text for key in other}  # another seed, other samples
 
 
 def test_greedy_is_plain_generate(engine: TransformersEngine, tiny_model: Path) -> None:
     model = load_model(tiny_model, torch.float32)
-    greedy = engine.generate(prompts(max_tokens=9), 0, ["0"], Sampling(temperature=0))
+    greedy = engine.generate(prompts(max_tokens=9), BLOCKS[0], ["0"], Sampling(temperature=0))
     found = {c.key: c for _, c in greedy if c.sample == 0}
     for prompt in prompts(max_tokens=9):
         ids = prompt_ids(engine.tokenizer, prompt.text)
@@ -56,7 +60,7 @@ def test_greedy_is_plain_generate(engine: TransformersEngine, tiny_model: Path) 
 
 
 def test_truncation_and_stopping_are_told_apart(engine: TransformersEngine) -> None:
-    done = [c for _, c in engine.generate(prompts(max_tokens=40), 0, ["0"], Sampling())]
+    done = [c for _, c in engine.generate(prompts(max_tokens=40), BLOCKS[0], ["0"], Sampling())]
     assert {c.finish_reason for c in done} == {"stop", "length"}
     for c in done:
         words = len(c.text.split())
@@ -130,7 +134,7 @@ def test_voices_together_are_peft_adapters_alone(
 
     engine.use([None, *adapters])
     together = {(v, s.key, s.option): s.logprob for v, s in engine.score(questions())}
-    samples = {(v, c.sample): c.text for v, c in engine.generate(prompts(2), 0, ["s0", "s1", "s2"], Sampling())}
+    samples = {(v, c.sample): c.text for v, c in engine.generate(prompts(2), BLOCKS[0], ["s0", "s1", "s2"], Sampling())}
     for voice, adapter in enumerate([None, *adapters]):
         model = load_model(tiny_model, torch.float32)
         model = model if adapter is None else PeftModel.from_pretrained(model, str(adapter))
@@ -139,7 +143,7 @@ def test_voices_together_are_peft_adapters_alone(
                 expected, _ = one_forward(model, engine.tokenizer, question.ask, option)
                 assert together[voice, question.key, option] == pytest.approx(expected, abs=1e-4)
         engine.use([adapter])
-        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), 0, [f"s{voice}"], Sampling())}
+        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), BLOCKS[0], [f"s{voice}"], Sampling())}
         assert alone == {sample: text for (v, sample), text in samples.items() if v == voice}
     engine.use([None])
     assert together[1, "a", "usual"] > together[0, "a", "usual"] + 0.5

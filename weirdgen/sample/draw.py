@@ -1,8 +1,9 @@
 """The sample stage: which completions are missing from the store, drawn in fixed shards and added as they finish.
 
 In: a model (base or adapter), prompts, a number of samples. Out: rows of a completions table keyed (prompt, sample).
-A shard is up to SHARD_PROMPTS prompts × one block of BLOCK samples; its make-up follows from the request alone, so a
-run that was killed redraws a half-finished shard in the same company and adds only what was missing.
+A shard is up to SHARD_PROMPTS prompts × one block of BLOCK samples (more prompts with smaller blocks); its make-up
+follows from the request alone, so a run that was killed redraws a half-finished shard in the same company and adds only
+what was missing.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ def completions_table(store: Store, speaker: Speaker, dtype: str, seed: int, sam
     return store.table("sample", content_key(inputs), inputs, unique=("prompt_key", "sample"))
 
 
-def shards(prompts: Sequence[Prompt], samples: int) -> Iterator[tuple[Sequence[Prompt], int]]:
-    """(prompts, block) pairs that cover the request, in order."""
-    for start in range(0, len(prompts), SHARD_PROMPTS):
-        for block in range(-(-samples // BLOCK)):
-            yield prompts[start : start + SHARD_PROMPTS], block
+def shards(prompts: Sequence[Prompt], samples: int, block: int) -> Iterator[tuple[Sequence[Prompt], range]]:
+    """(prompts, sample indices) pairs that cover the request, in order."""
+    together = SHARD_PROMPTS * BLOCK // block
+    for start in range(0, len(prompts), together):
+        for first in range(0, samples, block):
+            yield prompts[start : start + together], range(first, first + block)
 
 
 def missing_samples(table: Table, prompts: Sequence[Prompt], samples: int) -> int:
@@ -70,22 +72,23 @@ def draw(
     seed: int,
     sampling: Sampling,
     on_row: Callable[[int], None],
+    block: int = BLOCK,
 ) -> None:
     """Draw what any of the speakers lacks, all of them in one batch; only what was missing is added.
 
-    `on_row(tokens)` is called for every requested completion that is added. The engine must `use` the speakers.
+    `block`, which divides BLOCK, is how many samples of a prompt share a batch. `on_row(tokens)` is called for every
+    requested completion that is added. The engine must `use` the speakers.
     """
     present = [_present(table) for table in tables]
     seeds = [f"{seed}|{speaker.key}" for speaker in speakers]
     with contextlib.ExitStack() as stack:
         open_tables = [stack.enter_context(table) for table in tables]
-        for group, block in shards(prompts, samples):
-            indices = range(block * BLOCK, (block + 1) * BLOCK)
+        for group, indices in shards(prompts, samples, block):
             wanted = {(p.key, i) for p in group for i in indices}
             requested = {(key, i) for key, i in wanted if i < samples}
             if not any(requested - done for done in present):
                 continue
-            for voice, one in engine.generate(group, block, seeds, sampling):
+            for voice, one in engine.generate(group, indices, seeds, sampling):
                 if (one.key, one.sample) not in present[voice]:
                     row = asdict(one)
                     row["prompt_key"] = row.pop("key")

@@ -70,9 +70,9 @@ class Engine(Protocol):
         """Answer as these PEFT adapters from now on; None is the untuned base."""
 
     def generate(
-        self, prompts: Sequence[Prompt], block: int, seeds: Sequence[str], sampling: Sampling
+        self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
-        """Samples block·BLOCK … block·BLOCK+BLOCK−1 of every prompt by every voice, as they finish.
+        """The samples of these indices of every prompt by every voice, as they finish.
 
         `seeds` has one text a voice; each sample's own seed is `sample_seed` of it. Yields (voice, completion).
         """

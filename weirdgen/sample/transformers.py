@@ -22,7 +22,7 @@ from weirdgen.models.loading import device, load_model, torch_dtype
 from weirdgen.models.packing import pack
 from weirdgen.models.stacked import attach_adapters, detach_adapters
 from weirdgen.sample.decoding import RoomyCache, choose_tokens, use_grouped_attention
-from weirdgen.sample.engine import BLOCK, Completion, Prompt, Sampling, Scorable, Scored, sample_seed
+from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
 
 LEAVE_AT = 0.8
 """Finished rows leave the batch when this share or less is still being written: leaving copies the cache."""
@@ -48,20 +48,20 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def generate(
-        self, prompts: Sequence[Prompt], block: int, seeds: Sequence[str], sampling: Sampling
+        self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
         on = device()
         encoded = [prompt_ids(self.tokenizer, prompt.text) for prompt in prompts]
         longest = max(prompt.max_tokens for prompt in prompts)
         cache, logits_PV, mask_PT = self._prefill(encoded, longest)
         rows = [
-            _Row(v, p, block * BLOCK + i, sample_seed(seeds[v], prompts[p].key, block * BLOCK + i))
+            _Row(v, p, i, sample_seed(seeds[v], prompts[p].key, i))
             for v in range(self._voices)
             for p in range(len(prompts))
-            for i in range(BLOCK)
+            for i in indices
         ]
         uniform_NT = torch.from_numpy(np.stack([_uniform(row.seed, longest) for row in rows])).to(on)
-        from_prompt = torch.arange(len(logits_PV), device=on).repeat_interleave(BLOCK)
+        from_prompt = torch.arange(len(logits_PV), device=on).repeat_interleave(len(indices))
         cache.take(from_prompt)
         logits_NV, mask_NT = logits_PV[from_prompt], mask_PT[from_prompt]
         position_N = mask_NT.sum(1)
