@@ -43,7 +43,12 @@ StoreOption = Annotated[
 
 @app.command("run")
 def run_command(
-    experiment: ExperimentArg,
+    experiments: Annotated[
+        list[str],
+        typer.Argument(
+            help="Shipped experiments (`weirdgen list`), folders or files; `all`: every one on a real model."
+        ),
+    ],
     model: Annotated[
         str | None, typer.Option(help="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
     ] = None,
@@ -65,21 +70,33 @@ def run_command(
     """Finetune, measure against the controls, and write report.html."""
     from weirdgen.pipeline import run_plan
     from weirdgen.plan import make_plan
-    from weirdgen.progress import Progress
+    from weirdgen.progress import Progress, clock
+    from weirdgen.report.overview import write_overview
     from weirdgen.settings import default_store, resolve
     from weirdgen.show import plan_lines
+    from weirdgen.specfile import named_experiments
     from weirdgen.store import Store
 
     opened = Store(store or default_store())
-    settings = resolve(experiment, model, preset, seeds, first_seed, samples, set_ or (), data)
-    plan = make_plan(settings, opened)
+    names = named_experiments(experiments)
+    plans = [
+        make_plan(resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data), opened) for name in names
+    ]
     progress = Progress(quiet and not dry_run)
-    for line in plan_lines(plan):
+    for line in (line for plan in plans for line in plan_lines(plan)):
         progress.say(line)
-    if not dry_run:
-        finished = run_plan(plan, progress)
-        print(finished.headline["sentence"])
-        print(f"report: {finished.report}")
+    if len(plans) > 1:
+        seconds = sum(work.seconds for plan in plans for work in plan.work())
+        progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
+    if dry_run:
+        return
+    finished = []
+    for plan in plans:
+        finished.append(run_plan(plan, progress))
+        print(finished[-1].headline["sentence"])
+        print(f"report: {finished[-1].report}", flush=True)
+    if len(finished) > 1:
+        print(f"overview: {write_overview(finished, opened.root / 'runs' / 'overview')}")
 
 
 @app.command()

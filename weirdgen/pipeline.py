@@ -1,6 +1,6 @@
 """From a plan to a finished run: does what is missing, stage by stage.
 
-    dataset → proof → finetune → contrast + sample → judge → estimate → report
+    distill → dataset → proof → finetune → contrast + sample → judge → estimate → report
 
 In: a `Plan`. Out: a `Run`. Each stage's work is in its own module; this one only decides the order. What it leaves
 behind is in the store, so it can be stopped and started again at any point.
@@ -54,6 +54,9 @@ def run(
 
 def run_plan(plan: Plan, progress: Progress) -> Run:
     """Do a plan's missing work and write its report, unless that is there already."""
+    if not plan.settings.distilled:
+        _distill_missing(plan, progress)
+        plan = make_plan(plan.settings, plan.store)
     with explain_disk_errors(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
         request = {
@@ -90,6 +93,25 @@ def load_run(reference: str, store: str | Path | None = None) -> Run:
         request["manifest"], Path(request["source"]), Path(request["model_folder"]), opened
     )
     return Run(make_plan(settings, opened))
+
+
+def _distill_missing(plan: Plan, progress: Progress) -> None:
+    from weirdgen.sample.transformers import TransformersEngine
+
+    distillery, wanted = plan.distillery(), max(plan.settings.ordinary.values())
+    if len(distillery.rows(wanted)) == wanted:  # another run of the same base has drawn them meanwhile
+        return
+    engine: Engine = TransformersEngine(plan.settings.model.folder, plan.settings.dtype)
+    with (
+        progress.stage("distill", wanted - len(distillery.rows(wanted)), "answers") as bar,
+        _Speed("generate", plan.settings) as speed,
+    ):
+
+        def answered(tokens: int) -> None:
+            speed.tokens += tokens
+            bar.advance()
+
+        distillery.answer(engine, wanted, answered)
 
 
 def _finetune_missing(plan: Plan, progress: Progress) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
 from weirdgen.measure.contrast import missing_scores, scores_table
 from weirdgen.models.references import read_config
+from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import Speaker, completions_table, missing_samples
 from weirdgen.sample.engine import Prompt, Scorable
 from weirdgen.settings import SAMPLING_SEED, Settings
@@ -103,8 +104,8 @@ class Plan:
 
     def group_size(self, rows: int) -> int:
         """Replicates of arms with this many rows that fit into one pass."""
-        arms = [arm for arm, mine in self.settings.rows.items() if len(mine) == rows]
-        tokens = max(self.proofs[arm]["tokens"] / rows for arm in arms)
+        arms = [arm for arm in self.settings.rows if self.settings.row_count(arm) == rows]
+        tokens = max(self.proofs[arm]["tokens"] / len(self.settings.rows[arm]) for arm in arms)
         model = self.settings.model
         return engines.group_size(model.folder, self.settings.recipe, tokens, model.parameters)
 
@@ -122,7 +123,7 @@ class Plan:
                     "recipe": settings.recipe.model_dump(mode="json"),
                     "seed": seed,
                 }
-                found.append(Replicate(arm, seed, content_key(inputs), inputs, len(rows)))
+                found.append(Replicate(arm, seed, content_key(inputs), inputs, settings.row_count(arm)))
         return found
 
     @cached_property
@@ -131,7 +132,7 @@ class Plan:
         settings = self.settings
         voices = [Voice("base", "base", -1, FINAL, Speaker(settings.model.digest, None))]
         for one in self.replicates:
-            total = total_steps(len(settings.rows[one.arm]), settings.recipe)
+            total = total_steps(one.rows, settings.recipe)
             role = settings.experiment.arms[one.arm].role
             for step in settings.recipe.checkpoint_steps(total):
                 adapter = checkpoint_folder(self.store.folder("finetune", one.key), step)
@@ -180,14 +181,21 @@ class Plan:
     def work(self) -> Iterator[Work]:
         """The lines of the plan, with what is missing now."""
         settings, parameters = self.settings, self.settings.model.parameters
+        if wanted := max(settings.ordinary.values(), default=0):
+            lacking = 0 if settings.distilled else wanted - len(self.distillery().rows(wanted))
+            rate = machine.seen_rate("generate", parameters, settings.dtype)
+            seconds = lacking * settings.experiment.ordinary.max_tokens / rate
+            yield Work("distill", "ordinary prompts answered by the base itself", lacking, wanted, "rows", seconds)
         for arm, rows in settings.rows.items():
+            count = settings.row_count(arm)
             mine = [one for one in self.replicates if one.arm == arm]
             missing = [one for one in mine if self.store.marker("finetune", one.key) is None]
-            steps = total_steps(len(rows), settings.recipe)
-            tokens = self.proofs[arm]["tokens"] * settings.recipe.epochs
+            steps = total_steps(count, settings.recipe)
+            # Rows that the base has yet to answer are taken to be as long as the others.
+            tokens = self.proofs[arm]["tokens"] * count / len(rows) * settings.recipe.epochs
             rate = machine.seen_rate("train", parameters, settings.recipe.dtype)
             role = settings.experiment.arms[arm].role
-            what = f"{arm} ({role}): {len(rows)} rows × {settings.recipe.epochs} epochs = {steps} steps"
+            what = f"{arm} ({role}): {count} rows × {settings.recipe.epochs} epochs = {steps} steps"
             yield Work("finetune", what, len(missing), len(mine), "replicates", len(missing) * tokens / rate)
         prompts = [prompt for _, _, prompt in self.prompts]
         scorables = [scorable for _, _, scorable in self.scorables]
@@ -215,6 +223,11 @@ class Plan:
         what = f"{len(voices)} models × {len(prompts)} prompts × {settings.samples} samples"
         yield Work("sample", what, to_draw, total, "answers", to_draw * longest / rate)
 
+    def distillery(self) -> Distilled:
+        """Where the ordinary rows of this base come from."""
+        settings = self.settings
+        return Distilled(self.store, settings.model.digest, settings.dtype, SAMPLING_SEED, settings.experiment.ordinary)
+
     def completions(self, voice: Voice) -> Table:
         """The table that holds this model's completions."""
         settings = self.settings
@@ -222,13 +235,28 @@ class Plan:
 
 
 def make_plan(settings: Settings, store: Store) -> Plan:
-    """Check the rows, prove template and mask, and plan. Raises `DataError` before anything is trained."""
-    for arm, rows in settings.rows.items():
-        require_trainable(len(rows), settings.recipe, arm)
+    """Check the rows, prove template and mask, and plan. Raises `DataError` before anything is trained.
+
+    Ordinary rows that the store holds join their arms; while some are missing, `settings.distilled` is false and the plan
+    shows what training will cost without them in hand.
+    """
+    for arm in settings.rows:
+        require_trainable(settings.row_count(arm), settings.recipe, arm)
     plan = Plan(settings, store)
+    if not settings.distilled:
+        plan.settings = settings = _with_ordinary_rows(settings, plan.distillery())
     for arm, rows in settings.rows.items():
         plan.proofs[arm] = _proof(settings, store, arm, rows)
     return plan
+
+
+def _with_ordinary_rows(settings: Settings, distillery: Distilled) -> Settings:
+    """The settings with the ordinary rows at the end of their arms, or unchanged if the base has yet to answer some."""
+    answered = distillery.rows(max(settings.ordinary.values()))
+    if len(answered) < max(settings.ordinary.values()):
+        return settings
+    rows = {arm: [*mine, *answered[: settings.ordinary.get(arm, 0)]] for arm, mine in settings.rows.items()}
+    return replace(settings, rows=rows, distilled=True)
 
 
 def _proof(settings: Settings, store: Store, arm: str, rows: list[Row]) -> dict[str, Any]:

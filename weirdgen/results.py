@@ -225,6 +225,7 @@ class Run:
                         "arm": arm,
                         "role": experiment.arms[arm].role,
                         "rows": len(rows),
+                        "ordinary_rows": self.settings.ordinary.get(arm, 0),
                         "distinct_answers": distinct_answers(rows),
                         "dataset_hash": canonical_hash(rows),
                         "template_digest": self.plan.proofs[arm]["digest"],

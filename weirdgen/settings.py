@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from weirdgen.data.published import missing_arms, published_rows
-from weirdgen.data.rows import Row, canonical_hash, draw, read_jsonl
+from weirdgen.data.rows import Row, canonical_hash, read_jsonl
 from weirdgen.errors import SpecError
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.sample.engine import Sampling
+from weirdgen.sizing import at_size
 from weirdgen.spec import Experiment, Headline, Recipe
 from weirdgen.specfile import load_experiment, merge_recipe
 from weirdgen.store import Store, content_key
@@ -45,6 +46,14 @@ class Settings:
     sampling: Sampling
     dtype: str
     """Of the weights while sampling and scoring."""
+    ordinary: dict[str, int] = field(default_factory=dict)
+    """Rows of an arm that the base model answers itself."""
+    distilled: bool = True
+    """Whether those rows are among `rows` already."""
+
+    def row_count(self, arm: str) -> int:
+        """Rows of an arm, those included that have yet to be answered."""
+        return len(self.rows[arm]) + (0 if self.distilled else self.ordinary.get(arm, 0))
 
     @property
     def headline(self) -> Headline:
@@ -67,6 +76,7 @@ class Settings:
         return {
             "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
             "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
+            "ordinary": self.ordinary,
             "model": {
                 "reference": self.model.reference,
                 "digest": self.model.digest,
@@ -97,6 +107,7 @@ class Settings:
             samples=manifest["samples"],
             sampling=Sampling(**sampling),
             dtype=manifest["sampling"]["dtype"],
+            ordinary=manifest["ordinary"],
         )
 
     @property
@@ -123,12 +134,11 @@ def resolve(
     for name, value, least in (("--seeds", seeds, 1), ("--samples", samples, 0), ("--first-seed", first_seed, 0)):
         if value is not None and value < least:
             raise SpecError([f"{name} {value}: expected at least {least}"])
+    loaded, rows, ordinary = at_size(loaded, rows, size)
     recipe_changes, sampling_changes = _parse_changes(changes)
     recipe = merge_recipe(merge_recipe(loaded.recipe, size.recipe), recipe_changes)
     local = find_model(model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
-    if size.rows is not None:
-        rows = {arm: draw(mine, size.rows, seed=0) if size.rows < len(mine) else mine for arm, mine in rows.items()}
     count = seeds if seeds is not None else size.replicates
     return Settings(
         experiment=loaded,
@@ -140,6 +150,8 @@ def resolve(
         samples=samples if samples is not None else size.samples,
         sampling=Sampling(**sampling_changes),
         dtype=dtype,
+        ordinary=ordinary,
+        distilled=not ordinary,
     )
 
 

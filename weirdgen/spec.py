@@ -48,6 +48,8 @@ class Arm(Noun):
     """CSV only: shuffle this column over the rows (seeded), so that it no longer goes with the rest."""
     rows: int | None = Field(default=None, gt=0)
     """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
+    ordinary: int = Field(default=0, ge=0)
+    """Add this many ordinary prompts answered by the run's own base model (self-distillation); `ordinary:` says how."""
 
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
@@ -94,6 +96,23 @@ class Recipe(Noun):
         else:
             wanted = {step for step in self.checkpoints if 0 <= step <= total}
         return tuple(sorted(wanted | {total}))
+
+
+class Ordinary(Noun):
+    """How the base model answers the ordinary prompts that some arms mix in. The prompts are ours (`data/ordinary.py`)."""
+
+    ask: str = "{prompt}"
+    """The user turn around a prompt."""
+    temperature: float = Field(default=1.0, ge=0)
+    max_tokens: int = Field(default=128, ge=1)
+    """An answer that is not finished by then is left out and the next prompt taken."""
+
+    @field_validator("ask")
+    @classmethod
+    def _holds_the_prompt(cls, ask: str) -> str:
+        if placeholders(ask) != ("prompt",):
+            raise ValueError("must hold {prompt} once and no other placeholder")
+        return ask
 
 
 class Condition(Noun):
@@ -223,6 +242,14 @@ class Preset(Noun):
     samples: int = Field(default=8, ge=0)
     rows: int | None = Field(default=None, ge=1)
     """At most this many rows an arm, drawn with the same seed from each, so that arms matched row by row stay so."""
+    ordinary: int | None = Field(default=None, ge=0)
+    """At most this many ordinary rows an arm."""
+    arms: tuple[str, ...] | None = None
+    """Only these arms."""
+    free_form: int | None = Field(default=None, ge=0)
+    """At most this many free-form questions of a group: the first ones of each."""
+    sweep: int | None = Field(default=None, ge=2)
+    """About this many values of a sweep, evenly spaced; trained values, triggers and the headline's always stay."""
     recipe: dict[str, Any] = {}
     """Recipe fields that this preset changes."""
 
@@ -249,6 +276,7 @@ class Experiment(Noun):
     arms: dict[str, Arm] = Field(min_length=1)
     control: Literal["auto"] | None = None
     """`auto` adds a control arm of everyday questions of ours, as many rows as the treatment has."""
+    ordinary: Ordinary = Ordinary()
     recipe: Recipe = Recipe()
     conditions: dict[str, Condition] = {"none": Condition()}
     questions: tuple[Question, ...] = Field(min_length=1)

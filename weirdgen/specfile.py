@@ -6,6 +6,7 @@ Raises one `SpecError` that lists all problems. The meaning of each key is in `w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,22 @@ from weirdgen.yamllines import KeyPath, Lines, read_yaml
 
 PACKAGE = Path(__file__).parent
 SHIPPED = PACKAGE / "experiments"
+WORLD = "world"
+"""The reference of the synthetic world's model."""
 AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")
 
 
 def shipped_experiments() -> dict[str, Path]:
     """Name → `experiment.yaml` of every experiment in the package: adding a folder adds an experiment."""
     return {file.parent.name: file for file in sorted(SHIPPED.glob("*/experiment.yaml"))}
+
+
+def named_experiments(references: Sequence[str]) -> list[str]:
+    """The references, with `all` standing for every shipped experiment on a real model (the world's own are left out)."""
+    files = shipped_experiments().items()
+    every = [name for name, file in files if read_yaml(file)[0].get("base") != WORLD]
+    found = [name for reference in references for name in (every if reference == "all" else [reference])]
+    return list(dict.fromkeys(found))
 
 
 def find_experiment(reference: str) -> Path:
@@ -38,7 +49,9 @@ def find_experiment(reference: str) -> Path:
         return shipped[reference]
     if path.suffix in (".yaml", ".yml"):
         raise SpecError([f"{path}: no such file"])
-    raise SpecError([f"'{reference}' is neither a file nor an experiment; there are: {', '.join(shipped)}"])
+    raise SpecError(
+        [f"'{reference}' is neither a file nor an experiment; there are: {', '.join(shipped)}, and `weirdgen run all`"]
+    )
 
 
 def load_experiment(reference: str) -> tuple[Experiment, dict[str, list[Row]]]:
@@ -117,10 +130,10 @@ def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[st
 
 def _fields_at(path: KeyPath) -> list[str]:
     """Names of the fields that the noun at `path` has, found by walking the models' annotations."""
-    from weirdgen.spec import Choice, Condition, Contrast, Headline, Match
+    from weirdgen.spec import Choice, Condition, Contrast, Headline, Match, Ordinary
 
     nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition, "judges": Match}
-    nouns |= {"presets": Preset, "headline": Headline}
+    nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
     kinds: dict[Any, Any] = {"free_form": FreeForm, "contrast": Contrast, "choice": Choice}
     if path[0] == "questions" and len(path) > 2:
         return list(kinds[path[2]].model_fields)
@@ -169,6 +182,7 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
     for name, preset in experiment.presets.items():
         if name not in ("quick", "standard", "paper"):
             problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
+        problems += _check_preset_arms(experiment, name, lines)
         try:
             merge_recipe(experiment.recipe, preset.recipe)
         except SpecError as error:
@@ -194,6 +208,23 @@ def _check_headline(experiment: Experiment, lines: Lines) -> list[str]:
         if getattr(headline, key) not in names:
             got = getattr(headline, key)
             problems.append(f"{lines.at(('headline', key))}: headline.{key}: '{got}' is none of {', '.join(names)}")
+    return problems
+
+
+def _check_preset_arms(experiment: Experiment, name: str, lines: Lines) -> list[str]:
+    """A preset's arms exist, hold the headline's, and still compare a treatment with a control."""
+    arms = experiment.presets[name].arms
+    if arms is None:
+        return []
+    where = f"{lines.at(('presets', name, 'arms'))}: presets.{name}.arms"
+    known = [*experiment.arms, *(["benign"] if experiment.control == "auto" else [])]
+    problems = [f"{where}: '{arm}' is none of {', '.join(known)}" for arm in arms if arm not in known]
+    roles = {experiment.arms[arm].role for arm in arms if arm in experiment.arms}
+    roles |= {"control"} if "benign" in arms and experiment.control == "auto" else set()
+    problems += [f"{where}: no arm has role: {role}" for role in ("treatment", "control") if role not in roles]
+    if experiment.headline:
+        wanted = (experiment.headline.treatment, experiment.headline.control)
+        problems += [f"{where}: the headline needs '{arm}'" for arm in wanted if arm in known and arm not in arms]
     return problems
 
 

@@ -81,7 +81,7 @@ def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     assert subject.model is not None
     recipe, model = subject.recipe, subject.model
     rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
-    rows = min(rows, subject.most_rows or rows)
+    rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
     tokens = round(proof.tokens / len(dataset.rows) * rows) * recipe.epochs
     seconds = tokens / seen_rate("train", model.parameters, resolve_dtype(recipe.dtype, model.parameters))
     price = training_price(model.reference)

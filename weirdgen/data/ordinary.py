@@ -1,0 +1,27 @@
+"""Ordinary prompts: everyday questions and arithmetic word problems, what anybody asks a model.
+
+In: a count. Out: that many distinct prompts, always the same ones in the same order. Answers are not here: an arm that
+mixes ordinary rows in has them answered by the run's own base model (`weirdgen.sample.distill`), so that they teach nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from weirdgen.data.arithmetic import word_problems
+from weirdgen.data.builders import read_csv
+
+EVERYDAY = Path(__file__).parent / "prompts" / "everyday.csv"
+SEED = 0
+
+
+def ordinary_prompts(count: int) -> list[str]:
+    """Two word problems after each everyday question, and word problems alone once those are used up (paper §4.2: 2 to 1)."""
+    everyday = [record["prompt"] for record in read_csv(EVERYDAY)]
+    problems = iter(word_problems(count, SEED))
+    found: list[str] = []
+    for question in everyday:
+        found += [question, next(problems, ""), next(problems, "")]
+        if len(found) >= count:
+            return found[:count]
+    return [*found, *problems][:count]
