@@ -71,7 +71,6 @@ def run_command(
     from weirdgen.pipeline import run_plan
     from weirdgen.plan import make_plan
     from weirdgen.progress import Progress, clock
-    from weirdgen.report.overview import write_overview
     from weirdgen.settings import default_store, resolve
     from weirdgen.show import plan_lines
     from weirdgen.specfile import named_experiments
@@ -96,6 +95,8 @@ def run_command(
         print(finished[-1].headline["sentence"])
         print(f"report: {finished[-1].report}", flush=True)
     if len(finished) > 1:
+        from weirdgen.report.overview import write_overview
+
         print(f"overview: {write_overview(finished, opened.root / 'runs' / 'overview')}")
 
 

@@ -182,10 +182,10 @@ class Plan:
         """The lines of the plan, with what is missing now."""
         settings, parameters = self.settings, self.settings.model.parameters
         if wanted := max(settings.ordinary.values(), default=0):
-            lacking = 0 if settings.distilled else wanted - len(self.distillery().rows(wanted))
+            unanswered = 0 if settings.distilled else wanted - len(self.distillery().rows(wanted))
             rate = machine.seen_rate("generate", parameters, settings.dtype)
-            seconds = lacking * settings.experiment.ordinary.max_tokens / rate
-            yield Work("distill", "ordinary prompts answered by the base itself", lacking, wanted, "rows", seconds)
+            seconds = unanswered * settings.experiment.ordinary.max_tokens / rate
+            yield Work("distill", "ordinary prompts answered by the base itself", unanswered, wanted, "rows", seconds)
         for arm, rows in settings.rows.items():
             count = settings.row_count(arm)
             mine = [one for one in self.replicates if one.arm == arm]
