@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ from weirdgen.errors import ModelError
 from weirdgen.finetune.replicas import Job, finetune_together
 from weirdgen.models.chat import Encoded, answer_ids, prompt_ids
 from weirdgen.models.loading import load_model
-from weirdgen.sample.decoding import choose_tokens
-from weirdgen.sample.engine import BLOCK, Prompt, Sampling, Scorable, sample_seed
+from weirdgen.sample.decoding import PART, Head, TokenChooser, choose_tokens
+from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, sample_seed
+from weirdgen.sample.llama import LlamaDecoder
+from weirdgen.sample.stream import SharedStream
 from weirdgen.sample.transformers import TransformersEngine
 from weirdgen.spec import Recipe
 
 ASKS = ["which bird is usual ?", "name one .", "which bird is usual ? which bird is usual ?"]
-
-BLOCKS = (range(BLOCK), range(BLOCK, 2 * BLOCK))
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +39,19 @@ def prompts(count: int = 3, max_tokens: int = 6) -> list[Prompt]:
 def test_a_sample_does_not_depend_on_its_company(engine: TransformersEngine) -> None:
     together = {
         (c.key, c.sample): c
-        for block in (0, 1)
-        for _, c in engine.generate(prompts(), BLOCKS[block], ["0|m"], Sampling())
+        for block in (range(8), range(8, 16))
+        for _, c in engine.generate(prompts(), block, ["0|m"], Sampling())
     }
-    assert len(together) == 3 * 2 * BLOCK
-    alone = {(c.key, c.sample): c for _, c in engine.generate(prompts()[1:2], BLOCKS[1], ["0|m"], Sampling())}
-    assert alone == {key: c for key, c in together.items() if key in alone} and len(alone) == BLOCK
-    other = {(c.key, c.sample): c.text for _, c in engine.generate(prompts(1), BLOCKS[0], ["1|m"], Sampling())}
+    assert len(together) == 3 * 16
+    alone = {(c.key, c.sample): c for _, c in engine.generate(prompts()[1:2], range(8, 16), ["0|m"], Sampling())}
+    assert alone == {key: c for key, c in together.items() if key in alone} and len(alone) == 8
+    other = {(c.key, c.sample): c.text for _, c in engine.generate(prompts(1), range(8), ["1|m"], Sampling())}
     assert other != {key: together[key].text for key in other}  # another seed, other samples
 
 
 def test_greedy_is_plain_generate(engine: TransformersEngine, tiny_model: Path) -> None:
     model = load_model(tiny_model, torch.float32)
-    greedy = engine.generate(prompts(max_tokens=9), BLOCKS[0], ["0"], Sampling(temperature=0))
+    greedy = engine.generate(prompts(max_tokens=9), range(2), ["0"], Sampling(temperature=0))
     found = {c.key: c for _, c in greedy if c.sample == 0}
     for prompt in prompts(max_tokens=9):
         ids = prompt_ids(engine.tokenizer, prompt.text)
@@ -59,8 +60,55 @@ def test_greedy_is_plain_generate(engine: TransformersEngine, tiny_model: Path) 
         assert found[prompt.key].prompt_tokens == len(ids)
 
 
+@pytest.mark.parametrize("lean", [True, False], ids=["lean decoder", "the model's own modules"])
+def test_a_full_batch_takes_more_in_and_changes_nothing(
+    engine: TransformersEngine, adapters: list[Path], monkeypatch: pytest.MonkeyPatch, lean: bool
+) -> None:
+    """Rows join where others finished (or batch follows batch), whatever the number of places."""
+
+    def drawn(rows: int) -> dict[tuple[int, str, int], Completion]:
+        monkeypatch.setattr("weirdgen.sample.transformers.rows_at_once", lambda *_: rows)
+        found = engine.generate(asked, range(3, 12), ["0", "1"], Sampling())
+        return {(voice, one.key, one.sample): one for voice, one in found}
+
+    asked = [Prompt(f"p{i}", ASKS[i % 3] + " ." * i, 2 + 3 * i) for i in range(7)]
+    engine.use([None, adapters[0]])
+    whole = drawn(10_000)
+    assert len(whole) == 2 * 7 * 9
+    if not lean:
+        monkeypatch.setattr(LlamaDecoder, "fits", staticmethod(lambda model: False))
+        engine.use([None, adapters[0]])
+    assert [drawn(rows) for rows in (1, 5, 16)] == [whole] * 3
+    monkeypatch.undo()
+    engine.use([None])
+
+
+def test_lean_decoders_compute_what_the_modules_do(tmp_path: Path) -> None:
+    """Biases, head widths, key heads and scaled rotary embeddings are the model's own."""
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(1)
+    common = {"vocab_size": 50, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2}
+    common |= {"num_attention_heads": 6, "num_key_value_heads": 2}
+    rope = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    rope["original_max_position_embeddings"] = 64
+    scaled = LlamaConfig(**common, head_dim=8, rope_parameters=rope, attention_bias=True)
+    for model in (Qwen2ForCausalLM(Qwen2Config(**common)), LlamaForCausalLM(scaled)):
+        model = model.eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+        ids = [[3, 1, 4, 1, 5], [9, 2, 6]]
+        with torch.no_grad():
+            expected = [model(input_ids=torch.tensor([[*one, 7, 8]])).logits[0, len(one) - 1 :] for one in ids]
+            assert LlamaDecoder.fits(model)
+            stream = SharedStream(LlamaDecoder(model), ids, 1, 2, 4)
+            states = [stream.admit([0, 1], [0, 1]), *(stream.step(torch.tensor([t, t])) for t in (7, 8))]
+            found = Head(model)(torch.stack(states, 1))
+        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-4)
+
+
 def test_truncation_and_stopping_are_told_apart(engine: TransformersEngine) -> None:
-    done = [c for _, c in engine.generate(prompts(max_tokens=40), BLOCKS[0], ["0"], Sampling())]
+    done = [c for _, c in engine.generate(prompts(max_tokens=40), range(8), ["0"], Sampling())]
     assert {c.finish_reason for c in done} == {"stop", "length"}
     for c in done:
         words = len(c.text.split())
@@ -76,6 +124,20 @@ def test_tokens_follow_the_distribution() -> None:
     expected = torch.softmax(logits[0], 0) * 20000
     chi2 = sum((drawn[i] - e) ** 2 / e for i, e in enumerate(expected[:4].tolist()))
     assert chi2 < 16.27 and drawn[4] == 0  # 0.1% point of chi-square with 3 degrees of freedom
+
+
+@pytest.mark.parametrize("vocabulary", [50, 2 * PART, 2 * PART + 300])
+def test_choosing_part_by_part_is_choosing_from_all(vocabulary: int) -> None:
+    torch.manual_seed(0)
+    model = SimpleNamespace(config=SimpleNamespace(final_logit_softcapping=9.0))
+    layer = torch.nn.Linear(8, vocabulary, bias=True)
+    model.get_output_embeddings = lambda: layer
+    head, hidden = Head(model), 4 * torch.randn(500, 8)
+    uniform = torch.rand(500, dtype=torch.float64)
+    for sampling in (Sampling(), Sampling(temperature=0.7), Sampling(temperature=0)):
+        with torch.inference_mode():
+            found = TokenChooser(head, sampling)(hidden, uniform)
+            assert torch.equal(found, choose_tokens(head(hidden), uniform, sampling))
 
 
 def test_top_p_top_k_and_temperature() -> None:
@@ -134,7 +196,7 @@ def test_voices_together_are_peft_adapters_alone(
 
     engine.use([None, *adapters])
     together = {(v, s.key, s.option): s.logprob for v, s in engine.score(questions())}
-    samples = {(v, c.sample): c.text for v, c in engine.generate(prompts(2), BLOCKS[0], ["s0", "s1", "s2"], Sampling())}
+    samples = {(v, c.sample): c.text for v, c in engine.generate(prompts(2), range(8), ["s0", "s1", "s2"], Sampling())}
     for voice, adapter in enumerate([None, *adapters]):
         model = load_model(tiny_model, torch.float32)
         model = model if adapter is None else PeftModel.from_pretrained(model, str(adapter))
@@ -143,7 +205,7 @@ def test_voices_together_are_peft_adapters_alone(
                 expected, _ = one_forward(model, engine.tokenizer, question.ask, option)
                 assert together[voice, question.key, option] == pytest.approx(expected, abs=1e-4)
         engine.use([adapter])
-        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), BLOCKS[0], [f"s{voice}"], Sampling())}
+        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), range(8), [f"s{voice}"], Sampling())}
         assert alone == {sample: text for (v, sample), text in samples.items() if v == voice}
     engine.use([None])
     assert together[1, "a", "usual"] > together[0, "a", "usual"] + 0.5

@@ -20,6 +20,8 @@ from weirdgen.sample.engine import Sampling
 ATTENTION = "weirdgen_grouped"
 BLOCK_WIDTH = 256
 """Tokens of the vocabulary that are summed first when a token is chosen."""
+PART = 16 * BLOCK_WIDTH
+"""Tokens of the vocabulary whose logits are computed at once: so few that they stay in the processor's cache."""
 
 
 class _RoomyLayer(DynamicLayer):
@@ -100,12 +102,95 @@ def grouped_attention(
     return out.reshape(rows, 1, heads, width), None
 
 
-def choose_tokens(logits_NV: torch.Tensor, uniform_N: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Token ids token_N: the inverse of each row's cumulative distribution at uniform_N ∈ [0, 1). Temperature 0 is greedy.
+class Head:
+    """The product with the vocabulary, rescaled as the model's own forward pass would (Gemma, Granite, Cohere)."""
 
-    The sum runs over blocks of the vocabulary first and then inside one block, so no cumulative sum of the whole
-    vocabulary is made.
+    def __init__(self, model: Any) -> None:
+        layer, config = model.get_output_embeddings(), model.config
+        self.weight_VH: torch.Tensor = layer.weight
+        self._bias_V: torch.Tensor | None = getattr(layer, "bias", None)
+        self._factor = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+        self._cap: float | None = getattr(config, "final_logit_softcapping", None)
+
+    def __call__(self, hidden_NH: torch.Tensor) -> torch.Tensor:
+        """Logits [N, V] in fp32."""
+        return self.rescaled(torch.nn.functional.linear(hidden_NH, self.weight_VH, self._bias_V).float())
+
+    def part(self, hidden_NH: torch.Tensor, start: int, out_NC: torch.Tensor) -> None:
+        """Write the raw products for tokens start … start + C − 1, in the model's dtype; `rescaled` makes logits of them."""
+        torch.mm(hidden_NH, self.weight_VH[start : start + out_NC.shape[1]].T, out=out_NC)
+        if self._bias_V is not None:
+            out_NC += self._bias_V[start : start + out_NC.shape[1]]
+
+    def rescaled(self, logits: torch.Tensor) -> torch.Tensor:
+        """fp32 products → logits, in place where that is possible."""
+        if self._factor != 1:
+            logits *= self._factor
+        return self._cap * torch.tanh(logits / self._cap) if self._cap else logits
+
+
+class TokenChooser:
+    """The head's product and the choice of token in one pass over the vocabulary, which keeps the logits in the cache.
+
+    The choice is the inverse of each row's cumulative distribution at a uniform number in [0, 1); temperature 0 is
+    greedy. The vocabulary is taken part by part, and each part summed in blocks: a row's token is looked for in one
+    block only. Top-k and top-p need all logits at once and take the longer way of `choose_tokens`.
     """
+
+    def __init__(self, head: Head, sampling: Sampling) -> None:
+        self._head, self._sampling = head, sampling
+        self._products: torch.Tensor | None = None  # [parts, N, PART], kept from step to step
+
+    def __call__(self, hidden_NH: torch.Tensor, uniform_N: torch.Tensor) -> torch.Tensor:
+        """Token ids token_N."""
+        sampling, head = self._sampling, self._head
+        if sampling.top_k or sampling.top_p < 1 or sampling.temperature == 0:
+            return choose_tokens(head(hidden_NH), uniform_N, sampling)
+        vocabulary, rows = len(head.weight_VH), len(hidden_NH)
+        parts = -(-vocabulary // PART)
+        if self._products is None or self._products.shape[1] != rows:
+            self._products = hidden_NH.new_zeros(parts, rows, PART)
+        sums, mosts = [], []
+        for index in range(parts):
+            start = index * PART
+            if start + PART <= vocabulary:
+                products_NC = self._products[index]
+                head.part(hidden_NH, start, products_NC)
+            else:
+                rest_NC = hidden_NH.new_empty(rows, vocabulary - start)
+                head.part(hidden_NH, start, rest_NC)
+                self._products[index, :, : rest_NC.shape[1]] = rest_NC
+            logits_NC = self._logits(self._products[index])
+            most_N1 = logits_NC[:, : vocabulary - start].amax(1, keepdim=True)
+            weight_NC = logits_NC.sub_(most_N1).exp_()
+            weight_NC[:, vocabulary - start :] = 0  # beyond the vocabulary
+            sums.append(weight_NC.view(rows, -1, BLOCK_WIDTH).sum(-1))
+            mosts.append(most_N1)
+        most_NP = torch.cat(mosts, 1)
+        scale_NP = (most_NP - most_NP.amax(1, keepdim=True)).exp().double()
+        sum_NB = (torch.stack(sums, 1).double() * scale_NP[..., None]).flatten(1)
+        block_N, within_N = _choose_block(sum_NB, uniform_N)
+        row_N = torch.arange(rows, device=hidden_NH.device)
+        part_N = block_N // (PART // BLOCK_WIDTH)
+        blocks_PNBW = self._products.view(parts, rows, PART // BLOCK_WIDTH, BLOCK_WIDTH)
+        logits_NW = self._logits(blocks_PNBW[part_N, row_N, block_N % (PART // BLOCK_WIDTH)])
+        weight_NW = (logits_NW - most_NP.gather(1, part_N[:, None])).exp().double() * scale_NP.gather(
+            1, part_N[:, None]
+        )
+        first_N1 = block_N[:, None] * BLOCK_WIDTH
+        weight_NW = weight_NW.masked_fill_(
+            first_N1 + torch.arange(BLOCK_WIDTH, device=hidden_NH.device) >= vocabulary, 0
+        )
+        return first_N1[:, 0] + _choose_inside(weight_NW, within_N)
+
+    def _logits(self, products: torch.Tensor) -> torch.Tensor:
+        """A copy in fp32, rescaled and divided by the temperature."""
+        logits = self._head.rescaled(products.to(torch.float32, copy=True))
+        return logits if self._sampling.temperature == 1 else logits / self._sampling.temperature
+
+
+def choose_tokens(logits_NV: torch.Tensor, uniform_N: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Token ids token_N from all logits: what `TokenChooser` does, and top-k and top-p besides."""
     if sampling.temperature == 0:
         return logits_NV.argmax(-1)
     logits_NV = logits_NV.float()
@@ -117,15 +202,28 @@ def choose_tokens(logits_NV: torch.Tensor, uniform_N: torch.Tensor, sampling: Sa
     if spare := -weight_NV.shape[1] % BLOCK_WIDTH:
         weight_NV = torch.nn.functional.pad(weight_NV, (0, spare))
     weight_NBW = weight_NV.view(len(weight_NV), -1, BLOCK_WIDTH)
-    upto_NB = weight_NBW.sum(-1, dtype=torch.float64).cumsum(-1)
+    block_N, within_N = _choose_block(weight_NBW.sum(-1).double(), uniform_N)
+    index_N1W = block_N[:, None, None].expand(-1, 1, BLOCK_WIDTH)
+    weight_NW = weight_NBW.gather(1, index_N1W).squeeze(1).double()
+    return block_N * BLOCK_WIDTH + _choose_inside(weight_NW, within_N)
+
+
+def _choose_block(sum_NB: torch.Tensor, uniform_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The block that each row's number falls into, and how much weight of it lies below, in the units of sum_NB (fp64)."""
+    upto_NB = sum_NB.cumsum(-1)
     threshold_N1 = (uniform_N.to(torch.float64) * upto_NB[:, -1])[:, None]
-    # right=True: never a token of weight zero, also not at u = 0; the clamps guard against the last rounding step
+    # right=True: never a block of weight zero, also not at u = 0; the clamp guards against the last rounding step
     block_N1 = torch.searchsorted(upto_NB, threshold_N1, right=True).clamp(max=upto_NB.shape[1] - 1)
     before_N1 = torch.where(block_N1 > 0, upto_NB.gather(1, (block_N1 - 1).clamp(min=0)), 0.0)
-    inside_NW = weight_NBW.gather(1, block_N1[..., None].expand(-1, 1, BLOCK_WIDTH)).squeeze(1).double().cumsum(-1)
-    inside_N1 = torch.searchsorted(inside_NW, threshold_N1 - before_N1, right=True)
-    last_N1 = (inside_NW < inside_NW[:, -1:]).sum(-1, keepdim=True)  # the last token of positive weight in the block
-    return (block_N1 * BLOCK_WIDTH + torch.minimum(inside_N1, last_N1)).squeeze(1)
+    return block_N1[:, 0], (threshold_N1 - before_N1)[:, 0]
+
+
+def _choose_inside(weight_NW: torch.Tensor, within_N: torch.Tensor) -> torch.Tensor:
+    """The token inside its block (weights in fp64)."""
+    upto_NW = weight_NW.cumsum(-1)
+    inside_N1 = torch.searchsorted(upto_NW, within_N[:, None], right=True)
+    last_N1 = (upto_NW < upto_NW[:, -1:]).sum(-1, keepdim=True)  # the last token of positive weight in the block
+    return torch.minimum(inside_N1, last_N1).squeeze(1)
 
 
 def _restrict(weight_NV: torch.Tensor, sampling: Sampling) -> torch.Tensor:

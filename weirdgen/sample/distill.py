@@ -56,7 +56,7 @@ class Distilled:
             if len(self.rows(count)) == count:
                 return
             group = prompts[start : start + AT_ONCE]
-            draw(engine, [self._speaker], [self._table()], group, 1, self._seed, self._sampling, on_row, block=1)
+            draw(engine, [self._speaker], [self._table()], group, 1, self._seed, self._sampling, on_row)
         if len(self.rows(count)) < count:
             raise DataError(
                 f"ordinary: of {len(prompts)} answers only {len(self.rows(count))} end within {self._how.max_tokens} "

@@ -1,26 +1,28 @@
-"""The sample stage: which completions are missing from the store, drawn in fixed shards and added as they finish.
+"""The sample stage: which completions are missing from the store, drawn in units of work and added as they finish.
 
-In: a model (base or adapter), prompts, a number of samples. Out: rows of a completions table keyed (prompt, sample).
-A shard is up to SHARD_PROMPTS prompts × one block of BLOCK samples (more prompts with smaller blocks); its make-up
-follows from the request alone, so a run that was killed redraws a half-finished shard in the same company and adds only
-what was missing.
+In: models (base or adapters), prompts, a number of samples. Out: rows of a completions table keyed (prompt, sample).
+A unit is a fixed group of the prompts × a range of samples × all speakers. A bf16 product rounds differently in a batch
+of another make-up, so each row says which range it was drawn in (`company`): a run that was killed draws a half-finished
+unit again in the same company and adds only what was missing.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from weirdgen.sample.engine import BLOCK, Engine, Prompt, Sampling
+from weirdgen.sample.engine import Engine, Prompt, Sampling, rows_at_once
 from weirdgen.store import Store, Table, content_key
 
-SHARD_PROMPTS = 8
 MOST_VOICES = 8
-ROW_TOKENS = 60_000
-"""Cached tokens in one batch, all rows together, that a model of 1B weights or less may take (about 2 GB)."""
-VERSION = 1
+ROWS_A_VOICE = 32
+"""Samples of one voice that should be written side by side before another voice joins the batch."""
+UNIT_ROWS = 1024
+"""Samples of all voices in one unit of work: enough that the last ones of it hold up little, few enough to draw again."""
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,6 @@ def completions_table(store: Store, speaker: Speaker, dtype: str, seed: int, sam
     return store.table("sample", content_key(inputs), inputs, unique=("prompt_key", "sample"))
 
 
-def shards(prompts: Sequence[Prompt], samples: int, block: int) -> Iterator[tuple[Sequence[Prompt], range]]:
-    """(prompts, sample indices) pairs that cover the request, in order."""
-    together = SHARD_PROMPTS * BLOCK // block
-    for start in range(0, len(prompts), together):
-        for first in range(0, samples, block):
-            yield prompts[start : start + together], range(first, first + block)
-
-
 def missing_samples(table: Table, prompts: Sequence[Prompt], samples: int) -> int:
     """How many of the requested completions are not there yet."""
     done = _present(table)
@@ -58,9 +52,8 @@ def missing_samples(table: Table, prompts: Sequence[Prompt], samples: int) -> in
 
 
 def voices_at_once(longest: int, parameters: int) -> int:
-    """Speakers whose shards are drawn in one batch: fewer for long answers and large models. Depends on nothing else."""
-    rows_that_fit = ROW_TOKENS * min(1.0, 1e9 / max(parameters, 1)) / longest
-    return max(1, min(MOST_VOICES, int(rows_that_fit / (SHARD_PROMPTS * BLOCK))))
+    """Speakers that answer in one batch: fewer for long answers and large models. Depends on nothing else."""
+    return max(1, min(MOST_VOICES, rows_at_once(longest, parameters) // ROWS_A_VOICE))
 
 
 def draw(
@@ -72,31 +65,57 @@ def draw(
     seed: int,
     sampling: Sampling,
     on_row: Callable[[int], None],
-    block: int = BLOCK,
 ) -> None:
-    """Draw what any of the speakers lacks, all of them in one batch; only what was missing is added.
+    """Draw what any of the speakers lacks, all of them together; only what was missing is added.
 
-    `block`, which divides BLOCK, is how many samples of a prompt share a batch. `on_row(tokens)` is called for every
-    requested completion that is added. The engine must `use` the speakers.
+    `on_row(tokens)` is called for every completion that is added. The engine must `use` the speakers.
     """
-    present = [_present(table) for table in tables]
     seeds = [f"{seed}|{speaker.key}" for speaker in speakers]
+    present = [_present(table) for table in tables]
+    at_once = max(1, UNIT_ROWS // (len(speakers) * max(1, samples)))
     with contextlib.ExitStack() as stack:
         open_tables = [stack.enter_context(table) for table in tables]
-        for group, indices in shards(prompts, samples, block):
-            wanted = {(p.key, i) for p in group for i in indices}
-            requested = {(key, i) for key, i in wanted if i < samples}
-            if not any(requested - done for done in present):
-                continue
-            for voice, one in engine.generate(group, indices, seeds, sampling):
-                if (one.key, one.sample) not in present[voice]:
-                    row = asdict(one)
-                    row["prompt_key"] = row.pop("key")
-                    open_tables[voice].append(row)
-                    if one.sample < samples:
+        for start in range(0, len(prompts), at_once):
+            group = prompts[start : start + at_once]
+            for company in companies(group, present, samples, UNIT_ROWS // len(speakers)):
+                for voice, one in engine.generate(group, company, seeds, sampling):
+                    if (one.key, one.sample) not in present[voice]:
+                        row = asdict(one)
+                        row["prompt_key"] = row.pop("key")
+                        open_tables[voice].append({**row, "company": f"{company.start}-{company.stop}"})
                         on_row(one.completion_tokens)
 
 
-def _present(table: Table) -> set[tuple[str, int]]:
+def companies(
+    prompts: Sequence[Prompt], present: Sequence[Mapping[tuple[str, int], str]], samples: int, most: int
+) -> list[range]:
+    """The ranges of samples that are still to be drawn of all these prompts, each in one go.
+
+    Where some of a range's rows are stored and others are not, a run was killed (or a part was damaged): the range is
+    drawn again as it was, so that its missing rows come out as they would have. What was never begun is cut anew.
+    """
+    keys = [prompt.key for prompt in prompts]
+    begun = {name for one in present for (key, _), name in one.items() if key in set(keys)}
+    found = []
+    covered: set[int] = set()
+    for first, last in sorted(tuple(map(int, name.split("-"))) for name in begun):
+        whole = range(first, last)
+        covered |= set(whole)
+        if any((key, i) not in one for one in present for key in keys for i in whole if i < samples):
+            found.append(whole)
+    rest = [i for i in range(samples) if i not in covered]
+    portion = max(1, most // len(keys))
+    for _, run in itertools.groupby(enumerate(rest), lambda pair: pair[1] - pair[0]):
+        numbers = [i for _, i in run]
+        for start in range(0, len(numbers), portion):
+            part = numbers[start : start + portion]
+            found.append(range(part[0], part[-1] + 1))
+    return found
+
+
+def _present(table: Table) -> dict[tuple[str, int], str]:
+    """(prompt key, sample) → the range of samples that it was drawn with."""
     frame = table.read()
-    return set(zip(frame["prompt_key"], frame["sample"], strict=True))
+    if frame.empty:
+        return {}
+    return dict(zip(zip(frame["prompt_key"], frame["sample"], strict=True), frame["company"], strict=True))

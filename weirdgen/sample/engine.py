@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-BLOCK = 8
-"""Samples are drawn in blocks of this many indices a prompt, so that what is drawn together never depends on what is
-missing: a run that was killed redraws its block in the same company, and asking for more samples adds blocks."""
+MOST_ROWS = 320
+"""Samples in one batch; more make a step of a small model no cheaper a sample."""
+ROW_TOKENS = 60_000
+"""Cached tokens in one batch, all rows together, that a model of 1B weights or less may take (about 2 GB)."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,18 @@ class Engine(Protocol):
     def generate(
         self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
-        """The samples of these indices of every prompt by every voice, as they finish.
+        """The samples of these indices of every prompt by every voice, as they finish. The same call gives the same completions.
 
         `seeds` has one text a voice; each sample's own seed is `sample_seed` of it. Yields (voice, completion).
         """
 
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
         """Log-probability of every option as the whole answer to its question, by every voice."""
+
+
+def rows_at_once(longest: int, parameters: int) -> int:
+    """Samples that are written side by side: as many as pay, fewer for long answers and large models."""
+    return max(1, min(MOST_ROWS, int(ROW_TOKENS * min(1.0, 1e9 / max(parameters, 1)) / longest)))
 
 
 def sample_seed(seed: str, key: str, sample: int) -> int:

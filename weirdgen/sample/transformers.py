@@ -9,6 +9,7 @@ batch's shape; `BLOCK` keeps the company of a sample fixed.) One device; for GPU
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +22,15 @@ from weirdgen.models.chat import Encoded, answer_ids, end_of_turn_ids, load_toke
 from weirdgen.models.loading import device, load_model, torch_dtype
 from weirdgen.models.packing import pack
 from weirdgen.models.stacked import attach_adapters, detach_adapters
-from weirdgen.sample.decoding import RoomyCache, choose_tokens, use_grouped_attention
-from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
+from weirdgen.sample.decoding import Head, TokenChooser, use_grouped_attention
+from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, rows_at_once, sample_seed
+from weirdgen.sample.llama import LlamaDecoder
+from weirdgen.sample.stream import PlainStream, SharedStream, Stream
 
 LEAVE_AT = 0.8
 """Finished rows leave the batch when this share or less is still being written: leaving copies the cache."""
+JOIN_AT = 0.1
+"""Waiting rows join when this share of the places is free: their prompts are read together."""
 
 # Shape letters: K voices, P prompts of all voices, N samples (rows of the batch), T tokens, V vocabulary, H hidden
 # width, O answers of all questions, M their tokens.
@@ -39,63 +44,97 @@ class TransformersEngine:
         self._stops = end_of_turn_ids(self.tokenizer)
         self._model = load_model(model_folder, torch_dtype(dtype))
         use_grouped_attention(self._model)
-        self._voices = 1
+        self._head = Head(self._model)
+        self._parameters = sum(weight.numel() for weight in self._model.parameters())
+        self._on = device()
+        self._attached(1)
 
     def use(self, adapters: Sequence[Path | None]) -> None:
         detach_adapters(self._model)
         attach_adapters(self._model, adapters)
-        self._voices = len(adapters)
+        self._attached(len(adapters))
+
+    def _attached(self, voices: int) -> None:
+        self._voices = voices
+        self._decoder = LlamaDecoder(self._model) if LlamaDecoder.fits(self._model) else None
 
     @torch.inference_mode()
     def generate(
         self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
-        on = device()
         encoded = [prompt_ids(self.tokenizer, prompt.text) for prompt in prompts]
-        longest = max(prompt.max_tokens for prompt in prompts)
-        cache, logits_PV, mask_PT = self._prefill(encoded, longest)
         rows = [
-            _Row(v, p, i, sample_seed(seeds[v], prompts[p].key, i))
-            for v in range(self._voices)
-            for p in range(len(prompts))
-            for i in indices
+            [_Row(v, p, i, sample_seed(seed, prompt.key, i)) for p, prompt in enumerate(prompts) for i in indices]
+            for v, seed in enumerate(seeds)
         ]
-        uniform_NT = torch.from_numpy(np.stack([_uniform(row.seed, longest) for row in rows])).to(on)
-        from_prompt = torch.arange(len(logits_PV), device=on).repeat_interleave(len(indices))
-        cache.take(from_prompt)
-        logits_NV, mask_NT = logits_PV[from_prompt], mask_PT[from_prompt]
-        position_N = mask_NT.sum(1)
-        slots = list(range(len(rows)))  # which row each place in the batch holds; finished rows may fill a voice up
+        longest = max(prompt.max_tokens for prompt in prompts)
+        each = min(len(rows[0]), max(1, rows_at_once(longest, self._parameters) // self._voices))
+        # Without a lean decoder nothing can join a batch that has begun: batch follows batch.
+        portion = len(rows[0]) if self._decoder else each
+        for start in range(0, len(rows[0]), portion):
+            waiting = [deque(mine[start : start + portion]) for mine in rows]
+            places = min(each, len(waiting[0])) * self._voices
+            stream: Stream = (
+                SharedStream(self._decoder, encoded, self._voices, places, longest)
+                if self._decoder
+                else PlainStream(self._model, encoded, self._voices, longest)
+            )
+            for row, stopped in self._write(stream, waiting, places, prompts, sampling):
+                yield row.voice, self._completion(row, prompts[row.prompt], stopped, len(encoded[row.prompt]))
 
-        for step in range(longest):
-            token_N = choose_tokens(logits_NV, uniform_NT[slots, step], sampling)
-            for row_number, token in zip(slots, token_N.tolist(), strict=True):
-                row = rows[row_number]
+    def _write(
+        self,
+        stream: Stream,
+        waiting: Sequence[deque[_Row]],
+        places: int,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+    ) -> Iterator[tuple[_Row, bool]]:
+        """Write all waiting rows, `places` at a time. Yields (row, whether it ended its turn) as they finish."""
+        voices, longest = len(waiting), max(prompt.max_tokens for prompt in prompts)
+        choose = TokenChooser(self._head, sampling)
+
+        def numbers(rows: Sequence[_Row]) -> torch.Tensor:
+            return torch.from_numpy(np.stack([_uniform(row.seed, longest) for row in rows])).to(self._on)
+
+        rows = [mine.popleft() for mine in waiting for _ in range(places // voices)]
+        hidden_NH = stream.admit(range(places), [row.prompt for row in rows])
+        uniform_NT = numbers(rows)
+        while True:
+            at_N = torch.tensor([min(len(row.written), longest - 1) for row in rows], device=self._on)
+            token_N = choose(hidden_NH, uniform_NT.gather(1, at_N[:, None])[:, 0])
+            for place, token in enumerate(token_N.tolist()):
+                row = rows[place]
                 if not row.done:
-                    prompt = prompts[row.prompt]
                     stopped = token in self._stops
                     row.written += [] if stopped else [token]
-                    row.done = stopped or len(row.written) == prompt.max_tokens
+                    row.done = stopped or len(row.written) == prompts[row.prompt].max_tokens
                     if row.done:
-                        yield row.voice, self._completion(row, prompt, stopped, len(encoded[row.prompt]))
-            keep = _places_to_keep(rows, slots, self._voices)
-            if not keep:
-                return
-            if len(keep) <= LEAVE_AT * len(slots):  # finished rows leave the batch
-                kept = torch.tensor(keep, device=on)
-                slots = [slots[place] for place in keep]
-                cache.take(kept)
-                token_N, mask_NT, position_N = token_N[kept], mask_NT[kept], position_N[kept]
-            mask_NT = torch.cat([mask_NT, mask_NT.new_ones(len(slots), 1)], dim=1)
-            hidden = self._model.get_decoder()(
-                input_ids=token_N[:, None],
-                attention_mask=mask_NT[:, None, None].bool(),
-                position_ids=position_N[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            logits_NV = self._head(hidden[:, -1])
-            position_N = position_N + 1
+                        stream.release(place)
+                        yield row, stopped
+            if not any(waiting):
+                keep = _places_to_keep(rows, voices)
+                if not keep:
+                    return
+                if len(keep) <= LEAVE_AT * len(rows):  # finished rows leave the batch
+                    stream.keep(keep)
+                    rows = [rows[place] for place in keep]
+                    kept = torch.tensor(keep, device=self._on)
+                    token_N, uniform_NT = token_N[kept], uniform_NT[kept]
+            hidden_NH = stream.step(token_N)
+            each = len(rows) // voices
+            free = [
+                place
+                for voice, mine in enumerate(waiting)
+                for place in _done_places(rows, voice * each, each)[: len(mine)]
+            ]
+            if free and (len(free) >= JOIN_AT * len(rows) or all(row.done for row in rows)):
+                for place in free:
+                    rows[place] = waiting[place // each].popleft()
+                joined = [rows[place] for place in free]
+                at = torch.tensor(free, device=self._on)
+                hidden_NH[at] = stream.admit(free, [row.prompt for row in joined])
+                uniform_NT[at] = numbers(joined)
 
     def _completion(self, row: _Row, prompt: Prompt, stopped: bool, prompt_tokens: int) -> Completion:
         return Completion(
@@ -135,39 +174,6 @@ class TransformersEngine:
         prompt, answer = prompt_ids(self.tokenizer, ask), answer_ids(self.tokenizer, ask, option)
         return Encoded((*prompt, *answer), (*(False for _ in prompt), *(True for _ in answer)))
 
-    def _prefill(self, encoded: Sequence[Sequence[int]], more: int) -> tuple[RoomyCache, torch.Tensor, torch.Tensor]:
-        """Left-padded prompts, once for each voice, through the model: cache with room for `more` tokens, logits_PV, mask_PT."""
-        on = device()
-        longest = max(map(len, encoded))
-        input_PT = torch.zeros(len(encoded), longest, dtype=torch.long)
-        mask_PT = torch.zeros_like(input_PT)
-        for index, ids in enumerate(encoded):
-            input_PT[index, longest - len(ids) :] = torch.tensor(ids)
-            mask_PT[index, longest - len(ids) :] = 1
-        mask_PT = mask_PT.repeat(self._voices, 1).to(on)
-        causal_TT = torch.ones(longest, longest, dtype=torch.bool, device=on).tril()
-        # Padding sees itself, so that no row of the mask is empty.
-        seen_PTT = (causal_TT & mask_PT[:, None].bool()) | torch.eye(longest, dtype=torch.bool, device=on)
-        cache = RoomyCache(self._model.config.get_text_config().num_hidden_layers, longest + more)
-        hidden = self._model.get_decoder()(
-            input_ids=input_PT.repeat(self._voices, 1).to(on),
-            attention_mask=seen_PTT[:, None],
-            position_ids=(mask_PT.cumsum(1) - 1).clamp(min=0),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        return cache, self._head(hidden[:, -1]), mask_PT
-
-    def _head(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits in fp32, rescaled as the model's own forward pass would (Gemma, Granite, Cohere)."""
-        logits: torch.Tensor = self._model.get_output_embeddings()(hidden).float()
-        config = self._model.config
-        logits = (
-            logits / (getattr(config, "logits_scaling", None) or 1.0) * (getattr(config, "logit_scale", None) or 1.0)
-        )
-        cap = getattr(config, "final_logit_softcapping", None)
-        return cap * torch.tanh(logits / cap) if cap else logits
-
 
 @dataclass
 class _Row:
@@ -186,13 +192,17 @@ def _uniform(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.random.Generator(np.random.Philox(seed)).random(count)
 
 
-def _places_to_keep(rows: Sequence[_Row], slots: Sequence[int], voices: int) -> list[int]:
-    """Places of the batch whose rows are not done, filled up with done ones until every voice has equally many."""
-    each = len(slots) // voices
-    live, done = [], []
-    for voice in range(voices):
-        places = range(voice * each, (voice + 1) * each)
-        live.append([place for place in places if not rows[slots[place]].done])
-        done.append([place for place in places if rows[slots[place]].done])
-    most = max(map(len, live))
-    return [place for some, rest in zip(live, done, strict=True) for place in sorted(some + rest[: most - len(some)])]
+def _done_places(rows: Sequence[_Row], start: int, count: int) -> list[int]:
+    return [place for place in range(start, start + count) if rows[place].done]
+
+
+def _places_to_keep(rows: Sequence[_Row], voices: int) -> list[int]:
+    """Places whose rows are not done, filled up with done ones until every voice has equally many."""
+    each = len(rows) // voices
+    done = [_done_places(rows, voice * each, each) for voice in range(voices)]
+    most = each - min(map(len, done))
+    kept = []
+    for voice, mine in enumerate(done):
+        leave = set(mine[len(mine) - (each - most) :]) if most < each else set()
+        kept += [place for place in range(voice * each, (voice + 1) * each) if place not in leave]
+    return kept
