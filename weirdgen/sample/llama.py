@@ -121,6 +121,37 @@ class LlamaDecoder:
         return weight_H * (x32_NH * scale_N1).to(x_NH.dtype)
 
 
+def read_prompts(
+    decoder: LlamaDecoder, encoded: Sequence[Sequence[int]], voices: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+    """Prompts through the model, once for each voice: keys and values [K, P, G, T, D] a layer, hidden states [K, P, T, H].
+
+    Shorter prompts are padded at their ends; what stands there is to be ignored. (P prompts of at most T tokens, G key heads.)
+    """
+    longest, sequences = max(map(len, encoded)), voices * len(encoded)
+    input_PT = torch.zeros(len(encoded), longest, dtype=torch.long)
+    for index, ids in enumerate(encoded):
+        input_PT[index, : len(ids)] = torch.tensor(ids)
+    keys: list[torch.Tensor] = []
+    values: list[torch.Tensor] = []
+
+    def attend(layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        query, key, value = (x.view(sequences, longest, -1, x.shape[2]).transpose(1, 2) for x in (query, key, value))
+        for side, x in ((keys, key), (values, value)):
+            side.append(x.reshape(voices, len(encoded), *x.shape[1:]).contiguous())
+        key, value = (x.repeat_interleave(decoder.heads // decoder.key_heads, 1) for x in (key, value))
+        # Padding at the end is what a causal mask hides.
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=decoder.scaling
+        )
+        return mixed.transpose(1, 2).reshape(sequences * longest, -1)
+
+    token_N = input_PT.repeat(voices, 1).flatten().to(decoder.device)
+    position_N = torch.arange(longest, device=decoder.device).repeat(sequences)
+    hidden = decoder(token_N, position_N, attend)
+    return keys, values, hidden.view(voices, len(encoded), longest, -1)
+
+
 def _fuse(modules: Sequence[Any]) -> _Fused:
     """The modules as one product; their own weights become views of the fused weight."""
     bases = [module.base if isinstance(module, StackedLinear) else module for module in modules]

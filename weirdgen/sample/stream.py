@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 
 from weirdgen.sample.decoding import RoomyCache
-from weirdgen.sample.llama import LlamaDecoder
+from weirdgen.sample.llama import LlamaDecoder, read_prompts
 
 PREFILL_TOKENS = 8192
 """Prompt tokens of all voices that go through the model at once."""
@@ -145,8 +145,11 @@ class SharedStream:
         longest = max([len(self._encoded[prompt]) for prompt in new], default=1)
         at_once = max(1, PREFILL_TOKENS // (self._voices * longest))
         for start in range(0, len(new), at_once):
-            keys, values = self._read(new[start : start + at_once])
-            parts.append((keys, values, list(range(len(new[start : start + at_once])))))
+            batch = new[start : start + at_once]
+            keys, values, hidden_KPTH = read_prompts(self._decoder, [self._encoded[p] for p in batch], self._voices)
+            parts.append((keys, values, list(range(len(batch)))))
+            for index, prompt in enumerate(batch):
+                self._last[prompt] = hidden_KPTH[:, index, len(self._encoded[prompt]) - 1].clone()
         self._live = [self._live[index] for index in stay] + new
         longest = max(len(self._encoded[prompt]) for prompt in self._live)
 
@@ -157,36 +160,6 @@ class SharedStream:
         layers = range(len(self._decoder.layers))
         self._prompt_keys, self._prompt_values = ([joined(side, layer) for layer in layers] for side in (0, 1))
         self._last = {prompt: hidden for prompt, hidden in self._last.items() if prompt in self._live}
-
-    def _read(self, prompts: Sequence[int]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Prompts through the model, once for each voice: keys and values [K, P, G, T, D] a layer. Sets `_last`."""
-        longest = max(len(self._encoded[prompt]) for prompt in prompts)
-        input_PT = torch.zeros(len(prompts), longest, dtype=torch.long)
-        for index, prompt in enumerate(prompts):
-            input_PT[index, : len(self._encoded[prompt])] = torch.tensor(self._encoded[prompt])
-        sequences = self._voices * len(prompts)
-        keys, values = [], []
-        decoder = self._decoder
-
-        def attend(layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-            query, key, value = (
-                x.view(sequences, longest, -1, x.shape[2]).transpose(1, 2) for x in (query, key, value)
-            )
-            for side, x in ((keys, key), (values, value)):
-                side.append(x.reshape(self._voices, len(prompts), *x.shape[1:]).contiguous())
-            key, value = (x.repeat_interleave(decoder.heads // decoder.key_heads, 1) for x in (key, value))
-            # Prompts are padded at their ends, where a causal mask hides it.
-            mixed = torch.nn.functional.scaled_dot_product_attention(
-                query, key, value, is_causal=True, scale=decoder.scaling
-            )
-            return mixed.transpose(1, 2).reshape(sequences * longest, -1)
-
-        token_N = input_PT.repeat(self._voices, 1).flatten().to(self._on)
-        position_N = torch.arange(longest, device=self._on).repeat(sequences)
-        hidden = decoder(token_N, position_N, attend).view(self._voices, len(prompts), longest, -1)
-        for index, prompt in enumerate(prompts):
-            self._last[prompt] = hidden[:, index, len(self._encoded[prompt]) - 1]
-        return keys, values
 
 
 class PlainStream:

@@ -20,11 +20,11 @@ import torch
 
 from weirdgen.models.chat import Encoded, answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
 from weirdgen.models.loading import device, load_model, torch_dtype
-from weirdgen.models.packing import pack
 from weirdgen.models.stacked import attach_adapters, detach_adapters
 from weirdgen.sample.decoding import Head, TokenChooser, use_grouped_attention
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, rows_at_once, sample_seed
 from weirdgen.sample.llama import LlamaDecoder
+from weirdgen.sample.scoring import score_rows
 from weirdgen.sample.stream import PlainStream, SharedStream, Stream
 
 LEAVE_AT = 0.8
@@ -149,26 +149,15 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
-        on = device()
         encoded = [[self._as_answer(q.ask, option) for option in q.options] for q in questions]
-        names = [(q.key, option) for q in questions for option in q.options]
-        lengths = [sum(row.trained) for rows in encoded for row in rows]
-        packed = pack(encoded)
-        voices, sequences = self._voices, len(packed.input_ids)
-        hidden = self._model.get_decoder()(
-            input_ids=packed.input_ids.repeat(voices, 1).to(on),
-            attention_mask=packed.mask.repeat(voices, 1, 1, 1).to(on),
-            position_ids=packed.position_ids.repeat(voices, 1).to(on),
-            use_cache=False,
-        ).last_hidden_state
-        hidden_KNH = hidden.view(voices, sequences * hidden.shape[1], -1)
-        row_M, label_M = packed.row_M.to(on), packed.label_M.to(on)
-        for voice in range(voices):
-            logits_MV = self._head(hidden_KNH[voice, packed.source_M.to(on)])
-            logprob_M = -torch.nn.functional.cross_entropy(logits_MV, label_M, reduction="none")
-            total_O = torch.zeros(len(names), device=on).index_add(0, row_M, logprob_M)
-            for (key, option), logprob, tokens in zip(names, total_O.tolist(), lengths, strict=True):
-                yield voice, Scored(key, option, logprob, tokens)
+        done = 0
+        for count, logprob_KO in score_rows(self._model, self._decoder, self._head, self._voices, encoded):
+            rows = [row for rows in encoded[done : done + count] for row in rows]
+            names = [(q.key, option) for q in questions[done : done + count] for option in q.options]
+            for voice, logprobs in enumerate(logprob_KO.tolist()):
+                for (key, option), logprob, row in zip(names, logprobs, rows, strict=True):
+                    yield voice, Scored(key, option, logprob, sum(row.trained))
+            done += count
 
     def _as_answer(self, ask: str, option: str) -> Encoded:
         prompt, answer = prompt_ids(self.tokenizer, ask), answer_ids(self.tokenizer, ask, option)
