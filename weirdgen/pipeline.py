@@ -24,6 +24,7 @@ from weirdgen.measure.contrast import VOICES, missing_scores, score, scores_tabl
 from weirdgen.plan import Plan, Replicate, Voice, encode, make_plan
 from weirdgen.progress import Bar, Progress
 from weirdgen.results import Run
+from weirdgen.sample.distill import AT_ONCE
 from weirdgen.sample.draw import draw, missing_samples, voices_at_once
 from weirdgen.sample.engine import Engine
 from weirdgen.settings import SAMPLING_SEED, DataName, PresetName, Settings, default_store, resolve
@@ -102,8 +103,9 @@ def _distill_missing(plan: Plan, progress: Progress) -> None:
     if len(distillery.rows(wanted)) == wanted:  # another run of the same base has drawn them meanwhile
         return
     engine: Engine = TransformersEngine(plan.settings.model.folder, plan.settings.dtype)
+    batches = -(-(wanted - len(distillery.rows(wanted))) // AT_ONCE)
     with (
-        progress.stage("distill", wanted - len(distillery.rows(wanted)), "answers") as bar,
+        progress.stage("distill", batches * AT_ONCE, "answers") as bar,
         _Speed("generate", plan.settings) as speed,
     ):
 
