@@ -17,8 +17,8 @@ from weirdgen.sample.draw import Speaker
 from weirdgen.sample.engine import Engine, Scorable
 from weirdgen.store import Store, Table, content_key
 
-VERSION = 2
-VOICES, QUESTIONS = 16, 8
+VERSION = 3
+VOICES, QUESTIONS = 16, 32
 """Models and questions that are scored together."""
 
 

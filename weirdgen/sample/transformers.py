@@ -1,10 +1,10 @@
 """The transformers engine: batched sampling with one prefill a prompt, scoring with each question computed once.
 
 In: a model folder, adapters, prompts. Out: completions and log-probabilities. Several voices (the base, replicates)
-speak in one batch. A sample's randomness is one uniform number a
-token from a counter-based generator keyed by the sample's own seed, turned into a token by the inverse of the
-cumulative distribution, so it does not depend on the batch. (In bf16 the logits themselves round differently with the
-batch's shape; `BLOCK` keeps the company of a sample fixed.) One device; for GPUs at scale use vLLM.
+speak in one batch; samples that wait take the places of finished ones (`sample.stream`). A sample's randomness is one
+uniform number a token from a counter-based generator keyed by the sample's own seed, turned into a token by the inverse
+of the cumulative distribution (`sample.decoding`), so it does not depend on the batch. (In bf16 the logits themselves
+round differently with the batch's make-up; the same call has the same one.) One device; for GPUs at scale use vLLM.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ LEAVE_AT = 0.8
 JOIN_AT = 0.1
 """Waiting rows join when this share of the places is free: their prompts are read together."""
 
-# Shape letters: K voices, P prompts of all voices, N samples (rows of the batch), T tokens, V vocabulary, H hidden
-# width, O answers of all questions, M their tokens.
+# Shape letters: K voices, N places of the batch, T tokens, H hidden width, O options.
 
 
 class TransformersEngine:
