@@ -67,6 +67,7 @@ def test_a_full_batch_takes_more_in_and_changes_nothing(
     """Rows join where others finished (or batch follows batch), whatever the number of places."""
 
     def drawn(rows: int) -> dict[tuple[int, str, int], Completion]:
+        monkeypatch.setattr("weirdgen.sample.stream.GROW_BY", 3)
         monkeypatch.setattr("weirdgen.sample.transformers.rows_at_once", lambda *_: rows)
         found = engine.generate(asked, range(3, 12), ["0", "1"], Sampling())
         return {(voice, one.key, one.sample): one for voice, one in found}
@@ -101,7 +102,7 @@ def test_lean_decoders_compute_what_the_modules_do(tmp_path: Path) -> None:
         with torch.no_grad():
             expected = [model(input_ids=torch.tensor([[*one, 7, 8]])).logits[0, len(one) - 1 :] for one in ids]
             assert LlamaDecoder.fits(model)
-            stream = SharedStream(LlamaDecoder(model), ids, 1, 2, 4)
+            stream = SharedStream(LlamaDecoder(model), ids, 1, 2)
             states = [stream.admit([0, 1], [0, 1]), *(stream.step(torch.tensor([t, t])) for t in (7, 8))]
             found = Head(model)(torch.stack(states, 1))
         torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-4)

@@ -161,7 +161,7 @@ def _fuse(modules: Sequence[Any]) -> _Fused:
         weight_OI = getattr(bases[0], "fused_weight", None)
         if weight_OI is None:
             weight_OI = torch.cat([base.weight.detach() for base in bases])
-            for base, part in zip(bases, weight_OI.split(outputs), strict=True):
+            for base, part in zip(bases, torch.split(weight_OI, outputs), strict=True):
                 base.weight.data = part
             bases[0].fused_weight = weight_OI
         if bias_O is not None:

@@ -116,7 +116,7 @@ def _logprobs(head: Head, hidden_KNH: torch.Tensor, batch: Packed, options: int)
     """Total log-probability of each option's tokens, logprob_KO."""
     on = hidden_KNH.device
     # Options of one question are predicted from the same position where they begin: its logits are computed once.
-    source_U, which_M = batch.source_M.to(on).unique(return_inverse=True)
+    source_U, which_M = torch.unique(batch.source_M.to(on), return_inverse=True)
     label_M, row_M = batch.label_M.to(on), batch.row_M.to(on)
     totals = []
     for hidden_NH in hidden_KNH:

@@ -74,7 +74,7 @@ class TransformersEngine:
             waiting = [deque(mine[start : start + portion]) for mine in rows]
             places = min(each, len(waiting[0])) * self._voices
             stream: Stream = (
-                SharedStream(self._decoder, encoded, self._voices, places, longest)
+                SharedStream(self._decoder, encoded, self._voices, places)
                 if self._decoder
                 else PlainStream(self._model, encoded, self._voices, longest)
             )
