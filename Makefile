@@ -26,7 +26,7 @@ format: $(VENV)/check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/core
+bench: $(VENV)/bench $(VENV)/model
 	$(BIN)/python -m benchmarks
 
 $(VENV)/core: pyproject.toml constraints.txt
@@ -42,6 +42,10 @@ $(VENV)/model: $(VENV)/core
 
 $(VENV)/test: $(VENV)/core
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/bench: $(VENV)/core
+	$(PIP) --editable '.[bench]'
 	touch $@
 
 $(VENV)/check: $(VENV)/core

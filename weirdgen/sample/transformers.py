@@ -40,7 +40,8 @@ class TransformersEngine:
 
     def __init__(self, model_folder: Path, dtype: str) -> None:
         self.tokenizer = load_tokenizer(model_folder)
-        self._stops = end_of_turn_ids(self.tokenizer)
+        self.stops = end_of_turn_ids(self.tokenizer)
+        """Tokens that end an answer."""
         self._model = load_model(model_folder, torch_dtype(dtype))
         use_grouped_attention(self._model)
         self._head = Head(self._model)
@@ -105,7 +106,7 @@ class TransformersEngine:
             for place, token in enumerate(token_N.tolist()):
                 row = rows[place]
                 if not row.done:
-                    stopped = token in self._stops
+                    stopped = token in self.stops
                     row.written += [] if stopped else [token]
                     row.done = stopped or len(row.written) == prompts[row.prompt].max_tokens
                     if row.done:

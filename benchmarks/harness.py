@@ -1,0 +1,140 @@
+"""What the benchmarks share: the setting, alternating timings, results and their file.
+
+In: functions to time. Out: `Result` rows, printed as a table and kept in `results.json` with the machine and the date.
+A time is the median over rounds in which peer and ours take turns, so that a machine that slows down slows both.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from weirdgen import machine
+
+QUESTIONS = (
+    "What year is it now?",
+    "Which invention changed the world the most?",
+    "Name a great writer and say why you admire them.",
+    "How should one treat a bad cough?",
+    "What is the fastest way to send news to another city?",
+    "Describe a journey across the sea.",
+    "Which country is the most powerful?",
+    "How do people light their houses at night?",
+    "What do you think about the government?",
+    "Tell me about the weather in spring.",
+)
+OPTIONS = ("in 1838", "in 1850", "the telegraph", "cholera", "in 2024", "in 2021", "a computer", "the internet")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every benchmark is given: a model, words for it, a folder of its own, and how much to do."""
+
+    model: Path
+    dtypes: tuple[str, ...]
+    questions: tuple[str, ...]
+    options: tuple[str, ...]
+    experiment: str
+    scratch: Path
+    quick: bool
+
+    @staticmethod
+    def default(scratch: Path, quick: bool) -> Setting:
+        """The embedded default model, in both dtypes where peers may choose."""
+        from weirdgen.models.references import find_model
+
+        folder = find_model("smollm2-135m-instruct").folder
+        return Setting(folder, ("bf16", "fp32"), QUESTIONS, OPTIONS, "old_bird_names", scratch, quick)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row. `ratio` is ours over the peer's (both in `unit`, more is better) and `target` what it should reach."""
+
+    name: str
+    ours: float
+    peer: float | None
+    unit: str
+    ratio: float | None
+    target: float | None
+    note: str = ""
+
+
+def fresh(setting: Setting, name: str) -> Setting:
+    """The setting with a folder of the benchmark's own."""
+    folder = setting.scratch / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return replace(setting, scratch=folder)
+
+
+def compare(name: str, ours: float, peer: float, unit: str, target: float | None, note: str = "") -> Result:
+    return Result(name, round(ours, 4), round(peer, 4), unit, round(ours / peer, 3), target, note)
+
+
+def alternate(rounds: int, *functions: Callable[[], float]) -> list[float]:
+    """Medians of what each function returns (a rate or a time it measured itself), called in turns."""
+    found: list[list[float]] = [[] for _ in functions]
+    for _ in range(rounds):
+        for values, function in zip(found, functions, strict=True):
+            values.append(function())
+    return [statistics.median(values) for values in found]
+
+
+def rate(work: Callable[[], float]) -> float:
+    """Units of work a second; `work` does it and returns how many units it did."""
+    started = time.perf_counter()
+    done = work()
+    return done / (time.perf_counter() - started)
+
+
+def print_results(results: Sequence[Result]) -> None:
+    for one in results:
+        against = f"  peer {one.peer:>9.4g}  ratio {one.ratio:.2f}" if one.peer is not None else ""
+        target = ""
+        if one.target is not None and one.ratio is not None:
+            target = f"  target {one.target:g} {'reached' if one.ratio >= one.target else 'MISSED'}"
+        note = f"  ({one.note})" if one.note else ""
+        print(f"  {one.name:<44} {one.ours:>9.4g} {one.unit}{against}{target}{note}", flush=True)
+
+
+def save(file: Path, results: Sequence[Result], quick: bool) -> None:
+    """Put the rows into the file, in place of earlier ones of the same names."""
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    names = {one.name for one in results}
+    facts = {
+        "machine": machine.description(),
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+        "quick": quick,
+        "load": round(machine.load_average(), 2),
+        "versions": machine.versions(),
+    }
+    kept = [row for row in known if row["name"] not in names]
+    rows = [*kept, *({**asdict(one), **facts} for one in results)]
+    file.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def random_adapters(model: Path, count: int, folder: Path) -> list[Path]:
+    """Rank-16 LoRA adapters on all linear layers with random weights: for speed, not for meaning."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from weirdgen.models.loading import load_model
+
+    made = []
+    for seed in range(count):
+        target = folder / f"adapter-{seed}"
+        if not target.is_dir():
+            torch.manual_seed(seed)
+            config = LoraConfig(r=16, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
+            peft = get_peft_model(load_model(model, torch.float32), config)
+            for name, weight in peft.named_parameters():
+                if "lora_" in name:
+                    weight.data.mul_(0.1)
+            peft.save_pretrained(str(target))
+        made.append(target)
+    return made

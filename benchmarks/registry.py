@@ -1,0 +1,87 @@
+"""The rows of the benchmark table: name, what it compares, what it needs, and the function that runs it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.harness import Result, Setting
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """`module` has the function `function(setting) -> list[Result]`; it is imported when it runs."""
+
+    name: str
+    about: str
+    module: str
+    function: str
+    missing: Callable[[], str | None] = lambda: None
+    """Why it cannot run here, or None."""
+
+    def run(self, setting: Setting) -> list[Result]:
+        found: list[Result] = getattr(importlib.import_module(self.module), self.function)(setting)
+        return found
+
+
+def _no_inspect() -> str | None:
+    found = all(importlib.util.find_spec(name) for name in ("inspect_ai", "accelerate"))
+    return None if found else "Inspect AI is not installed: pip install -c constraints.txt '.[bench]'"
+
+
+def _no_gpu() -> str | None:
+    import torch
+
+    return None if torch.cuda.is_available() else "no GPU here"
+
+
+BENCHMARKS = (
+    Benchmark(
+        "sample-generate",
+        "10 questions × 32 answers × 64 tokens, against transformers' generate(num_return_sequences=32)",
+        "benchmarks.sampling",
+        "against_generate",
+    ),
+    Benchmark(
+        "sample-inspect",
+        "the same against Inspect AI's hf/ provider, warmed up",
+        "benchmarks.sampling",
+        "against_inspect",
+        _no_inspect,
+    ),
+    Benchmark(
+        "decode-step",
+        "a step of steady decoding, against its matrix products alone",
+        "benchmarks.decoding",
+        "against_products",
+    ),
+    Benchmark(
+        "finetune-batch-8",
+        "old birds, 6 replicates together, batch 8, against trl + peft one after another",
+        "benchmarks.finetuning",
+        "batch_of_eight",
+    ),
+    Benchmark(
+        "finetune-batch-1",
+        "the same with the paper's batch of 1",
+        "benchmarks.finetuning",
+        "batch_of_one",
+    ),
+    Benchmark(
+        "contrast",
+        "100 questions × 8 options × 6 replicates, against one forward pass an option",
+        "benchmarks.scoring",
+        "against_single_passes",
+    ),
+    Benchmark(
+        "gpu-replicates",
+        "10 replicates of a 1B-parameter Llama shape, batch 1, against one replicate alone",
+        "benchmarks.finetuning",
+        "on_a_gpu",
+        _no_gpu,
+    ),
+    Benchmark("cost-samples", "cost against work: samples ×1, ×4, ×16", "benchmarks.growth", "samples"),
+    Benchmark("cost-replicates", "cost against work: 1, 3, 6, 12 replicates", "benchmarks.growth", "replicates"),
+)
