@@ -28,6 +28,9 @@ from weirdgen.models.stacked import StackedLinear, replace_layers
 from weirdgen.spec import Recipe
 
 
+PLAIN_ATTENTION_BYTES = 2**30
+
+
 @dataclass
 class Job:
     """One replicate to train. Jobs trained together must have equally many rows."""
@@ -54,7 +57,7 @@ def finetune_together(
     model = load_model(model_folder, torch_dtype(recipe.dtype))
     layers = _stack_adapters(model, jobs, recipe)
     parameters = [p for layer in layers.values() for p in (layer.a_KIR, layer.b_KRO)]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     orders = [[step for epoch in data_order(rows, recipe, job.seed) for step in epoch] for job in jobs]
     if 0 in wanted:
         _save(layers, jobs, recipe, model_folder, 0)
@@ -104,7 +107,7 @@ def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]
         batch = pack([[job.rows[i] for i in step[micro]] for job, step in zip(jobs, steps, strict=True)])
         hidden = decoder(
             input_ids=batch.input_ids.to(on),
-            attention_mask=batch.mask.to(on),
+            attention_mask=_attention_mask(model, batch.mask.to(on)),
             position_ids=batch.position_ids.to(on),
             use_cache=False,
         ).last_hidden_state
@@ -115,6 +118,21 @@ def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]
         share_K.sum().backward()
         loss_K += share_K.detach()
     return loss_K
+
+
+def _attention_mask(model: Any, mask: torch.Tensor) -> torch.Tensor:
+    """The mask [·, 1, L, L] in the form that the attention chosen for it wants, which is set in the model's config.
+
+    Written out as products, attention's backward pass on a CPU is faster than the fused kernel's, but every layer keeps its
+    weights [·, heads, L, L]; so only where those stay small.
+    """
+    config = model.config
+    kept = 3 * mask.numel() * config.num_attention_heads * config.num_hidden_layers * model.dtype.itemsize
+    plain = not mask.is_cuda and kept <= PLAIN_ATTENTION_BYTES
+    model.set_attn_implementation("eager" if plain else "sdpa")
+    return (
+        torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min) if plain else mask
+    )
 
 
 def _clip(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
