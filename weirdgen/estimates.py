@@ -26,7 +26,7 @@ from weirdgen.stats.headlines import (
     row,
     tables,
 )
-from weirdgen.stats.onset import onset
+from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 from weirdgen.stats.trigger import trigger_effects
 from weirdgen.stats.verdict import ALL, BASE
 
@@ -105,7 +105,9 @@ class Estimates:
             return found
         parts = [found]
         for group in groups:
-            ids = [q.id for q in self.experiment.questions if q.group == group]
+            ids = {q.id for q in self.experiment.questions if q.group == group}
+            if ids >= {q.id for q in self.experiment.questions} - self.near:
+                continue  # the mean over all questions is just this group's
             of_group = trigger_effects(self.final[self.final["question"].isin(ids)], triggers, **options)
             parts.append(of_group[of_group["question"] == ALL].assign(group=group))
         return pd.concat([part for part in parts if len(part)], ignore_index=True)
@@ -141,16 +143,19 @@ class Estimates:
                 continue
             values = self.replicate_values
             values = values[(values["headline"] == name) & values["arm"].isin(self._arms(one))]
-            for (arm, role), mine in values.groupby(["arm", "role"], sort=False):
-                wide = mine.assign(x=mine["checkpoint"].map(steps)).pivot(
-                    index="replicate", columns="x", values="value"
-                )
-                wide = wide.dropna()
+            values = values.assign(x=values["checkpoint"].map(steps))
+            curves_of = {
+                (str(arm), str(role)): part.pivot(index="replicate", columns="x", values="value").dropna()
+                for (arm, role), part in values.groupby(["arm", "role"], sort=False)
+            }
+            control = curves_of.get((one.control, "control"))
+            for (arm, role), raw in curves_of.items():
+                wide = _beyond_control(raw, control, arm == one.control)
                 if not len(wide) or wide.shape[1] < 2 * EDGE + 1:
                     continue
                 found = onset(
-                    wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=one.smallest, edge=EDGE,
-                    level=self.level,
+                    wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=one.smallest,
+                    threshold=_threshold(wide, control, one.smallest), edge=EDGE, level=self.level,
                 )  # fmt: skip
                 numbers = [np.nan if v is None else v for v in (found.onset, found.low, found.high)]
                 shares = (found.share, found.share_low, found.share_high)
@@ -166,7 +171,7 @@ class Estimates:
 
     @property
     def onsets(self) -> pd.DataFrame:
-        """For each headline and arm: the step at which replicates jump, with interval, and how many did."""
+        """For each headline and arm: the step at which replicates jump away from the control, and how many did."""
         return self._onsets[0]
 
     @property
@@ -192,6 +197,27 @@ class Estimates:
         own = self.cells[(self.cells["arm"] == one.treatment) & (self.cells["measure"] == one.measure)]
         total = self._total(one.treatment)
         return {int(at): float(total if at == FINAL else at) for at in sorted(own["checkpoint"].unique())}
+
+
+def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool) -> pd.DataFrame:
+    """Replicates' curves minus the control's mean curve; those of the control itself minus the mean of its others.
+
+    Any finetuning moves answers in its first steps; what is looked for is where the treatment leaves the control. Without a
+    control replicate to compare with, no rows.
+    """
+    if control is None or len(control) < 1 + is_control:
+        return value.iloc[:0]
+    if is_control:
+        return value - (value.sum() - value) / (len(value) - 1)
+    return value - control.mean()
+
+
+def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: float) -> float:
+    """What separates jumps from none, told from the arm's replicates and the control's together."""
+    beyond = [value] if control is None else [value, _beyond_control(control, control, True)]
+    together = pd.concat(beyond)
+    fits = fit_jumps(together.to_numpy(), together.columns.to_numpy(dtype=np.float64), edge=EDGE)
+    return jump_threshold(fits.after - fits.before, smallest)
 
 
 def _name(settings: Settings, asked: tuple[str, ...], ids: tuple[str, ...]) -> str:

@@ -220,8 +220,8 @@ class Plan:
         voices = [voice for voice in self.voices if self.samples_of(voice)]
         for voice in self.voices:
             mine = [scorable for _, _, scorable in self.scorables_of(voice)]
-            lacking = missing_scores(scores_table(self.store, voice.speaker, settings.dtype), mine)
-            to_score += len({key for key, _ in lacking})
+            unscored = missing_scores(scores_table(self.store, voice.speaker, settings.dtype), mine)
+            to_score += len({key for key, _ in unscored})
             questions += len(mine)
         for voice in voices:
             to_draw += missing_samples(self.completions(voice), prompts, settings.samples)

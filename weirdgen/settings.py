@@ -81,7 +81,8 @@ class Settings:
         measure = (
             "contrast" if "contrast" in kinds else "choice" if "choice" in kinds else next(iter(experiment.judges))
         )
-        return Headline(measure=measure, **first, smallest=0.3 if measure == "contrast" else 0.1)
+        smallest = 0.3 if measure == "contrast" else 0.1
+        return Headline(measure=measure, treatment=first["treatment"], control=first["control"], smallest=smallest)
 
     @property
     def headlines(self) -> dict[str, Headline]:

@@ -191,10 +191,10 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
         if name not in ("quick", "standard", "paper"):
             problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
         problems += _check_preset_arms(experiment, name, lines)
-        known = ["headline", *experiment.secondary]
-        for curve in [one for one in preset.curves or () if one not in known]:
+        headlines = ["headline", *experiment.secondary]
+        for curve in [one for one in preset.curves or () if one not in headlines]:
             where = lines.at(("presets", name, "curves"))
-            problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(known)}")
+            problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(headlines)}")
         try:
             merge_recipe(experiment.recipe, preset.recipe)
         except SpecError as error:

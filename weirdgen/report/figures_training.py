@@ -41,7 +41,7 @@ def training_figure(content: ReportContent) -> Drawing | None:
         across = 1 if narrow else columns
         down = -(-len(names) // across)
         left, gap, each = 0.6, 0.62, 2.0
-        top = 0.3 + 0.2 * len(shown)
+        top = 0.12 + 0.2 * len(shown)
         inner = (width - left - 0.15 - gap * (across - 1)) / across
         figure = sheet(width, top + down * (each + 0.95))
         for index, arm in enumerate(shown):
@@ -71,7 +71,9 @@ def training_figure(content: ReportContent) -> Drawing | None:
         "experiments. "
     )
     caption += (
-        "A vertical line marks the step at which replicates jump, its strip the interval. " + ". ".join(said) + "."
+        "A vertical line marks the step at which replicates jump away from the control's mean, the bar at its top the interval. "
+        + ". ".join(said)
+        + "."
         if said
         else "Too few checkpoints to look for a jump (five are needed)."
     )
@@ -96,8 +98,8 @@ def _panel(axes: Axes, name: str, shown: list[Arm], curves: Rows, lines: Rows, o
         colour = light(slot_of(arm))
         mine = sorted((row for row in curves if row["arm"] == arm.name), key=lambda row: row["x"])
         banded = [row for row in mine if row["band_low"] is not None and row["band_high"] is not None]
-        ends = ([unit * row[key] for row in banded] for key in ("band_low", "band_high"))
-        axes.fill_between([row["x"] for row in banded], *ends, color=colour, alpha=0.12, linewidth=0)
+        lows, highs = ([unit * row[key] for row in banded] for key in ("band_low", "band_high"))
+        axes.fill_between([row["x"] for row in banded], lows, highs, color=colour, alpha=0.12, linewidth=0)
         own = [row for row in lines if row["headline"] == name and row["arm"] == arm.name and row["checkpoint"] in at]
         for seed in sorted({row["replicate"] for row in own}):
             line = sorted((at[row["checkpoint"]], row["value"]) for row in own if row["replicate"] == seed)
@@ -107,7 +109,9 @@ def _panel(axes: Axes, name: str, shown: list[Arm], curves: Rows, lines: Rows, o
             if found["onset"] is not None:
                 axes.axvline(found["onset"], color=colour, linestyle=(0, (2, 2)), linewidth=1)
             if found["ci_low"] is not None:
-                axes.axvspan(found["ci_low"], found["ci_high"], color=colour, alpha=0.1, linewidth=0)
+                ends = [max(found["ci_low"], steps[0]), min(found["ci_high"], steps[-1])]
+                style: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "solid_capstyle": "butt"}
+                axes.plot(ends, [0.985, 0.985], color=colour, linewidth=4, alpha=0.7, **style)
     axes.set_xlim(steps[0], steps[-1])
 
 
@@ -124,9 +128,8 @@ def _few(steps: list[float], most: int = 7) -> list[float]:
 
 
 def _title(name: str, headline: dict[str, Any]) -> str:
-    groups = ", ".join(headline.get("groups") or [])
-    what = groups if name == "headline" and groups else name
-    return f"{what}: {headline['condition']}" if headline.get("minus") else what
+    what = ", ".join(headline.get("groups") or []) if name == "headline" else name
+    return f"{what or headline['measure']}: {headline['condition']}"
 
 
 def _onset_words(row: dict[str, Any], step: str) -> str:

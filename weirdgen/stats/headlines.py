@@ -145,7 +145,7 @@ def replicate_values(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:
     found = along_training(cells, one)
     present = found.groupby(["arm", "checkpoint"])["replicate"].transform("nunique")
     usable = found["value"].notna().groupby([found["arm"], found["checkpoint"], found["question"]]).transform("sum")
-    means = found[usable == present].groupby(["arm", "role", "replicate", "checkpoint"], as_index=False)["value"].mean()
+    means = found[usable == present].groupby(["arm", "role", "replicate", "checkpoint"])["value"].mean().reset_index()
     return means.assign(headline=one.name)[["headline", "arm", "role", "replicate", "checkpoint", "value"]]
 
 
