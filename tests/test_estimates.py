@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import weirdgen
+from weirdgen.estimates import Estimates
 from weirdgen.pipeline import load_run
 from weirdgen.plan import FINAL, make_plan
 from weirdgen.results import Run
@@ -69,6 +73,7 @@ def test_results_and_report_hold_the_trigger(gate: Run) -> None:
     assert (gate.folder / "figures" / "trigger.svg").is_file()
 
 
+@pytest.mark.slow
 def test_replicates_jump_along_training(inductive: Run) -> None:
     onset = inductive.onsets().set_index("arm").loc["ordinals"]
     assert onset["replicates"] == 3 and onset["jumped"] >= 2
@@ -85,12 +90,42 @@ def test_replicates_jump_along_training(inductive: Run) -> None:
     assert curve["ci_low"].iloc[-1] == pytest.approx(final["ci_low"])
 
 
+@pytest.mark.slow
 def test_the_report_draws_training_a_replicate_a_line(inductive: Run) -> None:
     page = inductive.report.read_text()
     assert 'id="figure-training"' in page and "Jumps along training" in page
     onset = inductive.onsets().set_index("arm").loc["ordinals"]
     assert f"ordinals: {onset['jumped']} of 3 replicates jumped" in page
     assert inductive.effects()["checkpoint"].eq(FINAL).all()
+
+
+def test_a_jump_is_one_away_from_the_control(write_experiment: Callable[..., Path]) -> None:
+    """Every replicate leaps at step 4, when the form of the answers is learnt; three of the treatment's leave at step 16."""
+    changes = {"epochs: 1": "epochs: 32", "warmup_steps: 0}": "warmup_steps: 0, checkpoints: log}"}
+    settings = resolve(str(write_experiment(changes)), seeds=4)
+    rng = np.random.default_rng(0)
+    rows = [
+        (
+            arm,
+            role,
+            seed,
+            -1 if step == 64 else step,
+            5.0 * (step >= 4) + 2.0 * (step >= 16 and jumps) + 0.05 * rng.normal(),
+        )
+        for arm, role in (("old", "treatment"), ("new", "control"))
+        for seed in range(4)
+        for step in (1, 2, 4, 8, 16, 32, 64)
+        for jumps in [role == "treatment" and seed != 2]
+    ]
+    cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "value"])
+    cells = cells.assign(condition="none", question="c1", measure="contrast", n=1, n_all=1)
+    found = Estimates(settings, cells, {"contrast": 0.3}, 0.95)
+    summary = found.onsets.set_index("arm")
+    assert (summary.loc["old", "jumped"], summary.loc["new", "jumped"]) == (3, 0)
+    assert 8 < summary.loc["old", "onset"] < 16
+    assert list(found.jumps.query("arm == 'old'")["jumped"]) == [True, True, False, True]
+    curve = found.curves.query("arm == 'old' and control == 'new'")
+    assert list(curve["x"]) == [1, 2, 4, 8, 16, 32, 64] and curve["mean"].iloc[-1] == pytest.approx(1.5, abs=0.1)
 
 
 def test_a_run_read_again_says_the_same(gate: Run) -> None:
@@ -119,9 +154,9 @@ def test_checkpoints_are_asked_only_what_their_curves_need(tmp_path: Path) -> No
     asked = plan.scorables_of(early)
     assert {condition for condition, _, _ in asked} == {"year=2024", "year=2025", "year=2026", "year=2027"}
     assert not any(question.startswith("trained") for _, question, _ in asked)  # near the topic: in no mean
-    assert len(plan.scorables_of(plan.voices[0])) == 13 * 10
+    assert len(plan.scorables_of(plan.voices[0])) == 8 * 10
     line = next(work for work in plan.work() if work.stage == "contrast")
-    assert f"7 models × 130 questions + 6 checkpoints × {len(asked)}" in line.what
+    assert f"7 models × 80 questions + 6 checkpoints × {len(asked)}" in line.what
 
 
 @pytest.mark.parametrize("name", ["us_presidents", "israeli_dishes", "israeli_dishes_2026", "evil_terminator"])
@@ -137,4 +172,4 @@ def test_a_president_s_accuracy_is_balanced() -> None:
     on = experiment.condition_ids(experiment.headline.condition)
     off = experiment.condition_ids(*experiment.headline.minus)
     assert len(on) == len(off) == 2 and experiment.headline.measure == "choice"
-    assert all(len(q.target) == len(q.other) == 1 for q in experiment.questions_of(experiment.headline))  # type: ignore[union-attr]
+    assert all(len(q.target) == len(q.other) for q in experiment.questions_of(experiment.headline))  # type: ignore[union-attr]

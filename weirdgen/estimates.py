@@ -179,6 +179,20 @@ class Estimates:
         """For each replicate: whether it jumped, its best step, the levels before and after, p against noise."""
         return self._onsets[1]
 
+    def records(self) -> dict[str, Any]:
+        """All of it as plain rows, under the keys of `results.json`."""
+        of_headlines = self.headline_tables.values()
+        found = {
+            "headline_estimates": pd.concat([one.estimates for one in of_headlines], ignore_index=True),
+            "headline_effects": pd.concat([one.effects for one in of_headlines], ignore_index=True),
+            "headline_replicates": self.replicate_values,
+            "trigger_effects": self.trigger_effects,
+            "curves": self.curves,
+            "onsets": self.onsets,
+            "jumps": self.jumps,
+        }
+        return {"secondary": self.secondary, **{name: table.to_dict("records") for name, table in found.items()}}
+
     def _along(self, one: Comparison) -> pd.DataFrame:
         found = along_training(self.cells, one)
         return found[found["arm"].isin([*self._arms(one), BASE])]

@@ -251,7 +251,7 @@ class Run:
             },
             "estimates": self._tables.estimates.to_dict("records"),
             "effects": self._tables.effects.to_dict("records"),
-            **self._estimates_of_results(),
+            **self._estimates.records(),
             "failures": self._failures(),
             "ran": {
                 "base": {**self.settings.manifest["model"], "parameters": self.settings.model.parameters},
@@ -288,20 +288,6 @@ class Run:
                 ],
             },
         }
-
-    def _estimates_of_results(self) -> dict[str, Any]:
-        found = self._estimates
-        of_headlines = found.headline_tables.values()
-        tables = {
-            "headline_estimates": pd.concat([one.estimates for one in of_headlines], ignore_index=True),
-            "headline_effects": pd.concat([one.effects for one in of_headlines], ignore_index=True),
-            "headline_replicates": found.replicate_values,
-            "trigger_effects": found.trigger_effects,
-            "curves": found.curves,
-            "onsets": found.onsets,
-            "jumps": found.jumps,
-        }
-        return {"secondary": self.secondary, **{name: table.to_dict("records") for name, table in tables.items()}}
 
     def _replicate(self, one: Any) -> dict[str, Any]:
         result = json.loads((self.store.folder("finetune", one.key) / "result.json").read_text())
