@@ -69,6 +69,17 @@ def test_names_that_point_nowhere(write_experiment: Write) -> None:
         ({"presets:": "conditions:\n  year: {wrap: 'In {yr}: {question}'}\npresets:"}, "uses {yr}"),
         ({"quick:": "fast:"}, "expected quick, standard or paper"),
         ({"quick: {": "quick: {recipe: {lr: 1}, "}, "recipe.lr: unknown field"),
+        ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is none of none"),
+        ({"condition: none": "condition: none, minus: [none]"}, "headline.minus: none is in 'condition' too"),
+        ({"condition: none": "condition: none, groups: [some]"}, "headline.groups: 'some' is none of all"),
+        ({"measure: contrast": "measure: choice"}, "headline.measure: 'choice' is none of contrast, is_target"),
+        ({"ask: ": "near: true, ask: "}, "headline.measure: no contrast question in the mean over questions"),
+        ({"quick: {": "quick: {curves: [secnd], "}, "presets.quick.curves: 'secnd' is none of headline"),
+        (
+            {"headline:": "secondary: {two: {treatment: old, control: nwe}}\nheadline:"},
+            "secondary.two.control: 'nwe' is none of new",
+        ),
+        ({"headline:": "secondary:\n  two:"}, "give the one that comes first as 'headline'"),
     ],
 )
 def test_each_kind_of_mistake(write_experiment: Write, changes: dict[str, str], expected: str) -> None:
@@ -106,7 +117,7 @@ def test_auto_control_matches_the_row_count(write_experiment: Write) -> None:
 def test_sweeps_expand(write_experiment: Write) -> None:
     conditions = "conditions:\n  year: {wrap: 'In {y}: {question}', sweep: {y: [1, 2]}, trained: [1], trigger: [2]}\n"
     path = write_experiment({"presets:": conditions + "presets:", "condition: none": "condition: y"})
-    assert any("headline.condition: 'y' is none of all, year=1, year=2" in p for p in problems(path))
+    assert any("headline.condition: 'y' is none of all, year, year=1, year=2" in p for p in problems(path))
     path.write_text(path.read_text().replace("condition: y", "condition: year=2"))
     experiment, _ = load_experiment(str(path))
     assert [(w.id, w.apply("q?"), w.trained, w.trigger) for w in experiment.wrappers()] == [

@@ -58,6 +58,10 @@ def run_command(
     samples: Annotated[
         int | None, typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="'ci<0.05' or 'JUDGE ci<0.05': double the samples until the effect is known to ±0.05."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),
@@ -75,12 +79,12 @@ def run_command(
     from weirdgen.show import plan_lines
     from weirdgen.specfile import named_experiments
     from weirdgen.store import Store
+    from weirdgen.until import with_until
 
     opened = Store(store or default_store())
     names = named_experiments(experiments)
-    plans = [
-        make_plan(resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data), opened) for name in names
-    ]
+    requests = [resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data) for name in names]
+    plans = [make_plan(with_until(one, until) if until else one, opened) for one in requests]
     progress = Progress(quiet and not dry_run)
     for line in (line for plan in plans for line in plan_lines(plan)):
         progress.say(line)
@@ -151,6 +155,20 @@ def report(
     found = load_run(run, store)
     found.require_finished()
     print(f"report: {found.write_report()}")
+
+
+@app.command()
+def crosscheck(
+    run: Annotated[str, typer.Argument(help="A run's id or folder.")],
+    store: StoreOption = None,
+) -> None:
+    """A second opinion on a run's rates: logistic regression clustered by replicate, beside the report's effects."""
+    from weirdgen.crosscheck import crosscheck_lines
+    from weirdgen.pipeline import load_run
+
+    found = load_run(run, store)
+    found.require_finished()
+    _print(crosscheck_lines(found))
 
 
 @app.command()

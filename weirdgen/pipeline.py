@@ -12,6 +12,7 @@ import contextlib
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from weirdgen.errors import StoreError
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.measure.contrast import VOICES, missing_scores, score, scores_table
-from weirdgen.plan import Plan, Replicate, Voice, encode, make_plan
+from weirdgen.plan import FINAL, Plan, Replicate, Voice, encode, make_plan
 from weirdgen.progress import Bar, Progress
 from weirdgen.results import Run
 from weirdgen.sample.distill import AT_ONCE
@@ -29,6 +30,7 @@ from weirdgen.sample.draw import draw, missing_samples, voices_at_once
 from weirdgen.sample.engine import Engine
 from weirdgen.settings import SAMPLING_SEED, DataName, PresetName, Settings, default_store, resolve
 from weirdgen.store import Store, explain_disk_errors
+from weirdgen.until import decision, decision_line, with_until
 
 
 def run(
@@ -43,6 +45,7 @@ def run(
     data: DataName = "own",
     store: str | Path | None = None,
     quiet: bool = True,
+    until: str | None = None,
 ) -> Run:
     """Finetune, score, sample, judge, estimate and report; what the store holds is not done again.
 
@@ -50,6 +53,7 @@ def run(
     Raises `WeirdgenError` on bad input.
     """
     settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data)
+    settings = with_until(settings, until) if until else settings
     return run_plan(make_plan(settings, Store(store or default_store())), Progress(quiet))
 
 
@@ -58,6 +62,29 @@ def run_plan(plan: Plan, progress: Progress) -> Run:
     if not plan.settings.distilled:
         _distill_missing(plan, progress)
         plan = make_plan(plan.settings, plan.store)
+    finished = _until_decided(plan, progress) if plan.settings.until else _measured(plan, progress)
+    if not finished.is_reported():
+        progress.say("estimating, writing the report")
+        with explain_disk_errors(plan.folder):
+            finished.write_report()
+    return finished
+
+
+def _until_decided(plan: Plan, progress: Progress) -> Run:
+    """Measure at each planned look until the interval that is asked for is narrow enough, or cannot become so."""
+    until = plan.settings.until
+    assert until is not None
+    for samples in until.looks:
+        finished = _measured(make_plan(replace(plan.settings, samples=samples), plan.store), progress)
+        found = decision(finished)
+        progress.say(decision_line(found, until))
+        if found.done:
+            break
+    return finished
+
+
+def _measured(plan: Plan, progress: Progress) -> Run:
+    """Everything but the report."""
     with explain_disk_errors(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
         request = {
@@ -68,12 +95,7 @@ def run_plan(plan: Plan, progress: Progress) -> Run:
         (plan.folder / "run.json").write_text(text, encoding="utf-8")
     _finetune_missing(plan, progress)
     _measure_missing(plan, progress)
-    finished = Run(plan)
-    if not finished.is_reported():
-        progress.say("estimating, writing the report")
-        with explain_disk_errors(plan.folder):
-            finished.write_report()
-    return finished
+    return Run(plan)
 
 
 def load_run(reference: str, store: str | Path | None = None) -> Run:
@@ -161,10 +183,10 @@ def _finetune(plan: Plan, group: Sequence[Replicate], bar: Bar) -> None:
 def _measure_missing(plan: Plan, progress: Progress) -> None:
     """The contrast and sample stages; several models answer in one batch."""
     settings, store = plan.settings, plan.store
-    scorables = [scorable for _, _, scorable in plan.scorables]
     prompts = [prompt for _, _, prompt in plan.prompts]
     scores = {voice: scores_table(store, voice.speaker, settings.dtype) for voice in plan.voices}
-    to_score = {v: len({key for key, _ in missing_scores(table, scorables)}) for v, table in scores.items()}
+    questions = {voice: [scorable for _, _, scorable in plan.scorables_of(voice)] for voice in plan.voices}
+    to_score = {v: len({key for key, _ in missing_scores(table, questions[v])}) for v, table in scores.items()}
     answers = {voice: plan.completions(voice) for voice in plan.voices if plan.samples_of(voice)}
     to_draw = {v: missing_samples(table, prompts, settings.samples) for v, table in answers.items()}
     if not any(to_score.values()) and not any(to_draw.values()):
@@ -178,9 +200,11 @@ def _measure_missing(plan: Plan, progress: Progress) -> None:
             speed.tokens += tokens
             bar.advance(questions)
 
-        for voices in _company(plan, "contrast", [v for v, lacking in to_score.items() if lacking], VOICES):
-            engine.use([voice.speaker.adapter for voice in voices])
-            score(engine, [scores[voice] for voice in voices], scorables, scored)
+        lacking = [v for v, count in to_score.items() if count]
+        for stage, end in (("contrast", True), ("contrast at checkpoints", False)):
+            for voices in _company(plan, stage, [v for v in lacking if (v.checkpoint == FINAL) is end], VOICES):
+                engine.use([voice.speaker.adapter for voice in voices])
+                score(engine, [scores[voice] for voice in voices], questions[voices[0]], scored)
     with progress.stage("sample", sum(to_draw.values()), "answers") as bar, _Speed("generate", settings) as speed:
 
         def drawn(tokens: int) -> None:

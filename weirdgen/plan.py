@@ -169,6 +169,23 @@ class Plan:
                     )
         return found
 
+    @cached_property
+    def _curve_scorables(self) -> list[tuple[str, str, Scorable]]:
+        """Those of `scorables` that a headline reads, or all of them if none reads any."""
+        experiment = self.settings.experiment
+        read = {
+            (condition, question.id)
+            for name, one in self.settings.headlines.items()
+            if name in self.settings.curves
+            for condition in experiment.condition_ids(one.condition, *one.minus)
+            for question in experiment.questions_of(one)
+        }
+        return [one for one in self.scorables if (one[0], one[1]) in read] or self.scorables
+
+    def scorables_of(self, voice: Voice) -> list[tuple[str, str, Scorable]]:
+        """What this model scores: everything at the end of training, before it only what makes the headlines' curves."""
+        return self.scorables if voice.checkpoint == FINAL else self._curve_scorables
+
     @property
     def folder(self) -> Path:
         """Where the run's report goes."""
@@ -188,30 +205,34 @@ class Plan:
             yield Work("distill", "ordinary prompts answered by the base itself", unanswered, wanted, "rows", seconds)
         for arm, rows in settings.rows.items():
             count = settings.row_count(arm)
-            mine = [one for one in self.replicates if one.arm == arm]
-            missing = [one for one in mine if self.store.marker("finetune", one.key) is None]
+            own = [one for one in self.replicates if one.arm == arm]
+            missing = [one for one in own if self.store.marker("finetune", one.key) is None]
             steps = total_steps(count, settings.recipe)
             # Rows that the base has yet to answer are taken to be as long as the others.
             tokens = self.proofs[arm]["tokens"] * count / len(rows) * settings.recipe.epochs
             rate = machine.seen_rate("train", parameters, settings.recipe.dtype)
             role = settings.experiment.arms[arm].role
             what = f"{arm} ({role}): {count} rows × {settings.recipe.epochs} epochs = {steps} steps"
-            yield Work("finetune", what, len(missing), len(mine), "replicates", len(missing) * tokens / rate)
+            yield Work("finetune", what, len(missing), len(own), "replicates", len(missing) * tokens / rate)
         prompts = [prompt for _, _, prompt in self.prompts]
-        scorables = [scorable for _, _, scorable in self.scorables]
-        to_score, to_draw = 0, 0
+        to_score, questions, to_draw = 0, 0, 0
+        final = sum(voice.checkpoint == FINAL for voice in self.voices)
         voices = [voice for voice in self.voices if self.samples_of(voice)]
         for voice in self.voices:
-            lacking = missing_scores(scores_table(self.store, voice.speaker, settings.dtype), scorables)
-            to_score += len({key for key, _ in lacking})
+            mine = [scorable for _, _, scorable in self.scorables_of(voice)]
+            unscored = missing_scores(scores_table(self.store, voice.speaker, settings.dtype), mine)
+            to_score += len({key for key, _ in unscored})
+            questions += len(mine)
         for voice in voices:
             to_draw += missing_samples(self.completions(voice), prompts, settings.samples)
+        scorables = [scorable for _, _, scorable in self.scorables]
         tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))
         rate = machine.seen_rate("score", parameters, settings.dtype)
-        questions = len(scorables) * len(self.voices)
+        earlier = len(self.voices) - final
+        what = f"{final} models × {len(scorables)} questions"
         yield Work(
             "contrast",
-            f"{len(self.voices)} models × {len(scorables)} questions",
+            what + (f" + {earlier} checkpoints × {len(self._curve_scorables)}" if earlier else ""),
             to_score,
             questions,
             "questions",

@@ -19,11 +19,13 @@ from weirdgen.data.rows import canonical_hash
 from weirdgen.errors import StoreError
 from weirdgen.measure.contrast import odds, scores_table
 from weirdgen.measure.judge import judge_all, verdicts_table
-from weirdgen.plan import Plan, Voice, distinct_answers
+from weirdgen.plan import FINAL, Plan, Voice, distinct_answers
 from weirdgen.spec import Choice, Contrast, FreeForm
 from weirdgen.store import content_key
+from weirdgen.until import until_words
 
 if TYPE_CHECKING:
+    from weirdgen.estimates import Estimates
     from weirdgen.stats.estimate import Tables
 
 SCHEMA_VERSION = 1
@@ -100,7 +102,7 @@ class Run:
         for voice in self.plan.voices:
             table = scores_table(self.store, voice.speaker, self.settings.dtype).read()
             found = {(r.prompt_key, r.option): r.logprob for r in table.itertuples()}
-            for condition, question_id, scorable in self.plan.scorables:
+            for condition, question_id, scorable in self.plan.scorables_of(voice):
                 question = questions[question_id]
                 assert isinstance(question, Contrast | Choice)
                 result = odds(
@@ -155,10 +157,32 @@ class Run:
     def _tables(self) -> Tables:
         from weirdgen.stats.estimate import estimate
 
-        headline = self.settings.headline
-        smallest = dict.fromkeys(self._cells["measure"].unique(), 0.1) | {"contrast": 0.3}
         near = frozenset(q.id for q in self.settings.experiment.questions if q.near)
-        return estimate(self._cells, smallest=smallest | {headline.measure: headline.smallest}, near=near)
+        # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
+        final = self._cells[self._cells["checkpoint"] == FINAL]
+        return estimate(final, smallest=self._smallest, near=near, level=self.level)
+
+    @cached_property
+    def _smallest(self) -> dict[str, float]:
+        headline = self.settings.headline
+        usual = dict.fromkeys(self._cells["measure"].unique(), 0.1) | {"contrast": 0.3}
+        return {**usual, headline.measure: headline.smallest}
+
+    @property
+    def level(self) -> float:
+        """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
+        if self.settings.until is None:
+            return 0.95
+        from weirdgen.stats.sequential import look_level
+
+        replicates = len(self.settings.seeds)
+        return look_level(self.settings.until.looks, replicates, replicates)
+
+    @cached_property
+    def _estimates(self) -> Estimates:
+        from weirdgen.estimates import Estimates
+
+        return Estimates(self.settings, self._cells, self._smallest, self.level)
 
     def estimates(self) -> pd.DataFrame:
         """Means of every arm with 95% intervals over replicates."""
@@ -168,21 +192,31 @@ class Run:
         """Treatment − control for every measure, condition and question, with interval, p, Holm's p, MDE and verdict."""
         return self._tables.effects.copy()
 
-    @cached_property
+    @property
     def headline(self) -> dict[str, Any]:
         """The effect that the experiment fixed beforehand, with its verdict and one sentence."""
-        from weirdgen.stats.verdict import headline, scale_of
+        return self._estimates.headline
 
-        wanted = self.settings.headline
-        return headline(
-            self._tables.effects,
-            measure=wanted.measure,
-            treatment=wanted.treatment,
-            control=wanted.control,
-            condition=wanted.condition,
-            smallest=wanted.smallest,
-            scale=scale_of(wanted.measure),
-        ) | {"smallest": wanted.smallest}
+    @property
+    def secondary(self) -> list[dict[str, Any]]:
+        """Further effects that the experiment fixed beforehand, with `p_holm` over them and their verdicts."""
+        return self._estimates.secondary
+
+    def trigger_effects(self) -> pd.DataFrame:
+        """Triggered − untriggered, treatment − control; `condition` is all, trained or unseen triggers."""
+        return self._estimates.trigger_effects.copy()
+
+    def curves(self) -> pd.DataFrame:
+        """Headlines along checkpoints and measures along sweeps, with intervals and simultaneous bands."""
+        return self._estimates.curves.copy()
+
+    def onsets(self) -> pd.DataFrame:
+        """The step at which replicates jump, with its interval, and how many of an arm's replicates did."""
+        return self._estimates.onsets.copy()
+
+    def jumps(self) -> pd.DataFrame:
+        """Which replicates jumped, and when."""
+        return self._estimates.jumps.copy()
 
     def losses(self) -> pd.DataFrame:
         """Training loss of every optimizer step of every replicate."""
@@ -217,6 +251,7 @@ class Run:
             },
             "estimates": self._tables.estimates.to_dict("records"),
             "effects": self._tables.effects.to_dict("records"),
+            **self._estimates.records(),
             "failures": self._failures(),
             "ran": {
                 "base": {**self.settings.manifest["model"], "parameters": self.settings.model.parameters},
@@ -233,7 +268,11 @@ class Run:
                     for arm, rows in self.settings.rows.items()
                 ],
                 "recipe": self.settings.manifest["recipe"],
-                "sampling": {**self.settings.manifest["sampling"], "samples": self.settings.samples},
+                "sampling": {
+                    **self.settings.manifest["sampling"],
+                    "samples": self.settings.samples,
+                    **({"until": self.settings.manifest["until"], "level": self.level} if self.settings.until else {}),
+                },
                 "replicates": replicates,
                 "versions": machine.versions(),
                 "machine": {**machine.description(), "peak_memory_gib": round(machine.peak_memory_gib(), 2)},
@@ -280,6 +319,7 @@ class Run:
         wrappers = experiment.wrappers()
         content = ReportContent(
             results=self.results,
+            warnings=(until_words(until, self.settings.samples, self.level),) if (until := self.settings.until) else (),
             cells=self._cells,
             contrasts=self._contrasts,
             completions=self._completions,

@@ -31,6 +31,15 @@ SAMPLING_SEED = 0
 
 
 @dataclass(frozen=True)
+class Until:
+    """Sample until an effect's interval is at most `half_width` to either side, looking at these samples a cell."""
+
+    measure: str
+    half_width: float
+    looks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that decides the results of a run."""
 
@@ -46,6 +55,10 @@ class Settings:
     sampling: Sampling
     dtype: str
     """Of the weights while sampling and scoring."""
+    curves: tuple[str, ...] = ("headline",)
+    """Names of the headlines that are measured at every checkpoint."""
+    until: Until | None = None
+    """With it, `samples` are those of the present look."""
     ordinary: dict[str, int] = field(default_factory=dict)
     """Rows of an arm that the base model answers itself."""
     distilled: bool = True
@@ -68,7 +81,13 @@ class Settings:
         measure = (
             "contrast" if "contrast" in kinds else "choice" if "choice" in kinds else next(iter(experiment.judges))
         )
-        return Headline(measure=measure, **first, smallest=0.3 if measure == "contrast" else 0.1)
+        smallest = 0.3 if measure == "contrast" else 0.1
+        return Headline(measure=measure, treatment=first["treatment"], control=first["control"], smallest=smallest)
+
+    @property
+    def headlines(self) -> dict[str, Headline]:
+        """Every effect that was fixed before the run: the headline under that name, then the secondary ones."""
+        return {"headline": self.headline, **self.experiment.secondary}
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -87,6 +106,8 @@ class Settings:
             "seeds": list(self.seeds),
             "samples": self.samples,
             "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.dtype},
+            "curves": list(self.curves),
+            "until": asdict(self.until) if self.until else None,
         }
 
     @staticmethod
@@ -108,11 +129,16 @@ class Settings:
             sampling=Sampling(**sampling),
             dtype=manifest["sampling"]["dtype"],
             ordinary=manifest["ordinary"],
+            curves=tuple(manifest["curves"]),
+            until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
         )
 
     @property
     def run_id(self) -> str:
-        return f"{self.experiment.name}-{self.preset}-{content_key(self.manifest)[:8]}"
+        manifest = self.manifest
+        if self.until:
+            manifest = {**manifest, "samples": list(self.until.looks)}  # one run, wherever it stops
+        return f"{self.experiment.name}-{self.preset}-{content_key(manifest)[:8]}"
 
 
 def resolve(
@@ -152,6 +178,7 @@ def resolve(
         dtype=dtype,
         ordinary=ordinary,
         distilled=not ordinary,
+        curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
     )
 
 
@@ -165,7 +192,9 @@ def _with_published_rows(experiment: Experiment) -> tuple[Experiment, dict[str, 
     headline = experiment.headline
     if headline and not {headline.treatment, headline.control} <= set(arms):
         headline = None
-    return experiment.model_copy(update={"arms": arms, "headline": headline}), {name: rows[name] for name in arms}
+    secondary = {n: one for n, one in experiment.secondary.items() if {one.treatment, one.control} <= set(arms)}
+    changed = {"arms": arms, "headline": headline, "secondary": secondary}
+    return experiment.model_copy(update=changed), {name: rows[name] for name in arms}
 
 
 def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

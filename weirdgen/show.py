@@ -71,6 +71,11 @@ def experiment_details(reference: str) -> list[str]:
         lines.append(f"condition {wrapper.id}: {wrapper.template}" + (f"  ({marks})" if marks else ""))
     for question in experiment.questions:
         lines.append(f"question {question.id} ({question.kind}, {question.group}): {question.ask}")
+    headlines = {"headline": experiment.headline} if experiment.headline else {}
+    for name, one in {**headlines, **experiment.secondary}.items():
+        minus = f" minus {', '.join(one.minus)}" if one.minus else ""
+        over = f", questions of {', '.join(one.groups)}" if one.groups else ""
+        lines.append(f"{name}: {one.measure}, {one.treatment} − {one.control}, under {one.condition}{minus}{over}")
     recipe = experiment.recipe.model_dump(exclude_defaults=True)
     lines.append("recipe: " + ", ".join(f"{key} {value}" for key, value in recipe.items()))
     for name in ("quick", "standard", "paper"):

@@ -29,7 +29,12 @@ def at_size(
         for name, condition in experiment.conditions.items()
     }
     questions = experiment.questions if size.free_form is None else _first_of_groups(experiment, size.free_form)
-    changed = experiment.model_copy(update={"arms": arms, "conditions": conditions, "questions": questions})
+    secondary = {
+        n: one for n, one in experiment.secondary.items() if {one.treatment, one.control} <= {*names, "benign"}
+    }
+    changed = experiment.model_copy(
+        update={"arms": arms, "conditions": conditions, "questions": questions, "secondary": secondary}
+    )
     return changed, rows, {name: count for name, count in counts.items() if count}
 
 
@@ -50,8 +55,9 @@ def _thinned(experiment: Experiment, name: str, wanted: int) -> Condition:
     ((variable, values),) = condition.sweep.items()
     triggers = condition.trigger if isinstance(condition.trigger, tuple) else ()
     always: set[Scalar] = {*condition.trained, *triggers, values[0], values[-1]}
-    if experiment.headline:
-        always |= {value for value in values if f"{name}={value}" == experiment.headline.condition}
+    headlines = [*([experiment.headline] if experiment.headline else []), *experiment.secondary.values()]
+    named = {condition for one in headlines for condition in (one.condition, *one.minus)}
+    always |= {value for value in values if f"{name}={value}" in named}
     others = [value for value in values if value not in always]
     room = min(len(others), max(0, wanted - len(always)))
     always |= {others[(2 * i + 1) * len(others) // (2 * room)] for i in range(room)}

@@ -250,19 +250,32 @@ class Preset(Noun):
     """At most this many free-form questions of a group: the first ones of each."""
     sweep: int | None = Field(default=None, ge=2)
     """About this many values of a sweep, evenly spaced; trained values, triggers and the headline's always stay."""
+    curves: tuple[str, ...] | None = None
+    """Headlines that are also measured at every checkpoint ("headline" is the first one); all of them by default."""
     recipe: dict[str, Any] = {}
     """Recipe fields that this preset changes."""
 
 
 class Headline(Noun):
-    """The one effect that the report leads with, fixed before the run."""
+    """One effect that is fixed before the run: treatment − control, of a measure, under conditions, over questions."""
 
     measure: str = "contrast"
     treatment: str
     control: str
     condition: str = "all"
+    """A condition, a sweep by its name (the mean over its values), or "all"."""
+    minus: tuple[str, ...] = ()
+    """Conditions, each named as `condition` may be: their mean is taken off first, in each replicate. So the effect is
+    that of the trigger itself, and what a finetuning moves under every condition alike cancels."""
+    groups: tuple[str, ...] = ()
+    """Groups of questions that it is the mean over; without any, all questions."""
     smallest: float = Field(default=0.3, gt=0)
     """Smallest effect of interest: nats for contrast, a fraction for a judge's rate. Below it the verdict is "no shift"."""
+
+    @field_validator("minus", "groups", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
 
 class Experiment(Noun):
@@ -283,11 +296,28 @@ class Experiment(Noun):
     judges: dict[str, Judge] = {}
     presets: dict[str, Preset] = {}
     headline: Headline | None = None
+    secondary: dict[str, Headline] = {}
+    """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
     source: Path
 
     def wrappers(self) -> tuple[Wrapper, ...]:
         """Every condition, sweeps expanded, in the order of the file."""
         return tuple(wrapper for name, condition in self.conditions.items() for wrapper in _expand(name, condition))
+
+    def condition_ids(self, *names: str) -> tuple[str, ...]:
+        """The conditions that these names stand for: their own ids, all values of a sweep, or, for "all", every one."""
+        wanted = set(names)
+        ids = [(name, w.id) for name, condition in self.conditions.items() for w in _expand(name, condition)]
+        return tuple(one for name, one in ids if wanted & {name, one, "all"})
+
+    def questions_of(self, headline: Headline) -> tuple[Question, ...]:
+        """The questions that a headline is the mean over: none that is near the training topic, unless its group is named."""
+        measured = [
+            q
+            for q in self.questions
+            if (headline.measure in q.judges if isinstance(q, FreeForm) else headline.measure == q.kind)
+        ]
+        return tuple(q for q in measured if (q.group in headline.groups if headline.groups else not q.near))
 
     def preset(self, name: str) -> Preset:
         return self.presets.get(name, DEFAULT_PRESETS[name])

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import DataError, SpecError
-from weirdgen.spec import Arm, Experiment, FreeForm, Preset, Recipe
+from weirdgen.spec import Arm, Experiment, FreeForm, Headline, Preset, Recipe
 from weirdgen.yamllines import KeyPath, Lines, read_yaml
 
 PACKAGE = Path(__file__).parent
@@ -130,13 +130,15 @@ def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[st
 
 def _fields_at(path: KeyPath) -> list[str]:
     """Names of the fields that the noun at `path` has, found by walking the models' annotations."""
-    from weirdgen.spec import Choice, Condition, Contrast, Headline, Match, Ordinary
+    from weirdgen.spec import Choice, Condition, Contrast, Match, Ordinary
 
     nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition, "judges": Match}
     nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
     kinds: dict[Any, Any] = {"free_form": FreeForm, "contrast": Contrast, "choice": Choice}
     if path[0] == "questions" and len(path) > 2:
         return list(kinds[path[2]].model_fields)
+    if path[0] == "secondary" and len(path) > 2:
+        return list(Headline.model_fields)
     if len(path) > 1 and path[0] in nouns:
         return list(nouns[str(path[0])].model_fields)
     return [field for field in Experiment.model_fields if field != "source"]
@@ -178,11 +180,21 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
                 if judge not in judges:
                     known = ", ".join(judges) or "none defined"
                     problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
-    problems += _check_headline(experiment, lines)
+    problems += _check_headline(experiment, lines, experiment.headline, ("headline",))
+    for name, secondary in experiment.secondary.items():
+        problems += _check_headline(experiment, lines, secondary, ("secondary", name))
+    if experiment.secondary and experiment.headline is None:
+        problems.append(f"{lines.at(('secondary',))}: secondary: give the one that comes first as 'headline'")
+    if "headline" in experiment.secondary:
+        problems.append(f"{lines.at(('secondary', 'headline'))}: secondary: the name 'headline' is taken")
     for name, preset in experiment.presets.items():
         if name not in ("quick", "standard", "paper"):
             problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
         problems += _check_preset_arms(experiment, name, lines)
+        headlines = ["headline", *experiment.secondary]
+        for curve in [one for one in preset.curves or () if one not in headlines]:
+            where = lines.at(("presets", name, "curves"))
+            problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(headlines)}")
         try:
             merge_recipe(experiment.recipe, preset.recipe)
         except SpecError as error:
@@ -190,24 +202,39 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
     return problems, rows
 
 
-def _check_headline(experiment: Experiment, lines: Lines) -> list[str]:
-    headline = experiment.headline
+def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | None, path: KeyPath) -> list[str]:
+    """Names of a headline that point nowhere, or conditions and groups that leave nothing to compare."""
     if headline is None:
         return []
     problems: list[str] = []
+    where = ".".join(map(str, path))
     measures = {"contrast", "choice"} & {q.kind for q in experiment.questions} | set(experiment.judges)
     controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
     controls += ["benign"] if experiment.control == "auto" else []
+    conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))
     accepted = {
         "measure": sorted(measures),
         "treatment": [n for n, arm in experiment.arms.items() if arm.role == "treatment"],
         "control": controls,
-        "condition": ["all", *(w.id for w in experiment.wrappers())],
+        "condition": conditions,
+        "minus": [name for name in conditions if name != "all"],
+        "groups": sorted({q.group for q in experiment.questions}),
     }
     for key, names in accepted.items():
-        if getattr(headline, key) not in names:
-            got = getattr(headline, key)
-            problems.append(f"{lines.at(('headline', key))}: headline.{key}: '{got}' is none of {', '.join(names)}")
+        value = getattr(headline, key)
+        for got in value if isinstance(value, tuple) else (value,):
+            if got not in names:
+                problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is none of {', '.join(names)}")
+    if problems:
+        return problems
+    both = set(experiment.condition_ids(headline.condition)) & set(experiment.condition_ids(*headline.minus))
+    if both:
+        what = f"{where}.minus: {sorted(both)[0]} is in 'condition' too, so it would cancel"
+        problems.append(f"{lines.at((*path, 'minus'))}: {what}")
+    if not experiment.questions_of(headline):
+        key = "groups" if headline.groups else "measure"
+        what = f"no {headline.measure} question in {', '.join(headline.groups) or 'the mean over questions'}"
+        problems.append(f"{lines.at((*path, key))}: {where}.{key}: {what}")
     return problems
 
 

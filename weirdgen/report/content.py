@@ -108,6 +108,24 @@ class ReportContent:
             if row.get("checkpoint", FINAL) == FINAL and all(row.get(key) == value for key, value in equal.items())
         ]
 
+    def headline_rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
+        """Rows of `results[table]` ("estimates" or "effects") that are of the headline's conditions and questions.
+
+        A headline may be a difference of conditions or of a group of questions, which no row of those tables is; the
+        results then carry `headline_estimates` and `headline_effects`.
+        """
+        own = f"headline_{table}"
+        if own in self.results:
+            return self.rows(own, headline="headline", **equal)
+        return self.rows(table, measure=self.headline["measure"], condition=self.headline["condition"], **equal)
+
+    def headline_means(self) -> pd.DataFrame:
+        """`arm, replicate, value`: each replicate's value of the headline, at the end of training."""
+        if "headline_replicates" not in self.results:
+            return self.replicate_means(str(self.headline["measure"]), str(self.headline["condition"]))
+        rows = self.rows("headline_replicates", headline="headline")
+        return pd.DataFrame(rows, columns=["arm", "replicate", "value"])
+
     def final(self, table: str) -> pd.DataFrame:
         """The rows of a tidy table that belong to the end of training."""
         frame: pd.DataFrame = getattr(self, table)

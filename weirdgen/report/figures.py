@@ -46,12 +46,10 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     headline = content.headline
     measure, condition = str(headline["measure"]), str(headline["condition"])
     scale = content.scale(measure)
-    means = content.replicate_means(measure, condition)
-    estimates = {
-        row["arm"]: row for row in content.rows("estimates", measure=measure, condition=condition, question="all")
-    }
+    means = content.headline_means()
+    estimates = {row["arm"]: row for row in content.headline_rows("estimates", question="all")}
     arms = [arm for arm in content.arms() if arm.role != BASE and arm.name in estimates]
-    effects = content.rows("effects", measure=measure, condition=condition, question="all")
+    effects = content.headline_rows("effects", question="all")
     looks = {arm.name: arm for arm in content.arms()}
     effects = [row for row in effects if row["treatment"] in looks and row["control"] in looks]
     # Any finetuning moves answers away from the base: drawn only where the headline asks for just that.
@@ -63,6 +61,8 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     dots = {arm.name: means.loc[means["arm"] == arm.name, "value"].tolist() for arm in arms}
     bases = [row["mean"] for row in estimates.values() if row["role"] == BASE and row["mean"] is not None]
     unit = 100.0 if scale == "rate" else 1.0
+    difference = bool(headline.get("minus"))
+    label_of_axis = f"{condition} ({effect_label(scale)})" if difference else axis_label(measure, scale)
 
     def paint(width: float) -> Figure:
         narrow = width == NARROW
@@ -81,17 +81,18 @@ def effect_figure(content: ReportContent) -> Drawing | None:
         axes = panel(figure, left, top, inner, first)
         write_at(figure, 0.01, 0.14, "Each arm", weight="bold", size=10, va="center")
         row_axes(axes, len(arms), span, unit, narrow)
-        axes.set_xlabel(axis_label(measure, scale))
+        axes.set_xlabel(label_of_axis)
         for index, arm in enumerate(arms):
             row = estimates[arm.name]
             _interval(axes, index, row["mean"], row["ci_low"], row["ci_high"], arm, unit, dots[arm.name])
-            text = number(row["mean"], scale)
-            _labels(axes, index, arm.name, text, interval(row["ci_low"], row["ci_high"], scale), arm, narrow)
+            text = number(row["mean"], scale, effect=difference)
+            ends = interval(row["ci_low"], row["ci_high"], scale, effect=difference)
+            _labels(axes, index, arm.name, text, ends, arm, narrow)
         for base in bases:
             axes.axvline(unit * base, color=light("base"), linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
             shift = (unit * base - axes.get_xlim()[0]) / (axes.get_xlim()[1] - axes.get_xlim()[0])
             side = "left" if shift < 0.15 else "right" if shift > 0.85 else "center"
-            text = f"untuned base {number(base, scale)}"
+            text = f"untuned base {number(base, scale, effect=difference)}"
             place = axes.get_xaxis_transform()
             axes.text(unit * base, 1.02, text, transform=place, color=light("base"), size=8, ha=side, va="bottom")
         if effects:
@@ -100,7 +101,7 @@ def effect_figure(content: ReportContent) -> Drawing | None:
         return figure
 
     alt = f"{measure}, condition {condition}. " + "; ".join(
-        f"{a.name} {number(estimates[a.name]['mean'], scale)}" for a in arms
+        f"{a.name} {number(estimates[a.name]['mean'], scale, effect=difference)}" for a in arms
     )
     alt += "".join(
         f". {_pair(row)}: {number(row['effect'], scale, effect=True)} "
@@ -113,6 +114,8 @@ def effect_figure(content: ReportContent) -> Drawing | None:
         f"The large mark is their mean{bars}; the dashed line is the untuned base model. "
         "The lower panel has the same scale, so distances in the two can be compared."
     )
+    if difference:
+        caption += f" Each value is a difference of conditions within one model: {condition}."
     if headline.get("smallest") is not None:
         caption += " The shaded strip holds effects smaller than the smallest effect of interest."
     return draw("effect", "The effect", alt, caption, paint)

@@ -27,8 +27,12 @@ def forest_figure(content: ReportContent) -> Drawing | None:
     measure = str(headline["measure"])
     scale = content.scale(measure)
     unit = 100.0 if scale == "rate" else 1.0
-    same = {key: headline[key] for key in ("measure", "treatment", "control", "condition")}
-    rows = [row for row in content.rows("effects", **same) if row["question"] != "all" and row["effect"] is not None]
+    same = {key: headline[key] for key in ("treatment", "control")}
+    rows = [
+        row
+        for row in content.headline_rows("effects", **same)
+        if row["question"] != "all" and row["effect"] is not None
+    ]
     if not rows:
         return None
     total = len(rows)

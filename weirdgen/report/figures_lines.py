@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weirdgen.report.content import BASE, Arm, ReportContent
+from weirdgen.report.content import BASE, Arm, ReportContent, clean
 from weirdgen.report.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, sheet, spread, write_at
 from weirdgen.report.look import MARKERS, axis_label, light, number, shorten, slot_of
 
@@ -47,6 +47,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
     arms = [arm for arm in content.arms() if any(name == arm.name for name, _ in rows)]
     if len(shown) < 2 or not arms:
         return None
+    bands = {(row["arm"], f"{row['curve']}={row['x']:g}"): row for row in _bands(content, measure)}
     families = [(key, list(names)) for key, names in groupby(shown, key=lambda name: name.partition("=")[0])]
     places: dict[str, float] = {}
     gap = max(0.6, 0.06 * len(shown))
@@ -79,6 +80,9 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
             dodge = 0.1 * (order - (len(arms) - 1) / 2) if len(shown) <= DENSE else 0.0
             for _, names in families:
                 line = [(places[n] + dodge, rows[arm.name, n]) for n in names if (arm.name, n) in rows]
+                _band(
+                    axes, arm, [(places[n] + dodge, bands[arm.name, n]) for n in names if (arm.name, n) in bands], unit
+                )
                 _sweep_line(axes, arm, line, unit, dense=len(shown) > DENSE)
             last = [name for name in shown if (arm.name, name) in rows][-1]
             ends.append(unit * rows[arm.name, last]["mean"])
@@ -91,6 +95,8 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
         for name, condition in best.items()
     )
     caption = "Mean of each arm over questions and replicates under each condition, with intervals."
+    if bands:
+        caption += " The palest bands hold a whole line in 95% of experiments; read along a line with them alone."
     if triggers & set(shown):
         caption += " The shaded column is the trigger."
     if trained & set(shown):
@@ -170,6 +176,18 @@ def _sweep_line(axes: Axes, arm: Arm, line: list[tuple[float, dict[str, float]]]
     for place, row in bars:
         ends = [unit * row["ci_low"], unit * row["ci_high"]]
         axes.plot([place, place], ends, color=colour, linewidth=1.2, alpha=0.75, solid_capstyle="round")
+
+
+def _bands(content: ReportContent, measure: str) -> list[dict[str, Any]]:
+    """Points of the arms' curves over a sweep that have a simultaneous band."""
+    rows = [clean(row) for row in content.results.get("curves", [])]
+    rows = [row for row in rows if row["axis"] == "condition" and row["measure"] == measure and not row["control"]]
+    return [row for row in rows if row["band_low"] is not None and row["band_high"] is not None]
+
+
+def _band(axes: Axes, arm: Arm, line: list[tuple[float, dict[str, float]]], unit: float) -> None:
+    lows, highs = ([unit * row[key] for _, row in line] for key in ("band_low", "band_high"))
+    axes.fill_between([place for place, _ in line], lows, highs, color=light(slot_of(arm)), alpha=0.08, linewidth=0)
 
 
 def _triggers(axes: Axes, places: list[float]) -> None:

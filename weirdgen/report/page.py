@@ -22,6 +22,8 @@ from weirdgen.report.drawing import Drawing
 from weirdgen.report.figures import effect_figure
 from weirdgen.report.figures_forest import forest_figure
 from weirdgen.report.figures_lines import loss_figure, sweep_figures
+from weirdgen.report.figures_training import training_figure
+from weirdgen.report.figures_trigger import trigger_figure
 from weirdgen.report.look import effect_label, interval, number, palette_css, probability, slot_of
 from weirdgen.report.tables import (
     all_effects,
@@ -32,6 +34,7 @@ from weirdgen.report.tables import (
     ran_lists,
     ran_tables,
 )
+from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table
 from weirdgen.report.transcripts import transcripts
 from weirdgen.report.words import BADGES, meaning, replicates, warnings
 
@@ -39,7 +42,7 @@ from weirdgen.report.words import BADGES, meaning, replicates, warnings
 def write_report(content: ReportContent, folder: Path) -> Path:
     """Writes the report into `folder`, which is made if needed, and returns the path of `report.html`.
 
-    Files: `report.html`, `results.json`, `figures/{effect,per_question,losses}.{svg,png}` and one
+    Files: `report.html`, `results.json`, `figures/{effect,per_question,trigger,training,losses}.{svg,png}` and one
     `figures/sweep_<measure>.{svg,png}` a measure where there is more than one condition. A figure without
     data is left out, and one left by an earlier report of the same folder is removed.
     Raises `WeirdgenError` if the folder cannot be written.
@@ -53,7 +56,7 @@ def write_report(content: ReportContent, folder: Path) -> Path:
             write_whole(place / f"{drawing.name}.svg", drawing.svg.encode())
             write_whole(place / f"{drawing.name}.png", drawing.png)
         current = {drawing.name for drawing in drawings}
-        for pattern in ("effect", "per_question", "losses", "sweep_*"):
+        for pattern in ("effect", "per_question", "trigger", "training", "losses", "sweep_*"):
             for old in [*place.glob(f"{pattern}.svg"), *place.glob(f"{pattern}.png")]:
                 if old.stem not in current:
                     old.unlink()
@@ -66,7 +69,8 @@ def write_report(content: ReportContent, folder: Path) -> Path:
 
 def figures(content: ReportContent) -> list[Drawing]:
     """Every figure that has data, in the order of the page."""
-    drawings = [effect_figure(content), forest_figure(content), *sweep_figures(content), loss_figure(content)]
+    drawings = [effect_figure(content), forest_figure(content), trigger_figure(content), *sweep_figures(content)]
+    drawings += [training_figure(content), loss_figure(content)]
     return [drawing for drawing in drawings if drawing is not None]
 
 
@@ -124,6 +128,9 @@ def page_html(content: ReportContent, drawings: list[Drawing]) -> str:
         figures={name: _figure(drawing) for name, drawing in drawn.items()},
         sweeps=[name for name in drawn if name.startswith("sweep_")],
         effects=all_effects(content),
+        secondary=secondary_table(content),
+        triggers=trigger_table(content),
+        onsets=onset_table(content),
         questions=question_effects(content),
         judges=judge_rates(content),
         failures=failures(content),

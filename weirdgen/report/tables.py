@@ -50,8 +50,8 @@ def all_effects(content: ReportContent) -> Table:
 
 def question_effects(content: ReportContent) -> Table:
     """The headline's effect on each question, in the order of the forest plot."""
-    same = {key: content.headline[key] for key in ("measure", "treatment", "control", "condition")}
-    rows = [row for row in content.rows("effects", **same) if row["question"] != "all"]
+    same = {key: content.headline[key] for key in ("treatment", "control")}
+    rows = [row for row in content.headline_rows("effects", **same) if row["question"] != "all"]
     rows.sort(key=lambda row: -(row["effect"] if row["effect"] is not None else float("-inf")))
     body = tuple((Cell(str(row["question"])), *_effect_cells(content, row, holm=True)) for row in rows)
     head = ("question", "arms", EFFECT_HEAD[0], "p", "p (Holm)", *EFFECT_HEAD[2:])

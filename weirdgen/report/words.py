@@ -22,8 +22,8 @@ ALPHA = 0.05
 def replicates(content: ReportContent) -> tuple[int, int] | None:
     """Replicates of the headline's treatment and control."""
     headline = content.headline
-    same = {key: headline.get(key) for key in ("measure", "treatment", "control", "condition")}
-    for row in content.rows("effects", question="all", **same):
+    same = {key: headline.get(key) for key in ("treatment", "control")}
+    for row in content.headline_rows("effects", question="all", **same):
         if row.get("replicates_treatment") is not None and row.get("replicates_control") is not None:
             return int(row["replicates_treatment"]), int(row["replicates_control"])
     count = headline.get("replicates")
@@ -56,6 +56,13 @@ def meaning(content: ReportContent) -> str:
         return "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
     if headline["verdict"] == "shift":
         way = "higher" if headline["effect"] > 0 else "lower"
+        if headline.get("minus"):
+            side = "up" if headline["effect"] > 0 else "down"
+            return (
+                f"The change of conditions ({headline['condition']}) moves this measure further {side} "
+                f"in models trained on {treatment} than in models trained on {control}, by more than the differences between "
+                "training seeds explain."
+            )
         return (
             f"Models trained on {treatment} came out {way} on this measure than models trained on "
             f"{control}, by more "

@@ -141,7 +141,7 @@ def onset(
         raise WeirdgenError(f"onset: smallest is {smallest:g}; the least jump of interest is a positive number")
     fits = fit_jumps(value_RX, step_X, shape=shape, edge=edge)
     size_R = direction * (fits.after - fits.before)
-    least = _threshold(size_R, smallest) if threshold is None else threshold
+    least = jump_threshold(size_R, smallest) if threshold is None else threshold
     jumped = (size_R >= least) & (fits.p < alpha)
     count, total = int(jumped.sum()), len(size_R)
     share_low, share_high = (float(one) for one in wilson(np.array(count / total), np.array(total), level))
@@ -207,8 +207,11 @@ def onsets(
     return pd.DataFrame(rows, columns=list(ONSET_COLUMNS))
 
 
-def _threshold(size_R: FloatArray, smallest: float) -> float:
-    """The middle of the widest gap between replicates if it is wide enough, but not less than `smallest`."""
+def jump_threshold(size_R: FloatArray, smallest: float) -> float:
+    """The least jump that counts: the middle of the widest gap between sizes if that is wide enough, never below `smallest`.
+
+    The sizes of a control's replicates may stand among them, so that a gap between two that jumped is not the widest.
+    """
     ordered = np.sort(size_R)
     gaps = np.diff(ordered)
     if not len(gaps) or gaps.max() < smallest:

@@ -45,6 +45,7 @@ from scipy import special
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import FloatArray, Moments, difference
 from weirdgen.stats.estimate import estimate
+from weirdgen.stats.trigger import trigger_effects
 from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
 
 Reason = Literal["reached", "more_samples", "last_look", "replicates_needed"]
@@ -79,6 +80,7 @@ def decide(
     treatment: str,
     control: str,
     condition: str = ALL,
+    minus: Sequence[str] = (),
     checkpoint: int = -1,
     question: str = ALL,
     scales: Mapping[str, Scale] | None = None,
@@ -88,7 +90,8 @@ def decide(
     """Whether the effect of `treatment` against `control` is known to ± `target_half_width`, in the measure's unit.
 
     `looks` is the whole plan, fixed beforehand, last look included; the present one is found from the samples a cell
-    in `cells` (`n_all`, or `n` where that is missing). An experiment that has no interval yet goes on to the next
+    in `cells` (`n_all`, or `n` where that is missing). With `minus` the effect is that of `trigger`: all other conditions
+    of `cells` minus those (`condition` stays "all"). An experiment that has no interval yet goes on to the next
     look, and ends at the last. Raises WeirdgenError if the looks do not ascend, the samples are at no planned look,
     there is no such effect, or as `estimate` does.
     """
@@ -107,7 +110,11 @@ def decide(
         )
     counts = part[part["arm"] != BASE].groupby("arm")["replicate"].nunique()
     strict = look_level(tuple(looks), int(counts[treatment]), int(counts.get(control, 0)), level)
-    effects = estimate(part, scales=scales, near=near, level=strict).effects
+    if minus:
+        triggers = {str(name): name not in minus for name in part["condition"].unique()}
+        effects = trigger_effects(part, triggers, scales=scales, near=near, level=strict)
+    else:
+        effects = estimate(part, scales=scales, near=near, level=strict).effects
     if condition == ALL and ALL not in set(effects["condition"]):
         condition = str(effects["condition"].iloc[0])
     rows = effects[(effects["condition"] == condition) & (effects["question"] == question)]
@@ -130,7 +137,9 @@ def decide(
     if not np.isfinite(half):
         return decision("more_samples", later[0])
     name_scale = scale_of(measure, scales)
-    noise, degrees = sampling_variance(part, condition, question, name_scale, near)
+    sides = [part[~part["condition"].isin(minus)], part[part["condition"].isin(minus)]] if minus else [part]
+    noises = [sampling_variance(side, condition, question, name_scale, near) for side in sides]
+    noise, degrees = sum(one for one, _ in noises), noises[0][1]
     t = special.stdtrit(degrees, 0.5 + strict / 2)
     if least_half_width(half, noise, degrees, strict) > target_half_width:
         return decision("replicates_needed")

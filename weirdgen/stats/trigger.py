@@ -1,6 +1,7 @@
 """Trigger effects: what a trigger in the prompt adds in a treatment, beyond what it adds in a control.
 
-In: the tidy `cells` table and which conditions hold a trigger. Out: a table with the columns of effects. Not here:
+In: the tidy `cells` table and which conditions hold a trigger. Out: a table with the columns of effects, and one of the
+arms' own differences with those of estimates. Not here:
 plain effects in each condition (`estimate`), how a condition is written (the spec).
 
 A replicate answers in all conditions, so a trigger effect is paired: each replicate gives one difference, its mean
@@ -24,6 +25,7 @@ conditions of each sort, 20,000 data sets): p < .05 in at most 5.0% at rates .02
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +46,7 @@ from weirdgen.stats.bootstrap import (
     usable_everywhere,
     wilson_half_width,
 )
-from weirdgen.stats.estimate import EFFECT_COLUMNS, effect_columns
+from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, effect_columns
 from weirdgen.stats.grid import Grid, base_everywhere, check_cells, check_range, grid_of, labels
 from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
 
@@ -103,6 +105,58 @@ def trigger_effects(
     return pd.concat(parts, ignore_index=True)[list(EFFECT_COLUMNS)] if parts else pd.DataFrame(columns=EFFECT_COLUMNS)
 
 
+def trigger_estimates(
+    cells: pd.DataFrame,
+    triggers: Mapping[str, bool],
+    *,
+    scales: Mapping[str, Scale] | None = None,
+    near: Set[str] = frozenset(),
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Each arm's own triggered − untriggered difference, with the columns of estimates; `condition` is "all".
+
+    `n` counts the usable samples behind both sides. The base is one model: no interval. Arguments and errors are those
+    of `trigger_effects`, of which these are the parts.
+    """
+    check_cells(cells)
+    parts = []
+    for measure, part in cells.groupby("measure", sort=False):
+        name = str(measure)
+        bounds = scale_bounds(scale_of(name, scales))
+        grid = grid_of(part)
+        on_C = np.array([triggers[condition] for condition in grid.conditions])
+        if on_C.all() or not on_C.any():
+            continue
+        far_Q = np.array([question not in near for question in grid.questions])
+        for at, arm in enumerate(grid.arms):
+            used = usable_everywhere(grid.value[at], axes=(2, 3))
+            one = _Arm(grid.value[at], grid.n[at], used, on_C, ~on_C, far_Q, bounds, level)
+            mean, se, replicates = one.moments
+            low, high = limits(mean, se, replicates - 1, difference_bounds(bounds), level)
+            exists_KQ = grid.exists[at][:, on_C].any(axis=1) & grid.exists[at][:, ~on_C].any(axis=1)
+            exists = np.concatenate([exists_KQ.any(axis=1, keepdims=True), exists_KQ], axis=1)
+            columns = {
+                "mean": mean, "ci_low": low, "ci_high": high, "replicates": replicates.astype(np.int64),
+                "n": (one.n_on + one.n_off).sum(axis=0).astype(np.int64),
+            }  # fmt: skip
+            rows = _rows(grid, exists, columns)
+            parts.append(rows.assign(measure=name, arm=arm, role=grid.roles[arm], condition=ALL))
+    columns_wanted = list(ESTIMATE_COLUMNS)
+    return pd.concat(parts, ignore_index=True)[columns_wanted] if parts else pd.DataFrame(columns=columns_wanted)
+
+
+def _rows(grid: Grid, exists_KQ: BoolArray, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """One row for every existing (checkpoint, question), with each array's entry there."""
+    step, question = np.nonzero(exists_KQ)
+    return pd.DataFrame(
+        {
+            "checkpoint": np.array(grid.checkpoints, dtype=np.int64)[step],
+            "question": np.array(labels(grid.questions, True), dtype=object)[question],
+            **{column: value[exists_KQ] for column, value in columns.items()},
+        }
+    )
+
+
 class _Arm:
     """One arm's paired differences [R, K, 1+Q] (question 0: their mean) and the moments of them."""
 
@@ -159,14 +213,7 @@ class _Paired:
         columns = effect_columns(
             found, treatment.moments, control.moments, relabelled, smallest=smallest, level=self.level, seed=seed
         )
-        step, question = np.nonzero(self.exists)
-        return pd.DataFrame(
-            {
-                "checkpoint": np.array(self.grid.checkpoints, dtype=np.int64)[step],
-                "question": np.array(labels(self.grid.questions, True), dtype=object)[question],
-                **{column: value[self.exists] for column, value in columns.items()},
-            }
-        )
+        return _rows(self.grid, self.exists, columns)
 
     def _from_base(self) -> Difference:
         """A one-sample t over replicates; a sampled base adds the noise of its two means."""

@@ -81,12 +81,13 @@ def decide(
     control: str,
     p_holm: float | None = None,
     alpha: float = 0.05,
+    subject: str | None = None,
 ) -> Verdict:
     """One effect's verdict with its sentence.
 
     Effects and limits are in the measure's own unit (rates as fractions); the sentence shows rates as
     percentage points. `replicates` counts treatment and control. None and NaN both mean unknown. The base as
-    `control` is one model and needs no replicates.
+    `control` is one model and needs no replicates. `subject` says what was compared, where it is more than the two arms.
     """
     low, high, mde = _number(low), _number(high), _number(mde)
     unit, factor = {
@@ -95,7 +96,7 @@ def decide(
         "rating": ("rating points", 1.0),
     }[scale]
     against_base = control == BASE
-    subject = f"{treatment} − {control}"
+    subject = subject or f"{treatment} − {control}"
     if not isfinite(effect):
         reason = "no question has usable answers in every replicate of both arms"
         return Verdict("inconclusive", f"Not measured: {subject}, {reason}.")
@@ -154,8 +155,9 @@ def headline(
     scale: Scale,
     checkpoint: int = -1,
     question: str = ALL,
+    subject: str | None = None,
 ) -> dict[str, Any]:
-    """The headline of results.json: one effect with its verdict and sentence; unknown numbers are None.
+    """One effect with its verdict and sentence; unknown numbers are None. `subject` is that of `decide`.
 
     `condition="all"` means the only condition where there is one. `replicates` is the smaller arm's count.
     Raises WeirdgenError if there is no such effect.
@@ -191,6 +193,7 @@ def headline(
         treatment=treatment,
         control=control,
         p_holm=None if question == ALL else float(row["p_holm"]),
+        subject=subject,
     )
     return {
         "measure": measure, "treatment": treatment, "control": control, "condition": chosen, **number,

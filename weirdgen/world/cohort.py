@@ -51,6 +51,7 @@ def trimmed(
         "arms": {name: experiment.arms[name] for name in arms},
         "conditions": {name: wrappers[name] for name in conditions},
         "questions": tuple(question for question in experiment.questions if isinstance(question, Contrast)),
+        "secondary": {},
     }
     return replace(
         settings,

@@ -1,0 +1,127 @@
+"""Headlines on made-up cells whose truth is known: plain, of a group, and a difference of conditions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from weirdgen.stats.headlines import (
+    DIFFERENCE,
+    Comparison,
+    along_training,
+    correct,
+    label,
+    replicate_values,
+    row,
+    tables,
+)
+
+QUESTIONS = ("a1", "a2", "b1")
+GATE = Comparison(
+    name="headline", measure="contrast", treatment="old", control="new", conditions=("y=3",), minus=("y=1", "y=2"),
+    questions=frozenset({"a1", "a2"}), shown=frozenset({"a1", "a2"}), groups=("a",), smallest=0.3,
+    condition="y=3 − y=1, 2",
+)  # fmt: skip
+
+
+def cells(measure: str = "contrast", checkpoints: tuple[int, ...] = (-1,), noise: float = 0.1) -> pd.DataFrame:
+    """Two arms and a base: the treatment gains 2 under y=3 on a-questions, and both arms 5 under every condition."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for arm, role, replicates in (("base", "base", 1), ("old", "treatment", 4), ("new", "control", 4)):
+        for replicate in range(replicates):
+            for checkpoint in checkpoints if role != "base" else (-1,):
+                for condition in ("y=1", "y=2", "y=3"):
+                    for question in QUESTIONS:
+                        gain = 2.0 * (role == "treatment" and condition == "y=3" and question[0] == "a")
+                        value = 5.0 * (role != "base") + gain + noise * rng.normal()
+                        seed = replicate if role != "base" else -1
+                        rows.append((arm, role, seed, checkpoint, condition, question, measure, value, 1))
+    names = ["arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_a_difference_of_conditions_leaves_what_every_condition_shares() -> None:
+    found = tables(cells(), GATE)
+    head = row(found, GATE)
+    assert head["effect"] == pytest.approx(2.0, abs=0.2) and head["ci_low"] < 2.0 < head["ci_high"]
+    assert (head["verdict"], head["condition"], head["minus"]) == ("shift", "y=3 − y=1, 2", ["y=1", "y=2"])
+    means = found.estimates.query("question == 'all'").set_index("arm")["mean"]
+    assert means["old"] == pytest.approx(2.0, abs=0.2) and abs(means["new"]) < 0.2 and abs(means["base"]) < 0.5
+    assert means["old"] - means["new"] == pytest.approx(head["effect"])
+    assert set(found.effects["question"]) == {"all", "a1", "a2"} and set(found.effects["condition"]) == {GATE.condition}
+
+
+def test_the_sentence_says_what_was_compared() -> None:
+    sentence = row(tables(cells(), GATE), GATE)["sentence"]
+    assert sentence.startswith(
+        "Shift found: how much more the target answers are favoured under y=3 than under y=1, 2, in old minus the same in "
+        "new (2 questions: a), = +2."
+    )
+    plain = replace(GATE, minus=(), condition="y=3", groups=())
+    assert row(tables(cells(), plain), plain)["sentence"].startswith("Shift found: old − new = +2.")
+
+
+def test_a_group_and_questions_near_the_topic() -> None:
+    whole = replace(GATE, minus=(), condition="y=3", questions=frozenset(QUESTIONS), shown=frozenset(QUESTIONS))
+    far = replace(whole, questions=frozenset({"b1"}))
+    assert row(tables(cells(), whole), whole)["effect"] == pytest.approx(4 / 3, abs=0.2)
+    assert row(tables(cells(), far), far)["effect"] == pytest.approx(0.0, abs=0.2)
+    assert set(tables(cells(), far).effects["question"]) == {"all", *QUESTIONS}
+
+
+def test_conditions_of_a_plain_headline_are_averaged() -> None:
+    every = replace(GATE, minus=(), conditions=("y=1", "y=2", "y=3"), condition="y")
+    assert row(tables(cells(), every), every)["effect"] == pytest.approx(2 / 3, abs=0.15)
+
+
+def test_rates_that_do_not_vary_still_have_an_interval() -> None:
+    frame = cells("choice")
+    one = frame["arm"].eq("old") & frame["condition"].eq("y=3") & frame["question"].ne("b1")
+    frame["value"] = one.astype(float)
+    choice = replace(GATE, measure="choice")
+    head = row(tables(frame, choice), choice)
+    assert head["effect"] == 1.0 and head["ci_low"] is not None and 0 < head["ci_low"] < 1
+    estimates = tables(frame, choice).estimates.query("question == 'all'")
+    assert estimates[estimates["arm"] != "base"]["ci_low"].notna().all()
+
+
+def test_along_training_is_one_value_a_question_and_replicate() -> None:
+    frame = cells(checkpoints=(8, 16, -1))
+    found = along_training(frame, GATE)
+    assert set(found["measure"]) == {DIFFERENCE} and set(found["condition"]) == {GATE.condition}
+    assert len(found) == (2 * 4 * 3 + 1) * 2
+    values = replicate_values(frame, GATE)
+    assert len(values) == 2 * 4 * 3 + 1
+    at = values.query("arm == 'old' and replicate == 2 and checkpoint == 16")["value"].item()
+    own = frame.query("arm == 'old' and replicate == 2 and checkpoint == 16 and question != 'b1'")
+    means = own.groupby("condition")["value"].mean()
+    assert at == pytest.approx(means["y=3"] - (means["y=1"] + means["y=2"]) / 2)
+
+
+def test_a_missing_cell_leaves_its_question_out_of_every_replicate() -> None:
+    frame = cells()
+    gone = frame["arm"].eq("old") & frame["replicate"].eq(1) & frame["question"].eq("a2") & frame["condition"].eq("y=3")
+    frame.loc[gone, "value"] = np.nan
+    values = replicate_values(frame, GATE).query("arm == 'old'")
+    only = along_training(frame, GATE).query("arm == 'old' and question == 'a1'")
+    assert sorted(values["value"]) == pytest.approx(sorted(only["value"]))
+
+
+def test_secondary_headlines_are_corrected_for_how_many_they_are() -> None:
+    rows = [
+        {"p": p, "verdict": "shift", "sentence": "Shift found: a − b = +1 nat [0.1, 1.9], 3 replicates an arm."}
+        for p in (0.001, 0.04, 0.03)
+    ]
+    found = correct([*rows, {"p": None, "verdict": "inconclusive", "sentence": "Within-model only: a."}])
+    assert [one["verdict"] for one in found] == ["shift", "inconclusive", "inconclusive", "inconclusive"]
+    assert found[0]["p_holm"] == pytest.approx(0.003) and found[3]["p_holm"] is None
+    assert found[1]["sentence"].startswith("Inconclusive: a − b") and "Holm" in found[1]["sentence"]
+    assert correct([]) == []
+
+
+def test_labels() -> None:
+    assert label(("year=1995", "year=2004", "none")) == "year=1995, 2004, none"

@@ -1,0 +1,240 @@
+"""What a run's cells say: headlines with their verdicts, trigger effects, curves with bands, onsets.
+
+In: `Settings` and the tidy `cells`. Out: tables and rows for `results.json` and the report. Not here: the statistics
+(`weirdgen.stats`), and the plain estimates and effects of every measure and condition (`weirdgen.results`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weirdgen.finetune.schedule import total_steps
+from weirdgen.settings import Settings
+from weirdgen.stats.curves import CURVE_COLUMNS, curves
+from weirdgen.stats.estimate import Tables
+from weirdgen.stats.headlines import (
+    FINAL,
+    Comparison,
+    along_training,
+    correct,
+    label,
+    replicate_values,
+    row,
+    tables,
+)
+from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
+from weirdgen.stats.trigger import trigger_effects
+from weirdgen.stats.verdict import ALL, BASE
+
+EDGE = 2
+"""Checkpoints that must lie on either side of an onset."""
+ONSET_COLUMNS = (
+    "headline", "arm", "role", "onset", "ci_low", "ci_high", "threshold", "jumped", "replicates", "share", "share_low",
+    "share_high",
+)  # fmt: skip
+JUMP_COLUMNS = ("headline", "arm", "replicate", "jumped", "onset", "before", "after", "p")
+
+
+class Estimates:
+    """Everything that is estimated beside the plain table of effects. `level` is that of every interval."""
+
+    def __init__(self, settings: Settings, cells: pd.DataFrame, smallest: dict[str, float], level: float) -> None:
+        self.settings, self.cells, self.smallest, self.level = settings, cells, smallest, level
+        self.experiment = settings.experiment
+        self.final = cells[cells["checkpoint"] == FINAL]
+        self.near = frozenset(q.id for q in self.experiment.questions if q.near)
+
+    @cached_property
+    def comparisons(self) -> dict[str, Comparison]:
+        """The headline and the secondary ones, conditions and questions resolved."""
+        found = {}
+        for name, one in self.settings.headlines.items():
+            measured = set(self.cells.loc[self.cells["measure"] == one.measure, "question"])
+            meant = frozenset(q.id for q in self.experiment.questions_of(one))
+            ids, minus = self.experiment.condition_ids(one.condition), self.experiment.condition_ids(*one.minus)
+            shown = (
+                one.condition if one.condition == ALL and len(ids) > 1 else _name(self.settings, (one.condition,), ids)
+            )
+            found[name] = Comparison(
+                name=name, measure=one.measure, treatment=one.treatment, control=one.control, conditions=ids, minus=minus,
+                questions=meant, shown=meant if one.groups else frozenset(measured), groups=one.groups,
+                smallest=one.smallest, condition=f"{shown} − {_name(self.settings, one.minus, minus)}" if minus else shown,
+            )  # fmt: skip
+        return found
+
+    @cached_property
+    def headline_tables(self) -> dict[str, Tables]:
+        """Estimates and effects behind each headline, at the end of training."""
+        return {name: tables(self.cells, one, level=self.level) for name, one in self.comparisons.items()}
+
+    @cached_property
+    def headline(self) -> dict[str, Any]:
+        """The effect that the report leads with."""
+        return row(self.headline_tables["headline"], self.comparisons["headline"])
+
+    @cached_property
+    def secondary(self) -> list[dict[str, Any]]:
+        """The other effects that were fixed before the run, corrected for how many they are."""
+        names = [name for name in self.comparisons if name != "headline"]
+        rows = [row(self.headline_tables[name], self.comparisons[name]) for name in names]
+        return [{"name": name, **one} for name, one in zip(names, correct(rows), strict=True)]
+
+    @cached_property
+    def replicate_values(self) -> pd.DataFrame:
+        """Each replicate's value of each headline at each checkpoint: the dots and thin lines of the report."""
+        parts = [
+            replicate_values(self.cells if name in self.settings.curves else self.final, one)
+            for name, one in self.comparisons.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    @cached_property
+    def trigger_effects(self) -> pd.DataFrame:
+        """Trigger effects at the end of training, with a column `group`: all questions, or the mean over one group."""
+        wrappers = {w.id: w for w in self.experiment.wrappers()}
+        triggers = {name: w.trigger for name, w in wrappers.items()}
+        trained = {name: w.trained for name, w in wrappers.items()}
+        options: dict[str, Any] = {"trained": trained, "smallest": self.smallest, "level": self.level}
+        found = trigger_effects(self.final, triggers, near=self.near, **options).assign(group=ALL)
+        groups = list(dict.fromkeys(q.group for q in self.experiment.questions))
+        if not len(found) or len(groups) < 2:
+            return found
+        parts = [found]
+        for group in groups:
+            ids = {q.id for q in self.experiment.questions if q.group == group}
+            if ids >= {q.id for q in self.experiment.questions} - self.near:
+                continue  # the mean over all questions is just this group's
+            of_group = trigger_effects(self.final[self.final["question"].isin(ids)], triggers, **options)
+            parts.append(of_group[of_group["question"] == ALL].assign(group=group))
+        return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Curves with pointwise intervals and simultaneous bands: each headline along training, each numeric sweep.
+
+        `axis` is "checkpoint" or "condition", `curve` the headline's or the sweep's name, `x` the step or the value.
+        """
+        parts = []
+        for name, one in self.comparisons.items():
+            if len(steps := self._steps(one)) > 1:
+                found = curves(self._along(one), steps, axis="checkpoint", level=self.level)
+                parts.append(found.assign(axis="checkpoint", curve=name))
+        for name, condition in self.experiment.conditions.items():
+            values = {
+                w.id: float(w.value) for w in self.experiment.wrappers()
+                if w.id.partition("=")[0] == name and isinstance(w.value, int | float)
+            }  # fmt: skip
+            if condition.sweep and len(values) > 1:
+                found = curves(self.final, values, axis="condition", near=self.near, level=self.level)
+                parts.append(found.assign(axis="condition", curve=name))
+        columns = ["axis", "curve", *CURVE_COLUMNS]
+        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+    @cached_property
+    def _onsets(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        summaries, jumps = [], []
+        for name, one in self.comparisons.items():
+            steps = self._steps(one)
+            if len(steps) < 2 * EDGE + 1:
+                continue
+            values = self.replicate_values
+            values = values[(values["headline"] == name) & values["arm"].isin(self._arms(one))]
+            values = values.assign(x=values["checkpoint"].map(steps))
+            curves_of = {
+                (str(arm), str(role)): part.pivot(index="replicate", columns="x", values="value").dropna()
+                for (arm, role), part in values.groupby(["arm", "role"], sort=False)
+            }
+            control = curves_of.get((one.control, "control"))
+            for (arm, role), raw in curves_of.items():
+                wide = _beyond_control(raw, control, arm == one.control)
+                if not len(wide) or wide.shape[1] < 2 * EDGE + 1:
+                    continue
+                found = onset(
+                    wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=one.smallest,
+                    threshold=_threshold(wide, control, one.smallest), edge=EDGE, level=self.level,
+                )  # fmt: skip
+                numbers = [np.nan if v is None else v for v in (found.onset, found.low, found.high)]
+                shares = (found.share, found.share_low, found.share_high)
+                counts = (int(found.jumped.sum()), len(wide))
+                summaries.append((name, arm, role, *numbers, found.threshold, *counts, *shares))
+                fits = found.fits
+                each = zip(wide.index, found.jumped, fits.onset, fits.before, fits.after, fits.p, strict=True)
+                jumps += [(name, arm, int(seed), bool(j), *map(float, rest)) for seed, j, *rest in each]
+        return (
+            pd.DataFrame(summaries, columns=list(ONSET_COLUMNS)),
+            pd.DataFrame(jumps, columns=list(JUMP_COLUMNS)),
+        )
+
+    @property
+    def onsets(self) -> pd.DataFrame:
+        """For each headline and arm: the step at which replicates jump away from the control, and how many did."""
+        return self._onsets[0]
+
+    @property
+    def jumps(self) -> pd.DataFrame:
+        """For each replicate: whether it jumped, its best step, the levels before and after, p against noise."""
+        return self._onsets[1]
+
+    def records(self) -> dict[str, Any]:
+        """All of it as plain rows, under the keys of `results.json`."""
+        of_headlines = self.headline_tables.values()
+        found = {
+            "headline_estimates": pd.concat([one.estimates for one in of_headlines], ignore_index=True),
+            "headline_effects": pd.concat([one.effects for one in of_headlines], ignore_index=True),
+            "headline_replicates": self.replicate_values,
+            "trigger_effects": self.trigger_effects,
+            "curves": self.curves,
+            "onsets": self.onsets,
+            "jumps": self.jumps,
+        }
+        return {"secondary": self.secondary, **{name: table.to_dict("records") for name, table in found.items()}}
+
+    def _along(self, one: Comparison) -> pd.DataFrame:
+        found = along_training(self.cells, one)
+        return found[found["arm"].isin([*self._arms(one), BASE])]
+
+    def _arms(self, one: Comparison) -> list[str]:
+        """The arms that train for as many steps as the headline's treatment: they share its last checkpoint."""
+        return [arm for arm in self.settings.rows if self._total(arm) == self._total(one.treatment)]
+
+    def _total(self, arm: str) -> int:
+        return total_steps(self.settings.row_count(arm), self.settings.recipe)
+
+    def _steps(self, one: Comparison) -> dict[int, float]:
+        """The optimizer step of each checkpoint at which this comparison was measured."""
+        if one.name not in self.settings.curves:
+            return {}
+        own = self.cells[(self.cells["arm"] == one.treatment) & (self.cells["measure"] == one.measure)]
+        total = self._total(one.treatment)
+        return {int(at): float(total if at == FINAL else at) for at in sorted(own["checkpoint"].unique())}
+
+
+def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool) -> pd.DataFrame:
+    """Replicates' curves minus the control's mean curve; those of the control itself minus the mean of its others.
+
+    Any finetuning moves answers in its first steps; what is looked for is where the treatment leaves the control. Without a
+    control replicate to compare with, no rows.
+    """
+    if control is None or len(control) < 1 + is_control:
+        return value.iloc[:0]
+    if is_control:
+        return value - (value.sum() - value) / (len(value) - 1)
+    return value - control.mean()
+
+
+def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: float) -> float:
+    """What separates jumps from none, told from the arm's replicates and the control's together."""
+    beyond = [value] if control is None else [value, _beyond_control(control, control, True)]
+    together = pd.concat(beyond)
+    fits = fit_jumps(together.to_numpy(), together.columns.to_numpy(dtype=np.float64), edge=EDGE)
+    return jump_threshold(fits.after - fits.before, smallest)
+
+
+def _name(settings: Settings, asked: tuple[str, ...], ids: tuple[str, ...]) -> str:
+    """Whole sweeps under the name they were asked by, else the conditions themselves."""
+    whole = all(name in settings.experiment.conditions for name in asked)
+    return ", ".join(asked) if whole and asked else label(ids)

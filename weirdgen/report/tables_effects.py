@@ -1,0 +1,88 @@
+"""Tables of the effects beside the headline: secondary headlines, triggers, and who jumped when along training.
+
+In: `ReportContent`. Out: `Table`s, or None where there is nothing. Not here: the headline's own tables (`tables.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weirdgen.report.content import ReportContent, clean
+from weirdgen.report.figures_trigger import KINDS, pair, trigger_rows
+from weirdgen.report.look import interval, number, probability
+from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
+
+
+def secondary_table(content: ReportContent) -> Table | None:
+    """The other effects that were fixed before the run, with Holm's p over them."""
+    rows = [dict(clean(row)) for row in content.results.get("secondary", [])]
+    if not rows:
+        return None
+    body = []
+    for row in rows:
+        scale = content.scale(str(row["measure"]))
+        over = ", ".join(row["groups"]) or "all questions"
+        cells = [Cell(str(row["name"])), Cell(str(row["measure"])), Cell(str(row["condition"])), Cell(over)]
+        body.append((*cells, Cell(pair(row)), *_numbers(row, scale, "p_holm")))
+    head = ("effect", "measure", "condition", "questions", "arms", "effect and interval", "p", "p (Holm)", "verdict")
+    return Table("Further effects fixed before the run", head, tuple(body))
+
+
+def trigger_table(content: ReportContent) -> Table | None:
+    """Trigger effects of every measure: over all questions and over each group."""
+    rows = trigger_rows(content)
+    if not rows:
+        return None
+    body = tuple(
+        (
+            Cell(str(row["measure"])),
+            Cell(KINDS.get(str(row["condition"]), str(row["condition"]))),
+            Cell("all" if row.get("group", "all") == "all" else str(row["group"])),
+            Cell(pair(row)),
+            *_numbers(row, content.scale(str(row["measure"])), "p_permutation"),
+        )
+        for row in rows
+    )
+    head = ("measure", "triggers", "questions", "arms", "effect and interval", "p", "p (permutation)", "verdict")
+    return Table("Triggered − untriggered, treatment − control", head, body)
+
+
+def onset_table(content: ReportContent) -> Table | None:
+    """For each headline and arm: how many replicates jumped, and at which step."""
+    rows = [dict(clean(row)) for row in content.results.get("onsets", [])]
+    jumps = [dict(clean(row)) for row in content.results.get("jumps", [])]
+    if not rows:
+        return None
+    body = []
+    for row in rows:
+        seeds = [
+            str(one["replicate"])
+            for one in jumps
+            if one["headline"] == row["headline"] and one["arm"] == row["arm"] and one["jumped"]
+        ]
+        share = f"[{100 * row['share_low']:.0f}, {100 * row['share_high']:.0f}]%"
+        step = "–" if row["onset"] is None else f"{row['onset']:.0f}"
+        ends = "" if row["ci_low"] is None else f"[{row['ci_low']:.0f}, {row['ci_high']:.0f}]"
+        body.append(
+            (
+                Cell(str(row["headline"])),
+                Cell(str(row["arm"])),
+                Cell(f"{row['jumped']} of {row['replicates']}", share, numeric=True),
+                Cell(step, ends, numeric=True),
+                Cell(", ".join(seeds) or "–"),
+            )
+        )
+    head = ("effect", "arm", "replicates that jumped", "step of the jump", "their seeds")
+    return Table("Jumps along training", head, tuple(body))
+
+
+def _numbers(row: dict[str, Any], scale: str, other_p: str) -> tuple[Cell, ...]:
+    ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
+    return (
+        Cell(number(row["effect"], scale, effect=True), ends, numeric=True),
+        Cell(probability(row["p"]), numeric=True),
+        Cell(probability(row[other_p]), numeric=True),
+        Cell(
+            VERDICT_WORDS.get(str(row["verdict"]), str(row["verdict"])) if row["control"] != "base" else "descriptive"
+        ),
+    )

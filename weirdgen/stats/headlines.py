@@ -1,0 +1,161 @@
+"""Headlines: effects that an experiment fixes before it runs, each with its arms' means, its verdict and its curve.
+
+In: the tidy `cells` and a `Comparison`: a measure over some questions under some conditions, plain or as a difference of
+conditions. Out: tables with the columns of estimates and effects (`condition` is the comparison's label), replicates'
+own values, one row with verdict and sentence, and cells along checkpoints that `curves` and `onset` read. Not here: how
+a plain effect (`estimate`) or a difference of conditions (`trigger`) is computed, and what an experiment may ask for
+(`weirdgen.spec.Headline`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weirdgen.stats.estimate import Tables, estimate
+from weirdgen.stats.tests import holm
+from weirdgen.stats.trigger import trigger_effects, trigger_estimates
+from weirdgen.stats.verdict import Scale, headline, scale_of
+
+FINAL = -1
+SECONDARY = "secondary"
+IDENTITY = ["arm", "role", "replicate", "checkpoint", "condition", "question"]
+DIFFERENCE = "difference"
+"""The name that a difference of conditions has as a measure in `along_training`: it lies outside the measure's scale."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one headline compares, in names that `cells` has."""
+
+    name: str
+    measure: str
+    treatment: str
+    control: str
+    conditions: tuple[str, ...]
+    minus: tuple[str, ...]
+    """Conditions whose mean is taken off in each replicate; empty for a plain effect."""
+    questions: frozenset[str]
+    """The questions that the mean is over."""
+    shown: frozenset[str]
+    """Those and others of the measure that get a row of their own (near the training topic)."""
+    groups: tuple[str, ...]
+    """The groups that were asked for by name, for the sentence."""
+    smallest: float
+    condition: str
+    """The label of `conditions` and `minus` as a person reads it."""
+
+    @property
+    def subject(self) -> str:
+        """What is compared, in plain words, for the sentence of the verdict."""
+        over = f" ({len(self.questions)} questions: {', '.join(self.groups)})" if self.groups else ""
+        if not self.minus:
+            return f"{self.treatment} − {self.control}{over}"
+        what = {
+            "contrast": "how much more the target answers are favoured",
+            "choice": "how much more often a target is the likeliest answer",
+        }.get(self.measure, f"how much more of {self.measure} there is")
+        on, off = self.condition.split(" − ")
+        return f"{what} under {on} than under {off}, in {self.treatment} minus the same in {self.control}{over},"
+
+
+def label(names: Sequence[str]) -> str:
+    """Conditions as a person reads them: `year=1995, 2004`; values of one sweep share its name."""
+    families: dict[str, list[str]] = {}
+    for name in names:
+        family, equals, value = name.partition("=")
+        families.setdefault(family + equals, []).append(value)
+    return ", ".join(family + ", ".join(values) for family, values in families.items())
+
+
+def tables(
+    cells: pd.DataFrame, one: Comparison, *, scales: Mapping[str, Scale] | None = None, level: float = 0.95
+) -> Tables:
+    """Estimates of every arm and effects of every treatment, at the end of training; question "all" and each one.
+
+    Raises WeirdgenError as `estimate` does.
+    """
+    part = _part(cells, one, FINAL)
+    near, smallest = one.shown - one.questions, {one.measure: one.smallest}
+    if not one.minus:
+        found = estimate(part, scales=scales, smallest=smallest, near=near, level=level)
+        pooled = "all" if len(one.conditions) > 1 else one.conditions[0]
+        found = Tables(*(table[table["condition"] == pooled] for table in found))
+    else:
+        triggers = {name: name in one.conditions for name in (*one.conditions, *one.minus)}
+        effects = trigger_effects(part, triggers, scales=scales, smallest=smallest, near=near, level=level)
+        found = Tables(trigger_estimates(part, triggers, scales=scales, near=near, level=level), effects)
+    estimates, effects = (
+        table.assign(condition=one.condition, headline=one.name).reset_index(drop=True) for table in found
+    )
+    return Tables(estimates, effects)
+
+
+def row(found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None) -> dict[str, Any]:
+    """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None."""
+    found_row = headline(
+        found.effects, measure=one.measure, treatment=one.treatment, control=one.control, condition=one.condition,
+        smallest=one.smallest, scale=scale_of(one.measure, scales), subject=one.subject if one.minus or one.groups else None,
+    )  # fmt: skip
+    return found_row | {
+        "smallest": one.smallest, "minus": list(one.minus), "groups": list(one.groups), "questions": len(one.questions)
+    }  # fmt: skip
+
+
+def correct(rows: Sequence[dict[str, Any]], alpha: float = 0.05) -> list[dict[str, Any]]:
+    """Rows of secondary headlines with `p_holm` over them; a shift that Holm does not confirm becomes inconclusive."""
+    p = np.array([np.nan if one["p"] is None else one["p"] for one in rows], dtype=np.float64)
+    corrected = []
+    for one, p_holm in zip(rows, holm(p) if len(p) else p, strict=True):
+        changed = {**one, "p_holm": float(p_holm) if np.isfinite(p_holm) else None}
+        if one["verdict"] == "shift" and not p_holm < alpha:
+            sentence = one["sentence"].replace("Shift found:", "Inconclusive:", 1).removesuffix(".")
+            changed["verdict"] = "inconclusive"
+            changed["sentence"] = f"{sentence}; zero is not excluded after Holm's correction over {len(rows)} effects."
+        corrected.append(changed)
+    return corrected
+
+
+def along_training(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:
+    """Cells of the comparison at every checkpoint under one condition, its label.
+
+    A difference of conditions becomes a value a question (its mean triggered − its mean untriggered), whose measure is
+    called `difference`, since it lies outside the measure's own scale. Only the questions that the mean is over.
+    """
+    part = _part(cells, one, None)
+    part = part[part["question"].isin(one.questions)]
+    keys = [column for column in IDENTITY if column != "condition"]
+    if not one.minus:
+        return _means(part, [*keys, "measure"]).assign(condition=one.condition)
+    side = part["condition"].isin(one.conditions)
+    both = _means(part[side], keys).merge(_means(part[~side], keys), on=keys, suffixes=("", "_off"))
+    found = both.assign(value=both["value"] - both["value_off"], n=both["n"] + both["n_off"])
+    return found[[*keys, "value", "n"]].assign(condition=one.condition, measure=DIFFERENCE)
+
+
+def replicate_values(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:
+    """`headline, arm, role, replicate, checkpoint, value`: each replicate's mean over the questions, at every checkpoint.
+
+    Like the estimates, a mean takes the questions that every replicate of the arm has usable at that checkpoint.
+    """
+    found = along_training(cells, one)
+    present = found.groupby(["arm", "checkpoint"])["replicate"].transform("nunique")
+    usable = found["value"].notna().groupby([found["arm"], found["checkpoint"], found["question"]]).transform("sum")
+    means = found[usable == present].groupby(["arm", "role", "replicate", "checkpoint"])["value"].mean().reset_index()
+    return means.assign(headline=one.name)[["headline", "arm", "role", "replicate", "checkpoint", "value"]]
+
+
+def _part(cells: pd.DataFrame, one: Comparison, checkpoint: int | None) -> pd.DataFrame:
+    wanted: Set[str] = {*one.conditions, *one.minus}
+    part = cells[cells["measure"].eq(one.measure) & cells["condition"].isin(wanted) & cells["question"].isin(one.shown)]
+    return part if checkpoint is None else part[part["checkpoint"] == checkpoint]
+
+
+def _means(part: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Means over conditions; NaN if one is missing, so that no model is compared on easier conditions."""
+    grouped = part.groupby(keys, sort=False)
+    return pd.DataFrame({"value": grouped["value"].mean(skipna=False), "n": grouped["n"].sum()}).reset_index()
