@@ -24,6 +24,10 @@ from weirdgen.spec import Choice, Contrast, FreeForm
 from weirdgen.store import content_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from weirdgen.report.content import ReportContent
+    from weirdgen.report.drawing import Ending
     from weirdgen.stats.estimate import Tables
 
 SCHEMA_VERSION = 1
@@ -203,6 +207,8 @@ class Run:
     @cached_property
     def results(self) -> dict[str, Any]:
         """The whole of `results.json`."""
+        from weirdgen.report.paper import load_paper
+
         experiment = self.settings.experiment
         replicates = [self._replicate(one) for one in self.plan.replicates]
         return {
@@ -218,6 +224,7 @@ class Run:
             "estimates": self._tables.estimates.to_dict("records"),
             "effects": self._tables.effects.to_dict("records"),
             "failures": self._failures(),
+            "paper": load_paper(experiment.source.parent),
             "ran": {
                 "base": {**self.settings.manifest["model"], "parameters": self.settings.model.parameters},
                 "arms": [
@@ -270,16 +277,22 @@ class Run:
         failed: pd.DataFrame = counts[counts["status"] != "ok"].merge(totals, on=["judge", "arm"])
         return failed.to_dict("records")  # type: ignore[return-value]  # keys are column names
 
-    def write_report(self) -> Path:
-        """Write report.html, figures, results.json and the Parquet tables into the run's folder."""
-        from weirdgen.report.content import ReportContent
+    def write_report(self, figures: Sequence[Ending] = ()) -> Path:
+        """Write report.html, figures (SVG, PNG and what is asked for), results.json and completions.parquet."""
         from weirdgen.report.page import write_report
+
+        self._completions.to_parquet(self.folder / "completions.parquet")
+        return write_report(self.content(self.results), self.folder, figures)
+
+    def content(self, results: dict[str, Any]) -> ReportContent:
+        """What the report is made of: `results` beside the tables of the store and the experiment's card."""
+        from weirdgen.report.content import ReportContent
 
         experiment = self.settings.experiment
         card = experiment.source.parent / "README.md"
         wrappers = experiment.wrappers()
-        content = ReportContent(
-            results=self.results,
+        return ReportContent(
+            results=results,
             cells=self._cells,
             contrasts=self._contrasts,
             completions=self._completions,
@@ -294,8 +307,6 @@ class Run:
                 [(w.id, w.trained, w.trigger) for w in wrappers], columns=["condition", "trained", "trigger"]
             ),
         )
-        self._completions.to_parquet(self.folder / "completions.parquet")
-        return write_report(content, self.folder)
 
 
 def _identify(voice: Voice, frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 from weirdgen.measure import match
 from weirdgen.measure.match import Verdict, judge_match
 from weirdgen.spec import Match
 from weirdgen.store import Store, Table, content_key
+
+PORTION = 50_000
+"""Verdicts in one part of the table: a deterministic judge gives these in seconds, so a killed run loses little."""
 
 
 def verdicts_table(store: Store, judge: Match) -> Table:
@@ -27,20 +31,24 @@ def judge_answer(judge: Match, answer: str) -> Verdict:
 
 
 def judge_all(table: Table, judge: Match, answers: Iterable[str]) -> dict[str, Verdict]:
-    """A verdict for every distinct answer, made now or read from the table."""
-    import pandas as pd
-
+    """A verdict for every distinct answer, made now or read from the table. New ones are kept in portions."""
     frame = table.read()
-    known = {
-        row.answer_key: Verdict(row.status, None if pd.isna(row.value) else row.value, row.label)
-        for row in frame.itertuples()
-    }
+    known: dict[str, Verdict] = {}
+    if len(frame):
+        values = [None if value != value else value for value in frame["value"].astype(float)]
+        fields = zip(frame["answer_key"], frame["status"], values, frame["label"], strict=True)
+        known = {key: Verdict(status, value, label) for key, status, value, label in fields}
     verdicts: dict[str, Verdict] = {}
+    new: list[dict[str, Any]] = []
     with table:
         for answer in sorted(set(answers)):
             key = hashlib.sha256(answer.encode()).hexdigest()[:32]
             if key not in known:
                 known[key] = judge_answer(judge, answer)
-                table.append({"answer_key": key, **known[key]._asdict()})
+                new.append({"answer_key": key, **known[key]._asdict()})
+                if len(new) == PORTION:
+                    table.extend(new)
+                    new = []
             verdicts[answer] = known[key]
+        table.extend(new)
     return verdicts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weirdgen.report.content import BASE, ReportContent, clean
-from weirdgen.report.look import duration, interval, number, probability
+from weirdgen.report.look import duration, interval, number, probability, slot_of
 
 STATUSES = ("refusal", "incoherent", "unparseable", "error")
 EFFECT_HEAD = ("effect and interval", "p", "p (permutation)", "detectable", "verdict")
@@ -20,12 +20,18 @@ VERDICT_WORDS = {"shift": "shift", "no_shift": "no shift", "inconclusive": "inco
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: `text`, with `note` small beside it. `numeric` cells are set to the right."""
+    """One cell: `text`, with `note` small beside it. `numeric` cells are set to the right.
+
+    `slot` puts a dot of that colour of the palette before it, `tone` the colour of a verdict on it, `link` an address
+    that is ours (never one from data) behind it.
+    """
 
     text: str
     note: str = ""
     numeric: bool = False
     slot: str = ""
+    tone: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,8 @@ def failures(content: ReportContent) -> Table | None:
     found: dict[tuple[str, str], dict[str, int]] = {}
     totals: dict[tuple[str, str], int] = {}
     if len(content.verdicts):
-        for judge, arm in zip(content.verdicts["judge"], content.verdicts["arm"], strict=True):
-            totals[str(judge), str(arm)] = totals.get((str(judge), str(arm)), 0) + 1
+        sizes = content.verdicts.groupby(["judge", "arm"], sort=False).size()
+        totals = {(str(judge), str(arm)): int(size) for (judge, arm), size in sizes.items()}
         found = {key: {} for key in totals}
     for row in clean(content.results["failures"]):
         key = (str(row["judge"]), str(row["arm"]))
@@ -150,7 +156,7 @@ def answers(content: ReportContent) -> Table | None:
             Cell(str(len(own)), numeric=True),
             Cell(str(cut), share, numeric=True),
         )
-        rows.append((Cell(arm.name, slot=arm.slot), *cells))
+        rows.append((Cell(arm.name, slot=slot_of(arm)), *cells))
     return Table("Sampled answers", ("arm", "replicates", "answers", "cut at the limit"), tuple(rows))
 
 
@@ -208,17 +214,18 @@ def ran_lists(content: ReportContent) -> list[tuple[str, list[tuple[str, str]]]]
         ("Versions", ran.get("versions")),
         ("Machine", ran.get("machine")),
     ]
-    return [(title, _pairs(value)) for title, value in parts if value]
+    return [(title, pairs(value)) for title, value in parts if value]
 
 
-def _pairs(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+def pairs(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as one list of names and texts, inner names joined by a point."""
     if not isinstance(value, dict):
         return [(prefix or "name", _text(value))]
-    pairs: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     for key, item in value.items():
         name = f"{prefix}.{key}" if prefix else str(key)
-        pairs += _pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
-    return pairs
+        found += pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
+    return found
 
 
 def _text(value: Any) -> str:
