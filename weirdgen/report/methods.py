@@ -133,7 +133,8 @@ def _statistics(content: ReportContent) -> str:
 
 def _software(ran: Mapping[str, Any]) -> str:
     versions = ran.get("versions") or {}
-    wanted = [f"{name} {versions[name]}" for name in ("weirdgen", "torch", "transformers", "peft") if versions.get(name)]
+    known = {name: version for name, version in versions.items() if version != "not installed"}
+    wanted = [f"{name} {known[name]}" for name in ("weirdgen", "torch", "transformers", "peft") if known.get(name)]
     return f"Software: {', '.join(wanted)}." if wanted else ""
 
 

@@ -112,8 +112,8 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
         seconds = [row.get("seconds") for row in ran.get("replicates", [])]
         rows.append(
             (
+                Cell(f"{BADGES[verdict][1]} {VERDICT_WORDS[verdict]}", tone=verdict),
                 Cell(entry.name, link=entry.report),
-                Cell(VERDICT_WORDS[verdict], tone=verdict),
                 Cell(number(headline["effect"], entry.scale, effect=True), _ends(headline, entry.scale), numeric=True),
                 Cell(effect_label(entry.scale)),
                 Cell(probability(headline["p"]), numeric=True),
@@ -125,10 +125,10 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
             )
         )
     head = (
-        "experiment", "verdict", "effect and interval", "unit", "p", "detectable", "replicates", "rows",
+        "verdict", "experiment", "effect and interval", "unit", "p", "detectable", "replicates", "rows",
         "distinct answers", "training time",
     )  # fmt: skip
-    return Table("Headlines; rows and distinct answers are the treatment's", head, tuple(rows))
+    return Table("Headlines; rows and distinct answers are the treatment's", head, tuple(rows), named_by=1)
 
 
 def _forest(entries: Sequence[Entry]) -> Drawing | None:

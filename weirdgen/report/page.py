@@ -19,7 +19,7 @@ from weirdgen.report.render import render, write_whole
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
-from weirdgen.report.words import BADGES, meaning, replicates, warnings
+from weirdgen.report.words import BADGES, claim, meaning, replicates, warnings
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
 """The figure files that every report has."""
@@ -75,6 +75,7 @@ def page_html(content: ReportContent, found: Sequence[Section]) -> str:
         experiment=clean(content.results["experiment"]),
         headline=headline,
         badge={"words": words, "sign": sign},
+        claim=claim(content),
         meaning=meaning(content),
         warnings=warnings(content),
         facts=_facts(content),

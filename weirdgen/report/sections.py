@@ -21,6 +21,7 @@ from weirdgen.report.tables import (
     answers,
     failures,
     judge_rates,
+    judge_summary,
     question_effects,
     ran_lists,
     ran_tables,
@@ -85,9 +86,12 @@ def training_section(content: ReportContent) -> Section:
 
 def judge_section(content: ReportContent) -> Section:
     """What the judges found, how often they failed, and how far they can be trusted."""
-    rates, failed, sampled = judge_rates(content), failures(content), answers(content)
-    parts: list[Part] = list(rates) or [Words("No judge estimated anything in this experiment.")]
-    parts.append(failed or Words("No verdict failed."))
+    summary, rates, failed, sampled = judge_summary(content), judge_rates(content), failures(content), answers(content)
+    parts: list[Part] = [summary or Words("No judge estimated anything in this experiment.")]
+    if rates:
+        parts.append(Folded("Each judge, condition by condition", tuple(rates)))
+    count = len(content.verdicts)
+    parts.append(failed or Words(f"No verdict failed: all {count} gave a value." if count else "No verdict failed."))
     parts += judge_tables(content)
     if sampled:
         parts.append(sampled)

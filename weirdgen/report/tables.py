@@ -36,11 +36,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A captioned table; the first cell of each row is its header."""
+    """A captioned table; cell `named_by` of each row is its header."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    named_by: int = 0
 
 
 def all_effects(content: ReportContent) -> Table:
@@ -78,42 +79,56 @@ def _effect_cells(content: ReportContent, row: Mapping[str, Any], holm: bool) ->
     ]
 
 
+def judge_summary(content: ReportContent) -> Table | None:
+    """One row a judge: its mean over questions and conditions in every arm."""
+    measures = [measure for measure in content.measures() if measure != "contrast"]
+    conditions = [name for name in content.condition_names() if name != "all"]
+    whole = "all" if len(conditions) > 1 else (conditions or ["all"])[0]
+    arms = content.arms()
+    body = []
+    for measure in measures:
+        rows = {r["arm"]: r for r in content.rows("estimates", measure=measure, question="all", condition=whole)}
+        if rows:
+            body.append((Cell(measure), *(_mean(content, measure, rows.get(arm.name)) for arm in arms)))
+    if not body:
+        return None
+    over = "questions and conditions" if whole == "all" else "questions"
+    caption = f"Share of answers that each judge flags (or its mean score), over all {over}"
+    return Table(caption, ("judge", *(arm.name for arm in arms)), tuple(body))
+
+
 def judge_rates(content: ReportContent) -> list[Table]:
-    """One table a judge: a row a condition, a column an arm."""
+    """One table a judge: a row a condition, a column an arm. None where there is one condition only."""
     tables = []
     arms = content.arms()
     for measure in content.measures():
         if measure == "contrast":
             continue
-        scale = content.scale(measure)
         rows = {(r["condition"], r["arm"]): r for r in content.rows("estimates", measure=measure, question="all")}
         columns = [arm for arm in arms if any(name == arm.name for _, name in rows)]
         body = []
-        for condition in [*content.condition_names(), "all"]:
-            if not any(name == condition for name, _ in rows):
-                continue
-            cells = [Cell("mean over conditions" if condition == "all" else condition)]
-            for arm in columns:
-                row = rows.get((condition, arm.name))
-                if row is None:
-                    cells.append(Cell("–", numeric=True))
-                    continue
-                notes = [
-                    interval(row["ci_low"], row["ci_high"], scale),
-                    f"n = {row['n']}" if row.get("n") else "",
-                ]
-                note = " ".join(part for part in notes if part)
-                cells.append(Cell(number(row["mean"], scale), note, numeric=True))
-            body.append(tuple(cells))
-        what = {"rate": "share of answers that the judge flags", "score": "mean score"}[scale]
+        for condition in content.condition_names():
+            if any(name == condition for name, _ in rows):
+                found = (_mean(content, measure, rows.get((condition, arm.name))) for arm in columns)
+                body.append((Cell(condition), *found))
+        what = {"rate": "share of answers that the judge flags", "score": "mean score"}[content.scale(measure)]
         what = "share of choices that are the target" if measure == "choice" else what
-        head = ("condition", *(arm.name for arm in columns))
-        tables.append(Table(f"{measure}: {what}", head, tuple(body)))
+        if len(body) > 1:
+            tables.append(Table(f"{measure}: {what}", ("condition", *(arm.name for arm in columns)), tuple(body)))
     return tables
 
 
+def _mean(content: ReportContent, measure: str, row: Mapping[str, Any] | None) -> Cell:
+    """An estimate with its interval and count."""
+    if row is None:
+        return Cell("–", numeric=True)
+    scale = content.scale(measure)
+    notes = [interval(row["ci_low"], row["ci_high"], scale), f"n = {row['n']}" if row.get("n") else ""]
+    return Cell(number(row["mean"], scale), " ".join(part for part in notes if part), numeric=True)
+
+
 def failures(content: ReportContent) -> Table | None:
-    """Failed verdicts of each judge and arm, by kind, zeros included."""
+    """Failed verdicts of each judge and arm, by kind, zeros included; None if none failed."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     totals: dict[tuple[str, str], int] = {}
     if len(content.verdicts):
@@ -124,7 +139,7 @@ def failures(content: ReportContent) -> Table | None:
         key = (str(row["judge"]), str(row["arm"]))
         found.setdefault(key, {})[str(row["status"])] = int(row["count"])
         totals[key] = int(row["total"])
-    if not found:
+    if not any(count for counts in found.values() for count in counts.values()):
         return None
     extra = sorted({status for counts in found.values() for status in counts} - {*STATUSES, "ok"})
     kinds = (*STATUSES, *extra)

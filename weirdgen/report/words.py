@@ -41,6 +41,14 @@ def within_model_only(content: ReportContent) -> bool:
     return counts[0] < 2 or (counts[1] < 2 and content.headline["control"] != BASE)
 
 
+def claim(content: ReportContent) -> str:
+    """The headline's sentence without the words that the badge above it says already."""
+    headline = content.headline
+    sentence = str(headline["sentence"])
+    opening = f"{BADGES[headline['verdict']][0]}: "
+    return sentence.removeprefix(opening)
+
+
 def meaning(content: ReportContent) -> str:
     """One plain line for a reader who knows no statistics."""
     headline = content.headline
