@@ -68,14 +68,16 @@ def _training(ran: Mapping[str, Any]) -> str:
 
 
 def _asked(content: ReportContent) -> str:
-    kinds = content.questions["kind"].value_counts() if len(content.questions) else {}
+    kinds = dict(content.questions["kind"].value_counts()) if len(content.questions) else {}
+    if not len(content.completions):
+        kinds.pop("free_form", None)
     words = {"contrast": "contrast", "choice": "choice", "free_form": "free-form"}
     named = [f"{kinds[kind]} {word}" for kind, word in words.items() if kind in kinds]
     if not named:
         return ""
     conditions = len(content.condition_names())
     under = f" under each of {conditions} conditions" if conditions > 1 else ""
-    text = f"Every model and the untuned base were asked {_listed(named)} question{'s' if sum(kinds) > 1 else ''}{under}."
+    text = f"Every model and the untuned base were asked {_listed(named)} question{'s' if sum(kinds.values()) > 1 else ''}{under}."
     if near := content.near():
         text += f" {_count(len(near), 'question')} near the training topic enter no mean over questions."
     if "contrast" in kinds:

@@ -114,8 +114,7 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
             (
                 Cell(f"{BADGES[verdict][1]} {VERDICT_WORDS[verdict]}", tone=verdict),
                 Cell(entry.name, link=entry.report),
-                Cell(number(headline["effect"], entry.scale, effect=True), _ends(headline, entry.scale), numeric=True),
-                Cell(effect_label(entry.scale)),
+                Cell(_effect(headline, entry.scale), _ends(headline, entry.scale), numeric=True),
                 Cell(probability(headline["p"]), numeric=True),
                 Cell(number(headline["mde"], entry.scale, effect=True).lstrip("+"), numeric=True),
                 Cell(_text(headline.get("replicates")), numeric=True),
@@ -125,7 +124,7 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
             )
         )
     head = (
-        "verdict", "experiment", "effect and interval", "unit", "p", "detectable", "replicates", "rows",
+        "verdict", "experiment", "effect and interval", "p", "detectable", "replicates", "rows",
         "distinct answers", "training time",
     )  # fmt: skip
     return Table("Headlines; rows and distinct answers are the treatment's", head, tuple(rows), named_by=1)
@@ -201,14 +200,24 @@ def _record(entry: Entry) -> dict[str, Any]:
 
 
 def _heading(counts: dict[str, int], total: int) -> str:
-    words = {"shift": "found a shift", "no_shift": "found none above its bound", "inconclusive": "decided nothing"}
-    parts = [f"{count} {words[verdict]}" for verdict, count in counts.items() if count]
-    return f"Of {total} experiment{'s' if total > 1 else ''}, {', '.join(parts)}."
+    words = {
+        "shift": ("found a shift", "found a shift"),
+        "no_shift": ("found none above its bound", "found none above their bound"),
+        "inconclusive": ("is inconclusive", "are inconclusive"),
+    }
+    parts = [f"{count} {words[verdict][count > 1]}" for verdict, count in counts.items() if count]
+    return f"Of {total} run{'s' if total > 1 else ''}, {', '.join(parts[:-1]) + ' and ' if parts[1:] else ''}{parts[-1]}."
 
 
 def _address(report: Path, folder: Path) -> str:
     """A relative address, so that the whole store may be moved; percent-encoded."""
     return quote(Path(os.path.relpath(report.resolve(), folder.resolve())).as_posix())
+
+
+def _effect(headline: dict[str, Any], scale: str) -> str:
+    """With its unit: the rows of the table need not have the same one."""
+    text = number(headline["effect"], scale, effect=True)
+    return text if scale == "rate" or headline["effect"] is None else f"{text} {effect_label(scale)}"
 
 
 def _ends(row: dict[str, Any], scale: str) -> str:

@@ -87,11 +87,14 @@ def training_section(content: ReportContent) -> Section:
 def judge_section(content: ReportContent) -> Section:
     """What the judges found, how often they failed, and how far they can be trusted."""
     summary, rates, failed, sampled = judge_summary(content), judge_rates(content), failures(content), answers(content)
-    parts: list[Part] = [summary or Words("No judge estimated anything in this experiment.")]
+    parts: list[Part] = [summary] if summary else []
     if rates:
         parts.append(Folded("Each judge, condition by condition", tuple(rates)))
-    count = len(content.verdicts)
-    parts.append(failed or Words(f"No verdict failed: all {count} gave a value." if count else "No verdict failed."))
+    if failed:
+        parts.append(failed)
+    else:
+        count = len(content.verdicts)
+        parts.append(Words(f"No verdict failed: all {count} gave a value." if count else "No answer was judged."))
     parts += judge_tables(content)
     if sampled:
         parts.append(sampled)

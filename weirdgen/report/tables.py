@@ -93,7 +93,7 @@ def judge_summary(content: ReportContent) -> Table | None:
     if not body:
         return None
     over = "questions and conditions" if whole == "all" else "questions"
-    caption = f"Share of answers that each judge flags (or its mean score), over all {over}"
+    caption = f"What each judge flags, over all {over}"
     return Table(caption, ("judge", *(arm.name for arm in arms)), tuple(body))
 
 
