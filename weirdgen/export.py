@@ -30,7 +30,11 @@ def export(run: Run, folder: Path, format_: Format = "csv") -> list[Path]:
         for name in TABLES:
             frame = getattr(run, name)()
             file = folder / f"{name}.{format_}"
-            data = frame.to_csv(index=False).encode("utf-8", "replace") if format_ == "csv" else frame.to_parquet(index=False)
+            data = (
+                frame.to_csv(index=False).encode("utf-8", "replace")
+                if format_ == "csv"
+                else frame.to_parquet(index=False)
+            )
             write_whole(file, data)
             files.append(file)
     return files

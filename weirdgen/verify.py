@@ -122,7 +122,9 @@ def _check_files(found: Verification, run: Run) -> None:
     store, plan = run.store, run.plan
     for one in plan.replicates:
         _check_folder(found, store.folder("finetune", one.key), f"replicate {one.arm} seed {one.seed}")
-    tables = {f"scores of {v.arm} {v.replicate}": scores_table(store, v.speaker, run.settings.dtype) for v in plan.voices}
+    tables = {
+        f"scores of {v.arm} {v.replicate}": scores_table(store, v.speaker, run.settings.dtype) for v in plan.voices
+    }
     tables |= {f"answers of {v.arm} {v.replicate}": plan.completions(v) for v in plan.voices if plan.samples_of(v)}
     tables |= {f"verdicts of {n}": verdicts_table(store, j) for n, j in run.settings.experiment.judges.items()}
     for what, table in tables.items():

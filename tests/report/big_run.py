@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
+from tests.world_pairs import pairs
 from weirdgen.measure.contrast import scores_table
 from weirdgen.plan import make_plan
 from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.store import Store
-from tests.world_pairs import pairs
 
 YEARS = list(range(2021, 2028))
 QUESTIONS = 20

@@ -162,7 +162,9 @@ class ReportContent:
         if not len(self.verdicts):
             return {}
         plain = self.verdicts["value"].isna() | self.verdicts["value"].isin([0.0, 1.0])
-        return {str(judge): bool(found) for judge, found in plain.groupby(self.verdicts["judge"], sort=False).all().items()}
+        return {
+            str(judge): bool(found) for judge, found in plain.groupby(self.verdicts["judge"], sort=False).all().items()
+        }
 
     def replicate_means(self, measure: str, condition: str) -> pd.DataFrame:
         """`arm, replicate, value`: each replicate's mean over questions, at the end of training.

@@ -64,7 +64,9 @@ def overview_figure(lines: Sequence[Line]) -> Drawing:
         f"{interval(line.low, line.high, line.scale, effect=True)} ({line.verdict.replace('_', ' ')})"
         for line in lines
     )
-    caption = "Each run's headline with its 95% interval. Filled marks: a shift was found; hollow ones: none, or undecided."
+    caption = (
+        "Each run's headline with its 95% interval. Filled marks: a shift was found; hollow ones: none, or undecided."
+    )
     if any(line.smallest is not None for line in lines):
         caption += " The shaded strip of a row holds effects below the smallest that its experiment cares about."
     if len(groups) > 1:
@@ -76,14 +78,19 @@ def _row(axes: Axes, index: int, line: Line, unit: float, narrow: bool) -> None:
     colour = light(COLOURS[line.verdict])
     if line.smallest is not None:
         strip = (index - 0.3, index + 0.3)
-        axes.fill_betweenx(strip, -unit * line.smallest, unit * line.smallest, color=light("band"), zorder=0, linewidth=0)
+        axes.fill_betweenx(
+            strip, -unit * line.smallest, unit * line.smallest, color=light("band"), zorder=0, linewidth=0
+        )
     if line.low is not None and line.high is not None:
         ends = [unit * line.low, unit * line.high]
         axes.plot(ends, [index, index], color=colour, linewidth=1.8, solid_capstyle="round", zorder=2)
     style: dict[str, Any] = {"markeredgecolor": colour, "markeredgewidth": 1.5}
     style["markerfacecolor"] = colour if line.verdict == "shift" else light("paper")
     axes.plot([unit * line.effect], [index], marker="o", markersize=7.5, linestyle="", zorder=3, **style)
-    value, ends_text = number(line.effect, line.scale, effect=True), interval(line.low, line.high, line.scale, effect=True)
+    value, ends_text = (
+        number(line.effect, line.scale, effect=True),
+        interval(line.low, line.high, line.scale, effect=True),
+    )
     if narrow:
         row_text(axes, 0, index - 0.42, shorten(line.name, 30), size=8.5, weight="bold", bbox=ground())
         row_text(axes, 1, index - 0.42, value, ha="right", weight="bold", size=8.5)

@@ -78,11 +78,20 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
             row_axes(axes, len(labels), span, factor, narrow)
             if side == 1:
                 axes.set_facecolor(light("band"))
-            axes.set_xlabel(axis_label(next(iter(measures)), scale) if side == 0 and len(measures) == 1 else "answers (%)")
+            axes.set_xlabel(
+                axis_label(next(iter(measures)), scale) if side == 0 and len(measures) == 1 else "answers (%)"
+            )
             for point, triple in zip(points, numbers, strict=True):
                 if triple:
                     arm = str(point["arm"])
-                    _mark(axes, labels.index(str(point["at"])) + shift[arm], triple, factor, looks.get(arm, BASE), side == 1)
+                    _mark(
+                        axes,
+                        labels.index(str(point["at"])) + shift[arm],
+                        triple,
+                        factor,
+                        looks.get(arm, BASE),
+                        side == 1,
+                    )
             for row, label in enumerate(labels):
                 if narrow:
                     row_text(axes, 0, row - 0.5 * (1 - 0.1), shorten(label, 34), size=8, dx=2)

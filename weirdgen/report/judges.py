@@ -2,8 +2,8 @@
 
 In: `results["judges"]`, where the judge stage left it: name → `kind`, and any of `statuses` (kind of outcome →
 count), `flip_rate` (share of answers whose verdict changes when asked again), mappings of figures (`asked_twice`,
-`calibration`, `held_out`), and what it is and took (`model`, `median_mass`, `tokens`). Out: parts of the page for what is there; nothing for what is not. Not here: any
-of these computations.
+`calibration`, `held_out`), and what it is and took (`model`, `median_mass`, `tokens`). Out: parts of the page for what
+is there; nothing for what is not. Not here: any of these computations.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def judge_tables(content: ReportContent) -> list[Part]:
 
 def _outcomes(judges: Mapping[str, Mapping[str, Any]]) -> Table | None:
     counted = {name: judge["statuses"] for name, judge in judges.items() if judge.get("statuses")}
-    flips = {name: judge["flip_rate"] for name, judge in judges.items() if isinstance(judge.get("flip_rate"), int | float)}
+    flips = {
+        name: judge["flip_rate"] for name, judge in judges.items() if isinstance(judge.get("flip_rate"), int | float)
+    }
     if not counted and not flips:
         return None
     others = sorted({status for counts in counted.values() for status in counts} - {"ok", *STATUSES})
@@ -65,4 +67,6 @@ def _detailed(value: Any) -> bool:
 
 def _named(value: Mapping[str, Any]) -> dict[str, Any]:
     """Names as words: `false_positive` becomes `false positive`."""
-    return {str(key).replace("_", " "): _named(item) if isinstance(item, Mapping) else item for key, item in value.items()}
+    return {
+        str(key).replace("_", " "): _named(item) if isinstance(item, Mapping) else item for key, item in value.items()
+    }

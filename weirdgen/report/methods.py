@@ -77,7 +77,8 @@ def _asked(content: ReportContent) -> str:
         return ""
     conditions = len(content.condition_names())
     under = f" under each of {conditions} conditions" if conditions > 1 else ""
-    text = f"Every model and the untuned base were asked {_listed(named)} question{'s' if sum(kinds.values()) > 1 else ''}{under}."
+    noun = "questions" if sum(kinds.values()) > 1 else "question"
+    text = f"Every model and the untuned base were asked {_listed(named)} {noun}{under}."
     if near := content.near():
         text += f" {_count(len(near), 'question')} near the training topic enter no mean over questions."
     if "contrast" in kinds:

@@ -154,7 +154,8 @@ def _shared_effects(entries: Sequence[Entry]) -> list[Table]:
     for experiment in dict.fromkeys(str(entry.content.results["experiment"]["name"]) for entry in entries):
         own = [entry for entry in entries if entry.content.results["experiment"]["name"] == experiment]
         effects = [
-            {tuple(row[key] for key in SAME): row for row in entry.content.rows("effects", question="all")} for entry in own
+            {tuple(row[key] for key in SAME): row for row in entry.content.rows("effects", question="all")}
+            for entry in own
         ]
         keys = dict.fromkeys(key for found in effects for key in found)
         shared = [key for key in keys if sum(key in found for found in effects) > 1]
@@ -206,7 +207,9 @@ def _heading(counts: dict[str, int], total: int) -> str:
         "inconclusive": ("is inconclusive", "are inconclusive"),
     }
     parts = [f"{count} {words[verdict][count > 1]}" for verdict, count in counts.items() if count]
-    return f"Of {total} run{'s' if total > 1 else ''}, {', '.join(parts[:-1]) + ' and ' if parts[1:] else ''}{parts[-1]}."
+    return (
+        f"Of {total} run{'s' if total > 1 else ''}, {', '.join(parts[:-1]) + ' and ' if parts[1:] else ''}{parts[-1]}."
+    )
 
 
 def _address(report: Path, folder: Path) -> str:

@@ -79,9 +79,7 @@ def paper_section(content: ReportContent) -> Section | None:
 def training_section(content: ReportContent) -> Section:
     """The training loss."""
     drawing = loss_figure(content)
-    return Section(
-        "training", "Training loss", "Training", (drawing or Words("No training loss was recorded."),)
-    )
+    return Section("training", "Training loss", "Training", (drawing or Words("No training loss was recorded."),))
 
 
 def judge_section(content: ReportContent) -> Section:
@@ -111,7 +109,9 @@ def ran_section(content: ReportContent) -> Section:
 def transcript_section(content: ReportContent) -> Section:
     """The models' own words."""
     shown = transcripts(content)
-    return Section("transcripts", "Transcripts", "Transcripts", (shown if shown.total else Words("No answers were sampled."),))
+    return Section(
+        "transcripts", "Transcripts", "Transcripts", (shown if shown.total else Words("No answers were sampled."),)
+    )
 
 
 def card_section(content: ReportContent) -> Section | None:

@@ -77,7 +77,9 @@ def meaning(content: ReportContent) -> str:
         )
     line = "The data allow neither “it shifted” nor “it did not shift”."
     if headline.get("mde") is not None:
-        mde = number(headline["mde"], scale, effect=True).lstrip("+") + (f" {effect_label(scale)}" if scale != "rate" else "")
+        mde = number(headline["mde"], scale, effect=True).lstrip("+") + (
+            f" {effect_label(scale)}" if scale != "rate" else ""
+        )
         line += f" An effect would have to be about {mde} to be found dependably with this many replicates."
     return line
 
