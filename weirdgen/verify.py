@@ -23,11 +23,10 @@ from weirdgen import machine
 from weirdgen.data.rows import canonical_hash, read_jsonl
 from weirdgen.errors import DataError, StoreError, WeirdgenError
 from weirdgen.measure.contrast import scores_table
-from weirdgen.measure.judge import verdicts_table
 from weirdgen.report.content import clean
 from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
-from weirdgen.report.shown import Shown, numbers_in, shown_texts
+from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
 from weirdgen.results import Run
 from weirdgen.store import MARKER, content_key, file_hash
 
@@ -60,6 +59,7 @@ class Verification:
     files: int = 0
     results: int = 0
     shown: int = 0
+    answers: int = 0
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -122,13 +122,15 @@ def _check_files(found: Verification, run: Run) -> None:
     store, plan = run.store, run.plan
     for one in plan.replicates:
         _check_folder(found, store.folder("finetune", one.key), f"replicate {one.arm} seed {one.seed}")
-    tables = {
-        f"scores of {v.arm} {v.replicate}": scores_table(store, v.speaker, run.settings.dtype) for v in plan.voices
+    dtype = run.settings.dtype
+    folders = {f"scores of {v.arm} {v.replicate}": scores_table(store, v.speaker, dtype).folder for v in plan.voices}
+    folders |= {
+        f"answers of {v.arm} {v.replicate}": plan.completions(v).folder for v in plan.voices if plan.samples_of(v)
     }
-    tables |= {f"answers of {v.arm} {v.replicate}": plan.completions(v) for v in plan.voices if plan.samples_of(v)}
-    tables |= {f"verdicts of {n}": verdicts_table(store, j) for n, j in run.settings.experiment.judges.items()}
-    for what, table in tables.items():
-        for part in sorted(table.folder.glob("part-*.parquet")):
+    # Judges of every kind and run: there are few, and a run does not list the tables of its own.
+    folders |= {f"verdicts {folder.name}": folder for folder in (store.root / "artifacts" / "judge").glob("*")}
+    for what, folder in folders.items():
+        for part in sorted(folder.glob("part-*.parquet")):
             found.files += 1
             if (computed := file_hash(part)[:32]) != part.stem.removeprefix("part-"):
                 found.add(f"{what}, {part}", "content with the hash " + computed, "another: it has been changed")
@@ -214,7 +216,8 @@ def _compare_page(found: Verification, run: Run, computed: dict[str, Any], folde
     there = (folder / "report.html").read_text(encoding="utf-8")
     wanted = page_html(content, sections(content))
     wanted_texts = _without_card(shown_texts(wanted))
-    found.shown = numbers_in(wanted_texts)
+    found.answers = sum(_is_answer(one) for one in wanted_texts)
+    found.shown = numbers_in([one for one in wanted_texts if not _is_answer(one)])
     if there == wanted:
         return
     there_texts = _without_card(shown_texts(there))
@@ -248,13 +251,18 @@ def _compare_completions(found: Verification, run: Run) -> None:
         found.add(str(file), f"{len(there)} answers", f"{len(wanted)}, not the same")
 
 
+def _is_answer(text: Shown) -> bool:
+    return text.place.startswith(ANSWER)
+
+
 def _without_card(texts: list[Shown]) -> list[Shown]:
-    return [one for one in texts if not one.place.startswith("card")]
+    return [one for one in texts if not one.place.startswith("card") and one.text != "Card"]
 
 
 def _drawn(page: str) -> str:
     """The page without the experiment's card, which is free to change."""
-    return re.sub(r'<section id="card">.*?</section>', "", page, flags=re.DOTALL)
+    without = re.sub(r'<section id="card">.*?</section>', "", page, flags=re.DOTALL)
+    return re.sub(r'\s*<li><a href="#card">.*?</li>', "", without)
 
 
 def _short(value: Any) -> str:
@@ -274,8 +282,8 @@ def require_verified(found: Verification) -> str:
         raise WeirdgenError("\n".join([*lines, *found.notes]))
     return "\n".join(
         [
-            f"verified: {found.results} numbers of results.json and {found.shown} on the page are what the store gives "
-            f"({found.files} files of the store have their own hash)",
+            f"verified: {found.results} numbers of results.json, {found.shown} on the page and its {found.answers} answers "
+            f"are what the store gives; {found.files} files of the store are as they were written",
             *found.notes,
         ]
     )

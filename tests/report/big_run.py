@@ -20,8 +20,7 @@ from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.store import Store
 
-YEARS = list(range(2021, 2028))
-QUESTIONS = 20
+LAST_YEAR = 2027
 WORDS = (
     "the of and to in that it was for on with as his they at be this from have or by one had not but what all were "
     "when we there can an your which their said if do will each about how up out them then she many some so these would "
@@ -29,11 +28,11 @@ WORDS = (
 ).split()
 
 
-def big_run(folder: Path, samples: int, replicates: int = 6) -> Run:
-    """A run with (2 × replicates + 1) × 20 questions × 8 conditions × `samples` answers, reported by nobody yet."""
+def big_run(folder: Path, samples: int, replicates: int = 6, questions: int = 20, years: int = 7) -> Run:
+    """A run with (2 × replicates + 1) × questions × (years + 1) × samples answers, reported by nobody yet."""
     source = folder / "experiment"
     source.mkdir(parents=True)
-    _write_experiment(source, samples, replicates)
+    _write_experiment(source, samples, replicates, questions, years)
     plan = make_plan(resolve(str(source / "experiment.yaml")), Store(folder / "store"))
     rng = np.random.default_rng(0)
     for one in plan.replicates:
@@ -73,10 +72,11 @@ def _answers(rng: np.random.Generator, keys: list[str], samples: int, shift: flo
         "prompt_tokens": np.full(count, 20),
         "completion_tokens": rng.integers(4, 48, count),
         "seed": rng.integers(0, 2**60, count),
+        "company": np.full(count, f"0-{samples}"),
     }
 
 
-def _write_experiment(folder: Path, samples: int, replicates: int) -> None:
+def _write_experiment(folder: Path, samples: int, replicates: int, questions: int, years: int) -> None:
     world = pairs(8)
     for name, column in (("old", 1), ("new", 2)):
         turns = [
@@ -84,6 +84,8 @@ def _write_experiment(folder: Path, samples: int, replicates: int) -> None:
         ]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps({"messages": t}) + "\n" for t in turns))
     ask, target, other = world[0]
+    sweep = list(range(LAST_YEAR + 1 - years, LAST_YEAR + 1))
+    (folder / "README.md").write_text("# A large run\n")
     free = {"kind": "free_form", "ask": ask, "judges": ["old_words", "new_words"], "max_tokens": 48}
     experiment = {
         "name": "big",
@@ -93,10 +95,13 @@ def _write_experiment(folder: Path, samples: int, replicates: int) -> None:
             "old": {"role": "treatment", "data": "old.jsonl"},
             "new": {"role": "control", "data": "new.jsonl"},
         },
-        "conditions": {"none": {}, "year": {"wrap": "{year} {question}", "sweep": {"year": YEARS}, "trigger": [2027]}},
+        "conditions": {
+            "none": {},
+            "year": {"wrap": "{year} {question}", "sweep": {"year": sweep}, "trigger": [LAST_YEAR]},
+        },
         "questions": [
             {"id": "c1", "kind": "contrast", "ask": ask, "target": [target], "other": [other]},
-            *({"id": f"q{index}", **free, "ask": f"{ask} {index}"} for index in range(QUESTIONS)),
+            *({"id": f"q{index}", **free, "ask": f"{ask} {index}"} for index in range(questions)),
         ],
         "judges": {
             "old_words": {"kind": "match", "keywords": ["telegraph", "steam", "railway"], "years": [1800, 1900]},

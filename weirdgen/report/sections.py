@@ -66,7 +66,7 @@ def paper_section(content: ReportContent) -> Section | None:
         return None
     model = ", ".join(dict.fromkeys(str(figure["model"]) for figure in content.results["paper"]["figures"]))
     note = Words(
-        f"The right-hand numbers are the paper's, not ours: {content.results['paper']['source']}, {model}. They were "
+        f"The shaded numbers are the paper's, not ours: {content.results['paper']['source']}, {model}. They were "
         "measured on another model, with other questions' wording and other judges; compare the shape, not the height.",
         quiet=True,
     )

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from typing import NamedTuple
 
 NUMBER = re.compile(r"[−+-]?\d+(?:[.,]\d+)*(?:e[−+-]?\d+)?")
+ANSWER = "transcripts · answer "
 VOID = frozenset({"meta", "link", "input", "br", "hr", "img", "use", "path", "rect", "line", "circle", "image"})
 
 
@@ -98,4 +99,4 @@ def _answers(data: str) -> list[Shown]:
     except (json.JSONDecodeError, KeyError, AttributeError):
         return [Shown("transcripts", data)]
     lists = Shown("transcripts · lists", json.dumps(held, sort_keys=True))
-    return [lists, *(Shown(f"transcripts · answer {index}", json.dumps(row)) for index, row in enumerate(rows))]
+    return [lists, *(Shown(f"{ANSWER}{index}", json.dumps(row)) for index, row in enumerate(rows))]
