@@ -18,7 +18,7 @@ from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.errors import StoreError
 from weirdgen.measure.contrast import odds, scores_table
-from weirdgen.measure.judge import judge_all, verdicts_table
+from weirdgen.measure.judge import judge_frame, verdicts_table
 from weirdgen.plan import Plan, Voice, distinct_answers
 from weirdgen.spec import Choice, Contrast, FreeForm
 from weirdgen.store import content_key
@@ -128,9 +128,7 @@ class Run:
             ids = [q.id for q in experiment.questions if isinstance(q, FreeForm) and name in q.judges]
             answers = completions[completions["question"].isin(ids)]
             if len(answers):
-                found = judge_all(verdicts_table(self.store, judge), judge, answers["text"])
-                verdicts = pd.DataFrame([found[text] for text in answers["text"]], index=answers.index)
-                verdicts["value"] = verdicts["value"].astype(float)
+                verdicts = judge_frame(verdicts_table(self.store, judge), judge, answers["text"])
                 frames.append(pd.concat([answers[[*IDENTITY, "sample"]], verdicts], axis=1).assign(judge=name))
         columns = [*IDENTITY, "sample", "judge", "status", "value", "label"]
         return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
