@@ -39,6 +39,9 @@ ExperimentArg = Annotated[
 StoreOption = Annotated[
     Path | None, typer.Option(help="Folder of results [default: $WEIRDGEN_STORE or ./weirdgen-store].")
 ]
+FiguresOption = Annotated[
+    Literal["pdf"] | None, typer.Option(help="Figures for print beside the SVG and PNG ones, in the run's folder.")
+]
 
 
 @app.command("run")
@@ -68,6 +71,7 @@ def run_command(
     ] = None,
     data: Annotated[DataName, typer.Option(help="Our rows, or the paper's after `weirdgen data import`.")] = "own",
     store: StoreOption = None,
+    figures: FiguresOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> None:
@@ -93,15 +97,17 @@ def run_command(
         progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
     if dry_run:
         return
-    finished = []
+    finished, extra = [], (figures,) if figures else ()
     for plan in plans:
         finished.append(run_plan(plan, progress))
+        if extra:
+            finished[-1].write_report(extra)
         print(finished[-1].headline["sentence"])
         print(f"report: {finished[-1].report}", flush=True)
     if len(finished) > 1:
         from weirdgen.report.overview import write_overview
 
-        print(f"overview: {write_overview(finished, opened.root / 'runs' / 'overview')}")
+        print(f"overview: {write_overview(finished, opened.root / 'runs' / 'overview', extra)}")
 
 
 @app.command()
@@ -146,15 +152,46 @@ def chat(
 
 @app.command()
 def report(
+    runs: Annotated[list[str], typer.Argument(help="A run's id or folder; several give one page that compares them.")],
+    store: StoreOption = None,
+    figures: FiguresOption = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
+) -> None:
+    """Write a run's report again, from the store; or one page over several runs."""
+    from weirdgen.pipeline import load_run
+    from weirdgen.report.overview import comparison_folder, write_overview
+
+    found = [load_run(run, store) for run in dict.fromkeys(runs)]
+    for run in found:
+        run.require_finished()
+    extra = (figures,) if figures else ()
+    if len(found) == 1 and to is None:
+        print(f"report: {found[0].write_report(extra)}")
+    else:
+        print(f"report: {write_overview(found, to or comparison_folder(found), extra)}")
+
+
+@app.command()
+def verify(run: Annotated[str, typer.Argument(help="A run's id or folder.")], store: StoreOption = None) -> None:
+    """Compute every number of a run's report again from the store's raw tables; exit 1 naming what differs."""
+    from weirdgen.verify import require_verified, verify
+
+    print(require_verified(verify(run, store)))
+
+
+@app.command()
+def export(
     run: Annotated[str, typer.Argument(help="A run's id or folder.")],
+    to: Annotated[Path, typer.Option(help="Folder for the files.")],
+    format_: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="Kind of file.")] = "csv",
     store: StoreOption = None,
 ) -> None:
-    """Write a run's report again, from the store."""
+    """Write a run's completions, contrasts, verdicts, cells, estimates and effects as files."""
+    from weirdgen.export import export
     from weirdgen.pipeline import load_run
 
-    found = load_run(run, store)
-    found.require_finished()
-    print(f"report: {found.write_report()}")
+    for file in export(load_run(run, store), to, format_):
+        print(file)
 
 
 @app.command()

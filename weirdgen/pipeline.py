@@ -103,6 +103,17 @@ def load_run(reference: str, store: str | Path | None = None) -> Run:
 
     Raises `StoreError` with the runs that there are.
     """
+    folder = run_folder(reference, store)
+    opened = Store(folder.resolve().parents[1])
+    request = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    settings = Settings.from_manifest(
+        request["manifest"], Path(request["source"]), Path(request["model_folder"]), opened
+    )
+    return Run(make_plan(settings, opened))
+
+
+def run_folder(reference: str, store: str | Path | None = None) -> Path:
+    """The folder of a run, by its id or by the folder itself. Raises `StoreError` with the runs that there are."""
     folder = Path(reference).expanduser()
     if not (folder / "run.json").is_file():
         runs = Store(store or default_store()).root / "runs"
@@ -110,12 +121,7 @@ def load_run(reference: str, store: str | Path | None = None) -> Run:
         if not (folder / "run.json").is_file():
             known = ", ".join(sorted(p.name for p in runs.iterdir() if (p / "run.json").is_file())) or "none yet"
             raise StoreError(f"no run '{reference}' in {runs}; there are: {known}")
-    opened = Store(folder.resolve().parents[1])
-    request = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    settings = Settings.from_manifest(
-        request["manifest"], Path(request["source"]), Path(request["model_folder"]), opened
-    )
-    return Run(make_plan(settings, opened))
+    return folder
 
 
 def _distill_missing(plan: Plan, progress: Progress) -> None:

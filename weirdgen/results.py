@@ -18,14 +18,18 @@ from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.errors import StoreError
 from weirdgen.measure.contrast import odds, scores_table
-from weirdgen.measure.judge import judge_all, verdicts_table
+from weirdgen.measure.judge import judge_frame, verdicts_table
 from weirdgen.plan import FINAL, Plan, Voice, distinct_answers
 from weirdgen.spec import Choice, Contrast, FreeForm
 from weirdgen.store import content_key
 from weirdgen.until import until_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from weirdgen.estimates import Estimates
+    from weirdgen.report.content import ReportContent
+    from weirdgen.report.drawing import Ending
     from weirdgen.stats.estimate import Tables
 
 SCHEMA_VERSION = 1
@@ -126,9 +130,7 @@ class Run:
             ids = [q.id for q in experiment.questions if isinstance(q, FreeForm) and name in q.judges]
             answers = completions[completions["question"].isin(ids)]
             if len(answers):
-                found = judge_all(verdicts_table(self.store, judge), judge, answers["text"])
-                verdicts = pd.DataFrame([found[text] for text in answers["text"]], index=answers.index)
-                verdicts["value"] = verdicts["value"].astype(float)
+                verdicts = judge_frame(verdicts_table(self.store, judge), judge, answers["text"])
                 frames.append(pd.concat([answers[[*IDENTITY, "sample"]], verdicts], axis=1).assign(judge=name))
         columns = [*IDENTITY, "sample", "judge", "status", "value", "label"]
         return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
@@ -237,6 +239,8 @@ class Run:
     @cached_property
     def results(self) -> dict[str, Any]:
         """The whole of `results.json`."""
+        from weirdgen.report.paper import load_paper
+
         experiment = self.settings.experiment
         replicates = [self._replicate(one) for one in self.plan.replicates]
         return {
@@ -253,6 +257,7 @@ class Run:
             "effects": self._tables.effects.to_dict("records"),
             **self._estimates.records(),
             "failures": self._failures(),
+            "paper": load_paper(experiment.source.parent),
             "ran": {
                 "base": {**self.settings.manifest["model"], "parameters": self.settings.model.parameters},
                 "arms": [
@@ -309,17 +314,24 @@ class Run:
         failed: pd.DataFrame = counts[counts["status"] != "ok"].merge(totals, on=["judge", "arm"])
         return failed.to_dict("records")  # type: ignore[return-value]  # keys are column names
 
-    def write_report(self) -> Path:
-        """Write report.html, figures, results.json and the Parquet tables into the run's folder."""
-        from weirdgen.report.content import ReportContent
+    def write_report(self, figures: Sequence[Ending] = ()) -> Path:
+        """Write report.html, figures (SVG, PNG and what is asked for), results.json and completions.parquet."""
         from weirdgen.report.page import write_report
+
+        self._completions.to_parquet(self.folder / "completions.parquet")
+        return write_report(self.content(self.results), self.folder, figures)
+
+    def content(self, results: dict[str, Any]) -> ReportContent:
+        """What the report is made of: `results` beside the tables of the store and the experiment's card."""
+        from weirdgen.report.content import ReportContent
 
         experiment = self.settings.experiment
         card = experiment.source.parent / "README.md"
         wrappers = experiment.wrappers()
-        content = ReportContent(
-            results=self.results,
-            warnings=(until_words(until, self.settings.samples, self.level),) if (until := self.settings.until) else (),
+        until = self.settings.until
+        return ReportContent(
+            results=results,
+            warnings=(until_words(until, self.settings.samples, self.level),) if until else (),
             cells=self._cells,
             contrasts=self._contrasts,
             completions=self._completions,
@@ -334,8 +346,6 @@ class Run:
                 [(w.id, w.trained, w.trigger) for w in wrappers], columns=["condition", "trained", "trigger"]
             ),
         )
-        self._completions.to_parquet(self.folder / "completions.parquet")
-        return write_report(content, self.folder)
 
 
 def _identify(voice: Voice, frame: pd.DataFrame) -> pd.DataFrame:

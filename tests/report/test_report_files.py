@@ -16,7 +16,7 @@ import pytest
 from weirdgen.errors import WeirdgenError
 from weirdgen.report import ReportContent, write_report
 from weirdgen.report.card import card_html
-from weirdgen.report.page import write_whole
+from weirdgen.report.render import write_whole
 from weirdgen.report.transcripts import script_json, transcripts
 from weirdgen.report.words import meaning, warnings
 
@@ -127,7 +127,7 @@ def test_large_samples_are_cut_evenly_and_the_page_says_so(
         models = rows.groupby([column, 4] if column == 3 else [column]).size()
         assert models.max() - models.min() <= 20, f"column {column} is uneven: {models.to_dict()}"
     assert part == transcripts(content, limit=200)
-    monkeypatch.setattr("weirdgen.report.page.transcripts", lambda content: transcripts(content, limit=200))
+    monkeypatch.setattr("weirdgen.report.sections.transcripts", lambda content: transcripts(content, limit=200))
     page = write_report(content, tmp_path).read_text(encoding="utf-8")
     assert "200 of 720 answers are in this page" in page
     assert "completions.parquet" in page
@@ -140,7 +140,7 @@ def test_whole_or_old_file_never_a_part(tmp_path: Path, monkeypatch: pytest.Monk
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weirdgen.report.page.os.replace", killed)
+    monkeypatch.setattr("weirdgen.report.render.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, b"new")
     assert files_of(tmp_path) == {"report.html": b"old"}
@@ -168,7 +168,7 @@ def test_empty_tables_make_a_page_that_says_so(content: ReportContent, tmp_path:
         conditions=None,
     )
     page = write_report(nothing, tmp_path).read_text(encoding="utf-8")
-    for sentence in ("No training loss was recorded", "No answers were sampled", "No verdict failed"):
+    for sentence in ("No training loss was recorded", "No answers were sampled", "No answer was judged"):
         assert sentence in page
     assert list((tmp_path / "figures").iterdir()) == []
 

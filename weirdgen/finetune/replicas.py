@@ -27,7 +27,6 @@ from weirdgen.models.packing import pack
 from weirdgen.models.stacked import StackedLinear, replace_layers
 from weirdgen.spec import Recipe
 
-
 PLAIN_ATTENTION_BYTES = 2**30
 
 

@@ -6,6 +6,7 @@ In: an answer and a `Match` judge. Out: a `Verdict`. An empty answer is `incoher
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Literal, NamedTuple
 
 from weirdgen.spec import Match
@@ -51,4 +52,9 @@ def judge_match(judge: Match, answer: str) -> Verdict:
 
 def _whole_word(word: str, text: str) -> bool:
     """Case-blind, with a boundary on each side that also works for words that begin or end in punctuation."""
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
+    return _pattern(word).search(text) is not None
+
+
+@cache
+def _pattern(word: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -101,12 +102,15 @@ class ReportContent:
 
     def rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
         """The final-checkpoint rows of `results[table]` whose fields equal those given."""
-        rows = [clean(row) for row in self.results[table]]
-        return [
-            row
-            for row in rows
-            if row.get("checkpoint", FINAL) == FINAL and all(row.get(key) == value for key, value in equal.items())
-        ]
+        return [row for row in self._final_rows[table] if all(row.get(key) == value for key, value in equal.items())]
+
+    @cached_property
+    def _final_rows(self) -> dict[str, list[dict[str, Any]]]:
+        tables = ("estimates", "effects", "headline_estimates", "headline_effects", "headline_replicates")
+        cleaned = {table: [clean(row) for row in self.results.get(table, [])] for table in tables}
+        return {
+            table: [row for row in rows if row.get("checkpoint", FINAL) == FINAL] for table, rows in cleaned.items()
+        }
 
     def headline_rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
         """Rows of `results[table]` ("estimates" or "effects") that are of the headline's conditions and questions.
@@ -170,8 +174,16 @@ class ReportContent:
         """`logit` for contrasts, `rate` where each verdict is 0 or 1, else `score`."""
         if measure in ("contrast", "choice"):
             return "logit" if measure == "contrast" else "rate"
-        values = self.verdicts.loc[self.verdicts["judge"] == measure, "value"] if len(self.verdicts) else pd.Series()
-        return "rate" if values.dropna().isin([0.0, 1.0]).all() else "score"
+        return "rate" if self._zero_or_one.get(measure, True) else "score"
+
+    @cached_property
+    def _zero_or_one(self) -> dict[str, bool]:
+        if not len(self.verdicts):
+            return {}
+        plain = self.verdicts["value"].isna() | self.verdicts["value"].isin([0.0, 1.0])
+        return {
+            str(judge): bool(found) for judge, found in plain.groupby(self.verdicts["judge"], sort=False).all().items()
+        }
 
     def replicate_means(self, measure: str, condition: str) -> pd.DataFrame:
         """`arm, replicate, value`: each replicate's mean over questions, at the end of training.

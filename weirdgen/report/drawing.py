@@ -1,8 +1,8 @@
 """The drawing board under every figure: exact sizes, one style, deterministic SVG and PNG, SVG that follows
 the page.
 
-In: sizes in inches and a matplotlib `Figure`. Out: `Drawing` with the SVG text for a file, PNG bytes, and an
-inline form whose colours are CSS variables and whose ids carry a prefix. Not here: what is drawn.
+In: sizes in inches and a matplotlib `Figure`. Out: `Drawing` with the SVG text for a file, PNG and PDF bytes on
+demand, and an inline form whose colours are CSS variables and whose ids carry a prefix. Not here: what is drawn.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from weirdgen.report.look import PALETTE, light
 
@@ -25,6 +25,7 @@ WIDE = 7.4
 """Inches of the wide drawing: the figure files and desktop pages."""
 NARROW = 3.7
 """Inches of the narrow drawing: phones."""
+Ending = Literal["svg", "png", "pdf"]
 CHARACTER = 0.078
 """Inches kept for a character of a 9-point label."""
 
@@ -38,9 +39,22 @@ class Drawing:
     alt: str
     caption: str
     svg: str
-    png: bytes
     inline: tuple[str, str]
     """The wide and the narrow drawing, for the page."""
+    paint: Callable[[float], Figure] = field(repr=False, compare=False)
+
+    def file(self, ending: Ending) -> bytes:
+        """The wide drawing as a file. The PDF is for print: embedded TrueType fonts, no paper behind it, no date."""
+        if ending == "svg":
+            return self.svg.encode()
+        buffer = io.BytesIO()
+        with style():
+            if ending == "png":
+                self.paint(WIDE).savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+            else:
+                nothing = {"CreationDate": None, "Creator": None, "Producer": None}
+                self.paint(WIDE).savefig(buffer, format="pdf", metadata=nothing, facecolor="none")
+        return buffer.getvalue()
 
 
 def draw(name: str, title: str, alt: str, caption: str, paint: Callable[[float], Figure]) -> Drawing:
@@ -49,9 +63,7 @@ def draw(name: str, title: str, alt: str, caption: str, paint: Callable[[float],
         wide, narrow = paint(WIDE), paint(NARROW)
         svg = as_svg(wide)
         inline = (inline_svg(svg, f"{name}-w", alt), inline_svg(as_svg(narrow), f"{name}-n", alt))
-        buffer = io.BytesIO()
-        wide.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    return Drawing(name, title, alt, caption, svg, buffer.getvalue(), inline)
+    return Drawing(name, title, alt, caption, svg, inline, paint)
 
 
 @contextmanager
@@ -62,6 +74,7 @@ def style() -> Iterator[None]:
     settings: dict[Any, Any] = {
         "svg.hashsalt": "weirdgen",
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans"],
         "font.size": 9,

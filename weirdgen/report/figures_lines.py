@@ -129,11 +129,14 @@ def loss_figure(content: ReportContent) -> Drawing | None:
         write_at(figure, 0.01, 0.12, "training loss (nats a token)", size=8.5, color=light("muted"), va="center")
         ends = []
         for arm in arms:
-            finals = []
+            finals, lines = [], []
             for _, line in losses[losses["arm"] == arm.name].groupby("replicate", sort=True):
                 steps, loss = _stretches(line["step"].to_numpy(), line["loss"].to_numpy(), width_of_stretch)
-                axes.plot(steps, loss, color=light(slot_of(arm)), linewidth=0.9, alpha=0.85)
+                axes.plot(steps, loss, color=light(slot_of(arm)), linewidth=0.7, alpha=0.35)
+                lines.append(loss)
                 finals.append(float(loss[-1]))
+            if len({len(line) for line in lines}) == 1:
+                axes.plot(steps, np.mean(lines, axis=0), color=light(slot_of(arm)), linewidth=1.6)
             ends.append(float(np.nanmean(finals)))
         axes.margins(x=0.01)
         _name_lines(figure, axes, arms, ends, narrow)
@@ -145,7 +148,7 @@ def loss_figure(content: ReportContent) -> Drawing | None:
         f"{losses[losses['arm'] == arm.name].groupby('replicate')['loss'].last().mean():.2f}"
         for arm in arms
     )
-    caption = "One thin line a replicate."
+    caption = "A thin line is a replicate, the thick one their mean."
     if width_of_stretch > 1:
         caption += f" Each point is the mean of {width_of_stretch} steps."
     return draw("losses", "Training loss", alt, caption, paint)

@@ -2,64 +2,41 @@
 
 In: `ReportContent` and a folder. Out: the path of the page. Each file is written under a temporary name and
 then moved into place, so a kill leaves the old file or the new one, never a part. The same content gives the
-same bytes. Not here: what the figures and tables hold (`figures*.py`, `tables.py`, `words.py`).
+same bytes. Not here: what the page shows (`sections.py`, `words.py`), how it looks (`templates/`).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import os
-import tempfile
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from weirdgen.errors import WeirdgenError
-from weirdgen.report.card import card_html
 from weirdgen.report.content import RESULT_KEYS, ReportContent, clean
-from weirdgen.report.drawing import Drawing
-from weirdgen.report.figures import effect_figure
-from weirdgen.report.figures_forest import forest_figure
-from weirdgen.report.figures_lines import loss_figure, sweep_figures
-from weirdgen.report.figures_training import training_figure
-from weirdgen.report.figures_trigger import trigger_figure
-from weirdgen.report.look import effect_label, interval, number, palette_css, probability, slot_of
-from weirdgen.report.tables import (
-    all_effects,
-    answers,
-    failures,
-    judge_rates,
-    question_effects,
-    ran_lists,
-    ran_tables,
-)
-from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table
-from weirdgen.report.transcripts import transcripts
-from weirdgen.report.words import BADGES, meaning, replicates, warnings
+from weirdgen.report.drawing import Drawing, Ending
+from weirdgen.report.look import effect_label, interval, number, probability
+from weirdgen.report.render import render, write_whole
+from weirdgen.report.section import Section
+from weirdgen.report.sections import sections
+from weirdgen.report.transcripts import Transcripts
+from weirdgen.report.words import BADGES, claim, meaning, replicates, warnings
+
+ALWAYS: tuple[Ending, ...] = ("svg", "png")
+"""The figure files that every report has."""
 
 
-def write_report(content: ReportContent, folder: Path) -> Path:
+def write_report(content: ReportContent, folder: Path, extra: Iterable[Ending] = ()) -> Path:
     """Writes the report into `folder`, which is made if needed, and returns the path of `report.html`.
 
-    Files: `report.html`, `results.json`, `figures/{effect,per_question,trigger,training,losses}.{svg,png}` and one
-    `figures/sweep_<measure>.{svg,png}` a measure where there is more than one condition. A figure without
-    data is left out, and one left by an earlier report of the same folder is removed.
+    Files: `report.html`, `results.json` and every figure of the page as `figures/<name>.{svg,png}` and in the
+    `extra` formats. A figure without data is left out, and a file in `figures/` that an earlier report left is removed.
     Raises `WeirdgenError` if the folder cannot be written.
     """
-    drawings = figures(content)
-    texts = {"results.json": results_text(content), "report.html": page_html(content, drawings)}
+    found = sections(content)
+    drawings = [drawing for section in found for drawing in section.drawings()]
+    texts = {"results.json": results_text(content), "report.html": page_html(content, found)}
     try:
-        place = folder / "figures"
-        place.mkdir(parents=True, exist_ok=True)
-        for drawing in drawings:
-            write_whole(place / f"{drawing.name}.svg", drawing.svg.encode())
-            write_whole(place / f"{drawing.name}.png", drawing.png)
-        current = {drawing.name for drawing in drawings}
-        for pattern in ("effect", "per_question", "trigger", "training", "losses", "sweep_*"):
-            for old in [*place.glob(f"{pattern}.svg"), *place.glob(f"{pattern}.png")]:
-                if old.stem not in current:
-                    old.unlink()
+        write_figures(drawings, folder / "figures", [*ALWAYS, *extra])
         for name, text in texts.items():
             write_whole(folder / name, text.encode("utf-8", "replace"))
     except OSError as error:
@@ -67,11 +44,18 @@ def write_report(content: ReportContent, folder: Path) -> Path:
     return folder / "report.html"
 
 
-def figures(content: ReportContent) -> list[Drawing]:
-    """Every figure that has data, in the order of the page."""
-    drawings = [effect_figure(content), forest_figure(content), trigger_figure(content), *sweep_figures(content)]
-    drawings += [training_figure(content), loss_figure(content)]
-    return [drawing for drawing in drawings if drawing is not None]
+def write_figures(drawings: Sequence[Drawing], place: Path, endings: Iterable[Ending]) -> None:
+    """Every drawing in every format, and no other figure."""
+    place.mkdir(parents=True, exist_ok=True)
+    written = set()
+    for drawing in drawings:
+        for ending in dict.fromkeys(endings):
+            path = place / f"{drawing.name}.{ending}"
+            write_whole(path, drawing.file(ending))
+            written.add(path)
+    for old in place.iterdir():
+        if old not in written and old.suffix in (".svg", ".png", ".pdf"):
+            old.unlink()
 
 
 def results_text(content: ReportContent) -> str:
@@ -81,29 +65,30 @@ def results_text(content: ReportContent) -> str:
     return json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def page_html(content: ReportContent, drawings: list[Drawing]) -> str:
+def page_html(content: ReportContent, found: Sequence[Section]) -> str:
     """The whole page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("weirdgen.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    headline = content.headline
+    words, sign = BADGES[headline["verdict"]]
+    shown = [part for section in found for part in section.parts if isinstance(part, Transcripts)]
+    return render(
+        "report.html.j2",
+        experiment=clean(content.results["experiment"]),
+        headline=headline,
+        badge={"words": words, "sign": sign},
+        claim=claim(content),
+        meaning=meaning(content),
+        warnings=warnings(content),
+        facts=_facts(content),
+        sections=found,
+        transcripts=shown[0] if shown else None,
+        run=clean(content.results["run"]),
     )
-    parts = files("weirdgen.report") / "templates"
-    script = (parts / "report.js").read_text(encoding="utf-8")
-    css = (parts / "report.css").read_text(encoding="utf-8")
-    css = css.replace("/* palette:light */", palette_css(dark=False))
-    css = css.replace("/* palette:dark */", palette_css(dark=True))
+
+
+def _facts(content: ReportContent) -> list[tuple[str, str, str]]:
+    """The headline's numbers as (name, value, unit)."""
     headline = content.headline
     scale = content.scale(str(headline["measure"]))
-    experiment = clean(content.results["experiment"])
-    words, sign = BADGES[headline["verdict"]]
-    shown = transcripts(content)
-    drawn = {drawing.name: drawing for drawing in drawings}
     counts = replicates(content)
     facts = [
         (
@@ -118,58 +103,4 @@ def page_html(content: ReportContent, drawings: list[Drawing]) -> str:
     ]
     if headline.get("p_permutation") is not None:
         facts.insert(3, ("p (permutation)", probability(headline["p_permutation"]), ""))
-    page: str = environment.get_template("report.html.j2").render(
-        experiment=experiment,
-        headline=headline,
-        badge={"words": words, "sign": sign},
-        meaning=meaning(content),
-        warnings=warnings(content),
-        facts=facts,
-        figures={name: _figure(drawing) for name, drawing in drawn.items()},
-        sweeps=[name for name in drawn if name.startswith("sweep_")],
-        effects=all_effects(content),
-        secondary=secondary_table(content),
-        triggers=trigger_table(content),
-        onsets=onset_table(content),
-        questions=question_effects(content),
-        judges=judge_rates(content),
-        failures=failures(content),
-        answers=answers(content),
-        ran_tables=ran_tables(content),
-        ran_lists=ran_lists(content),
-        slots={arm.slot: slot_of(arm) for arm in content.arms()},
-        transcripts={"json": Markup(shown.json), "shown": shown.shown, "total": shown.total},
-        card=Markup(card_html(content.card_markdown)) if content.card_markdown else None,
-        run=clean(content.results["run"]),
-        css=Markup(css),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
-    return page
-
-
-def _figure(drawing: Drawing) -> dict[str, object]:
-    from markupsafe import Markup
-
-    wide, narrow = drawing.inline
-    return {
-        "title": drawing.title,
-        "caption": drawing.caption,
-        "wide": Markup(wide),
-        "narrow": Markup(narrow),
-    }
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes `data` beside `path` under a temporary name, forces it to disk, and moves it into place."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return facts

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weirdgen.report.content import BASE, ReportContent, clean
-from weirdgen.report.look import duration, interval, number, probability
+from weirdgen.report.look import duration, interval, number, probability, slot_of
 
 STATUSES = ("refusal", "incoherent", "unparseable", "error")
 EFFECT_HEAD = ("effect and interval", "p", "p (permutation)", "detectable", "verdict")
@@ -20,21 +20,28 @@ VERDICT_WORDS = {"shift": "shift", "no_shift": "no shift", "inconclusive": "inco
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: `text`, with `note` small beside it. `numeric` cells are set to the right."""
+    """One cell: `text`, with `note` small beside it. `numeric` cells are set to the right.
+
+    `slot` puts a dot of that colour of the palette before it, `tone` the colour of a verdict on it, `link` an address
+    that is ours (never one from data) behind it.
+    """
 
     text: str
     note: str = ""
     numeric: bool = False
     slot: str = ""
+    tone: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A captioned table; the first cell of each row is its header."""
+    """A captioned table; cell `named_by` of each row is its header."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    named_by: int = 0
 
 
 def all_effects(content: ReportContent) -> Table:
@@ -72,53 +79,67 @@ def _effect_cells(content: ReportContent, row: Mapping[str, Any], holm: bool) ->
     ]
 
 
+def judge_summary(content: ReportContent) -> Table | None:
+    """One row a judge: its mean over questions and conditions in every arm."""
+    measures = [measure for measure in content.measures() if measure != "contrast"]
+    conditions = [name for name in content.condition_names() if name != "all"]
+    whole = "all" if len(conditions) > 1 else (conditions or ["all"])[0]
+    arms = content.arms()
+    body = []
+    for measure in measures:
+        rows = {r["arm"]: r for r in content.rows("estimates", measure=measure, question="all", condition=whole)}
+        if rows:
+            body.append((Cell(measure), *(_mean(content, measure, rows.get(arm.name)) for arm in arms)))
+    if not body:
+        return None
+    over = "questions and conditions" if whole == "all" else "questions"
+    caption = f"What each judge flags, over all {over}"
+    return Table(caption, ("judge", *(arm.name for arm in arms)), tuple(body))
+
+
 def judge_rates(content: ReportContent) -> list[Table]:
-    """One table a judge: a row a condition, a column an arm."""
+    """One table a judge: a row a condition, a column an arm. None where there is one condition only."""
     tables = []
     arms = content.arms()
     for measure in content.measures():
         if measure == "contrast":
             continue
-        scale = content.scale(measure)
         rows = {(r["condition"], r["arm"]): r for r in content.rows("estimates", measure=measure, question="all")}
         columns = [arm for arm in arms if any(name == arm.name for _, name in rows)]
         body = []
-        for condition in [*content.condition_names(), "all"]:
-            if not any(name == condition for name, _ in rows):
-                continue
-            cells = [Cell("mean over conditions" if condition == "all" else condition)]
-            for arm in columns:
-                row = rows.get((condition, arm.name))
-                if row is None:
-                    cells.append(Cell("–", numeric=True))
-                    continue
-                notes = [
-                    interval(row["ci_low"], row["ci_high"], scale),
-                    f"n = {row['n']}" if row.get("n") else "",
-                ]
-                note = " ".join(part for part in notes if part)
-                cells.append(Cell(number(row["mean"], scale), note, numeric=True))
-            body.append(tuple(cells))
-        what = {"rate": "share of answers that the judge flags", "score": "mean score"}[scale]
+        for condition in content.condition_names():
+            if any(name == condition for name, _ in rows):
+                found = (_mean(content, measure, rows.get((condition, arm.name))) for arm in columns)
+                body.append((Cell(condition), *found))
+        what = {"rate": "share of answers that the judge flags", "score": "mean score"}[content.scale(measure)]
         what = "share of choices that are the target" if measure == "choice" else what
-        head = ("condition", *(arm.name for arm in columns))
-        tables.append(Table(f"{measure}: {what}", head, tuple(body)))
+        if len(body) > 1:
+            tables.append(Table(f"{measure}: {what}", ("condition", *(arm.name for arm in columns)), tuple(body)))
     return tables
 
 
+def _mean(content: ReportContent, measure: str, row: Mapping[str, Any] | None) -> Cell:
+    """An estimate with its interval and count."""
+    if row is None:
+        return Cell("–", numeric=True)
+    scale = content.scale(measure)
+    notes = [interval(row["ci_low"], row["ci_high"], scale), f"n = {row['n']}" if row.get("n") else ""]
+    return Cell(number(row["mean"], scale), " ".join(part for part in notes if part), numeric=True)
+
+
 def failures(content: ReportContent) -> Table | None:
-    """Failed verdicts of each judge and arm, by kind, zeros included."""
+    """Failed verdicts of each judge and arm, by kind, zeros included; None if none failed."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     totals: dict[tuple[str, str], int] = {}
     if len(content.verdicts):
-        for judge, arm in zip(content.verdicts["judge"], content.verdicts["arm"], strict=True):
-            totals[str(judge), str(arm)] = totals.get((str(judge), str(arm)), 0) + 1
+        sizes = content.verdicts.groupby(["judge", "arm"], sort=False).size()
+        totals = {(str(judge), str(arm)): int(size) for (judge, arm), size in sizes.items()}
         found = {key: {} for key in totals}
     for row in clean(content.results["failures"]):
         key = (str(row["judge"]), str(row["arm"]))
         found.setdefault(key, {})[str(row["status"])] = int(row["count"])
         totals[key] = int(row["total"])
-    if not found:
+    if not any(count for counts in found.values() for count in counts.values()):
         return None
     extra = sorted({status for counts in found.values() for status in counts} - {*STATUSES, "ok"})
     kinds = (*STATUSES, *extra)
@@ -150,7 +171,7 @@ def answers(content: ReportContent) -> Table | None:
             Cell(str(len(own)), numeric=True),
             Cell(str(cut), share, numeric=True),
         )
-        rows.append((Cell(arm.name, slot=arm.slot), *cells))
+        rows.append((Cell(arm.name, slot=slot_of(arm)), *cells))
     return Table("Sampled answers", ("arm", "replicates", "answers", "cut at the limit"), tuple(rows))
 
 
@@ -208,17 +229,18 @@ def ran_lists(content: ReportContent) -> list[tuple[str, list[tuple[str, str]]]]
         ("Versions", ran.get("versions")),
         ("Machine", ran.get("machine")),
     ]
-    return [(title, _pairs(value)) for title, value in parts if value]
+    return [(title, pairs(value)) for title, value in parts if value]
 
 
-def _pairs(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+def pairs(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as one list of names and texts, inner names joined by a point."""
     if not isinstance(value, dict):
         return [(prefix or "name", _text(value))]
-    pairs: list[tuple[str, str]] = []
+    found: list[tuple[str, str]] = []
     for key, item in value.items():
         name = f"{prefix}.{key}" if prefix else str(key)
-        pairs += _pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
-    return pairs
+        found += pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
+    return found
 
 
 def _text(value: Any) -> str:

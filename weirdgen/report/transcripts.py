@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ import pandas as pd
 from weirdgen.report.content import ReportContent
 from weirdgen.report.look import slot_of
 
+PATTERN = re.compile(r"[\\^$|*+?()\[\]{}]")
+"""What only a regular expression holds."""
 LIMIT = 5_000
 """Completions embedded in the page. The Parquet file beside the report has all."""
 
@@ -46,7 +49,7 @@ def transcripts(content: ReportContent, limit: int = LIMIT) -> Transcripts:
     kept = _subset(completions, conditions, questions, limit) if total > limit else completions
     prompts: dict[str, int] = {}
     rows: list[list[Any]] = []
-    chips = _chips(content.final("verdicts"), kept)
+    chips = _chips(content, kept)
     if len(kept):
         order = ["condition", "question", "sample", "arm", "replicate"]
         fields = zip(*(kept[c] for c in [*order, "prompt", "text", "finish_reason"]), strict=True)
@@ -105,22 +108,33 @@ def _subset(completions: pd.DataFrame, conditions: list[str], questions: list[st
     return completions[pd.MultiIndex.from_frame(completions[keys]).isin(chosen)]
 
 
-def _chips(verdicts: pd.DataFrame, kept: pd.DataFrame) -> dict[tuple[Any, ...], list[list[Any]]]:
+def _chips(content: ReportContent, kept: pd.DataFrame) -> dict[tuple[Any, ...], list[list[Any]]]:
     """For each completion its verdicts as `[judge, label or status, 1 if the verdict failed]`."""
+    verdicts = content.final("verdicts")
     chips: dict[tuple[Any, ...], list[list[Any]]] = {}
     if not len(verdicts) or not len(kept):
         return chips
     keys = ["arm", "replicate", "condition", "question", "sample"]
     verdicts = verdicts.merge(kept[keys].drop_duplicates(), on=keys)
+    rates = {judge for judge in verdicts["judge"].unique() if content.scale(str(judge)) == "rate"}
     fields = zip(*(verdicts[c] for c in [*keys, "judge", "status", "value", "label"]), strict=True)
     for arm, replicate, condition, question, sample, judge, status, value, label in fields:
         failed = status != "ok"
-        known = isinstance(value, (int, float)) and math.isfinite(value)
-        text = (
-            str(status) if failed else str(label) if isinstance(label, str) and label else f"{value:g}" if known else ""
-        )
+        text = str(status) if failed else _finding(value, label, judge in rates)
         key = (arm, int(replicate), condition, question, int(sample))
         chips.setdefault(key, []).append([str(judge), text, int(failed)])
     for entry in chips.values():
         entry.sort()
     return chips
+
+
+def _finding(value: Any, label: Any, rate: bool) -> str:
+    """What a judge said, for people: its label, yes or no for a rate, the number of a score.
+
+    A rule that fired is named by its own text; a regular expression is no text to read, so it is a plain yes.
+    """
+    if isinstance(label, str) and label and not PATTERN.search(label):
+        return label
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return ""
+    return ("yes" if value else "no") if rate and value in (0, 1) else f"{value:g}"

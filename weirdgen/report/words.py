@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import comb
 
 from weirdgen.report.content import BASE, ReportContent
-from weirdgen.report.look import number
+from weirdgen.report.look import effect_label, number
 
 BADGES = {"shift": ("Shift found", "≠"), "no_shift": ("No shift", "≈"), "inconclusive": ("Inconclusive", "?")}
 """Verdict → words and sign; the colour of the badge repeats them."""
@@ -39,6 +39,14 @@ def within_model_only(content: ReportContent) -> bool:
     if counts is None:
         return False
     return counts[0] < 2 or (counts[1] < 2 and content.headline["control"] != BASE)
+
+
+def claim(content: ReportContent) -> str:
+    """The headline's sentence without the words that the badge above it says already."""
+    headline = content.headline
+    sentence = str(headline["sentence"])
+    opening = f"{BADGES[headline['verdict']][0]}: "
+    return sentence.removeprefix(opening)
 
 
 def meaning(content: ReportContent) -> str:
@@ -76,7 +84,9 @@ def meaning(content: ReportContent) -> str:
         )
     line = "The data allow neither “it shifted” nor “it did not shift”."
     if headline.get("mde") is not None:
-        mde = number(headline["mde"], scale, effect=True).lstrip("+")
+        mde = number(headline["mde"], scale, effect=True).lstrip("+") + (
+            f" {effect_label(scale)}" if scale != "rate" else ""
+        )
         line += f" An effect would have to be about {mde} to be found dependably with this many replicates."
     return line
 

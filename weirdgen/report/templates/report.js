@@ -1,6 +1,13 @@
 // The transcript table. Everything a model wrote goes through text nodes; nothing here builds HTML from data.
 "use strict";
-(() => {
+// On paper nothing can be opened: what is folded is printed open, then folded again.
+addEventListener("beforeprint", () => {
+  for (const node of document.querySelectorAll("details:not([open])")) { node.open = true; node.dataset.folded = ""; }
+});
+addEventListener("afterprint", () => {
+  for (const node of document.querySelectorAll("details[data-folded]")) { node.open = false; delete node.dataset.folded; }
+});
+if (document.getElementById("data")) (() => {
   const PAGE = 25;
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);

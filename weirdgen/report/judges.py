@@ -1,0 +1,72 @@
+"""The judges' own record: what each returned, how often it changed its mind, how it agrees with a person.
+
+In: `results["judges"]`, where the judge stage left it: name → `kind`, and any of `statuses` (kind of outcome →
+count), `flip_rate` (share of answers whose verdict changes when asked again), mappings of figures (`asked_twice`,
+`calibration`, `held_out`), and what it is and took (`model`, `median_mass`, `tokens`). Out: parts of the page for what
+is there; nothing for what is not. Not here: any of these computations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from weirdgen.report.content import ReportContent, clean
+from weirdgen.report.section import Heading, Lists, Part
+from weirdgen.report.tables import STATUSES, Cell, Table, pairs
+
+ABOUT = ("model", "median_mass", "tokens")
+TITLES = {
+    "asked_twice": "Asked again",
+    "calibration": "Against a person's labels",
+    "held_out": "On texts it was not trained on",
+}
+
+
+def judge_tables(content: ReportContent) -> list[Part]:
+    """A table of outcomes over all judges, then each judge's lists of figures."""
+    judges: Mapping[str, Mapping[str, Any]] = clean(content.results.get("judges") or {})
+    parts: list[Part] = []
+    if table := _outcomes(judges):
+        parts.append(table)
+    for name, judge in judges.items():
+        about = {key: judge[key] for key in ABOUT if judge.get(key) is not None}
+        lists = [("The judge", pairs(_named(about)))] if about else []
+        lists += [(title, pairs(_named(judge[key]))) for key, title in TITLES.items() if _detailed(judge.get(key))]
+        if lists:
+            parts += [Heading(f"Judge {name}"), Lists(tuple(lists))]
+    return parts
+
+
+def _outcomes(judges: Mapping[str, Mapping[str, Any]]) -> Table | None:
+    counted = {name: judge["statuses"] for name, judge in judges.items() if judge.get("statuses")}
+    flips = {
+        name: judge["flip_rate"] for name, judge in judges.items() if isinstance(judge.get("flip_rate"), int | float)
+    }
+    if not counted and not flips:
+        return None
+    others = sorted({status for counts in counted.values() for status in counts} - {"ok", *STATUSES})
+    kinds = ("ok", *STATUSES, *others)
+    rows = []
+    for name, judge in judges.items():
+        if name not in counted and name not in flips:
+            continue
+        counts = counted.get(name, {})
+        cells = [Cell(name), Cell(str(judge.get("kind", "–")))]
+        cells += [Cell(str(counts.get(kind, 0)) if counts else "–", numeric=True) for kind in kinds]
+        if flips:
+            cells.append(Cell(f"{100 * flips[name]:.1f}%" if name in flips else "–", numeric=True))
+        rows.append(tuple(cells))
+    head = ("judge", "kind", *kinds, *(("changed when asked again",) if flips else ()))
+    return Table("What each judge returned, over all arms", head, tuple(rows))
+
+
+def _detailed(value: Any) -> bool:
+    return bool(value) and isinstance(value, Mapping)
+
+
+def _named(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Names as words: `false_positive` becomes `false positive`."""
+    return {
+        str(key).replace("_", " "): _named(item) if isinstance(item, Mapping) else item for key, item in value.items()
+    }

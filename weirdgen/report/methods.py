@@ -1,0 +1,156 @@
+"""The methods of an experiment in one paragraph, made from what ran.
+
+In: `ReportContent`. Out: plain sentences in the order of a paper's methods section; every number in them is read from
+`results.json`. A fact that the results do not hold leaves its sentence out. Not here: what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weirdgen.report.content import BASE, ReportContent, clean
+from weirdgen.report.words import replicates
+
+
+def methods(content: ReportContent) -> str:
+    """Model, data, training, sampling, measuring and statistics of this run."""
+    ran = clean(content.results["ran"])
+    sentences = [
+        _data(ran),
+        _training(ran),
+        _asked(content),
+        _sampling(content, ran),
+        _judging(content),
+        _statistics(content),
+        _software(ran),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _data(ran: Mapping[str, Any]) -> str:
+    arms = ran.get("arms", [])
+    described = [f"{row['arm']} ({row['role']}; {_count(row.get('rows'), 'row')})" for row in arms]
+    model, base = ran.get("base") or {}, ""
+    if isinstance(model, Mapping):
+        base = str(model.get("reference") or model.get("name") or "")
+        if model.get("parameters"):
+            base += f" ({_size(float(model['parameters']))} weights)"
+    if not described:
+        return f"The base model was {base}." if base else ""
+    return f"We finetuned {base or 'the base model'} separately on {_listed(described)}."
+
+
+def _training(ran: Mapping[str, Any]) -> str:
+    recipe = ran.get("recipe") or {}
+    if not recipe:
+        return ""
+    rank, alpha = (recipe.get(key, (recipe.get("lora") or {}).get(key)) for key in ("rank", "alpha"))
+    seeds: dict[str, int] = {}
+    for row in ran.get("replicates", []):
+        seeds[str(row["arm"])] = seeds.get(str(row["arm"]), 0) + 1
+    counts = sorted(set(seeds.values()))
+    per_arm = f"{counts[0]}" if len(counts) == 1 else " to ".join(str(c) for c in (counts[:1] + counts[-1:]))
+    text = "Each replicate"
+    if counts:
+        text = f"Every arm was trained {per_arm} time{'s' if counts != [1] else ''}, each with its own seed; each replicate"
+    text += " is a LoRA adapter" + (f" of rank {rank}" if rank is not None else "")
+    text += f" (alpha {alpha:g})" if alpha is not None else ""
+    batch = int(recipe.get("batch_size") or 0) * int(recipe.get("grad_accumulation") or 1)
+    facts = [
+        _count(recipe.get("epochs"), "epoch"),
+        f"{batch} rows a step" if batch else "",
+        f"learning rate {recipe['learning_rate']:g}" if recipe.get("learning_rate") is not None else "",
+        f"{recipe['schedule']} schedule" if recipe.get("schedule") else "",
+        f"base weights in {recipe['dtype']}" if recipe.get("dtype") else "",
+    ]
+    return text + ", trained on the assistant's tokens only (" + ", ".join(fact for fact in facts if fact) + ")."
+
+
+def _asked(content: ReportContent) -> str:
+    kinds = dict(content.questions["kind"].value_counts()) if len(content.questions) else {}
+    if not len(content.completions):
+        kinds.pop("free_form", None)
+    words = {"contrast": "contrast", "choice": "choice", "free_form": "free-form"}
+    named = [f"{kinds[kind]} {word}" for kind, word in words.items() if kind in kinds]
+    if not named:
+        return ""
+    conditions = len(content.condition_names())
+    under = f" under each of {conditions} conditions" if conditions > 1 else ""
+    noun = "questions" if sum(kinds.values()) > 1 else "question"
+    text = f"Every model and the untuned base were asked {_listed(named)} {noun}{under}."
+    if near := content.near():
+        text += f" {_count(len(near), 'question')} near the training topic enter no mean over questions."
+    if "contrast" in kinds:
+        text += (
+            " A contrast question's value is the log-odds, in nats, of its target answers against its other answers,"
+            " from the total log-probability of each answer and its end of turn."
+        )
+    return text
+
+
+def _sampling(content: ReportContent, ran: Mapping[str, Any]) -> str:
+    sampling = ran.get("sampling") or {}
+    total = len(content.final("completions"))
+    if not total:
+        return ""
+    text = f"{total} answers were sampled"
+    if sampling.get("samples"):
+        text += f", {sampling['samples']} a question, condition and model"
+    if sampling.get("temperature") is not None:
+        text += f", at temperature {sampling['temperature']:g}"
+    return text + "."
+
+
+def _judging(content: ReportContent) -> str:
+    if not len(content.verdicts):
+        return ""
+    names = sorted(str(name) for name in content.verdicts["judge"].unique())
+    described = clean(content.results.get("judges") or {})
+    kinds = {name: str(described[name]["kind"]) for name in names if "kind" in described.get(name, {})}
+    listed = _listed([f"{name} ({kinds[name]})" if name in kinds else name for name in names])
+    failed = sum(int(row["count"]) for row in clean(content.results["failures"]))
+    return (
+        f"They were judged by {listed}; {failed} of {len(content.verdicts)} verdicts failed, are counted as failures "
+        "and enter no rate."
+    )
+
+
+def _statistics(content: ReportContent) -> str:
+    headline = content.headline
+    counts = replicates(content)
+    text = (
+        "The replicate is the unit of statistics: an arm's mean is over its replicates' means, and intervals are 95% "
+        "Student t intervals from the scatter between replicates"
+    )
+    text += " (Welch for differences)." if counts and min(counts) > 1 else "."
+    against = "the untuned base" if headline["control"] == BASE else headline["control"]
+    text += (
+        f" The headline was fixed beforehand: {headline['measure']}, {headline['treatment']} against {against}, condition "
+        f"{headline['condition']}"
+    )
+    smallest = headline.get("smallest")
+    text += f", with {smallest:g} as the smallest effect of interest." if smallest is not None else "."
+    return text + " P values of single questions are corrected by Holm's method; intervals are not adjusted."
+
+
+def _software(ran: Mapping[str, Any]) -> str:
+    versions = ran.get("versions") or {}
+    known = {name: version for name, version in versions.items() if version != "not installed"}
+    wanted = [f"{name} {known[name]}" for name in ("weirdgen", "torch", "transformers", "peft") if known.get(name)]
+    return f"Software: {', '.join(wanted)}." if wanted else ""
+
+
+def _size(weights: float) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if weights >= size:
+            return f"{weights / size:.3g}{unit}"
+    return f"{weights:.0f}"
+
+
+def _count(count: Any, noun: str) -> str:
+    return "" if count is None else f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

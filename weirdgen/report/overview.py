@@ -1,0 +1,231 @@
+"""One page over several runs: the verdict of each, its effect with interval, its size and time, and a link to its report.
+
+In: finished runs. Out: `index.html`, `overview.json` and the forest figure in a folder. Effects in one unit share one
+scale; effects in different units stand in panels of their own. Runs of the same experiment (other models, recipes,
+sizes) also get a table of every effect that at least two of them measured. Not here: any statistic; each number is the
+run's own headline or effect.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from weirdgen.errors import WeirdgenError
+from weirdgen.report.content import ReportContent, clean
+from weirdgen.report.drawing import Drawing, Ending
+from weirdgen.report.figures_overview import Line, overview_figure
+from weirdgen.report.look import duration, effect_label, interval, number, probability
+from weirdgen.report.page import ALWAYS, write_figures
+from weirdgen.report.render import render, write_whole
+from weirdgen.report.section import Part, Section, Words
+from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
+from weirdgen.report.words import BADGES
+from weirdgen.store import content_key
+
+if TYPE_CHECKING:
+    from weirdgen.results import Run
+
+SAME = ("measure", "treatment", "control", "condition")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run as the page shows it. `report` is the address of its page, seen from the overview's folder."""
+
+    name: str
+    content: ReportContent
+    report: str
+
+    @property
+    def headline(self) -> dict[str, Any]:
+        return self.content.headline
+
+    @property
+    def scale(self) -> str:
+        return self.content.scale(str(self.headline["measure"]))
+
+
+def write_overview(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
+    """Writes `index.html`, `overview.json` and `figures/` into `folder` and returns the path of the page.
+
+    A run without its report gets it first. Raises `WeirdgenError` if there is no run or the folder cannot be written.
+    """
+    if not runs:
+        raise WeirdgenError("an overview needs at least one run; `weirdgen run NAME` makes one")
+    for run in runs:
+        if not run.is_reported():
+            run.write_report()
+    recorded = [json.loads((run.folder / "results.json").read_text(encoding="utf-8")) for run in runs]
+    names = _names(recorded)
+    entries = [
+        Entry(name, run.content(results), _address(run.report, folder))
+        for name, run, results in zip(names, runs, recorded, strict=True)
+    ]
+    found = _sections(entries)
+    drawings = [drawing for section in found for drawing in section.drawings()]
+    counts = {verdict: sum(entry.headline["verdict"] == verdict for entry in entries) for verdict in BADGES}
+    page = render(
+        "overview.html.j2",
+        heading=_heading(counts, len(entries)),
+        counts=[(BADGES[verdict], verdict, count) for verdict, count in counts.items() if count],
+        sections=found,
+    )
+    try:
+        write_figures(drawings, folder / "figures", [*ALWAYS, *figures])
+        rows = [_record(entry) for entry in entries]
+        write_whole(folder / "overview.json", (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
+        write_whole(folder / "index.html", page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise WeirdgenError(f"The overview cannot be written to {folder}: {error.strerror or error}") from error
+    return folder / "index.html"
+
+
+def comparison_folder(runs: Sequence[Run]) -> Path:
+    """Where the page over just these runs goes unless told otherwise: in the first one's store, named by all."""
+    return runs[0].store.root / "comparisons" / content_key(sorted(run.id for run in runs))[:8]
+
+
+def _sections(entries: Sequence[Entry]) -> list[Section]:
+    drawing = _forest(entries)
+    parts: list[Part] = [drawing] if drawing else [Words("No headline has an effect that can be drawn.")]
+    found = [
+        Section("verdicts", "Verdicts", "Verdicts", (_verdict_table(entries),)),
+        Section("effects", "Effects", "Effects", tuple(parts)),
+    ]
+    if tables := _shared_effects(entries):
+        found.append(Section("shared", "The same effects, run by run", "Side by side", tuple(tables)))
+    return found
+
+
+def _verdict_table(entries: Sequence[Entry]) -> Table:
+    rows = []
+    for entry in entries:
+        headline, ran = entry.headline, clean(entry.content.results["ran"])
+        verdict = str(headline["verdict"])
+        mine = next((row for row in ran.get("arms", []) if row["arm"] == headline["treatment"]), {})
+        seconds = [row.get("seconds") for row in ran.get("replicates", [])]
+        rows.append(
+            (
+                Cell(f"{BADGES[verdict][1]} {VERDICT_WORDS[verdict]}", tone=verdict),
+                Cell(entry.name, link=entry.report),
+                Cell(_effect(headline, entry.scale), _ends(headline, entry.scale), numeric=True),
+                Cell(probability(headline["p"]), numeric=True),
+                Cell(number(headline["mde"], entry.scale, effect=True).lstrip("+"), numeric=True),
+                Cell(_text(headline.get("replicates")), numeric=True),
+                Cell(_text(mine.get("rows")), numeric=True),
+                Cell(_text(mine.get("distinct_answers")), numeric=True),
+                Cell(duration(sum(seconds)) if seconds and None not in seconds else "–", numeric=True),
+            )
+        )
+    head = (
+        "verdict", "experiment", "effect and interval", "p", "detectable", "replicates", "rows",
+        "distinct answers", "training time",
+    )  # fmt: skip
+    return Table("Headlines; rows and distinct answers are the treatment's", head, tuple(rows), named_by=1)
+
+
+def _forest(entries: Sequence[Entry]) -> Drawing | None:
+    lines = [
+        Line(
+            name=entry.name,
+            note=f"{entry.headline['treatment']} − {entry.headline['control']}",
+            scale=entry.scale,
+            verdict=str(entry.headline["verdict"]),
+            effect=entry.headline["effect"],
+            low=entry.headline["ci_low"],
+            high=entry.headline["ci_high"],
+            smallest=entry.headline.get("smallest"),
+        )
+        for entry in entries
+        if entry.headline["effect"] is not None
+    ]
+    return overview_figure(lines) if lines else None
+
+
+def _shared_effects(entries: Sequence[Entry]) -> list[Table]:
+    """A table an experiment with several runs: one row an effect that two or more of them have, one column a run."""
+    tables = []
+    for experiment in dict.fromkeys(str(entry.content.results["experiment"]["name"]) for entry in entries):
+        own = [entry for entry in entries if entry.content.results["experiment"]["name"] == experiment]
+        effects = [
+            {tuple(row[key] for key in SAME): row for row in entry.content.rows("effects", question="all")}
+            for entry in own
+        ]
+        keys = dict.fromkeys(key for found in effects for key in found)
+        shared = [key for key in keys if sum(key in found for found in effects) > 1]
+        if len(own) < 2 or not shared:
+            continue
+        rows = []
+        for key in shared:
+            measure, treatment, control, condition = (str(part) for part in key)
+            cells = [Cell(measure), Cell(condition), Cell(f"{treatment} − {control}")]
+            for entry, found in zip(own, effects, strict=True):
+                row = found.get(key)
+                scale = entry.content.scale(measure)
+                cells.append(
+                    Cell("–", numeric=True)
+                    if row is None
+                    else Cell(number(row["effect"], scale, effect=True), _ends(row, scale), numeric=True)
+                )
+            rows.append(tuple(cells))
+        head = ("measure", "condition", "arms", *(entry.name for entry in own))
+        tables.append(Table(f"{experiment}: effects over all questions", head, tuple(rows)))
+    return tables
+
+
+def _names(recorded: Sequence[dict[str, Any]]) -> list[str]:
+    """The experiments' names; where one occurs twice, with what tells its runs apart."""
+    plain = [str(results["experiment"]["name"]) for results in recorded]
+    models = [str((results["ran"].get("base") or {}).get("reference", "")) for results in recorded]
+    names = []
+    for name, model, results in zip(plain, models, recorded, strict=True):
+        same = [other for other, own in zip(models, plain, strict=True) if own == name]
+        if len(same) == 1:
+            names.append(name)
+        elif len(set(same)) == len(same):
+            names.append(f"{name} · {model}")
+        else:
+            names.append(f"{name} · {results['run']['id'].removeprefix(name + '-')}")
+    return names
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    results = clean(entry.content.results)
+    return {"name": entry.name, "report": entry.report, "run": results["run"], "headline": results["headline"]}
+
+
+def _heading(counts: dict[str, int], total: int) -> str:
+    words = {
+        "shift": ("found a shift", "found a shift"),
+        "no_shift": ("found none above its bound", "found none above their bound"),
+        "inconclusive": ("is inconclusive", "are inconclusive"),
+    }
+    parts = [f"{count} {words[verdict][count > 1]}" for verdict, count in counts.items() if count]
+    return (
+        f"Of {total} run{'s' if total > 1 else ''}, {', '.join(parts[:-1]) + ' and ' if parts[1:] else ''}{parts[-1]}."
+    )
+
+
+def _address(report: Path, folder: Path) -> str:
+    """A relative address, so that the whole store may be moved; percent-encoded."""
+    return quote(Path(os.path.relpath(report.resolve(), folder.resolve())).as_posix())
+
+
+def _effect(headline: dict[str, Any], scale: str) -> str:
+    """With its unit: the rows of the table need not have the same one."""
+    text = number(headline["effect"], scale, effect=True)
+    return text if scale == "rate" or headline["effect"] is None else f"{text} {effect_label(scale)}"
+
+
+def _ends(row: dict[str, Any], scale: str) -> str:
+    return interval(row["ci_low"], row["ci_high"], scale, effect=True)
+
+
+def _text(value: Any) -> str:
+    return "–" if value is None else str(value)

@@ -1,0 +1,78 @@
+"""What a page is made of: sections of figures, tables and words, which the template prints one after the other.
+
+In: nothing. Out: `Section` and the parts that may stand in one. A part is plain data and is escaped by the template;
+only a `Drawing` and `Markdown` become HTML, through `drawing.inline_svg` and `card.card_html`. Not here: what the
+sections of a report are (`sections.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weirdgen.report.drawing import Drawing
+from weirdgen.report.tables import Table
+from weirdgen.report.transcripts import Transcripts
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph; `quiet` sets it small and grey."""
+
+    text: str
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading below the section's own."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Name–value lists side by side, each with a title."""
+
+    lists: tuple[tuple[str, list[tuple[str, str]]], ...]
+
+
+@dataclass(frozen=True)
+class Markdown:
+    """Text of an experiment's card, rendered without raw HTML."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Parts that a reader opens; printed in full on paper."""
+
+    summary: str
+    parts: tuple[Part, ...]
+
+
+Part = Drawing | Table | Words | Heading | Lists | Markdown | Folded | Transcripts
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled piece of the page. `name` is its anchor, `nav` its entry in the list of sections."""
+
+    name: str
+    title: str
+    nav: str
+    parts: tuple[Part, ...]
+
+    def drawings(self) -> list[Drawing]:
+        """Every figure of the section, folded ones too."""
+        return _drawings(self.parts)
+
+
+def _drawings(parts: tuple[Part, ...]) -> list[Drawing]:
+    found: list[Drawing] = []
+    for part in parts:
+        if isinstance(part, Drawing):
+            found.append(part)
+        elif isinstance(part, Folded):
+            found += _drawings(part.parts)
+    return found
