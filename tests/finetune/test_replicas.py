@@ -17,6 +17,7 @@ from weirdgen.finetune.replicas import Job, finetune_together
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
 from weirdgen.models.packing import pack, shared_prefix
+from weirdgen.models.stacked import StackedLinear
 from weirdgen.spec import Recipe
 
 RECIPE = Recipe(
@@ -163,7 +164,14 @@ def test_a_small_memory_changes_the_passes_and_not_the_weights(
     tokens = sum(len(row.ids) for row in data) / len(data)
     need = engines._Need.of(tiny_model, RECIPE, tokens)
     enough = 3 * (need.replicate + 2.5 * need.row) if budget == "a few rows" else 3 * (need.replicate + 0.5 * need.row)
-    found = {}
+    found, calls, forward = {}, [], StackedLinear.forward
+    name = ""
+
+    def counted(layer: StackedLinear, x: torch.Tensor) -> torch.Tensor:
+        calls.append(name)
+        return forward(layer, x)
+
+    monkeypatch.setattr(StackedLinear, "forward", counted)
     for name, free in (("plenty", 1e12), ("little", (enough + 4 * parameters) / engines.MEMORY_SHARE)):
         monkeypatch.setattr("weirdgen.machine.free_memory_gib", lambda free=free: free / 2**30)
         chosen = engines.passes(tiny_model, RECIPE, tokens, parameters, 3)
@@ -176,6 +184,9 @@ def test_a_small_memory_changes_the_passes_and_not_the_weights(
             target.mkdir(parents=True)
         engines.train_group("replicas", tiny_model, [data] * 3, range(3), targets, RECIPE, lambda *_: None, parameters)
         found[name] = [load_file(target / "step-00006" / "adapter_model.safetensors") for target in targets]
+    computed = 2 if chosen.checkpointing else 1
+    a_pass = calls.count("plenty") / (2 * 3)  # two epochs of 4 + 4 + 3 rows
+    assert calls.count("little") == a_pass * computed * 2 * sum(-(-rows // chosen.rows) for rows in (4, 4, 3))
     for left, right in zip(found["plenty"], found["little"], strict=True):
         for key, weight in left.items():
             assert (right[key] - weight).norm() <= 1e-5 * weight.norm(), key

@@ -107,11 +107,14 @@ def _stack_adapters(model: Any, jobs: Sequence[Job], recipe: Recipe) -> dict[str
 
 def _checkpoint_layers(model: Any) -> None:
     """Keep only the inputs of layers for the backward pass."""
-    model.gradient_checkpointing_enable({"use_reentrant": False})
-    for layer in model.get_decoder().layers:
-        layer.training = (
-            True  # the layer's own switch, which checkpointing asks for; what is inside stays in evaluation
-        )
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.training = (
+                True  # this layer's own switch, which checkpointing asks for; what is inside stays as it is
+            )
 
 
 def _accumulate_somehow(
