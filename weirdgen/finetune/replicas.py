@@ -112,9 +112,8 @@ def _checkpoint_layers(model: Any) -> None:
     model.activation_checkpointing_enable({"use_reentrant": False})
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
-            module.training = (
-                True  # this layer's own switch, which checkpointing asks for; what is inside stays as it is
-            )
+            # The layer's own switch, which checkpointing asks for; the modules inside stay in evaluation.
+            module.training = True
 
 
 def _accumulate_somehow(
