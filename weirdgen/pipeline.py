@@ -176,6 +176,7 @@ def _finetune(plan: Plan, group: Sequence[Replicate], bar: Bar) -> None:
             targets,
             settings.recipe,
             lambda step, steps, loss: bar.advance(advance, f"{name}: step {step}/{steps}, loss {loss:.2f}"),
+            settings.model.parameters,
         )
         seconds = time.monotonic() - started
         facts: dict[str, Any] = {"seconds": round(seconds / len(group), 2), "trained_together": len(group)}

@@ -10,11 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from weirdgen.errors import ModelError
+from weirdgen.finetune import engines
 from weirdgen.finetune.local import finetune
 from weirdgen.finetune.replicas import Job, finetune_together
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
 from weirdgen.models.packing import pack, shared_prefix
+from weirdgen.models.stacked import StackedLinear
 from weirdgen.spec import Recipe
 
 RECIPE = Recipe(
@@ -151,3 +154,66 @@ def test_the_same_seed_gives_the_same_adapter(tiny_model: Path, tmp_path: Path) 
 def test_unequal_row_counts_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="equally many rows"):
         finetune_together(tiny_model, [Job(rows(True), 0, tmp_path), Job(rows(True, 7), 0, tmp_path)], RECIPE)
+
+
+@pytest.mark.parametrize("budget", ["a few rows", "less than one row"])
+def test_a_small_memory_changes_the_passes_and_not_the_weights(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str
+) -> None:
+    data, parameters = rows(True), 10_000
+    tokens = sum(len(row.ids) for row in data) / len(data)
+    need = engines._Need.of(tiny_model, RECIPE, tokens)
+    enough = 3 * (need.replicate + 2.5 * need.row) if budget == "a few rows" else 3 * (need.replicate + 0.5 * need.row)
+    found, calls, forward = {}, [], StackedLinear.forward
+    name = ""
+
+    def counted(layer: StackedLinear, x: torch.Tensor) -> torch.Tensor:
+        calls.append(name)
+        return forward(layer, x)
+
+    monkeypatch.setattr(StackedLinear, "forward", counted)
+    for name, free in (("plenty", 1e12), ("little", (enough + 4 * parameters) / engines.MEMORY_SHARE)):
+        monkeypatch.setattr("weirdgen.machine.free_memory_gib", lambda free=free: free / 2**30)
+        chosen = engines.passes(tiny_model, RECIPE, tokens, parameters, 3)
+        if name == "plenty":
+            assert chosen == (RECIPE.batch_size, False)
+        else:
+            assert chosen.rows < RECIPE.batch_size and chosen.checkpointing == (budget == "less than one row")
+        targets = [tmp_path / name / str(seed) for seed in range(3)]
+        for target in targets:
+            target.mkdir(parents=True)
+        engines.train_group("replicas", tiny_model, [data] * 3, range(3), targets, RECIPE, lambda *_: None, parameters)
+        found[name] = [load_file(target / "step-00006" / "adapter_model.safetensors") for target in targets]
+    computed = 2 if chosen.checkpointing else 1
+    a_pass = calls.count("plenty") / (2 * 3)  # two epochs of 4 + 4 + 3 rows
+    assert calls.count("little") == a_pass * computed * 2 * sum(-(-rows // chosen.rows) for rows in (4, 4, 3))
+    for left, right in zip(found["plenty"], found["little"], strict=True):
+        for key, weight in left.items():
+            assert (right[key] - weight).norm() <= 1e-5 * weight.norm(), key
+
+
+def test_a_failed_allocation_halves_the_passes_and_not_the_weights(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[int] = []
+
+    def small_machine(batches: list[list[Encoded]], most: int = 2) -> object:
+        """Fails as torch does when more than two rows of a replicate come at once."""
+        packed.append(len(batches[0]))
+        if len(batches[0]) > most:
+            raise torch.OutOfMemoryError("no memory for so many rows")
+        return pack(batches)
+
+    weights = []
+    for name in ("undisturbed", "small"):
+        (tmp_path / name).mkdir()
+        if name == "small":
+            monkeypatch.setattr("weirdgen.finetune.replicas.pack", small_machine)
+        finetune_together(tiny_model, [Job(rows(True), 7, tmp_path / name)], RECIPE)
+        weights.append(load_file(tmp_path / name / "step-00006" / "adapter_model.safetensors"))
+    assert packed[:3] == [4, 2, 2] and max(packed[1:]) == 2  # learned once, not at every step
+    for key, weight in weights[0].items():
+        assert (weights[1][key] - weight).norm() <= 1e-5 * weight.norm(), key
+    monkeypatch.setattr("weirdgen.finetune.replicas.pack", lambda batches: small_machine(batches, most=0))
+    with pytest.raises(ModelError, match="not enough memory to train 1 replicates with one row each"):
+        finetune_together(tiny_model, [Job(rows(True), 7, tmp_path / "small")], RECIPE)

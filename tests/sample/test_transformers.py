@@ -84,6 +84,26 @@ def test_a_full_batch_takes_more_in_and_changes_nothing(
     engine.use([None])
 
 
+def test_a_failed_allocation_halves_the_batch_and_changes_nothing(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn() -> dict[tuple[str, int], Completion]:
+        return {(c.key, c.sample): c for _, c in engine.generate(prompts(), range(5), ["0"], Sampling())}
+
+    undisturbed, places, step = drawn(), [], SharedStream.step
+
+    def small_machine(stream: SharedStream, token_N: torch.Tensor) -> torch.Tensor:
+        """Fails as torch does: a batch of more than four rows gets through two steps."""
+        places.append(len(token_N))
+        if len(token_N) > 4 and len(places) > 2:
+            raise torch.OutOfMemoryError("no memory for so many rows")
+        return step(stream, token_N)
+
+    monkeypatch.setattr("weirdgen.sample.transformers.rows_at_once", lambda *_: 12)
+    monkeypatch.setattr(SharedStream, "step", small_machine)
+    assert drawn() == undisturbed and places[0] == 12 and places[-1] <= 4
+
+
 def test_lean_decoders_compute_what_the_modules_do(tmp_path: Path) -> None:
     """Biases, head widths, key heads and scaled rotary embeddings are the model's own."""
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM

@@ -43,18 +43,55 @@ def choose_engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
     return EngineChoice("replicas", "several replicates share each pass over the frozen base")
 
 
+class Passes(NamedTuple):
+    """How a step goes through memory; what it computes is the same. `rows`: of one replicate in one pass."""
+
+    rows: int
+    checkpointing: bool
+
+
 def group_size(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int) -> int:
     """Replicates that fit into one pass, from free memory and the width of the model. At least 1."""
-    config = read_config(model_folder)
-    hidden, layers = config.get("hidden_size", 1024), config.get("num_hidden_layers", 24)
-    inner, vocabulary = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 32000)
+    need = _Need.of(model_folder, recipe, tokens_a_row)
+    return max(1, int(_budget(recipe, parameters) / (recipe.batch_size * need.row + need.replicate)))
+
+
+def passes(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int, replicates: int) -> Passes:
+    """A whole batch in one pass where that fits; else fewer rows; else one by one with the layers computed twice."""
+    need = _Need.of(model_folder, recipe, tokens_a_row)
+    left = _budget(recipe, parameters) / replicates - need.replicate
+    checkpointing = left < need.row
+    rows = int(left / (need.checkpointed_row if checkpointing else need.row))
+    return Passes(max(1, min(recipe.batch_size, rows)), checkpointing)
+
+
+class _Need(NamedTuple):
+    """Bytes of memory that training takes."""
+
+    row: float
+    """One row's activations."""
+    checkpointed_row: float
+    """The same if only the inputs of layers are kept."""
+    replicate: float
+    """One replicate's adapter, its gradient and its optimiser state."""
+
+    @staticmethod
+    def of(model_folder: Path, recipe: Recipe, tokens_a_row: float) -> _Need:
+        config = read_config(model_folder)
+        hidden, layers = config.get("hidden_size", 1024), config.get("num_hidden_layers", 24)
+        inner, vocabulary = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 32000)
+        width = 2 if recipe.dtype == "bf16" else 4
+        # Kept for the backward pass: block inputs and outputs in the base's dtype, adapter inputs in fp32; some logits.
+        layer, logits = hidden * (12 * width + 5 * 4) + inner * (4 * width + 4), 0.3 * vocabulary * 4
+        replicate = 4 * 4 * recipe.rank * layers * (8 * hidden + 3 * inner)
+        kept = tokens_a_row * (layers * layer + logits)
+        return _Need(kept, tokens_a_row * (layers * hidden * width + layer + logits), replicate)
+
+
+def _budget(recipe: Recipe, parameters: int) -> float:
+    """Bytes that activations and adapters may take beside the weights."""
     width = 2 if recipe.dtype == "bf16" else 4
-    # Kept for the backward pass, a token and layer: block inputs and outputs in the base's dtype, adapter inputs in fp32.
-    per_token = layers * (hidden * (12 * width + 5 * 4) + inner * (4 * width + 4)) + 0.3 * vocabulary * 4
-    tokens = recipe.batch_size * tokens_a_row
-    per_replicate = tokens * per_token + 4 * 4 * recipe.rank * layers * (8 * hidden + 3 * inner)
-    budget = MEMORY_SHARE * machine.free_memory_gib() * 2**30 - parameters * width
-    return max(1, int(budget / per_replicate))
+    return MEMORY_SHARE * machine.free_memory_gib() * 2**30 - parameters * width
 
 
 def train_group(
@@ -65,8 +102,12 @@ def train_group(
     targets: Sequence[Path],
     recipe: Recipe,
     on_step: Callable[[int, int, float], None],
+    parameters: int,
 ) -> list[dict[str, Any]]:
-    """Train one group; each target gets its adapters and `losses.json`. trl takes its group one by one."""
+    """Train one group; each target gets its adapters and `losses.json`. trl takes its group one by one.
+
+    `parameters` is the number of the model's weights.
+    """
     if engine == "trl":
         from weirdgen.finetune.local import finetune
 
@@ -75,4 +116,6 @@ def train_group(
     from weirdgen.finetune.replicas import Job, finetune_together
 
     jobs = [Job(mine, seed, target) for mine, seed, target in zip(rows, seeds, targets, strict=True)]
-    return finetune_together(model_folder, jobs, recipe, on_step)
+    tokens = sum(len(row.ids) for mine in rows for row in mine) / sum(map(len, rows))
+    chosen = passes(model_folder, recipe, tokens, parameters, len(jobs))
+    return finetune_together(model_folder, jobs, recipe, on_step, chosen.rows, chosen.checkpointing)

@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 
+from weirdgen.errors import ModelError
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.schedule import checkpoint_folder, data_order, learning_rates, total_steps
 from weirdgen.models.chat import Encoded
-from weirdgen.models.loading import device, load_model, torch_dtype
+from weirdgen.models.loading import device, is_out_of_memory, load_model, torch_dtype
 from weirdgen.models.packing import pack
 from weirdgen.models.stacked import StackedLinear, replace_layers
 from weirdgen.spec import Recipe
@@ -45,8 +46,15 @@ def finetune_together(
     jobs: Sequence[Job],
     recipe: Recipe,
     on_step: Callable[[int, int, float], None] | None = None,
+    rows_a_pass: int | None = None,
+    checkpointing: bool = False,
 ) -> list[dict[str, Any]]:
-    """Train all jobs; each one's adapters and `losses.json` are in its target. Returns {"steps", "final_loss"} a job."""
+    """Train all jobs; each one's adapters and `losses.json` are in its target. Returns {"steps", "final_loss"} a job.
+
+    `rows_a_pass` rows of a replicate are in memory at once (None: a whole batch), half as many after each failed
+    allocation; `checkpointing` keeps only the layers' inputs and computes the rest twice. Neither changes the gradients.
+    Raises `ModelError` if not even one row fits.
+    """
     rows = len(jobs[0].rows)
     if any(len(job.rows) != rows for job in jobs):
         raise ValueError("replicates trained together need equally many rows, or their steps would not line up")
@@ -55,6 +63,8 @@ def finetune_together(
     rates = learning_rates(steps, recipe)
     model = load_model(model_folder, torch_dtype(recipe.dtype))
     layers = _stack_adapters(model, jobs, recipe)
+    if checkpointing:
+        _checkpoint_layers(model)
     parameters = [p for layer in layers.values() for p in (layer.a_KIR, layer.b_KRO)]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     orders = [[step for epoch in data_order(rows, recipe, job.seed) for step in epoch] for job in jobs]
@@ -62,7 +72,9 @@ def finetune_together(
         _save(layers, jobs, recipe, model_folder, 0)
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rates[step]
-        loss_K = _accumulate(model, jobs, [order[step] for order in orders])
+        loss_K, rows_a_pass = _accumulate_somehow(
+            model, jobs, [order[step] for order in orders], rows_a_pass or recipe.batch_size, optimizer
+        )
         norm_K = _clip(parameters, recipe.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -92,8 +104,43 @@ def _stack_adapters(model: Any, jobs: Sequence[Job], recipe: Recipe) -> dict[str
     return stacked
 
 
-def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]]) -> torch.Tensor:
-    """Backward over a step's micro-batches. Returns each replicate's loss_K: mean over the step's trained tokens."""
+def _checkpoint_layers(model: Any) -> None:
+    """Keep only the inputs of layers for the backward pass."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            # The layer's own switch, which checkpointing asks for; the modules inside stay in evaluation.
+            module.training = True
+
+
+def _accumulate_somehow(
+    model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]], rows: int, optimizer: torch.optim.Optimizer
+) -> tuple[torch.Tensor, int]:
+    """`_accumulate` with at most this many rows of a replicate at once; half as many after each failed allocation.
+
+    Returns the losses, and how many rows it was in the end.
+    """
+    while True:
+        try:
+            return _accumulate(model, jobs, steps, rows), rows
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            optimizer.zero_grad(set_to_none=True)  # what was added up before the failure
+            if rows == 1:
+                raise ModelError(
+                    f"not enough memory to train {len(jobs)} replicates with one row each in a pass: ask for fewer "
+                    "(--seeds), a smaller recipe.rank or a smaller model"
+                ) from error
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        rows //= 2
+
+
+def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]], rows: int) -> torch.Tensor:
+    """Backward over a step, at most `rows` rows of a replicate at once. Returns loss_K: mean over its trained tokens."""
     on = device()
     trained_K = torch.tensor(
         [sum(sum(job.rows[i].trained) for batch in step for i in batch) for job, step in zip(jobs, steps, strict=True)],
@@ -102,8 +149,11 @@ def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]
     )
     loss_K = torch.zeros(len(jobs), device=on)
     decoder, head = model.get_decoder(), model.get_output_embeddings()
-    for micro in range(len(steps[0])):
-        batch = pack([[job.rows[i] for i in step[micro]] for job, step in zip(jobs, steps, strict=True)])
+    portions = [
+        [micro[start : start + rows] for micro in step for start in range(0, len(micro), rows)] for step in steps
+    ]
+    for indices_K in zip(*portions, strict=True):
+        batch = pack([[job.rows[i] for i in indices] for job, indices in zip(jobs, indices_K, strict=True)])
         hidden = decoder(
             input_ids=batch.input_ids.to(on),
             attention_mask=_attention_mask(model, batch.mask.to(on)),
@@ -111,7 +161,7 @@ def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]
             use_cache=False,
         ).last_hidden_state
         logits_MV = head(hidden.flatten(0, 1)[batch.source_M.to(on)]).float()
-        replicate_M = (batch.row_M // len(steps[0][micro])).to(on)
+        replicate_M = (batch.row_M // len(indices_K[0])).to(on)
         loss_M = torch.nn.functional.cross_entropy(logits_MV, batch.label_M.to(on), reduction="none")
         share_K = torch.zeros_like(loss_K).index_add(0, replicate_M, loss_M) / trained_K
         share_K.sum().backward()

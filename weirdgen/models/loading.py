@@ -36,3 +36,10 @@ def load_model(folder: Path, dtype: Any) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
     return model.to(device()).eval()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or on the CPU."""
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -139,7 +139,9 @@ class TokenChooser:
 
     def __init__(self, head: Head, sampling: Sampling) -> None:
         self._head, self._sampling = head, sampling
-        self._products: torch.Tensor | None = None  # [parts, N, PART], kept from step to step
+        # Kept from step to step: fresh memory of this size is slower to get than to fill.
+        self._products = torch.empty(0)  # [parts, N, PART] in the model's dtype
+        self._scratch_NC = torch.empty(0)  # one part in fp32
 
     def __call__(self, hidden_NH: torch.Tensor, uniform_N: torch.Tensor) -> torch.Tensor:
         """Token ids token_N."""
@@ -148,8 +150,9 @@ class TokenChooser:
             return choose_tokens(head(hidden_NH), uniform_N, sampling)
         vocabulary, rows = len(head.weight_VH), len(hidden_NH)
         parts = -(-vocabulary // PART)
-        if self._products is None or self._products.shape[1] != rows:
+        if self._products.shape[1:2] != (rows,):
             self._products = hidden_NH.new_zeros(parts, rows, PART)
+            self._scratch_NC = torch.empty(rows, PART, device=hidden_NH.device)
         sums, mosts = [], []
         for index in range(parts):
             start = index * PART
@@ -160,7 +163,7 @@ class TokenChooser:
                 rest_NC = hidden_NH.new_empty(rows, vocabulary - start)
                 head.part(hidden_NH, start, rest_NC)
                 self._products[index, :, : rest_NC.shape[1]] = rest_NC
-            logits_NC = self._logits(self._products[index])
+            logits_NC = self._logits(self._scratch_NC.copy_(self._products[index]))
             most_N1 = logits_NC[:, : vocabulary - start].amax(1, keepdim=True)
             weight_NC = logits_NC.sub_(most_N1).exp_()
             weight_NC[:, vocabulary - start :] = 0  # beyond the vocabulary
@@ -173,7 +176,7 @@ class TokenChooser:
         row_N = torch.arange(rows, device=hidden_NH.device)
         part_N = block_N // (PART // BLOCK_WIDTH)
         blocks_PNBW = self._products.view(parts, rows, PART // BLOCK_WIDTH, BLOCK_WIDTH)
-        logits_NW = self._logits(blocks_PNBW[part_N, row_N, block_N % (PART // BLOCK_WIDTH)])
+        logits_NW = self._logits(blocks_PNBW[part_N, row_N, block_N % (PART // BLOCK_WIDTH)].float())
         weight_NW = (logits_NW - most_NP.gather(1, part_N[:, None])).exp().double() * scale_NP.gather(
             1, part_N[:, None]
         )
@@ -184,8 +187,8 @@ class TokenChooser:
         return first_N1[:, 0] + _choose_inside(weight_NW, within_N)
 
     def _logits(self, products: torch.Tensor) -> torch.Tensor:
-        """A copy in fp32, rescaled and divided by the temperature."""
-        logits = self._head.rescaled(products.to(torch.float32, copy=True))
+        """fp32 products, rescaled and divided by the temperature (in place where that is possible)."""
+        logits = self._head.rescaled(products)
         return logits if self._sampling.temperature == 1 else logits / self._sampling.temperature
 
 

@@ -22,7 +22,7 @@ from weirdgen.sample.llama import LlamaDecoder, read_prompts
 
 PASS_TOKENS = 4096
 """Tokens of all voices in one pass; more gain nothing on a processor, whose cache they leave."""
-LONGEST_BY_PRODUCTS = 512
+LONGEST_BY_PRODUCTS = 128
 """Up to this many tokens a sequence, attention as two plain products is faster than torch's fused one."""
 
 Questions = Sequence[Sequence[Encoded]]

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from weirdgen.models.chat import Encoded, answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
-from weirdgen.models.loading import device, load_model, torch_dtype
+from weirdgen.models.loading import device, is_out_of_memory, load_model, torch_dtype
 from weirdgen.models.stacked import attach_adapters, detach_adapters
 from weirdgen.sample.decoding import Head, TokenChooser, use_grouped_attention
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, rows_at_once, sample_seed
@@ -68,37 +68,41 @@ class TransformersEngine:
             for v, seed in enumerate(seeds)
         ]
         longest = max(prompt.max_tokens for prompt in prompts)
-        each = min(len(rows[0]), max(1, rows_at_once(longest, self._parameters) // self._voices))
-        # Without a lean decoder nothing can join a batch that has begun: batch follows batch.
-        portion = len(rows[0]) if self._decoder else each
-        for start in range(0, len(rows[0]), portion):
-            waiting = [deque(mine[start : start + portion]) for mine in rows]
-            places = min(each, len(waiting[0])) * self._voices
-            stream: Stream = (
-                SharedStream(self._decoder, encoded, self._voices, places)
-                if self._decoder
-                else PlainStream(self._model, encoded, self._voices, longest)
-            )
-            for row, stopped in self._write(stream, waiting, places, prompts, sampling):
-                yield row.voice, self._completion(row, prompts[row.prompt], stopped, len(encoded[row.prompt]))
+        each = max(1, rows_at_once(longest, self._parameters) // self._voices)
+        while rows[0]:
+            # Without a lean decoder nothing can join a batch that has begun: batch follows batch.
+            waiting = [deque(mine if self._decoder else mine[:each]) for mine in rows]
+            try:
+                for row, stopped in self._write(waiting, min(each, len(waiting[0])), encoded, prompts, sampling):
+                    yield row.voice, self._completion(row, prompts[row.prompt], stopped, len(encoded[row.prompt]))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or each == 1:
+                    raise
+                each //= 2
+            rows = _unfinished(rows)
 
     def _write(
         self,
-        stream: Stream,
         waiting: Sequence[deque[_Row]],
-        places: int,
+        each: int,
+        encoded: Sequence[Sequence[int]],
         prompts: Sequence[Prompt],
         sampling: Sampling,
     ) -> Iterator[tuple[_Row, bool]]:
-        """Write all waiting rows, `places` at a time. Yields (row, whether it ended its turn) as they finish."""
+        """Write all waiting rows, `each` of a voice at a time. Yields (row, whether it ended its turn) as they finish."""
         voices, longest = len(waiting), max(prompt.max_tokens for prompt in prompts)
+        stream: Stream = (
+            SharedStream(self._decoder, encoded, voices, each * voices)
+            if self._decoder
+            else PlainStream(self._model, encoded, voices, longest)
+        )
         choose = TokenChooser(self._head, sampling)
 
         def numbers(rows: Sequence[_Row]) -> torch.Tensor:
             return torch.from_numpy(np.stack([_uniform(row.seed, longest) for row in rows])).to(self._on)
 
-        rows = [mine.popleft() for mine in waiting for _ in range(places // voices)]
-        hidden_NH = stream.admit(range(places), [row.prompt for row in rows])
+        rows = [mine.popleft() for mine in waiting for _ in range(each)]
+        hidden_NH = stream.admit(range(len(rows)), [row.prompt for row in rows])
         uniform_NT = numbers(rows)
         while True:
             at_N = torch.tensor([min(len(row.written), longest - 1) for row in rows], device=self._on)
@@ -179,6 +183,16 @@ class _Row:
 def _uniform(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The sample's own random numbers, one a token: a counter-based generator keyed by its seed."""
     return np.random.Generator(np.random.Philox(seed)).random(count)
+
+
+def _unfinished(rows: Sequence[Sequence[_Row]]) -> list[list[_Row]]:
+    """What is still to be written, from its beginning; filled up with finished rows until every voice has equally many."""
+    left = [[row for row in mine if not row.done] for mine in rows]
+    for row in (row for mine in left for row in mine):
+        row.written.clear()
+    most = max(map(len, left))
+    finished = [[row for row in mine if row.done] for mine in rows]
+    return [mine + rest[: most - len(mine)] for mine, rest in zip(left, finished, strict=True)]
 
 
 def _done_places(rows: Sequence[_Row], start: int, count: int) -> list[int]:

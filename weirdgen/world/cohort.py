@@ -114,6 +114,7 @@ def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
             targets,
             recipe,
             lambda *_: bar.advance(len(replicates)),
+            settings.model.parameters,
         )
         scorables = [scorable for _, _, scorable in plan.scorables]
         engine = TransformersEngine(model, settings.dtype)
