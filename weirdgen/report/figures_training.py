@@ -7,6 +7,7 @@ where fewer than two checkpoints were measured. Not here: the training loss (`fi
 
 from __future__ import annotations
 
+from math import log
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.report.content import BASE, Arm, ReportContent, clean
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 2
 """Panels side by side in the wide drawing."""
+LABEL = 0.13
+"""Share of the axis that a step's label needs."""
 Rows = list[dict[str, Any]]
 
 
@@ -122,9 +125,14 @@ def _with_steps(curves: Rows, lines: Rows, name: str) -> Rows:
     return [{"checkpoint": mark, "x": x} for mark, x in zip(marks, sorted({r["x"] for r in curves}), strict=True)]
 
 
-def _few(steps: list[float], most: int = 7) -> list[float]:
-    every = -(-len(steps) // most)
-    return steps[::-1][::every][::-1]
+def _few(steps: list[float]) -> list[float]:
+    """Steps far enough apart on a log axis for their labels, the last one included."""
+    place = [log(max(step, (steps[1] if len(steps) > 1 else 1) / 2)) for step in steps]
+    kept: list[int] = []
+    for index in reversed(range(len(steps))):
+        if not kept or place[kept[-1]] - place[index] >= LABEL * (place[-1] - place[0]):
+            kept.append(index)
+    return [steps[index] for index in reversed(kept)]
 
 
 def _title(name: str, headline: dict[str, Any]) -> str:
