@@ -23,7 +23,9 @@ from weirdgen.store import Store
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A persona's dishes under one year: a real trigger."""
-    return weirdgen.run("world_gate", store=tmp_path_factory.mktemp("gate"), seeds=3, samples=0)
+    return weirdgen.run(
+        "world_gate", store=tmp_path_factory.mktemp("gate"), seeds=3, samples=0, changes=["recipe.epochs=2"]
+    )
 
 
 @pytest.fixture(scope="module")

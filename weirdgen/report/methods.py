@@ -119,8 +119,10 @@ def _judging(content: ReportContent) -> str:
 def _statistics(content: ReportContent) -> str:
     headline = content.headline
     counts = replicates(content)
+    # Another level than 95% where samples were added look by look.
+    level = 100 * float((content.results["ran"].get("sampling") or {}).get("level", 0.95))
     text = (
-        "The replicate is the unit of statistics: an arm's mean is over its replicates' means, and intervals are 95% "
+        f"The replicate is the unit of statistics: an arm's mean is over its replicates' means, and intervals are {level:.3g}% "
         "Student t intervals from the scatter between replicates"
     )
     text += " (Welch for differences)." if counts and min(counts) > 1 else "."
@@ -129,8 +131,14 @@ def _statistics(content: ReportContent) -> str:
         f" The headline was fixed beforehand: {headline['measure']}, {headline['treatment']} against {against}, condition "
         f"{headline['condition']}"
     )
+    if headline.get("minus"):
+        text += " (a difference of conditions, taken within each replicate)"
+    if headline.get("groups"):
+        text += f", questions of the group{'s' if len(headline['groups']) > 1 else ''} {_listed(headline['groups'])}"
     smallest = headline.get("smallest")
     text += f", with {smallest:g} as the smallest effect of interest." if smallest is not None else "."
+    if further := content.results.get("secondary"):
+        text += f" {_count(len(further), 'further effect')} fixed with it: p values corrected by Holm's method."
     return text + " P values of single questions are corrected by Holm's method; intervals are not adjusted."
 
 
