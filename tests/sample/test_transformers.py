@@ -20,6 +20,7 @@ from weirdgen.models.loading import load_model
 from weirdgen.sample.decoding import PART, Head, TokenChooser, choose_tokens
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, sample_seed
 from weirdgen.sample.llama import LlamaDecoder
+from weirdgen.sample.scoring import trees
 from weirdgen.sample.stream import SharedStream
 from weirdgen.sample.transformers import TransformersEngine
 from weirdgen.spec import Recipe
@@ -197,6 +198,41 @@ def test_scores_are_those_of_one_forward_an_option(engine: TransformersEngine, t
             expected, tokens = one_forward(model, engine.tokenizer, question.ask, option)
             scored = found[question.key, option]
             assert scored.logprob == pytest.approx(expected, abs=1e-4) and scored.tokens == tokens
+
+
+def test_options_form_a_tree(engine: TransformersEngine) -> None:
+    """What two options begin with stands once, and what follows an option's last token is never asked for."""
+
+    def row(*answer: int) -> Encoded:
+        return Encoded((5, 6, *answer), (False, False, *(True for _ in answer)))
+
+    packed = trees([[row(7, 8, 3), row(7, 9, 3), row(4, 3)], [row(8, 3)]])
+    assert packed.input_ids.tolist() == [[5, 6, 7, 8, 9, 4], [5, 6, 8, 0, 0, 0]]
+    assert packed.position_ids[0].tolist() == [0, 1, 2, 3, 3, 2]
+    assert packed.mask[0, 0, 4].tolist() == [True, True, True, False, True, False]
+    assert packed.source_M.tolist() == [1, 2, 3, 1, 2, 4, 1, 5, 7, 8]
+    assert packed.label_M.tolist() == [7, 8, 3, 7, 9, 3, 4, 3, 8, 3]
+    assert packed.row_M.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]
+
+
+def test_many_questions_go_in_passes_that_change_nothing(
+    engine: TransformersEngine, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [
+        Scorable(str(i), ASKS[i % 3] + " ." * i, ("usual", "usual one", "name" + " one" * (i % 4))) for i in range(9)
+    ]
+    engine.use([None, adapters[0]])
+    once = {(v, s.key, s.option): s.logprob for v, s in engine.score(many)}
+    assert len(once) == 2 * sum(len(set(one.options)) for one in many)
+    for limit in (1, 60, 100_000):
+        monkeypatch.setattr("weirdgen.sample.scoring.PASS_TOKENS", limit)
+        for lean in (True, False):
+            monkeypatch.setattr(LlamaDecoder, "fits", staticmethod(lambda model, lean=lean: lean))
+            engine.use([None, adapters[0]])
+            again = {(v, s.key, s.option): s.logprob for v, s in engine.score(many)}
+            assert again == pytest.approx(once, abs=1e-4)
+    monkeypatch.undo()
+    engine.use([None])
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from weirdgen.sample.draw import Speaker
 from weirdgen.sample.engine import Engine, Scorable
 from weirdgen.store import Store, Table, content_key
 
-VERSION = 3
+VERSION = 4
 VOICES, QUESTIONS = 16, 32
 """Models and questions that are scored together."""
 

@@ -1,11 +1,12 @@
-"""Log-probabilities of fixed answers: what questions have in common is computed once.
+"""Log-probabilities of fixed answers: what questions and options have in common is computed once.
 
 In: questions as encoded rows (one an option). Out: for each pass over a few questions, the log-probability of every
-option by every voice. The tokens that all questions begin with (a system prompt, a condition) are read once a call; each
-question's own tokens once, with its options packed behind it (`models.packing`). Knows nothing of texts or the store.
+option by every voice. The tokens that all questions begin with (a system prompt, a condition) are read once a call. A
+question's own tokens and its options form a tree, in which what several options begin with ("It is 18…") stands once; a
+token sees the way back to the root. Knows nothing of texts or the store.
 
-Shape letters: K voices, N tokens of all voices, O options, M their tokens, S sequences of all voices, L tokens of a
-sequence, T tokens that it may see, G key heads, Q query heads a key head, D head width.
+Shape letters: K voices, N tokens of all voices, O options, M their tokens, S questions in a pass, L tokens of a tree,
+T tokens that it may see, G key heads, Q query heads a key head, D head width.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 
 from weirdgen.models.chat import Encoded, common_prefix
-from weirdgen.models.packing import Packed, pack
+from weirdgen.models.packing import Packed
 from weirdgen.sample.decoding import Head
 from weirdgen.sample.llama import LlamaDecoder, read_prompts
 
@@ -36,7 +37,7 @@ def score_rows(
     rests = [[Encoded(row.ids[shared:], row.trained[shared:]) for row in rows] for rows in questions]
     prefix = read_prompts(decoder, [questions[0][0].ids[:shared]], voices)[:2] if decoder and shared else None
     for portion in _passes(rests, voices):
-        batch = pack(portion)
+        batch = trees(portion)
         hidden_KNH = _lean(decoder, voices, batch, shared, prefix) if decoder else _plain(model, voices, batch)
         yield len(portion), _logprobs(head, hidden_KNH, batch, sum(map(len, portion)))
 
@@ -47,11 +48,59 @@ def _shared(questions: Questions) -> int:
     return min(common_prefix([row.ids for row in rows]), *(row.trained.index(True) - 1 for row in rows))
 
 
+def trees(questions: Questions) -> Packed:
+    """One sequence a question: the tree of its options' tokens, each option's last one left out, as nothing follows it.
+
+    Rows of one question are numbered through, question by question, as in `Packed`.
+    """
+    ids: list[list[int]] = [[] for _ in questions]
+    parents: list[list[int]] = [[] for _ in questions]  # the place before each token; −1 at the root
+    source: list[tuple[int, int]] = []
+    label: list[int] = []
+    row_M: list[int] = []
+    for question, rows in enumerate(questions):
+        places: dict[tuple[int, int], int] = {}  # (place before, token) → place
+        first = row_M[-1] + 1 if row_M else 0
+        for number, row in enumerate(rows):
+            at = -1
+            for index, token in enumerate(row.ids):
+                if row.trained[index]:
+                    source.append((question, at))
+                    label.append(token)
+                    row_M.append(first + number)
+                if index == len(row.ids) - 1:
+                    break
+                place = places.setdefault((at, token), len(places))
+                if place == len(ids[question]):
+                    ids[question].append(token)
+                    parents[question].append(at)
+                at = place
+    longest = max(map(len, ids))
+    input_ids = torch.zeros(len(ids), longest, dtype=torch.long)
+    position_ids = torch.zeros_like(input_ids)
+    mask = torch.eye(longest, dtype=torch.bool).repeat(len(ids), 1, 1)  # padding sees itself: no empty softmax
+    for question, before in enumerate(parents):
+        input_ids[question, : len(before)] = torch.tensor(ids[question])
+        for place, parent in enumerate(before):
+            if parent >= 0:
+                mask[question, place] |= mask[question, parent]
+                position_ids[question, place] = position_ids[question, parent] + 1
+    return Packed(
+        input_ids,
+        position_ids,
+        mask[:, None],
+        torch.tensor([question * longest + at for question, at in source]),
+        torch.tensor(label),
+        torch.tensor(row_M),
+    )
+
+
 def _passes(questions: Questions, voices: int) -> Iterator[Questions]:
     """Consecutive questions that together have about PASS_TOKENS tokens."""
     start, longest = 0, 0
     for index, rows in enumerate(questions):
-        mine = sum(len(row.ids) for row in rows)  # an upper bound: options share their question
+        mine = common_prefix([row.ids for row in rows])
+        mine += sum(len(row.ids) - mine for row in rows)  # an upper bound: options may share more
         longest = max(longest, mine)
         if index > start and (index + 1 - start) * longest * voices > PASS_TOKENS:
             yield questions[start:index]
