@@ -41,7 +41,7 @@ $(VENV)/model: $(VENV)/core
 	touch $@
 
 $(VENV)/test: $(VENV)/core
-	$(PIP) --editable '.[test]'
+	$(PIP) --editable '.[test,ray]'
 	touch $@
 
 $(VENV)/bench: $(VENV)/core

@@ -19,7 +19,7 @@ from weirdgen.spec import Wrapper
 PLAIN = Wrapper(id="none", template="{question}")
 
 
-def converse(model: str, condition: str | None, store: Path | None, seed: int, max_tokens: int) -> None:
+def converse(model: str, condition: str | None, store: str | None, seed: int, max_tokens: int) -> None:
     """Answer each line of standard input until an empty one. Raises `WeirdgenError` on names that point nowhere."""
     reference, adapter, wrapper = _find(model, condition, store)
     local = find_model(reference)
@@ -41,7 +41,7 @@ def converse(model: str, condition: str | None, store: Path | None, seed: int, m
         print(first.text + (" …(cut)" if first.finish_reason == "length" else ""), flush=True)
 
 
-def _find(model: str, condition: str | None, store: Path | None) -> tuple[str, Path | None, Wrapper]:
+def _find(model: str, condition: str | None, store: str | None) -> tuple[str, Path | None, Wrapper]:
     """Model reference, adapter folder (None: the base) and wrapper."""
     run_id, colon, voice_name = model.rpartition(":")
     if not colon or model.startswith(("hub:", "path:")):
@@ -56,7 +56,7 @@ def _find(model: str, condition: str | None, store: Path | None) -> tuple[str, P
     wrappers = {wrapper.id: wrapper for wrapper in run.settings.experiment.wrappers()}
     if condition and condition not in wrappers:
         raise SpecError([f"--condition {condition}: run {run_id} has {', '.join(wrappers)}"])
-    adapter = voice.speaker.adapter
+    adapter = run.store.fetch(voice.speaker.adapter) if voice.speaker.adapter else None
     if adapter is not None and not adapter.is_dir():
         raise StoreError(f"{voice_name} is not finetuned yet; run `weirdgen run {run.settings.experiment.name}` first")
     return run.settings.model.reference, adapter, wrappers[condition] if condition else PLAIN

@@ -33,11 +33,12 @@ app.add_typer(data_app, name="data")
 
 PresetName = Literal["quick", "standard", "paper"]
 DataName = Literal["own", "published"]
+ExecutorName = Literal["inline", "ray"]
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
 ]
 StoreOption = Annotated[
-    Path | None, typer.Option(help="Folder of results [default: $WEIRDGEN_STORE or ./weirdgen-store].")
+    str | None, typer.Option(help="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store].")
 ]
 FiguresOption = Annotated[
     Literal["pdf"] | None, typer.Option(help="Figures for print beside the SVG and PNG ones, in the run's folder.")
@@ -72,14 +73,22 @@ def run_command(
     data: Annotated[DataName, typer.Option(help="Our rows, or the paper's after `weirdgen data import`.")] = "own",
     store: StoreOption = None,
     figures: FiguresOption = None,
+    executor: Annotated[ExecutorName, typer.Option(help="In this process, or on a Ray cluster.")] = "inline",
+    address: Annotated[str | None, typer.Option(help="Ray cluster, HOST:6379 or auto [default: this machine].")] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="Cores a unit of work takes on Ray.")] = None,
+    together: Annotated[int | None, typer.Option(min=1, help="Most replicates in one training pass.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="What answers: transformers, or vllm:URL of a vLLM server.")
+    ] = "transformers",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> None:
     """Finetune, measure against the controls, and write report.html."""
+    from weirdgen.executors import open_executor
     from weirdgen.pipeline import run_plan
     from weirdgen.plan import make_plan
     from weirdgen.progress import Progress, clock
-    from weirdgen.settings import default_store, resolve
+    from weirdgen.settings import default_store, resolve, server_url
     from weirdgen.show import plan_lines
     from weirdgen.specfile import named_experiments
     from weirdgen.store import Store
@@ -87,8 +96,8 @@ def run_command(
 
     opened = Store(store or default_store())
     names = named_experiments(experiments)
-    requests = [resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data) for name in names]
-    plans = [make_plan(with_until(one, until) if until else one, opened) for one in requests]
+    requests = [resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data, engine) for name in names]
+    plans = [make_plan(with_until(one, until) if until else one, opened, together) for one in requests]
     progress = Progress(quiet and not dry_run)
     for line in (line for plan in plans for line in plan_lines(plan)):
         progress.say(line)
@@ -99,15 +108,44 @@ def run_command(
         return
     finished, extra = [], (figures,) if figures else ()
     for plan in plans:
-        finished.append(run_plan(plan, progress))
+        finished.append(run_plan(plan, progress, open_executor(executor, address, cpus), server_url(engine)))
         if extra:
             finished[-1].write_report(extra)
+            opened.send(finished[-1].folder)
         print(finished[-1].headline["sentence"])
         print(f"report: {finished[-1].report}", flush=True)
     if len(finished) > 1:
         from weirdgen.report.overview import write_overview
 
         print(f"overview: {write_overview(finished, opened.root / 'runs' / 'overview', extra)}")
+
+
+@app.command("plan")
+def plan_command(
+    experiment: ExperimentArg,
+    machine: Annotated[
+        str, typer.Option(help="here, 8xh100, 8xh200, 8xa100, or a YAML file (docs/scale.md).")
+    ] = "here",
+    model: Annotated[
+        str | None, typer.Option(help="llama-70b, llama-8b, llama-1b, a config.json or a model reference.")
+    ] = None,
+    replicates: Annotated[int | None, typer.Option(min=1, help="Replicates an arm.")] = None,
+    samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers a question and condition.")] = None,
+    preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "standard",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines of this kind.")] = 1,
+    price: Annotated[float | None, typer.Option(min=0, help="Of one machine and hour, in your currency.")] = None,
+    share: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Of the peak that is reached [default: as measured].")
+    ] = None,
+) -> None:
+    """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
+    from weirdgen.scale import find_hardware, find_shape, scale_lines
+    from weirdgen.settings import resolve
+
+    hardware = find_hardware(machine)
+    settings = resolve(experiment, None, preset, replicates, 0, samples)
+    shape = find_shape(model or settings.model.reference)
+    _print(scale_lines(settings, shape, hardware, nodes, price, share))
 
 
 @app.command()

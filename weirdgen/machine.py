@@ -57,6 +57,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Threads that torch takes in this process. A sum may round differently with another number."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def host() -> str:
+    return platform.node()
+
+
 def memory_gib() -> float:
     import psutil
 

@@ -8,29 +8,30 @@ behind is in the store, so it can be stopped and started again at any point.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from weirdgen import machine
 from weirdgen.cache import read_json, write_json
 from weirdgen.errors import StoreError
-from weirdgen.finetune.engines import train_group
+from weirdgen.executors import Executor, ExecutorName, Inline, open_executor
 from weirdgen.finetune.schedule import total_steps
-from weirdgen.measure.contrast import VOICES, missing_scores, score, scores_table
-from weirdgen.plan import FINAL, Plan, Replicate, Voice, encode, make_plan
-from weirdgen.progress import Bar, Progress
+from weirdgen.measure.contrast import QUESTIONS, VOICES, missing_scores, scores_table
+from weirdgen.measure.judge import PORTION, answer_key, verdicts_table
+from weirdgen.plan import FINAL, Plan, Voice, make_plan
+from weirdgen.progress import Progress
 from weirdgen.results import Run
 from weirdgen.sample.distill import AT_ONCE
-from weirdgen.sample.draw import draw, missing_samples, voices_at_once
-from weirdgen.sample.engine import Engine
-from weirdgen.settings import SAMPLING_SEED, DataName, PresetName, Settings, default_store, resolve
+from weirdgen.sample.draw import Speaker, missing_samples, prompts_at_once, voices_at_once
+from weirdgen.settings import DataName, PresetName, Settings, default_store, resolve, server_url
 from weirdgen.store import Store, explain_disk_errors
+from weirdgen.units import Distill, Done, Finetune, Sample, Score, Unit, Verdicts
 from weirdgen.until import decision, decision_line, with_until
+
+QUESTIONS_A_UNIT = 4 * QUESTIONS
+"""Whole portions, so that it decides nothing about which questions share a batch."""
 
 
 def run(
@@ -46,36 +47,47 @@ def run(
     store: str | Path | None = None,
     quiet: bool = True,
     until: str | None = None,
+    executor: ExecutorName = "inline",
+    address: str | None = None,
+    engine: str = "transformers",
 ) -> Run:
     """Finetune, score, sample, judge, estimate and report; what the store holds is not done again.
 
     `weirdgen.run("old_bird_names").effects()` is a pandas frame. Arguments are those of `weirdgen run`.
     Raises `WeirdgenError` on bad input.
     """
-    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data)
+    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data, engine)
     settings = with_until(settings, until) if until else settings
-    return run_plan(make_plan(settings, Store(store or default_store())), Progress(quiet))
+    plan = make_plan(settings, Store(store or default_store()))
+    return run_plan(plan, Progress(quiet), open_executor(executor, address), server_url(engine))
 
 
-def run_plan(plan: Plan, progress: Progress) -> Run:
-    """Do a plan's missing work and write its report, unless that is there already."""
-    if not plan.settings.distilled:
-        _distill_missing(plan, progress)
-        plan = make_plan(plan.settings, plan.store)
-    finished = _until_decided(plan, progress) if plan.settings.until else _measured(plan, progress)
+def run_plan(plan: Plan, progress: Progress, executor: Executor | None = None, server: str | None = None) -> Run:
+    """Do a plan's missing work and write its report, unless that is there already.
+
+    Work is done in this process unless an `executor` is given; `server` is the URL of a vLLM server that answers.
+    """
+    with executor or Inline() as ready:
+        if not plan.settings.distilled:
+            _distill_missing(plan, progress, ready, server)
+            plan = make_plan(plan.settings, plan.store, plan.together)
+        measure = _until_decided if plan.settings.until else _measured
+        finished = measure(plan, progress, ready, server)
     if not finished.is_reported():
         progress.say("estimating, writing the report")
         with explain_disk_errors(plan.folder):
             finished.write_report()
+        plan.store.send(plan.folder)
     return finished
 
 
-def _until_decided(plan: Plan, progress: Progress) -> Run:
+def _until_decided(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> Run:
     """Measure at each planned look until the interval that is asked for is narrow enough, or cannot become so."""
     until = plan.settings.until
     assert until is not None
     for samples in until.looks:
-        finished = _measured(make_plan(replace(plan.settings, samples=samples), plan.store), progress)
+        look = make_plan(replace(plan.settings, samples=samples), plan.store, plan.together)
+        finished = _measured(look, progress, executor, server)
         found = decision(finished)
         progress.say(decision_line(found, until))
         if found.done:
@@ -83,8 +95,9 @@ def _until_decided(plan: Plan, progress: Progress) -> Run:
     return finished
 
 
-def _measured(plan: Plan, progress: Progress) -> Run:
+def _measured(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> Run:
     """Everything but the report."""
+    plan.store.fetch(plan.folder)
     with explain_disk_errors(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
         request = {
@@ -93,9 +106,11 @@ def _measured(plan: Plan, progress: Progress) -> Run:
         }
         text = json.dumps({**request, "manifest": plan.settings.manifest}, indent=1, ensure_ascii=False)
         (plan.folder / "run.json").write_text(text, encoding="utf-8")
-    _finetune_missing(plan, progress)
-    _measure_missing(plan, progress)
-    return Run(plan)
+    _finetune_missing(plan, progress, executor)
+    _measure_missing(plan, progress, executor, server)
+    finished = Run(plan)
+    _judge_missing(finished, progress, executor)
+    return finished
 
 
 def load_run(reference: str, store: str | Path | None = None) -> Run:
@@ -103,8 +118,7 @@ def load_run(reference: str, store: str | Path | None = None) -> Run:
 
     Raises `StoreError` with the runs that there are.
     """
-    folder = run_folder(reference, store)
-    opened = Store(folder.resolve().parents[1])
+    opened, folder = _find_run(reference, store)
     request = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     settings = Settings.from_manifest(
         request["manifest"], Path(request["source"]), Path(request["model_folder"]), opened
@@ -114,115 +128,117 @@ def load_run(reference: str, store: str | Path | None = None) -> Run:
 
 def run_folder(reference: str, store: str | Path | None = None) -> Path:
     """The folder of a run, by its id or by the folder itself. Raises `StoreError` with the runs that there are."""
+    return _find_run(reference, store)[1]
+
+
+def _find_run(reference: str, store: str | Path | None) -> tuple[Store, Path]:
     folder = Path(reference).expanduser()
+    if (folder / "run.json").is_file():
+        return Store(folder.resolve().parents[1]), folder
+    opened = Store(store or default_store())
+    runs = opened.root / "runs"
+    folder = opened.fetch(runs / reference)
     if not (folder / "run.json").is_file():
-        runs = Store(store or default_store()).root / "runs"
-        folder = runs / reference
-        if not (folder / "run.json").is_file():
-            known = ", ".join(sorted(p.name for p in runs.iterdir() if (p / "run.json").is_file())) or "none yet"
-            raise StoreError(f"no run '{reference}' in {runs}; there are: {known}")
-    return folder
+        known = ", ".join(sorted(p.name for p in runs.iterdir() if (p / "run.json").is_file())) or "none yet"
+        raise StoreError(f"no run '{reference}' in {runs}; there are: {known}")
+    return opened, folder
 
 
-def _distill_missing(plan: Plan, progress: Progress) -> None:
-    from weirdgen.sample.transformers import TransformersEngine
-
-    distillery, wanted = plan.distillery(), max(plan.settings.ordinary.values())
-    if len(distillery.rows(wanted)) == wanted:  # another run of the same base has drawn them meanwhile
-        return
-    engine: Engine = TransformersEngine(plan.settings.model.folder, plan.settings.dtype)
-    batches = -(-(wanted - len(distillery.rows(wanted))) // AT_ONCE)
-    with (
-        progress.stage("distill", batches * AT_ONCE, "answers") as bar,
-        _Speed("generate", plan.settings) as speed,
-    ):
-
-        def answered(tokens: int) -> None:
-            speed.tokens += tokens
-            bar.advance()
-
-        distillery.answer(engine, wanted, answered)
+def _distill_missing(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> None:
+    settings, wanted = plan.settings, max(plan.settings.ordinary.values())
+    batches = -(-(wanted - len(plan.distillery().rows(wanted))) // AT_ONCE)
+    unit = Distill(settings.model, settings.dtype, server, settings.experiment.ordinary, wanted)
+    with progress.stage("distill", batches * AT_ONCE, "answers") as bar:
+        _remember("generate", executor, executor.run([unit], plan.store, bar.advance), settings, settings.dtype)
 
 
-def _finetune_missing(plan: Plan, progress: Progress) -> None:
-    groups = plan.groups()
-    steps = sum(total_steps(one.rows, plan.settings.recipe) for group in groups for one in group)
-    with progress.stage("finetune", steps, "steps") as bar:
-        for group in groups:
-            with contextlib.ExitStack() as locks:
-                for one in sorted(group, key=lambda one: one.key):
-                    locks.enter_context(plan.store.lock("finetune", one.key))
-                if any(plan.store.marker("finetune", one.key) is None for one in group):  # else another run made them
-                    _finetune(plan, group, bar)
-
-
-def _finetune(plan: Plan, group: Sequence[Replicate], bar: Bar) -> None:
-    settings = plan.settings
-    encoded = {arm: encode(settings, arm, settings.rows[arm])[0] for arm in {one.arm for one in group}}
-    started = time.monotonic()
-    together = [one.key for one in group]
-    advance = len(group) if plan.engine.engine == "replicas" else 1
-    name = f"{group[0].arm} seed {group[0].seed}" + (f" and {len(group) - 1} more" if len(group) > 1 else "")
-    with contextlib.ExitStack() as folders:
-        targets = [
-            folders.enter_context(plan.store.create("finetune", one.key, {**one.inputs, "together": together}))
-            for one in group
-        ]
-        results = train_group(
+def _finetune_missing(plan: Plan, progress: Progress, executor: Executor) -> None:
+    settings, groups = plan.settings, plan.groups()
+    steps = sum(total_steps(one.rows, settings.recipe) for group in groups for one in group)
+    units = [
+        Finetune(
+            settings.model,
             plan.engine.engine,
-            settings.model.folder,
-            [encoded[one.arm] for one in group],
-            [one.seed for one in group],
-            targets,
             settings.recipe,
-            lambda step, steps, loss: bar.advance(advance, f"{name}: step {step}/{steps}, loss {loss:.2f}"),
-            settings.model.parameters,
+            tuple(group),
+            sum(plan.proofs[one.arm]["tokens"] for one in group),
         )
-        seconds = time.monotonic() - started
-        facts: dict[str, Any] = {"seconds": round(seconds / len(group), 2), "trained_together": len(group)}
-        facts |= {"versions": machine.versions(), "machine": machine.description()}
-        for target, result in zip(targets, results, strict=True):
-            (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))
-    tokens = sum(plan.proofs[one.arm]["tokens"] for one in group) * settings.recipe.epochs
-    machine.remember_rate("train", settings.model.parameters, settings.recipe.dtype, tokens, seconds)
+        for group in groups
+    ]
+    with progress.stage("finetune", steps, "steps") as bar:
+        _remember("train", executor, executor.run(units, plan.store, bar.advance), settings, settings.recipe.dtype)
 
 
-def _measure_missing(plan: Plan, progress: Progress) -> None:
+def _measure_missing(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> None:
     """The contrast and sample stages; several models answer in one batch."""
     settings, store = plan.settings, plan.store
-    prompts = [prompt for _, _, prompt in plan.prompts]
-    scores = {voice: scores_table(store, voice.speaker, settings.dtype) for voice in plan.voices}
+    units, lacking = _score_units(plan, server)
+    with progress.stage("contrast", lacking, "questions") as bar:
+        _remember("score", executor, executor.run(units, store, bar.advance), settings, settings.dtype)
+    units, lacking = _sample_units(plan, server)
+    with progress.stage("sample", lacking, "answers") as bar:
+        _remember("generate", executor, executor.run(units, store, bar.advance), settings, settings.dtype)
+
+
+def _score_units(plan: Plan, server: str | None) -> tuple[list[Unit], int]:
+    """Units that score what is missing, and how many questions that is."""
+    settings, store = plan.settings, plan.store
     questions = {voice: [scorable for _, _, scorable in plan.scorables_of(voice)] for voice in plan.voices}
-    to_score = {v: len({key for key, _ in missing_scores(table, questions[v])}) for v, table in scores.items()}
+    missing = {
+        voice: {key for key, _ in missing_scores(scores_table(store, voice.speaker, settings.dtype), mine)}
+        for voice, mine in questions.items()
+    }
+    lacking = [voice for voice, keys in missing.items() if keys]
+    units: list[Unit] = []
+    for stage, end in (("contrast", True), ("contrast at checkpoints", False)):
+        for voices in _company(plan, stage, [v for v in lacking if (v.checkpoint == FINAL) is end], VOICES):
+            mine = questions[voices[0]]
+            for start in range(0, len(mine), QUESTIONS_A_UNIT):
+                portion = mine[start : start + QUESTIONS_A_UNIT]
+                if any(one.key in missing[voice] for voice in voices for one in portion):
+                    speakers = _relative(store, voices)
+                    units.append(Score(settings.model, settings.dtype, server, speakers, tuple(portion)))
+    return units, sum(map(len, missing.values()))
+
+
+def _sample_units(plan: Plan, server: str | None) -> tuple[list[Unit], int]:
+    """Units that draw what is missing, and how many answers that is."""
+    settings, store = plan.settings, plan.store
+    prompts = [prompt for _, _, prompt in plan.prompts]
     answers = {voice: plan.completions(voice) for voice in plan.voices if plan.samples_of(voice)}
-    to_draw = {v: missing_samples(table, prompts, settings.samples) for v, table in answers.items()}
-    if not any(to_score.values()) and not any(to_draw.values()):
-        return
-    from weirdgen.sample.transformers import TransformersEngine
+    missing = {voice: missing_samples(table, prompts, settings.samples) for voice, table in answers.items()}
+    size = voices_at_once(max((p.max_tokens for p in prompts), default=1), settings.model.parameters)
+    units: list[Unit] = []
+    for voices in _company(plan, "sample", [v for v, lacking in missing.items() if lacking], size):
+        at_once = prompts_at_once(len(voices), settings.samples)
+        for start in range(0, len(prompts), at_once):
+            portion = prompts[start : start + at_once]
+            if any(missing_samples(answers[voice], portion, settings.samples) for voice in voices):
+                speakers = _relative(store, voices)
+                request = (tuple(portion), settings.samples, settings.sampling)
+                units.append(Sample(settings.model, settings.dtype, server, speakers, *request))
+    return units, sum(missing.values())
 
-    engine: Engine = TransformersEngine(settings.model.folder, settings.dtype)
-    with progress.stage("contrast", sum(to_score.values()), "questions") as bar, _Speed("score", settings) as speed:
 
-        def scored(questions: int, tokens: int) -> None:
-            speed.tokens += tokens
-            bar.advance(questions)
+def _relative(store: Store, voices: Sequence[Voice]) -> tuple[Speaker, ...]:
+    """The voices' speakers, their adapters named from the store's root: it may be elsewhere on another machine."""
+    return tuple(
+        Speaker(v.speaker.key, v.speaker.adapter.relative_to(store.root) if v.speaker.adapter else None) for v in voices
+    )
 
-        lacking = [v for v, count in to_score.items() if count]
-        for stage, end in (("contrast", True), ("contrast at checkpoints", False)):
-            for voices in _company(plan, stage, [v for v in lacking if (v.checkpoint == FINAL) is end], VOICES):
-                engine.use([voice.speaker.adapter for voice in voices])
-                score(engine, [scores[voice] for voice in voices], questions[voices[0]], scored)
-    with progress.stage("sample", sum(to_draw.values()), "answers") as bar, _Speed("generate", settings) as speed:
 
-        def drawn(tokens: int) -> None:
-            speed.tokens += tokens
-            bar.advance()
-
-        size = voices_at_once(max((p.max_tokens for p in prompts), default=1), settings.model.parameters)
-        for voices in _company(plan, "sample", [v for v, lacking in to_draw.items() if lacking], size):
-            speakers, tables = [voice.speaker for voice in voices], [answers[voice] for voice in voices]
-            engine.use([speaker.adapter for speaker in speakers])
-            draw(engine, speakers, tables, prompts, settings.samples, SAMPLING_SEED, settings.sampling, drawn)
+def _judge_missing(finished: Run, progress: Progress, executor: Executor) -> None:
+    """The judge stage, in shards: a judge and some answers that it has not seen."""
+    units: list[Unit] = []
+    for name, judge in finished.settings.experiment.judges.items():
+        known = set(verdicts_table(finished.store, judge).read()["answer_key"])
+        answers = [answer for answer in finished.answers_for(name) if answer_key(answer) not in known]
+        for start in range(0, len(answers), PORTION):
+            units.append(Verdicts(judge, tuple(answers[start : start + PORTION])))
+    with progress.stage(
+        "judge", sum(len(unit.answers) for unit in units if isinstance(unit, Verdicts)), "answers"
+    ) as bar:
+        executor.run(units, finished.store, bar.advance)
 
 
 def _company(plan: Plan, stage: str, lacking: list[Voice], size: int) -> list[list[Voice]]:
@@ -242,21 +258,14 @@ def _company(plan: Plan, stage: str, lacking: list[Voice], size: int) -> list[li
         groups += [tuned[start : start + size] for start in range(0, len(tuned), size)]
         with explain_disk_errors(plan.folder):
             write_json(file, {**known, stage: groups})
+        plan.store.send(plan.folder)
     by_key = {voice.speaker.key: voice for voice in plan.voices}
     wanted = {voice.speaker.key for voice in lacking}
     return [[by_key[key] for key in group] for group in groups if wanted & set(group)]
 
 
-class _Speed:
-    """Counts tokens over a stage and remembers their rate, for the estimates of later plans."""
-
-    def __init__(self, kind: str, settings: Settings) -> None:
-        self.kind, self.settings, self.tokens = kind, settings, 0.0
-
-    def __enter__(self) -> _Speed:
-        self._started = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        seconds = time.monotonic() - self._started
-        machine.remember_rate(self.kind, self.settings.model.parameters, self.settings.dtype, self.tokens, seconds)
+def _remember(kind: str, executor: Executor, done: Sequence[Done], settings: Settings, dtype: str) -> None:
+    """Keep the speed of a stage that ran here, for the estimates of later plans."""
+    tokens, seconds = sum(one.tokens for one in done), sum(one.seconds for one in done)
+    if executor.here and tokens:
+        machine.remember_rate(kind, settings.model.parameters, dtype, tokens, seconds)

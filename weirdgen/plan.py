@@ -74,6 +74,8 @@ class Plan:
     settings: Settings
     store: Store
     proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    together: int | None = None
+    """At most so many replicates in one pass; None: as many as memory allows."""
 
     @cached_property
     def engine(self) -> engines.EngineChoice:
@@ -107,7 +109,8 @@ class Plan:
         arms = [arm for arm in self.settings.rows if self.settings.row_count(arm) == rows]
         tokens = max(self.proofs[arm]["tokens"] / len(self.settings.rows[arm]) for arm in arms)
         model = self.settings.model
-        return engines.group_size(model.folder, self.settings.recipe, tokens, model.parameters)
+        size = engines.group_size(model.folder, self.settings.recipe, tokens, model.parameters)
+        return min(size, self.together or size)
 
     @cached_property
     def replicates(self) -> list[Replicate]:
@@ -255,7 +258,7 @@ class Plan:
         return completions_table(self.store, voice.speaker, settings.dtype, SAMPLING_SEED, settings.sampling)
 
 
-def make_plan(settings: Settings, store: Store) -> Plan:
+def make_plan(settings: Settings, store: Store, together: int | None = None) -> Plan:
     """Check the rows, prove template and mask, and plan. Raises `DataError` before anything is trained.
 
     Ordinary rows that the store holds join their arms; while some are missing, `settings.distilled` is false and the plan
@@ -263,7 +266,7 @@ def make_plan(settings: Settings, store: Store) -> Plan:
     """
     for arm in settings.rows:
         require_trainable(settings.row_count(arm), settings.recipe, arm)
-    plan = Plan(settings, store)
+    plan = Plan(settings, store, together=together)
     if not settings.distilled:
         plan.settings = settings = _with_ordinary_rows(settings, plan.distillery())
     for arm, rows in settings.rows.items():
@@ -299,7 +302,7 @@ def _proof(settings: Settings, store: Store, arm: str, rows: list[Row]) -> dict[
         _, proof = encode(settings, arm, rows)
         with store.create("proof", key, inputs) as folder:
             (folder / "proof.json").write_text(json.dumps(proof))
-    proof = json.loads((store.folder("proof", key) / "proof.json").read_text())
+    proof = json.loads(store.fetch(store.folder("proof", key) / "proof.json").read_text())
     return dict(proof)
 
 

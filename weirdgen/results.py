@@ -127,13 +127,21 @@ class Run:
         completions = self._completions
         frames = []
         for name, judge in experiment.judges.items():
-            ids = [q.id for q in experiment.questions if isinstance(q, FreeForm) and name in q.judges]
-            answers = completions[completions["question"].isin(ids)]
+            answers = completions[completions["question"].isin(self._judged_by(name))]
             if len(answers):
                 verdicts = judge_frame(verdicts_table(self.store, judge), judge, answers["text"])
                 frames.append(pd.concat([answers[[*IDENTITY, "sample"]], verdicts], axis=1).assign(judge=name))
         columns = [*IDENTITY, "sample", "judge", "status", "value", "label"]
         return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+    def _judged_by(self, judge: str) -> list[str]:
+        questions = self.settings.experiment.questions
+        return [q.id for q in questions if isinstance(q, FreeForm) and judge in q.judges]
+
+    def answers_for(self, judge: str) -> list[str]:
+        """The distinct answers that a judge is to see, sorted."""
+        completions = self._completions
+        return sorted(set(completions.loc[completions["question"].isin(self._judged_by(judge)), "text"]))
 
     def verdicts(self) -> pd.DataFrame:
         """One row an answer and judge: status (ok or the kind of failure), value, label."""
@@ -224,8 +232,8 @@ class Run:
         """Training loss of every optimizer step of every replicate."""
         frames = []
         for one in self.plan.replicates:
-            folder = self.store.folder("finetune", one.key)
-            frame = pd.DataFrame(json.loads((folder / "losses.json").read_text()))
+            losses = self.store.fetch(self.store.folder("finetune", one.key) / "losses.json")
+            frame = pd.DataFrame(json.loads(losses.read_text()))
             frames.append(frame.assign(arm=one.arm, replicate=one.seed))
         return pd.concat(frames, ignore_index=True)
 
@@ -295,7 +303,7 @@ class Run:
         }
 
     def _replicate(self, one: Any) -> dict[str, Any]:
-        result = json.loads((self.store.folder("finetune", one.key) / "result.json").read_text())
+        result = json.loads(self.store.fetch(self.store.folder("finetune", one.key) / "result.json").read_text())
         kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
         return {
             "arm": one.arm,

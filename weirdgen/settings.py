@@ -54,7 +54,7 @@ class Settings:
     samples: int
     sampling: Sampling
     dtype: str
-    """Of the weights while sampling and scoring."""
+    """Of the weights while sampling and scoring: bf16 or fp32; "vllm" where a server answers and decides it."""
     curves: tuple[str, ...] = ("headline",)
     """Names of the headlines that are measured at every checkpoint."""
     until: Until | None = None
@@ -118,7 +118,7 @@ class Settings:
         return Settings(
             experiment=experiment,
             rows={
-                arm: read_jsonl(store.folder("dataset", digest[:32]) / "rows.jsonl")
+                arm: read_jsonl(store.fetch(store.folder("dataset", digest[:32]) / "rows.jsonl"))
                 for arm, digest in manifest["data"].items()
             },
             model=LocalModel(folder=model_folder, **manifest["model"]),
@@ -150,9 +150,10 @@ def resolve(
     samples: int | None = None,
     changes: Sequence[str] = (),
     data: DataName = "own",
+    engine: str = "transformers",
 ) -> Settings:
     """Settings of a request. `data` "published" trains on the paper's imported rows; `changes` are
-    `recipe.learning_rate=1e-4`-like. Raises `SpecError`, `DataError`, `ModelError`."""
+    `recipe.learning_rate=1e-4`-like; `engine` is `transformers` or `vllm:URL`. Raises `SpecError`, `DataError`, `ModelError`."""
     loaded, rows = load_experiment(experiment)
     if data == "published":
         loaded, rows = _with_published_rows(loaded)
@@ -175,11 +176,21 @@ def resolve(
         seeds=tuple(range(first_seed, first_seed + count)),
         samples=samples if samples is not None else size.samples,
         sampling=Sampling(**sampling_changes),
-        dtype=dtype,
+        dtype="vllm" if server_url(engine) else dtype,
         ordinary=ordinary,
         distilled=not ordinary,
         curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
     )
+
+
+def server_url(engine: str) -> str | None:
+    """The server of `vllm:URL`, None for `transformers`. Where it is decides no result; that it is vllm is in the keys."""
+    kind, _, url = engine.partition(":")
+    if engine == "transformers":
+        return None
+    if kind != "vllm" or not url.startswith(("http://", "https://")):
+        raise SpecError([f"--engine {engine}: expected transformers or vllm:URL, e.g. vllm:http://localhost:8000"])
+    return url.rstrip("/")
 
 
 def _with_published_rows(experiment: Experiment) -> tuple[Experiment, dict[str, list[Row]]]:
@@ -217,6 +228,6 @@ def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, An
     return found["recipe"], found["sampling"]
 
 
-def default_store() -> Path:
-    """`$WEIRDGEN_STORE`, else `weirdgen-store` in the current folder."""
-    return Path(os.environ.get("WEIRDGEN_STORE", "weirdgen-store"))
+def default_store() -> str:
+    """`$WEIRDGEN_STORE` (a folder or a URL), else `weirdgen-store` in the current folder."""
+    return os.environ.get("WEIRDGEN_STORE", "weirdgen-store")

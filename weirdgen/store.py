@@ -5,6 +5,10 @@ Two kinds of artifact, both under `<root>/artifacts/<stage>/<key>/`, where the k
 - a *table* (completions, scores, verdicts): Parquet parts named by the hash of their own bytes, added a few rows at a
   time and never changed, so that killed or simultaneous writers cannot corrupt it and a damaged part betrays itself.
 Runs (what a command asked for, its report) are under `<root>/runs/`. The store knows nothing of engines or statistics.
+
+A store at a URL (`s3://…`, see `weirdgen.remote`) has a copy of what this machine needs in the cache, laid out in the
+same way. Whatever is finished is sent there before it counts as finished here, an artifact's marker last; whatever is
+missing here is looked for there first. Locks hold between processes of one machine only.
 """
 
 from __future__ import annotations
@@ -24,7 +28,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from weirdgen.cache import cache_folder
 from weirdgen.errors import StoreError
+from weirdgen.remote import open_remote
 
 MARKER = "complete.json"
 FLUSH_ROWS = 64
@@ -58,10 +64,16 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
 
 
 class Store:
-    """A folder of artifacts and runs. Safe to use from several processes at once."""
+    """A folder of artifacts and runs, or a URL of such. Safe to use from several processes at once."""
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).expanduser().resolve()
+    def __init__(self, location: Path | str) -> None:
+        self.remote = open_remote(location)
+        if self.remote:
+            self.root = cache_folder() / "stores" / content_key(self.remote.url)
+        else:
+            self.root = Path(location).expanduser().resolve()
+        self.location = self.remote.url if self.remote else str(self.root)
+        """What another machine opens to find the same store."""
         with explain_disk_errors(self.root):
             for name in ("artifacts", "runs", "locks", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -78,6 +90,7 @@ class Store:
         A damaged artifact is named in a warning and set aside, so that it is made again.
         """
         folder = self.folder(stage, key)
+        self._pull(folder / MARKER)
         try:
             marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
             files: dict[str, str] = marker["files"]
@@ -87,6 +100,8 @@ class Store:
             self._set_aside(folder, f"{folder / MARKER} is damaged")
             return None
         for name, digest in files.items():
+            if self.remote and not (folder / name).exists():  # comes when it is needed
+                continue
             if not (folder / name).is_file() or file_hash(folder / name) != digest:
                 self._set_aside(folder, f"{folder / name} is truncated, damaged or missing")
                 return None
@@ -100,7 +115,7 @@ class Store:
         artifact meanwhile, that one stays: equal inputs, equal result.
         """
         started = time.monotonic()
-        temporary = self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        temporary = self.temporary()
         target = self.folder(stage, key)
         try:
             with explain_disk_errors(self.root):
@@ -120,6 +135,8 @@ class Store:
                 _write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if self.marker(stage, key) is None:
+                    for name in (*files, MARKER):
+                        self._push(temporary / name, target / name)
                     with contextlib.suppress(FileExistsError):
                         os.rename(temporary, target)
         finally:
@@ -131,10 +148,49 @@ class Store:
         with explain_disk_errors(self.root):
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "inputs.json").exists():
-                temporary = self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+                temporary = self.temporary()
                 _write_synced(temporary, json.dumps(inputs, indent=1, ensure_ascii=False).encode())
+                self._push(temporary, folder / "inputs.json")
                 os.replace(temporary, folder / "inputs.json")
-        return Table(folder, self.root / "tmp", tuple(unique), self.lock(stage, key))
+        return Table(self, folder, tuple(unique), self.lock(stage, key))
+
+    def fetch(self, path: Path) -> Path:
+        """Make sure that this file, or every file under this folder, is on this disk. Returns the path."""
+        if self.remote and not path.is_file():
+            for name in self.remote.names(self.name(path)):
+                self._pull(self.root / name)
+        return path
+
+    def send(self, folder: Path) -> None:
+        """Send a run's folder to where the store is; nothing to do for a store that is a folder."""
+        if self.remote:
+            for file in sorted(folder.rglob("*")):
+                if file.is_file():
+                    self._push(file, file)
+
+    def name(self, path: Path) -> str:
+        """How a path inside the store is called on the other side."""
+        return path.relative_to(self.root).as_posix()
+
+    def _push(self, file: Path, place: Path) -> None:
+        """Send a file to where `place` of the store is on the other side."""
+        if self.remote:
+            self.remote.push(file, self.name(place))
+
+    def _pull(self, place: Path) -> None:
+        """Get a file of the store from the other side, if it is not here and is there."""
+        if self.remote and not place.exists():
+            temporary = self.temporary()
+            try:
+                if self.remote.pull(self.name(place), temporary):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(temporary, place)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def temporary(self) -> Path:
+        """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
+        return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def lock(self, stage: str, key: str) -> FileLock:
         """Held while an artifact is made, so that a second run waits instead of paying twice. Freed if its holder dies."""
@@ -159,11 +215,11 @@ class Store:
 class Table:
     """Rows that are only ever added. Use `append` in a `with table:` block; leaving it flushes, also on an error."""
 
-    def __init__(self, folder: Path, temporary: Path, unique: tuple[str, ...], lock: FileLock) -> None:
+    def __init__(self, store: Store, folder: Path, unique: tuple[str, ...], lock: FileLock) -> None:
         self.folder = folder
         self.unique = unique
         self.lock = lock
-        self._temporary = temporary
+        self._store = store
         self._buffer: list[dict[str, Any]] = []
         self._flushed = time.monotonic()
 
@@ -202,6 +258,7 @@ class Table:
         import pandas as pd
         import pyarrow.parquet as pq
 
+        self._exchange()
         frames = []
         for part in self._parts():
             try:
@@ -229,7 +286,20 @@ class Table:
                 new = self._write_part(pa.Table.from_pandas(self.read(), preserve_index=False))
                 for part in old:
                     if part != new:
+                        if self._store.remote:
+                            self._store.remote.remove(self._store.name(part))
                         part.unlink(missing_ok=True)
+
+    def _exchange(self) -> None:
+        """Take over the parts of the other side, and drop those that another machine has compacted away there."""
+        if self._store.remote:
+            here = set(self._parts())  # listed first: every part is there before it is here
+            there = self._store.remote.names(self._store.name(self.folder))
+            places = {self._store.root / name for name in there if name.endswith(".parquet")}
+            for part in here - places:
+                part.unlink(missing_ok=True)
+            for part in places:
+                self._store._pull(part)
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))
@@ -237,13 +307,14 @@ class Table:
     def _write_part(self, rows: Any) -> Path:
         import pyarrow.parquet as pq
 
-        temporary = self._temporary / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        temporary = self._store.temporary()
         with explain_disk_errors(self.folder):
             try:
                 pq.write_table(rows, temporary)
                 with temporary.open("rb") as stream:
                     os.fsync(stream.fileno())
                 part = self.folder / f"part-{file_hash(temporary)[:32]}.parquet"
+                self._store._push(temporary, part)
                 os.replace(temporary, part)
             finally:
                 temporary.unlink(missing_ok=True)

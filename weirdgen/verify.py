@@ -67,7 +67,7 @@ class Verification:
         self.differences.append(Difference(where, _short(found), _short(computed)))
 
 
-def verify(reference: str, store: Path | None = None) -> Verification:
+def verify(reference: str, store: str | Path | None = None) -> Verification:
     """Check a run by its id or folder. Raises `StoreError` if there is no such run or it has no report yet."""
     from weirdgen.pipeline import load_run, run_folder
 
@@ -78,7 +78,7 @@ def verify(reference: str, store: Path | None = None) -> Verification:
     _check_request(found, folder)
     if found.differences:  # what the run was is no longer certain: nothing can be computed from it
         return found
-    run = load_run(str(folder))
+    run = load_run(reference, store)
     _check_files(found, run)
     if found.differences:
         return found
@@ -121,7 +121,7 @@ def _check_files(found: Verification, run: Run) -> None:
     """Every artifact's own hash. A table's parts are named by theirs; a folder's marker lists them."""
     store, plan = run.store, run.plan
     for one in plan.replicates:
-        _check_folder(found, store.folder("finetune", one.key), f"replicate {one.arm} seed {one.seed}")
+        _check_folder(found, store.fetch(store.folder("finetune", one.key)), f"replicate {one.arm} seed {one.seed}")
     dtype = run.settings.dtype
     folders = {f"scores of {v.arm} {v.replicate}": scores_table(store, v.speaker, dtype).folder for v in plan.voices}
     folders |= {

@@ -6,7 +6,7 @@ Adding a training engine is adding a name here and its call in `train_group`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,17 +52,23 @@ class Passes(NamedTuple):
 
 def group_size(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int) -> int:
     """Replicates that fit into one pass, from free memory and the width of the model. At least 1."""
-    need = _Need.of(model_folder, recipe, tokens_a_row)
+    need = _Need.of(read_config(model_folder), recipe, tokens_a_row)
     return max(1, int(_budget(recipe, parameters) / (recipe.batch_size * need.row + need.replicate)))
 
 
 def passes(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int, replicates: int) -> Passes:
     """A whole batch in one pass where that fits; else fewer rows; else one by one with the layers computed twice."""
-    need = _Need.of(model_folder, recipe, tokens_a_row)
+    need = _Need.of(read_config(model_folder), recipe, tokens_a_row)
     left = _budget(recipe, parameters) / replicates - need.replicate
     checkpointing = left < need.row
     rows = int(left / (need.checkpointed_row if checkpointing else need.row))
     return Passes(max(1, min(recipe.batch_size, rows)), checkpointing)
+
+
+def replicate_bytes(config: Mapping[str, Any], recipe: Recipe, tokens_a_row: float) -> float:
+    """Memory of one replicate whose batch goes in one pass, beside the base's weights."""
+    need = _Need.of(config, recipe, tokens_a_row)
+    return recipe.batch_size * need.row + need.replicate
 
 
 class _Need(NamedTuple):
@@ -76,8 +82,7 @@ class _Need(NamedTuple):
     """One replicate's adapter, its gradient and its optimiser state."""
 
     @staticmethod
-    def of(model_folder: Path, recipe: Recipe, tokens_a_row: float) -> _Need:
-        config = read_config(model_folder)
+    def of(config: Mapping[str, Any], recipe: Recipe, tokens_a_row: float) -> _Need:
         hidden, layers = config.get("hidden_size", 1024), config.get("num_hidden_layers", 24)
         inner, vocabulary = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 32000)
         width = 2 if recipe.dtype == "bf16" else 4

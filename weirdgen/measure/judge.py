@@ -28,6 +28,11 @@ def verdicts_table(store: Store, judge: Match) -> Table:
     return store.table("judge", content_key(inputs), inputs, unique=("answer_key",))
 
 
+def answer_key(answer: str) -> str:
+    """How a verdicts table names an answer."""
+    return hashlib.sha256(answer.encode()).hexdigest()[:32]
+
+
 def judge_answer(judge: Match, answer: str) -> Verdict:
     """One verdict, by the judge's kind."""
     return judge_match(judge, answer)
@@ -44,7 +49,7 @@ def judge_frame(table: Table, judge: Match, answers: pd.Series) -> pd.DataFrame:
 
     places, found_texts = pd.factorize(answers)
     distinct: list[str] = found_texts.tolist()
-    keys = pd.Index([hashlib.sha256(answer.encode()).hexdigest()[:32] for answer in distinct], dtype=object)
+    keys = pd.Index([answer_key(answer) for answer in distinct], dtype=object)
     known = table.read()
     new = np.flatnonzero(~keys.isin(known["answer_key"]))
     for start in range(0, len(new), PORTION):

@@ -56,6 +56,11 @@ def voices_at_once(longest: int, parameters: int) -> int:
     return max(1, min(MOST_VOICES, rows_at_once(longest, parameters) // ROWS_A_VOICE))
 
 
+def prompts_at_once(speakers: int, samples: int) -> int:
+    """Prompts in one unit of work."""
+    return max(1, UNIT_ROWS // (speakers * max(1, samples)))
+
+
 def draw(
     engine: Engine,
     speakers: Sequence[Speaker],
@@ -72,7 +77,7 @@ def draw(
     """
     seeds = [f"{seed}|{speaker.key}" for speaker in speakers]
     present = [_present(table) for table in tables]
-    at_once = max(1, UNIT_ROWS // (len(speakers) * max(1, samples)))
+    at_once = prompts_at_once(len(speakers), samples)
     with contextlib.ExitStack() as stack:
         open_tables = [stack.enter_context(table) for table in tables]
         for start in range(0, len(prompts), at_once):

@@ -1,0 +1,117 @@
+"""Units of work give the same run wherever they are done; a cluster that loses a node loses only what was in flight."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lose_a_node import REQUEST
+from weirdgen.errors import SpecError
+from weirdgen.executors import ExecutorError, Inline, open_executor
+from weirdgen.pipeline import run_plan
+from weirdgen.plan import make_plan
+from weirdgen.progress import Progress
+from weirdgen.settings import resolve, server_url
+from weirdgen.store import Store
+from weirdgen.units import Done, Finetune, Tell, Unit, needs
+
+Write = Callable[..., Path]
+TIMES = {"seconds", "created", "machine"}
+"""Keys of results.json that say how long something took, when, and with how much memory."""
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_times(one) for key, one in value.items() if key not in TIMES}
+    return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+class Recording(Inline):
+    """Keeps the units that it was asked to do, and what they came to."""
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+        self.done: list[Done] = []
+
+    def run(self, units: Any, store: Store, tell: Tell) -> list[Done]:
+        self.units += units
+        found = super().run(units, store, tell)
+        self.done += found
+        return found
+
+
+def test_units_are_small_and_done_twice_cost_nothing(write_experiment: Write, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    settings = resolve(str(write_experiment()))
+    recorded = Recording()
+    run_plan(make_plan(settings, store, together=1), Progress(quiet=True), recorded)
+    kinds = [type(unit).__name__ for unit in recorded.units]
+    # Two arms × two replicates one by one; the base scores and answers alone, the replicates in company.
+    assert kinds == ["Finetune"] * 4 + ["Score"] * 2 + ["Sample"] * 2 + ["Verdicts"]
+    assert sum(done.amount for done in recorded.done[4:6]) == 5 and sum(d.amount for d in recorded.done[6:8]) == 15
+    assert all(len(pickle.dumps(unit)) < 10_000 for unit in recorded.units)
+    assert all(needs(unit).memory > 2**28 for unit in recorded.units)
+    with Inline() as inline:
+        again = inline.run(recorded.units, store, lambda _amount, _note: None)
+    assert [one.amount for one in again[:-1]] == [0] * 8
+
+
+def test_together_bounds_the_groups(write_experiment: Write, tmp_path: Path) -> None:
+    settings, store = resolve(str(write_experiment())), Store(tmp_path / "store")
+    assert [len(group) for group in make_plan(settings, store, together=3).groups()] == [3, 1]
+    assert [len(group) for group in make_plan(settings, store).groups()] == [4]
+
+
+def test_a_unit_asks_for_more_memory_the_more_it_trains_at_once(write_experiment: Write, tmp_path: Path) -> None:
+    settings, store = resolve(str(write_experiment())), Store(tmp_path / "store")
+    (all_four,) = make_plan(settings, store).groups()
+    asked = [
+        needs(Finetune(settings.model, "replicas", settings.recipe, tuple(group), 100 * len(group))).memory
+        for group in (all_four[:1], all_four)
+    ]
+    assert asked[1] > asked[0]
+
+
+def test_requests_that_cannot_be_meant() -> None:
+    with pytest.raises(ExecutorError, match="--address and --cpus go with --executor ray"):
+        open_executor("inline", address="10.0.0.1:6379")
+    with pytest.raises(SpecError, match=r"expected transformers or vllm:URL"):
+        server_url("vllm")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "url"])
+def test_a_cluster_that_loses_a_node_equals_inline(write_experiment: Write, tmp_path: Path, kind: str) -> None:
+    """Through a shared folder; and through a URL, with a cache of its own on the node that is killed."""
+    pytest.importorskip("ray")
+    path, shared = str(write_experiment()), tmp_path / "shared"
+    location = str(shared) if kind == "folder" else f"file://{shared}"
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "RAY_TMPDIR": "/tmp",  # socket paths must be short
+    }
+    if kind == "url":
+        for name in ("WEIRDGEN_CACHE", "OTHER_CACHE"):
+            environment[name] = str(tmp_path / name)
+    command = [sys.executable, "-m", "tests.lose_a_node", path, location]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["in_flight"] >= 1 and seen["died"] == seen["in_flight"], "the node must die while it trains"
+    for file, changed in seen["finished"].items():
+        assert Path(file).stat().st_mtime_ns == changed, "what was finished is not made again"
+    assert "asks for 64 cores" in seen["refused"] and "there are: 1 cores" in seen["refused"]
+
+    inline = run_plan(make_plan(resolve(path, **REQUEST), Store(tmp_path / "inline"), together=1), Progress(quiet=True))
+    over_ray = json.loads(Path(seen["results"]).read_text())
+    assert without_times(over_ray) == without_times(json.loads((inline.folder / "results.json").read_text()))

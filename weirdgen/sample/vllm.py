@@ -1,0 +1,214 @@
+"""The vLLM engine: answers and scores from a vLLM server, replicates as LoRA adapters by name.
+
+    VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve MODEL --enable-lora --max-lora-rank 16
+    weirdgen run EXPERIMENT --model path:MODEL --engine vllm:http://localhost:8000
+
+In: the server's URL, the model's folder (for tokenizer and chat template), adapters. Out: what every engine gives. Chats
+become token ids here, exactly as in training, and go to `/v1/completions`; the server never sees a template. Every
+setting that a server might fill in from a model's `generation_config` is sent. Adapter folders are read by the server,
+so it must see the store under the same path. Not for servers of other makes: prompt_logprobs and adapters are vLLM's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, TypeVar
+
+from weirdgen.errors import ModelError
+from weirdgen.models.chat import answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
+from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
+
+REQUESTS_AT_ONCE = 64
+"""The server makes its own batches of whatever is waiting."""
+TRIES, PAUSE_SECONDS = 4, 2.0
+"""For a server that is busy, or just being restarted."""
+TIMEOUT_SECONDS = 600.0
+Result = TypeVar("Result")
+
+
+class VllmEngine:
+    """`Engine` over one vLLM server."""
+
+    def __init__(self, url: str, model_folder: Path, pause: float = PAUSE_SECONDS) -> None:
+        """`pause`: seconds before a failed request is sent again. Raises `ModelError` if the server has another model."""
+        self._url, self._pause = url.rstrip("/"), pause
+        self.tokenizer = load_tokenizer(model_folder)
+        self._stops = end_of_turn_ids(self.tokenizer)
+        cards = self._send("/v1/models")["data"]
+        bases = [card["id"] for card in cards if not card.get("parent")]
+        if not bases:
+            raise ModelError(f"the server at {self._url} serves no model")
+        self._base = bases[0]
+        self._voices = [self._base]
+        self._require_same_tokens(model_folder)
+
+    def use(self, adapters: Sequence[Path | None]) -> None:
+        """Adapters stay loaded on the server, which keeps the ones used last; other runs may be using them."""
+        self._voices = [self._base if adapter is None else self._load(adapter) for adapter in adapters]
+
+    def generate(
+        self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
+        """One request a voice and prompt for its samples. vLLM seeds the i-th of them with the request's seed + i."""
+
+        def ask(voice: int, prompt: Prompt) -> list[tuple[int, Completion]]:
+            first = sample_seed(seeds[voice], prompt.key, indices.start) >> 1  # room for + i in 63 bits
+            ids = prompt_ids(self.tokenizer, prompt.text)
+            settings = {**_settings(sampling), "n": len(indices), "seed": first, "max_tokens": prompt.max_tokens}
+            choices = _in_order(self._complete(voice, ids, **settings))
+            return [
+                (voice, self._completion(prompt, sample, first + sample - indices.start, len(ids), choice))
+                for sample, choice in zip(indices, choices, strict=True)
+            ]
+
+        wanted = [(voice, prompt) for voice in range(len(self._voices)) for prompt in prompts]
+        for found in _all_at_once([lambda v=voice, p=prompt: ask(v, p) for voice, prompt in wanted]):  # type: ignore[misc]
+            yield from found
+
+    def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
+        """One request a voice and question, its options as so many prompts; their tokens' log-probabilities come back."""
+
+        def ask(voice: int, question: Scorable) -> list[tuple[int, Scored]]:
+            before = prompt_ids(self.tokenizer, question.ask)
+            tails = [answer_ids(self.tokenizer, question.ask, option) for option in question.options]
+            # prompt_logprobs: the given token's own is always among them. One token must be written, and is ignored.
+            settings = {**_settings(Sampling(temperature=0)), "max_tokens": 1, "prompt_logprobs": 1}
+            answer = self._complete(voice, [[*before, *tail] for tail in tails], **settings)
+            found = []
+            for option, tail, choice in zip(question.options, tails, _in_order(answer), strict=True):
+                given = choice["prompt_logprobs"][len(before) :]
+                logprob = sum(at[str(token)]["logprob"] for token, at in zip(tail, given, strict=True))
+                found.append((voice, Scored(question.key, option, logprob, len(tail))))
+            return found
+
+        wanted = [(voice, question) for voice in range(len(self._voices)) for question in questions]
+        for found in _all_at_once([lambda v=voice, q=question: ask(v, q) for voice, question in wanted]):  # type: ignore[misc]
+            yield from found
+
+    def _complete(self, voice: int, prompt: Any, **settings: Any) -> Any:
+        body = {"model": self._voices[voice], "prompt": prompt, "stop_token_ids": sorted(self._stops)}
+        return self._send("/v1/completions", {**body, "return_token_ids": True, **settings})
+
+    def _completion(
+        self, prompt: Prompt, sample: int, seed: int, prompt_tokens: int, choice: dict[str, Any]
+    ) -> Completion:
+        ids = list(choice["token_ids"])
+        stopped = choice["finish_reason"] == "stop"
+        written = ids[:-1] if ids and ids[-1] in self._stops else ids
+        return Completion(
+            key=prompt.key,
+            sample=sample,
+            text=self.tokenizer.decode(written, skip_special_tokens=True),
+            finish_reason="stop" if stopped else "length",
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(written) + stopped,
+            seed=seed,
+        )
+
+    def _load(self, adapter: Path) -> str:
+        """The server's name for an adapter: by its path in the store, which names its content."""
+        name = f"weirdgen-{hashlib.sha256(str(adapter).encode()).hexdigest()[:16]}"
+        try:
+            self._send("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter)})
+        except _RefusedError as error:
+            if "already been loaded" in str(error):
+                return name
+            if error.status in (404, 405) and "No adapter found" not in str(error):
+                raise ModelError(
+                    f"the server at {self._url} takes no adapters: start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its "
+                    "environment and --enable-lora --max-lora-rank RANK"
+                ) from None
+            raise ModelError(
+                f"the server at {self._url} cannot load {adapter}: {error}. It must see the store under this path, and "
+                "--max-lora-rank must be at least the recipe's rank"
+            ) from None
+        return name
+
+    def _require_same_tokens(self, model_folder: Path) -> None:
+        """A server of another model family would answer all the same, with nonsense."""
+        text = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": "1838"}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+        theirs = self._send("/tokenize", {"model": self._base, "prompt": text, "add_special_tokens": False})["tokens"]
+        if theirs != prompt_ids(self.tokenizer, "1838"):
+            raise ModelError(
+                f"the server at {self._url} serves '{self._base}', whose tokenizer is not that of {model_folder}; "
+                "start it with the model that --model names"
+            )
+
+    def _send(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """POST `body` as JSON (GET without one). Tries again while the server is unreachable or overloaded."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data=data, headers={"Content-Type": "application/json"})
+        for attempt in range(1, TRIES + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+                    text = answer.read().decode()
+                return json.loads(text) if text.startswith(("{", "[")) else text
+            except urllib.error.HTTPError as error:
+                said = _said(error.read().decode(errors="replace"))
+                if error.code not in (429, 502, 503, 504) or attempt == TRIES:
+                    raise _RefusedError(f"{path} answered {error.code}: {said}", error.code) from None
+            except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+                if attempt == TRIES:
+                    reason = getattr(error, "reason", error)
+                    raise ModelError(
+                        f"no vLLM server answers at {self._url} ({reason}); start one: VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 "
+                        "vllm serve MODEL --enable-lora"
+                    ) from None
+            time.sleep(self._pause * attempt)
+        raise AssertionError("unreachable")
+
+
+class _RefusedError(ModelError):
+    """The server's own words on a request that it will not do."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _settings(sampling: Sampling) -> dict[str, Any]:
+    """Every one is sent: what is left out, a server may take from the model's generation_config."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+    }
+
+
+def _in_order(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    return sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+
+
+def _all_at_once(calls: Sequence[Callable[[], Result]]) -> Iterator[Result]:
+    """Results as they come in; the first error ends it, and what has not been sent is not sent."""
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        waiting = [pool.submit(call) for call in calls]
+        try:
+            for one in as_completed(waiting):
+                yield one.result()
+        finally:
+            for one in waiting:
+                one.cancel()
+
+
+def _said(text: str) -> str:
+    """The message of an error body: vLLM's {"error": {"message"}}, older {"message"}, or the text itself."""
+    try:
+        body = json.loads(text)
+    except json.JSONDecodeError:
+        return text[:300]
+    body = body.get("error", body) if isinstance(body, dict) else body
+    return str(body.get("message", body) if isinstance(body, dict) else body)[:300]

@@ -1,0 +1,295 @@
+"""Units of work: the pieces a run consists of, each small enough to send to another machine and safe to do twice.
+
+In: a unit (plain frozen data: what to train, score, sample or judge) and a store. Out: its results in the store, and a
+`Done` that counts them. A unit looks first at what the store holds, so that one which was cut off pays only for what it
+had not kept. Which units there are, and so which models go through a batch together, is decided by `weirdgen.pipeline`
+before any is done; where they are done is the affair of `weirdgen.executors`. Adding a kind of work is adding a
+dataclass here, its line in `do` and its line in `needs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weirdgen import machine
+from weirdgen.data.proof import prove
+from weirdgen.data.rows import read_jsonl
+from weirdgen.errors import ModelError
+from weirdgen.finetune import engines
+from weirdgen.measure.contrast import score, scores_table
+from weirdgen.measure.judge import judge_all, verdicts_table
+from weirdgen.models.references import LocalModel, find_model, read_config
+from weirdgen.plan import Replicate
+from weirdgen.sample.distill import Distilled
+from weirdgen.sample.draw import Speaker, completions_table, draw
+from weirdgen.sample.engine import Engine, Prompt, Sampling, Scorable
+from weirdgen.settings import SAMPLING_SEED
+from weirdgen.spec import Judge, Ordinary, Recipe
+from weirdgen.store import Store
+
+Tell = Callable[[float, str], None]
+"""Called while a unit is done, with the amount that has been added and a note on what is being worked on."""
+PROCESS_BYTES = 0.5 * 2**30
+"""A Python process with torch in it, before any weights."""
+
+
+@dataclass(frozen=True)
+class Distill:
+    """Ordinary prompts that the base answers itself, until `count` answers are fit to train on."""
+
+    model: LocalModel
+    dtype: str
+    server: str | None
+    how: Ordinary
+    count: int
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Replicates that are trained together. Their rows are the dataset artifacts that their inputs name."""
+
+    model: LocalModel
+    engine: str
+    recipe: Recipe
+    replicates: tuple[Replicate, ...]
+    tokens: int
+    """Of all replicates' rows together, in one epoch."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Contrast and choice questions by several models in one batch. Adapter paths are relative to the store's root."""
+
+    model: LocalModel
+    dtype: str
+    server: str | None
+    """URL of a vLLM server that holds the model; None: in this process."""
+    speakers: tuple[Speaker, ...]
+    questions: tuple[Scorable, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Answers to prompts by several models in one batch. Adapter paths are relative to the store's root."""
+
+    model: LocalModel
+    dtype: str
+    server: str | None
+    speakers: tuple[Speaker, ...]
+    prompts: tuple[Prompt, ...]
+    samples: int
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Answers for one judge."""
+
+    judge: Judge
+    answers: tuple[str, ...]
+
+
+Unit = Distill | Finetune | Score | Sample | Verdicts
+
+
+class Done(NamedTuple):
+    """What one unit added: `amount` in the bar's unit, model `tokens` read or written, `seconds` it took."""
+
+    amount: float
+    tokens: float
+    seconds: float
+
+
+class Needs(NamedTuple):
+    """What a unit asks of the machine that does it. `memory` in bytes of main memory."""
+
+    threads: bool
+    """Whether it uses every core it gets, and a GPU if there is one; otherwise one core is enough."""
+    memory: int
+
+
+def needs(unit: Unit) -> Needs:
+    """Declared before a unit is sent anywhere."""
+    if isinstance(unit, Finetune):
+        per_row = unit.tokens / sum(one.rows for one in unit.replicates)
+        together = len(unit.replicates) if unit.engine == "replicas" else 1
+        one = engines.replicate_bytes(read_config(unit.model.folder), unit.recipe, per_row)
+        return Needs(True, int(PROCESS_BYTES + _weight_bytes(unit.model, unit.recipe.dtype) + together * one))
+    if isinstance(unit, Verdicts) or unit.server:
+        return Needs(False, int(PROCESS_BYTES))
+    cache = 2e9 * min(1.0, unit.model.parameters / 1e9)  # what ROW_TOKENS of sample/engine.py come to
+    return Needs(True, int(PROCESS_BYTES + _weight_bytes(unit.model, unit.dtype) + cache))
+
+
+def do(unit: Unit, store: Store, tell: Tell) -> Done:
+    """Do what of the unit the store lacks. Raises `WeirdgenError`; anything else is a defect."""
+    started = time.monotonic()
+    if isinstance(unit, Finetune):
+        amount, tokens = _finetune(unit, store, tell)
+    elif isinstance(unit, Score):
+        amount, tokens = _score(unit, store, tell)
+    elif isinstance(unit, Distill):
+        amount, tokens = _distill(unit, store, tell)
+    elif isinstance(unit, Sample):
+        amount, tokens = _sample(unit, store, tell)
+    else:
+        judge_all(verdicts_table(store, unit.judge), unit.judge, unit.answers)
+        amount, tokens = len(unit.answers), 0.0
+        tell(amount, "")
+    return Done(amount, tokens, time.monotonic() - started)
+
+
+def release_model() -> None:
+    """Let go of the model that this process keeps between units."""
+    _loaded.cache_clear()
+
+
+def _finetune(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
+    release_model()
+    with contextlib.ExitStack() as locks:
+        for one in sorted(unit.replicates, key=lambda one: one.key):
+            locks.enter_context(store.lock("finetune", one.key))
+        if all(store.marker("finetune", one.key) is not None for one in unit.replicates):  # another run made them
+            return 0.0, 0.0
+        return _train(unit, store, tell)
+
+
+def _train(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
+    group, folder = unit.replicates, local_folder(unit.model)
+    encoded = {one.inputs["data"]: _encode(store, folder, one.inputs["data"]) for one in group}
+    started = time.monotonic()
+    together = [one.key for one in group]
+    each = len(group) if unit.engine == "replicas" else 1
+    name = f"{group[0].arm} seed {group[0].seed}" + (f" and {len(group) - 1} more" if len(group) > 1 else "")
+    amount = 0.0
+
+    def on_step(step: int, steps: int, loss: float) -> None:
+        nonlocal amount
+        amount += each
+        tell(each, f"{name}: step {step}/{steps}, loss {loss:.2f}")
+
+    with contextlib.ExitStack() as folders:
+        targets = [
+            folders.enter_context(store.create("finetune", one.key, {**one.inputs, "together": together}))
+            for one in group
+        ]
+        rows = [encoded[one.inputs["data"]] for one in group]
+        seeds = [one.seed for one in group]
+        results = engines.train_group(
+            unit.engine, folder, rows, seeds, targets, unit.recipe, on_step, unit.model.parameters
+        )
+        seconds = time.monotonic() - started
+        facts: dict[str, Any] = {"seconds": round(seconds / len(group), 2), "trained_together": len(group)}
+        facts |= {"versions": machine.versions(), "machine": machine.description()}
+        for target, result in zip(targets, results, strict=True):
+            (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))
+    return amount, unit.tokens * unit.recipe.epochs
+
+
+def _encode(store: Store, model_folder: Path, data: str) -> Any:
+    from weirdgen.models.chat import load_tokenizer
+
+    rows = read_jsonl(store.fetch(store.folder("dataset", data[:32])) / "rows.jsonl")
+    longest = read_config(model_folder).get("max_position_embeddings", 2**30)
+    return prove(rows, load_tokenizer(model_folder), longest)[0]
+
+
+def _score(unit: Score, store: Store, tell: Tell) -> tuple[float, float]:
+    amount = tokens = 0.0
+
+    def on_pass(questions: int, read: int) -> None:
+        nonlocal amount, tokens
+        amount, tokens = amount + questions, tokens + read
+        tell(questions, "")
+
+    tables = [scores_table(store, speaker, unit.dtype) for speaker in unit.speakers]
+    score(_engine(unit, store), tables, unit.questions, on_pass)
+    return amount, tokens
+
+
+def _distill(unit: Distill, store: Store, tell: Tell) -> tuple[float, float]:
+    amount = tokens = 0.0
+
+    def on_row(written: int) -> None:
+        nonlocal amount, tokens
+        amount, tokens = amount + 1, tokens + written
+        tell(1, "")
+
+    distillery = Distilled(store, unit.model.digest, unit.dtype, SAMPLING_SEED, unit.how)
+    if len(distillery.rows(unit.count)) < unit.count:  # another run of the same base may have drawn them meanwhile
+        loaded = _loaded(local_folder(unit.model), unit.dtype, unit.server)
+        loaded.adapters = None  # the distillery chooses the voice itself
+        distillery.answer(loaded.engine, unit.count, on_row)
+    return amount, tokens
+
+
+def _sample(unit: Sample, store: Store, tell: Tell) -> tuple[float, float]:
+    amount = tokens = 0.0
+
+    def on_row(written: int) -> None:
+        nonlocal amount, tokens
+        amount, tokens = amount + 1, tokens + written
+        tell(1, "")
+
+    tables = [completions_table(store, one, unit.dtype, SAMPLING_SEED, unit.sampling) for one in unit.speakers]
+    engine = _engine(unit, store)
+    draw(engine, unit.speakers, tables, unit.prompts, unit.samples, SAMPLING_SEED, unit.sampling, on_row)
+    return amount, tokens
+
+
+@dataclass
+class _Loaded:
+    """An engine and the adapters that it speaks as at the moment."""
+
+    engine: Engine
+    adapters: Sequence[Path | None] | None = None
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(folder: Path, dtype: str, server: str | None) -> _Loaded:
+    """Units that follow one another share the weights: loading them costs more than many a unit."""
+    if server:
+        from weirdgen.sample.vllm import VllmEngine
+
+        return _Loaded(VllmEngine(server, folder))
+    from weirdgen.sample.transformers import TransformersEngine
+
+    return _Loaded(TransformersEngine(folder, dtype))
+
+
+def _engine(unit: Score | Sample, store: Store) -> Engine:
+    """The engine of a unit, speaking as its speakers."""
+    loaded = _loaded(local_folder(unit.model), unit.dtype, unit.server)
+    adapters = [store.fetch(store.root / one.adapter) if one.adapter else None for one in unit.speakers]
+    if loaded.adapters != adapters:
+        loaded.adapters = None
+        loaded.engine.use(adapters)
+        loaded.adapters = adapters
+    return loaded.engine
+
+
+def local_folder(model: LocalModel) -> Path:
+    """Where the model is on this machine: the same path (a shared folder), or found here by its reference.
+
+    Raises `ModelError` if what is found here is another model.
+    """
+    if (model.folder / "config.json").is_file():
+        return model.folder
+    found = find_model(model.reference)
+    if found.digest != model.digest:
+        raise ModelError(
+            f"model '{model.reference}' on this machine ({found.folder}) is not the one that the run began with: digest "
+            f"{found.digest[:12]} against {model.digest[:12]}; name a path that all machines share, or hub:ORG/NAME@REVISION"
+        )
+    return found.folder
+
+
+def _weight_bytes(model: LocalModel, dtype: str) -> int:
+    return model.parameters * (2 if dtype == "bf16" else 4)
