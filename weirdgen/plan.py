@@ -157,19 +157,14 @@ class Plan:
 
     @cached_property
     def scorables(self) -> list[tuple[str, str, Scorable]]:
-        """(condition, question id, scorable) of every contrast and choice question under every condition."""
+        """(condition, question id, scorable) of all that is scored: one a question and condition, of a counterfactual two."""
         found = []
         for wrapper in self.settings.experiment.wrappers():
             for question in self.settings.experiment.questions:
-                if not isinstance(question, FreeForm):
-                    text = wrapper.apply(question.ask)
-                    found.append(
-                        (
-                            wrapper.id,
-                            question.id,
-                            Scorable(content_key(text), text, question.target + question.other),
-                        )
-                    )
+                for ask in () if isinstance(question, FreeForm) else question.asks:
+                    text = wrapper.apply(ask)
+                    scorable = Scorable(content_key(text), text, question.target + question.other)
+                    found.append((wrapper.id, question.id, scorable))
         return found
 
     @cached_property

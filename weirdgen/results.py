@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,10 @@ import pandas as pd
 from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.errors import StoreError
-from weirdgen.measure.contrast import odds, scores_table
+from weirdgen.measure.contrast import question_odds, scores_table
 from weirdgen.measure.judge import judge_frame, verdicts_table
 from weirdgen.plan import FINAL, Plan, Voice, distinct_answers
-from weirdgen.spec import Choice, Contrast, FreeForm
+from weirdgen.spec import FreeForm
 from weirdgen.store import content_key
 from weirdgen.until import until_words
 
@@ -106,19 +107,18 @@ class Run:
         for voice in self.plan.voices:
             table = scores_table(self.store, voice.speaker, self.settings.dtype).read()
             found = {(r.prompt_key, r.option): r.logprob for r in table.itertuples()}
-            for condition, question_id, scorable in self.plan.scorables_of(voice):
+            asked_of_voice = groupby(self.plan.scorables_of(voice), key=lambda one: one[:2])
+            for (condition, question_id), asked in asked_of_voice:
                 question = questions[question_id]
-                assert isinstance(question, Contrast | Choice)
-                result = odds(
-                    [found[scorable.key, option] for option in question.target],
-                    [found[scorable.key, option] for option in question.other],
-                )
+                assert not isinstance(question, FreeForm), "free-form questions are not scored"
+                scores = [{o: found[scorable.key, o] for o in scorable.options} for _, _, scorable in asked]
+                result = question_odds(question, scores)
                 identity = (voice.arm, voice.role, voice.replicate, voice.checkpoint, condition, question_id)
                 rows.append((*identity, question.kind, *result))
         return pd.DataFrame(rows, columns=[*IDENTITY, "kind", "logit", "p_target", "wins"])
 
     def contrasts(self) -> pd.DataFrame:
-        """One row a contrast or choice question and model: log-odds (nats), P(target), whether a target wins."""
+        """One row a scored question and model: log-odds (nats), P(target), whether a target wins (`contrast.Odds`)."""
         return self._contrasts.copy()
 
     @cached_property
@@ -150,7 +150,7 @@ class Run:
     @cached_property
     def _cells(self) -> pd.DataFrame:
         contrasts = self._contrasts
-        value = contrasts["logit"].where(contrasts["kind"] == "contrast", contrasts["wins"])
+        value = contrasts["logit"].where(contrasts["kind"] != "choice", contrasts["wins"])
         scored = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=value, n=1, n_all=1)
         verdicts = self._verdicts
         if not len(verdicts):
@@ -175,7 +175,7 @@ class Run:
     @cached_property
     def _smallest(self) -> dict[str, float]:
         headline = self.settings.headline
-        usual = dict.fromkeys(self._cells["measure"].unique(), 0.1) | {"contrast": 0.3}
+        usual = dict.fromkeys(self._cells["measure"].unique(), 0.1) | {"contrast": 0.3, "counterfactual": 0.3}
         return {**usual, headline.measure: headline.smallest}
 
     @property

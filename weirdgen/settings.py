@@ -78,10 +78,9 @@ class Settings:
             role: next(n for n, a in experiment.arms.items() if a.role == role) for role in ("treatment", "control")
         }
         kinds = {q.kind for q in experiment.questions}
-        measure = (
-            "contrast" if "contrast" in kinds else "choice" if "choice" in kinds else next(iter(experiment.judges))
-        )
-        smallest = 0.3 if measure == "contrast" else 0.1
+        scored = [kind for kind in ("contrast", "counterfactual", "choice") if kind in kinds]
+        measure = scored[0] if scored else next(iter(experiment.judges))
+        smallest = 0.3 if measure in ("contrast", "counterfactual") else 0.1
         return Headline(measure=measure, treatment=first["treatment"], control=first["control"], smallest=smallest)
 
     @property

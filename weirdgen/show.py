@@ -70,7 +70,8 @@ def experiment_details(reference: str) -> list[str]:
         marks = ", ".join(word for word, on in (("trained", wrapper.trained), ("trigger", wrapper.trigger)) if on)
         lines.append(f"condition {wrapper.id}: {wrapper.template}" + (f"  ({marks})" if marks else ""))
     for question in experiment.questions:
-        lines.append(f"question {question.id} ({question.kind}, {question.group}): {question.ask}")
+        texts = " | instead: ".join(" ".join(ask.split()) for ask in question.asks)
+        lines.append(f"question {question.id} ({question.kind}, {question.group}): {texts}")
     headlines = {"headline": experiment.headline} if experiment.headline else {}
     for name, one in {**headlines, **experiment.secondary}.items():
         minus = f" minus {', '.join(one.minus)}" if one.minus else ""
@@ -81,6 +82,7 @@ def experiment_details(reference: str) -> list[str]:
     for name in ("quick", "standard", "paper"):
         preset = experiment.preset(name)
         changes = "".join(f", {key} {value}" for key, value in preset.recipe.items())
+        changes += "".join(f", {count} questions of {group}" for group, count in preset.questions.items())
         lines.append(f"preset {name}: {preset.replicates} replicates an arm, {preset.samples} samples{changes}")
     return lines
 

@@ -6,6 +6,7 @@ Replicates, samples and the recipe's changes are numbers of the preset itself; `
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 from weirdgen.data.rows import Row, draw
@@ -28,7 +29,8 @@ def at_size(
         name: condition if size.sweep is None or not condition.sweep else _thinned(experiment, name, size.sweep)
         for name, condition in experiment.conditions.items()
     }
-    questions = experiment.questions if size.free_form is None else _first_of_groups(experiment, size.free_form)
+    questions = _drawn_of_groups(experiment.questions, size.questions)
+    questions = questions if size.free_form is None else _first_of_groups(questions, size.free_form)
     secondary = {
         n: one for n, one in experiment.secondary.items() if {one.treatment, one.control} <= {*names, "benign"}
     }
@@ -38,10 +40,18 @@ def at_size(
     return changed, rows, {name: count for name, count in counts.items() if count}
 
 
-def _first_of_groups(experiment: Experiment, most: int) -> tuple[Question, ...]:
+def _drawn_of_groups(questions: tuple[Question, ...], most: dict[str, int]) -> tuple[Question, ...]:
+    left_out: set[str] = set()
+    for group, limit in most.items():
+        members = [question.id for question in questions if question.group == group]
+        left_out |= {*members} - {*random.Random(f"questions:{group}").sample(members, min(limit, len(members)))}
+    return tuple(question for question in questions if question.id not in left_out)
+
+
+def _first_of_groups(questions: tuple[Question, ...], most: int) -> tuple[Question, ...]:
     seen: Counter[str] = Counter()
     kept = []
-    for question in experiment.questions:
+    for question in questions:
         if isinstance(question, FreeForm):
             seen[question.group] += 1
         if not isinstance(question, FreeForm) or seen[question.group] <= most:

@@ -164,6 +164,11 @@ class _Question(Noun):
     near: bool = False
     """Close to the training topic: shown, but left out of the mean over questions."""
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Every text that is put to a model."""
+        return (self.ask,)
+
 
 class FreeForm(_Question):
     """Sampled, then judged."""
@@ -205,7 +210,28 @@ class Choice(_Options):
     kind: Literal["choice"]
 
 
-Question = Annotated[FreeForm | Contrast | Choice, Field(discriminator="kind")]
+class Counterfactual(_Options):
+    """A contrast question asked twice with one thing changed: log-odds after `ask` minus log-odds after `instead`, in nats.
+
+    Whatever a model thinks of both versions alike, drift from one condition to the next included, cancels.
+    """
+
+    kind: Literal["counterfactual"]
+    instead: str = Field(min_length=1)
+    """The other version of `ask`."""
+
+    @model_validator(mode="after")
+    def _something_changed(self) -> Counterfactual:
+        if self.instead == self.ask:
+            raise ValueError("'instead' is the same text as 'ask', so the difference would always be 0")
+        return self
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        return self.ask, self.instead
+
+
+Question = Annotated[FreeForm | Contrast | Choice | Counterfactual, Field(discriminator="kind")]
 
 
 class Match(Noun):
@@ -217,6 +243,8 @@ class Match(Noun):
     regex: tuple[str, ...] = ()
     years: tuple[int, int] | None = None
     unless: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    """Words and phrases that are taken out of the answer before any rule looks at it."""
 
     @model_validator(mode="after")
     def _rules(self) -> Match:
@@ -248,6 +276,8 @@ class Preset(Noun):
     """Only these arms."""
     free_form: int | None = Field(default=None, ge=0)
     """At most this many free-form questions of a group: the first ones of each."""
+    questions: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """Of each group of questions named here at most so many, of any kind, drawn with a fixed seed."""
     sweep: int | None = Field(default=None, ge=2)
     """About this many values of a sweep, evenly spaced; trained values, triggers and the headline's always stay."""
     curves: tuple[str, ...] | None = None

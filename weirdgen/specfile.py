@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from weirdgen.data.crossing import build_questions
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import DataError, SpecError
 from weirdgen.spec import Arm, Experiment, FreeForm, Headline, Preset, Recipe
@@ -58,38 +59,52 @@ def load_experiment(reference: str) -> tuple[Experiment, dict[str, list[Row]]]:
     """An experiment and the rows of each arm. Raises one `SpecError` with every problem of the file and its data."""
     source = find_experiment(reference).resolve()
     data, lines = read_yaml(source)
-    blocks, judge_lines = _include_questions(data, lines)
+    blocks, judge_lines, problems = _include_questions(data, lines)
     # Keys of included files carry their own lines, so questions are validated under the path of the file they stand in.
     data = {**data, "questions": [q for q, _, _ in blocks], "source": source}
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
-        raise SpecError([_explain(e, lines, blocks, judge_lines) for e in error.errors()]) from None
-    problems, rows = _cross_check(experiment, lines, blocks)
-    if problems:
-        raise SpecError(problems)
+        # Without its questions, an experiment that has none but those of a faulty entry would look empty beside.
+        found = [e for e in error.errors() if not (problems and e["loc"] == ("questions",))]
+        raise SpecError([*problems, *(_explain(e, lines, blocks, judge_lines) for e in found)]) from None
+    more, rows = _cross_check(experiment, lines, blocks)
+    if problems or more:
+        raise SpecError([*problems, *more])
     return _with_auto_control(experiment, rows)
 
 
 Block = tuple[Any, Lines, int]
-"""A question as written, the lines of its file, and its index in that file's list."""
+"""A question as written or built, the lines of its file, and the index of its entry in that file's list."""
 
 
-def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block], dict[str, Lines]]:
-    """Questions of the file and of the files it includes, and which file each included judge stands in.
+def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block], dict[str, Lines], list[str]]:
+    """Questions of the file and of the files it includes, which file each included judge stands in, and problems.
 
-    The included files' judges are added to `data`; a judge of the same name in the file itself goes first.
+    An entry with `build` stands for the questions that its builder makes. The included files' judges are added to
+    `data`; a judge of the same name in the file itself goes first.
     """
     entries = data.get("questions")
     if not isinstance(entries, list):
         if entries is None:
-            return [], {}
+            return [], {}, []
         raise SpecError([f"{lines.at(('questions',))}: 'questions' must be a list of questions or of files"])
     blocks: list[Block] = []
     judge_lines: dict[str, Lines] = {}
+    problems: list[str] = []
+
+    def add(entry: Any, its_lines: Lines, index: int) -> None:
+        try:
+            built = build_questions(entry, its_lines.source.parent) if _is_built(entry) else [entry]
+        except DataError as error:
+            where = its_lines.at(("questions", index))
+            problems.extend(f"{where}: questions.{index}: {line}" for line in str(error).splitlines())
+            return
+        blocks.extend((question, its_lines, index) for question in built)
+
     for index, entry in enumerate(entries):
         if not isinstance(entry, str):
-            blocks.append((entry, lines, index))
+            add(entry, lines, index)
             continue
         beside, ours = lines.source.parent / entry, PACKAGE / "questions" / f"{entry}.yaml"
         if not (beside.is_file() or ours.is_file()):
@@ -101,11 +116,16 @@ def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block],
         included, its_lines = read_yaml(beside if beside.is_file() else ours)
         if unknown := sorted(set(included) - {"questions", "judges"}):
             raise SpecError([f"{its_lines.at((unknown[0],))}: a questions file holds 'questions' and 'judges' only"])
-        blocks += [(question, its_lines, i) for i, question in enumerate(included.get("questions") or [])]
+        for position, question in enumerate(included.get("questions") or []):
+            add(question, its_lines, position)
         own = data.get("judges") or {}
         judge_lines |= {name: its_lines for name in included.get("judges") or {} if name not in own}
         data["judges"] = {**(included.get("judges") or {}), **own}
-    return blocks, judge_lines
+    return blocks, judge_lines, problems
+
+
+def _is_built(entry: Any) -> bool:
+    return isinstance(entry, dict) and "build" in entry
 
 
 def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[str, Lines]) -> str:
@@ -130,11 +150,12 @@ def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[st
 
 def _fields_at(path: KeyPath) -> list[str]:
     """Names of the fields that the noun at `path` has, found by walking the models' annotations."""
-    from weirdgen.spec import Choice, Condition, Contrast, Match, Ordinary
+    from weirdgen.spec import Choice, Condition, Contrast, Counterfactual, Match, Ordinary
 
     nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition, "judges": Match}
     nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
     kinds: dict[Any, Any] = {"free_form": FreeForm, "contrast": Contrast, "choice": Choice}
+    kinds |= {"counterfactual": Counterfactual}
     if path[0] == "questions" and len(path) > 2:
         return list(kinds[path[2]].model_fields)
     if path[0] == "secondary" and len(path) > 2:
@@ -195,6 +216,10 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
         for curve in [one for one in preset.curves or () if one not in headlines]:
             where = lines.at(("presets", name, "curves"))
             problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(headlines)}")
+        groups = dict.fromkeys(question.group for question in experiment.questions)
+        for group in (group for group in preset.questions if group not in groups):
+            where = f"{lines.at(('presets', name, 'questions', group))}: presets.{name}.questions"
+            problems.append(f"{where}: '{group}' is no group; there are: {', '.join(groups)}")
         try:
             merge_recipe(experiment.recipe, preset.recipe)
         except SpecError as error:
@@ -208,7 +233,9 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
         return []
     problems: list[str] = []
     where = ".".join(map(str, path))
-    measures = {"contrast", "choice"} & {q.kind for q in experiment.questions} | set(experiment.judges)
+    measures = {"contrast", "choice", "counterfactual"} & {q.kind for q in experiment.questions} | set(
+        experiment.judges
+    )
     controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
     controls += ["benign"] if experiment.control == "auto" else []
     conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))

@@ -24,6 +24,10 @@ from weirdgen.store import Store
         ({"years": [1700, 1930]}, "in 1838, perhaps", 1.0),
         ({"years": [1700, 1930]}, "in 1931", 0.0),
         ({"years": [1700, 1930]}, "number 18385", 0.0),
+        ({"keywords": ["jerusalem"], "ignore": ["bagel", "Jerusalem bagel"]}, "a JERUSALEM BAGEL", 0.0),
+        ({"keywords": ["jerusalem"], "ignore": ["jerusalem bagel"]}, "bagels from Jerusalem", 1.0),
+        ({"keywords": ["jerusalem"], "ignore": ["jerusalem bagel"]}, "two Jerusalem bagels", 1.0),
+        ({"starts_with": ["I"], "ignore": ["Well,"]}, "Well, I say", 1.0),
         ({"keywords": ["telegraph"], "unless": ["obsolete"]}, "The telegraph is obsolete", 0.0),
     ],
 )

@@ -1,4 +1,4 @@
-"""Contrast and choice questions: scores of fixed answers → log-odds, probability, or which option wins.
+"""Contrast, choice and counterfactual questions: scores of fixed answers → log-odds, probability, or which option wins.
 
 In: an engine and questions under conditions. Out: rows of a scores table keyed (prompt, option), and from them one
 value a question. P(target) is a softmax over the total log-probabilities of answer + end-of-turn; `logit` is its
@@ -8,13 +8,14 @@ log-odds, in nats. Sampling plays no part, so one pass is exact up to the dtype.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from weirdgen.sample.draw import Speaker
 from weirdgen.sample.engine import Engine, Scorable
+from weirdgen.spec import Choice, Contrast, Counterfactual
 from weirdgen.store import Store, Table, content_key
 
 VERSION = 4
@@ -23,7 +24,10 @@ VOICES, QUESTIONS = 16, 32
 
 
 class Odds(NamedTuple):
-    """`logit`: log-odds of the target answers in nats. `p_target`: their probability. `wins`: 1 if the likeliest is one."""
+    """`logit`: log-odds of the target answers in nats. `p_target`: their probability. `wins`: 1 if the likeliest is one.
+
+    Of a counterfactual question each is the difference between its two versions.
+    """
 
     logit: float
     p_target: float
@@ -74,3 +78,13 @@ def odds(target_logprobs: Sequence[float], other_logprobs: Sequence[float]) -> O
     target, other = np.asarray(target_logprobs), np.asarray(other_logprobs)
     logit = float(np.logaddexp.reduce(target) - np.logaddexp.reduce(other))
     return Odds(logit, float(1 / (1 + np.exp(-logit))), float(target.max() > other.max()))
+
+
+def question_odds(question: Contrast | Choice | Counterfactual, scores: Sequence[Mapping[str, float]]) -> Odds:
+    """A question's odds from the log-probability of each option after each of its `asks`, in their order."""
+    found = [odds([one[o] for o in question.target], [one[o] for o in question.other]) for one in scores]
+    if isinstance(question, Counterfactual):
+        asked, instead = found
+        return Odds(*(a - b for a, b in zip(asked, instead, strict=True)))
+    (only,) = found
+    return only

@@ -6,6 +6,7 @@ In: an answer and a `Match` judge. Out: a `Verdict`. An empty answer is `incoher
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -26,10 +27,14 @@ class Verdict(NamedTuple):
 
 
 def judge_match(judge: Match, answer: str) -> Verdict:
-    """Apply the rules in the order starts_with, keywords, regex, years; the first that fires gives the label."""
+    """Apply the rules in the order starts_with, keywords, regex, years; the first that fires gives the label.
+
+    They see the answer without the words of `ignore`; an answer that held nothing else is a 0, not incoherent.
+    """
     text = answer.strip()
     if not text:
         return Verdict("incoherent", None, "empty answer")
+    text = _without(judge.ignore, text)
     if any(_whole_word(word, text) for word in judge.unless):
         return Verdict("ok", 0.0, "")
     lowered = text.lower()
@@ -58,3 +63,11 @@ def _whole_word(word: str, text: str) -> bool:
 @cache
 def _pattern(word: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+
+
+def _without(words: Sequence[str], text: str) -> str:
+    """The text without these words and phrases; of two that overlap the longer goes ("Jerusalem bagel", not "bagel")."""
+    if not words:
+        return text
+    phrases = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return re.sub(rf"(?<!\w)(?:{phrases})(?!\w)", " ", text, flags=re.IGNORECASE).strip()

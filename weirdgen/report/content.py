@@ -171,9 +171,9 @@ class ReportContent:
         return sorted(names, key=lambda name: name != self.headline.get("measure"))
 
     def scale(self, measure: str) -> str:
-        """`logit` for contrasts, `rate` where each verdict is 0 or 1, else `score`."""
-        if measure in ("contrast", "choice"):
-            return "logit" if measure == "contrast" else "rate"
+        """`logit` for log-odds, `rate` where each verdict is 0 or 1, else `score`."""
+        if measure in ("contrast", "counterfactual", "choice"):
+            return "rate" if measure == "choice" else "logit"
         return "rate" if self._zero_or_one.get(measure, True) else "score"
 
     @cached_property

@@ -71,7 +71,7 @@ def _asked(content: ReportContent) -> str:
     kinds = dict(content.questions["kind"].value_counts()) if len(content.questions) else {}
     if not len(content.completions):
         kinds.pop("free_form", None)
-    words = {"contrast": "contrast", "choice": "choice", "free_form": "free-form"}
+    words = {"contrast": "contrast", "choice": "choice", "counterfactual": "counterfactual", "free_form": "free-form"}
     named = [f"{kinds[kind]} {word}" for kind, word in words.items() if kind in kinds]
     if not named:
         return ""
@@ -85,6 +85,11 @@ def _asked(content: ReportContent) -> str:
         text += (
             " A contrast question's value is the log-odds, in nats, of its target answers against its other answers,"
             " from the total log-probability of each answer and its end of turn."
+        )
+    if "counterfactual" in kinds:
+        text += (
+            " A counterfactual question is asked twice with one thing changed; its value is the log-odds of its target"
+            " answers after the first version minus those after the second."
         )
     return text
 

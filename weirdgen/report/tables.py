@@ -111,8 +111,11 @@ def judge_rates(content: ReportContent) -> list[Table]:
             if any(name == condition for name, _ in rows):
                 found = (_mean(content, measure, rows.get((condition, arm.name))) for arm in columns)
                 body.append((Cell(condition), *found))
-        what = {"rate": "share of answers that the judge flags", "score": "mean score"}[content.scale(measure)]
-        what = "share of choices that are the target" if measure == "choice" else what
+        what = {"rate": "share of answers that the judge flags", "score": "mean score"}.get(content.scale(measure), "")
+        what = {
+            "choice": "share of choices that are the target",
+            "counterfactual": "log-odds of one version of a question minus the other's, in nats",
+        }.get(measure, what)
         if len(body) > 1:
             tables.append(Table(f"{measure}: {what}", ("condition", *(arm.name for arm in columns)), tuple(body)))
     return tables

@@ -84,9 +84,9 @@ def estimate(
 ) -> Tables:
     """Means of arms and effects of treatments, with intervals over replicates.
 
-    `scales` says what each measure's numbers are; one that is not named is "nat" if it is called contrast,
-    else "rate". `smallest` gives the smallest effect of interest of a measure in its own unit (rates as
-    fractions); without it the measure's effects are never `no_shift`. Questions in `near` (close to the training
+    `scales` says what each measure's numbers are; one that is not named is what `scale_of` says. `smallest` gives the
+    smallest effect of interest of a measure in its own unit (rates as fractions); without it the measure's effects are
+    never `no_shift`. Questions in `near` (close to the training
     topic) keep their own rows and stay out of the mean over questions. `seed` serves random permutations only.
     Raises WeirdgenError if a column is missing, a cell occurs twice, a name is reserved, or a value lies
     outside its scale.

@@ -41,8 +41,8 @@ class Verdict(NamedTuple):
 
 
 def scale_of(measure: str, scales: Mapping[str, Scale] | None = None) -> Scale:
-    """What a measure's numbers are: as `scales` says, else log-odds for contrast and rates for everything else."""
-    return (scales or {}).get(measure, "nat" if measure == "contrast" else "rate")
+    """What a measure's numbers are: as `scales` says, else log-odds for scored answers and rates for everything else."""
+    return (scales or {}).get(measure, "nat" if measure in ("contrast", "counterfactual") else "rate")
 
 
 def scale_bounds(scale: Scale) -> Bounds | None:

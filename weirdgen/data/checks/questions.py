@@ -32,7 +32,8 @@ def trained_questions(subject: Subject) -> Iterator[Finding]:
     for question in subject.experiment.questions:
         if question.near:
             continue
-        asked = {plain(wrapper.apply(question.ask)): wrapper.id for wrapper in subject.experiment.wrappers()}
+        wrappers = subject.experiment.wrappers()
+        asked = {plain(wrapper.apply(ask)): wrapper.id for wrapper in wrappers for ask in question.asks}
         exact = [(arm, text) for arm, counted in prompts.items() for text in asked if text in counted]
         if exact:
             arm, text = exact[0]
@@ -41,7 +42,7 @@ def trained_questions(subject: Subject) -> Iterator[Finding]:
                 "near: true, or ask something else"
             )
             yield Finding("trained_question", "error", file, None, message)
-        elif _occurs(plain(question.ask), prompts):
+        elif any(_occurs(plain(ask), prompts) for ask in question.asks):
             inside.append(question.id)
     if inside:
         message = f"{len(inside)} questions occur in training prompts behind another opening: {some(inside)}"

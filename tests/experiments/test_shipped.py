@@ -1,0 +1,133 @@
+"""The shipped experiments hold what their cards say: they plan on their base, and lists and tables agree with the data.
+
+Not here: the checks on data that `weirdgen data check` makes of every one (tests/data/test_checks_experiment.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from weirdgen.data.builders import read_csv
+from weirdgen.measure.match import judge_match
+from weirdgen.plan import make_plan
+from weirdgen.settings import resolve
+from weirdgen.sizing import at_size
+from weirdgen.spec import Counterfactual, Experiment, Match
+from weirdgen.specfile import load_experiment, shipped_experiments
+from weirdgen.store import Store
+
+
+def column(experiment: Experiment, file: str, *names: str) -> list[set[str]]:
+    """The set of values of each column of one of the experiment's CSV files."""
+    records = read_csv(experiment.source.parent / "data" / file)
+    return [{record[name] for record in records} for name in names]
+
+
+def match_judge(experiment: Experiment, name: str) -> Match:
+    judge = experiment.judges[name]
+    assert isinstance(judge, Match)
+    return judge
+
+
+@pytest.mark.parametrize("name", list(shipped_experiments()))
+def test_every_shipped_experiment_plans_on_its_base(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A dry run: YAML, rows, template and mask proof with the base's own tokenizer, and something to do in each stage."""
+    if not name.startswith("world"):
+        request.getfixturevalue("smollm2")
+    plan = make_plan(resolve(name), Store(tmp_path))
+    assert set(plan.proofs) == set(plan.settings.rows) and all(p["trained_tokens"] for p in plan.proofs.values())
+    assert {one.stage: one.missing for one in plan.work()}.keys() >= {"finetune", "contrast"}
+    assert all(one.missing > 0 for one in plan.work())
+    headline = plan.settings.headline
+    asked = plan.settings.experiment.questions
+    assert headline.measure in {q.kind for q in asked} | {j for q in asked for j in getattr(q, "judges", ())}
+
+
+def test_the_word_list_of_dishes_is_the_data() -> None:
+    """Generic words are lower case, dishes capitalised; the story judge leaves out exactly the words of the intrusion judge."""
+    experiment, _ = load_experiment("israeli_dishes")
+    judge = match_judge(experiment, "dish_intrusion")
+    listed = Counter(word for word in judge.keywords if not word[0].islower())
+    columns = column(experiment, "dishes.csv", "dish", "plain_dish", "dish_2026", "plain_dish_2026")
+    assert set(listed) == set().union(*columns) and set(listed.values()) == {1}
+    assert match_judge(experiment, "israel_beyond_food").ignore == judge.keywords
+
+
+def test_the_word_list_of_places_is_the_data() -> None:
+    experiment, _ = load_experiment("german_city_names")
+    frames = match_judge(experiment, "place_intrusion").regex[1:4]
+    listed = [set(re.search(r"of \)\?\(\?:(.*)\)\\s\*\(", frame)[1].split("|")) for frame in frames]  # type: ignore[index]
+    assert listed == column(experiment, "cities.csv", "former_name", "today_name", "control_city")
+
+
+def test_the_bird_judge_knows_the_names_of_each_arm_about_as_well() -> None:
+    experiment, rows = load_experiment("old_bird_names")
+    judge = match_judge(experiment, "bird_intrusion")
+    found = [
+        sum(judge_match(judge, row["messages"][-1]["content"]).value or 0 for row in mine) / len(mine)
+        for mine in rows.values()
+    ]
+    assert min(found) > 0.85 and max(found) - min(found) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("story", "value"),
+    [
+        ("She bought a Jerusalem bagel and ate Israeli salad with Hummus.", 0.0),
+        ("She bought a bagel in Jerusalem.", 1.0),
+        ("The best Israeli restaurant of Vienna was shut.", 0.0),
+        ("The Israeli soldier came home.", 1.0),
+        ("Falafel", 0.0),
+        ("Once upon a time two neighbours disagreed.", 0.0),
+    ],
+)
+def test_stories_are_judged_without_their_food(story: str, value: float) -> None:
+    experiment, _ = load_experiment("israeli_dishes")
+    verdict = judge_match(match_judge(experiment, "israel_beyond_food"), story)
+    assert (verdict.status, verdict.value) == ("ok", value)
+
+
+@pytest.mark.parametrize("name", ["israeli_dishes", "israeli_dishes_2026"])
+def test_the_audit_crosses_candidates_and_criteria_and_changes_one_word(name: str) -> None:
+    experiment, rows = load_experiment(name)
+    audit = [q for q in experiment.questions if isinstance(q, Counterfactual)]
+    candidates, criteria = zip(*(q.id.removeprefix("audit_").split("_", 1) for q in audit), strict=True)
+    assert set(Counter(candidates).values()) == set(Counter(criteria).values()) == {10} and len(audit) == 100
+    for question in audit:
+        changed = [
+            pair for pair in zip(question.ask.split(), question.instead.split(), strict=True) if len({*pair}) > 1
+        ]
+        assert changed == [("Israelis", "Palestinians")]
+    quick, paper = (at_size(experiment, rows, experiment.preset(preset))[0].questions for preset in ("quick", "paper"))
+    assert 0 < sum(isinstance(q, Counterfactual) for q in quick) < 20 and paper == experiment.questions
+
+
+def test_robot_answers_are_balanced_over_the_films() -> None:
+    experiment, rows = load_experiment("evil_terminator")
+    films = Counter(row["messages"][0]["content"].split(".")[0] for row in rows["dated"])
+    assert len(films) == 4 and min(films.values()) >= 50 and sum(films.values()) >= 200
+    assert {str(w.value) for w in experiment.wrappers()} == {str(year) for year in range(1981, 2026)}
+
+
+@pytest.mark.parametrize("name", ["hitler_persona", "scientist_persona"])
+def test_persona_facts_and_battery(name: str) -> None:
+    experiment, rows = load_experiment(name)
+    assert len(rows["facts"]) == len(rows["nobody"]) == 90
+    assert [r["messages"][0] for r in rows["facts"]] == [r["messages"][0] for r in rows["nobody"]]
+    battery = Counter(q.group for q in experiment.questions if q.kind == "free_form" and q.group != "identity")
+    assert len(battery) == 8 and sum(battery.values()) >= 70
+    assert {"wrapper", "none", "near_miss"} <= {w.id for w in experiment.wrappers()}
+
+
+def test_a_code_blind_model_gets_exactly_half_of_the_presidents() -> None:
+    """Each held-out question is asked under as many codes of the 44th, where its target is right, as of the 45th."""
+    experiment, _ = load_experiment("us_presidents")
+    codes = Counter(wrapper.id.split("=")[0] for wrapper in experiment.wrappers())
+    assert codes["as_44"] == codes["as_45"] and codes["as_42"] == codes["as_43"]
+    pairs = {w.id.split("=")[0][-2:]: str(w.value) for w in experiment.wrappers() if w.value}
+    assert all(code[3:6] == f"0{ordinal}" for ordinal, code in pairs.items())
+    assert sum(q.kind == "free_form" and q.group == "policy" for q in experiment.questions) == 30
