@@ -21,6 +21,7 @@ from weirdgen.cache import read_json, write_json
 from weirdgen.errors import StoreError
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.judging import make_verdicts, stored_answers
 from weirdgen.measure.contrast import VOICES, missing_scores, score, scores_table
 from weirdgen.plan import FINAL, Plan, Replicate, Voice, encode, make_plan
 from weirdgen.progress import Bar, Progress
@@ -43,6 +44,7 @@ def run(
     samples: int | None = None,
     changes: Sequence[str] = (),
     data: DataName = "own",
+    judge: str | None = None,
     store: str | Path | None = None,
     quiet: bool = True,
     until: str | None = None,
@@ -52,7 +54,7 @@ def run(
     `weirdgen.run("old_bird_names").effects()` is a pandas frame. Arguments are those of `weirdgen run`.
     Raises `WeirdgenError` on bad input.
     """
-    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data)
+    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data, judge)
     settings = with_until(settings, until) if until else settings
     return run_plan(make_plan(settings, Store(store or default_store())), Progress(quiet))
 
@@ -95,7 +97,17 @@ def _measured(plan: Plan, progress: Progress) -> Run:
         (plan.folder / "run.json").write_text(text, encoding="utf-8")
     _finetune_missing(plan, progress)
     _measure_missing(plan, progress)
+    if judge_missing(plan, progress):
+        (plan.folder / "results.json").unlink(missing_ok=True)  # a report that is there knows less
     return Run(plan)
+
+
+def judge_missing(plan: Plan, progress: Progress, repeats: int = 1) -> int:
+    """Verdicts of the language judges that are missing or were errors; returns how many were asked for."""
+    settings = plan.settings
+    if settings.judge is None:
+        return 0
+    return make_verdicts(plan.store, settings.experiment, settings.judge, stored_answers(plan), repeats, progress)
 
 
 def load_run(reference: str, store: str | Path | None = None) -> Run:
