@@ -15,6 +15,7 @@ import typer
 
 from weirdgen.data.commands import data_app
 from weirdgen.errors import WeirdgenError
+from weirdgen.measure.commands import judge_app
 
 app = typer.Typer(
     help="What else did this finetuning change? Narrow data in, a report on broad shift out.",
@@ -30,6 +31,7 @@ world_app = typer.Typer(
 app.add_typer(world_app, name="world")
 
 app.add_typer(data_app, name="data")
+app.add_typer(judge_app, name="judge")
 
 PresetName = Literal["quick", "standard", "paper"]
 DataName = Literal["own", "published"]
@@ -71,6 +73,9 @@ def run_command(
         typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),
     ] = None,
     data: Annotated[DataName, typer.Option(help="Our rows, or the paper's after `weirdgen data import`.")] = "own",
+    judge: Annotated[
+        str | None, typer.Option(help="Also read judges_llm.yaml, asking this model (docs/judges.md).")
+    ] = None,
     store: StoreOption = None,
     figures: FiguresOption = None,
     executor: Annotated[ExecutorName, typer.Option(help="In this process, or on a Ray cluster.")] = "inline",
@@ -96,7 +101,10 @@ def run_command(
 
     opened = Store(store or default_store())
     names = named_experiments(experiments)
-    requests = [resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data, engine) for name in names]
+    changes = set_ or ()
+    requests = [
+        resolve(name, model, preset, seeds, first_seed, samples, changes, data, engine, judge) for name in names
+    ]
     plans = [make_plan(with_until(one, until) if until else one, opened, together) for one in requests]
     progress = Progress(quiet and not dry_run)
     for line in (line for plan in plans for line in plan_lines(plan)):

@@ -28,7 +28,7 @@ from weirdgen.stats.headlines import (
 )
 from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 from weirdgen.stats.trigger import trigger_effects
-from weirdgen.stats.verdict import ALL, BASE
+from weirdgen.stats.verdict import ALL, BASE, Scale
 
 EDGE = 2
 """Checkpoints that must lie on either side of an onset."""
@@ -42,8 +42,15 @@ JUMP_COLUMNS = ("headline", "arm", "replicate", "jumped", "onset", "before", "af
 class Estimates:
     """Everything that is estimated beside the plain table of effects. `level` is that of every interval."""
 
-    def __init__(self, settings: Settings, cells: pd.DataFrame, smallest: dict[str, float], level: float) -> None:
-        self.settings, self.cells, self.smallest, self.level = settings, cells, smallest, level
+    def __init__(
+        self,
+        settings: Settings,
+        cells: pd.DataFrame,
+        smallest: dict[str, float],
+        level: float,
+        scales: dict[str, Scale],
+    ) -> None:
+        self.settings, self.cells, self.smallest, self.level, self.scales = settings, cells, smallest, level, scales
         self.experiment = settings.experiment
         self.final = cells[cells["checkpoint"] == FINAL]
         self.near = frozenset(q.id for q in self.experiment.questions if q.near)
@@ -69,18 +76,21 @@ class Estimates:
     @cached_property
     def headline_tables(self) -> dict[str, Tables]:
         """Estimates and effects behind each headline, at the end of training."""
-        return {name: tables(self.cells, one, level=self.level) for name, one in self.comparisons.items()}
+        return {
+            name: tables(self.cells, one, scales=self.scales, level=self.level)
+            for name, one in self.comparisons.items()
+        }
 
     @cached_property
     def headline(self) -> dict[str, Any]:
         """The effect that the report leads with."""
-        return row(self.headline_tables["headline"], self.comparisons["headline"])
+        return row(self.headline_tables["headline"], self.comparisons["headline"], self.scales)
 
     @cached_property
     def secondary(self) -> list[dict[str, Any]]:
         """The other effects that were fixed before the run, corrected for how many they are."""
         names = [name for name in self.comparisons if name != "headline"]
-        rows = [row(self.headline_tables[name], self.comparisons[name]) for name in names]
+        rows = [row(self.headline_tables[name], self.comparisons[name], self.scales) for name in names]
         return [{"name": name, **one} for name, one in zip(names, correct(rows), strict=True)]
 
     @cached_property
@@ -99,6 +109,7 @@ class Estimates:
         triggers = {name: w.trigger for name, w in wrappers.items()}
         trained = {name: w.trained for name, w in wrappers.items()}
         options: dict[str, Any] = {"trained": trained, "smallest": self.smallest, "level": self.level}
+        options["scales"] = self.scales
         found = trigger_effects(self.final, triggers, near=self.near, **options).assign(group=ALL)
         groups = list(dict.fromkeys(q.group for q in self.experiment.questions))
         if not len(found) or len(groups) < 2:
@@ -121,7 +132,7 @@ class Estimates:
         parts = []
         for name, one in self.comparisons.items():
             if len(steps := self._steps(one)) > 1:
-                found = curves(self._along(one), steps, axis="checkpoint", level=self.level)
+                found = curves(self._along(one), steps, axis="checkpoint", scales=self.scales, level=self.level)
                 parts.append(found.assign(axis="checkpoint", curve=name))
         for name, condition in self.experiment.conditions.items():
             values = {
@@ -129,7 +140,9 @@ class Estimates:
                 if w.id.partition("=")[0] == name and isinstance(w.value, int | float)
             }  # fmt: skip
             if condition.sweep and len(values) > 1:
-                found = curves(self.final, values, axis="condition", near=self.near, level=self.level)
+                found = curves(
+                    self.final, values, axis="condition", scales=self.scales, near=self.near, level=self.level
+                )
                 parts.append(found.assign(axis="condition", curve=name))
         columns = ["axis", "curve", *CURVE_COLUMNS]
         return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

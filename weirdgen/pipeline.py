@@ -18,6 +18,7 @@ from weirdgen.cache import read_json, write_json
 from weirdgen.errors import StoreError
 from weirdgen.executors import Executor, ExecutorName, Inline, open_executor
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.judging import make_verdicts, stored_answers
 from weirdgen.measure.contrast import QUESTIONS, VOICES, missing_scores, scores_table
 from weirdgen.measure.judge import PORTION, answer_key, verdicts_table
 from weirdgen.plan import FINAL, Plan, Voice, make_plan
@@ -26,6 +27,7 @@ from weirdgen.results import Run
 from weirdgen.sample.distill import AT_ONCE
 from weirdgen.sample.draw import Speaker, missing_samples, prompts_at_once, voices_at_once
 from weirdgen.settings import DataName, PresetName, Settings, default_store, resolve, server_url
+from weirdgen.spec import PROMPTED
 from weirdgen.store import Store, explain_disk_errors
 from weirdgen.units import Distill, Done, Finetune, Sample, Score, Unit, Verdicts
 from weirdgen.until import decision, decision_line, with_until
@@ -44,6 +46,7 @@ def run(
     samples: int | None = None,
     changes: Sequence[str] = (),
     data: DataName = "own",
+    judge: str | None = None,
     store: str | Path | None = None,
     quiet: bool = True,
     until: str | None = None,
@@ -56,7 +59,7 @@ def run(
     `weirdgen.run("old_bird_names").effects()` is a pandas frame. Arguments are those of `weirdgen run`.
     Raises `WeirdgenError` on bad input.
     """
-    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data, engine)
+    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data, engine, judge)
     settings = with_until(settings, until) if until else settings
     plan = make_plan(settings, Store(store or default_store()))
     return run_plan(plan, Progress(quiet), open_executor(executor, address), server_url(engine))
@@ -108,9 +111,19 @@ def _measured(plan: Plan, progress: Progress, executor: Executor, server: str | 
         (plan.folder / "run.json").write_text(text, encoding="utf-8")
     _finetune_missing(plan, progress, executor)
     _measure_missing(plan, progress, executor, server)
+    if judge_missing(plan, progress):
+        (plan.folder / "results.json").unlink(missing_ok=True)  # a report that is there knows less
     finished = Run(plan)
-    _judge_missing(finished, progress, executor)
+    _match_missing(finished, progress, executor)
     return finished
+
+
+def judge_missing(plan: Plan, progress: Progress, repeats: int = 1) -> int:
+    """Verdicts of the language judges that are missing or were errors; returns how many were asked for."""
+    settings = plan.settings
+    if settings.judge is None:
+        return 0
+    return make_verdicts(plan.store, settings.experiment, settings.judge, stored_answers(plan), repeats, progress)
 
 
 def load_run(reference: str, store: str | Path | None = None) -> Run:
@@ -227,10 +240,12 @@ def _relative(store: Store, voices: Sequence[Voice]) -> tuple[Speaker, ...]:
     )
 
 
-def _judge_missing(finished: Run, progress: Progress, executor: Executor) -> None:
-    """The judge stage, in shards: a judge and some answers that it has not seen."""
+def _match_missing(finished: Run, progress: Progress, executor: Executor) -> None:
+    """Verdicts of the judges that ask no model, in shards: a judge and some answers that it has not seen."""
     units: list[Unit] = []
     for name, judge in finished.settings.experiment.judges.items():
+        if isinstance(judge, PROMPTED):
+            continue
         known = set(verdicts_table(finished.store, judge).read()["answer_key"])
         answers = [answer for answer in finished.answers_for(name) if answer_key(answer) not in known]
         for start in range(0, len(answers), PORTION):

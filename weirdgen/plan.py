@@ -18,6 +18,7 @@ from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.errors import DataError
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
+from weirdgen.judging import judge_work
 from weirdgen.measure.contrast import missing_scores, scores_table
 from weirdgen.models.references import read_config
 from weirdgen.sample.distill import Distilled
@@ -241,6 +242,8 @@ class Plan:
         total = len(prompts) * settings.samples * len(voices)
         what = f"{len(voices)} models × {len(prompts)} prompts × {settings.samples} samples"
         yield Work("sample", what, to_draw, total, "answers", to_draw * longest / rate)
+        if settings.judge is not None:
+            yield judge_work(self, to_draw)
 
     def distillery(self) -> Distilled:
         """Where the ordinary rows of this base come from."""

@@ -17,13 +17,13 @@ import pandas as pd
 
 from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
-from weirdgen.errors import StoreError
+from weirdgen.errors import DataError, StoreError
 from weirdgen.measure.contrast import question_odds, scores_table
-from weirdgen.measure.judge import judge_frame, verdicts_table
 from weirdgen.plan import FINAL, Plan, Voice, distinct_answers
-from weirdgen.spec import FreeForm
+from weirdgen.spec import FreeForm, Judge, Rating
 from weirdgen.store import content_key
 from weirdgen.until import until_words
+from weirdgen.verdicts import Judged, judge_completions, judge_records, rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
     from weirdgen.report.drawing import Ending
     from weirdgen.stats.estimate import Tables
+    from weirdgen.stats.verdict import Scale
 
 SCHEMA_VERSION = 1
 IDENTITY = ["arm", "role", "replicate", "checkpoint", "condition", "question"]
@@ -57,6 +58,17 @@ class Run:
     @property
     def report(self) -> Path:
         return self.folder / "report.html"
+
+    def judge(self, name: str) -> Judge:
+        """A judge of the experiment. Raises `DataError` with those that there are."""
+        judges = self.settings.experiment.judges
+        if name not in judges:
+            raise DataError(f"run {self.id} has no judge '{name}'; there are: {', '.join(judges) or 'none'}")
+        return judges[name]
+
+    def asks(self) -> dict[str, str]:
+        """Question id → its text, without a condition's wrapper."""
+        return {question.id: question.ask for question in self.settings.experiment.questions}
 
     def is_reported(self) -> bool:
         """Whether the folder already holds the report of just this run, made by this version."""
@@ -122,17 +134,12 @@ class Run:
         return self._contrasts.copy()
 
     @cached_property
+    def _judged(self) -> Judged:
+        return judge_completions(self.plan, self._completions, IDENTITY)
+
+    @property
     def _verdicts(self) -> pd.DataFrame:
-        experiment = self.settings.experiment
-        completions = self._completions
-        frames = []
-        for name, judge in experiment.judges.items():
-            answers = completions[completions["question"].isin(self._judged_by(name))]
-            if len(answers):
-                verdicts = judge_frame(verdicts_table(self.store, judge), judge, answers["text"])
-                frames.append(pd.concat([answers[[*IDENTITY, "sample"]], verdicts], axis=1).assign(judge=name))
-        columns = [*IDENTITY, "sample", "judge", "status", "value", "label"]
-        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+        return self._judged.table
 
     def _judged_by(self, judge: str) -> list[str]:
         questions = self.settings.experiment.questions
@@ -157,10 +164,16 @@ class Run:
             return scored
         grouped = verdicts.groupby([*IDENTITY, "judge"], sort=False)["value"]
         judged = grouped.agg(value="mean", n="count", n_all="size").reset_index().rename(columns={"judge": "measure"})
+        judged["value_all"] = (judged["value"] * judged["n"] / judged["n_all"]).mask(
+            judged["measure"].isin(self._scales)
+        )
         return pd.concat([scored, judged], ignore_index=True)
 
     def cells(self) -> pd.DataFrame:
-        """What is estimated from: one value a model, condition, question and measure, with usable and total counts."""
+        """What is estimated from: one value a model, condition, question and measure, with usable and total counts.
+
+        `value` is over usable answers. `value_all`, of judges' rates only, is the share of all answers that were flagged.
+        """
         return self._cells.copy()
 
     @cached_property
@@ -170,12 +183,13 @@ class Run:
         near = frozenset(q.id for q in self.settings.experiment.questions if q.near)
         # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
         final = self._cells[self._cells["checkpoint"] == FINAL]
-        return estimate(final, smallest=self._smallest, near=near, level=self.level)
+        return estimate(final, scales=self._scales, smallest=self._smallest, near=near, level=self.level)
 
     @cached_property
     def _smallest(self) -> dict[str, float]:
         headline = self.settings.headline
         usual = dict.fromkeys(self._cells["measure"].unique(), 0.1) | {"contrast": 0.3, "counterfactual": 0.3}
+        usual |= dict.fromkeys(self._scales, 10.0)
         return {**usual, headline.measure: headline.smallest}
 
     @property
@@ -192,7 +206,12 @@ class Run:
     def _estimates(self) -> Estimates:
         from weirdgen.estimates import Estimates
 
-        return Estimates(self.settings, self._cells, self._smallest, self.level)
+        return Estimates(self.settings, self._cells, self._smallest, self.level, self._scales)
+
+    @property
+    def _scales(self) -> dict[str, Scale]:
+        """The measures whose numbers are ratings."""
+        return {name: "rating" for name, judge in self.settings.experiment.judges.items() if isinstance(judge, Rating)}
 
     def estimates(self) -> pd.DataFrame:
         """Means of every arm with 95% intervals over replicates."""
@@ -266,6 +285,8 @@ class Run:
             **self._estimates.records(),
             "failures": self._failures(),
             "paper": load_paper(experiment.source.parent),
+            "rates": self.rates().to_dict("records"),
+            "judges": judge_records(self.plan, self._completions, self._judged, self.folder),
             "ran": {
                 "base": {**self.settings.manifest["model"], "parameters": self.settings.model.parameters},
                 "arms": [
@@ -312,6 +333,10 @@ class Run:
             "dtype": self.settings.recipe.dtype,
             "adapter": one.key,
         }
+
+    def rates(self) -> pd.DataFrame:
+        """Flagged answers of the usable and of all answers, for each 0-or-1 measure, arm and condition."""
+        return rates(self._verdicts)
 
     def _failures(self) -> list[dict[str, Any]]:
         verdicts = self._verdicts

@@ -17,9 +17,12 @@ import yaml
 from weirdgen.data.published import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash, read_jsonl
 from weirdgen.errors import SpecError
+from weirdgen.judgefile import with_language_judges
+from weirdgen.judging import require_judges
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.sample.engine import Sampling
+from weirdgen.sample.judge_model import judge_identity
 from weirdgen.sizing import at_size
 from weirdgen.spec import Experiment, Headline, Recipe
 from weirdgen.specfile import load_experiment, merge_recipe
@@ -63,6 +66,8 @@ class Settings:
     """Rows of an arm that the base model answers itself."""
     distilled: bool = True
     """Whether those rows are among `rows` already."""
+    judge: str | None = None
+    """The model that label and rating judges ask."""
 
     def row_count(self, arm: str) -> int:
         """Rows of an arm, those included that have yet to be answered."""
@@ -91,7 +96,10 @@ class Settings:
     @property
     def manifest(self) -> dict[str, Any]:
         """Plain data from which the run can be recognised and its tables found again."""
-        return {
+        judge = (
+            {} if self.judge is None else {"judge": {"reference": self.judge, "identity": judge_identity(self.judge)}}
+        )
+        return judge | {
             "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
             "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
             "ordinary": self.ordinary,
@@ -130,6 +138,7 @@ class Settings:
             ordinary=manifest["ordinary"],
             curves=tuple(manifest["curves"]),
             until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
+            judge=manifest["judge"]["reference"] if "judge" in manifest else None,
         )
 
     @property
@@ -150,12 +159,18 @@ def resolve(
     changes: Sequence[str] = (),
     data: DataName = "own",
     engine: str = "transformers",
+    judge: str | None = None,
 ) -> Settings:
     """Settings of a request. `data` "published" trains on the paper's imported rows; `changes` are
-    `recipe.learning_rate=1e-4`-like; `engine` is `transformers` or `vllm:URL`. Raises `SpecError`, `DataError`, `ModelError`."""
+    `recipe.learning_rate=1e-4`-like; `engine` is `transformers` or `vllm:URL`; `judge` is the model that the experiment's
+    language judges ask. Raises `SpecError`, `DataError`, `ModelError`.
+    """
     loaded, rows = load_experiment(experiment)
     if data == "published":
         loaded, rows = _with_published_rows(loaded)
+    if judge is not None:
+        loaded = with_language_judges(loaded)
+    require_judges(loaded, judge)
     size = loaded.preset(preset)
     for name, value, least in (("--seeds", seeds, 1), ("--samples", samples, 0), ("--first-seed", first_seed, 0)):
         if value is not None and value < least:
@@ -179,6 +194,7 @@ def resolve(
         ordinary=ordinary,
         distilled=not ordinary,
         curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
+        judge=judge,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from weirdgen import machine
 from weirdgen.cache import cache_folder
-from weirdgen.plan import Plan
+from weirdgen.plan import Plan, Work
 from weirdgen.progress import clock
 from weirdgen.specfile import load_experiment, shipped_experiments
 from weirdgen.yamllines import read_yaml
@@ -30,14 +30,7 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
     lines.append(f"  trained by {plan.engine.engine}: {plan.engine.reason}")
     for one in work:
-        kept = one.total - one.missing
-        todo = (
-            f"{one.missing:.0f} of {one.total:.0f} {one.unit} to do"
-            if one.missing
-            else f"all {kept:.0f} {one.unit} in the store"
-        )
-        time = f", about {clock(one.seconds)}" if one.missing else ""
-        lines.append(f"  {one.stage:9s} {one.what}: {todo}{time}")
+        lines.append(work_line(one))
     for arm, proof in plan.proofs.items():
         trained = proof["trained_tokens"] * recipe.epochs
         lines.append(
@@ -46,6 +39,17 @@ def plan_lines(plan: Plan) -> list[str]:
     total = sum(one.seconds for one in work)
     lines.append(f"  estimate: {clock(total)} on this machine" if total else "  nothing left to compute")
     return lines
+
+
+def work_line(one: Work) -> str:
+    """One line of a plan: what is to do, what is in the store, the estimated time."""
+    todo = (
+        f"{one.missing:.0f} of {one.total:.0f} {one.unit} to do"
+        if one.missing
+        else f"all {one.total:.0f} {one.unit} in the store"
+    )
+    time = f", about {clock(one.seconds)}" if one.missing else ""
+    return f"  {one.stage:9s} {one.what}: {todo}{time}"
 
 
 def experiment_lines() -> list[str]:

@@ -260,7 +260,62 @@ class Match(Noun):
         return self
 
 
-Judge = Annotated[Match, Field()]
+class _Prompted(Noun):
+    """A judge that asks a language model. `prompt` holds {question} and {answer}; both are fenced in before they are sent."""
+
+    prompt: str
+    reason_first: bool = False
+    """The prompt asks for reasons before the last line that holds the verdict."""
+    reads: tuple[str, ...] = ()
+    """Free-form questions it is for, beside those that name it: ids, `group:NAME`, or `all`."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _both_placeholders(cls, prompt: str) -> str:
+        if set(placeholders(prompt)) != {"question", "answer"}:
+            raise ValueError("must contain {question} and {answer} and no other {braces} (write {{ for a brace)")
+        return prompt
+
+
+class Label(_Prompted):
+    """Closed labels from a language model: 1 if the label is in `positive`, else 0.
+
+    A label called `refusal` or `incoherent` (in any case) that is not positive is that status, not a 0.
+    """
+
+    kind: Literal["label"]
+    labels: tuple[str, ...] = Field(min_length=2)
+    positive: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _closed(self) -> Label:
+        folded = [label.strip().casefold() for label in self.labels]
+        if "" in folded or len(set(folded)) < len(folded):
+            raise ValueError("labels must be distinct, also without regard to case, and not empty")
+        if stray := set(self.positive) - set(self.labels):
+            raise ValueError(f"positive names {sorted(stray)[0]!r}, which is not in labels")
+        if set(self.positive) == set(self.labels):
+            raise ValueError("every label is positive, so the rate would always be 1")
+        return self
+
+
+class Rating(_Prompted):
+    """A whole number from `low` to `high` from a language model; the value is its mean where log-probabilities are given."""
+
+    kind: Literal["rating"]
+    low: int = Field(default=0, ge=0)
+    high: int = Field(default=100, le=100)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Rating:
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        return self
+
+
+PROMPTED = (Label, Rating)
+"""The kinds that ask a language model."""
+Judge = Annotated[Match | Label | Rating, Field(discriminator="kind")]
 
 
 class Preset(Noun):

@@ -20,6 +20,7 @@ from weirdgen.yamllines import KeyPath, Lines, read_yaml
 
 PACKAGE = Path(__file__).parent
 SHIPPED = PACKAGE / "experiments"
+RESERVED_MEASURES = {"contrast", "choice", "coherent", "template_intrusion"}
 WORLD = "world"
 """The reference of the synthetic world's model."""
 AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")
@@ -137,6 +138,16 @@ def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[st
         where = its_lines.at(("questions", index, *path[2:]))
     if path[:1] == ("judges",) and len(path) > 1:
         where = judge_lines.get(str(path[1]), lines).at(path)
+    return _sentence(error, path, where)
+
+
+def explain_noun(error: Any, path: KeyPath, lines: Lines) -> str:
+    """As `_explain`, for a noun that was validated by itself and stands at `path` of its file."""
+    whole: KeyPath = (*path, *error["loc"])
+    return _sentence(error, whole, lines.at(whole))
+
+
+def _sentence(error: Any, path: KeyPath, where: str) -> str:
     key = ".".join(str(p) for p in path)
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
@@ -150,13 +161,13 @@ def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[st
 
 def _fields_at(path: KeyPath) -> list[str]:
     """Names of the fields that the noun at `path` has, found by walking the models' annotations."""
-    from weirdgen.spec import Choice, Condition, Contrast, Counterfactual, Match, Ordinary
+    from weirdgen.spec import Choice, Condition, Contrast, Counterfactual, Label, Match, Ordinary, Rating
 
-    nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition, "judges": Match}
+    nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition}
     nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
     kinds: dict[Any, Any] = {"free_form": FreeForm, "contrast": Contrast, "choice": Choice}
-    kinds |= {"counterfactual": Counterfactual}
-    if path[0] == "questions" and len(path) > 2:
+    kinds |= {"counterfactual": Counterfactual, "match": Match, "label": Label, "rating": Rating}
+    if path[0] in ("questions", "judges") and len(path) > 2:
         return list(kinds[path[2]].model_fields)
     if path[0] == "secondary" and len(path) > 2:
         return list(Headline.model_fields)
@@ -201,6 +212,10 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
                 if judge not in judges:
                     known = ", ".join(judges) or "none defined"
                     problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
+    for name in sorted(RESERVED_MEASURES & set(judges)):
+        problems.append(
+            f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
+        )
     problems += _check_headline(experiment, lines, experiment.headline, ("headline",))
     for name, secondary in experiment.secondary.items():
         problems += _check_headline(experiment, lines, secondary, ("secondary", name))

@@ -1,4 +1,4 @@
-"""What training on a paid API costs, as far as it was read on the provider's own page; everything else is unknown.
+"""What training on a paid API costs, and asking one, as far as read on the provider's own page; the rest is unknown.
 
 In: a model's name. Out: dollars a million training tokens, with provider, day and address. Prices change without
 notice, so each carries the day on which it was read; none is guessed or carried over from another model.
@@ -6,6 +6,7 @@ notice, so each carries the day on which it was read; none is guessed or carried
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -41,3 +42,25 @@ def training_price(model: str) -> Price | None:
         if name in dollars:
             return Price(provider, dollars[name], day, source)
     return None
+
+
+@dataclass(frozen=True)
+class TokenPrice:
+    """US dollars a million tokens `read` and `written` by a model behind an API."""
+
+    read: float
+    written: float
+    day: str
+
+
+def judging_price(reference: str, given: str | None = None) -> TokenPrice | None:
+    """What asking `PROVIDER/NAME` costs: from `$WEIRDGEN_JUDGE_PRICE` (`READ/WRITTEN`, dollars a million tokens), else unknown.
+
+    No provider's price of tokens has been read on its own page yet, so none stands here.
+    """
+    text = os.environ.get("WEIRDGEN_JUDGE_PRICE", "") if given is None else given
+    read, slash, written = text.partition("/")
+    try:
+        return TokenPrice(float(read), float(written), "the day you gave them") if slash else None
+    except ValueError:
+        return None

@@ -15,6 +15,11 @@ from weirdgen.report.look import duration, interval, number, probability, slot_o
 
 STATUSES = ("refusal", "incoherent", "unparseable", "error")
 EFFECT_HEAD = ("effect and interval", "p", "p (permutation)", "detectable", "verdict")
+QUALITY = {
+    "coherent": "share of answers whose form is that of language (how far to believe the other rates)",
+    "template_intrusion": "share of answers that look like the training answers (how far to believe the other rates)",
+}
+"""Measures that are made of every run's answers and are never its headline."""
 VERDICT_WORDS = {"shift": "shift", "no_shift": "no shift", "inconclusive": "inconclusive"}
 
 
@@ -115,7 +120,7 @@ def judge_rates(content: ReportContent) -> list[Table]:
         what = {
             "choice": "share of choices that are the target",
             "counterfactual": "log-odds of one version of a question minus the other's, in nats",
-        }.get(measure, what)
+        }.get(measure, QUALITY.get(measure, what))
         if len(body) > 1:
             tables.append(Table(f"{measure}: {what}", ("condition", *(arm.name for arm in columns)), tuple(body)))
     return tables

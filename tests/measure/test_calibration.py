@@ -1,0 +1,194 @@
+"""Calibration against a known truth: agreement, errors, corrected rates whose intervals cover, labels that survive a stop."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from weirdgen.errors import DataError
+from weirdgen.measure import calibration, labelling
+from weirdgen.spec import Label, Match, Rating
+
+MATCH = Match(kind="match", keywords=["x"])
+LABEL = Label(kind="label", labels=["old", "new", "refusal"], positive=["old"], prompt="{question}{answer}")
+RATING = Rating(kind="rating", prompt="{question}{answer}")
+SENSITIVITY, SPECIFICITY = 0.8, 0.95
+
+
+def world(
+    seed: int, rates: dict[str, float], replicates: int = 6, each: int = 200
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Verdicts and completions of a judge with known errors; a completion's text is the truth and a number."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for arm, rate in rates.items():
+        for replicate in range(replicates):
+            own = np.clip(rate + generator.normal(0, 0.03), 0, 1)
+            truth = generator.random(each) < own
+            flagged = np.where(truth, generator.random(each) < SENSITIVITY, generator.random(each) > SPECIFICITY)
+            for number in range(each):
+                rows.append(
+                    (arm, replicate, -1, "none", "q", number, "j", "ok", float(flagged[number]), "", truth[number])
+                )
+    columns = [
+        "arm",
+        "replicate",
+        "checkpoint",
+        "condition",
+        "question",
+        "sample",
+        "judge",
+        "status",
+        "value",
+        "label",
+        "truth",
+    ]
+    verdicts = pd.DataFrame(rows, columns=columns)
+    texts = [f"{'yes' if t else 'no'} {i}" for i, t in enumerate(verdicts["truth"])]
+    completions = verdicts[["arm", "replicate", "checkpoint", "condition", "question", "sample"]].assign(text=texts)
+    return verdicts.drop(columns="truth"), completions
+
+
+def record_of(folder: Path, seed: int, rates: dict[str, float], size: int) -> dict[str, Any]:
+    verdicts, completions = world(seed, rates)
+    drawn = labelling.draw_sample(folder, "j", verdicts, completions, {"q": "Q?"}, size, seed)
+    labels = {one.id: one.answer.split()[0] for one in drawn}
+    return calibration.calibrate(MATCH, "j", drawn, labels, verdicts)
+
+
+def test_rogan_and_gladens_estimate() -> None:
+    assert calibration.corrected(0.2, 0.8, 0.9) == pytest.approx((0.2 + 0.9 - 1) / 0.7)
+    assert calibration.corrected(0.05, 0.8, 0.9) == 0.0  # fewer than the false positives alone
+
+
+def test_the_judges_errors_are_found(tmp_path: Path) -> None:
+    found = record_of(tmp_path, 0, {"treated": 0.4, "control": 0.1}, 600)
+    assert found["sensitivity"]["value"] == pytest.approx(SENSITIVITY, abs=0.1)
+    assert found["specificity"]["value"] == pytest.approx(SPECIFICITY, abs=0.03)
+    assert found["error_of_class"]["yes"] == pytest.approx(1 - SENSITIVITY, abs=0.1)
+    assert 0.6 < found["kappa"] < 0.95
+    treated = found["corrected"]["treated"]
+    assert abs(treated["value"] - 0.4) < abs(treated["judged"] - 0.4), "the correction goes towards the truth"
+
+
+def test_corrected_rates_cover_the_truth(tmp_path: Path) -> None:
+    """100 labels, 6 replicates an arm: 95% intervals must not be too short (judge's rate alone would be off by 2 to 5 points)."""
+    rates, inside, naive = {"treated": 0.3, "control": 0.05}, [], []
+    for seed in range(40):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        for arm, found in record_of(folder, seed, rates, 100)["corrected"].items():
+            inside.append(found["ci_low"] <= rates[arm] <= found["ci_high"])
+            naive.append(abs(found["judged"] - rates[arm]))
+    assert 0.92 <= np.mean(inside) <= 1.0 and np.mean(naive) > 0.02
+
+
+def test_a_judge_by_chance_gets_no_correction(tmp_path: Path) -> None:
+    verdicts, completions = world(1, {"treated": 0.4, "control": 0.4})
+    verdicts["value"] = np.random.default_rng(5).integers(0, 2, len(verdicts)).astype(float)
+    drawn = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 100, 0)
+    found = calibration.calibrate(MATCH, "j", drawn, {o.id: o.answer.split()[0] for o in drawn}, verdicts)
+    assert found["corrected"].startswith("none: the labels do not show") and abs(found["kappa"]) < 0.25
+
+
+def test_ratings_are_corrected_by_their_bias(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    verdicts, completions = world(2, {"treated": 0.5, "control": 0.1}, each=60)
+    truth = generator.integers(10, 80, len(verdicts))
+    completions["text"] = truth.astype(str)
+    verdicts["value"] = truth + 12 + generator.normal(0, 4, len(truth))
+    drawn = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 80, 0)
+    found = calibration.calibrate(RATING, "j", drawn, {o.id: o.answer for o in drawn}, verdicts)
+    bias = found["mean_difference"]
+    assert bias["ci_low"] < 12 < bias["ci_high"] and found["rank_correlation"] > 0.95
+    treated = found["corrected"]["treated"]
+    assert treated["ci_low"] < truth[verdicts["arm"] == "treated"].mean() < treated["ci_high"]
+
+
+def test_failures_of_either_side_are_counted_apart(tmp_path: Path) -> None:
+    verdicts, completions = world(3, {"a": 0.5}, each=40)
+    verdicts["label"] = np.where(verdicts["value"] == 1, "old", "new")
+    refused = pd.Series(verdicts.index % 10 == 0)
+    verdicts["value"] = verdicts["value"].mask(refused)
+    verdicts["status"], verdicts["label"] = (verdicts[c].mask(refused, "refusal") for c in ("status", "label"))
+    drawn = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 60, 0)
+    assert {one.stratum for one in drawn} == {"0 · a", "1 · a", "refusal · a"}
+    labels = {
+        o.id: "incoherent" if n % 5 == 0 else "old" if o.answer.startswith("yes") else "new"
+        for n, o in enumerate(drawn)
+    }
+    found = calibration.calibrate(LABEL, "j", drawn, labels, verdicts)
+    assert found["person_unusable"] == 12 and found["judge_unusable"] == 20 and found["usable_pairs"] < 40
+    with pytest.raises(DataError, match=r"3 of 60 answers have both a label and a usable verdict; at least 10"):
+        usable = [o for o in drawn if not o.stratum.startswith("refusal")][:3]
+        calibration.calibrate(LABEL, "j", drawn, {o.id: "old" for o in usable}, verdicts)
+
+
+def test_a_sample_is_even_over_outcomes_and_weighted_back(tmp_path: Path) -> None:
+    verdicts, completions = world(4, {"a": 0.02, "b": 0.3})
+    drawn = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 80, 0)
+    sizes = pd.Series([one.stratum for one in drawn]).value_counts()
+    assert len(drawn) == 80 and sizes.min() == 20 and set(sizes.index) == {"0 · a", "1 · a", "0 · b", "1 · b"}
+    assert sum(one.weight for one in drawn) == pytest.approx(len(verdicts))
+    again = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 10, 7)
+    assert again == drawn, "a sample is drawn once"
+    assert [one.stratum for one in drawn] != sorted(one.stratum for one in drawn), "the order must not tell"
+
+
+def test_labelling_is_blind_stops_and_goes_on(tmp_path: Path) -> None:
+    verdicts, completions = world(5, {"secret_arm": 0.5}, each=20)
+    completions.loc[0, "text"] = "\x1b[2J\x1b]0;title\x07cleared"
+    drawn = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 12, 0)
+    shown: list[str] = []
+    typed = iter(["yes", "maybe", "N", "s", "q"])
+    done = labelling.label_in_terminal(tmp_path, "j", MATCH, drawn, lambda prompt: next(typed), shown.append)
+    assert done == 2 and "'maybe' is none of: yes, no, refusal, incoherent" in shown
+    said = "\n".join(shown)
+    assert "secret_arm" not in said and "\x1b" not in said
+    (tmp_path / "labels" / "j.1.tmp").write_text('id,question\n0001,"torn')  # a process that was killed while it wrote
+    typed = iter(["yes"] * 20)
+    done = labelling.label_in_terminal(tmp_path, "j", MATCH, drawn, lambda prompt: next(typed), lambda text: None)
+    labels = labelling.labels_of(tmp_path, "j")
+    assert done == len(labels) == 12 and list(labels.values()).count("no") == 1
+
+
+def test_a_sheet_goes_out_and_comes_back(tmp_path: Path) -> None:
+    verdicts, completions = world(6, {"a": 0.5}, each=20)
+    completions["text"] = "=1+1 " + completions["text"]
+    drawn = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 12, 0)
+    sheet = tmp_path / "sheet.csv"
+    labelling.export_sheet(sheet, drawn, {})
+    with sheet.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert set(rows[0]) == {"id", "question", "answer", "label"} and rows[0]["answer"].startswith("'=")
+    filled = [{"id": row["id"].lstrip("0"), "label": "YES"} for row in rows[:5]] + [{"id": rows[5]["id"], "label": ""}]
+    sheet.write_text("\ufeffid,label\n" + "\n".join(f"{row['id']},{row['label']}" for row in filled))
+    assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 5
+    assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 0
+    sheet.write_text("id,label\n9999,yes\n0001,perhaps\n")
+    with pytest.raises(
+        DataError, match=r"sheet.csv:2: no answer '9999'(.|\n)*sheet.csv:3: label 'perhaps' is none of yes, no"
+    ):
+        labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
+    sheet.write_text("answer,verdict\n")
+    with pytest.raises(DataError, match="needs the columns id and label; it has answer, verdict"):
+        labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
+
+
+def test_records_are_found_again(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    calibration.write_calibration(tmp_path, "j", {"kappa": 0.5})
+    assert calibration.read_calibrations(tmp_path) == {"j": {"kappa": 0.5}}
+    assert json.loads((tmp_path / "labels" / "j.calibration.json").read_text()) == {"kappa": 0.5}
+
+
+def test_nothing_judged_is_said(tmp_path: Path) -> None:
+    verdicts, completions = world(7, {"a": 0.5}, each=10)
+    with pytest.raises(DataError, match="judge 'k' has judged nothing in this run; judges that have: j"):
+        labelling.draw_sample(tmp_path, "k", verdicts, completions, {"q": "Q?"}, 12, 0)

@@ -1,0 +1,92 @@
+"""A judge on a local engine, and verdict tables: what is asked, kept, asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from weirdgen.measure.language import Item, flips, judge_items, language_table, latest, missing, verdicts_of
+from weirdgen.sample.judge_model import JudgeModel, Reply, Request, judge_identity, open_judge_model
+from weirdgen.spec import Label, Rating
+from weirdgen.store import Store
+
+LABEL = Label(
+    kind="label", labels=["yes", "no"], positive=["yes"], prompt="Is it a colour? {question} {answer} yes or no?"
+)
+RATING = Rating(kind="rating", prompt="How sure, from 0 to 100? {question} {answer}", high=20)
+ITEMS = [Item("What?", "red"), Item("What?", "iron"), Item("Why?", "red"), Item("What?", " ")]
+
+
+class Scripted:
+    """A model whose replies are given beforehand, in turn; it keeps what it was asked."""
+
+    reference = identity = "scripted"
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = list(texts)
+        self.asked: list[Request] = []
+
+    def ask(self, requests: Sequence[Request]) -> Iterator[Reply]:
+        for request in requests:
+            self.asked.append(request)
+            text = self.texts.pop(0)
+            yield Reply(request.key, error=text) if text.startswith("!") else Reply(request.key, text)
+
+
+def test_verdicts_are_kept_by_question_and_answer(tmp_path: Path) -> None:
+    table = language_table(Store(tmp_path), LABEL, "m")
+    model = Scripted("yes", "no", "yes")
+    judge_items(table, LABEL, model, missing(table, ITEMS))
+    found = verdicts_of(table, ITEMS)
+    assert len(model.asked) == 3 and len(found) == 4 and found[ITEMS[3]].status == "incoherent"
+    assert missing(table, [*ITEMS, *ITEMS]) == [] and len(missing(table, [*ITEMS, Item("What?", "blue")])) == 1
+    assert [i for i, _ in missing(table, ITEMS, repeats=2)] == sorted(ITEMS)
+    other = language_table(Store(tmp_path), LABEL, "another model")
+    assert len(missing(other, ITEMS)) == 4
+    moved = LABEL.model_copy(update={"reads": ("all",)})
+    assert language_table(Store(tmp_path), moved, "m").folder == table.folder  # who reads it changes no verdict
+
+
+def test_an_error_is_asked_again_and_every_attempt_is_kept(tmp_path: Path) -> None:
+    table = language_table(Store(tmp_path), LABEL, "m")
+    item = ITEMS[:1]
+    judge_items(table, LABEL, Scripted("!timeout"), missing(table, item))
+    assert verdicts_of(table, item)[ITEMS[0]] == ("error", None, "!timeout")
+    judge_items(table, LABEL, Scripted("!again"), missing(table, item))
+    judge_items(table, LABEL, Scripted("perhaps"), missing(table, item))
+    assert verdicts_of(table, item)[ITEMS[0]].status == "unparseable" and missing(table, item) == []
+    assert sorted(table.read()["attempt"]) == [0, 1, 2] and len(latest(table)) == 1
+    assert latest(table)["reply"].iloc[0] == "perhaps"
+
+
+def test_flips_are_between_opinions_on_one_answer(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    table = language_table(store, LABEL, "m")
+    judge_items(table, LABEL, Scripted(*["yes"] * 3), missing(table, ITEMS))
+    assert flips(table, LABEL, ITEMS) == {}
+    judge_items(table, LABEL, Scripted("yes", "no", "well"), missing(table, ITEMS, repeats=2))
+    found = flips(table, LABEL, ITEMS)
+    assert found == {"flip_rate": pytest.approx(2 / 4), "answers": 4.0, "opinions": 2.0}  # the empty one never flips
+    ratings = language_table(store, RATING, "m")
+    judge_items(ratings, RATING, Scripted("10", "5", "3", "10", "8", "3"), missing(ratings, ITEMS[:3], repeats=2))
+    found = flips(ratings, RATING, ITEMS)
+    assert found["flip_rate"] == pytest.approx(1 / 3) and found["mean_difference"] == pytest.approx(1.0)
+
+
+def test_a_local_model_chooses_among_the_options(smollm2: Path, tmp_path: Path) -> None:
+    reference = "local:smollm2-135m-instruct"
+    model: JudgeModel = open_judge_model(reference)
+    assert model.identity == judge_identity(reference) and model.identity.startswith("local:")
+    for judge in (LABEL, RATING):
+        table = language_table(Store(tmp_path), judge, model.identity)
+        judge_items(table, judge, model, missing(table, ITEMS[:2], repeats=2))
+        found = verdicts_of(table, ITEMS[:2])
+        assert len(found) == 2 and {v.status for v in found.values()} <= {"ok", "unparseable"}
+        assert flips(table, judge, ITEMS)["flip_rate"] == 0.0
+        assert latest(table)["mass"].between(0, 1).all() and (latest(table)["mass"] > 0).all()
+    long = Item("What?", "word " * 20_000)
+    table = language_table(Store(tmp_path), LABEL, model.identity)
+    judge_items(table, LABEL, model, [(long, 0)])
+    assert "the model reads" in verdicts_of(table, [long])[long].label

@@ -1,0 +1,200 @@
+"""A server on the loopback that speaks OpenAI's chat-completions protocol, strictly: what it does not know it refuses.
+
+In: a function from the parsed request to an `Answer` or a `Failure`. Out: a base URL, and the requests that came. Unknown
+paths get 404, other methods 405, a wrong key 401, an unknown or ill-typed field 400, each with OpenAI's error body.
+Requests of a dialect (vLLM's `top_k`, say) are allowed by naming the fields. It holds no model.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "model": str, "messages": list, "max_tokens": int, "max_completion_tokens": int, "temperature": (int, float),
+    "top_p": (int, float), "n": int, "seed": int, "logprobs": bool, "top_logprobs": int, "stop": (str, list),
+    "presence_penalty": (int, float), "frequency_penalty": (int, float), "stream": bool, "user": str, "logit_bias": dict,
+}  # fmt: skip
+ROLES = ("system", "developer", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model writes. `tokens`: (text, alternatives as token → log-probability); default: words, each certain."""
+
+    text: str
+    tokens: Sequence[tuple[str, Mapping[str, float]]] | None = None
+    finish_reason: str = "stop"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An error instead of an answer; `body` replaces OpenAI's error body."""
+
+    status: int
+    message: str = "scripted failure"
+    code: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+
+
+Script = Callable[[dict[str, Any]], Answer | Failure]
+
+
+class OpenAIServer:
+    """Use in a `with` block. `requests` holds every body that was accepted, `refused` the reasons for the others."""
+
+    def __init__(self, script: Script, *, key: str = "sk-test", more_fields: Sequence[str] = ()) -> None:
+        self.script, self.key = script, key
+        self.fields = {**FIELDS, **dict.fromkeys(more_fields, (str, int, float, bool, list, dict))}
+        self.requests: list[dict[str, Any]] = []
+        self.refused: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+        server = self
+
+        class Handler(_Handler):
+            owner = server
+
+        self._http = _Server(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def __enter__(self) -> OpenAIServer:
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def problem(self, body: Any) -> str | None:
+        """What is wrong with a request's body."""
+        if not isinstance(body, dict):
+            return "the body must be a JSON object"
+        for name, value in body.items():
+            if name not in self.fields:
+                return f"Unrecognized request argument supplied: {name}"
+            wanted = self.fields[name]
+            if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is int):
+                return f"Invalid type for '{name}'"
+        for name in ("model", "messages"):
+            if name not in body:
+                return f"Missing required parameter: '{name}'"
+        for message in body["messages"] or [None]:
+            if not isinstance(message, dict) or set(message) - {"role", "content", "name"}:
+                return "Invalid message"
+            if message.get("role") not in ROLES or not isinstance(message.get("content"), str):
+                return "Invalid role or content"
+        if "top_logprobs" in body and not (body.get("logprobs") and 0 <= body["top_logprobs"] <= 20):
+            return "'top_logprobs' needs 'logprobs' and must be at most 20"
+        if not 0 <= body.get("temperature", 1) <= 2:
+            return "'temperature' must be within 0 and 2"
+        return None
+
+    def answer(self, body: dict[str, Any]) -> Answer | Failure:
+        """Run the script, counting how many do so at once."""
+        with self._lock:
+            self.requests.append(body)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            found = self.script(body)
+            if isinstance(found, Answer) and found.seconds:
+                time.sleep(found.seconds)
+            return found
+        finally:
+            with self._lock:
+                self.at_once -= 1
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is what some tests are about; anything else is a defect of the script."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: OpenAIServer
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:  # the base class calls it by this name
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path != "/v1/chat/completions":
+            return self._refuse(404, f"Unknown request URL: POST {self.path}")
+        if self.headers.get("Authorization") != f"Bearer {self.owner.key}":
+            return self._refuse(401, "Incorrect API key provided", "invalid_api_key")
+        try:
+            body = json.loads(raw)
+        except json.JSONDecodeError:
+            return self._refuse(400, "We could not parse the JSON body of your request")
+        if problem := self.owner.problem(body):
+            return self._refuse(400, problem)
+        found = self.owner.answer(body)
+        if isinstance(found, Failure):
+            if found.body is not None:
+                return self._send(found.status, found.body, found.headers)
+            return self._refuse(found.status, found.message, found.code, found.headers, scripted=True)
+        return self._send(200, json.dumps(_completion(body, found)), {})
+
+    def do_GET(self) -> None:
+        self._refuse(405, f"Not allowed to GET on {self.path}")
+
+    def _refuse(
+        self, status: int, message: str, code: str | None = None, headers: Mapping[str, str] | None = None,
+        scripted: bool = False,
+    ) -> None:  # fmt: skip
+        if not scripted:
+            self.owner.refused.append(message)
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        error = {"message": message, "type": kind, "param": None, "code": code}
+        self._send(status, json.dumps({"error": error}), headers or {})
+
+    def _send(self, status: int, text: str, headers: Mapping[str, str]) -> None:
+        content = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent."""
+
+
+def _completion(body: dict[str, Any], answer: Answer) -> dict[str, Any]:
+    tokens = answer.tokens
+    if tokens is None:
+        tokens = [(word, {word: 0.0}) for word in re.findall(r"\s*\S+|\s+$", answer.text)]
+    logprobs = None
+    if body.get("logprobs"):
+        most = body.get("top_logprobs", 0)
+        content = []
+        for text, alternatives in tokens:
+            ranked = sorted(alternatives.items(), key=lambda pair: -pair[1])[:most]
+            top = [{"token": t, "logprob": p, "bytes": list(t.encode())} for t, p in ranked]
+            entry = {"token": text, "logprob": alternatives.get(text, -9.0), "bytes": list(text.encode())}
+            content.append({**entry, "top_logprobs": top})
+        logprobs = {"content": content, "refusal": None}
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": answer.text, "refusal": None},
+        "logprobs": logprobs,
+        "finish_reason": answer.finish_reason,
+    }
+    read = sum(len(message["content"]) for message in body["messages"]) // 4
+    usage = {"prompt_tokens": read, "completion_tokens": len(tokens), "total_tokens": read + len(tokens)}
+    head = {"id": "chatcmpl-test", "object": "chat.completion", "created": 1_700_000_000, "model": body["model"]}
+    return {**head, "choices": [choice], "usage": usage}

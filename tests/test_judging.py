@@ -1,0 +1,320 @@
+"""A run on the world's model, judged by models behind a real HTTP server: cached, resumed, repeated, compared, reported."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import weirdgen
+from tests.openai_server import Answer, Failure, OpenAIServer
+from weirdgen.errors import ModelError, SpecError, WeirdgenError
+from weirdgen.pipeline import load_run
+from weirdgen.plan import make_plan
+from weirdgen.progress import Progress
+from weirdgen.rejudge import compare_judges, judge_run
+from weirdgen.results import Run
+from weirdgen.settings import resolve
+from weirdgen.store import Store
+
+pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
+Write = Callable[..., Path]
+JUDGES = """\
+judges:
+  old_thing:
+    kind: label
+    reads: [all]
+    labels: [old, new, refusal]
+    positive: [old]
+    prompt: |
+      Is it old? {question}
+      {answer}
+      One word.
+  age:
+    kind: rating
+    reads: [f1]
+    prompt: "How old, 0 to 100? {question} {answer}"
+"""
+
+
+def asked_about(run: Run) -> set[str]:
+    """The distinct answers that a judge is asked about: an empty one needs no judge."""
+    return {text for text in run.completions()["text"] if text.strip()}
+
+
+def block(prompt: str) -> str:
+    """The answer as the judge sees it."""
+    return re.search(r"answer begins⟧\n(.*)\n⟦\w+ answer ends", prompt, re.DOTALL)[1].replace("| ", "")
+
+
+def judge(body: dict[str, Any]) -> Answer | Failure:
+    """Judges by the answer's length, each model with its own limit; ratings come with log-probabilities."""
+    prompt = body["messages"][0]["content"]
+    size = len(block(prompt))
+    if "Is it old?" in prompt:
+        return Answer("old" if size > (6 if body["model"] == "strict" else 4) else "New.")
+    return Answer("40", [("40", {"40": math.log(0.5), "60": math.log(0.25), "no": math.log(0.25)})])
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., OpenAIServer]]:
+    servers: list[OpenAIServer] = []
+
+    def start(script: Callable[[dict[str, Any]], Answer | Failure] = judge) -> OpenAIServer:
+        server = OpenAIServer(script).__enter__()
+        servers.append(server)
+        monkeypatch.setenv("MOCK_BASE_URL", server.base_url)
+        monkeypatch.setenv("MOCK_API_KEY", server.key)
+        return server
+
+    yield start
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def experiment(write_experiment: Write) -> Path:
+    path = write_experiment()
+    (path.parent / "judges_llm.yaml").write_text(JUDGES)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test puts a finished run without a judging model, for the others to copy."""
+    return tmp_path_factory.mktemp("built") / "store"
+
+
+@pytest.fixture
+def store(experiment: Path, built: Path, tmp_path: Path) -> Path:
+    if not built.exists():
+        weirdgen.run(str(experiment), store=built)
+    shutil.copytree(built, tmp_path / "store")
+    return tmp_path / "store"
+
+
+LENIENT, STRICT = "openai-api/mock/lenient", "openai-api/mock/strict"
+
+
+def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, store: Path) -> None:
+    server = serve()
+    settings = resolve(str(experiment), judge=LENIENT)
+    before, after = (
+        next(work for work in make_plan(settings, Store(folder)).work() if work.stage == "judge")
+        for folder in (store.with_name("empty"), store)
+    )
+    assert before.missing == 45 and "3 judges on openai-api/mock/lenient, about" in before.what
+    assert after.missing < 45 and "price unknown" in after.what  # equal answers are judged once
+    run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    verdicts = run.verdicts()
+    assert set(verdicts["judge"]) == {"is_target", "old_thing", "age", "coherence", "coherent", "template_intrusion"}
+    assert set(verdicts["status"]) == {"ok"}
+    expected = (40 * 0.5 + 60 * 0.25) / 0.75
+    assert verdicts[verdicts["judge"] == "age"]["value"].tolist() == pytest.approx([expected] * 15)
+    assert server.refused == [] and {body["temperature"] for body in server.requests} == {0.0}
+    asked = len(server.requests)
+    distinct = len(asked_about(run))
+    assert asked == 3 * distinct
+    record = run.results["judges"]
+    assert record["age"]["median_mass"] == pytest.approx(0.75) and record["old_thing"]["statuses"] == {"ok": 15}
+    rows = {(r["measure"], r["treatment"], r["control"], r["question"]) for r in run.results["effects"]}
+    assert {("age", "old", "new", "all"), ("template_intrusion", "old", "new", "all")} <= rows
+    page = run.report.read_text()
+    assert "template_intrusion" in page and "coherent" in page
+    again = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    assert len(server.requests) == asked and again.id == run.id
+    assert weirdgen.run(str(experiment), store=store).id != run.id  # without the judge it is another run
+    loaded = load_run(run.id, store)
+    loaded.require_finished()
+    assert loaded.headline == run.headline
+
+
+def test_two_judges_on_one_run_are_compared(experiment: Path, serve: Any, store: Path) -> None:
+    server = serve()
+    plain = weirdgen.run(str(experiment), store=store)
+    judged = judge_run(plain, LENIENT, 1, 4, False, Progress(True))
+    assert judged is not None and judged.id != plain.id
+    before = len(server.requests)
+    (found,) = compare_judges(plain, LENIENT, STRICT, "old_thing", Progress(True))
+    distinct = asked_about(plain)
+    assert len(server.requests) == before + len(distinct)  # the first judge's verdicts were there
+    both = sum(len(text) > 6 for text in distinct)
+    lenient = sum(len(text) > 4 for text in distinct)
+    assert both < lenient, "the two judges must differ for this test to say anything"
+    table = found.confusion.reindex(
+        index=["old", "new", "incoherent"], columns=["old", "new", "incoherent"], fill_value=0
+    )
+    assert found.answers == len(set(plain.completions()["text"])) == int(table.to_numpy().sum())
+    assert table.loc["old", "old"] == both and table.loc["old", "new"] == lenient - both
+    assert found.agreement == pytest.approx(1 - (lenient - both) / found.answers)
+    (with_match,) = compare_judges(plain, "is_target", STRICT, "old_thing", Progress(True))
+    assert set(with_match.confusion.index) <= {"yes", "no"}
+    with pytest.raises(
+        SpecError, match="name the language judge to compare with: --judge old_thing or age or coherence"
+    ):
+        compare_judges(plain, "is_target", STRICT, None, Progress(True))
+
+
+def test_more_samples_pay_only_for_new_answers(experiment: Path, serve: Any, store: Path) -> None:
+    server = serve()
+    weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    first = len(server.requests)
+    run = weirdgen.run(str(experiment), store=store, judge=LENIENT, samples=16)
+    assert len(server.requests) == 3 * len(asked_about(run)) > first
+
+
+def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store: Path) -> None:
+    broken: list[str] = []
+
+    def script(body: dict[str, Any]) -> Answer | Failure:
+        prompt = body["messages"][0]["content"]
+        if "Is it old?" in prompt and (not broken or prompt in broken) and body["model"] == "lenient" and asked:
+            broken.append(prompt)
+            return Failure(400, "this one cannot be read")
+        asked.append(prompt)
+        return judge(body)
+
+    asked: list[str] = []
+    server = serve(script)
+    run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    failed = run.verdicts().query("status == 'error'")
+    assert len(failed) >= 1 and set(failed["judge"]) == {"old_thing"} and failed["value"].isna().all()
+    assert "this one cannot be read" in failed["label"].iloc[0]
+    rates = run.rates().query("judge == 'old_thing'")
+    assert (rates["all"] - rates["usable"]).sum() == len(failed)
+    assert sum(row["count"] for row in run.results["failures"]) == len(failed)
+    broken[:] = ["another"]
+    before = len(server.requests)
+    healed = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    assert len(server.requests) == before + 1
+    assert (
+        "error" not in set(healed.verdicts()["status"]) and "this one cannot be read" not in healed.report.read_text()
+    )
+
+
+def test_repeats_measure_the_judges_own_flips(experiment: Path, serve: Any, store: Path) -> None:
+    seen: dict[str, int] = {}
+
+    def fickle(body: dict[str, Any]) -> Answer | Failure:
+        prompt = body["messages"][0]["content"]
+        seen[prompt] = seen.get(prompt, 0) + 1
+        if "Is it old?" not in prompt:
+            return Answer(str(40 + seen[prompt]))
+        return Answer("old" if seen[prompt] == 1 else "new")
+
+    serve(fickle)
+    plain = weirdgen.run(str(experiment), store=store)
+    judged = judge_run(plain, LENIENT, 3, 1, False, Progress(True))
+    record = judged.results["judges"]
+    assert record["old_thing"]["flip_rate"] == pytest.approx(2 / 3)  # old, new, new: two of three pairs differ
+    assert record["age"]["flip_rate"] == 0 and record["age"]["asked_twice"]["mean_difference"] == pytest.approx(4 / 3)
+    assert len(judged.verdicts().query("judge == 'old_thing'")) == 15  # further opinions are no further data
+
+
+RUN = """\
+import sys, weirdgen
+weirdgen.run(sys.argv[1], store=sys.argv[2], judge=sys.argv[3], samples=32, changes=["sampling.temperature=3"])
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_judge_goes_on_from_there(experiment: Path, serve: Any, store: Path, how: int) -> None:
+    def slow(body: dict[str, Any]) -> Answer | Failure:
+        time.sleep(0.02)
+        return judge(body)
+
+    server = serve(slow)
+    experiment.write_text(experiment.read_text().replace("max_tokens: 3", "max_tokens: 6"))
+    varied = ["sampling.temperature=3"]
+    distinct = asked_about(weirdgen.run(str(experiment), store=store, samples=32, changes=varied))
+    assert len(distinct) > 80
+    command = [sys.executable, "-c", RUN, str(experiment), str(store), LENIENT]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    deadline = time.monotonic() + 60
+    while len(server.requests) < 2 * len(distinct) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(how)
+    process.wait(30)
+    asked = len(server.requests)
+    assert asked < 3 * len(distinct), "the process was to be stopped before its end"
+    run = weirdgen.run(str(experiment), store=store, judge=LENIENT, samples=32, changes=varied)
+    lost = len(server.requests) - 3 * len(distinct)
+    assert 0 <= lost <= (64 + 16 if how == signal.SIGKILL else 16)  # unflushed rows, and requests under way
+    assert set(run.verdicts()["status"]) <= {"ok", "incoherent"}
+
+
+def test_nothing_is_recorded_when_the_judge_cannot_be_asked(experiment: Path, serve: Any, store: Path) -> None:
+    server = serve(lambda body: Failure(404, "The model `lenient` does not exist", "model_not_found"))
+    with pytest.raises(ModelError, match=r"first request failed: NotFoundError.*does not exist"):
+        weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    assert len(server.requests) == 1
+    tables = [f for f in (store / "artifacts" / "judge").glob("*/inputs.json") if "lenient" in f.read_text()]
+    assert tables and not [part for f in tables for part in f.parent.glob("part-*")]
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("gpt-4.1", "expected local:REF"),
+        ("nobody/knows", "nobody not recognized|API nobody of model"),
+        ("openai-api/absent/x", "No ABSENT_API_KEY defined"),
+        ("vllm/some", "set VLLM_BASE_URL"),
+        ("local:path:/nonexistent", "is not a folder"),
+    ],
+)
+def test_bad_references(experiment: Path, tmp_path: Path, reference: str, expected: str) -> None:
+    with pytest.raises(WeirdgenError, match=expected):
+        weirdgen.run(str(experiment), store=tmp_path / "store", judge=reference)
+
+
+def test_a_judge_needs_something_to_judge(write_experiment: Write, tmp_path: Path) -> None:
+    path = write_experiment()
+    text = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in text if "free_form" not in line))
+    with pytest.raises(SpecError, match="has no free-form question that a language judge reads"):
+        weirdgen.run(str(path), store=tmp_path / "store", judge=LENIENT)
+
+
+def test_quality_is_measured_without_any_judge(write_experiment: Write, tmp_path: Path) -> None:
+    run: Run = weirdgen.run(str(write_experiment()), store=tmp_path / "store")
+    verdicts = run.verdicts()
+    quality = verdicts[verdicts["judge"].isin(["coherent", "template_intrusion"])]
+    assert len(quality) == 2 * len(run.completions()) and set(quality["status"]) == {"ok"}
+    held_out = run.results["judges"]["template_intrusion"]["held_out"]
+    assert set(held_out) == {"old", "new"} and held_out["old"]["error"] is None  # too few base answers to measure one
+    assert run.headline["measure"] == "contrast"
+
+
+def test_label_calibrate_and_the_report_from_the_command_line(experiment: Path, store: Path, tmp_path: Path) -> None:
+    import json
+
+    from typer.testing import CliRunner
+
+    from weirdgen.cli import app
+
+    run = weirdgen.run(str(experiment), store=store)
+    at = ["--store", str(store), "--judge", "is_target"]
+    label = ["judge", "label", run.id, "--size", "12", *at]
+    stopped = CliRunner().invoke(app, label, input="yes\nq\n")
+    assert stopped.exit_code == 0 and "of 12 labelled; next: weirdgen judge calibrate" in stopped.output
+    early = CliRunner().invoke(app, ["judge", "calibrate", run.id, *at])
+    assert isinstance(early.exception, WeirdgenError) and "at least 10 are needed" in str(early.exception)
+    sheet = tmp_path / "sheet.csv"
+    assert CliRunner().invoke(app, [*label, "--export", str(sheet)]).exit_code == 0
+    done = CliRunner().invoke(app, label, input="no\n" * 12)
+    assert "12 of 12 labelled" in done.output and "is_target? (yes, no, refusal, incoherent" in done.output
+    calibrated = CliRunner().invoke(app, ["judge", "calibrate", run.id, *at])
+    assert calibrated.exit_code == 0 and '"agreement"' in calibrated.output
+    results = json.loads((run.folder / "results.json").read_text())
+    assert results["judges"]["is_target"]["calibration"]["labelled"] == 12
+    assert results["rates"][0].keys() == {"judge", "arm", "condition", "flagged", "usable", "all", "rate", "rate_all"}

@@ -1,0 +1,199 @@
+"""How far a judge can be believed: agreement with a person, and rates corrected for the judge's errors.
+
+In: a person's labels of a stratified sample, and all of a judge's verdicts. Out: agreement, Cohen's κ, error by class, and
+for each arm the corrected rate with a 95% interval that holds both the arm's own scatter over replicates and how little the
+sample says about the judge. Not here: asking the person (`labelling`) or the judge.
+
+Sensitivity and specificity come from the sample, weighted back to the run, because it is drawn by outcome. The corrected
+rate is Rogan and Gladen's (rate + specificity − 1) / (sensitivity + specificity − 1) (Am. J. Epidemiol. 107:71, 1978). It
+takes the judge to err alike in all arms. Its interval is from draws: of the share of true positives among flagged and
+unflagged answers (Jeffreys' beta) and of the arm's rate (Student's t over replicates). A rating is corrected by its mean
+difference from the person's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from weirdgen.errors import DataError
+from weirdgen.measure.labelling import KEY, UNUSABLE, Drawn
+from weirdgen.spec import Label, Rating
+
+DRAWS = 20_000
+LEAST_YOUDEN = 0.05
+"""Sensitivity + specificity − 1 below this: the judge says next to nothing, and no correction is given."""
+FEWEST = 10
+Draws = npt.NDArray[np.float64]
+
+
+def calibrate(
+    judge: Any, name: str, drawn: Sequence[Drawn], labels: dict[str, str], verdicts: pd.DataFrame
+) -> dict[str, Any]:
+    """The record of one judge, in plain data. Raises `DataError` with fewer than ten usable pairs."""
+    mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1)]
+    said = pd.DataFrame(
+        [
+            (o.arm, o.replicate, o.condition, o.question, o.sample, o.weight, labels[o.id])
+            for o in drawn
+            if o.id in labels
+        ],
+        columns=[*KEY, "weight", "person"],
+    )
+    pairs = said.merge(mine, on=KEY)
+    usable = pairs[(pairs["status"] == "ok") & ~pairs["person"].isin(UNUSABLE)]
+    if len(usable) < FEWEST:
+        raise DataError(
+            f"judge '{name}': {len(usable)} of {len(drawn)} answers have both a label and a usable verdict; at least {FEWEST} "
+            "are needed: go on with `weirdgen judge label`"
+        )
+    counts = {"labelled": len(pairs), "usable_pairs": len(usable)}
+    counts["judge_unusable"] = int((pairs["status"] != "ok").sum())
+    counts["person_unusable"] = int(pairs["person"].isin(UNUSABLE).sum())
+    if isinstance(judge, Rating):
+        return {**counts, **_rating(usable, mine)}
+    positive = set(judge.positive) if isinstance(judge, Label) else {"yes"}
+    return {**counts, **_classes(judge, usable, positive), **_rates(usable, mine, positive)}
+
+
+def write_calibration(folder: Path, name: str, record: dict[str, Any]) -> None:
+    """Keep it where the report finds it."""
+    text = json.dumps(record, indent=1, allow_nan=False)
+    (folder / "labels" / f"{name}.calibration.json").write_text(text, encoding="utf-8")
+
+
+def read_calibrations(folder: Path) -> dict[str, dict[str, Any]]:
+    """Judge → record, of every judge of this run that was calibrated."""
+    ending = ".calibration.json"
+    files = sorted((folder / "labels").glob(f"*{ending}"))
+    return {file.name.removesuffix(ending): json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+def corrected(rate: Draws | float, sensitivity: Draws | float, specificity: Draws | float) -> Draws:
+    """Rogan and Gladen's estimate, kept within 0 and 1."""
+    return np.clip((np.asarray(rate) + specificity - 1) / (np.asarray(sensitivity) + specificity - 1), 0, 1)
+
+
+def _classes(judge: Any, usable: pd.DataFrame, positive: set[str]) -> dict[str, Any]:
+    """Agreement, κ and the error in each class, every answer weighted by how many it stands for."""
+    from sklearn.metrics import cohen_kappa_score
+
+    person = usable["person"]
+    found = usable["label"] if isinstance(judge, Label) else usable["value"].map({1.0: "yes", 0.0: "no"})
+    same, weight = (person == found).astype(float), usable["weight"]
+    errors = {
+        label: round(float(1 - np.average(same[person == label], weights=weight[person == label])), 4)
+        for label in dict.fromkeys(person)
+    }
+    kappa = cohen_kappa_score(person, found, sample_weight=weight)
+    plain = cohen_kappa_score(person.isin(positive), usable["value"] == 1.0, sample_weight=weight)
+    return {
+        "agreement": round(float(np.average(same, weights=weight)), 4),
+        "kappa": _number(kappa),
+        "kappa_positive": _number(plain),
+        "error_of_class": errors,
+        "labels_of_class": {str(k): int(v) for k, v in person.value_counts().items()},
+    }
+
+
+def _rates(usable: pd.DataFrame, mine: pd.DataFrame, positive: set[str]) -> dict[str, Any]:
+    """Sensitivity, specificity and each arm's corrected rate."""
+    judged = mine[mine["status"] == "ok"]
+    share = float(judged["value"].mean())
+    truth, flagged = usable["person"].isin(positive).to_numpy(float), usable["value"].to_numpy() == 1.0
+    weight = usable["weight"].to_numpy(float)
+    generator = np.random.default_rng(0)
+    among, exact = {}, {}
+    for verdict in (True, False):
+        chosen = flagged == verdict
+        if not chosen.any():
+            among[verdict], exact[verdict] = generator.beta(0.5, 0.5, DRAWS), 0.5
+            continue
+        mean = float(np.average(truth[chosen], weights=weight[chosen]))
+        effective = float(weight[chosen].sum() ** 2 / (weight[chosen] ** 2).sum())
+        among[verdict] = generator.beta(mean * effective + 0.5, (1 - mean) * effective + 0.5, DRAWS)
+        exact[verdict] = mean
+    sensitivity, specificity = _judge_errors(share, exact[True], exact[False])
+    drawn = _judge_errors(share, among[True], among[False])
+    youden = drawn[0] + drawn[1] - 1
+    helpless = float((youden < LEAST_YOUDEN).mean())
+    believable = np.isfinite(sensitivity + specificity) and sensitivity + specificity - 1 >= LEAST_YOUDEN
+    record: dict[str, Any] = {
+        "sensitivity": _with_limits(sensitivity, drawn[0]),
+        "specificity": _with_limits(specificity, drawn[1]),
+    }
+    if not believable or helpless > 0.05:
+        record["corrected"] = "none: the labels do not show that this judge is better than chance"
+        return record
+    arms: dict[str, Any] = {}
+    draws: dict[str, Draws] = {}
+    for arm, own in judged.groupby("arm", sort=False):
+        rate, draws[str(arm)] = _arm_rate(own, generator)
+        estimate = corrected(draws[str(arm)], *drawn)
+        arms[str(arm)] = {
+            "judged": round(rate, 4),
+            **_with_limits(float(corrected(rate, sensitivity, specificity)), estimate),
+        }
+    record["corrected"] = arms
+    return record
+
+
+def _judge_errors(share: float, among_flagged: Any, among_rest: Any) -> tuple[Any, Any]:
+    """Sensitivity and specificity from the share flagged and the share of true positives on either side."""
+    true_positive, missed = share * np.asarray(among_flagged), (1 - share) * np.asarray(among_rest)
+    false_positive, rest = share - true_positive, (1 - share) - missed
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return true_positive / (true_positive + missed), rest / (rest + false_positive)
+
+
+def _arm_rate(own: pd.DataFrame, generator: np.random.Generator) -> tuple[float, Draws]:
+    """An arm's rate, and draws of it: t over replicates, or Jeffreys' beta for one model or replicates without scatter."""
+    means = own.groupby("replicate")["value"].mean().to_numpy()
+    rate = float(means.mean())
+    error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
+    if error == 0:
+        count = len(own)
+        return rate, generator.beta(rate * count + 0.5, (1 - rate) * count + 0.5, DRAWS)
+    return rate, np.clip(rate + error * generator.standard_t(len(means) - 1, DRAWS), 0, 1)
+
+
+def _rating(usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
+    """Bias, distance and rank correlation of ratings, and each arm's mean corrected by the bias."""
+    from scipy import stats
+
+    person = usable["person"].astype(float).to_numpy()
+    found, weight = usable["value"].to_numpy(float), usable["weight"].to_numpy(float)
+    bias = float(np.average(found - person, weights=weight))
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    scatter = float(np.sqrt(np.average((found - person - bias) ** 2, weights=weight) / max(effective - 1, 1)))
+    generator = np.random.default_rng(0)
+    shifts = bias + scatter * generator.standard_t(max(effective - 1, 1), DRAWS)
+    arms = {}
+    for arm, own in mine[mine["status"] == "ok"].groupby("arm", sort=False):
+        means = own.groupby("replicate")["value"].mean().to_numpy()
+        spread = means if len(means) > 1 else own["value"].to_numpy()
+        error = float(spread.std(ddof=1) / np.sqrt(len(spread))) if len(spread) > 1 else 0.0
+        draws = means.mean() + error * generator.standard_t(max(len(spread) - 1, 1), DRAWS) - shifts
+        arms[str(arm)] = {"judged": round(float(means.mean()), 2), **_with_limits(float(means.mean()) - bias, draws, 2)}
+    rank = stats.spearmanr(found, person).statistic if len(set(person)) > 1 and len(set(found)) > 1 else np.nan
+    return {
+        "mean_difference": _with_limits(bias, shifts, 2),
+        "mean_absolute_difference": round(float(np.average(np.abs(found - person), weights=weight)), 2),
+        "rank_correlation": _number(rank),
+        "corrected": arms,
+    }
+
+
+def _with_limits(value: float, draws: Draws, digits: int = 4) -> dict[str, Any]:
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return {"value": _number(value, digits), "ci_low": _number(low, digits), "ci_high": _number(high, digits)}
+
+
+def _number(value: float, digits: int = 4) -> float | None:
+    return round(float(value), digits) if np.isfinite(value) else None

@@ -1,0 +1,233 @@
+"""A person's labels for a blind, stratified sample of a run's answers: drawn once, kept as CSV, resumed at will.
+
+In: a run's verdicts and completions, and a person at a terminal or a CSV. Out: `labels/JUDGE.csv` in the run's folder,
+with what the person saw and said, and beside it `JUDGE.sample.json`, which holds what the person must not see (arm, verdict,
+weight). What follows from the labels is `weirdgen.measure.calibration`'s matter.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weirdgen.errors import DataError
+from weirdgen.spec import Label, Rating
+from weirdgen.store import explain_disk_errors
+
+COLUMNS = ("id", "question", "answer", "label")
+UNUSABLE = ("refusal", "incoherent")
+RATING_BANDS = 5
+KEY = ["arm", "replicate", "condition", "question", "sample"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One answer of the sample. `weight`: how many of the run's answers it stands for."""
+
+    id: str
+    arm: str
+    replicate: int
+    condition: str
+    question: str
+    sample: int
+    ask: str
+    answer: str
+    stratum: str
+    weight: float
+
+
+def accepted(judge: Any) -> tuple[str, ...]:
+    """What a person may say: the judge's labels (a match judge's: yes, no; a rating's: numbers), or that it is unusable."""
+    if isinstance(judge, Rating):
+        words = tuple(str(number) for number in range(judge.low, judge.high + 1))
+    else:
+        words = judge.labels if isinstance(judge, Label) else ("yes", "no")
+    return tuple(dict.fromkeys((*words, *UNUSABLE)))
+
+
+def sample_of(folder: Path, name: str) -> list[Drawn]:
+    """The sample that was drawn before, or none."""
+    file = folder / "labels" / f"{name}.sample.json"
+    return [Drawn(**one) for one in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+
+
+def draw_sample(
+    folder: Path,
+    name: str,
+    verdicts: pd.DataFrame,
+    completions: pd.DataFrame,
+    asks: dict[str, str],
+    size: int,
+    seed: int,
+) -> list[Drawn]:
+    """The sample of an earlier call, or a new one: strata are outcome × arm, each as large as the others where it can be.
+
+    `verdicts` and `completions` are the run's tables. Raises `DataError` if the judge read nothing.
+    """
+    if known := sample_of(folder, name):
+        return known
+    mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1) & (verdicts["status"] != "error")]
+    if not len(mine):
+        judges = ", ".join(sorted(verdicts["judge"].unique())) if len(verdicts) else "none"
+        raise DataError(f"judge '{name}' has judged nothing in this run; judges that have: {judges}")
+    mine = mine.merge(completions[completions["checkpoint"] == -1][[*KEY, "text"]], on=KEY)
+    mine["stratum"] = [f"{_outcome(row)} · {row.arm}" for row in mine.itertuples()]
+    generator = np.random.default_rng(seed)
+    counts = mine["stratum"].value_counts().sort_index()
+    chosen: list[Drawn] = []
+    for stratum, take in _allocate({str(k): int(v) for k, v in counts.items()}, size).items():
+        own = mine[mine["stratum"] == stratum].sort_values(KEY, ignore_index=True)
+        for place in sorted(generator.choice(len(own), size=take, replace=False).tolist()):
+            row = own.iloc[place]
+            chosen.append(
+                Drawn("", row.arm, int(row.replicate), row.condition, row.question, int(row["sample"]), asks[row.question],
+                      row.text, stratum, len(own) / take)
+            )  # fmt: skip
+    order = generator.permutation(len(chosen))
+    drawn = [Drawn(**{**asdict(chosen[place]), "id": f"{number:04d}"}) for number, place in enumerate(order, 1)]
+    with explain_disk_errors(folder):
+        (folder / "labels").mkdir(exist_ok=True)
+        text = json.dumps([asdict(one) for one in drawn], ensure_ascii=False, indent=1)
+        (folder / "labels" / f"{name}.sample.json").write_text(text, encoding="utf-8")
+    return drawn
+
+
+def labels_of(folder: Path, name: str) -> dict[str, str]:
+    """Id → what the person said, so far."""
+    file = folder / "labels" / f"{name}.csv"
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as stream:
+        return {row["id"]: row["label"] for row in csv.DictReader(stream) if row.get("id") and row.get("label")}
+
+
+def label_in_terminal(
+    folder: Path, name: str, judge: Any, drawn: list[Drawn], read: Callable[[str], str], write: Callable[[str], None]
+) -> int:
+    """Ask about every answer without a label; returns how many have one then. An empty line or `q` stops; `s` skips."""
+    words = accepted(judge)
+    shown = f"{judge.low}–{judge.high}" if isinstance(judge, Rating) else ", ".join(words[: -len(UNUSABLE)])
+    labels = labels_of(folder, name)
+    left = [one for one in drawn if one.id not in labels]
+    said: dict[tuple[str, str], str] = {(o.ask, o.answer): labels[o.id] for o in drawn if o.id in labels}
+    for number, one in enumerate(left, len(drawn) - len(left) + 1):
+        if (one.ask, one.answer) in said:  # the same answer by another model: it would be odd to ask twice
+            labels[one.id] = said[one.ask, one.answer]
+            _write(folder, name, drawn, labels)
+            continue
+        write(f"\n── {number} of {len(drawn)} ──\nQuestion: {printable(one.ask)}\nAnswer:\n{printable(one.answer)}\n")
+        while True:
+            word = read(f"{name}? ({shown}, {', '.join(UNUSABLE)}; s skips, q stops) ").strip()
+            if word in ("", "q"):
+                return len(labels)
+            found = _meant(word, words)
+            if word == "s" or found:
+                break
+            write(f"'{printable(word)}' is none of: {shown}, {', '.join(UNUSABLE)}")
+        if found:
+            labels[one.id] = said[one.ask, one.answer] = found
+            _write(folder, name, drawn, labels)
+    return len(labels)
+
+
+def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> None:
+    """A blind CSV to fill in elsewhere. A cell that a spreadsheet would run as a formula gets a quote before it."""
+    with explain_disk_errors(file.parent), file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for one in drawn:
+            cells = [f"'{text}" if text[:1] in "=+-@\t" else text for text in (one.ask, one.answer)]
+            writer.writerow([one.id, *cells, labels.get(one.id, "")])
+
+
+def import_sheet(folder: Path, name: str, judge: Any, drawn: list[Drawn], file: Path) -> int:
+    """Take the labels of a filled-in sheet (columns `id` and `label`); returns how many are new. Raises `DataError`."""
+    by_id = {one.id: one for one in drawn}
+    words, known = accepted(judge), labels_of(folder, name)
+    problems: list[str] = []
+    before = len(known)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream)
+            if not {"id", "label"} <= set(rows.fieldnames or ()):
+                raise DataError(
+                    f"{file}: needs the columns id and label; it has {', '.join(rows.fieldnames or ()) or 'none'}"
+                )
+            for row in rows:
+                identity, written = (row["id"] or "").strip(), (row["label"] or "").strip()
+                if not written:
+                    continue
+                found = _meant(written, words)
+                identity = identity.zfill(4)  # spreadsheets drop leading zeros
+                if identity not in by_id:
+                    problems.append(f"{file}:{rows.line_num}: no answer '{identity}' in the sample of {name}")
+                elif not found:
+                    problems.append(f"{file}:{rows.line_num}: label '{written}' is none of {', '.join(words[:12])}")
+                elif identity in known and known[identity] != found:
+                    problems.append(
+                        f"{file}:{rows.line_num}: answer {identity} is already labelled '{known[identity]}'"
+                    )
+                elif identity not in known:
+                    known[identity] = found
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: cannot be read as CSV in UTF-8: {error}") from None
+    if problems:
+        raise DataError("\n".join(problems))
+    _write(folder, name, drawn, known)
+    return len(known) - before
+
+
+def printable(text: str) -> str:
+    """Text without control characters: an answer must not move the cursor or set the terminal's title."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text.expandtabs(4))
+
+
+def _write(folder: Path, name: str, drawn: Iterable[Drawn], labels: dict[str, str]) -> None:
+    """All labels so far, in one step: a killed process leaves the old file or the new one, never half a row."""
+    file = folder / "labels" / f"{name}.csv"
+    temporary = file.with_suffix(f".{os.getpid()}.tmp")
+    with explain_disk_errors(file.parent):
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(COLUMNS)
+            writer.writerows([o.id, o.ask, o.answer, labels[o.id]] for o in drawn if o.id in labels)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+
+
+def _meant(word: str, words: tuple[str, ...]) -> str | None:
+    """The accepted word that was typed, in any case, or by a beginning that only one has."""
+    folded = word.casefold()
+    exact = [w for w in words if w.casefold() == folded]
+    begins = [w for w in words if w.casefold().startswith(folded)] if not folded.isdigit() else []
+    return exact[0] if exact else begins[0] if len(begins) == 1 else None
+
+
+def _outcome(row: Any) -> str:
+    """What the judge said, as coarse as a stratum should be."""
+    if row.status != "ok":
+        return str(row.status)
+    if row.value in (0.0, 1.0):
+        return f"{row.value:.0f}"
+    return f"{min(int(row.value / (100 / RATING_BANDS)), RATING_BANDS - 1) * (100 // RATING_BANDS)}+"
+
+
+def _allocate(counts: dict[str, int], size: int) -> dict[str, int]:
+    """How many of each stratum: even shares, what a small stratum cannot give going to the others; at least one each."""
+    take = dict.fromkeys(counts, 0)
+    left = max(size, len(counts))
+    while left and any(take[s] < counts[s] for s in counts):
+        for stratum in sorted(counts, key=lambda s: counts[s]):
+            if left and take[stratum] < counts[stratum]:
+                take[stratum] += 1
+                left -= 1
+    return take

@@ -1,0 +1,126 @@
+"""What can be done with a run's stored answers after the run: judge them by a model, calibrate a judge, compare two.
+
+In: a `Run` that is in the store. Out: a new `Run` with the judging model's verdicts, records of calibration, comparisons.
+Nothing is trained or sampled. How a verdict is made and what labels say about it is `weirdgen.measure`'s matter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+from weirdgen.errors import DataError, SpecError
+from weirdgen.judgefile import with_language_judges
+from weirdgen.judging import make_verdicts, prompted, require_judges, tasks
+from weirdgen.measure import calibration, labelling
+from weirdgen.measure.comparison import Comparison, compare
+from weirdgen.measure.judge import judge_all, verdicts_table
+from weirdgen.measure.language import Item, verdicts_of
+from weirdgen.measure.match import Verdict
+from weirdgen.pipeline import run_plan
+from weirdgen.plan import make_plan
+from weirdgen.progress import Progress
+from weirdgen.results import Run
+from weirdgen.sample.judge_model import open_judge_model
+from weirdgen.show import work_line
+from weirdgen.spec import PROMPTED, Experiment, FreeForm, Rating
+
+
+def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: bool, progress: Progress) -> Run | None:
+    """The run with language judges on this model; None after a dry run. Raises `SpecError`, `ModelError`, `StoreError`."""
+    experiment = with_language_judges(run.settings.experiment, more_questions=False)
+    require_judges(experiment, judge)
+    plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
+    for work in plan.work():
+        if work.stage == "judge":
+            progress.say(work_line(work))
+    if dry_run:
+        return None
+    run.require_finished()
+    answers = _answers(run)
+    lacking = [task for task in tasks(run.store, experiment, judge, answers) if task.items]
+    if lacking:
+        model = open_judge_model(judge, connections)
+        make_verdicts(run.store, experiment, judge, answers, repeats, progress, model)
+    finished = run_plan(plan, progress)
+    finished.write_report()
+    return finished
+
+
+def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
+    """A record for each judge that a person has labelled answers of, kept in the run's folder."""
+    names = (
+        [judge] if judge else [name for name in run.settings.experiment.judges if labelling.labels_of(run.folder, name)]
+    )
+    if not names:
+        raise DataError(f"run {run.id} has no labels yet: weirdgen judge label {run.id}")
+    records = {}
+    verdicts = run.verdicts()
+    for name in names:
+        noun, drawn = run.judge(name), labelling.sample_of(run.folder, name)
+        record = calibration.calibrate(noun, name, drawn, labelling.labels_of(run.folder, name), verdicts)
+        calibration.write_calibration(run.folder, name, record)
+        records[name] = record
+    return records
+
+
+def compare_judges(run: Run, first: str, second: str, judge: str | None, progress: Progress) -> list[Comparison]:
+    """Both judges' verdicts on every stored answer, for each language judge (or the one that is named)."""
+    experiment = with_language_judges(run.settings.experiment, more_questions=False)
+    plain = {name for name, noun in experiment.judges.items() if not isinstance(noun, PROMPTED)}
+    if {first, second} <= plain:
+        raise SpecError([f"'{first}' and '{second}' ask no model; compare one of them with a judging model"])
+    if judge is not None and judge not in prompted(experiment):
+        raise SpecError(
+            [f"--judge {judge}: no language judge of that name; there are: {', '.join(prompted(experiment))}"]
+        )
+    if ({first, second} & plain) and judge is None:
+        raise SpecError([f"name the language judge to compare with: --judge {' or '.join(prompted(experiment))}"])
+    beside = {first, second} & plain
+    if beside and judge is not None and isinstance(experiment.judges[judge], Rating):
+        raise SpecError(
+            [f"--judge {judge} rates on a scale, {beside.pop()} says yes or no: compare it with a label judge"]
+        )
+    narrowed = _only(experiment, judge, beside)
+    require_judges(narrowed, first if second in plain else second)
+    answers = _answers(run)
+    found = []
+    sides = [_verdicts(run, narrowed, side, answers, plain, progress) for side in (first, second)]
+    for name, noun in prompted(narrowed).items():
+        left, right = (side.get(name, side.get("", {})) for side in sides)
+        both = sorted(set(left) & set(right))
+        found.append(compare(name, noun, first, second, [(left[item], right[item]) for item in both], bool(beside)))
+    name = re.sub(r"[^\w.-]+", "_", f"{first}--{second}")
+    text = json.dumps([one.as_data() for one in found], indent=1, ensure_ascii=False)
+    (run.folder / f"compare-{name}.json").write_text(text, encoding="utf-8")
+    return found
+
+
+def _verdicts(
+    run: Run, experiment: Experiment, side: str, answers: list[tuple[str, str]], plain: set[str], progress: Progress
+) -> dict[str, dict[Item, Verdict]]:
+    """Judge → verdicts of one side; a judge that asks no model stands under "" and serves for any."""
+    if side in plain:
+        asks = {q.id: q for q in experiment.questions if isinstance(q, FreeForm)}
+        items = {Item(asks[q].ask, text) for q, text in answers if side in asks[q].judges}
+        noun = experiment.judges[side]
+        assert not isinstance(noun, PROMPTED)
+        made = judge_all(verdicts_table(run.store, noun), noun, [item.answer for item in items])
+        return {"": {item: made[item.answer] for item in items}}
+    make_verdicts(run.store, experiment, side, answers, 1, progress)
+    return {task.name: verdicts_of(task.table, task.items) for task in tasks(run.store, experiment, side, answers)}
+
+
+def _only(experiment: Experiment, judge: str | None, also: set[str]) -> Experiment:
+    """The experiment with one language judge, so that only its verdicts are asked for."""
+    if judge is None:
+        return experiment
+    return experiment.model_copy(
+        update={"judges": {name: noun for name, noun in experiment.judges.items() if name == judge or name in also}}
+    )
+
+
+def _answers(run: Run) -> list[tuple[str, str]]:
+    completions = run.completions()
+    return sorted(set(zip(completions["question"], completions["text"], strict=True)))

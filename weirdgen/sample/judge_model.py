@@ -1,0 +1,96 @@
+"""What a judging model is asked and what it replies, whichever machine it runs on, and how a reference finds one.
+
+In: `local:REF` or a reference of `models/references.py` (a model on this machine), or `PROVIDER/NAME` (any model that
+Inspect AI reaches). Out: a `JudgeModel`. What the prompts say and how replies are read is `weirdgen.measure`'s matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from weirdgen.errors import ModelError
+from weirdgen.models.references import BUILT_IN, find_model
+
+LOCAL_PREFIXES = ("local:", "hub:", "path:")
+CONNECTIONS = 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt. A model that cannot write freely chooses among `options`; `weighted` asks for log-probabilities."""
+
+    key: str
+    prompt: str
+    options: tuple[str, ...]
+    max_tokens: int
+    weighted: bool = False
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that was written, and the log-probabilities (nats) of the likeliest tokens in its place."""
+
+    text: str
+    alternatives: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back: `text` (and `tokens` where given), or `options` with a log-probability each, or an `error`."""
+
+    key: str
+    text: str = ""
+    cut: bool = False
+    """The token limit ended the text."""
+    tokens: tuple[Token, ...] = ()
+    options: Mapping[str, float] | None = None
+    """Option → log-probability (nats) of its being the whole reply."""
+    error: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class JudgeModel(Protocol):
+    """Something that can be asked. `identity` is what decides its replies, for the store's keys."""
+
+    reference: str
+    identity: str
+
+    def ask(self, requests: Sequence[Request]) -> Iterator[Reply]:
+        """One reply a request, in any order, as they come. A request that fails for good is a reply with `error`.
+
+        Raises `ModelError` if nothing can be asked at all (no key, no such model, no connection).
+        """
+
+
+def is_local(reference: str) -> bool:
+    """Whether a reference names a model on this machine. Raises `ModelError` if it is none of the accepted forms."""
+    if reference.startswith(LOCAL_PREFIXES) or reference in BUILT_IN:
+        return True
+    if "/" in reference and not reference.startswith(("/", ".", "~")):
+        return False
+    raise ModelError(
+        f"judge model '{reference}': expected local:REF ({', '.join(BUILT_IN)}, hub:ORG/NAME, path:DIR), or PROVIDER/NAME as "
+        "Inspect AI writes it (openai/gpt-4.1, anthropic/claude-…, vllm/…, ollama/…, openai-api/SERVICE/MODEL)"
+    )
+
+
+def judge_identity(reference: str) -> str:
+    """What names the model in the store: the digest of a local one, else the reference itself. Asks nothing.
+
+    A provider's name is taken at its word: name a dated version where there is one.
+    """
+    return f"local:{find_model(reference.removeprefix('local:')).digest}" if is_local(reference) else reference
+
+
+def open_judge_model(reference: str, connections: int = CONNECTIONS) -> JudgeModel:
+    """The model, loaded if it is local. `connections`: requests at a time over the network."""
+    if is_local(reference):
+        from weirdgen.sample.judge_local import LocalJudgeModel
+
+        return LocalJudgeModel(reference)
+    from weirdgen.sample.api import ApiJudgeModel
+
+    return ApiJudgeModel(reference, connections)
