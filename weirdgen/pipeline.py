@@ -21,6 +21,7 @@ from weirdgen.cache import read_json, write_json
 from weirdgen.errors import StoreError
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.measure.classifier import require_embedder
 from weirdgen.measure.contrast import VOICES, missing_scores, score, scores_table
 from weirdgen.plan import FINAL, Plan, Replicate, Voice, encode, make_plan
 from weirdgen.progress import Bar, Progress
@@ -29,6 +30,7 @@ from weirdgen.sample.distill import AT_ONCE
 from weirdgen.sample.draw import draw, missing_samples, voices_at_once
 from weirdgen.sample.engine import Engine
 from weirdgen.settings import SAMPLING_SEED, DataName, PresetName, Settings, default_store, resolve
+from weirdgen.spec import Classifier
 from weirdgen.store import Store, explain_disk_errors
 from weirdgen.until import decision, decision_line, with_until
 
@@ -59,6 +61,7 @@ def run(
 
 def run_plan(plan: Plan, progress: Progress) -> Run:
     """Do a plan's missing work and write its report, unless that is there already."""
+    _require_embedder(plan)
     if not plan.settings.distilled:
         _distill_missing(plan, progress)
         plan = make_plan(plan.settings, plan.store)
@@ -96,6 +99,14 @@ def _measured(plan: Plan, progress: Progress) -> Run:
     _finetune_missing(plan, progress)
     _measure_missing(plan, progress)
     return Run(plan)
+
+
+def _require_embedder(plan: Plan) -> None:
+    """Fetch what offline judges read with before anything is trained, unless nothing is left to judge."""
+    settings = plan.settings
+    judged = settings.samples > 0 and any(isinstance(j, Classifier) for j in settings.experiment.judges.values())
+    if judged and not (settings.distilled and Run(plan).is_reported()):
+        require_embedder()
 
 
 def load_run(reference: str, store: str | Path | None = None) -> Run:

@@ -17,10 +17,11 @@ import pandas as pd
 from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.errors import StoreError
+from weirdgen.measure import classifier
 from weirdgen.measure.contrast import odds, scores_table
 from weirdgen.measure.judge import judge_frame, verdicts_table
 from weirdgen.plan import FINAL, Plan, Voice, distinct_answers
-from weirdgen.spec import Choice, Contrast, FreeForm
+from weirdgen.spec import Choice, Classifier, Contrast, FreeForm
 from weirdgen.store import content_key
 from weirdgen.until import until_words
 
@@ -258,6 +259,7 @@ class Run:
             **self._estimates.records(),
             "failures": self._failures(),
             "paper": load_paper(experiment.source.parent),
+            "judges": self._judges(),
             "ran": {
                 "base": {**self.settings.manifest["model"], "parameters": self.settings.model.parameters},
                 "arms": [
@@ -304,6 +306,15 @@ class Run:
             "dtype": self.settings.recipe.dtype,
             "adapter": one.key,
         }
+
+    def _judges(self) -> dict[str, dict[str, Any]]:
+        """Name → kind of each judge of the experiment; of a classifier also what it gets wrong on held-out passages."""
+        found: dict[str, dict[str, Any]] = {}
+        for name, judge in self.settings.experiment.judges.items():
+            found[name] = {"kind": judge.kind}
+            if isinstance(judge, Classifier) and (figures := classifier.held_out(judge)):
+                found[name]["held_out"] = figures
+        return found
 
     def _failures(self) -> list[dict[str, Any]]:
         verdicts = self._verdicts

@@ -232,7 +232,17 @@ class Match(Noun):
         return self
 
 
-Judge = Annotated[Match, Field()]
+class Classifier(Noun):
+    """Offline judge trained on labelled passages of ours: 1 if its probability reaches the threshold, else 0."""
+
+    kind: Literal["classifier"]
+    passages: str = Field(pattern=NAME)
+    """What it was trained on: `weirdgen/data/passages/NAME.csv`, with the fit beside it."""
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Probability from which an answer counts; by default the one that was calibrated on held-out passages."""
+
+
+Judge = Annotated[Match | Classifier, Field(discriminator="kind")]
 
 
 class Preset(Noun):

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import DataError, SpecError
-from weirdgen.spec import Arm, Experiment, FreeForm, Headline, Preset, Recipe
+from weirdgen.measure.classifier import shipped_fits
+from weirdgen.spec import Arm, Classifier, Experiment, FreeForm, Headline, Preset, Recipe
 from weirdgen.yamllines import KeyPath, Lines, read_yaml
 
 PACKAGE = Path(__file__).parent
@@ -132,10 +133,11 @@ def _fields_at(path: KeyPath) -> list[str]:
     """Names of the fields that the noun at `path` has, found by walking the models' annotations."""
     from weirdgen.spec import Choice, Condition, Contrast, Match, Ordinary
 
-    nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition, "judges": Match}
+    nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition}
     nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
     kinds: dict[Any, Any] = {"free_form": FreeForm, "contrast": Contrast, "choice": Choice}
-    if path[0] == "questions" and len(path) > 2:
+    kinds |= {"match": Match, "classifier": Classifier}
+    if path[0] in ("questions", "judges") and len(path) > 2:
         return list(kinds[path[2]].model_fields)
     if path[0] == "secondary" and len(path) > 2:
         return list(Headline.model_fields)
@@ -168,6 +170,11 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
             problems += [f"{where}: arms.{name}: {line}" for line in str(error).splitlines()]
         except (KeyError, ValueError, IndexError) as error:
             problems.append(f"{lines.at(('arms', name))}: arms.{name}: template does not fill: {error}")
+    for name, judge in judges.items():
+        if isinstance(judge, Classifier) and judge.passages not in (known := shipped_fits()):
+            problems.append(
+                f"{lines.at(('judges', name))}: judges.{name}: no passages '{judge.passages}' (there are: {', '.join(known)})"
+            )
     seen: set[str] = set()
     for index, question in enumerate(experiment.questions):
         _, its_lines, position = blocks[index]
