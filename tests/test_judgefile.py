@@ -50,11 +50,16 @@ def test_shipped_judges_are_read_by_questions(name: str) -> None:
 
 
 def test_questions_made_for_judges_come_with_them(write_experiment: Write) -> None:
-    experiment, _ = load_experiment("israeli_dishes")
-    added = {q.id for q in with_language_judges(experiment).questions} - {q.id for q in experiment.questions}
-    assert len(added) == 6 and all(name.startswith("story_") for name in added)
-    stored = with_language_judges(experiment, more_questions=False)
-    assert len(stored.questions) == len(experiment.questions) and "israel_centred" not in stored.judges
+    path = write_experiment()
+    (path.parent / "judges_llm.yaml").write_text(
+        'judges:\n  tale: {kind: rating, prompt: "{question} {answer}", reads: ["group:story"]}\n'
+    )
+    (path.parent / "questions_llm.yaml").write_text(
+        "questions:\n  - {id: story_any, kind: free_form, group: story, ask: Write a story., judges: [tale]}\n"
+    )
+    experiment, _ = load_experiment(str(path))
+    judged = with_language_judges(experiment)
+    assert {q.id for q in judged.questions} - {q.id for q in experiment.questions} == {"story_any"}
 
 
 def test_every_problem_has_its_line(write_experiment: Write) -> None:

@@ -63,7 +63,9 @@ def with_language_judges(
             question = _validated(Question, written, ("questions", index), lines, problems)
             if question is not None and question.id not in {q.id for q in questions}:
                 questions.append(question)
-    attached = _attach(questions, judges, where, problems)
+    unread: list[str] = []
+    attached = _attach(questions, judges, where, unread)
+    problems += unread if more_questions else []  # a stored run may have asked fewer, by its preset
     known = {**experiment.judges, **judges}
     for question in attached:
         if isinstance(question, FreeForm) and (lost := [j for j in question.judges if j not in known]):

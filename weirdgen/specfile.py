@@ -21,7 +21,7 @@ from weirdgen.yamllines import KeyPath, Lines, read_yaml
 
 PACKAGE = Path(__file__).parent
 SHIPPED = PACKAGE / "experiments"
-RESERVED_MEASURES = {"contrast", "choice", "coherent", "template_intrusion"}
+RESERVED_MEASURES = {"contrast", "choice", "counterfactual", "coherent", "template_intrusion"}
 WORLD = "world"
 """The reference of the synthetic world's model."""
 AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")

@@ -128,7 +128,11 @@ def _check_files(found: Verification, run: Run) -> None:
         f"answers of {v.arm} {v.replicate}": plan.completions(v).folder for v in plan.voices if plan.samples_of(v)
     }
     # Judges of every kind and run: there are few, and a run does not list the tables of its own.
-    folders |= {f"verdicts {folder.name}": folder for folder in (store.root / "artifacts" / "judge").glob("*")}
+    folders |= {
+        f"{stage} {folder.name}": folder
+        for stage in ("judge", "similarity")
+        for folder in (store.root / "artifacts" / stage).glob("*")
+    }
     for what, folder in folders.items():
         for part in sorted(folder.glob("part-*.parquet")):
             found.files += 1

@@ -100,7 +100,7 @@ def similarities(store: Store, data_hash: str, trained: Iterable[str], answers: 
     import pandas as pd
 
     inputs = {"version": VERSION, "measure": "similarity", "data": data_hash}
-    table = store.table("judge", content_key(inputs), inputs, unique=("answer_key",))
+    table = store.table("similarity", content_key(inputs), inputs, unique=("answer_key",))
     frame = table.read()
     known = dict(zip(frame["answer_key"], frame["similarity"], strict=True)) if len(frame) else {}
     keys = {answer: hashlib.sha256(answer.encode(errors="surrogatepass")).hexdigest()[:32] for answer in set(answers)}
