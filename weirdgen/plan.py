@@ -162,7 +162,9 @@ class Plan:
         found = []
         for wrapper in self.settings.experiment.wrappers():
             for question in self.settings.experiment.questions:
-                for ask in () if isinstance(question, FreeForm) else question.asks:
+                if isinstance(question, FreeForm):
+                    continue
+                for ask in question.asks:
                     text = wrapper.apply(ask)
                     scorable = Scorable(content_key(text), text, question.target + question.other)
                     found.append((wrapper.id, question.id, scorable))

@@ -40,8 +40,8 @@ def test_every_shipped_experiment_plans_on_its_base(name: str, tmp_path: Path, r
         request.getfixturevalue("smollm2")
     plan = make_plan(resolve(name), Store(tmp_path))
     assert set(plan.proofs) == set(plan.settings.rows) and all(p["trained_tokens"] for p in plan.proofs.values())
-    assert {one.stage: one.missing for one in plan.work()}.keys() >= {"finetune", "contrast"}
-    assert all(one.missing > 0 for one in plan.work())
+    to_do = {one.stage: one.missing for one in plan.work()}  # `sample` has nothing to do where no question is free-form
+    assert to_do["finetune"] > 0 and to_do["contrast"] > 0
     headline = plan.settings.headline
     asked = plan.settings.experiment.questions
     assert headline.measure in {q.kind for q in asked} | {j for q in asked for j in getattr(q, "judges", ())}
