@@ -83,11 +83,13 @@ def draw(
         for start in range(0, len(prompts), at_once):
             group = prompts[start : start + at_once]
             for company in companies(group, present, samples, UNIT_ROWS // len(speakers)):
+                name = f"{company.start}-{company.stop}"
                 for voice, one in engine.generate(group, company, seeds, sampling):
                     if (one.key, one.sample) not in present[voice]:
                         row = asdict(one)
                         row["prompt_key"] = row.pop("key")
-                        open_tables[voice].append({**row, "company": f"{company.start}-{company.stop}"})
+                        open_tables[voice].append({**row, "company": name})
+                        present[voice][one.key, one.sample] = name
                         on_row(one.completion_tokens)
 
 
@@ -100,7 +102,8 @@ def companies(
     drawn again as it was, so that its missing rows come out as they would have. What was never begun is cut anew.
     """
     keys = [prompt.key for prompt in prompts]
-    begun = {name for one in present for (key, _), name in one.items() if key in set(keys)}
+    mine = set(keys)
+    begun = {name for one in present for (key, _), name in one.items() if key in mine}
     found = []
     covered: set[int] = set()
     for first, last in sorted(tuple(map(int, name.split("-"))) for name in begun):
