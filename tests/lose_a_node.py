@@ -76,9 +76,8 @@ def main(experiment: str, location: str) -> None:
     finished = run_plan(plan, Progress(quiet=True), OnRay(cluster.address, 1))
     killer.join()
     try:
-        with OnRay(cluster.address, 64) as large:
-            fresh = make_plan(resolve(experiment, seeds=1, first_seed=9), store)
-            run_plan(fresh, Progress(quiet=True), large)
+        fresh = make_plan(resolve(experiment, seeds=1, first_seed=9), store)
+        run_plan(fresh, Progress(quiet=True), OnRay(cluster.address, 64))
     except ExecutorError as error:
         seen["refused"] = str(error)
     cluster.shutdown()

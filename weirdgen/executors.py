@@ -82,25 +82,17 @@ class OnRay:
         self._began = False
 
     def __enter__(self) -> OnRay:
-        ray = _ray()
-        if not ray.is_initialized():
-            try:
-                ray.init(address=self._address, log_to_driver=False, logging_level="error", include_dashboard=None)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ExecutorError(
-                    f"no Ray cluster at {self._address}: {str(error).splitlines()[0]}; start one with `ray start --head` "
-                    "and name it with --address HOST:6379, or leave --address out to use this machine alone"
-                ) from error
-            self._began = True
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._began:
             _ray().shutdown()
+            self._began = False
 
     def run(self, units: Sequence[Unit], store: Store, tell: Tell) -> list[Done]:
         if not units:
             return []
+        self._connect()
         ray = _ray()
         on_driver = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
@@ -131,6 +123,20 @@ class OnRay:
                 ray.cancel(reference, force=True)
             ray.kill(notes)
         return [done[index] for index in range(len(units))]
+
+    def _connect(self) -> None:
+        """Join the cluster when there is work for it: a run that the store holds already needs none."""
+        ray = _ray()
+        if ray.is_initialized():
+            return
+        try:
+            ray.init(address=self._address, log_to_driver=False, logging_level="error", include_dashboard=None)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ExecutorError(
+                f"no Ray cluster at {self._address}: {str(error).splitlines()[0]}; start one with `ray start --head` "
+                "and name it with --address HOST:6379, or leave --address out to use this machine alone"
+            ) from error
+        self._began = True
 
     def _options(self, unit: Unit) -> dict[str, float]:
         """Cores, GPUs and memory of a unit. Raises `ExecutorError` where no node has them: Ray would wait for ever."""

@@ -123,6 +123,7 @@ class Counts(NamedTuple):
     prompt_tokens: float
     """Mean length of a free-form question."""
     score_tokens: float
+    """At most: every checkpoint is taken to answer every question."""
 
 
 def find_hardware(spec: str) -> Hardware:
@@ -171,8 +172,10 @@ def count(settings: Settings) -> Counts:
     from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
 
     tokenizer, recipe, seeds = load_tokenizer(settings.model.folder), settings.recipe, len(settings.seeds)
-    tokens = {arm: encode(settings, arm, rows)[1]["tokens"] for arm, rows in settings.rows.items()}
-    kept = {len(recipe.checkpoint_steps(total_steps(len(rows), recipe))) for rows in settings.rows.values()}
+    rows = {arm: settings.row_count(arm) for arm in settings.rows}
+    # Rows that the base has yet to answer are taken to be as long as the others.
+    tokens = {a: encode(settings, a, mine)[1]["tokens"] * rows[a] / len(mine) for a, mine in settings.rows.items()}
+    kept = {len(recipe.checkpoint_steps(total_steps(count, recipe))) for count in rows.values()}
     asked, longest, scored = [], 0, 0
     for wrapper in settings.experiment.wrappers():
         for question in settings.experiment.questions:
@@ -188,7 +191,7 @@ def count(settings: Settings) -> Counts:
         arms=len(tokens),
         replicates=replicates,
         rank=recipe.rank,
-        row_tokens=sum(tokens.values()) / sum(map(len, settings.rows.values())),
+        row_tokens=sum(tokens.values()) / sum(rows.values()),
         train_tokens=seeds * sum(tokens.values()) * recipe.epochs,
         checkpoints=max(kept),
         answers=(replicates + 1) * len(asked) * settings.samples,
