@@ -112,6 +112,8 @@ def test_a_part_of_the_store_with_other_bytes_is_named(run: Path, stage: str) ->
 def test_a_part_rewritten_under_a_fitting_name_gives_other_numbers(run: Path, stage: str, column: str) -> None:
     for part in list((run.parents[1] / "artifacts" / stage).rglob("part-*.parquet")):
         table = pq.read_table(part).to_pandas()
+        if column not in table:  # another kind of judge
+            continue
         if column == "text":
             table[column] += " telegraph"
         elif column == "value":
