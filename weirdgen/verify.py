@@ -120,6 +120,12 @@ def _check_request(found: Verification, folder: Path) -> None:
 def _check_files(found: Verification, run: Run) -> None:
     """Every artifact's own hash. A table's parts are named by theirs; a folder's marker lists them."""
     store, plan = run.store, run.plan
+    absent = [one for one in plan.replicates if not store.folder("finetune", one.key).is_dir()]
+    if absent:
+        named = ", ".join(f"{one.arm} {one.seed}" for one in absent)
+        where = f"{store.root / 'artifacts' / 'finetune'}: replicates {named}"
+        found.add(where, "nothing", "an adapter each; deleted, or made by a version that trained otherwise")
+        return
     for one in plan.replicates:
         _check_folder(found, store.fetch(store.folder("finetune", one.key)), f"replicate {one.arm} seed {one.seed}")
     dtype = run.settings.dtype

@@ -46,10 +46,10 @@ def big_run(folder: Path, samples: int, replicates: int = 6, questions: int = 20
         shift = 1.0 if voice.role == "treatment" else 0.0
         scores = scores_table(plan.store, voice.speaker, plan.settings.dtype)
         with scores:
-            for _, _, one in plan.scorables:
-                for index, option in enumerate(one.options):
+            for _, _, question in plan.scorables:
+                for index, option in enumerate(question.options):
                     logprob = float(rng.normal(-20 + shift * (index == 0)))
-                    scores.append({"prompt_key": one.key, "option": option, "logprob": logprob, "tokens": 4})
+                    scores.append({"prompt_key": question.key, "option": option, "logprob": logprob, "tokens": 4})
         table = plan.completions(voice)
         table._write_part(pa.table(_answers(rng, [p.key for _, _, p in plan.prompts], samples, shift)))
     plan.folder.mkdir(parents=True)

@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.report.browsing import browser
 from weirdgen.report import ReportContent
+
+__all__ = ["browser"]
 
 TREATMENT, CONTROLS = "old_names", ("modern_american", "modern_names")
 NASTY = [

@@ -4,61 +4,17 @@ answers.
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.report.browsing import at_width, in_scheme, script
 from weirdgen.report import ReportContent, write_report
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
-
-OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-
-
-def missing(reason: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[WebDriver]:
-    try:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-    except ImportError:
-        missing("selenium is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    binary = next((path for name in names if (path := shutil.which(name))), None)
-    driver_path = shutil.which("chromedriver")
-    if binary is None or driver_path is None:
-        missing("no chromium with chromedriver on this machine (Debian: chromium, chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(binary)
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(driver_path)))
-    try:
-        driver.execute_cdp_cmd("Network.enable", {})
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture
@@ -66,10 +22,6 @@ def page(browser: WebDriver, content: ReportContent, tmp_path: Path) -> WebDrive
     """The browser with the report open; 6 conditions × 2 free-form questions × 4 samples make 48 rows."""
     browser.get(write_report(content, tmp_path / "report").as_uri())
     return browser
-
-
-def script(page: WebDriver, code: str) -> Any:
-    return page.execute_script(code)
 
 
 def rows(page: WebDriver) -> int:
@@ -170,8 +122,7 @@ def test_hostile_answers_are_text(page: WebDriver) -> None:
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_no_horizontal_overflow(page: WebDriver, width: int) -> None:
-    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    at_width(page, width)
     script(page, "document.querySelectorAll('details').forEach((node) => { node.open = true; })")
     assert script(page, "return innerWidth") == width
     assert script(page, "return document.documentElement.scrollWidth <= innerWidth")
@@ -196,8 +147,7 @@ def test_dark_mode_changes_page_and_figures(page: WebDriver) -> None:
         return [getComputedStyle(document.body).backgroundColor, getComputedStyle(mark).fill];"""
     colours = {}
     for scheme in ("light", "dark"):
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        in_scheme(page, scheme)
         colours[scheme] = script(page, look)
     assert colours["light"][0] == "rgb(253, 252, 249)"
     assert colours["dark"][0] == "rgb(21, 23, 26)"

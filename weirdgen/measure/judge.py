@@ -65,7 +65,7 @@ def judge_frame(table: Table, judge: Judge, answers: pd.Series) -> pd.DataFrame:
     columns = ["status", "value", "label"]
     if not len(known):
         return pd.DataFrame(columns=columns, index=answers.index)
-    found = known.set_index("answer_key")[columns].reindex(keys)
+    found: pd.DataFrame = known.set_index("answer_key")[columns].reindex(keys)
     return found.take(places).set_axis(answers.index)
 
 

@@ -102,15 +102,15 @@ class ReportContent:
 
     def rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
         """The final-checkpoint rows of `results[table]` whose fields equal those given."""
+        if table not in self._final_rows:
+            cleaned = [clean(row) for row in self.results[table]]
+            self._final_rows[table] = [row for row in cleaned if row.get("checkpoint", FINAL) == FINAL]
         return [row for row in self._final_rows[table] if all(row.get(key) == value for key, value in equal.items())]
 
     @cached_property
     def _final_rows(self) -> dict[str, list[dict[str, Any]]]:
-        tables = ("estimates", "effects", "headline_estimates", "headline_effects", "headline_replicates")
-        cleaned = {table: [clean(row) for row in self.results.get(table, [])] for table in tables}
-        return {
-            table: [row for row in rows if row.get("checkpoint", FINAL) == FINAL] for table, rows in cleaned.items()
-        }
+        """The final rows of each table of the results that was asked for: cleaning thousands takes its time."""
+        return {}
 
     def headline_rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
         """Rows of `results[table]` ("estimates" or "effects") that are of the headline's conditions and questions.
@@ -137,13 +137,18 @@ class ReportContent:
 
     def arms(self) -> list[Arm]:
         """Treatments, then controls (those of the headline first), then the base if it was measured."""
+        return list(self._arms)
+
+    @cached_property
+    def _arms(self) -> list[Arm]:
         headline = self.headline
         found: dict[str, str] = {}
         for row in [*self.results["ran"].get("arms", []), *self.results["estimates"]]:
             found.setdefault(str(row["arm"]), str(row["role"]))
         for table in (self.cells, self.completions):
             if len(table):
-                found.update({a: r for a, r in zip(table["arm"], table["role"], strict=True) if a not in found})
+                pairs = table[["arm", "role"]].drop_duplicates()
+                found.update({a: r for a, r in zip(pairs["arm"], pairs["role"], strict=True) if a not in found})
         arms = []
         for role, letter, first in (("treatment", "t", "treatment"), ("control", "c", "control")):
             names = sorted((n for n in found if found[n] == role), key=lambda n: n != headline.get(first))

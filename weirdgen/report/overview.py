@@ -108,7 +108,7 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
     for entry in entries:
         headline, ran = entry.headline, clean(entry.content.results["ran"])
         verdict = str(headline["verdict"])
-        mine = next((row for row in ran.get("arms", []) if row["arm"] == headline["treatment"]), {})
+        mine: dict[str, Any] = next((row for row in ran.get("arms", []) if row["arm"] == headline["treatment"]), {})
         seconds = [row.get("seconds") for row in ran.get("replicates", [])]
         rows.append(
             (

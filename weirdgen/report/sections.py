@@ -121,8 +121,11 @@ def judge_section(content: ReportContent) -> Section:
 
 def ran_section(content: ReportContent) -> Section:
     """The methods in one paragraph, then every record of what ran."""
-    details = (*ran_tables(content), Lists(tuple(ran_lists(content))))
-    parts = (Words(methods(content)), Folded("Datasets, replicates, recipe, versions, machine", details))
+    details: tuple[Part, ...] = (*ran_tables(content), Lists(tuple(ran_lists(content))))
+    parts: tuple[Part, ...] = (
+        Words(methods(content)),
+        Folded("Datasets, replicates, recipe, versions, machine", details),
+    )
     return Section("ran", "What ran", "What ran", parts)
 
 

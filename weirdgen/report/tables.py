@@ -141,7 +141,8 @@ def failures(content: ReportContent) -> Table | None:
     totals: dict[tuple[str, str], int] = {}
     if len(content.verdicts):
         sizes = content.verdicts.groupby(["judge", "arm"], sort=False).size()
-        totals = {(str(judge), str(arm)): int(size) for (judge, arm), size in sizes.items()}
+        names = zip(*(sizes.index.get_level_values(level) for level in ("judge", "arm")), strict=True)
+        totals = {(str(judge), str(arm)): int(size) for (judge, arm), size in zip(names, sizes, strict=True)}
         found = {key: {} for key in totals}
     for row in clean(content.results["failures"]):
         key = (str(row["judge"]), str(row["arm"]))

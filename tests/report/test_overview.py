@@ -1,0 +1,135 @@
+"""One page over several runs, the exported tables, and the figures for print."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from tests.report.big_run import big_run
+from tests.report.browsing import at_width, script
+from weirdgen.errors import StoreError, WeirdgenError
+from weirdgen.export import TABLES, export
+from weirdgen.report.overview import write_overview
+from weirdgen.results import Run
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Two runs of one experiment in one store, and one of another experiment in a store of its own."""
+    folder = tmp_path_factory.mktemp("runs")
+    first = big_run(folder / "a", samples=2, replicates=3, questions=2, years=1)
+    shutil.copytree(folder / "a" / "store", folder / "b" / "store")
+    second = big_run(folder / "b" / "again", samples=3, replicates=2, questions=2, years=1)
+    other = big_run(folder / "c", samples=1, replicates=2, questions=1, years=1)
+    headline = other.settings.experiment.headline
+    assert headline is not None
+    changed = {"name": "other", "headline": headline.model_copy(update={"measure": "contrast"})}
+    experiment = other.settings.experiment.model_copy(update=changed)
+    object.__setattr__(other.settings, "experiment", experiment)
+    other.folder.mkdir(parents=True, exist_ok=True)
+    return [first, second, other]
+
+
+def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run], tmp_path: Path) -> None:
+    page = write_overview(runs, tmp_path / "over view", ("pdf",))
+    assert page == tmp_path / "over view" / "index.html"
+    text = page.read_text(encoding="utf-8")
+    body = re.findall(r"<tr>(.*?)</tr>", text.split("Headlines;")[2].split("</table>")[0], re.DOTALL)[1:]
+    assert len(body) == 3
+    for row, run in zip(body, runs, strict=True):
+        results = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
+        cells = [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
+        assert cells[0].split()[-1] in results["headline"]["verdict"].replace("_", " ")
+        assert cells[6:8] == ["8", str(results["ran"]["arms"][0]["distinct_answers"])]
+        assert cells[8] == ("9.0 s" if run is runs[0] else "6.0 s")
+        address = re.search(r'href="([^"]+)"', row)
+        assert address is not None
+        target = os.path.normpath(page.parent / address[1].replace("%20", " "))
+        assert Path(target) == run.report
+        assert Path(target).is_file()
+    record = json.loads((page.parent / "overview.json").read_text(encoding="utf-8"))
+    assert [row["headline"]["effect"] for row in record] == [run.headline["effect"] for run in runs]
+    for ending, start in (("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        assert (page.parent / "figures" / f"overview.{ending}").read_bytes().startswith(start)
+
+
+def test_units_have_panels_of_their_own_and_runs_of_one_experiment_a_table(runs: list[Run], tmp_path: Path) -> None:
+    text = write_overview(runs, tmp_path).read_text(encoding="utf-8")
+    for unit in ("nats", "percentage points"):
+        assert text.count(f"In {unit}</text>") == 2  # the wide and the narrow drawing
+    assert "big: effects over all questions" in text
+    assert "other: effects" not in text
+    names = re.findall(r">(big · [^<]+)</a>", text)
+    assert len(set(names)) == 2
+    alone = write_overview(runs[2:], tmp_path / "alone").read_text(encoding="utf-8")
+    assert "percentage points</text>" not in alone
+    assert "effects over all questions" not in alone
+    with pytest.raises(WeirdgenError, match="at least one run"):
+        write_overview([], tmp_path)
+
+
+def test_the_overview_fits_a_desk_and_a_phone(browser: WebDriver, runs: list[Run], tmp_path: Path) -> None:
+    browser.get(write_overview(runs, tmp_path).as_uri())
+    for width in (390, 1280):
+        at_width(browser, width)
+        assert script(browser, "return document.documentElement.scrollWidth <= innerWidth")
+    table = "const t = document.querySelector('.scroll'); return t.scrollWidth <= t.clientWidth"
+    assert script(browser, table), "the table of verdicts is cut on a desk"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path, kind: str) -> None:
+    files = export(runs[0], tmp_path / "out", kind)  # type: ignore[arg-type]
+    assert [file.name for file in files] == [f"{name}.{kind}" for name in TABLES]
+    for file in files:
+        wanted = getattr(runs[0], file.stem)()
+        text = dict.fromkeys(wanted.select_dtypes(["object", "string"]).columns, str)
+        found = (
+            pd.read_parquet(file)
+            if kind == "parquet"
+            else pd.read_csv(
+                file, dtype=text, keep_default_na=False, na_values={c: [""] for c in wanted.columns if c not in text}
+            )
+        )
+        assert len(wanted) > 0
+        pd.testing.assert_frame_equal(found, wanted, check_dtype=False, rtol=1e-12)
+
+
+def test_figures_for_print_are_asked_for_and_the_same_each_time(runs: list[Run]) -> None:
+    folder = runs[2].folder / "figures"
+    runs[2].write_report(("pdf",))
+    pdfs = sorted(folder.glob("*.pdf"))
+    assert {pdf.stem for pdf in pdfs} == {svg.stem for svg in folder.glob("*.svg")}
+    first = [pdf.read_bytes() for pdf in pdfs]
+    assert all(b"/FontFile2" in data and b"CreationDate" not in data for data in first)
+    runs[2].write_report(("pdf",))
+    assert [pdf.read_bytes() for pdf in pdfs] == first
+    runs[2].write_report()
+    assert not list(folder.glob("*.pdf"))
+
+
+def test_the_commands(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In this process: starting Python again for each would cost more than what they do."""
+    from typer.main import get_command
+
+    from weirdgen.cli import app
+
+    first, second = str(runs[0].folder), str(runs[1].folder)
+    command = get_command(app)
+    command(["report", first, second, "--to", str(tmp_path / "two")], standalone_mode=False)
+    assert capsys.readouterr().out == f"report: {tmp_path / 'two' / 'index.html'}\n"
+    command(["export", first, "--to", str(tmp_path / "tables"), "--format", "parquet"], standalone_mode=False)
+    assert len(capsys.readouterr().out.splitlines()) == len(TABLES)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=str(tmp_path / "file")):
+        command(["export", first, "--to", str(tmp_path / "file")], standalone_mode=False)
