@@ -323,6 +323,8 @@ class Classifier(Noun):
     """Probability from which an answer counts; by default the one that was calibrated on held-out passages."""
 
 
+OfflineJudge = Match | Classifier
+"""The kinds that ask no language model: a verdict is a function of the answer alone."""
 PROMPTED = (Label, Rating)
 """The kinds that ask a language model."""
 Judge = Annotated[Match | Classifier | Label | Rating, Field(discriminator="kind")]

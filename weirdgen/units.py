@@ -31,7 +31,7 @@ from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import Speaker, completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling, Scorable
 from weirdgen.settings import SAMPLING_SEED
-from weirdgen.spec import Match, Ordinary, Recipe
+from weirdgen.spec import OfflineJudge, Ordinary, Recipe
 from weirdgen.store import Store
 
 Tell = Callable[[float, str], None]
@@ -92,7 +92,7 @@ class Sample:
 class Verdicts:
     """Answers for one judge."""
 
-    judge: Match
+    judge: OfflineJudge
     answers: tuple[str, ...]
 
 

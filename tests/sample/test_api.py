@@ -75,7 +75,7 @@ def test_what_fails_for_good_is_an_error_of_its_own(ask: Any) -> None:
             5: Answer("", finish_reason="content_filter"),
             6: Answer("a very long", finish_reason="length"),
         }
-        return broken.get(kind, Answer("fine"))
+        return broken[kind] if kind in broken else Answer("fine")
 
     replies, _ = ask(script, requests(8), connections=1)
     by_key = {reply.key: reply for reply in replies}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from weirdgen.measure import classifier, match
 from weirdgen.measure.match import Verdict, judge_match
-from weirdgen.spec import Classifier, Judge
+from weirdgen.spec import Classifier, OfflineJudge
 from weirdgen.store import Store, Table, content_key
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PORTION = 50_000
 """Verdicts in one part of the table: a deterministic judge gives these in seconds, so a killed run loses little."""
 
 
-def verdicts_table(store: Store, judge: Judge) -> Table:
+def verdicts_table(store: Store, judge: OfflineJudge) -> Table:
     """The table of every verdict this judge has ever given."""
     made_by = classifier.identity(judge) if isinstance(judge, Classifier) else {"version": match.VERSION}
     inputs = {**made_by, "judge": judge.model_dump(mode="json")}
@@ -34,14 +34,14 @@ def answer_key(answer: str) -> str:
     return hashlib.sha256(answer.encode()).hexdigest()[:32]
 
 
-def judge_answers(judge: Judge, answers: Sequence[str]) -> list[Verdict]:
+def judge_answers(judge: OfflineJudge, answers: Sequence[str]) -> list[Verdict]:
     """One verdict an answer, by the judge's kind."""
     if isinstance(judge, Classifier):
         return classifier.judge_answers(judge, answers)
     return [judge_match(judge, answer) for answer in answers]
 
 
-def judge_frame(table: Table, judge: Judge, answers: pd.Series) -> pd.DataFrame:
+def judge_frame(table: Table, judge: OfflineJudge, answers: pd.Series) -> pd.DataFrame:
     """A verdict for every answer: columns `status`, `value` (NaN unless ok) and `label`, with the index of `answers`.
 
     Each distinct answer is read from the table, or judged once and kept. A million answers go through here, so nothing
@@ -69,7 +69,7 @@ def judge_frame(table: Table, judge: Judge, answers: pd.Series) -> pd.DataFrame:
     return found.take(places).set_axis(answers.index)
 
 
-def judge_all(table: Table, judge: Judge, answers: Iterable[str]) -> dict[str, Verdict]:
+def judge_all(table: Table, judge: OfflineJudge, answers: Iterable[str]) -> dict[str, Verdict]:
     """The same for a few answers: a verdict for every distinct one."""
     import pandas as pd
 
