@@ -19,6 +19,7 @@ from weirdgen.errors import StoreError
 from weirdgen.executors import Executor, ExecutorName, Inline, open_executor
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judging import make_verdicts, stored_answers
+from weirdgen.measure.classifier import require_embedder
 from weirdgen.measure.contrast import QUESTIONS, VOICES, missing_scores, scores_table
 from weirdgen.measure.judge import PORTION, answer_key, verdicts_table
 from weirdgen.plan import FINAL, Plan, Voice, make_plan
@@ -27,7 +28,7 @@ from weirdgen.results import Run
 from weirdgen.sample.distill import AT_ONCE
 from weirdgen.sample.draw import Speaker, missing_samples, prompts_at_once, voices_at_once
 from weirdgen.settings import DataName, PresetName, Settings, default_store, resolve, server_url
-from weirdgen.spec import PROMPTED
+from weirdgen.spec import PROMPTED, Classifier
 from weirdgen.store import Store, explain_disk_errors
 from weirdgen.units import Distill, Done, Finetune, Sample, Score, Unit, Verdicts
 from weirdgen.until import decision, decision_line, with_until
@@ -70,6 +71,7 @@ def run_plan(plan: Plan, progress: Progress, executor: Executor | None = None, s
 
     Work is done in this process unless an `executor` is given; `server` is the URL of a vLLM server that answers.
     """
+    _require_embedder(plan)
     with executor or Inline() as ready:
         if not plan.settings.distilled:
             _distill_missing(plan, progress, ready, server)
@@ -124,6 +126,14 @@ def judge_missing(plan: Plan, progress: Progress, repeats: int = 1) -> int:
     if settings.judge is None:
         return 0
     return make_verdicts(plan.store, settings.experiment, settings.judge, stored_answers(plan), repeats, progress)
+
+
+def _require_embedder(plan: Plan) -> None:
+    """Fetch what offline judges read with before anything is trained, unless nothing is left to judge."""
+    settings = plan.settings
+    judged = settings.samples > 0 and any(isinstance(j, Classifier) for j in settings.experiment.judges.values())
+    if judged and not (settings.distilled and Run(plan).is_reported()):
+        require_embedder()
 
 
 def load_run(reference: str, store: str | Path | None = None) -> Run:

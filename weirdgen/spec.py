@@ -313,9 +313,19 @@ class Rating(_Prompted):
         return self
 
 
+class Classifier(Noun):
+    """Offline judge trained on labelled passages of ours: 1 if its probability reaches the threshold, else 0."""
+
+    kind: Literal["classifier"]
+    passages: str = Field(pattern=NAME)
+    """What it was trained on: `weirdgen/data/passages/NAME.csv`, with the fit beside it."""
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Probability from which an answer counts; by default the one that was calibrated on held-out passages."""
+
+
 PROMPTED = (Label, Rating)
 """The kinds that ask a language model."""
-Judge = Annotated[Match | Label | Rating, Field(discriminator="kind")]
+Judge = Annotated[Match | Classifier | Label | Rating, Field(discriminator="kind")]
 
 
 class Preset(Noun):

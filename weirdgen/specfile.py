@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from weirdgen.data.crossing import build_questions
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import DataError, SpecError
-from weirdgen.spec import Arm, Experiment, FreeForm, Headline, Preset, Recipe
+from weirdgen.measure.classifier import shipped_fits
+from weirdgen.spec import Arm, Classifier, Experiment, FreeForm, Headline, Preset, Recipe
 from weirdgen.yamllines import KeyPath, Lines, read_yaml
 
 PACKAGE = Path(__file__).parent
@@ -166,7 +167,13 @@ def _fields_at(path: KeyPath) -> list[str]:
     nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition}
     nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
     kinds: dict[Any, Any] = {"free_form": FreeForm, "contrast": Contrast, "choice": Choice}
-    kinds |= {"counterfactual": Counterfactual, "match": Match, "label": Label, "rating": Rating}
+    kinds |= {
+        "counterfactual": Counterfactual,
+        "match": Match,
+        "classifier": Classifier,
+        "label": Label,
+        "rating": Rating,
+    }
     if path[0] in ("questions", "judges") and len(path) > 2:
         return list(kinds[path[2]].model_fields)
     if path[0] == "secondary" and len(path) > 2:
@@ -200,6 +207,11 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
             problems += [f"{where}: arms.{name}: {line}" for line in str(error).splitlines()]
         except (KeyError, ValueError, IndexError) as error:
             problems.append(f"{lines.at(('arms', name))}: arms.{name}: template does not fill: {error}")
+    for name, judge in judges.items():
+        if isinstance(judge, Classifier) and judge.passages not in (known := shipped_fits()):
+            problems.append(
+                f"{lines.at(('judges', name))}: judges.{name}: no passages '{judge.passages}' (there are: {', '.join(known)})"
+            )
     seen: set[str] = set()
     for index, question in enumerate(experiment.questions):
         _, its_lines, position = blocks[index]

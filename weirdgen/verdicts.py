@@ -14,13 +14,14 @@ import pandas as pd
 from weirdgen.data.rows import canonical_hash
 from weirdgen.judging import records
 from weirdgen.measure.calibration import read_calibrations
+from weirdgen.measure.classifier import held_out
 from weirdgen.measure.judge import judge_frame, verdicts_table
 from weirdgen.measure.language import Item, language_table, verdicts_of
 from weirdgen.measure.match import Verdict
 from weirdgen.measure.quality import Threshold, quality_verdicts
 from weirdgen.plan import FINAL, Plan
 from weirdgen.sample.judge_model import judge_identity
-from weirdgen.spec import PROMPTED, FreeForm, Judge
+from weirdgen.spec import PROMPTED, Classifier, FreeForm, Judge
 
 NOT_JUDGED = Verdict("error", None, "not judged yet")
 RATE_COLUMNS = ["judge", "arm", "condition", "flagged", "usable", "all", "rate", "rate_all"]
@@ -98,6 +99,9 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: Judged, folder:
         for name, record in records(plan.store, experiment, plan.settings.judge, answers).items():
             found.setdefault(name, {}).update(record)
     found["template_intrusion"]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
+    for name, judge in experiment.judges.items():
+        if isinstance(judge, Classifier) and name in found and (figures := held_out(judge)):
+            found[name]["held_out"] = figures
     for name, calibration in read_calibrations(folder).items():
         found.setdefault(name, {})["calibration"] = calibration
     return found

@@ -1,18 +1,18 @@
 """The judge stage: verdicts that are missing from the store, made and kept by (judge, answer).
 
 In: answers and judges. Out: one verdict a judge and distinct answer, in a table named by the judge's own content, so
-a new judge or more samples pay only for what is new. Adding a kind of judge is adding a line to `judge_answer`.
+a new judge or more samples pay only for what is new. Adding a kind of judge is adding a branch to `judge_answers`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from weirdgen.measure import match
+from weirdgen.measure import classifier, match
 from weirdgen.measure.match import Verdict, judge_match
-from weirdgen.spec import Match
+from weirdgen.spec import Classifier, Match
 from weirdgen.store import Store, Table, content_key
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ PORTION = 50_000
 """Verdicts in one part of the table: a deterministic judge gives these in seconds, so a killed run loses little."""
 
 
-def verdicts_table(store: Store, judge: Match) -> Table:
+def verdicts_table(store: Store, judge: Match | Classifier) -> Table:
     """The table of every verdict this judge has ever given."""
-    inputs = {"version": match.VERSION, "judge": judge.model_dump(mode="json")}
+    made_by = classifier.identity(judge) if isinstance(judge, Classifier) else {"version": match.VERSION}
+    inputs = {**made_by, "judge": judge.model_dump(mode="json")}
     return store.table("judge", content_key(inputs), inputs, unique=("answer_key",))
 
 
@@ -33,12 +34,14 @@ def answer_key(answer: str) -> str:
     return hashlib.sha256(answer.encode()).hexdigest()[:32]
 
 
-def judge_answer(judge: Match, answer: str) -> Verdict:
-    """One verdict, by the judge's kind."""
-    return judge_match(judge, answer)
+def judge_answers(judge: Match | Classifier, answers: Sequence[str]) -> list[Verdict]:
+    """One verdict an answer, by the judge's kind."""
+    if isinstance(judge, Classifier):
+        return classifier.judge_answers(judge, answers)
+    return [judge_match(judge, answer) for answer in answers]
 
 
-def judge_frame(table: Table, judge: Match, answers: pd.Series) -> pd.DataFrame:
+def judge_frame(table: Table, judge: Match | Classifier, answers: pd.Series) -> pd.DataFrame:
     """A verdict for every answer: columns `status`, `value` (NaN unless ok) and `label`, with the index of `answers`.
 
     Each distinct answer is read from the table, or judged once and kept. A million answers go through here, so nothing
@@ -52,9 +55,10 @@ def judge_frame(table: Table, judge: Match, answers: pd.Series) -> pd.DataFrame:
     keys = pd.Index([answer_key(answer) for answer in distinct], dtype=object)
     known = table.read()
     new = np.flatnonzero(~keys.isin(known["answer_key"]))
-    for start in range(0, len(new), PORTION):
-        portion = new[start : start + PORTION]
-        made = pd.DataFrame([judge_answer(judge, distinct[place]) for place in portion])
+    size = classifier.PORTION if isinstance(judge, Classifier) else PORTION
+    for start in range(0, len(new), size):
+        portion = new[start : start + size]
+        made = pd.DataFrame(judge_answers(judge, [distinct[place] for place in portion]))
         made = made.assign(answer_key=keys[portion], value=made["value"].astype(float))
         table.extend(made)
         known = pd.concat([known, made], ignore_index=True) if len(known) else made
@@ -65,7 +69,7 @@ def judge_frame(table: Table, judge: Match, answers: pd.Series) -> pd.DataFrame:
     return found.take(places).set_axis(answers.index)
 
 
-def judge_all(table: Table, judge: Match, answers: Iterable[str]) -> dict[str, Verdict]:
+def judge_all(table: Table, judge: Match | Classifier, answers: Iterable[str]) -> dict[str, Verdict]:
     """The same for a few answers: a verdict for every distinct one."""
     import pandas as pd
 
