@@ -58,7 +58,8 @@ def read_fit(passages: str) -> Fit:
     """The shipped fit of these passages."""
     content = (PASSAGES / f"{passages}.json").read_bytes()
     digest = hashlib.sha256(content).hexdigest()[:32]
-    return Fit(**{**json.loads(content), "digest": digest})
+    fields = json.loads(content)
+    return Fit(**{**fields, "weights": tuple(fields["weights"]), "digest": digest})
 
 
 def held_out(judge: Classifier) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def train(passages: pd.DataFrame, check: pd.DataFrame) -> dict[str, Any]:
     weights, intercept = _fit(features, positive)
     weights, intercept = weights.round(DECIMALS), round(intercept, DECIMALS)
     checked = _sigmoid(embed(check["text"].tolist()) @ weights + intercept)
-    held_out = {
+    held_out: dict[str, Any] = {
         **scores(left_out, positive, threshold),
         "topics": int(passages["topic"].nunique()),
         "check": scores(checked, (check["era"] == POSITIVE).to_numpy(), threshold),
