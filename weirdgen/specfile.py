@@ -207,11 +207,10 @@ def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> t
             problems += [f"{where}: arms.{name}: {line}" for line in str(error).splitlines()]
         except (KeyError, ValueError, IndexError) as error:
             problems.append(f"{lines.at(('arms', name))}: arms.{name}: template does not fill: {error}")
-    for name, judge in judges.items():
-        if isinstance(judge, Classifier) and judge.passages not in (known := shipped_fits()):
-            problems.append(
-                f"{lines.at(('judges', name))}: judges.{name}: no passages '{judge.passages}' (there are: {', '.join(known)})"
-            )
+    for name, one in judges.items():
+        if isinstance(one, Classifier) and one.passages not in (fits := shipped_fits()):
+            where = lines.at(("judges", name))
+            problems.append(f"{where}: judges.{name}: no passages '{one.passages}' (there are: {', '.join(fits)})")
     seen: set[str] = set()
     for index, question in enumerate(experiment.questions):
         _, its_lines, position = blocks[index]
