@@ -67,7 +67,7 @@ def test_rate_limits_and_server_errors_are_tried_again(ask: Any) -> None:
 def test_what_fails_for_good_is_an_error_of_its_own(ask: Any) -> None:
     def script(body: dict[str, Any]) -> Answer | Failure:
         kind = int(body["messages"][0]["content"].split()[-1])
-        broken = {
+        broken: dict[int, Answer | Failure] = {
             1: Failure(500, headers=SOON),
             2: Failure(400, "context length exceeded"),
             3: Failure(200, body="not JSON at all"),
@@ -75,7 +75,7 @@ def test_what_fails_for_good_is_an_error_of_its_own(ask: Any) -> None:
             5: Answer("", finish_reason="content_filter"),
             6: Answer("a very long", finish_reason="length"),
         }
-        return broken[kind] if kind in broken else Answer("fine")
+        return broken.get(kind, Answer("fine"))
 
     replies, _ = ask(script, requests(8), connections=1)
     by_key = {reply.key: reply for reply in replies}
