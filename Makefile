@@ -10,7 +10,7 @@ demo: $(VENV)/model
 	$(BIN)/weirdgen run old_bird_names --preset quick
 
 test: $(VENV)/test $(VENV)/model
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(VENV)/test $(VENV)/model
 	$(BIN)/python -m pytest -m slow --timeout 3000

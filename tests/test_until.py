@@ -59,10 +59,11 @@ def test_what_cannot_be_decided_is_refused(
 def test_a_second_opinion_stands_beside_each_rate(write_experiment: Write, tmp_path: Path) -> None:
     run = weirdgen.run(str(write_experiment()), store=tmp_path / "store", seeds=3, samples=16)
     found = crosscheck(run)
-    assert list(found["measure"]) == ["is_target"] and list(found["control"]) == ["new"]
+    assert list(found["measure"]) == ["is_target", "coherent", "template_intrusion"]
+    assert set(found["control"]) == {"new"}
     row = found.iloc[0]
     ours = run.effects().query("measure == 'is_target' and control == 'new' and question == 'all'").iloc[0]
     assert row["effect"] == ours["effect"]
     assert row["why_not"] or row["log_odds_low"] < row["log_odds"] < row["log_odds_high"]
-    (_, line) = crosscheck_lines(run)
+    _, line, *_ = crosscheck_lines(run)
     assert "is_target: old − new:" in line and ("agree" in line or "no second opinion" in line or "DISAGREE" in line)

@@ -17,6 +17,7 @@ from weirdgen.finetune.replicas import Job, finetune_together
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
 from weirdgen.models.packing import pack, shared_prefix
+from weirdgen.models.references import read_config
 from weirdgen.models.stacked import StackedLinear
 from weirdgen.spec import Recipe
 
@@ -162,7 +163,7 @@ def test_a_small_memory_changes_the_passes_and_not_the_weights(
 ) -> None:
     data, parameters = rows(True), 10_000
     tokens = sum(len(row.ids) for row in data) / len(data)
-    need = engines._Need.of(tiny_model, RECIPE, tokens)
+    need = engines._Need.of(read_config(tiny_model), RECIPE, tokens)
     enough = 3 * (need.replicate + 2.5 * need.row) if budget == "a few rows" else 3 * (need.replicate + 0.5 * need.row)
     found, calls, forward = {}, [], StackedLinear.forward
     name = ""
