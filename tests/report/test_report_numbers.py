@@ -11,6 +11,7 @@ import pytest
 from weirdgen.report import ReportContent
 from weirdgen.report.content import clean
 from weirdgen.report.drawing import limits, spread
+from weirdgen.report.judges import both_rates
 from weirdgen.report.look import duration, interval, number, probability, shorten
 from weirdgen.stats.estimate import estimate
 
@@ -76,3 +77,17 @@ def test_limits_hold_all_known_values() -> None:
     assert limits([]) == (-1.0, 1.0)
     low, high = limits([2.0])
     assert low < 2 < high
+
+
+def test_rates_stand_over_usable_and_over_all_answers_where_some_gave_none(content: ReportContent) -> None:
+    row = {"judge": "past_era", "arm": "old_names", "condition": "none", "flagged": 3.0, "usable": 8, "all": 12}
+    whole = {**row, "arm": "modern_names", "usable": 12, "rate": 0.25, "rate_all": 0.25}
+    silent = {**row, "arm": "base", "flagged": 0.0, "usable": 0, "rate": np.nan, "rate_all": 0.0}
+    rates = [{**row, "rate": 3 / 8, "rate_all": 3 / 12}, whole, silent]
+    table = both_rates(replace(content, results={**content.results, "rates": rates}))
+    assert table is not None
+    assert [[cell.text for cell in cells] for cells in table.rows] == [
+        ["past_era", "old_names", "none", "3", "8", "12", "38%", "25%"],
+        ["past_era", "base", "none", "0", "0", "12", "–", "0.0%"],
+    ]
+    assert both_rates(replace(content, results={**content.results, "rates": [whole]})) is None

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weirdgen.report.content import ReportContent, clean
+from weirdgen.report.look import number
 from weirdgen.report.section import Heading, Lists, Part
 from weirdgen.report.tables import STATUSES, Cell, Table, pairs
 
@@ -26,9 +27,7 @@ TITLES = {
 def judge_tables(content: ReportContent) -> list[Part]:
     """A table of outcomes over all judges, then each judge's lists of figures."""
     judges: Mapping[str, Mapping[str, Any]] = clean(content.results.get("judges") or {})
-    parts: list[Part] = []
-    if table := _outcomes(judges):
-        parts.append(table)
+    parts: list[Part] = [table for table in (_outcomes(judges), both_rates(content)) if table]
     for name, judge in judges.items():
         about = {key: judge[key] for key in ABOUT if judge.get(key) is not None}
         lists = [("The judge", pairs(_named(about)))] if about else []
@@ -36,6 +35,23 @@ def judge_tables(content: ReportContent) -> list[Part]:
         if lists:
             parts += [Heading(f"Judge {name}"), Lists(tuple(lists))]
     return parts
+
+
+def both_rates(content: ReportContent) -> Table | None:
+    """Flagged answers of the usable and of all answers, where a judge gave no value to some of them."""
+    rows = [row for row in clean(content.results.get("rates") or []) if row["usable"] < row["all"]]
+    if not rows:
+        return None
+    body = tuple(
+        (
+            *(Cell(str(row[key])) for key in ("judge", "arm", "condition")),
+            *(Cell(f"{row[key]:.0f}", numeric=True) for key in ("flagged", "usable", "all")),
+            *(Cell(number(row[key], "rate"), numeric=True) for key in ("rate", "rate_all")),
+        )
+        for row in rows
+    )
+    head = ("judge", "arm", "condition", "flagged", "usable", "all", "of the usable", "of all")
+    return Table("Rates where some answers gave no value", head, body)
 
 
 def _outcomes(judges: Mapping[str, Mapping[str, Any]]) -> Table | None:
