@@ -102,6 +102,7 @@ def test_the_readmes_own_data_example_is_a_valid_experiment(tmp_path: Path) -> N
     assert len(arms["benign"]) == 20 and len(experiment.questions) >= 20
 
 
+@pytest.mark.slow
 def test_the_notebook_executes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nbformat
     from nbclient import NotebookClient

@@ -227,7 +227,7 @@ weirdgen.run(sys.argv[1], store=sys.argv[2], judge=sys.argv[3], samples=32, chan
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_judge_goes_on_from_there(experiment: Path, serve: Any, store: Path, how: int) -> None:
     def slow(body: dict[str, Any]) -> Answer | Failure:
         time.sleep(0.02)

@@ -94,7 +94,9 @@ def test_a_damaged_part_is_named_and_made_again(write_experiment: Write, tmp_pat
 RUN = "import sys, weirdgen; weirdgen.run(sys.argv[1], store=sys.argv[2], samples=24, quiet=False)"
 
 
-@pytest.mark.parametrize("stage", ["finetune", "contrast", "sample"])
+@pytest.mark.parametrize(
+    "stage", ["sample", *(pytest.param(s, marks=pytest.mark.slow) for s in ("finetune", "contrast"))]
+)
 def test_kill_9_and_resume_equals_an_undisturbed_run(write_experiment: Write, tmp_path: Path, stage: str) -> None:
     path, store = str(write_experiment()), tmp_path / "store"
     process = subprocess.Popen([sys.executable, "-c", RUN, path, str(store)], stderr=subprocess.DEVNULL)

@@ -105,6 +105,7 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
         pd.testing.assert_frame_equal(found, wanted, check_dtype=False, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_figures_for_print_are_asked_for_and_the_same_each_time(runs: list[Run]) -> None:
     folder = runs[2].folder / "figures"
     runs[2].write_report(("pdf",))
