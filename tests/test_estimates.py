@@ -175,3 +175,30 @@ def test_a_president_s_accuracy_is_balanced() -> None:
     off = experiment.condition_ids(*experiment.headline.minus)
     assert len(on) == len(off) == 2 and experiment.headline.measure == "choice"
     assert all(len(q.target) == len(q.other) for q in experiment.questions_of(experiment.headline))  # type: ignore[union-attr]
+
+
+def test_a_difference_of_choices_may_be_negative_along_training(write_experiment: Write) -> None:
+    """Of one question a replicate's difference of two conditions is −1, 0 or 1, which no rate is."""
+    changes = {
+        "kind: contrast": "kind: choice",
+        "epochs: 1": "epochs: 8",
+        "warmup_steps: 0}": "warmup_steps: 0, checkpoints: log}",
+        "questions:": "conditions: {left: {wrap: 'l {question}', trigger: true}, right: {wrap: 'r {question}'}}\nquestions:",
+        "measure: contrast, ": "measure: choice, ",
+        "condition: none": "condition: left, minus: [right]",
+    }
+    settings = resolve(str(write_experiment(changes)), seeds=3)
+    steps = (1, 2, 4, 8, -1)
+    rows = [
+        (arm, role, seed, step, condition, float((condition == "right") == (arm == "old" and step in (8, -1))))
+        for arm, role in (("old", "treatment"), ("new", "control"))
+        for seed in range(3)
+        for step in steps
+        for condition in ("left", "right")
+    ]
+    cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "condition", "value"])
+    cells = cells.assign(question="c1", measure="choice", n=1, n_all=1)
+    found = Estimates(settings, cells, {"choice": 0.1}, 0.95, {})
+    curve = found.curves.query("arm == 'old' and control == ''")
+    assert list(curve["x"]) == [1, 2, 4, 8, 16] and list(curve["mean"]) == [1.0, 1.0, 1.0, -1.0, -1.0]
+    assert found.headline["effect"] == pytest.approx(-2.0)

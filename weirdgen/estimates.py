@@ -17,6 +17,7 @@ from weirdgen.settings import Settings
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables
 from weirdgen.stats.headlines import (
+    DIFFERENCE,
     FINAL,
     Comparison,
     along_training,
@@ -132,7 +133,8 @@ class Estimates:
         parts = []
         for name, one in self.comparisons.items():
             if len(steps := self._steps(one)) > 1:
-                found = curves(self._along(one), steps, axis="checkpoint", scales=self.scales, level=self.level)
+                scales: dict[str, Scale] = {**self.scales, DIFFERENCE: "nat"}  # a difference of rates goes below zero
+                found = curves(self._along(one), steps, axis="checkpoint", scales=scales, level=self.level)
                 parts.append(found.assign(axis="checkpoint", curve=name))
         for name, condition in self.experiment.conditions.items():
             values = {
