@@ -177,7 +177,7 @@ def test_a_president_s_accuracy_is_balanced() -> None:
     assert all(len(q.target) == len(q.other) for q in experiment.questions_of(experiment.headline))  # type: ignore[union-attr]
 
 
-def test_a_difference_of_choices_may_be_negative_along_training(write_experiment: Write) -> None:
+def test_a_difference_of_choices_may_be_negative_along_training(write_experiment: Callable[..., Path]) -> None:
     """Of one question a replicate's difference of two conditions is −1, 0 or 1, which no rate is."""
     changes = {
         "kind: contrast": "kind: choice",
