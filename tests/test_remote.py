@@ -21,7 +21,7 @@ from weirdgen.store import COMPACT_PARTS, MARKER, Store
 Machine = Callable[[str], None]
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=[pytest.param("memory", marks=pytest.mark.slow), "file"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "file":
         yield f"file://{tmp_path / 'far'}"
