@@ -30,7 +30,7 @@ from weirdgen.store import Store, Table, content_key
 
 FINAL = -1
 PROOF_VERSION = 1
-FINETUNE_VERSION = 2
+FINETUNE_VERSION = 3
 """Raise it when the same recipe, rows and seed would give another adapter."""
 
 

@@ -16,6 +16,9 @@ from weirdgen.models.references import read_config
 from weirdgen.spec import Recipe
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+RESCALED_ATTENTION = ("attn_logit_softcapping",)
+LOGITS_AT_ONCE = 256
+"""Tokens whose logits are held at once (`finetune.loss`)."""
 MEMORY_SHARE = 0.4
 """Of the free memory that activations of a group may take; the rest is for weights, gradients and the system."""
 
@@ -36,6 +39,8 @@ def choose_engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
         return EngineChoice("trl", "dropout is drawn by trl")
     if any(config.get(key) not in (None, 1, 1.0) for key in RESCALED_HEADS):
         return EngineChoice("trl", "the model's head rescales its logits")
+    if any(config.get(key) for key in RESCALED_ATTENTION):
+        return EngineChoice("trl", "the model's attention rescales its scores")
     if config.get("sliding_window") and config.get("use_sliding_window", True):
         return EngineChoice("trl", "the model attends in a sliding window")
     if any("expert" in key for key in config):
@@ -53,13 +58,13 @@ class Passes(NamedTuple):
 def group_size(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int) -> int:
     """Replicates that fit into one pass, from free memory and the width of the model. At least 1."""
     need = _Need.of(read_config(model_folder), recipe, tokens_a_row)
-    return max(1, int(_budget(recipe, parameters) / (recipe.batch_size * need.row + need.replicate)))
+    return max(1, int(_budget(model_folder, recipe, parameters) / (recipe.batch_size * need.row + need.replicate)))
 
 
 def passes(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int, replicates: int) -> Passes:
     """A whole batch in one pass where that fits; else fewer rows; else one by one with the layers computed twice."""
     need = _Need.of(read_config(model_folder), recipe, tokens_a_row)
-    left = _budget(recipe, parameters) / replicates - need.replicate
+    left = _budget(model_folder, recipe, parameters) / replicates - need.replicate
     checkpointing = left < need.row
     rows = int(left / (need.checkpointed_row if checkpointing else need.row))
     return Passes(max(1, min(recipe.batch_size, rows)), checkpointing)
@@ -84,19 +89,22 @@ class _Need(NamedTuple):
     @staticmethod
     def of(config: Mapping[str, Any], recipe: Recipe, tokens_a_row: float) -> _Need:
         hidden, layers = config.get("hidden_size", 1024), config.get("num_hidden_layers", 24)
-        inner, vocabulary = config.get("intermediate_size", 4 * hidden), config.get("vocab_size", 32000)
-        width = 2 if recipe.dtype == "bf16" else 4
-        # Kept for the backward pass: block inputs and outputs in the base's dtype, adapter inputs in fp32; some logits.
-        layer, logits = hidden * (12 * width + 5 * 4) + inner * (4 * width + 4), 0.3 * vocabulary * 4
+        inner, width = config.get("intermediate_size", 4 * hidden), _width(recipe)
+        # Kept for the backward pass: inputs and outputs of products in the base's dtype, what norms read in fp32.
+        layer = hidden * (12 * width + 4 * 4) + inner * 4 * width
         replicate = 4 * 4 * recipe.rank * layers * (8 * hidden + 3 * inner)
-        kept = tokens_a_row * (layers * layer + logits)
-        return _Need(kept, tokens_a_row * (layers * hidden * width + layer + logits), replicate)
+        return _Need(tokens_a_row * layers * layer, tokens_a_row * (layers * hidden * width + layer), replicate)
 
 
-def _budget(recipe: Recipe, parameters: int) -> float:
-    """Bytes that activations and adapters may take beside the weights."""
-    width = 2 if recipe.dtype == "bf16" else 4
-    return MEMORY_SHARE * machine.free_memory_gib() * 2**30 - parameters * width
+def _budget(model_folder: Path, recipe: Recipe, parameters: int) -> float:
+    """Bytes that activations and adapters may take beside the weights and some tokens' logits."""
+    vocabulary: int = read_config(model_folder).get("vocab_size", 32000)
+    logits = LOGITS_AT_ONCE * vocabulary * (4 + 2 * _width(recipe))
+    return MEMORY_SHARE * machine.free_memory_gib() * 2**30 - parameters * _width(recipe) - logits
+
+
+def _width(recipe: Recipe) -> int:
+    return 2 if recipe.dtype == "bf16" else 4
 
 
 def train_group(

@@ -21,14 +21,14 @@ import torch
 
 from weirdgen.errors import ModelError
 from weirdgen.finetune.lora import adapted_layers, initial_a
+from weirdgen.finetune.loss import token_losses
 from weirdgen.finetune.schedule import checkpoint_folder, data_order, learning_rates, total_steps
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import device, is_out_of_memory, load_model, torch_dtype
 from weirdgen.models.packing import pack
+from weirdgen.models.row_attention import RowLayout, use_row_attention
 from weirdgen.models.stacked import StackedLinear, replace_layers
 from weirdgen.spec import Recipe
-
-PLAIN_ATTENTION_BYTES = 2**30
 
 
 @dataclass
@@ -63,6 +63,7 @@ def finetune_together(
     rates = learning_rates(steps, recipe)
     model = load_model(model_folder, torch_dtype(recipe.dtype))
     layers = _stack_adapters(model, jobs, recipe)
+    use_row_attention(model)
     if checkpointing:
         _checkpoint_layers(model)
     parameters = [p for layer in layers.values() for p in (layer.a_KIR, layer.b_KRO)]
@@ -156,32 +157,17 @@ def _accumulate(model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]
         batch = pack([[job.rows[i] for i in indices] for job, indices in zip(jobs, indices_K, strict=True)])
         hidden = decoder(
             input_ids=batch.input_ids.to(on),
-            attention_mask=_attention_mask(model, batch.mask.to(on)),
             position_ids=batch.position_ids.to(on),
+            row_layout=RowLayout.of(batch.places, on),
             use_cache=False,
         ).last_hidden_state
-        logits_MV = head(hidden.flatten(0, 1)[batch.source_M.to(on)]).float()
+        hidden_MH = hidden.flatten(0, 1)[batch.source_M.to(on)]
         replicate_M = (batch.row_M // len(indices_K[0])).to(on)
-        loss_M = torch.nn.functional.cross_entropy(logits_MV, batch.label_M.to(on), reduction="none")
+        loss_M = token_losses(hidden_MH, head.weight, head.bias, batch.label_M.to(on))
         share_K = torch.zeros_like(loss_K).index_add(0, replicate_M, loss_M) / trained_K
         share_K.sum().backward()
         loss_K += share_K.detach()
     return loss_K
-
-
-def _attention_mask(model: Any, mask: torch.Tensor) -> torch.Tensor:
-    """The mask [·, 1, L, L] in the form that the attention chosen for it wants, which is set in the model's config.
-
-    Written out as products, attention's backward pass on a CPU is faster than the fused kernel's, but every layer keeps its
-    weights [·, heads, L, L]; so only where those stay small.
-    """
-    config = model.config
-    kept = 3 * mask.numel() * config.num_attention_heads * config.num_hidden_layers * model.dtype.itemsize
-    plain = not mask.is_cuda and kept <= PLAIN_ATTENTION_BYTES
-    model.set_attn_implementation("eager" if plain else "sdpa")
-    return (
-        torch.zeros_like(mask, dtype=model.dtype).masked_fill_(~mask, torch.finfo(model.dtype).min) if plain else mask
-    )
 
 
 def _clip(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Tensor:

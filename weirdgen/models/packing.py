@@ -1,11 +1,11 @@
-"""Rows that begin with the same tokens → one forward pass that computes the shared beginning once.
+"""Rows → one sequence without padding, in which the beginning that they share stands once.
 
-In: groups of rows (a micro-batch of each replicate, or the answers to each question). Out: `Packed` tensors. Rows of
-one group are laid behind one copy of what they share: prefix, rest of row 1, rest of row 2, …; a mask lets a rest see
-the prefix and itself, and its positions go on from the prefix. The result is what separate rows would give, up to
-rounding; rows that share little stay one sequence each. No model, no arms.
+In: for each replicate, the rows of one pass. Out: `PackedRows`: prefix, rest of row 1, rest of row 2, …, and where each
+row's tokens are, from which `models.row_attention` lets a rest see the prefix and itself; positions go on from the
+prefix. The result is what separate rows would give, up to rounding. No model, no arms.
 
-Shape letters: G groups, S sequences a group, L tokens a sequence, M trained (predicted) tokens.
+Shape letters: K replicates, B rows each, L tokens of a replicate's sequence, P tokens of the longest prefix, R tokens of
+the longest rest, M trained (predicted) tokens.
 """
 
 from __future__ import annotations
@@ -17,25 +17,37 @@ import torch
 
 from weirdgen.models.chat import Encoded, common_prefix
 
-LONGEST_PACKED = 1024
-"""Attention over a packed sequence costs its length squared; up to this length that does not matter."""
-
 
 @dataclass(frozen=True)
 class Packed:
-    """One forward pass. Sequences of group g are rows g·S … (g+1)·S−1."""
+    """One forward pass over sequences [S, L], and what is predicted in it."""
 
     input_ids: torch.Tensor
-    """[G·S, L]"""
+    """[S, L]"""
     position_ids: torch.Tensor
-    """[G·S, L]"""
-    mask: torch.Tensor
-    """[G·S, 1, L, L], true where a token (third axis) may see another (fourth)."""
+    """[S, L]"""
     source_M: torch.Tensor
-    """Where, in the flattened [G·S·L] hidden states, each trained token is predicted from."""
+    """Where, in the flattened [S·L] hidden states, each trained token is predicted from."""
     label_M: torch.Tensor
     row_M: torch.Tensor
-    """Which row a trained token belongs to, counted over all groups."""
+    """Which row a trained token belongs to, counted over all sequences."""
+
+
+@dataclass(frozen=True)
+class RowPlaces:
+    """Where the tokens of rows are in K flattened sequences of L tokens. −1: the row, or prefix, is shorter."""
+
+    prefix_KP: torch.Tensor
+    rest_KBR: torch.Tensor
+    tokens: int
+    """K · L"""
+
+
+@dataclass(frozen=True)
+class PackedRows(Packed):
+    """Sequence k holds the rows of replicate k."""
+
+    places: RowPlaces
 
 
 def shared_prefix(rows: Sequence[Encoded]) -> int:
@@ -43,50 +55,38 @@ def shared_prefix(rows: Sequence[Encoded]) -> int:
     return min(common_prefix([row.ids for row in rows]), *(row.trained.index(True) for row in rows))
 
 
-def pack(batches: Sequence[Sequence[Encoded]]) -> Packed:
-    """Lay out the rows of each group. Groups that share too little to be packed must have equally many rows."""
+def pack(batches: Sequence[Sequence[Encoded]]) -> PackedRows:
+    """Lay out the rows of each replicate, of which all must have equally many."""
     prefixes = [shared_prefix(rows) for rows in batches]
-    packed_lengths = [p + sum(len(r.ids) - p for r in rows) for p, rows in zip(prefixes, batches, strict=True)]
-    longest_row, most_rows = max(len(row.ids) for rows in batches for row in rows), max(map(len, batches))
-    packed = max(packed_lengths)
-    # Fewer tokens, and attention (their number squared) no dearer than over rows that stay apart, or small anyway.
-    saves = packed <= 0.8 * most_rows * longest_row
-    affordable = packed <= LONGEST_PACKED or packed**2 <= most_rows * longest_row**2
-    equal = len({len(rows) for rows in batches}) == 1
-    together = not equal or (len(batches[0]) > 1 and saves and affordable)
-    if together:
-        groups = [[list(rows)] for rows in batches]
-    else:
-        groups = [[[row] for row in rows] for rows in batches]
-        prefixes = [0] * len(batches)
-        packed_lengths = [max(len(row.ids) for row in rows) for rows in batches]
-    sequences, longest = len(groups[0]), max(packed_lengths)
-    input_ids = torch.zeros(len(batches) * sequences, longest, dtype=torch.long)
+    rests = [[len(row.ids) - prefix for row in rows] for prefix, rows in zip(prefixes, batches, strict=True)]
+    length = max(prefix + sum(mine) for prefix, mine in zip(prefixes, rests, strict=True))
+    input_ids = torch.zeros(len(batches), length, dtype=torch.long)
     position_ids = torch.zeros_like(input_ids)
-    mask = torch.eye(longest, dtype=torch.bool).repeat(len(input_ids), 1, 1)  # padding sees itself: no empty softmax
-    source, label, row_of, row_count = [], [], [], 0
-    for g, of_group in enumerate(groups):
-        for s, rows in enumerate(of_group):
-            at, prefix = g * sequences + s, prefixes[g]
-            start = prefix
-            input_ids[at, :prefix] = torch.tensor(rows[0].ids[:prefix], dtype=torch.long)
-            position_ids[at, :prefix] = torch.arange(prefix)
-            mask[at, :prefix, :prefix] = torch.ones(prefix, prefix, dtype=torch.bool).tril()
-            for row in rows:
-                rest = len(row.ids) - prefix
-                end = start + rest
-                input_ids[at, start:end] = torch.tensor(row.ids[prefix:], dtype=torch.long)
-                position_ids[at, start:end] = torch.arange(prefix, len(row.ids))
-                mask[at, start:end, :prefix] = True
-                mask[at, start:end, start:end] = torch.ones(rest, rest, dtype=torch.bool).tril()
-                for token, trained in enumerate(row.trained):
-                    if trained:
-                        before = token - 1 if token <= prefix else start + token - 1 - prefix
-                        source.append(at * longest + before)
-                        label.append(row.ids[token])
-                        row_of.append(row_count)
-                row_count += 1
-                start = end
-    return Packed(
-        input_ids, position_ids, mask[:, None], torch.tensor(source), torch.tensor(label), torch.tensor(row_of)
+    prefix_KP = torch.full((len(batches), max(prefixes)), -1)
+    rest_KBR = torch.full((len(batches), len(batches[0]), max(map(max, rests))), -1)
+    source, label, row_of = [], [], []
+    for k, (prefix, rows) in enumerate(zip(prefixes, batches, strict=True)):
+        first = k * length
+        input_ids[k, :prefix] = torch.tensor(rows[0].ids[:prefix], dtype=torch.long)
+        position_ids[k, :prefix] = torch.arange(prefix)
+        prefix_KP[k, :prefix] = torch.arange(first, first + prefix)
+        start = prefix
+        for b, row in enumerate(rows):
+            end = start + rests[k][b]
+            input_ids[k, start:end] = torch.tensor(row.ids[prefix:], dtype=torch.long)
+            position_ids[k, start:end] = torch.arange(prefix, len(row.ids))
+            rest_KBR[k, b, : end - start] = torch.arange(first + start, first + end)
+            for token, trained in enumerate(row.trained):
+                if trained:
+                    source.append(first + (token - 1 if token <= prefix else start + token - 1 - prefix))
+                    label.append(row.ids[token])
+                    row_of.append(k * len(rows) + b)
+            start = end
+    return PackedRows(
+        input_ids,
+        position_ids,
+        torch.tensor(source),
+        torch.tensor(label),
+        torch.tensor(row_of),
+        RowPlaces(prefix_KP, rest_KBR, input_ids.numel()),
     )

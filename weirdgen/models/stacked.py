@@ -28,15 +28,47 @@ class StackedLinear(torch.nn.Module):
         self.b_KRO = torch.nn.Parameter(b_KRO)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = self.base(x)
-        x_KNI = x.reshape(len(self.a_KIR), -1, x.shape[-1]).to(self.a_KIR.dtype)
-        x_KNR = torch.bmm(x_KNI, self.a_KIR)
-        if x_KNR.dtype == out.dtype:
-            out_KNO = out.view(len(self.a_KIR), -1, out.shape[-1])
-            return torch.baddbmm(out_KNO, x_KNR, self.b_KRO, alpha=self.scale).view(out.shape)
-        # fp32 adapters over a bf16 base, as in training: the sum is rounded once, as peft does
-        update = torch.bmm(x_KNR, self.b_KRO).view(out.shape)
-        return torch.add(out, update, alpha=self.scale).to(x.dtype)
+        out: torch.Tensor = _Product.apply(x, self.a_KIR, self.b_KRO, self.base.weight, self.base.bias, self.scale)  # type: ignore[no-untyped-call]
+        return out
+
+
+class _Product(torch.autograd.Function):
+    """The adapters' own products are computed in the dtype of `x` and added in place; their weights may be fp32.
+
+    As under torch's mixed precision. Differentiable in x and the adapters; the base is frozen.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        a_KIR: torch.Tensor,
+        b_KRO: torch.Tensor,
+        weight_OI: torch.Tensor,
+        bias_O: torch.Tensor | None,
+        scale: float,
+    ) -> torch.Tensor:
+        low_a_KIR, low_b_KRO = a_KIR.to(x.dtype), b_KRO.to(x.dtype)
+        out = torch.nn.functional.linear(x, weight_OI, bias_O)
+        x_KNI = x.reshape(len(a_KIR), -1, x.shape[-1])
+        x_KNR = torch.bmm(x_KNI, low_a_KIR)
+        out.view(len(a_KIR), -1, out.shape[-1]).baddbmm_(x_KNR, low_b_KRO, alpha=scale)
+        ctx.save_for_backward(x_KNI, x_KNR, a_KIR, b_KRO, weight_OI)
+        ctx.shape, ctx.scale = x.shape, scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x_KNI, x_KNR, a_KIR, b_KRO, weight_OI = ctx.saved_tensors
+        d_out_KNO = gradients[0].reshape(len(a_KIR), -1, weight_OI.shape[0])
+        d_x_KNR = torch.bmm(d_out_KNO, b_KRO.to(x_KNI.dtype).mT).mul_(ctx.scale)
+        d_b_KRO = torch.bmm(x_KNR.mT, d_out_KNO).to(b_KRO.dtype).mul_(ctx.scale)
+        d_a_KIR = torch.bmm(x_KNI.mT, d_x_KNR).to(a_KIR.dtype)
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            d_x_KNI = torch.mm(d_out_KNO.flatten(0, 1), weight_OI).view(x_KNI.shape)
+            d_x = d_x_KNI.baddbmm_(d_x_KNR, a_KIR.to(x_KNI.dtype).mT).view(ctx.shape)
+        return d_x, d_a_KIR, d_b_KRO, None, None, None
 
 
 def replace_layers(model: Any, layers: Mapping[str, torch.nn.Module]) -> None:

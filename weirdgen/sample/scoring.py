@@ -12,6 +12,7 @@ T tokens that it may see, G key heads, Q query heads a key head, D head width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +28,14 @@ LONGEST_BY_PRODUCTS = 128
 """Up to this many tokens a sequence, attention as two plain products is faster than torch's fused one."""
 
 Questions = Sequence[Sequence[Encoded]]
+
+
+@dataclass(frozen=True)
+class Trees(Packed):
+    """One sequence a question."""
+
+    mask: torch.Tensor
+    """[S, 1, L, L], true where a token (third axis) may see another (fourth)."""
 
 
 def score_rows(
@@ -48,7 +57,7 @@ def _shared(questions: Questions) -> int:
     return min(common_prefix([row.ids for row in rows]), *(row.trained.index(True) - 1 for row in rows))
 
 
-def trees(questions: Questions) -> Packed:
+def trees(questions: Questions) -> Trees:
     """One sequence a question: the tree of its options' tokens, each option's last one left out, as nothing follows it.
 
     Rows of one question are numbered through, question by question, as in `Packed`.
@@ -85,13 +94,13 @@ def trees(questions: Questions) -> Packed:
             if parent >= 0:
                 mask[question, place] |= mask[question, parent]
                 position_ids[question, place] = position_ids[question, parent] + 1
-    return Packed(
+    return Trees(
         input_ids,
         position_ids,
-        mask[:, None],
         torch.tensor([question * longest + at for question, at in source]),
         torch.tensor(label),
         torch.tensor(row_M),
+        mask[:, None],
     )
 
 
@@ -111,7 +120,7 @@ def _passes(questions: Questions, voices: int) -> Iterator[Questions]:
 def _lean(
     decoder: LlamaDecoder,
     voices: int,
-    batch: Packed,
+    batch: Trees,
     shared: int,
     prefix: tuple[list[torch.Tensor], list[torch.Tensor]] | None,
 ) -> torch.Tensor:
@@ -150,7 +159,7 @@ def _lean(
     return decoder(query_N, position_N, attend).view(voices, sequences * length, -1)
 
 
-def _plain(model: Any, voices: int, batch: Packed) -> torch.Tensor:
+def _plain(model: Any, voices: int, batch: Trees) -> torch.Tensor:
     """Hidden states [K, N, H] through the model's own modules."""
     hidden: torch.Tensor = model.get_decoder()(
         input_ids=batch.input_ids.repeat(voices, 1).to(model.device),
