@@ -70,7 +70,7 @@ def test_a_full_batch_takes_more_in_and_changes_nothing(
     def drawn(rows: int) -> dict[tuple[int, str, int], Completion]:
         monkeypatch.setattr("weirdgen.sample.stream.GROW_BY", 3)
         monkeypatch.setattr("weirdgen.sample.transformers.rows_at_once", lambda *_: rows)
-        found = engine.generate(asked, range(3, 12), ["0", "1"], Sampling())
+        found = engine.generate(asked, range(4, 13), ["0", "1"], Sampling())
         return {(voice, one.key, one.sample): one for voice, one in found}
 
     asked = [Prompt(f"p{i}", ASKS[i % 3] + " ." * i, 2 + 3 * i) for i in range(7)]
