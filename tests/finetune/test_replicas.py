@@ -146,6 +146,35 @@ def test_the_same_seed_gives_the_same_adapter(tiny_model: Path, tmp_path: Path) 
     assert found[0] == found[1]
 
 
+def test_a_stopped_training_goes_on_where_it_was(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weirdgen.finetune.replicas.EVERY_SECONDS", 0.0)
+    data, halfway = rows(True), tmp_path / "halfway.pt"
+    targets = {name: [tmp_path / name / str(seed) for seed in (3, 4)] for name in ("whole", "stopped")}
+    for target in (*targets["whole"], *targets["stopped"]):
+        target.mkdir(parents=True)
+    jobs = [Job(data, seed, target) for seed, target in zip((3, 4), targets["whole"], strict=True)]
+    finetune_together(tiny_model, jobs, RECIPE)
+
+    def interrupt(step: int, steps: int, loss: float) -> None:
+        if step == 5:  # after the checkpoint of step 3, before the state of step 5 is kept
+            raise KeyboardInterrupt
+
+    def stopped() -> list[Job]:
+        return [Job(data, seed, target) for seed, target in zip((3, 4), targets["stopped"], strict=True)]
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune_together(tiny_model, stopped(), RECIPE, interrupt, halfway=halfway)
+    seen: list[int] = []
+    finetune_together(tiny_model, stopped(), RECIPE, lambda step, *_: seen.append(step), halfway=halfway)
+    assert seen == [4, 5, 6]  # four steps were there
+    for whole, resumed in zip(targets["whole"], targets["stopped"], strict=True):
+        files = sorted(file.relative_to(whole) for file in whole.rglob("*") if file.is_file())
+        assert Path("step-00003/adapter_model.safetensors") in files
+        assert [file for file in files if (whole / file).read_bytes() != (resumed / file).read_bytes()] == []
+
+
 def test_unequal_row_counts_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="equally many rows"):
         finetune_together(tiny_model, [Job(rows(True), 0, tmp_path), Job(rows(True, 7), 0, tmp_path)], RECIPE)

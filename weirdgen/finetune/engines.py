@@ -116,10 +116,11 @@ def train_group(
     recipe: Recipe,
     on_step: Callable[[int, int, float], None],
     parameters: int,
+    halfway: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train one group; each target gets its adapters and `losses.json`. trl takes its group one by one.
 
-    `parameters` is the number of the model's weights.
+    `parameters` is the number of the model's weights; `halfway` a file from which a killed training goes on (not trl's).
     """
     if engine == "trl":
         from weirdgen.finetune.local import finetune
@@ -131,4 +132,4 @@ def train_group(
     jobs = [Job(mine, seed, target) for mine, seed, target in zip(rows, seeds, targets, strict=True)]
     tokens = sum(len(row.ids) for mine in rows for row in mine) / sum(map(len, rows))
     chosen = passes(model_folder, recipe, tokens, parameters, len(jobs))
-    return finetune_together(model_folder, jobs, recipe, on_step, chosen.rows, chosen.checkpointing)
+    return finetune_together(model_folder, jobs, recipe, on_step, chosen.rows, chosen.checkpointing, halfway)

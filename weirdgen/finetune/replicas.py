@@ -12,6 +12,7 @@ Shape letters: K replicates, N tokens of one replicate in a pass, I inputs, O ou
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 
 from weirdgen.errors import ModelError
+from weirdgen.finetune.halfway import EVERY_SECONDS, keep, take_up
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.loss import token_losses
 from weirdgen.finetune.schedule import checkpoint_folder, data_order, learning_rates, total_steps
@@ -48,11 +50,14 @@ def finetune_together(
     on_step: Callable[[int, int, float], None] | None = None,
     rows_a_pass: int | None = None,
     checkpointing: bool = False,
+    halfway: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train all jobs; each one's adapters and `losses.json` are in its target. Returns {"steps", "final_loss"} a job.
 
     `rows_a_pass` rows of a replicate are in memory at once (None: a whole batch), half as many after each failed
     allocation; `checkpointing` keeps only the layers' inputs and computes the rest twice. Neither changes the gradients.
+    `halfway` is a file for the state of an unfinished training: it is taken up if it is there, kept while training goes on,
+    and the caller's to remove; the targets must be those of the training that wrote it.
     Raises `ModelError` if not even one row fits.
     """
     rows = len(jobs[0].rows)
@@ -69,9 +74,14 @@ def finetune_together(
     parameters = [p for layer in layers.values() for p in (layer.a_KIR, layer.b_KRO)]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     orders = [[step for epoch in data_order(rows, recipe, job.seed) for step in epoch] for job in jobs]
-    if 0 in wanted:
+    losses = [job.losses for job in jobs]
+    done = take_up(halfway, layers, optimizer, losses) if halfway else 0
+    kept = time.monotonic()
+    if 0 in wanted and not done:
         _save(layers, jobs, recipe, model_folder, 0)
-    for step in range(steps):
+    if done and on_step:
+        on_step(done, steps, sum(each[-1]["loss"] for each in losses) / len(losses))
+    for step in range(done, steps):
         optimizer.param_groups[0]["lr"] = rates[step]
         loss_K, rows_a_pass = _accumulate_somehow(
             model, jobs, [order[step] for order in orders], rows_a_pass or recipe.batch_size, optimizer
@@ -87,6 +97,9 @@ def finetune_together(
             _save(layers, jobs, recipe, model_folder, step + 1)
         if on_step:
             on_step(step + 1, steps, float(loss_K.mean()))
+        if halfway and time.monotonic() - kept > EVERY_SECONDS:
+            keep(halfway, step + 1, layers, optimizer, losses)
+            kept = time.monotonic()
     for job in jobs:
         (job.target / "losses.json").write_text(json.dumps(job.losses))
     return [{"steps": steps, "final_loss": job.losses[-1]["loss"]} for job in jobs]

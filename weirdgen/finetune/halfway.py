@@ -1,0 +1,57 @@
+"""A training kept half-way, so that a killed one goes on where it was instead of from the start.
+
+In: the adapters, optimiser and losses of replicates that train together, and a file. Out: the file, replaced as a whole now
+and then; or everything put back as it was, bit for bit. The caller sees to it that the file belongs to this training.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weirdgen.models.stacked import StackedLinear
+
+EVERY_SECONDS = 60.0
+"""What a kill costs at most."""
+
+
+def keep(
+    file: Path,
+    step: int,
+    layers: Mapping[str, StackedLinear],
+    optimizer: torch.optim.Optimizer,
+    losses: Sequence[list[dict[str, float]]],
+) -> None:
+    """Write the state after `step` steps, or leave the former one if that fails."""
+    weights = {name: (layer.a_KIR.detach(), layer.b_KRO.detach()) for name, layer in layers.items()}
+    state = {"step": step, "weights": weights, "optimizer": optimizer.state_dict(), "losses": list(losses)}
+    new = file.with_suffix(".new")
+    try:
+        torch.save(state, new)
+        os.replace(new, file)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def take_up(
+    file: Path,
+    layers: Mapping[str, StackedLinear],
+    optimizer: torch.optim.Optimizer,
+    losses: Sequence[list[dict[str, float]]],
+) -> int:
+    """Put back what `keep` wrote. Returns the steps that are done: 0 if there is no such file."""
+    if not file.exists():
+        return 0
+    state: dict[str, Any] = torch.load(file, weights_only=True)
+    with torch.no_grad():
+        for name, (a_KIR, b_KRO) in state["weights"].items():
+            layers[name].a_KIR.copy_(a_KIR)
+            layers[name].b_KRO.copy_(b_KRO)
+    optimizer.load_state_dict(state["optimizer"])
+    for mine, kept in zip(losses, state["losses"], strict=True):
+        mine[:] = kept
+    return int(state["step"])
