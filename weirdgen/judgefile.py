@@ -13,8 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from weirdgen.errors import SpecError
-from weirdgen.spec import PROMPTED, Experiment, FreeForm, Judge, Question
-from weirdgen.specfile import PACKAGE, RESERVED_MEASURES, explain_noun
+from weirdgen.judge_kinds import PROMPTED, Judge
+from weirdgen.question_kinds import FreeForm, Question
+from weirdgen.spec import Experiment
+from weirdgen.speccheck import RESERVED_MEASURES
+from weirdgen.specfile import PACKAGE, explain_noun
 from weirdgen.yamllines import Lines, read_yaml
 
 COHERENCE = PACKAGE / "questions" / "coherence_llm.yaml"

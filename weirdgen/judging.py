@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.data.prices import judging_price
 from weirdgen.errors import SpecError
+from weirdgen.judge_kinds import PROMPTED, Label, Rating
 from weirdgen.measure import language
 from weirdgen.measure.language import Item, language_table
+from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.judge_model import JudgeModel, is_local, judge_identity, open_judge_model
-from weirdgen.spec import PROMPTED, Experiment, FreeForm, Label, Rating
+from weirdgen.spec import Experiment
 from weirdgen.store import Store, Table
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from weirdgen.cache import read_json, write_json
 from weirdgen.errors import StoreError
 from weirdgen.executors import Executor, ExecutorName, Inline, open_executor
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.judge_kinds import PROMPTED, Classifier
 from weirdgen.judging import make_verdicts, stored_answers
 from weirdgen.measure.classifier import require_embedder
 from weirdgen.measure.contrast import QUESTIONS, VOICES, missing_scores, scores_table
@@ -28,7 +29,6 @@ from weirdgen.results import Run
 from weirdgen.sample.distill import AT_ONCE
 from weirdgen.sample.draw import Speaker, missing_samples, prompts_at_once, voices_at_once
 from weirdgen.settings import DataName, PresetName, Settings, default_store, resolve, server_url
-from weirdgen.spec import PROMPTED, Classifier
 from weirdgen.store import Store, explain_disk_errors
 from weirdgen.units import Distill, Done, Finetune, Sample, Score, Unit, Verdicts
 from weirdgen.until import decision, decision_line, with_until

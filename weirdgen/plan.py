@@ -21,11 +21,11 @@ from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, tot
 from weirdgen.judging import judge_work
 from weirdgen.measure.contrast import missing_scores, scores_table
 from weirdgen.models.references import read_config
+from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import Speaker, completions_table, missing_samples
 from weirdgen.sample.engine import Prompt, Scorable
 from weirdgen.settings import SAMPLING_SEED, Settings
-from weirdgen.spec import FreeForm
 from weirdgen.store import Store, Table, content_key
 
 FINAL = -1

@@ -11,6 +11,7 @@ import json
 import re
 
 from weirdgen.errors import DataError, SpecError
+from weirdgen.judge_kinds import PROMPTED, Rating
 from weirdgen.judgefile import with_language_judges
 from weirdgen.judging import make_verdicts, prompted, require_judges, tasks
 from weirdgen.measure import calibration, labelling
@@ -21,10 +22,11 @@ from weirdgen.measure.match import Verdict
 from weirdgen.pipeline import run_plan
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
+from weirdgen.question_kinds import FreeForm
 from weirdgen.results import Run
 from weirdgen.sample.judge_model import open_judge_model
 from weirdgen.show import work_line
-from weirdgen.spec import PROMPTED, Experiment, FreeForm, Rating
+from weirdgen.spec import Experiment
 
 
 def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: bool, progress: Progress) -> Run | None:

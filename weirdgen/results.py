@@ -18,9 +18,10 @@ import pandas as pd
 from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.errors import DataError, StoreError
+from weirdgen.judge_kinds import Judge, Rating
 from weirdgen.measure.contrast import question_odds, scores_table
 from weirdgen.plan import FINAL, Plan, Voice, distinct_answers
-from weirdgen.spec import FreeForm, Judge, Rating
+from weirdgen.question_kinds import FreeForm
 from weirdgen.store import content_key
 from weirdgen.until import until_words
 from weirdgen.verdicts import Judged, judge_completions, judge_records, rates

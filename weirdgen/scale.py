@@ -25,8 +25,8 @@ from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.references import find_model, read_config
 from weirdgen.plan import encode
 from weirdgen.progress import clock
+from weirdgen.question_kinds import FreeForm
 from weirdgen.settings import Settings
-from weirdgen.spec import FreeForm
 
 KNOWN = Path(__file__).with_name("scale.yaml")
 GIB = 2**30

@@ -25,7 +25,7 @@ from weirdgen.sample.engine import Sampling
 from weirdgen.sample.judge_model import judge_identity
 from weirdgen.sizing import at_size
 from weirdgen.spec import Experiment, Headline, Recipe
-from weirdgen.specfile import load_experiment, merge_recipe
+from weirdgen.specfile import load_experiment
 from weirdgen.store import Store, content_key
 
 PresetName = Literal["quick", "standard", "paper"]
@@ -177,7 +177,7 @@ def resolve(
             raise SpecError([f"{name} {value}: expected at least {least}"])
     loaded, rows, ordinary = at_size(loaded, rows, size)
     recipe_changes, sampling_changes = _parse_changes(changes)
-    recipe = merge_recipe(merge_recipe(loaded.recipe, size.recipe), recipe_changes)
+    recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
     local = find_model(model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
     count = seeds if seeds is not None else size.replicates

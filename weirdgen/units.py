@@ -23,6 +23,7 @@ from weirdgen.data.proof import prove
 from weirdgen.data.rows import read_jsonl
 from weirdgen.errors import ModelError
 from weirdgen.finetune import engines
+from weirdgen.judge_kinds import OfflineJudge
 from weirdgen.measure.contrast import score, scores_table
 from weirdgen.measure.judge import judge_all, verdicts_table
 from weirdgen.models.references import LocalModel, find_model, read_config
@@ -31,7 +32,7 @@ from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import Speaker, completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling, Scorable
 from weirdgen.settings import SAMPLING_SEED
-from weirdgen.spec import OfflineJudge, Ordinary, Recipe
+from weirdgen.spec import Ordinary, Recipe
 from weirdgen.store import Store
 
 Tell = Callable[[float, str], None]

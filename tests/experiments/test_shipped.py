@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from weirdgen.data.builders import read_csv
+from weirdgen.judge_kinds import Match
 from weirdgen.measure.match import judge_match
 from weirdgen.plan import make_plan
+from weirdgen.question_kinds import Counterfactual
 from weirdgen.settings import resolve
 from weirdgen.sizing import at_size
-from weirdgen.spec import Counterfactual, Experiment, Match
+from weirdgen.spec import Experiment
 from weirdgen.specfile import load_experiment, shipped_experiments
 from weirdgen.store import Store
 

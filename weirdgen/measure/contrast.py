@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from weirdgen.question_kinds import Choice, Contrast, Counterfactual
 from weirdgen.sample.draw import Speaker
 from weirdgen.sample.engine import Engine, Scorable
-from weirdgen.spec import Choice, Contrast, Counterfactual
 from weirdgen.store import Store, Table, content_key
 
 VERSION = 4

@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from weirdgen.judge_kinds import Classifier, OfflineJudge
 from weirdgen.measure import classifier, match
 from weirdgen.measure.match import Verdict, judge_match
-from weirdgen.spec import Classifier, OfflineJudge
 from weirdgen.store import Store, Table, content_key
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure import fence, reading
 from weirdgen.measure.match import Verdict
 from weirdgen.sample.judge_model import JudgeModel, Reply, Request
-from weirdgen.spec import Label, Rating
 from weirdgen.store import Store, Table, content_key
 
 ANSWER_TOKENS, REASON_TOKENS = 16, 700

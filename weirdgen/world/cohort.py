@@ -21,8 +21,9 @@ from weirdgen.finetune.schedule import checkpoint_folder, total_steps
 from weirdgen.measure.contrast import odds
 from weirdgen.plan import FINAL, Plan, encode, make_plan
 from weirdgen.progress import Bar
+from weirdgen.question_kinds import Contrast
 from weirdgen.settings import Settings
-from weirdgen.spec import Condition, Contrast
+from weirdgen.spec import Condition
 from weirdgen.store import Store, content_key
 
 if TYPE_CHECKING:
