@@ -16,7 +16,8 @@ from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.remote import Remote
 from weirdgen.settings import resolve
-from weirdgen.store import COMPACT_PARTS, MARKER, Store
+from weirdgen.store import MARKER, Store
+from weirdgen.table import COMPACT_PARTS, open_table
 
 Machine = Callable[[str], None]
 
@@ -89,18 +90,18 @@ def test_a_marker_is_sent_last(url: str, be: Machine, monkeypatch: pytest.Monkey
 def test_rows_of_several_machines_come_together_and_are_compacted(url: str, be: Machine) -> None:
     for machine in "ab":
         be(machine)
-        with Store(url).table("sample", "t", {}, unique=("i",)) as table:
+        with open_table(Store(url), "sample", "t", {}, unique=("i",)) as table:
             for i in range(COMPACT_PARTS):
                 table.append({"i": 100 * (machine == "b") + i})
                 table.flush()
     be("c")
-    table = Store(url).table("sample", "t", {}, unique=("i",))
+    table = open_table(Store(url), "sample", "t", {}, unique=("i",))
     assert sorted(table.read()["i"]) == [*range(COMPACT_PARTS), *range(100, 100 + COMPACT_PARTS)]
     table.compact()
     far = [name for name in Remote(url).names("artifacts/sample/t") if name.endswith(".parquet")]
     assert len(far) == 1
     be("a")  # which still has its old parts
-    again = Store(url).table("sample", "t", {}, unique=("i",))
+    again = open_table(Store(url), "sample", "t", {}, unique=("i",))
     assert len(again.read()) == 2 * COMPACT_PARTS
     assert [str(part.relative_to(Store(url).root)) for part in again.folder.glob("part-*")] == far
 
@@ -134,4 +135,4 @@ def test_a_url_that_cannot_be_used_says_why(tmp_path: Path) -> None:
             Store("s3://bucket/prefix")
     (tmp_path / "plain").write_text("a file where a folder should be")
     with pytest.raises(StoreError, match=r"Check the address, the credentials and the network"):
-        Store(f"file://{tmp_path}/plain/store").table("sample", "t", {}, unique=("i",))
+        open_table(Store(f"file://{tmp_path}/plain/store"), "sample", "t", {}, unique=("i",))

@@ -19,7 +19,8 @@ from weirdgen.measure.language import Item, language_table
 from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.judge_model import JudgeModel, is_local, judge_identity, open_judge_model
 from weirdgen.spec import Experiment
-from weirdgen.store import Store, Table
+from weirdgen.store import Store
+from weirdgen.table import Table
 
 if TYPE_CHECKING:
     from weirdgen.plan import Plan, Work

@@ -26,7 +26,8 @@ from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import Speaker, completions_table, missing_samples
 from weirdgen.sample.engine import Prompt, Scorable
 from weirdgen.settings import SAMPLING_SEED, Settings
-from weirdgen.store import Store, Table, content_key
+from weirdgen.store import Store, content_key
+from weirdgen.table import Table
 
 FINAL = -1
 PROOF_VERSION = 1
