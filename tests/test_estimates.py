@@ -18,6 +18,7 @@ from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.specfile import shipped_experiments
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def test_checkpoints_are_asked_only_what_their_curves_need(tmp_path: Path) -> No
     assert {condition for condition, _, _ in asked} == {"year=2024", "year=2025", "year=2026", "year=2027"}
     assert not any(question.startswith("trained") for _, question, _ in asked)  # near the topic: in no mean
     assert len(plan.scorables_of(plan.voices[0])) == 8 * 10
-    line = next(work for work in plan.work() if work.stage == "contrast")
+    line = next(work for work in workload(plan) if work.stage == "contrast")
     assert f"7 models × 80 questions + 6 checkpoints × {len(asked)}" in line.what
 
 

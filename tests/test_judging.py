@@ -26,6 +26,7 @@ from weirdgen.rejudge import compare_judges, judge_run
 from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
 Write = Callable[..., Path]
@@ -110,7 +111,7 @@ def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, s
     server = serve()
     settings = resolve(str(experiment), judge=LENIENT)
     before, after = (
-        next(work for work in make_plan(settings, Store(folder)).work() if work.stage == "judge")
+        next(work for work in workload(make_plan(settings, Store(folder))) if work.stage == "judge")
         for folder in (store.with_name("empty"), store)
     )
     assert before.missing == 45 and "3 judges on openai-api/mock/lenient, about" in before.what

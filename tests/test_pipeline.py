@@ -19,6 +19,7 @@ from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.settings import resolve
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 Write = Callable[..., Path]
 
@@ -149,13 +150,13 @@ def test_a_control_without_replicates_to_compare_is_within_model_only(write_expe
 def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) -> None:
     path = str(write_experiment())
     plan = make_plan(resolve(path), Store(tmp_path / "store"))
-    assert {w.stage: (w.missing, w.total) for w in plan.work()} == {
+    assert {w.stage: (w.missing, w.total) for w in workload(plan)} == {
         "finetune": (2, 2),
         "contrast": (5, 5),
         "sample": (15, 15),
     }
     weirdgen.run(path, store=tmp_path / "store")
-    assert all(w.missing == 0 for w in make_plan(resolve(path), Store(tmp_path / "store")).work())
+    assert all(w.missing == 0 for w in workload(make_plan(resolve(path), Store(tmp_path / "store"))))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from weirdgen.remote import Remote
 from weirdgen.settings import resolve
 from weirdgen.store import MARKER, Store
 from weirdgen.table import COMPACT_PARTS, open_table
+from weirdgen.workload import workload
 
 Machine = Callable[[str], None]
 
@@ -114,7 +115,7 @@ def test_a_run_begun_on_one_machine_is_finished_on_another(
     first = weirdgen.run(path, store=url)
     be("b")
     store = Store(url)
-    assert all(work.missing == 0 for work in make_plan(resolve(path), store).work())
+    assert all(work.missing == 0 for work in workload(make_plan(resolve(path), store)))
     adapters = list((store.root / "artifacts" / "finetune").rglob("*.safetensors"))
     assert adapters == [], "planning needs no adapters"
     again = load_run(first.id, url)

@@ -96,6 +96,7 @@ def run_command(
     from weirdgen.specfile import named_experiments
     from weirdgen.store import Store
     from weirdgen.until import with_until
+    from weirdgen.workload import workload
 
     opened = Store(store or default_store())
     names = named_experiments(experiments)
@@ -108,7 +109,7 @@ def run_command(
     for line in (line for plan in plans for line in plan_lines(plan)):
         progress.say(line)
     if len(plans) > 1:
-        seconds = sum(work.seconds for plan in plans for work in plan.work())
+        seconds = sum(work.seconds for plan in plans for work in workload(plan))
         progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
     if dry_run:
         return

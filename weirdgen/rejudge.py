@@ -12,8 +12,8 @@ import re
 
 from weirdgen.errors import DataError, SpecError
 from weirdgen.judge_kinds import PROMPTED, Rating
-from weirdgen.judgefile import with_language_judges
-from weirdgen.judging import make_verdicts, prompted, require_judges, tasks
+from weirdgen.judgefile import prompted, require_judges, with_language_judges
+from weirdgen.judging import make_verdicts, tasks
 from weirdgen.measure import calibration, labelling
 from weirdgen.measure.comparison import Comparison, compare
 from weirdgen.measure.judge import judge_all, verdicts_table
@@ -27,6 +27,7 @@ from weirdgen.results import Run
 from weirdgen.sample.judge_model import open_judge_model
 from weirdgen.show import work_line
 from weirdgen.spec import Experiment
+from weirdgen.workload import workload
 
 
 def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: bool, progress: Progress) -> Run | None:
@@ -34,7 +35,7 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
     experiment = with_language_judges(run.settings.experiment, more_questions=False)
     require_judges(experiment, judge)
     plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
-    for work in plan.work():
+    for work in workload(plan):
         if work.stage == "judge":
             progress.say(work_line(work))
     if dry_run:

@@ -17,14 +17,16 @@ import pandas as pd
 
 from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
+from weirdgen.dataset import distinct_answers
 from weirdgen.errors import DataError, StoreError
 from weirdgen.judge_kinds import Judge, Rating
 from weirdgen.measure.contrast import question_odds, scores_table
-from weirdgen.plan import FINAL, Plan, Voice, distinct_answers
+from weirdgen.plan import FINAL, Plan, Voice
 from weirdgen.question_kinds import FreeForm
 from weirdgen.store import content_key
 from weirdgen.until import until_words
 from weirdgen.verdicts import Judged, judge_completions, judge_records, rates
+from weirdgen.workload import workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -259,7 +261,7 @@ class Run:
 
     def require_finished(self) -> None:
         """Raises `StoreError` if something of the run has not been computed yet."""
-        if left := [f"{work.missing:.0f} {work.unit}" for work in self.plan.work() if work.missing]:
+        if left := [f"{work.missing:.0f} {work.unit}" for work in workload(self.plan) if work.missing]:
             raise StoreError(
                 f"run {self.id} is not finished: {', '.join(left)} missing; run `weirdgen run` again first"
             )

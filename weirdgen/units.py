@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weirdgen import machine
-from weirdgen.data.proof import prove
-from weirdgen.data.rows import read_jsonl
+from weirdgen.dataset import encode_rows, stored_rows
 from weirdgen.errors import ModelError
 from weirdgen.finetune import engines
 from weirdgen.judge_kinds import OfflineJudge
@@ -164,7 +163,9 @@ def _finetune(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
 
 def _train(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
     group, folder = unit.replicates, local_folder(unit.model)
-    encoded = {one.inputs["data"]: _encode(store, folder, one.inputs["data"]) for one in group}
+    encoded = {
+        one.inputs["data"]: encode_rows(folder, one.arm, stored_rows(store, one.inputs["data"]))[0] for one in group
+    }
     started = time.monotonic()
     together = [one.key for one in group]
     each = len(group) if unit.engine == "replicas" else 1
@@ -192,14 +193,6 @@ def _train(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
         for target, result in zip(targets, results, strict=True):
             (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))
     return amount, unit.tokens * unit.recipe.epochs
-
-
-def _encode(store: Store, model_folder: Path, data: str) -> Any:
-    from weirdgen.models.chat import load_tokenizer
-
-    rows = read_jsonl(store.fetch(store.folder("dataset", data[:32])) / "rows.jsonl")
-    longest = read_config(model_folder).get("max_position_embeddings", 2**30)
-    return prove(rows, load_tokenizer(model_folder), longest)[0]
 
 
 def _score(unit: Score, store: Store, tell: Tell) -> tuple[float, float]:
