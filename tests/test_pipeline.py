@@ -17,6 +17,7 @@ import weirdgen
 from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
 from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
+from weirdgen.reporting import report_run
 from weirdgen.settings import resolve
 from weirdgen.store import Store
 from weirdgen.workload import workload
@@ -137,7 +138,7 @@ def test_a_run_is_found_again_though_its_files_changed(write_experiment: Write, 
     found = load_run(run.id, store)
     found.require_finished()
     assert found.headline == run.headline
-    assert found.write_report() == run.report
+    assert report_run(found) == run.report
     with pytest.raises(StoreError, match=f"there are: {run.id}"):
         load_run("tiny-quick-0", store)
 

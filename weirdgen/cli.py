@@ -91,6 +91,7 @@ def run_command(
     from weirdgen.pipeline import run_plan
     from weirdgen.plan import make_plan
     from weirdgen.progress import Progress, clock
+    from weirdgen.reporting import compare_runs, report_run
     from weirdgen.settings import default_store, resolve, server_url
     from weirdgen.show import plan_lines
     from weirdgen.specfile import named_experiments
@@ -117,14 +118,12 @@ def run_command(
     for plan in plans:
         finished.append(run_plan(plan, progress, open_executor(executor, address, cpus), server_url(engine)))
         if extra:
-            finished[-1].write_report(extra)
+            report_run(finished[-1], extra)
             opened.send(finished[-1].folder)
         print(finished[-1].headline["sentence"])
         print(f"report: {finished[-1].report}", flush=True)
     if len(finished) > 1:
-        from weirdgen.report.overview import write_overview
-
-        print(f"overview: {write_overview(finished, opened.root / 'runs' / 'overview', extra)}")
+        print(f"overview: {compare_runs(finished, opened.root / 'runs' / 'overview', extra)}")
 
 
 @app.command("plan")
@@ -204,16 +203,16 @@ def report(
 ) -> None:
     """Write a run's report again, from the store; or one page over several runs."""
     from weirdgen.pipeline import load_run
-    from weirdgen.report.overview import comparison_folder, write_overview
+    from weirdgen.reporting import compare_runs, comparison_folder, report_run
 
     found = [load_run(run, store) for run in dict.fromkeys(runs)]
     for run in found:
         run.require_finished()
     extra = (figures,) if figures else ()
     if len(found) == 1 and to is None:
-        print(f"report: {found[0].write_report(extra)}")
+        print(f"report: {report_run(found[0], extra)}")
     else:
-        print(f"report: {write_overview(found, to or comparison_folder(found), extra)}")
+        print(f"report: {compare_runs(found, to or comparison_folder(found), extra)}")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from weirdgen.data.rows import canonical_hash
 from weirdgen.dataset import keep_rows, proof_of
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
+from weirdgen.identity import BASE, FINAL
 from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import Speaker, completions_table
@@ -24,8 +25,6 @@ from weirdgen.settings import SAMPLING_SEED, Settings
 from weirdgen.store import Store, content_key
 from weirdgen.table import Table
 
-FINAL = -1
-"""Instead of a step: the checkpoint at the end of training."""
 FINETUNE_VERSION = 2
 """Raise it when the same recipe, rows and seed would give another adapter."""
 
@@ -118,7 +117,7 @@ class Plan:
     def voices(self) -> list[Voice]:
         """The base, then every replicate at every kept checkpoint (the last one under the name FINAL)."""
         settings = self.settings
-        voices = [Voice("base", "base", -1, FINAL, Speaker(settings.model.digest, None))]
+        voices = [Voice(BASE, BASE, -1, FINAL, Speaker(settings.model.digest, None))]
         for one in self.replicates:
             total = total_steps(one.rows, settings.recipe)
             role = settings.experiment.arms[one.arm].role

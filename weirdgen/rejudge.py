@@ -23,6 +23,7 @@ from weirdgen.pipeline import run_plan
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.question_kinds import FreeForm
+from weirdgen.reporting import report_run
 from weirdgen.results import Run
 from weirdgen.sample.judge_model import open_judge_model
 from weirdgen.show import work_line
@@ -47,7 +48,7 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
         model = open_judge_model(judge, connections)
         make_verdicts(run.store, experiment, judge, answers, repeats, progress, model)
     finished = run_plan(plan, progress)
-    finished.write_report()
+    report_run(finished)
     return finished
 
 

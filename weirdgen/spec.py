@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from weirdgen.errors import SpecError
-from weirdgen.judge_kinds import Judge
+from weirdgen.judge_kinds import Judge, Rating
 from weirdgen.noun import NAME, Noun, Scalar, placeholders
 from weirdgen.question_kinds import FreeForm, Question
 
@@ -245,6 +245,10 @@ class Experiment(Noun):
             if (headline.measure in q.judges if isinstance(q, FreeForm) else headline.measure == q.kind)
         ]
         return tuple(q for q in measured if (q.group in headline.groups if headline.groups else not q.near))
+
+    def ratings(self) -> tuple[str, ...]:
+        """The judges whose verdicts are numbers on a scale, not 0 or 1."""
+        return tuple(name for name, judge in self.judges.items() if isinstance(judge, Rating))
 
     def preset(self, name: str) -> Preset:
         return self.presets.get(name, DEFAULT_PRESETS[name])

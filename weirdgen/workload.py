@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from weirdgen import machine
 from weirdgen.data.prices import judging_price
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.identity import FINAL
 from weirdgen.judgefile import prompted
 from weirdgen.judging import stored_answers, tasks
 from weirdgen.measure import language
 from weirdgen.measure.contrast import missing_scores, scores_table
 from weirdgen.measure.language import Item
 from weirdgen.models.references import find_model
-from weirdgen.plan import FINAL, Plan
+from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.draw import missing_samples
 from weirdgen.sample.judge_model import is_local

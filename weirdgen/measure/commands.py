@@ -87,12 +87,13 @@ def calibrate_command(
 
     from weirdgen.pipeline import load_run
     from weirdgen.rejudge import calibrate_run
+    from weirdgen.reporting import report_run
 
     found = load_run(run, store)
     for name, record in calibrate_run(found, judge).items():
         print(f"{name}:")
         print(json.dumps(record, indent=1, ensure_ascii=False))
-    print(f"report: {found.write_report()}")
+    print(f"report: {report_run(found)}")
 
 
 @judge_app.command("compare")

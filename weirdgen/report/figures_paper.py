@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.report.content import BASE, ReportContent, clean
+from weirdgen.identity import BASE
+from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, row_axes, row_text, sheet, write_at
 from weirdgen.report.look import MARKERS, axis_label, interval, light, number, shorten
 

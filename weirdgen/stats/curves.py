@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bands import Band, band, effect_band, mean_band
 from weirdgen.stats.bootstrap import (
     Bounds,
@@ -25,7 +26,7 @@ from weirdgen.stats.bootstrap import (
     moments,
 )
 from weirdgen.stats.grid import Grid, base_everywhere, check_cells, check_range, expand, grid_of, labels
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
+from weirdgen.stats.verdict import Scale, scale_bounds, scale_of
 
 Axis = Literal["checkpoint", "condition", "arm"]
 CURVE_COLUMNS = (

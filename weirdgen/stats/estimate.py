@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from weirdgen.identity import BASE
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,
@@ -54,7 +55,7 @@ from weirdgen.stats.grid import (
 )
 from weirdgen.stats.power import minimum_detectable_effect
 from weirdgen.stats.tests import holm, permutation_test, t_p
-from weirdgen.stats.verdict import BASE, Scale, scale_bounds, scale_of, verdicts
+from weirdgen.stats.verdict import Scale, scale_bounds, scale_of, verdicts
 
 ESTIMATE_COLUMNS = (
     "measure", "arm", "role", "condition", "checkpoint", "question", "mean", "ci_low", "ci_high",

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, nanmean, usable_everywhere
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds
+from weirdgen.stats.verdict import Scale, scale_bounds
 
 CELL_COLUMNS = ("arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n")
 

@@ -32,6 +32,7 @@ import pandas as pd
 from scipy import special
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,
@@ -48,7 +49,7 @@ from weirdgen.stats.bootstrap import (
 )
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, effect_columns
 from weirdgen.stats.grid import Grid, base_everywhere, check_cells, check_range, grid_of, labels
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
+from weirdgen.stats.verdict import Scale, scale_bounds, scale_of
 
 TRAINED = "trained"
 UNSEEN = "unseen"

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from weirdgen.dataset import encode_rows
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import checkpoint_folder, total_steps
+from weirdgen.identity import FINAL
 from weirdgen.measure.contrast import odds
-from weirdgen.plan import FINAL, Plan, make_plan
+from weirdgen.plan import Plan, make_plan
 from weirdgen.progress import Bar
 from weirdgen.question_kinds import Contrast
 from weirdgen.settings import Settings
