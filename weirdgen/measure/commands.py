@@ -10,14 +10,12 @@ from typing import Annotated
 
 import typer
 
+from weirdgen.options import RunArg, StoreOption
+
 judge_app = typer.Typer(
     help="Judge stored answers, and find out how far a judge can be believed.", no_args_is_help=True
 )
 
-RunArg = Annotated[str, typer.Argument(help="A run's id or folder.")]
-StoreOption = Annotated[
-    Path | None, typer.Option(help="Folder of results [default: $WEIRDGEN_STORE or ./weirdgen-store].")
-]
 ModelHelp = "local:REF (a model on this machine) or PROVIDER/NAME as Inspect AI writes it, e.g. openai/gpt-4.1."
 
 
