@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Estimate = Mapping[str, Any]
-
 
 def paper_figures(content: ReportContent) -> list[Drawing]:
     """One drawing a figure of the paper that any estimate of ours stands beside."""

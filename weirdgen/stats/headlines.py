@@ -22,7 +22,6 @@ from weirdgen.stats.tests import holm
 from weirdgen.stats.trigger import trigger_effects, trigger_estimates
 from weirdgen.stats.verdict import Scale, headline, scale_of
 
-SECONDARY = "secondary"
 DIFFERENCE = "difference"
 """The name that a difference of conditions has as a measure in `along_training`: it lies outside the measure's scale."""
 
