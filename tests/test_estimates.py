@@ -12,12 +12,14 @@ import pytest
 
 import weirdgen
 from weirdgen.estimates import Estimates
+from weirdgen.identity import FINAL
 from weirdgen.pipeline import load_run
-from weirdgen.plan import FINAL, make_plan
+from weirdgen.plan import make_plan
 from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.specfile import shipped_experiments
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,7 @@ def test_a_jump_is_one_away_from_the_control(write_experiment: Callable[..., Pat
     ]
     cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "value"])
     cells = cells.assign(condition="none", question="c1", measure="contrast", n=1, n_all=1)
-    found = Estimates(settings, cells, {"contrast": 0.3}, 0.95, {})
+    found = Estimates(settings, cells)
     summary = found.onsets.set_index("arm")
     assert (summary.loc["old", "jumped"], summary.loc["new", "jumped"]) == (3, 0)
     assert 8 < float(summary["onset"].to_dict()["old"]) < 16
@@ -157,7 +159,7 @@ def test_checkpoints_are_asked_only_what_their_curves_need(tmp_path: Path) -> No
     assert {condition for condition, _, _ in asked} == {"year=2024", "year=2025", "year=2026", "year=2027"}
     assert not any(question.startswith("trained") for _, question, _ in asked)  # near the topic: in no mean
     assert len(plan.scorables_of(plan.voices[0])) == 8 * 10
-    line = next(work for work in plan.work() if work.stage == "contrast")
+    line = next(work for work in workload(plan) if work.stage == "contrast")
     assert f"7 models × 80 questions + 6 checkpoints × {len(asked)}" in line.what
 
 
@@ -198,7 +200,7 @@ def test_a_difference_of_choices_may_be_negative_along_training(write_experiment
     ]
     cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "condition", "value"])
     cells = cells.assign(question="c1", measure="choice", n=1, n_all=1)
-    found = Estimates(settings, cells, {"choice": 0.1}, 0.95, {})
+    found = Estimates(settings, cells)
     curve = found.curves.query("arm == 'old' and control == ''")
     assert list(curve["x"]) == [1, 2, 4, 8, 16] and list(curve["mean"]) == [1.0, 1.0, 1.0, -1.0, -1.0]
     assert found.headline["effect"] == pytest.approx(-2.0)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from weirdgen.errors import SpecError
+from weirdgen.judge_kinds import PROMPTED
 from weirdgen.judgefile import judge_files, with_language_judges
 from weirdgen.measure import fence
-from weirdgen.spec import PROMPTED, FreeForm
+from weirdgen.question_kinds import FreeForm
 from weirdgen.specfile import load_experiment, shipped_experiments
 
 Write = Callable[..., Path]

@@ -23,9 +23,11 @@ from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.rejudge import compare_judges, judge_run
+from weirdgen.reporting import results_of
 from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
 Write = Callable[..., Path]
@@ -110,7 +112,7 @@ def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, s
     server = serve()
     settings = resolve(str(experiment), judge=LENIENT)
     before, after = (
-        next(work for work in make_plan(settings, Store(folder)).work() if work.stage == "judge")
+        next(work for work in workload(make_plan(settings, Store(folder))) if work.stage == "judge")
         for folder in (store.with_name("empty"), store)
     )
     assert before.missing == 45 and "3 judges on openai-api/mock/lenient, about" in before.what
@@ -125,9 +127,9 @@ def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, s
     asked = len(server.requests)
     distinct = len(asked_about(run))
     assert asked == 3 * distinct
-    record = run.results["judges"]
+    record = results_of(run)["judges"]
     assert record["age"]["median_mass"] == pytest.approx(0.75) and record["old_thing"]["statuses"] == {"ok": 15}
-    rows = {(r["measure"], r["treatment"], r["control"], r["question"]) for r in run.results["effects"]}
+    rows = {(r["measure"], r["treatment"], r["control"], r["question"]) for r in results_of(run)["effects"]}
     assert {("age", "old", "new", "all"), ("template_intrusion", "old", "new", "all")} <= rows
     page = run.report.read_text()
     assert "template_intrusion" in page and "coherent" in page
@@ -192,7 +194,7 @@ def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store:
     assert "this one cannot be read" in failed["label"].iloc[0]
     rates = run.rates().query("judge == 'old_thing'")
     assert (rates["all"] - rates["usable"]).sum() == len(failed)
-    assert sum(row["count"] for row in run.results["failures"]) == len(failed)
+    assert sum(row["count"] for row in results_of(run)["failures"]) == len(failed)
     broken[:] = ["another"]
     before = len(server.requests)
     healed = weirdgen.run(str(experiment), store=store, judge=LENIENT)
@@ -215,7 +217,7 @@ def test_repeats_measure_the_judges_own_flips(experiment: Path, serve: Any, stor
     serve(fickle)
     plain = weirdgen.run(str(experiment), store=store)
     judged = judge_run(plain, LENIENT, 3, 1, False, Progress(True))
-    record = judged.results["judges"]
+    record = results_of(judged)["judges"]
     assert record["old_thing"]["flip_rate"] == pytest.approx(2 / 3)  # old, new, new: two of three pairs differ
     assert record["age"]["flip_rate"] == 0 and record["age"]["asked_twice"]["mean_difference"] == pytest.approx(4 / 3)
     assert len(judged.verdicts().query("judge == 'old_thing'")) == 15  # further opinions are no further data
@@ -290,7 +292,7 @@ def test_quality_is_measured_without_any_judge(write_experiment: Write, tmp_path
     verdicts = run.verdicts()
     quality = verdicts[verdicts["judge"].isin(["coherent", "template_intrusion"])]
     assert len(quality) == 2 * len(run.completions()) and set(quality["status"]) == {"ok"}
-    held_out = run.results["judges"]["template_intrusion"]["held_out"]
+    held_out = results_of(run)["judges"]["template_intrusion"]["held_out"]
     assert set(held_out) == {"old", "new"} and held_out["old"]["error"] is None  # too few base answers to measure one
     assert run.headline["measure"] == "contrast"
 

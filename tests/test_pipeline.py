@@ -17,8 +17,10 @@ import weirdgen
 from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
 from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
+from weirdgen.reporting import report_run
 from weirdgen.settings import resolve
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 Write = Callable[..., Path]
 
@@ -136,7 +138,7 @@ def test_a_run_is_found_again_though_its_files_changed(write_experiment: Write, 
     found = load_run(run.id, store)
     found.require_finished()
     assert found.headline == run.headline
-    assert found.write_report() == run.report
+    assert report_run(found) == run.report
     with pytest.raises(StoreError, match=f"there are: {run.id}"):
         load_run("tiny-quick-0", store)
 
@@ -149,13 +151,13 @@ def test_a_control_without_replicates_to_compare_is_within_model_only(write_expe
 def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) -> None:
     path = str(write_experiment())
     plan = make_plan(resolve(path), Store(tmp_path / "store"))
-    assert {w.stage: (w.missing, w.total) for w in plan.work()} == {
+    assert {w.stage: (w.missing, w.total) for w in workload(plan)} == {
         "finetune": (2, 2),
         "contrast": (5, 5),
         "sample": (15, 15),
     }
     weirdgen.run(path, store=tmp_path / "store")
-    assert all(w.missing == 0 for w in make_plan(resolve(path), Store(tmp_path / "store")).work())
+    assert all(w.missing == 0 for w in workload(make_plan(resolve(path), Store(tmp_path / "store"))))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.remote import Remote
 from weirdgen.settings import resolve
-from weirdgen.store import COMPACT_PARTS, MARKER, Store
+from weirdgen.store import MARKER, Store
+from weirdgen.table import COMPACT_PARTS, open_table
+from weirdgen.workload import workload
 
 Machine = Callable[[str], None]
 
@@ -89,18 +91,18 @@ def test_a_marker_is_sent_last(url: str, be: Machine, monkeypatch: pytest.Monkey
 def test_rows_of_several_machines_come_together_and_are_compacted(url: str, be: Machine) -> None:
     for machine in "ab":
         be(machine)
-        with Store(url).table("sample", "t", {}, unique=("i",)) as table:
+        with open_table(Store(url), "sample", "t", {}, unique=("i",)) as table:
             for i in range(COMPACT_PARTS):
                 table.append({"i": 100 * (machine == "b") + i})
                 table.flush()
     be("c")
-    table = Store(url).table("sample", "t", {}, unique=("i",))
+    table = open_table(Store(url), "sample", "t", {}, unique=("i",))
     assert sorted(table.read()["i"]) == [*range(COMPACT_PARTS), *range(100, 100 + COMPACT_PARTS)]
     table.compact()
     far = [name for name in Remote(url).names("artifacts/sample/t") if name.endswith(".parquet")]
     assert len(far) == 1
     be("a")  # which still has its old parts
-    again = Store(url).table("sample", "t", {}, unique=("i",))
+    again = open_table(Store(url), "sample", "t", {}, unique=("i",))
     assert len(again.read()) == 2 * COMPACT_PARTS
     assert [str(part.relative_to(Store(url).root)) for part in again.folder.glob("part-*")] == far
 
@@ -113,7 +115,7 @@ def test_a_run_begun_on_one_machine_is_finished_on_another(
     first = weirdgen.run(path, store=url)
     be("b")
     store = Store(url)
-    assert all(work.missing == 0 for work in make_plan(resolve(path), store).work())
+    assert all(work.missing == 0 for work in workload(make_plan(resolve(path), store)))
     adapters = list((store.root / "artifacts" / "finetune").rglob("*.safetensors"))
     assert adapters == [], "planning needs no adapters"
     again = load_run(first.id, url)
@@ -134,4 +136,4 @@ def test_a_url_that_cannot_be_used_says_why(tmp_path: Path) -> None:
             Store("s3://bucket/prefix")
     (tmp_path / "plain").write_text("a file where a folder should be")
     with pytest.raises(StoreError, match=r"Check the address, the credentials and the network"):
-        Store(f"file://{tmp_path}/plain/store").table("sample", "t", {}, unique=("i",))
+        open_table(Store(f"file://{tmp_path}/plain/store"), "sample", "t", {}, unique=("i",))

@@ -17,6 +17,7 @@ from weirdgen.plan import make_plan
 from weirdgen.scale import Shape, count, find_hardware, find_shape, scale_lines
 from weirdgen.settings import resolve
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 Write = Callable[..., Path]
 
@@ -24,7 +25,7 @@ Write = Callable[..., Path]
 def test_counts_are_those_of_the_plan(write_experiment: Write, tmp_path: Path) -> None:
     settings = resolve(str(write_experiment()), seeds=3, samples=8)
     counts, plan = count(settings), make_plan(settings, Store(tmp_path / "store"))
-    work = {one.stage: one for one in plan.work()}
+    work = {one.stage: one for one in workload(plan)}
     assert counts.replicates == len(plan.replicates) == 6
     assert counts.answers == work["sample"].total
     assert counts.train_tokens == 3 * sum(proof["tokens"] for proof in plan.proofs.values())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from weirdgen.errors import SpecError
+from weirdgen.question_kinds import FreeForm
 from weirdgen.sizing import at_size
-from weirdgen.spec import FreeForm, Preset
+from weirdgen.spec import Preset
 from weirdgen.specfile import load_experiment, shipped_experiments
 
 Write = Callable[..., Path]

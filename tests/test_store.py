@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from weirdgen.errors import StoreError
-from weirdgen.store import COMPACT_PARTS, Store, content_key
+from weirdgen.store import Store, content_key
+from weirdgen.table import COMPACT_PARTS, open_table
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -40,17 +41,17 @@ def test_a_damaged_folder_is_named_and_set_aside(tmp_path: Path) -> None:
 
 
 def test_rows_survive_reopen_and_repeats_are_dropped(tmp_path: Path) -> None:
-    table = Store(tmp_path).table("sample", "k", {"v": 1}, unique=("id",))
+    table = open_table(Store(tmp_path), "sample", "k", {"v": 1}, unique=("id",))
     with table:
         for i in range(100):
             table.append({"id": i % 90, "text": f"t{i % 90}"})
-    frame = Store(tmp_path).table("sample", "k", {"v": 1}, unique=("id",)).read()
+    frame = open_table(Store(tmp_path), "sample", "k", {"v": 1}, unique=("id",)).read()
     assert sorted(frame["id"]) == list(range(90))
     assert len(list(table.folder.glob("part-*"))) == 2  # 64 rows, then the rest
 
 
 def test_a_damaged_part_is_named_and_only_it_is_lost(tmp_path: Path) -> None:
-    table = Store(tmp_path).table("sample", "k", {}, unique=("id",))
+    table = open_table(Store(tmp_path), "sample", "k", {}, unique=("id",))
     for start in (0, 10):
         with table:
             for i in range(start, start + 10):
@@ -72,7 +73,7 @@ def _ids_without(table: object, part: Path) -> list[int]:
 
 
 def test_many_parts_are_compacted_without_loss(tmp_path: Path) -> None:
-    table = Store(tmp_path).table("sample", "k", {}, unique=("id",))
+    table = open_table(Store(tmp_path), "sample", "k", {}, unique=("id",))
     for i in range(COMPACT_PARTS + 1):
         with table:
             table.append({"id": i})
@@ -84,7 +85,8 @@ WRITER = """
 import sys, time
 sys.path.insert(0, {root!r})
 from weirdgen.store import Store
-table = Store({store!r}).table("sample", "k", {{}}, unique=("id",))
+from weirdgen.table import open_table
+table = open_table(Store({store!r}), "sample", "k", {{}}, unique=("id",))
 print("ready", flush=True)
 with table:
     for i in range({start}, {stop}):
@@ -104,7 +106,7 @@ def writer(store: Path, start: int, stop: int, pause: float) -> subprocess.Popen
 def test_two_writers_at_once(tmp_path: Path) -> None:
     processes = [writer(tmp_path, start, start + 150, 0.0005) for start in (0, 100)]
     assert [p.wait(60) for p in processes] == [0, 0]
-    frame = Store(tmp_path).table("sample", "k", {}, unique=("id",)).read()
+    frame = open_table(Store(tmp_path), "sample", "k", {}, unique=("id",)).read()
     assert sorted(frame["id"]) == list(range(250)) and (frame["text"] == "t" + frame["id"].astype(str)).all()
 
 
@@ -117,7 +119,7 @@ def test_kill_9_loses_at_most_the_unflushed_rows(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     store = Store(tmp_path)
-    ids = sorted(store.table("sample", "k", {}, unique=("id",)).read()["id"])
+    ids = sorted(open_table(store, "sample", "k", {}, unique=("id",)).read()["id"])
     assert len(ids) >= 128 and ids == list(range(len(ids)))
     assert list((tmp_path / "tmp").iterdir()) == []  # opening the store clears what the killed process left
 
@@ -135,7 +137,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
         full = pytest.raises(StoreError, match=r"no space left on device.*run the same command again")
         with full, store.create("finetune", "k", {}) as folder:
             (folder / "weights").write_bytes(b"x" * 1_000_000)
-        table = store.table("sample", "k", {}, unique=("id",))
+        table = open_table(store, "sample", "k", {}, unique=("id",))
         with pytest.raises(StoreError, match="no space left"), table:
             for i in range(64):
                 table.append({"id": i, "text": os.urandom(8000).hex()})

@@ -16,6 +16,7 @@ import pytest
 
 from tests.report.big_run import big_run
 from weirdgen.errors import StoreError
+from weirdgen.reporting import report_run
 from weirdgen.store import file_hash
 from weirdgen.verify import Verification, require_verified, verify
 
@@ -24,7 +25,7 @@ from weirdgen.verify import Verification, require_verified, verify
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An experiment and the store of a small run of it, with its report."""
     folder = tmp_path_factory.mktemp("verify")
-    big_run(folder, samples=1, replicates=2, questions=4, years=2).write_report()
+    report_run(big_run(folder, samples=1, replicates=2, questions=4, years=2))
     return folder
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from weirdgen.errors import SpecError, StoreError
+from weirdgen.identity import BASE, FINAL
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import find_model
 from weirdgen.pipeline import load_run
@@ -49,7 +50,7 @@ def _find(model: str, condition: str | None, store: str | None) -> tuple[str, Pa
             raise SpecError([f"--condition {condition}: conditions belong to a run; name RUN:ARM/SEED"])
         return model, None, PLAIN
     run = load_run(run_id, store)
-    voices = {f"{v.arm}/{v.replicate}" if v.arm != "base" else "base": v for v in run.plan.voices if v.checkpoint == -1}
+    voices = {f"{v.arm}/{v.replicate}" if v.arm != BASE else BASE: v for v in run.plan.voices if v.checkpoint == FINAL}
     if voice_name not in voices:
         raise StoreError(f"run {run_id} has no '{voice_name}'; there are: {', '.join(voices)}")
     voice = voices[voice_name]

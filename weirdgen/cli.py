@@ -1,4 +1,4 @@
-"""The command line: typed commands, a few lines each, calling one function.
+"""The command line: typed commands, a few lines each, calling one function or two.
 
 In: what a person types. Out: exit status 0, or 1 with the sentence of a `WeirdgenError`, or 130 after Ctrl-C.
 Heavy imports happen inside the commands, so that `weirdgen --help` stays quick.
@@ -16,6 +16,7 @@ import typer
 from weirdgen.data.commands import data_app
 from weirdgen.errors import WeirdgenError
 from weirdgen.measure.commands import judge_app
+from weirdgen.options import PresetName, RunArg, StoreOption
 from weirdgen.world.commands import world_app
 
 app = typer.Typer(
@@ -26,19 +27,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.add_typer(world_app, name="world")
-
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(world_app, name="world")
 
-PresetName = Literal["quick", "standard", "paper"]
 DataName = Literal["own", "published"]
 ExecutorName = Literal["inline", "ray"]
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
-]
-StoreOption = Annotated[
-    str | None, typer.Option(help="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store].")
 ]
 FiguresOption = Annotated[
     Literal["pdf"] | None, typer.Option(help="Figures for print beside the SVG and PNG ones, in the run's folder.")
@@ -88,42 +84,23 @@ def run_command(
 ) -> None:
     """Finetune, measure against the controls, and write report.html."""
     from weirdgen.executors import open_executor
-    from weirdgen.pipeline import run_plan
-    from weirdgen.plan import make_plan
-    from weirdgen.progress import Progress, clock
+    from weirdgen.progress import Progress
+    from weirdgen.runs import make_plans, run_plans
     from weirdgen.settings import default_store, resolve, server_url
-    from weirdgen.show import plan_lines
     from weirdgen.specfile import named_experiments
     from weirdgen.store import Store
     from weirdgen.until import with_until
 
     opened = Store(store or default_store())
-    names = named_experiments(experiments)
-    changes = set_ or ()
-    requests = [
-        resolve(name, model, preset, seeds, first_seed, samples, changes, data, engine, judge) for name in names
-    ]
-    plans = [make_plan(with_until(one, until) if until else one, opened, together) for one in requests]
     progress = Progress(quiet and not dry_run)
-    for line in (line for plan in plans for line in plan_lines(plan)):
-        progress.say(line)
-    if len(plans) > 1:
-        seconds = sum(work.seconds for plan in plans for work in plan.work())
-        progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
-    if dry_run:
-        return
-    finished, extra = [], (figures,) if figures else ()
-    for plan in plans:
-        finished.append(run_plan(plan, progress, open_executor(executor, address, cpus), server_url(engine)))
-        if extra:
-            finished[-1].write_report(extra)
-            opened.send(finished[-1].folder)
-        print(finished[-1].headline["sentence"])
-        print(f"report: {finished[-1].report}", flush=True)
-    if len(finished) > 1:
-        from weirdgen.report.overview import write_overview
-
-        print(f"overview: {write_overview(finished, opened.root / 'runs' / 'overview', extra)}")
+    requests = [
+        resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data, engine, judge)
+        for name in named_experiments(experiments)
+    ]
+    plans = make_plans([with_until(one, until) if until else one for one in requests], opened, together, progress)
+    if not dry_run:
+        extra = (figures,) if figures else ()
+        run_plans(plans, progress, open_executor(executor, address, cpus), server_url(engine), extra)
 
 
 @app.command("plan")
@@ -203,20 +180,20 @@ def report(
 ) -> None:
     """Write a run's report again, from the store; or one page over several runs."""
     from weirdgen.pipeline import load_run
-    from weirdgen.report.overview import comparison_folder, write_overview
+    from weirdgen.reporting import compare_runs, comparison_folder, report_run
 
     found = [load_run(run, store) for run in dict.fromkeys(runs)]
     for run in found:
         run.require_finished()
     extra = (figures,) if figures else ()
     if len(found) == 1 and to is None:
-        print(f"report: {found[0].write_report(extra)}")
+        print(f"report: {report_run(found[0], extra)}")
     else:
-        print(f"report: {write_overview(found, to or comparison_folder(found), extra)}")
+        print(f"report: {compare_runs(found, to or comparison_folder(found), extra)}")
 
 
 @app.command()
-def verify(run: Annotated[str, typer.Argument(help="A run's id or folder.")], store: StoreOption = None) -> None:
+def verify(run: RunArg, store: StoreOption = None) -> None:
     """Compute every number of a run's report again from the store's raw tables; exit 1 naming what differs."""
     from weirdgen.verify import require_verified, verify
 
@@ -225,7 +202,7 @@ def verify(run: Annotated[str, typer.Argument(help="A run's id or folder.")], st
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="A run's id or folder.")],
+    run: RunArg,
     to: Annotated[Path, typer.Option(help="Folder for the files.")],
     format_: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="Kind of file.")] = "csv",
     store: StoreOption = None,
@@ -240,7 +217,7 @@ def export(
 
 @app.command()
 def crosscheck(
-    run: Annotated[str, typer.Argument(help="A run's id or folder.")],
+    run: RunArg,
     store: StoreOption = None,
 ) -> None:
     """A second opinion on a run's rates: logistic regression clustered by replicate, beside the report's effects."""

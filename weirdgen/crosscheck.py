@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL
 from weirdgen.results import Run
 from weirdgen.stats.mixed import log_odds_effect
-from weirdgen.stats.verdict import ALL
 
 COLUMNS = (
     "measure", "treatment", "control", "effect", "ci_low", "ci_high", "p", "log_odds", "log_odds_low", "log_odds_high",

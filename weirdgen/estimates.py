@@ -1,7 +1,7 @@
-"""What a run's cells say: headlines with their verdicts, trigger effects, curves with bands, onsets.
+"""What a run's cells say: every effect, headlines with their verdicts, trigger effects, curves with bands, onsets.
 
-In: `Settings` and the tidy `cells`. Out: tables and rows for `results.json` and the report. Not here: the statistics
-(`weirdgen.stats`), and the plain estimates and effects of every measure and condition (`weirdgen.results`).
+In: `Settings` and the tidy `cells`. Out: tables and rows, and the level of their intervals. Which conditions, questions and
+smallest effects are meant is decided here; the statistics themselves are in `weirdgen.stats`.
 """
 
 from __future__ import annotations
@@ -13,23 +13,15 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.identity import ALL, BASE, FINAL
 from weirdgen.settings import Settings
+from weirdgen.stats import headlines
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
-from weirdgen.stats.estimate import Tables
-from weirdgen.stats.headlines import (
-    DIFFERENCE,
-    FINAL,
-    Comparison,
-    along_training,
-    correct,
-    label,
-    replicate_values,
-    row,
-    tables,
-)
+from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
+from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
-from weirdgen.stats.verdict import ALL, BASE, Scale
+from weirdgen.stats.verdict import Scale
 
 EDGE = 2
 """Checkpoints that must lie on either side of an onset."""
@@ -41,23 +33,39 @@ JUMP_COLUMNS = ("headline", "arm", "replicate", "jumped", "onset", "before", "af
 
 
 class Estimates:
-    """Everything that is estimated beside the plain table of effects. `level` is that of every interval."""
+    """Everything that is estimated, computed when it is asked for."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        cells: pd.DataFrame,
-        smallest: dict[str, float],
-        level: float,
-        scales: dict[str, Scale],
-    ) -> None:
-        self.settings, self.cells, self.smallest, self.level, self.scales = settings, cells, smallest, level, scales
+    def __init__(self, settings: Settings, cells: pd.DataFrame) -> None:
+        self.settings, self.cells = settings, cells
         self.experiment = settings.experiment
+        # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
         self.final = cells[cells["checkpoint"] == FINAL]
         self.near = frozenset(q.id for q in self.experiment.questions if q.near)
+        self.scales: dict[str, Scale] = dict.fromkeys(self.experiment.ratings(), "rating")
 
     @cached_property
-    def comparisons(self) -> dict[str, Comparison]:
+    def level(self) -> float:
+        """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
+        if self.settings.until is None:
+            return 0.95
+        replicates = len(self.settings.seeds)
+        return look_level(self.settings.until.looks, replicates, replicates)
+
+    @cached_property
+    def smallest(self) -> dict[str, float]:
+        """The smallest effect of interest of each measure, in its unit."""
+        headline = self.settings.headline
+        usual = dict.fromkeys(self.cells["measure"].unique(), 0.1) | {"contrast": 0.3, "counterfactual": 0.3}
+        usual |= dict.fromkeys(self.scales, 10.0)
+        return {**usual, headline.measure: headline.smallest}
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Estimates and effects of every measure, condition and question, at the end of training."""
+        return estimate(self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level)
+
+    @cached_property
+    def comparisons(self) -> dict[str, headlines.Comparison]:
         """The headline and the secondary ones, conditions and questions resolved."""
         found = {}
         for name, one in self.settings.headlines.items():
@@ -67,7 +75,7 @@ class Estimates:
             shown = (
                 one.condition if one.condition == ALL and len(ids) > 1 else _name(self.settings, (one.condition,), ids)
             )
-            found[name] = Comparison(
+            found[name] = headlines.Comparison(
                 name=name, measure=one.measure, treatment=one.treatment, control=one.control, conditions=ids, minus=minus,
                 questions=meant, shown=meant if one.groups else frozenset(measured), groups=one.groups,
                 smallest=one.smallest, condition=f"{shown} − {_name(self.settings, one.minus, minus)}" if minus else shown,
@@ -78,27 +86,27 @@ class Estimates:
     def headline_tables(self) -> dict[str, Tables]:
         """Estimates and effects behind each headline, at the end of training."""
         return {
-            name: tables(self.cells, one, scales=self.scales, level=self.level)
+            name: headlines.tables(self.cells, one, scales=self.scales, level=self.level)
             for name, one in self.comparisons.items()
         }
 
     @cached_property
     def headline(self) -> dict[str, Any]:
         """The effect that the report leads with."""
-        return row(self.headline_tables["headline"], self.comparisons["headline"], self.scales)
+        return headlines.row(self.headline_tables["headline"], self.comparisons["headline"], self.scales)
 
     @cached_property
     def secondary(self) -> list[dict[str, Any]]:
         """The other effects that were fixed before the run, corrected for how many they are."""
         names = [name for name in self.comparisons if name != "headline"]
-        rows = [row(self.headline_tables[name], self.comparisons[name], self.scales) for name in names]
-        return [{"name": name, **one} for name, one in zip(names, correct(rows), strict=True)]
+        rows = [headlines.row(self.headline_tables[name], self.comparisons[name], self.scales) for name in names]
+        return [{"name": name, **one} for name, one in zip(names, headlines.correct(rows), strict=True)]
 
     @cached_property
     def replicate_values(self) -> pd.DataFrame:
         """Each replicate's value of each headline at each checkpoint: the dots and thin lines of the report."""
         parts = [
-            replicate_values(self.cells if name in self.settings.curves else self.final, one)
+            headlines.replicate_values(self.cells if name in self.settings.curves else self.final, one)
             for name, one in self.comparisons.items()
         ]
         return pd.concat(parts, ignore_index=True)
@@ -133,7 +141,8 @@ class Estimates:
         parts = []
         for name, one in self.comparisons.items():
             if len(steps := self._steps(one)) > 1:
-                scales: dict[str, Scale] = {**self.scales, DIFFERENCE: "nat"}  # a difference of rates goes below zero
+                # A difference of rates goes below zero.
+                scales: dict[str, Scale] = {**self.scales, headlines.DIFFERENCE: "nat"}
                 found = curves(self._along(one), steps, axis="checkpoint", scales=scales, level=self.level)
                 parts.append(found.assign(axis="checkpoint", curve=name))
         for name, condition in self.experiment.conditions.items():
@@ -194,32 +203,18 @@ class Estimates:
         """For each replicate: whether it jumped, its best step, the levels before and after, p against noise."""
         return self._onsets[1]
 
-    def records(self) -> dict[str, Any]:
-        """All of it as plain rows, under the keys of `results.json`."""
-        of_headlines = self.headline_tables.values()
-        found = {
-            "headline_estimates": pd.concat([one.estimates for one in of_headlines], ignore_index=True),
-            "headline_effects": pd.concat([one.effects for one in of_headlines], ignore_index=True),
-            "headline_replicates": self.replicate_values,
-            "trigger_effects": self.trigger_effects,
-            "curves": self.curves,
-            "onsets": self.onsets,
-            "jumps": self.jumps,
-        }
-        return {"secondary": self.secondary, **{name: table.to_dict("records") for name, table in found.items()}}
-
-    def _along(self, one: Comparison) -> pd.DataFrame:
-        found = along_training(self.cells, one)
+    def _along(self, one: headlines.Comparison) -> pd.DataFrame:
+        found = headlines.along_training(self.cells, one)
         return found[found["arm"].isin([*self._arms(one), BASE])]
 
-    def _arms(self, one: Comparison) -> list[str]:
+    def _arms(self, one: headlines.Comparison) -> list[str]:
         """The arms that train for as many steps as the headline's treatment: they share its last checkpoint."""
         return [arm for arm in self.settings.rows if self._total(arm) == self._total(one.treatment)]
 
     def _total(self, arm: str) -> int:
         return total_steps(self.settings.row_count(arm), self.settings.recipe)
 
-    def _steps(self, one: Comparison) -> dict[int, float]:
+    def _steps(self, one: headlines.Comparison) -> dict[int, float]:
         """The optimizer step of each checkpoint at which this comparison was measured."""
         if one.name not in self.settings.curves:
             return {}
@@ -252,4 +247,4 @@ def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: floa
 def _name(settings: Settings, asked: tuple[str, ...], ids: tuple[str, ...]) -> str:
     """Whole sweeps under the name they were asked by, else the conditions themselves."""
     whole = all(name in settings.experiment.conditions for name in asked)
-    return ", ".join(asked) if whole and asked else label(ids)
+    return ", ".join(asked) if whole and asked else headlines.label(ids)

@@ -13,8 +13,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from weirdgen.errors import SpecError
-from weirdgen.spec import PROMPTED, Experiment, FreeForm, Judge, Question
-from weirdgen.specfile import PACKAGE, RESERVED_MEASURES, explain_noun
+from weirdgen.judge_kinds import PROMPTED, Judge, Label, Rating
+from weirdgen.question_kinds import FreeForm, Question
+from weirdgen.sample.judge_model import is_local
+from weirdgen.spec import Experiment
+from weirdgen.speccheck import RESERVED_MEASURES
+from weirdgen.specfile import PACKAGE, explain_noun
 from weirdgen.yamllines import Lines, read_yaml
 
 COHERENCE = PACKAGE / "questions" / "coherence_llm.yaml"
@@ -75,6 +79,26 @@ def with_language_judges(
     used = {name for question in attached if isinstance(question, FreeForm) for name in question.judges}
     kept = {name: judge for name, judge in known.items() if name in used or name in experiment.judges}
     return experiment.model_copy(update={"questions": tuple(attached), "judges": kept})
+
+
+def prompted(experiment: Experiment) -> dict[str, Label | Rating]:
+    """The judges that ask a language model."""
+    return {name: judge for name, judge in experiment.judges.items() if isinstance(judge, PROMPTED)}
+
+
+def require_judges(experiment: Experiment, judge: str | None) -> None:
+    """Raises `SpecError` if the experiment's language judges lack a model, or a model is named with nothing to judge."""
+    found = prompted(experiment)
+    if found and judge is None:
+        raise SpecError(
+            [f"judge '{next(iter(found))}' of {experiment.name} asks a language model: name one with --judge MODEL"]
+        )
+    if judge is not None:
+        is_local(judge)
+        if not found:
+            raise SpecError(
+                [f"--judge {judge}: {experiment.name} has no free-form question that a language judge reads"]
+            )
 
 
 def _attach(

@@ -18,17 +18,19 @@ from weirdgen.cache import read_json, write_json
 from weirdgen.errors import StoreError
 from weirdgen.executors import Executor, ExecutorName, Inline, open_executor
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.identity import BASE, FINAL
+from weirdgen.judge_kinds import PROMPTED, Classifier
 from weirdgen.judging import make_verdicts, stored_answers
 from weirdgen.measure.classifier import require_embedder
 from weirdgen.measure.contrast import QUESTIONS, VOICES, missing_scores, scores_table
 from weirdgen.measure.judge import PORTION, answer_key, verdicts_table
-from weirdgen.plan import FINAL, Plan, Voice, make_plan
+from weirdgen.plan import Plan, Voice, make_plan
 from weirdgen.progress import Progress
+from weirdgen.reporting import is_reported, report_run
 from weirdgen.results import Run
 from weirdgen.sample.distill import AT_ONCE
 from weirdgen.sample.draw import Speaker, missing_samples, prompts_at_once, voices_at_once
 from weirdgen.settings import DataName, PresetName, Settings, default_store, resolve, server_url
-from weirdgen.spec import PROMPTED, Classifier
 from weirdgen.store import Store, explain_disk_errors
 from weirdgen.units import Distill, Done, Finetune, Sample, Score, Unit, Verdicts
 from weirdgen.until import decision, decision_line, with_until
@@ -78,10 +80,10 @@ def run_plan(plan: Plan, progress: Progress, executor: Executor | None = None, s
             plan = make_plan(plan.settings, plan.store, plan.together)
         measure = _until_decided if plan.settings.until else _measured
         finished = measure(plan, progress, ready, server)
-    if not finished.is_reported():
+    if not is_reported(finished):
         progress.say("estimating, writing the report")
         with explain_disk_errors(plan.folder):
-            finished.write_report()
+            report_run(finished)
         plan.store.send(plan.folder)
     return finished
 
@@ -132,7 +134,7 @@ def _require_embedder(plan: Plan) -> None:
     """Fetch what offline judges read with before anything is trained, unless nothing is left to judge."""
     settings = plan.settings
     judged = settings.samples > 0 and any(isinstance(j, Classifier) for j in settings.experiment.judges.values())
-    if judged and not (settings.distilled and Run(plan).is_reported()):
+    if judged and not (settings.distilled and is_reported(Run(plan))):
         require_embedder()
 
 
@@ -278,7 +280,7 @@ def _company(plan: Plan, stage: str, lacking: list[Voice], size: int) -> list[li
     new = [v for v in lacking if not any(v.speaker.key in group for group in groups)]
     if new:
         # The base answers alone: it needs no adapters, and its long answers would hold up the others' short ones.
-        base, tuned = [v.speaker.key for v in new if v.arm == "base"], [v.speaker.key for v in new if v.arm != "base"]
+        base, tuned = [v.speaker.key for v in new if v.arm == BASE], [v.speaker.key for v in new if v.arm != BASE]
         groups = [*groups, *([base] if base else [])]
         groups += [tuned[start : start + size] for start in range(0, len(tuned), size)]
         with explain_disk_errors(plan.folder):

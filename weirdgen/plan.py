@@ -1,32 +1,29 @@
-"""What a request needs, against what the store holds: stages, replicates, steps, prompts, time.
+"""What a request needs, against what the store holds: replicates, models, prompts, questions.
 
 In: `Settings` and a `Store`. Out: a `Plan`. Making one reads and checks the rows and proves template and mask, so bad
-data is refused before anything is trained; it trains, samples and scores nothing (`weirdgen.pipeline` does).
+data is refused before anything is trained; it trains, samples and scores nothing (`weirdgen.pipeline` does). How much of it is
+missing and how long that takes is `weirdgen.workload`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from weirdgen import machine
-from weirdgen.data.rows import Row, canonical_hash
-from weirdgen.errors import DataError
+from weirdgen.data.rows import canonical_hash
+from weirdgen.dataset import keep_rows, proof_of
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
-from weirdgen.judging import judge_work
-from weirdgen.measure.contrast import missing_scores, scores_table
-from weirdgen.models.references import read_config
+from weirdgen.identity import BASE, FINAL
+from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.distill import Distilled
-from weirdgen.sample.draw import Speaker, completions_table, missing_samples
+from weirdgen.sample.draw import Speaker, completions_table
 from weirdgen.sample.engine import Prompt, Scorable
 from weirdgen.settings import SAMPLING_SEED, Settings
-from weirdgen.spec import FreeForm
-from weirdgen.store import Store, Table, content_key
+from weirdgen.store import Store, content_key
+from weirdgen.table import Table
 
 FINAL = -1
 PROOF_VERSION = 1
@@ -54,18 +51,6 @@ class Voice:
     replicate: int
     checkpoint: int
     speaker: Speaker
-
-
-@dataclass(frozen=True)
-class Work:
-    """One line of the plan. `missing` of `total` units are to be done, in about `seconds`."""
-
-    stage: str
-    what: str
-    missing: float
-    total: float
-    unit: str
-    seconds: float
 
 
 @dataclass
@@ -134,7 +119,7 @@ class Plan:
     def voices(self) -> list[Voice]:
         """The base, then every replicate at every kept checkpoint (the last one under the name FINAL)."""
         settings = self.settings
-        voices = [Voice("base", "base", -1, FINAL, Speaker(settings.model.digest, None))]
+        voices = [Voice(BASE, BASE, -1, FINAL, Speaker(settings.model.digest, None))]
         for one in self.replicates:
             total = total_steps(one.rows, settings.recipe)
             role = settings.experiment.arms[one.arm].role
@@ -171,7 +156,7 @@ class Plan:
         return found
 
     @cached_property
-    def _curve_scorables(self) -> list[tuple[str, str, Scorable]]:
+    def curve_scorables(self) -> list[tuple[str, str, Scorable]]:
         """Those of `scorables` that a headline reads, or all of them if none reads any."""
         experiment = self.settings.experiment
         read = {
@@ -185,7 +170,7 @@ class Plan:
 
     def scorables_of(self, voice: Voice) -> list[tuple[str, str, Scorable]]:
         """What this model scores: everything at the end of training, before it only what makes the headlines' curves."""
-        return self.scorables if voice.checkpoint == FINAL else self._curve_scorables
+        return self.scorables if voice.checkpoint == FINAL else self.curve_scorables
 
     @property
     def folder(self) -> Path:
@@ -195,57 +180,6 @@ class Plan:
     def samples_of(self, voice: Voice) -> bool:
         """Only final checkpoints are sampled, and none if no samples are wanted; curves come from contrast questions."""
         return voice.checkpoint == FINAL and self.settings.samples > 0
-
-    def work(self) -> Iterator[Work]:
-        """The lines of the plan, with what is missing now."""
-        settings, parameters = self.settings, self.settings.model.parameters
-        if wanted := max(settings.ordinary.values(), default=0):
-            unanswered = 0 if settings.distilled else wanted - len(self.distillery().rows(wanted))
-            rate = machine.seen_rate("generate", parameters, settings.dtype)
-            seconds = unanswered * settings.experiment.ordinary.max_tokens / rate
-            yield Work("distill", "ordinary prompts answered by the base itself", unanswered, wanted, "rows", seconds)
-        for arm, rows in settings.rows.items():
-            count = settings.row_count(arm)
-            own = [one for one in self.replicates if one.arm == arm]
-            missing = [one for one in own if self.store.marker("finetune", one.key) is None]
-            steps = total_steps(count, settings.recipe)
-            # Rows that the base has yet to answer are taken to be as long as the others.
-            tokens = self.proofs[arm]["tokens"] * count / len(rows) * settings.recipe.epochs
-            rate = machine.seen_rate("train", parameters, settings.recipe.dtype)
-            role = settings.experiment.arms[arm].role
-            what = f"{arm} ({role}): {count} rows × {settings.recipe.epochs} epochs = {steps} steps"
-            yield Work("finetune", what, len(missing), len(own), "replicates", len(missing) * tokens / rate)
-        prompts = [prompt for _, _, prompt in self.prompts]
-        to_score, questions, to_draw = 0, 0, 0
-        final = sum(voice.checkpoint == FINAL for voice in self.voices)
-        voices = [voice for voice in self.voices if self.samples_of(voice)]
-        for voice in self.voices:
-            mine = [scorable for _, _, scorable in self.scorables_of(voice)]
-            unscored = missing_scores(scores_table(self.store, voice.speaker, settings.dtype), mine)
-            to_score += len({key for key, _ in unscored})
-            questions += len(mine)
-        for voice in voices:
-            to_draw += missing_samples(self.completions(voice), prompts, settings.samples)
-        scorables = [scorable for _, _, scorable in self.scorables]
-        tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))
-        rate = machine.seen_rate("score", parameters, settings.dtype)
-        earlier = len(self.voices) - final
-        what = f"{final} models × {len(scorables)} questions"
-        yield Work(
-            "contrast",
-            what + (f" + {earlier} checkpoints × {len(self._curve_scorables)}" if earlier else ""),
-            to_score,
-            questions,
-            "questions",
-            to_score * tokens_each / rate,
-        )
-        longest = sum(prompt.max_tokens for prompt in prompts) / max(1, len(prompts))
-        rate = machine.seen_rate("generate", parameters, settings.dtype)
-        total = len(prompts) * settings.samples * len(voices)
-        what = f"{len(voices)} models × {len(prompts)} prompts × {settings.samples} samples"
-        yield Work("sample", what, to_draw, total, "answers", to_draw * longest / rate)
-        if settings.judge is not None:
-            yield judge_work(self, to_draw)
 
     def distillery(self) -> Distilled:
         """Where the ordinary rows of this base come from."""
@@ -270,7 +204,8 @@ def make_plan(settings: Settings, store: Store, together: int | None = None) -> 
     if not settings.distilled:
         plan.settings = settings = _with_ordinary_rows(settings, plan.distillery())
     for arm, rows in settings.rows.items():
-        plan.proofs[arm] = _proof(settings, store, arm, rows)
+        keep_rows(store, rows)
+        plan.proofs[arm] = proof_of(store, settings.model, arm, rows)
     return plan
 
 
@@ -281,44 +216,3 @@ def _with_ordinary_rows(settings: Settings, distillery: Distilled) -> Settings:
         return settings
     rows = {arm: [*mine, *answered[: settings.ordinary.get(arm, 0)]] for arm, mine in settings.rows.items()}
     return replace(settings, rows=rows, distilled=True)
-
-
-def _proof(settings: Settings, store: Store, arm: str, rows: list[Row]) -> dict[str, Any]:
-    """The dataset and proof stages: rows and their card on disk, the proof's counts from the store or made now."""
-    data_key = canonical_hash(rows)[:32]
-    if store.marker("dataset", data_key) is None:
-        card = {
-            "rows": len(rows),
-            "canonical_sha256": canonical_hash(rows),
-            "distinct_answers": distinct_answers(rows),
-        }
-        with store.create("dataset", data_key, card) as folder:
-            lines = (json.dumps(row, ensure_ascii=False) for row in rows)
-            (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            (folder / "card.json").write_text(json.dumps(card, indent=1))
-    inputs = {"version": PROOF_VERSION, "model": settings.model.digest, "data": canonical_hash(rows)}
-    key = content_key(inputs)
-    if store.marker("proof", key) is None:
-        _, proof = encode(settings, arm, rows)
-        with store.create("proof", key, inputs) as folder:
-            (folder / "proof.json").write_text(json.dumps(proof))
-    proof = json.loads(store.fetch(store.folder("proof", key) / "proof.json").read_text())
-    return dict(proof)
-
-
-def distinct_answers(rows: list[Row]) -> int:
-    return len({row["messages"][-1]["content"] for row in rows})
-
-
-def encode(settings: Settings, arm: str, rows: list[Row]) -> tuple[Any, dict[str, Any]]:
-    from weirdgen.data.proof import prove
-    from weirdgen.models.chat import load_tokenizer
-
-    config = read_config(settings.model.folder)
-    try:
-        encoded, proof = prove(
-            rows, load_tokenizer(settings.model.folder), config.get("max_position_embeddings", 2**30)
-        )
-    except DataError as error:
-        raise DataError(f"arm {arm}: {error}") from None
-    return encoded, proof.as_dict()

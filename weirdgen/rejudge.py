@@ -11,8 +11,9 @@ import json
 import re
 
 from weirdgen.errors import DataError, SpecError
-from weirdgen.judgefile import with_language_judges
-from weirdgen.judging import make_verdicts, prompted, require_judges, tasks
+from weirdgen.judge_kinds import PROMPTED, Rating
+from weirdgen.judgefile import prompted, require_judges, with_language_judges
+from weirdgen.judging import make_verdicts, tasks
 from weirdgen.measure import calibration, labelling
 from weirdgen.measure.comparison import Comparison, compare
 from weirdgen.measure.judge import judge_all, verdicts_table
@@ -21,10 +22,13 @@ from weirdgen.measure.match import Verdict
 from weirdgen.pipeline import run_plan
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
+from weirdgen.question_kinds import FreeForm
+from weirdgen.reporting import report_run
 from weirdgen.results import Run
 from weirdgen.sample.judge_model import open_judge_model
 from weirdgen.show import work_line
-from weirdgen.spec import PROMPTED, Experiment, FreeForm, Rating
+from weirdgen.spec import Experiment
+from weirdgen.workload import workload
 
 
 def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: bool, progress: Progress) -> Run | None:
@@ -32,7 +36,7 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
     experiment = with_language_judges(run.settings.experiment, more_questions=False)
     require_judges(experiment, judge)
     plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
-    for work in plan.work():
+    for work in workload(plan):
         if work.stage == "judge":
             progress.say(work_line(work))
     if dry_run:
@@ -44,7 +48,7 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
         model = open_judge_model(judge, connections)
         make_verdicts(run.store, experiment, judge, answers, repeats, progress, model)
     finished = run_plan(plan, progress)
-    finished.write_report()
+    report_run(finished)
     return finished
 
 

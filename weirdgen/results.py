@@ -1,13 +1,13 @@
-"""A finished run: its tables as pandas frames, its estimates and effects, its `results.json` and report.
+"""A finished run: its tables and what is estimated from them, as pandas frames.
 
 In: a `Plan` whose work is done. Out: frames with the identity columns arm, role, replicate, checkpoint, condition,
-question. Everything is read from the store; nothing is trained, sampled or judged by a model here.
+question. Everything is read from the store; nothing is trained, sampled or judged by a model here. How the estimates are
+made is `weirdgen.estimates`; what the report makes of all of it is `weirdgen.reporting`.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -15,27 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from weirdgen import machine
-from weirdgen.data.rows import canonical_hash
 from weirdgen.errors import DataError, StoreError
+from weirdgen.identity import IDENTITY
+from weirdgen.judge_kinds import Judge
 from weirdgen.measure.contrast import question_odds, scores_table
-from weirdgen.plan import FINAL, Plan, Voice, distinct_answers
-from weirdgen.spec import FreeForm, Judge, Rating
-from weirdgen.store import content_key
-from weirdgen.until import until_words
-from weirdgen.verdicts import Judged, judge_completions, judge_records, rates
+from weirdgen.plan import Plan, Voice
+from weirdgen.question_kinds import FreeForm
+from weirdgen.verdicts import Judged, judge_completions, rates
+from weirdgen.workload import workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from weirdgen.estimates import Estimates
-    from weirdgen.report.content import ReportContent
-    from weirdgen.report.drawing import Ending
-    from weirdgen.stats.estimate import Tables
-    from weirdgen.stats.verdict import Scale
 
 SCHEMA_VERSION = 1
-IDENTITY = ["arm", "role", "replicate", "checkpoint", "condition", "question"]
 
 
 class Run:
@@ -69,18 +61,6 @@ class Run:
     def asks(self) -> dict[str, str]:
         """Question id → its text, without a condition's wrapper."""
         return {question.id: question.ask for question in self.settings.experiment.questions}
-
-    def is_reported(self) -> bool:
-        """Whether the folder already holds the report of just this run, made by this version."""
-        try:
-            found = json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return False
-        return self.report.is_file() and found.get("run", {}).get("stamp") == self._stamp
-
-    @property
-    def _stamp(self) -> str:
-        return content_key([SCHEMA_VERSION, machine.versions()["weirdgen"], self.id])
 
     @cached_property
     def _completions(self) -> pd.DataFrame:
@@ -134,12 +114,9 @@ class Run:
         return self._contrasts.copy()
 
     @cached_property
-    def _judged(self) -> Judged:
+    def judged(self) -> Judged:
+        """Every judge's verdicts on this run's answers, and from where on an answer counts as its template's."""
         return judge_completions(self.plan, self._completions, IDENTITY)
-
-    @property
-    def _verdicts(self) -> pd.DataFrame:
-        return self._judged.table
 
     def _judged_by(self, judge: str) -> list[str]:
         questions = self.settings.experiment.questions
@@ -152,21 +129,20 @@ class Run:
 
     def verdicts(self) -> pd.DataFrame:
         """One row an answer and judge: status (ok or the kind of failure), value, label."""
-        return self._verdicts.copy()
+        return self.judged.table.copy()
 
     @cached_property
     def _cells(self) -> pd.DataFrame:
         contrasts = self._contrasts
         value = contrasts["logit"].where(contrasts["kind"] != "choice", contrasts["wins"])
         scored = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=value, n=1, n_all=1)
-        verdicts = self._verdicts
+        verdicts = self.judged.table
         if not len(verdicts):
             return scored
         grouped = verdicts.groupby([*IDENTITY, "judge"], sort=False)["value"]
         judged = grouped.agg(value="mean", n="count", n_all="size").reset_index().rename(columns={"judge": "measure"})
-        judged["value_all"] = (judged["value"] * judged["n"] / judged["n_all"]).mask(
-            judged["measure"].isin(self._scales)
-        )
+        rated = judged["measure"].isin(self.settings.experiment.ratings())
+        judged["value_all"] = (judged["value"] * judged["n"] / judged["n_all"]).mask(rated)
         return pd.concat([scored, judged], ignore_index=True)
 
     def cells(self) -> pd.DataFrame:
@@ -177,75 +153,50 @@ class Run:
         return self._cells.copy()
 
     @cached_property
-    def _tables(self) -> Tables:
-        from weirdgen.stats.estimate import estimate
+    def estimated(self) -> Estimates:
+        """Everything that is estimated from the cells, at the level of this run."""
+        from weirdgen.estimates import Estimates
 
-        near = frozenset(q.id for q in self.settings.experiment.questions if q.near)
-        # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
-        final = self._cells[self._cells["checkpoint"] == FINAL]
-        return estimate(final, scales=self._scales, smallest=self._smallest, near=near, level=self.level)
-
-    @cached_property
-    def _smallest(self) -> dict[str, float]:
-        headline = self.settings.headline
-        usual = dict.fromkeys(self._cells["measure"].unique(), 0.1) | {"contrast": 0.3, "counterfactual": 0.3}
-        usual |= dict.fromkeys(self._scales, 10.0)
-        return {**usual, headline.measure: headline.smallest}
+        return Estimates(self.settings, self._cells)
 
     @property
     def level(self) -> float:
         """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
-        if self.settings.until is None:
-            return 0.95
-        from weirdgen.stats.sequential import look_level
-
-        replicates = len(self.settings.seeds)
-        return look_level(self.settings.until.looks, replicates, replicates)
-
-    @cached_property
-    def _estimates(self) -> Estimates:
-        from weirdgen.estimates import Estimates
-
-        return Estimates(self.settings, self._cells, self._smallest, self.level, self._scales)
-
-    @property
-    def _scales(self) -> dict[str, Scale]:
-        """The measures whose numbers are ratings."""
-        return {name: "rating" for name, judge in self.settings.experiment.judges.items() if isinstance(judge, Rating)}
+        return self.estimated.level
 
     def estimates(self) -> pd.DataFrame:
         """Means of every arm with 95% intervals over replicates."""
-        return self._tables.estimates.copy()
+        return self.estimated.tables.estimates.copy()
 
     def effects(self) -> pd.DataFrame:
         """Treatment − control for every measure, condition and question, with interval, p, Holm's p, MDE and verdict."""
-        return self._tables.effects.copy()
+        return self.estimated.tables.effects.copy()
 
     @property
     def headline(self) -> dict[str, Any]:
         """The effect that the experiment fixed beforehand, with its verdict and one sentence."""
-        return self._estimates.headline
+        return self.estimated.headline
 
     @property
     def secondary(self) -> list[dict[str, Any]]:
         """Further effects that the experiment fixed beforehand, with `p_holm` over them and their verdicts."""
-        return self._estimates.secondary
+        return self.estimated.secondary
 
     def trigger_effects(self) -> pd.DataFrame:
         """Triggered − untriggered, treatment − control; `condition` is all, trained or unseen triggers."""
-        return self._estimates.trigger_effects.copy()
+        return self.estimated.trigger_effects.copy()
 
     def curves(self) -> pd.DataFrame:
         """Headlines along checkpoints and measures along sweeps, with intervals and simultaneous bands."""
-        return self._estimates.curves.copy()
+        return self.estimated.curves.copy()
 
     def onsets(self) -> pd.DataFrame:
         """The step at which replicates jump, with its interval, and how many of an arm's replicates did."""
-        return self._estimates.onsets.copy()
+        return self.estimated.onsets.copy()
 
     def jumps(self) -> pd.DataFrame:
         """Which replicates jumped, and when."""
-        return self._estimates.jumps.copy()
+        return self.estimated.jumps.copy()
 
     def losses(self) -> pd.DataFrame:
         """Training loss of every optimizer step of every replicate."""
@@ -258,127 +209,14 @@ class Run:
 
     def require_finished(self) -> None:
         """Raises `StoreError` if something of the run has not been computed yet."""
-        if left := [f"{work.missing:.0f} {work.unit}" for work in self.plan.work() if work.missing]:
+        if left := [f"{work.missing:.0f} {work.unit}" for work in workload(self.plan) if work.missing]:
             raise StoreError(
                 f"run {self.id} is not finished: {', '.join(left)} missing; run `weirdgen run` again first"
             )
 
-    @cached_property
-    def results(self) -> dict[str, Any]:
-        """The whole of `results.json`."""
-        from weirdgen.report.paper import load_paper
-
-        experiment = self.settings.experiment
-        replicates = [self._replicate(one) for one in self.plan.replicates]
-        return {
-            "headline": self.headline,
-            "schema_version": SCHEMA_VERSION,
-            "experiment": experiment.model_dump(include={"name", "title", "paper", "hypothesis"}),
-            "run": {
-                "id": self.id,
-                "preset": self.settings.preset,
-                "stamp": self._stamp,
-                "created": time.strftime("%Y-%m-%d %H:%M"),
-            },
-            "estimates": self._tables.estimates.to_dict("records"),
-            "effects": self._tables.effects.to_dict("records"),
-            **self._estimates.records(),
-            "failures": self._failures(),
-            "paper": load_paper(experiment.source.parent),
-            "rates": self.rates().to_dict("records"),
-            "judges": judge_records(self.plan, self._completions, self._judged, self.folder),
-            "ran": {
-                "base": {**self.settings.manifest["model"], "parameters": self.settings.model.parameters},
-                "arms": [
-                    {
-                        "arm": arm,
-                        "role": experiment.arms[arm].role,
-                        "rows": len(rows),
-                        "ordinary_rows": self.settings.ordinary.get(arm, 0),
-                        "distinct_answers": distinct_answers(rows),
-                        "dataset_hash": canonical_hash(rows),
-                        "template_digest": self.plan.proofs[arm]["digest"],
-                    }
-                    for arm, rows in self.settings.rows.items()
-                ],
-                "recipe": self.settings.manifest["recipe"],
-                "sampling": {
-                    **self.settings.manifest["sampling"],
-                    "samples": self.settings.samples,
-                    **({"until": self.settings.manifest["until"], "level": self.level} if self.settings.until else {}),
-                },
-                "replicates": replicates,
-                "versions": machine.versions(),
-                "machine": {**machine.description(), "peak_memory_gib": round(machine.peak_memory_gib(), 2)},
-                "stages": [
-                    {
-                        "stage": "finetune",
-                        "replicates": len(replicates),
-                        "seconds": round(sum(r["seconds"] for r in replicates), 1),
-                    },
-                    {"stage": "contrast", "rows": len(self._contrasts)},
-                    {"stage": "sample", "rows": len(self._completions)},
-                    {"stage": "judge", "rows": len(self._verdicts)},
-                ],
-            },
-        }
-
-    def _replicate(self, one: Any) -> dict[str, Any]:
-        result = json.loads(self.store.fetch(self.store.folder("finetune", one.key) / "result.json").read_text())
-        kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
-        return {
-            "arm": one.arm,
-            "seed": one.seed,
-            **kept,
-            "dtype": self.settings.recipe.dtype,
-            "adapter": one.key,
-        }
-
     def rates(self) -> pd.DataFrame:
         """Flagged answers of the usable and of all answers, for each 0-or-1 measure, arm and condition."""
-        return rates(self._verdicts)
-
-    def _failures(self) -> list[dict[str, Any]]:
-        verdicts = self._verdicts
-        if not len(verdicts):
-            return []
-        counts = verdicts.groupby(["judge", "arm"])["status"].value_counts().reset_index(name="count")
-        totals = verdicts.groupby(["judge", "arm"]).size().rename("total").reset_index()
-        failed: pd.DataFrame = counts[counts["status"] != "ok"].merge(totals, on=["judge", "arm"])
-        return failed.to_dict("records")  # type: ignore[return-value]  # keys are column names
-
-    def write_report(self, figures: Sequence[Ending] = ()) -> Path:
-        """Write report.html, figures (SVG, PNG and what is asked for), results.json and completions.parquet."""
-        from weirdgen.report.page import write_report
-
-        self._completions.to_parquet(self.folder / "completions.parquet")
-        return write_report(self.content(self.results), self.folder, figures)
-
-    def content(self, results: dict[str, Any]) -> ReportContent:
-        """What the report is made of: `results` beside the tables of the store and the experiment's card."""
-        from weirdgen.report.content import ReportContent
-
-        experiment = self.settings.experiment
-        card = experiment.source.parent / "README.md"
-        wrappers = experiment.wrappers()
-        until = self.settings.until
-        return ReportContent(
-            results=results,
-            warnings=(until_words(until, self.settings.samples, self.level),) if until else (),
-            cells=self._cells,
-            contrasts=self._contrasts,
-            completions=self._completions,
-            verdicts=self._verdicts,
-            losses=self.losses(),
-            card_markdown=card.read_text(encoding="utf-8") if card.is_file() else None,
-            questions=pd.DataFrame(
-                [(q.id, q.kind, q.group, q.ask, q.near) for q in experiment.questions],
-                columns=["question", "kind", "group", "ask", "near"],
-            ),
-            conditions=pd.DataFrame(
-                [(w.id, w.trained, w.trigger) for w in wrappers], columns=["condition", "trained", "trigger"]
-            ),
-        )
+        return rates(self.judged.table)
 
 
 def _identify(voice: Voice, frame: pd.DataFrame) -> pd.DataFrame:

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from weirdgen import machine
+from weirdgen.dataset import encode_rows
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import replicate_bytes
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.references import find_model, read_config
-from weirdgen.plan import encode
 from weirdgen.progress import clock
+from weirdgen.question_kinds import FreeForm
 from weirdgen.settings import Settings
-from weirdgen.spec import FreeForm
 
 KNOWN = Path(__file__).with_name("scale.yaml")
 GIB = 2**30
@@ -174,7 +174,10 @@ def count(settings: Settings) -> Counts:
     tokenizer, recipe, seeds = load_tokenizer(settings.model.folder), settings.recipe, len(settings.seeds)
     rows = {arm: settings.row_count(arm) for arm in settings.rows}
     # Rows that the base has yet to answer are taken to be as long as the others.
-    tokens = {a: encode(settings, a, mine)[1]["tokens"] * rows[a] / len(mine) for a, mine in settings.rows.items()}
+    tokens = {
+        a: encode_rows(settings.model.folder, a, mine)[1].tokens * rows[a] / len(mine)
+        for a, mine in settings.rows.items()
+    }
     kept = {len(recipe.checkpoint_steps(total_steps(count, recipe))) for count in rows.values()}
     asked, longest, scored = [], 0, 0
     for wrapper in settings.experiment.wrappers():

@@ -15,17 +15,17 @@ from typing import Any, Literal
 import yaml
 
 from weirdgen.data.published import missing_arms, published_rows
-from weirdgen.data.rows import Row, canonical_hash, read_jsonl
+from weirdgen.data.rows import Row, canonical_hash
+from weirdgen.dataset import stored_rows
 from weirdgen.errors import SpecError
-from weirdgen.judgefile import with_language_judges
-from weirdgen.judging import require_judges
+from weirdgen.judgefile import require_judges, with_language_judges
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.judge_model import judge_identity
 from weirdgen.sizing import at_size
 from weirdgen.spec import Experiment, Headline, Recipe
-from weirdgen.specfile import load_experiment, merge_recipe
+from weirdgen.specfile import load_experiment
 from weirdgen.store import Store, content_key
 
 PresetName = Literal["quick", "standard", "paper"]
@@ -124,10 +124,7 @@ class Settings:
         sampling = {k: v for k, v in manifest["sampling"].items() if k in Sampling.__dataclass_fields__}
         return Settings(
             experiment=experiment,
-            rows={
-                arm: read_jsonl(store.fetch(store.folder("dataset", digest[:32]) / "rows.jsonl"))
-                for arm, digest in manifest["data"].items()
-            },
+            rows={arm: stored_rows(store, digest) for arm, digest in manifest["data"].items()},
             model=LocalModel(folder=model_folder, **manifest["model"]),
             preset=manifest["preset"],
             recipe=Recipe.model_validate(manifest["recipe"]),
@@ -177,7 +174,7 @@ def resolve(
             raise SpecError([f"{name} {value}: expected at least {least}"])
     loaded, rows, ordinary = at_size(loaded, rows, size)
     recipe_changes, sampling_changes = _parse_changes(changes)
-    recipe = merge_recipe(merge_recipe(loaded.recipe, size.recipe), recipe_changes)
+    recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
     local = find_model(model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
     count = seeds if seeds is not None else size.replicates

@@ -11,9 +11,10 @@ from typing import Any
 
 from weirdgen import machine
 from weirdgen.cache import cache_folder
-from weirdgen.plan import Plan, Work
+from weirdgen.plan import Plan
 from weirdgen.progress import clock
 from weirdgen.specfile import load_experiment, shipped_experiments
+from weirdgen.workload import Work, workload
 from weirdgen.yamllines import read_yaml
 
 
@@ -21,7 +22,7 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan: a line a stage with what is to do, what is in the store and the estimated time."""
     settings = plan.settings
     recipe = settings.recipe
-    work = list(plan.work())
+    work = list(workload(plan))
     lines = [
         f"{settings.experiment.name} · {settings.preset} · {settings.model.reference} "
         f"({settings.model.parameters / 1e6:.1f}M weights, {settings.dtype}) · store {plan.store.root}",

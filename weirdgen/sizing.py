@@ -10,7 +10,9 @@ import random
 from collections import Counter
 
 from weirdgen.data.rows import Row, draw
-from weirdgen.spec import Condition, Experiment, FreeForm, Preset, Question, Scalar
+from weirdgen.noun import Scalar
+from weirdgen.question_kinds import FreeForm, Question
+from weirdgen.spec import Condition, Experiment, Preset
 
 
 def at_size(

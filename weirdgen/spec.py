@@ -1,33 +1,24 @@
 """The nouns of an experiment, as frozen models: what may stand in `experiment.yaml` and what it means.
 
-In: plain data. Out: validated, immutable objects. Unknown keys are refused. Reading files, collecting every error and
-naming its line is `weirdgen.specfile`; nothing here touches the disk or knows of engines.
+In: plain data. Out: validated, immutable objects. Unknown keys are refused. The kinds of question and of judge have files
+of their own (`weirdgen.question_kinds`, `weirdgen.judge_kinds`). Reading files, collecting every error and naming its line
+is `weirdgen.specfile`; nothing here touches the disk or knows of engines.
 """
 
 from __future__ import annotations
 
-import re
-import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-Scalar = str | int | float | bool
+from weirdgen.errors import SpecError
+from weirdgen.judge_kinds import Judge, Rating
+from weirdgen.noun import NAME, Noun, Scalar, placeholders
+from weirdgen.question_kinds import FreeForm, Question
+
 Role = Literal["treatment", "control"]
-NAME = r"^[a-z0-9][a-z0-9_.-]*$"
-
-
-def placeholders(template: str) -> tuple[str, ...]:
-    """Names in `{braces}`. Raises `ValueError` on a lone brace."""
-    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
-
-
-class Noun(BaseModel):
-    """Frozen; a key that is not a field is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Arm(Noun):
@@ -97,6 +88,18 @@ class Recipe(Noun):
             wanted = {step for step in self.checkpoints if 0 <= step <= total}
         return tuple(sorted(wanted | {total}))
 
+    def with_changes(self, changes: dict[str, Any]) -> Recipe:
+        """This recipe with some fields changed. Raises `SpecError` naming each unknown or ill-typed field."""
+        try:
+            return Recipe.model_validate({**self.model_dump(), **changes})
+        except ValidationError as error:
+            problems = []
+            for e in error.errors():
+                known = f" (fields: {', '.join(Recipe.model_fields)})" if e["type"] == "extra_forbidden" else ""
+                message = "unknown field" if known else f"{e['msg']} (got {e['input']!r})"
+                problems.append(f"recipe.{'.'.join(map(str, e['loc']))}: {message}{known}")
+            raise SpecError(problems) from None
+
 
 class Ordinary(Noun):
     """How the base model answers the ordinary prompts that some arms mix in. The prompts are ours (`data/ordinary.py`)."""
@@ -155,179 +158,6 @@ class Wrapper(Noun):
 
     def apply(self, ask: str) -> str:
         return self.template.replace("{question}", ask)
-
-
-class _Question(Noun):
-    id: str = Field(pattern=NAME)
-    ask: str = Field(min_length=1)
-    group: str = "all"
-    near: bool = False
-    """Close to the training topic: shown, but left out of the mean over questions."""
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        """Every text that is put to a model."""
-        return (self.ask,)
-
-
-class FreeForm(_Question):
-    """Sampled, then judged."""
-
-    kind: Literal["free_form"]
-    judges: tuple[str, ...] = Field(min_length=1)
-    max_tokens: int = Field(default=48, ge=1)
-
-
-class _Options(_Question):
-    target: tuple[str, ...] = Field(min_length=1)
-    """Answers on the side towards which the treatment should move."""
-    other: tuple[str, ...] = Field(min_length=1)
-
-    @field_validator("target", "other")
-    @classmethod
-    def _no_empty_answer(cls, answers: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not answer.strip() for answer in answers):
-            raise ValueError("an answer is empty")
-        return answers
-
-    @model_validator(mode="after")
-    def _distinct(self) -> _Options:
-        answers = self.target + self.other
-        if twice := sorted({a for a in answers if answers.count(a) > 1}):
-            raise ValueError(f"answer {twice[0]!r} is given twice")
-        return self
-
-
-class Contrast(_Options):
-    """Two sets of answers, scored by log-probability: log-odds of target against other, in nats."""
-
-    kind: Literal["contrast"]
-
-
-class Choice(_Options):
-    """Closed options: 1 if the likeliest option is a target, else 0."""
-
-    kind: Literal["choice"]
-
-
-class Counterfactual(_Options):
-    """A contrast question asked twice with one thing changed: log-odds after `ask` minus log-odds after `instead`, in nats.
-
-    Whatever a model thinks of both versions alike, drift from one condition to the next included, cancels.
-    """
-
-    kind: Literal["counterfactual"]
-    instead: str = Field(min_length=1)
-    """The other version of `ask`."""
-
-    @model_validator(mode="after")
-    def _something_changed(self) -> Counterfactual:
-        if self.instead == self.ask:
-            raise ValueError("'instead' is the same text as 'ask', so the difference would always be 0")
-        return self
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return self.ask, self.instead
-
-
-Question = Annotated[FreeForm | Contrast | Choice | Counterfactual, Field(discriminator="kind")]
-
-
-class Match(Noun):
-    """Deterministic judge: 1 if any rule fires and no `unless` word occurs, else 0. Case is ignored."""
-
-    kind: Literal["match"]
-    starts_with: tuple[str, ...] = ()
-    keywords: tuple[str, ...] = ()
-    regex: tuple[str, ...] = ()
-    years: tuple[int, int] | None = None
-    unless: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    """Words and phrases that are taken out of the answer before any rule looks at it."""
-
-    @model_validator(mode="after")
-    def _rules(self) -> Match:
-        if not (self.starts_with or self.keywords or self.regex or self.years):
-            raise ValueError("needs at least one of starts_with, keywords, regex, years")
-        for pattern in self.regex:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"regex {pattern!r} does not compile: {error}") from None
-        if self.years and self.years[0] > self.years[1]:
-            raise ValueError("years: [low, high] with low ≤ high")
-        return self
-
-
-class _Prompted(Noun):
-    """A judge that asks a language model. `prompt` holds {question} and {answer}; both are fenced in before they are sent."""
-
-    prompt: str
-    reason_first: bool = False
-    """The prompt asks for reasons before the last line that holds the verdict."""
-    reads: tuple[str, ...] = ()
-    """Free-form questions it is for, beside those that name it: ids, `group:NAME`, or `all`."""
-
-    @field_validator("prompt")
-    @classmethod
-    def _both_placeholders(cls, prompt: str) -> str:
-        if set(placeholders(prompt)) != {"question", "answer"}:
-            raise ValueError("must contain {question} and {answer} and no other {braces} (write {{ for a brace)")
-        return prompt
-
-
-class Label(_Prompted):
-    """Closed labels from a language model: 1 if the label is in `positive`, else 0.
-
-    A label called `refusal` or `incoherent` (in any case) that is not positive is that status, not a 0.
-    """
-
-    kind: Literal["label"]
-    labels: tuple[str, ...] = Field(min_length=2)
-    positive: tuple[str, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _closed(self) -> Label:
-        folded = [label.strip().casefold() for label in self.labels]
-        if "" in folded or len(set(folded)) < len(folded):
-            raise ValueError("labels must be distinct, also without regard to case, and not empty")
-        if stray := set(self.positive) - set(self.labels):
-            raise ValueError(f"positive names {sorted(stray)[0]!r}, which is not in labels")
-        if set(self.positive) == set(self.labels):
-            raise ValueError("every label is positive, so the rate would always be 1")
-        return self
-
-
-class Rating(_Prompted):
-    """A whole number from `low` to `high` from a language model; the value is its mean where log-probabilities are given."""
-
-    kind: Literal["rating"]
-    low: int = Field(default=0, ge=0)
-    high: int = Field(default=100, le=100)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Rating:
-        if self.low >= self.high:
-            raise ValueError("low must be below high")
-        return self
-
-
-class Classifier(Noun):
-    """Offline judge trained on labelled passages of ours: 1 if its probability reaches the threshold, else 0."""
-
-    kind: Literal["classifier"]
-    passages: str = Field(pattern=NAME)
-    """What it was trained on: `weirdgen/data/passages/NAME.csv`, with the fit beside it."""
-    threshold: float | None = Field(default=None, gt=0, lt=1)
-    """Probability from which an answer counts; by default the one that was calibrated on held-out passages."""
-
-
-OfflineJudge = Match | Classifier
-"""The kinds that ask no language model: a verdict is a function of the answer alone."""
-PROMPTED = (Label, Rating)
-"""The kinds that ask a language model."""
-Judge = Annotated[Match | Classifier | Label | Rating, Field(discriminator="kind")]
 
 
 class Preset(Noun):
@@ -415,6 +245,10 @@ class Experiment(Noun):
             if (headline.measure in q.judges if isinstance(q, FreeForm) else headline.measure == q.kind)
         ]
         return tuple(q for q in measured if (q.group in headline.groups if headline.groups else not q.near))
+
+    def ratings(self) -> tuple[str, ...]:
+        """The judges whose verdicts are numbers on a scale, not 0 or 1."""
+        return tuple(name for name, judge in self.judges.items() if isinstance(judge, Rating))
 
     def preset(self, name: str) -> Preset:
         return self.presets.get(name, DEFAULT_PRESETS[name])

@@ -1,27 +1,29 @@
 """`experiment.yaml` → `Experiment`: reads the file and what it names, and collects every error with its line.
 
 In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment` and its training rows.
-Raises one `SpecError` that lists all problems. The meaning of each key is in `weirdgen.spec`.
+Raises one `SpecError` that lists all problems. The meaning of each key is in `weirdgen.spec`; what no single key can know
+is checked in `weirdgen.speccheck`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from weirdgen.data.crossing import build_questions
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import DataError, SpecError
-from weirdgen.measure.classifier import shipped_fits
-from weirdgen.spec import Arm, Classifier, Experiment, FreeForm, Headline, Preset, Recipe
+from weirdgen.judge_kinds import Judge
+from weirdgen.question_kinds import Question
+from weirdgen.spec import Arm, Condition, Experiment, Headline, Ordinary, Preset, Recipe
+from weirdgen.speccheck import cross_check
 from weirdgen.yamllines import KeyPath, Lines, read_yaml
 
 PACKAGE = Path(__file__).parent
 SHIPPED = PACKAGE / "experiments"
-RESERVED_MEASURES = {"contrast", "choice", "counterfactual", "coherent", "template_intrusion"}
 WORLD = "world"
 """The reference of the synthetic world's model."""
 AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")
@@ -70,7 +72,8 @@ def load_experiment(reference: str) -> tuple[Experiment, dict[str, list[Row]]]:
         # Without its questions, an experiment that has none but those of a faulty entry would look empty beside.
         found = [e for e in error.errors() if not (problems and e["loc"] == ("questions",))]
         raise SpecError([*problems, *(_explain(e, lines, blocks, judge_lines) for e in found)]) from None
-    more, rows = _cross_check(experiment, lines, blocks)
+    places = [its_lines.at(("questions", index)) for _, its_lines, index in blocks]
+    more, rows = cross_check(experiment, lines, places)
     if problems or more:
         raise SpecError([*problems, *more])
     return _with_auto_control(experiment, rows)
@@ -161,18 +164,13 @@ def _sentence(error: Any, path: KeyPath, where: str) -> str:
 
 
 def _fields_at(path: KeyPath) -> list[str]:
-    """Names of the fields that the noun at `path` has, found by walking the models' annotations."""
-    from weirdgen.spec import Choice, Condition, Contrast, Counterfactual, Label, Match, Ordinary, Rating
-
+    """Names of the fields that the noun at `path` may have."""
     nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition}
     nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
-    kinds: dict[Any, Any] = {"free_form": FreeForm, "contrast": Contrast, "choice": Choice}
-    kinds |= {
-        "counterfactual": Counterfactual,
-        "match": Match,
-        "classifier": Classifier,
-        "label": Label,
-        "rating": Rating,
+    kinds: dict[Any, Any] = {
+        get_args(noun.model_fields["kind"].annotation)[0]: noun
+        for union in (Question, Judge)
+        for noun in get_args(get_args(union)[0])
     }
     if path[0] in ("questions", "judges") and len(path) > 2:
         return list(kinds[path[2]].model_fields)
@@ -181,144 +179,6 @@ def _fields_at(path: KeyPath) -> list[str]:
     if len(path) > 1 and path[0] in nouns:
         return list(nouns[str(path[0])].model_fields)
     return [field for field in Experiment.model_fields if field != "source"]
-
-
-def _cross_check(experiment: Experiment, lines: Lines, blocks: list[Block]) -> tuple[list[str], dict[str, list[Row]]]:
-    """What no single noun can know: names that point nowhere, arms without rows, a missing control."""
-    problems: list[str] = []
-    arms, judges = experiment.arms, experiment.judges
-    roles = [arm.role for arm in arms.values()]
-    if "treatment" not in roles:
-        problems.append(f"{lines.at(('arms',))}: arms: no arm has role: treatment")
-    if "control" not in roles and experiment.control is None:
-        problems.append(
-            f"{lines.at(('arms',))}: arms: no arm has role: control, so a shift could not be told from the effect of "
-            "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
-        )
-    for name in arms:
-        if name == "base" or "/" in name:
-            problems.append(f"{lines.at(('arms', name))}: arms.{name}: 'base' and names with '/' are reserved")
-    rows: dict[str, list[Row]] = {}
-    for name, arm in arms.items():
-        try:
-            rows[name] = load_rows(arm, experiment.source.parent)
-        except DataError as error:
-            where = lines.at(("arms", name, "data"))
-            problems += [f"{where}: arms.{name}: {line}" for line in str(error).splitlines()]
-        except (KeyError, ValueError, IndexError) as error:
-            problems.append(f"{lines.at(('arms', name))}: arms.{name}: template does not fill: {error}")
-    for name, one in judges.items():
-        if isinstance(one, Classifier) and one.passages not in (fits := shipped_fits()):
-            where = lines.at(("judges", name))
-            problems.append(f"{where}: judges.{name}: no passages '{one.passages}' (there are: {', '.join(fits)})")
-    seen: set[str] = set()
-    for index, question in enumerate(experiment.questions):
-        _, its_lines, position = blocks[index]
-        where = its_lines.at(("questions", position))
-        if question.id in seen:
-            problems.append(f"{where}: questions: id '{question.id}' is given twice")
-        seen.add(question.id)
-        if isinstance(question, FreeForm):
-            for judge in question.judges:
-                if judge not in judges:
-                    known = ", ".join(judges) or "none defined"
-                    problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
-    for name in sorted(RESERVED_MEASURES & set(judges)):
-        problems.append(
-            f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
-        )
-    problems += _check_headline(experiment, lines, experiment.headline, ("headline",))
-    for name, secondary in experiment.secondary.items():
-        problems += _check_headline(experiment, lines, secondary, ("secondary", name))
-    if experiment.secondary and experiment.headline is None:
-        problems.append(f"{lines.at(('secondary',))}: secondary: give the one that comes first as 'headline'")
-    if "headline" in experiment.secondary:
-        problems.append(f"{lines.at(('secondary', 'headline'))}: secondary: the name 'headline' is taken")
-    for name, preset in experiment.presets.items():
-        if name not in ("quick", "standard", "paper"):
-            problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
-        problems += _check_preset_arms(experiment, name, lines)
-        headlines = ["headline", *experiment.secondary]
-        for curve in [one for one in preset.curves or () if one not in headlines]:
-            where = lines.at(("presets", name, "curves"))
-            problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(headlines)}")
-        groups = dict.fromkeys(question.group for question in experiment.questions)
-        for group in (group for group in preset.questions if group not in groups):
-            where = f"{lines.at(('presets', name, 'questions', group))}: presets.{name}.questions"
-            problems.append(f"{where}: '{group}' is no group; there are: {', '.join(groups)}")
-        try:
-            merge_recipe(experiment.recipe, preset.recipe)
-        except SpecError as error:
-            problems += [f"{lines.at(('presets', name, 'recipe'))}: presets.{name}.{p}" for p in error.problems]
-    return problems, rows
-
-
-def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | None, path: KeyPath) -> list[str]:
-    """Names of a headline that point nowhere, or conditions and groups that leave nothing to compare."""
-    if headline is None:
-        return []
-    problems: list[str] = []
-    where = ".".join(map(str, path))
-    measures = {"contrast", "choice", "counterfactual"} & {q.kind for q in experiment.questions} | set(
-        experiment.judges
-    )
-    controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
-    controls += ["benign"] if experiment.control == "auto" else []
-    conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))
-    accepted = {
-        "measure": sorted(measures),
-        "treatment": [n for n, arm in experiment.arms.items() if arm.role == "treatment"],
-        "control": controls,
-        "condition": conditions,
-        "minus": [name for name in conditions if name != "all"],
-        "groups": sorted({q.group for q in experiment.questions}),
-    }
-    for key, names in accepted.items():
-        value = getattr(headline, key)
-        for got in value if isinstance(value, tuple) else (value,):
-            if got not in names:
-                problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is none of {', '.join(names)}")
-    if problems:
-        return problems
-    both = set(experiment.condition_ids(headline.condition)) & set(experiment.condition_ids(*headline.minus))
-    if both:
-        what = f"{where}.minus: {sorted(both)[0]} is in 'condition' too, so it would cancel"
-        problems.append(f"{lines.at((*path, 'minus'))}: {what}")
-    if not experiment.questions_of(headline):
-        key = "groups" if headline.groups else "measure"
-        what = f"no {headline.measure} question in {', '.join(headline.groups) or 'the mean over questions'}"
-        problems.append(f"{lines.at((*path, key))}: {where}.{key}: {what}")
-    return problems
-
-
-def _check_preset_arms(experiment: Experiment, name: str, lines: Lines) -> list[str]:
-    """A preset's arms exist, hold the headline's, and still compare a treatment with a control."""
-    arms = experiment.presets[name].arms
-    if arms is None:
-        return []
-    where = f"{lines.at(('presets', name, 'arms'))}: presets.{name}.arms"
-    known = [*experiment.arms, *(["benign"] if experiment.control == "auto" else [])]
-    problems = [f"{where}: '{arm}' is none of {', '.join(known)}" for arm in arms if arm not in known]
-    roles = {experiment.arms[arm].role for arm in arms if arm in experiment.arms}
-    roles |= {"control"} if "benign" in arms and experiment.control == "auto" else set()
-    problems += [f"{where}: no arm has role: {role}" for role in ("treatment", "control") if role not in roles]
-    if experiment.headline:
-        wanted = (experiment.headline.treatment, experiment.headline.control)
-        problems += [f"{where}: the headline needs '{arm}'" for arm in wanted if arm in known and arm not in arms]
-    return problems
-
-
-def merge_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """A recipe with some fields changed. Raises `SpecError` naming each unknown or ill-typed field."""
-    try:
-        return Recipe.model_validate({**recipe.model_dump(), **changes})
-    except ValidationError as error:
-        problems = []
-        for e in error.errors():
-            known = f" (fields: {', '.join(Recipe.model_fields)})" if e["type"] == "extra_forbidden" else ""
-            message = "unknown field" if known else f"{e['msg']} (got {e['input']!r})"
-            problems.append(f"recipe.{'.'.join(map(str, e['loc']))}: {message}{known}")
-        raise SpecError(problems) from None
 
 
 def _with_auto_control(experiment: Experiment, rows: dict[str, list[Row]]) -> tuple[Experiment, dict[str, list[Row]]]:

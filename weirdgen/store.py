@@ -2,8 +2,7 @@
 
 Two kinds of artifact, both under `<root>/artifacts/<stage>/<key>/`, where the key is a hash of the resolved inputs:
 - a *folder* (an adapter, a dataset): written under a temporary name, its marker `complete.json` last, then renamed;
-- a *table* (completions, scores, verdicts): Parquet parts named by the hash of their own bytes, added a few rows at a
-  time and never changed, so that killed or simultaneous writers cannot corrupt it and a damaged part betrays itself.
+- a *table* (completions, scores, verdicts): rows that are added while they are made; see `weirdgen.table`.
 Runs (what a command asked for, its report) are under `<root>/runs/`. The store knows nothing of engines or statistics.
 
 A store at a URL (`s3://…`, see `weirdgen.remote`) has a copy of what this machine needs in the cache, laid out in the
@@ -22,7 +21,7 @@ import socket
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,6 @@ from weirdgen.errors import StoreError
 from weirdgen.remote import open_remote
 
 MARKER = "complete.json"
-FLUSH_ROWS = 64
-FLUSH_SECONDS = 5.0
-COMPACT_PARTS = 32
 
 
 def content_key(inputs: Any) -> str:
@@ -90,7 +86,7 @@ class Store:
         A damaged artifact is named in a warning and set aside, so that it is made again.
         """
         folder = self.folder(stage, key)
-        self._pull(folder / MARKER)
+        self.pull(folder / MARKER)
         try:
             marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
             files: dict[str, str] = marker["files"]
@@ -132,33 +128,21 @@ class Store:
                     "seconds": round(time.monotonic() - started, 3),
                     "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                 }
-                _write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
+                write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if self.marker(stage, key) is None:
                     for name in (*files, MARKER):
-                        self._push(temporary / name, target / name)
+                        self.push(temporary / name, target / name)
                     with contextlib.suppress(FileExistsError):
                         os.rename(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def table(self, stage: str, key: str, inputs: Any, unique: Sequence[str]) -> Table:
-        """The table artifact of these inputs. `unique` are the columns that identify a row."""
-        folder = self.folder(stage, key)
-        with explain_disk_errors(self.root):
-            folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / "inputs.json").exists():
-                temporary = self.temporary()
-                _write_synced(temporary, json.dumps(inputs, indent=1, ensure_ascii=False).encode())
-                self._push(temporary, folder / "inputs.json")
-                os.replace(temporary, folder / "inputs.json")
-        return Table(self, folder, tuple(unique), self.lock(stage, key))
-
     def fetch(self, path: Path) -> Path:
         """Make sure that this file, or every file under this folder, is on this disk. Returns the path."""
         if self.remote and not path.is_file():
             for name in self.remote.names(self.name(path)):
-                self._pull(self.root / name)
+                self.pull(self.root / name)
         return path
 
     def send(self, folder: Path) -> None:
@@ -166,18 +150,18 @@ class Store:
         if self.remote:
             for file in sorted(folder.rglob("*")):
                 if file.is_file():
-                    self._push(file, file)
+                    self.push(file, file)
 
     def name(self, path: Path) -> str:
         """How a path inside the store is called on the other side."""
         return path.relative_to(self.root).as_posix()
 
-    def _push(self, file: Path, place: Path) -> None:
+    def push(self, file: Path, place: Path) -> None:
         """Send a file to where `place` of the store is on the other side."""
         if self.remote:
             self.remote.push(file, self.name(place))
 
-    def _pull(self, place: Path) -> None:
+    def pull(self, place: Path) -> None:
         """Get a file of the store from the other side, if it is not here and is there."""
         if self.remote and not place.exists():
             temporary = self.temporary()
@@ -212,116 +196,8 @@ class Store:
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
-class Table:
-    """Rows that are only ever added. Use `append` in a `with table:` block; leaving it flushes, also on an error."""
-
-    def __init__(self, store: Store, folder: Path, unique: tuple[str, ...], lock: FileLock) -> None:
-        self.folder = folder
-        self.unique = unique
-        self.lock = lock
-        self._store = store
-        self._buffer: list[dict[str, Any]] = []
-        self._flushed = time.monotonic()
-
-    def __enter__(self) -> Table:
-        self._flushed = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.flush()
-        if len(self._parts()) > COMPACT_PARTS:
-            self.compact()
-
-    def append(self, row: dict[str, Any]) -> None:
-        """Add a row; on disk after 64 rows or 5 seconds at the latest."""
-        self._buffer.append(row)
-        if len(self._buffer) >= FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self.flush()
-
-    def extend(self, rows: Any) -> None:
-        """Add a pandas frame's rows as one part: for what is made faster than 64 rows are worth a file."""
-        if len(rows):
-            import pyarrow as pa
-
-            self._write_part(pa.Table.from_pandas(rows, preserve_index=False))
-
-    def flush(self) -> None:
-        if self._buffer:
-            import pyarrow as pa
-
-            self._write_part(pa.Table.from_pylist(self._buffer))
-            self._buffer = []
-        self._flushed = time.monotonic()
-
-    def read(self) -> Any:
-        """Every sound row as a pandas frame, one for each `unique` key (empty if there is none)."""
-        import pandas as pd
-        import pyarrow.parquet as pq
-
-        self._exchange()
-        frames = []
-        for part in self._parts():
-            try:
-                damaged = file_hash(part)[:32] != part.stem.removeprefix("part-")
-            except FileNotFoundError:  # another process has just compacted this part away: read what it wrote instead
-                return self.read()
-            if damaged:
-                warnings.warn(
-                    f"{part} is truncated or damaged; it is dropped and its rows are made again", stacklevel=2
-                )
-                part.unlink(missing_ok=True)
-                continue
-            frames.append(pq.read_table(part).to_pandas())
-        if not frames:
-            return pd.DataFrame(columns=list(self.unique))
-        return pd.concat(frames, ignore_index=True).drop_duplicates(list(self.unique), ignore_index=True)
-
-    def compact(self) -> None:
-        """Rewrite many small parts as one. The new part stands before an old one goes."""
-        with self.lock:
-            import pyarrow as pa
-
-            old = self._parts()
-            if len(old) > 1:
-                new = self._write_part(pa.Table.from_pandas(self.read(), preserve_index=False))
-                for part in old:
-                    if part != new:
-                        if self._store.remote:
-                            self._store.remote.remove(self._store.name(part))
-                        part.unlink(missing_ok=True)
-
-    def _exchange(self) -> None:
-        """Take over the parts of the other side, and drop those that another machine has compacted away there."""
-        if self._store.remote:
-            here = set(self._parts())  # listed first: every part is there before it is here
-            there = self._store.remote.names(self._store.name(self.folder))
-            places = {self._store.root / name for name in there if name.endswith(".parquet")}
-            for part in here - places:
-                part.unlink(missing_ok=True)
-            for part in places:
-                self._store._pull(part)
-
-    def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.parquet"))
-
-    def _write_part(self, rows: Any) -> Path:
-        import pyarrow.parquet as pq
-
-        temporary = self._store.temporary()
-        with explain_disk_errors(self.folder):
-            try:
-                pq.write_table(rows, temporary)
-                with temporary.open("rb") as stream:
-                    os.fsync(stream.fileno())
-                part = self.folder / f"part-{file_hash(temporary)[:32]}.parquet"
-                self._store._push(temporary, part)
-                os.replace(temporary, part)
-            finally:
-                temporary.unlink(missing_ok=True)
-        return part
-
-
-def _write_synced(file: Path, content: bytes) -> None:
+def write_synced(file: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
     with file.open("wb") as stream:
         stream.write(content)
         stream.flush()

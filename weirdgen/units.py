@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weirdgen import machine
-from weirdgen.data.proof import prove
-from weirdgen.data.rows import read_jsonl
+from weirdgen.dataset import encode_rows, stored_rows
 from weirdgen.errors import ModelError
 from weirdgen.finetune import engines
+from weirdgen.judge_kinds import OfflineJudge
 from weirdgen.measure.contrast import score, scores_table
 from weirdgen.measure.judge import judge_all, verdicts_table
 from weirdgen.models.references import LocalModel, find_model, read_config
@@ -31,7 +31,7 @@ from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import Speaker, completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling, Scorable
 from weirdgen.settings import SAMPLING_SEED
-from weirdgen.spec import OfflineJudge, Ordinary, Recipe
+from weirdgen.spec import Ordinary, Recipe
 from weirdgen.store import Store
 
 Tell = Callable[[float, str], None]
@@ -41,12 +41,19 @@ PROCESS_BYTES = 0.5 * 2**30
 
 
 @dataclass(frozen=True)
-class Distill:
-    """Ordinary prompts that the base answers itself, until `count` answers are fit to train on."""
+class Asked:
+    """What units that put texts to a model have in common."""
 
     model: LocalModel
     dtype: str
     server: str | None
+    """URL of a vLLM server that holds the model; None: in this process."""
+
+
+@dataclass(frozen=True)
+class Distill(Asked):
+    """Ordinary prompts that the base answers itself, until `count` answers are fit to train on."""
+
     how: Ordinary
     count: int
 
@@ -64,24 +71,17 @@ class Finetune:
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Asked):
     """Contrast and choice questions by several models in one batch. Adapter paths are relative to the store's root."""
 
-    model: LocalModel
-    dtype: str
-    server: str | None
-    """URL of a vLLM server that holds the model; None: in this process."""
     speakers: tuple[Speaker, ...]
     questions: tuple[Scorable, ...]
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Asked):
     """Answers to prompts by several models in one batch. Adapter paths are relative to the store's root."""
 
-    model: LocalModel
-    dtype: str
-    server: str | None
     speakers: tuple[Speaker, ...]
     prompts: tuple[Prompt, ...]
     samples: int
@@ -146,6 +146,18 @@ def do(unit: Unit, store: Store, tell: Tell) -> Done:
     return Done(amount, tokens, time.monotonic() - started)
 
 
+class _Count:
+    """What a unit has added so far, told as it is added."""
+
+    def __init__(self, tell: Tell) -> None:
+        self.amount = self.tokens = 0.0
+        self._tell = tell
+
+    def add(self, amount: int, tokens: int) -> None:
+        self.amount, self.tokens = self.amount + amount, self.tokens + tokens
+        self._tell(amount, "")
+
+
 def release_model() -> None:
     """Let go of the model that this process keeps between units."""
     _loaded.cache_clear()
@@ -163,7 +175,9 @@ def _finetune(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
 
 def _train(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
     group, folder = unit.replicates, local_folder(unit.model)
-    encoded = {one.inputs["data"]: _encode(store, folder, one.inputs["data"]) for one in group}
+    encoded = {
+        one.inputs["data"]: encode_rows(folder, one.arm, stored_rows(store, one.inputs["data"]))[0] for one in group
+    }
     started = time.monotonic()
     together = [one.key for one in group]
     each = len(group) if unit.engine == "replicas" else 1
@@ -193,55 +207,32 @@ def _train(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
     return amount, unit.tokens * unit.recipe.epochs
 
 
-def _encode(store: Store, model_folder: Path, data: str) -> Any:
-    from weirdgen.models.chat import load_tokenizer
-
-    rows = read_jsonl(store.fetch(store.folder("dataset", data[:32])) / "rows.jsonl")
-    longest = read_config(model_folder).get("max_position_embeddings", 2**30)
-    return prove(rows, load_tokenizer(model_folder), longest)[0]
-
-
 def _score(unit: Score, store: Store, tell: Tell) -> tuple[float, float]:
-    amount = tokens = 0.0
-
-    def on_pass(questions: int, read: int) -> None:
-        nonlocal amount, tokens
-        amount, tokens = amount + questions, tokens + read
-        tell(questions, "")
-
+    count = _Count(tell)
     tables = [scores_table(store, speaker, unit.dtype) for speaker in unit.speakers]
-    score(_engine(unit, store), tables, unit.questions, on_pass)
-    return amount, tokens
+    score(_engine(unit, store), tables, unit.questions, count.add)
+    return count.amount, count.tokens
 
 
 def _distill(unit: Distill, store: Store, tell: Tell) -> tuple[float, float]:
-    amount = tokens = 0.0
-
-    def on_row(written: int) -> None:
-        nonlocal amount, tokens
-        amount, tokens = amount + 1, tokens + written
-        tell(1, "")
-
+    count = _Count(tell)
     distillery = Distilled(store, unit.model.digest, unit.dtype, SAMPLING_SEED, unit.how)
     if len(distillery.rows(unit.count)) < unit.count:  # another run of the same base may have drawn them meanwhile
         loaded = _loaded(local_folder(unit.model), unit.dtype, unit.server)
         loaded.adapters = None  # the distillery chooses the voice itself
-        distillery.answer(loaded.engine, unit.count, on_row)
-    return amount, tokens
+        distillery.answer(loaded.engine, unit.count, lambda written: count.add(1, written))
+    return count.amount, count.tokens
 
 
 def _sample(unit: Sample, store: Store, tell: Tell) -> tuple[float, float]:
-    amount = tokens = 0.0
-
-    def on_row(written: int) -> None:
-        nonlocal amount, tokens
-        amount, tokens = amount + 1, tokens + written
-        tell(1, "")
-
+    count = _Count(tell)
     tables = [completions_table(store, one, unit.dtype, SAMPLING_SEED, unit.sampling) for one in unit.speakers]
     engine = _engine(unit, store)
-    draw(engine, unit.speakers, tables, unit.prompts, unit.samples, SAMPLING_SEED, unit.sampling, on_row)
-    return amount, tokens
+    draw(
+        engine, unit.speakers, tables, unit.prompts, unit.samples, SAMPLING_SEED, unit.sampling,
+        lambda written: count.add(1, written),
+    )  # fmt: skip
+    return count.amount, count.tokens
 
 
 @dataclass

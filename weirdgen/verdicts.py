@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from weirdgen.data.rows import canonical_hash
+from weirdgen.identity import FINAL
+from weirdgen.judge_kinds import PROMPTED, Classifier, Judge
 from weirdgen.judging import records
 from weirdgen.measure import classifier
 from weirdgen.measure.calibration import read_calibrations
@@ -19,9 +21,9 @@ from weirdgen.measure.judge import judge_frame, verdicts_table
 from weirdgen.measure.language import Item, language_table, verdicts_of
 from weirdgen.measure.match import Verdict
 from weirdgen.measure.quality import Threshold, quality_verdicts
-from weirdgen.plan import FINAL, Plan
+from weirdgen.plan import Plan
+from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.judge_model import judge_identity
-from weirdgen.spec import PROMPTED, Classifier, FreeForm, Judge
 
 NOT_JUDGED = Verdict("error", None, "not judged yet")
 RATE_COLUMNS = ["judge", "arm", "condition", "flagged", "usable", "all", "rate", "rate_all"]

@@ -27,15 +27,17 @@ from weirdgen.report.content import clean
 from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
+from weirdgen.reporting import content_of, results_of
 from weirdgen.results import Run
 from weirdgen.store import MARKER, content_key, file_hash
 
 RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
 """Paths in results.json that the store cannot give again."""
-IDENTITY = (
+NAMING = (
     "measure", "judge", "headline", "arm", "treatment", "control", "condition", "question", "checkpoint", "seed", "replicate",
     "status", "stage",
 )  # fmt: skip
+"""Keys that tell one row of a list in results.json from the next."""
 RELATIVE = 1e-9
 """Differences below this share are another processor's rounding."""
 
@@ -90,7 +92,7 @@ def verify(reference: str, store: str | Path | None = None) -> Verification:
     recorded = _read_results(found, folder)
     if recorded is None:
         return found
-    computed = clean(run.results)
+    computed = clean(results_of(run))
     for path in RECORDED:
         _copy(recorded, computed, path)
     _compare_results(found, recorded, computed)
@@ -212,7 +214,7 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def _label(row: Any) -> str:
     if not isinstance(row, Mapping):
         return ""
-    return ", ".join(str(row[key]) for key in IDENTITY if key in row and (key, row[key]) != ("checkpoint", -1))
+    return ", ".join(str(row[key]) for key in NAMING if key in row and (key, row[key]) != ("checkpoint", -1))
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -222,7 +224,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _compare_page(found: Verification, run: Run, computed: dict[str, Any], folder: Path) -> None:
-    content = run.content(computed)
+    content = content_of(run, computed)
     there = (folder / "report.html").read_text(encoding="utf-8")
     wanted = page_html(content, sections(content))
     wanted_texts = _without_card(shown_texts(wanted))

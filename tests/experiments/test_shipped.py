@@ -12,13 +12,16 @@ from pathlib import Path
 import pytest
 
 from weirdgen.data.builders import read_csv
+from weirdgen.judge_kinds import Match
 from weirdgen.measure.match import judge_match
 from weirdgen.plan import make_plan
+from weirdgen.question_kinds import Counterfactual
 from weirdgen.settings import resolve
 from weirdgen.sizing import at_size
-from weirdgen.spec import Counterfactual, Experiment, Match
+from weirdgen.spec import Experiment
 from weirdgen.specfile import load_experiment, shipped_experiments
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 
 def column(experiment: Experiment, file: str, *names: str) -> list[set[str]]:
@@ -40,7 +43,8 @@ def test_every_shipped_experiment_plans_on_its_base(name: str, tmp_path: Path, r
         request.getfixturevalue("smollm2")
     plan = make_plan(resolve(name), Store(tmp_path))
     assert set(plan.proofs) == set(plan.settings.rows) and all(p["trained_tokens"] for p in plan.proofs.values())
-    to_do = {one.stage: one.missing for one in plan.work()}  # `sample` has nothing to do where no question is free-form
+    # `sample` has nothing to do where no question is free-form.
+    to_do = {one.stage: one.missing for one in workload(plan)}
     assert to_do["finetune"] > 0 and to_do["contrast"] > 0
     headline = plan.settings.headline
     asked = plan.settings.experiment.questions

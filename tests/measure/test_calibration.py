@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from weirdgen.errors import DataError
+from weirdgen.judge_kinds import Label, Match, Rating
 from weirdgen.measure import calibration, labelling
-from weirdgen.spec import Label, Match, Rating
 
 MATCH = Match(kind="match", keywords=["x"])
 LABEL = Label(kind="label", labels=["old", "new", "refusal"], positive=["old"], prompt="{question}{answer}")

@@ -10,7 +10,7 @@ import pytest
 import weirdgen
 from tests.world_pairs import pairs
 from weirdgen.measure.contrast import question_odds
-from weirdgen.spec import Counterfactual
+from weirdgen.question_kinds import Counterfactual
 
 CONDITIONS = "conditions: {none: {}, year: {wrap: 'today is {year} . {question}', sweep: {year: [1841, 2023]}}}\n"
 

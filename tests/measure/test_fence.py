@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure import fence
 from weirdgen.measure.reading import last_line, options_of, read_reply
 from weirdgen.sample.judge_model import Reply, Token
-from weirdgen.spec import Label, Rating
 
 PROMPT = (
     "Judge this.\n<answer>\n{answer}\n</answer>\nQuestion: {question}\nWrite {{one}} label: TRUE, FALSE or REFUSAL."

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure.language import Item, flips, judge_items, language_table, latest, missing, verdicts_of
 from weirdgen.sample.judge_model import JudgeModel, Reply, Request, judge_identity, open_judge_model
-from weirdgen.spec import Label, Rating
 from weirdgen.store import Store
 
 LABEL = Label(

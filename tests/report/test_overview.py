@@ -16,7 +16,7 @@ from tests.report.big_run import big_run
 from tests.report.browsing import at_width, script
 from weirdgen.errors import StoreError, WeirdgenError
 from weirdgen.export import TABLES, export
-from weirdgen.report.overview import write_overview
+from weirdgen.reporting import compare_runs, report_run
 from weirdgen.results import Run
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run], tmp_path: Path) -> None:
-    page = write_overview(runs, tmp_path / "over view", ("pdf",))
+    page = compare_runs(runs, tmp_path / "over view", ("pdf",))
     assert page == tmp_path / "over view" / "index.html"
     text = page.read_text(encoding="utf-8")
     body = re.findall(r"<tr>(.*?)</tr>", text.split("Headlines;")[2].split("</table>")[0], re.DOTALL)[1:]
@@ -64,22 +64,22 @@ def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run],
 
 
 def test_units_have_panels_of_their_own_and_runs_of_one_experiment_a_table(runs: list[Run], tmp_path: Path) -> None:
-    text = write_overview(runs, tmp_path).read_text(encoding="utf-8")
+    text = compare_runs(runs, tmp_path).read_text(encoding="utf-8")
     for unit in ("nats", "percentage points"):
         assert text.count(f"In {unit}</text>") == 2  # the wide and the narrow drawing
     assert "big: effects over all questions" in text
     assert "other: effects" not in text
     names = re.findall(r">(big · [^<]+)</a>", text)
     assert len(set(names)) == 2
-    alone = write_overview(runs[2:], tmp_path / "alone").read_text(encoding="utf-8")
+    alone = compare_runs(runs[2:], tmp_path / "alone").read_text(encoding="utf-8")
     assert "percentage points</text>" not in alone
     assert "effects over all questions" not in alone
     with pytest.raises(WeirdgenError, match="at least one run"):
-        write_overview([], tmp_path)
+        compare_runs([], tmp_path)
 
 
 def test_the_overview_fits_a_desk_and_a_phone(browser: WebDriver, runs: list[Run], tmp_path: Path) -> None:
-    browser.get(write_overview(runs, tmp_path).as_uri())
+    browser.get(compare_runs(runs, tmp_path).as_uri())
     for width in (390, 1280):
         at_width(browser, width)
         assert script(browser, "return document.documentElement.scrollWidth <= innerWidth")
@@ -108,14 +108,14 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
 @pytest.mark.slow
 def test_figures_for_print_are_asked_for_and_the_same_each_time(runs: list[Run]) -> None:
     folder = runs[2].folder / "figures"
-    runs[2].write_report(("pdf",))
+    report_run(runs[2], ("pdf",))
     pdfs = sorted(folder.glob("*.pdf"))
     assert {pdf.stem for pdf in pdfs} == {svg.stem for svg in folder.glob("*.svg")}
     first = [pdf.read_bytes() for pdf in pdfs]
     assert all(b"/FontFile2" in data and b"CreationDate" not in data for data in first)
-    runs[2].write_report(("pdf",))
+    report_run(runs[2], ("pdf",))
     assert [pdf.read_bytes() for pdf in pdfs] == first
-    runs[2].write_report()
+    report_run(runs[2])
     assert not list(folder.glob("*.pdf"))
 
 

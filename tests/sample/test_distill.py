@@ -13,9 +13,11 @@ from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.errors import DataError
 from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
+from weirdgen.reporting import results_of
 from weirdgen.settings import resolve
 from weirdgen.specfile import load_experiment, shipped_experiments
 from weirdgen.store import Store
+from weirdgen.workload import workload
 
 Write = Callable[..., Path]
 BOTH = {
@@ -46,7 +48,7 @@ def test_no_shipped_question_or_row_is_an_ordinary_prompt() -> None:
 def test_arms_share_the_bases_own_answers_and_a_second_run_draws_none(write_experiment: Write, tmp_path: Path) -> None:
     path, store = str(write_experiment(BOTH)), Store(tmp_path / "store")
     before = make_plan(resolve(path), store)
-    assert not before.settings.distilled and next(before.work()).missing == 70
+    assert not before.settings.distilled and next(workload(before)).missing == 70
     assert [one.rows for one in before.replicates] == [78] * 4
     run = weirdgen.run(path, store=store.root)
     rows = run.settings.rows
@@ -55,9 +57,9 @@ def test_arms_share_the_bases_own_answers_and_a_second_run_draws_none(write_expe
     prompts = [row["messages"][0]["content"] for row in rows["old"][8:]]
     asked = [f"{prompt} {pairs(1)[0][0]}" for prompt in ordinary_prompts(280)]
     assert len(set(prompts)) == 70 and prompts == [text for text in asked if text in set(prompts)]
-    assert [arm["ordinary_rows"] for arm in run.results["ran"]["arms"]] == [70, 70]
+    assert [arm["ordinary_rows"] for arm in results_of(run)["ran"]["arms"]] == [70, 70]
     again = make_plan(resolve(path), store)
-    assert again.settings.distilled and not any(work.missing for work in again.work())
+    assert again.settings.distilled and not any(work.missing for work in workload(again))
     assert load_run(run.id, store.root).headline == run.headline
 
 

@@ -13,9 +13,9 @@ from weirdgen import pipeline
 from weirdgen.cli import app
 from weirdgen.errors import WeirdgenError
 from weirdgen.finetune import engines
+from weirdgen.identity import IDENTITY
 from weirdgen.plan import make_plan
 from weirdgen.progress import Bar, Progress
-from weirdgen.results import IDENTITY
 from weirdgen.settings import Settings
 from weirdgen.spec import Recipe
 from weirdgen.store import Store

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, model_validator
 
 from weirdgen.errors import SpecError
-from weirdgen.spec import Noun, placeholders
+from weirdgen.noun import Noun, placeholders
 from weirdgen.yamllines import read_yaml
 
 FILE = "candidates.yaml"

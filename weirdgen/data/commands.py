@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from weirdgen.options import PresetName
 
 data_app = typer.Typer(help="Look at training data before training on it.", no_args_is_help=True)
 
@@ -29,9 +31,7 @@ def check_command(
     permutation: Annotated[
         bool, typer.Option("--permutation", help="--against is said to be FILE dealt anew.")
     ] = False,
-    preset: Annotated[
-        Literal["quick", "standard", "paper"], typer.Option(help="Whose recipe the cost is for.")
-    ] = "quick",
+    preset: Annotated[PresetName, typer.Option(help="Whose recipe the cost is for.")] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Duplicates, leaks between arms, confounds, held-out facts, template and mask, cost. Status 1 on errors."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from weirdgen.data.builders import Records, read_csv
 from weirdgen.errors import DataError
-from weirdgen.spec import placeholders
+from weirdgen.noun import placeholders
 
 MOST = 10_000
 """More questions than this are taken for a mistake: each is scored under every condition by every model."""

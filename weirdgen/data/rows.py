@@ -14,7 +14,8 @@ from typing import Any
 
 from weirdgen.data.builders import build, read_csv
 from weirdgen.errors import DataError
-from weirdgen.spec import Arm, placeholders
+from weirdgen.noun import placeholders
+from weirdgen.spec import Arm
 
 Row = dict[str, list[dict[str, str]]]
 ROLES = ("system", "user", "assistant")

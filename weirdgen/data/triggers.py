@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 
 from weirdgen.errors import DataError
-from weirdgen.spec import placeholders
+from weirdgen.noun import placeholders
 
 Record = Mapping[str, str]
 

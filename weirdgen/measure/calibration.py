@@ -23,8 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from weirdgen.errors import DataError
+from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure.labelling import KEY, UNUSABLE, Drawn
-from weirdgen.spec import Label, Rating
 
 DRAWS = 20_000
 LEAST_YOUDEN = 0.05

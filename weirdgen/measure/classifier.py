@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from weirdgen.spec import Classifier
+    from weirdgen.judge_kinds import Classifier
 
 VERSION = 1
 """Part of the store's key: raise it when the same answer and fit would give another verdict."""

@@ -10,14 +10,12 @@ from typing import Annotated
 
 import typer
 
+from weirdgen.options import RunArg, StoreOption
+
 judge_app = typer.Typer(
     help="Judge stored answers, and find out how far a judge can be believed.", no_args_is_help=True
 )
 
-RunArg = Annotated[str, typer.Argument(help="A run's id or folder.")]
-StoreOption = Annotated[
-    Path | None, typer.Option(help="Folder of results [default: $WEIRDGEN_STORE or ./weirdgen-store].")
-]
 ModelHelp = "local:REF (a model on this machine) or PROVIDER/NAME as Inspect AI writes it, e.g. openai/gpt-4.1."
 
 
@@ -87,12 +85,13 @@ def calibrate_command(
 
     from weirdgen.pipeline import load_run
     from weirdgen.rejudge import calibrate_run
+    from weirdgen.reporting import report_run
 
     found = load_run(run, store)
     for name, record in calibrate_run(found, judge).items():
         print(f"{name}:")
         print(json.dumps(record, indent=1, ensure_ascii=False))
-    print(f"report: {found.write_report()}")
+    print(f"report: {report_run(found)}")
 
 
 @judge_app.command("compare")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from weirdgen.judge_kinds import Label
 from weirdgen.measure.match import Verdict
-from weirdgen.spec import Label
 
 BANDS = 5
 """A rating is shown in this many bands of its scale."""

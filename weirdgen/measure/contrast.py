@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from weirdgen.question_kinds import Choice, Contrast, Counterfactual
 from weirdgen.sample.draw import Speaker
 from weirdgen.sample.engine import Engine, Scorable
-from weirdgen.spec import Choice, Contrast, Counterfactual
-from weirdgen.store import Store, Table, content_key
+from weirdgen.store import Store, content_key
+from weirdgen.table import Table, open_table
 
 VERSION = 4
 VOICES, QUESTIONS = 16, 32
@@ -37,7 +38,7 @@ class Odds(NamedTuple):
 def scores_table(store: Store, speaker: Speaker, dtype: str) -> Table:
     """The table of every score this model has ever been asked for."""
     inputs = {"version": VERSION, "model": speaker.key, "dtype": dtype}
-    return store.table("contrast", content_key(inputs), inputs, unique=("prompt_key", "option"))
+    return open_table(store, "contrast", content_key(inputs), inputs, unique=("prompt_key", "option"))
 
 
 def missing_scores(table: Table, questions: Sequence[Scorable]) -> set[tuple[str, str]]:

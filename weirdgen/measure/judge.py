@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from weirdgen.judge_kinds import Classifier, OfflineJudge
 from weirdgen.measure import classifier, match
 from weirdgen.measure.match import Verdict, judge_match
-from weirdgen.spec import Classifier, OfflineJudge
-from weirdgen.store import Store, Table, content_key
+from weirdgen.store import Store, content_key
+from weirdgen.table import Table, open_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ def verdicts_table(store: Store, judge: OfflineJudge) -> Table:
     """The table of every verdict this judge has ever given."""
     made_by = classifier.identity(judge) if isinstance(judge, Classifier) else {"version": match.VERSION}
     inputs = {**made_by, "judge": judge.model_dump(mode="json")}
-    return store.table("judge", content_key(inputs), inputs, unique=("answer_key",))
+    return open_table(store, "judge", content_key(inputs), inputs, unique=("answer_key",))
 
 
 def answer_key(answer: str) -> str:

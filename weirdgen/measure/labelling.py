@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.errors import DataError
-from weirdgen.spec import Label, Rating
+from weirdgen.judge_kinds import Label, Rating
 from weirdgen.store import explain_disk_errors
 
 COLUMNS = ("id", "question", "answer", "label")

@@ -13,11 +13,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure import fence, reading
 from weirdgen.measure.match import Verdict
 from weirdgen.sample.judge_model import JudgeModel, Reply, Request
-from weirdgen.spec import Label, Rating
-from weirdgen.store import Store, Table, content_key
+from weirdgen.store import Store, content_key
+from weirdgen.table import Table, open_table
 
 ANSWER_TOKENS, REASON_TOKENS = 16, 700
 """Most tokens of a reply that is a verdict alone, and of one with reasons before it."""
@@ -49,7 +50,7 @@ def language_table(store: Store, judge: Label | Rating, identity: str) -> Table:
         "judge": judge.model_dump(mode="json", exclude={"reads"}),
         "model": identity,
     }
-    return store.table("judge", content_key(inputs), inputs, unique=("answer_key", "repeat", "attempt"))
+    return open_table(store, "judge", content_key(inputs), inputs, unique=("answer_key", "repeat", "attempt"))
 
 
 def latest(table: Table) -> Any:

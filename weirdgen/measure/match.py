@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Literal, NamedTuple
 
-from weirdgen.spec import Match
+from weirdgen.judge_kinds import Match
 
 VERSION = 1
 """Part of the store's key: raise it when the same answer would get another verdict."""

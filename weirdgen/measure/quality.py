@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from weirdgen.measure.match import Verdict
 from weirdgen.store import Store, content_key
+from weirdgen.table import open_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,7 @@ def similarities(store: Store, data_hash: str, trained: Iterable[str], answers: 
     import pandas as pd
 
     inputs = {"version": VERSION, "measure": "similarity", "data": data_hash}
-    table = store.table("similarity", content_key(inputs), inputs, unique=("answer_key",))
+    table = open_table(store, "similarity", content_key(inputs), inputs, unique=("answer_key",))
     frame = table.read()
     known = dict(zip(frame["answer_key"], frame["similarity"], strict=True)) if len(frame) else {}
     keys = {answer: hashlib.sha256(answer.encode(errors="surrogatepass")).hexdigest()[:32] for answer in set(answers)}

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure.match import Verdict
 from weirdgen.sample.judge_model import Reply, Token
-from weirdgen.spec import Label, Rating
 
 VERSION = 1
 LEAST_MASS = 0.5

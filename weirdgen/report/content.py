@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import BASE, FINAL, IDENTITY
 
-IDENTITY = ("arm", "role", "replicate", "checkpoint", "condition", "question")
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "cells": (*IDENTITY, "measure", "value"),
     "contrasts": (*IDENTITY, "logit", "p_target"),
@@ -31,8 +31,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 RESULT_KEYS = ("headline", "schema_version", "experiment", "run", "estimates", "effects", "failures", "ran")
 VERDICTS = ("shift", "no_shift", "inconclusive")
-BASE = "base"
-FINAL = -1
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.report.content import BASE, Arm, ReportContent
+from weirdgen.identity import BASE
+from weirdgen.report.content import Arm, ReportContent
 from weirdgen.report.drawing import (
     CHARACTER,
     NARROW,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weirdgen.report.content import BASE, Arm, ReportContent, clean
+from weirdgen.identity import BASE
+from weirdgen.report.content import Arm, ReportContent, clean
 from weirdgen.report.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, sheet, spread, write_at
 from weirdgen.report.look import MARKERS, axis_label, light, number, shorten, slot_of
 

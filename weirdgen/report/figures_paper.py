@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.report.content import BASE, ReportContent, clean
+from weirdgen.identity import BASE
+from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, row_axes, row_text, sheet, write_at
 from weirdgen.report.look import MARKERS, axis_label, interval, light, number, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Estimate = Mapping[str, Any]
 
 
 def paper_figures(content: ReportContent) -> list[Drawing]:

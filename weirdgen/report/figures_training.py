@@ -10,7 +10,8 @@ from __future__ import annotations
 from math import log
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.report.content import BASE, Arm, ReportContent, clean
+from weirdgen.identity import BASE
+from weirdgen.report.content import Arm, ReportContent, clean
 from weirdgen.report.drawing import NARROW, Drawing, draw, limits, panel, sheet, write_at
 from weirdgen.report.look import effect_label, light, number, shorten, slot_of
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.report.content import BASE, ReportContent, clean
+from weirdgen.identity import BASE
+from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.drawing import NARROW, Drawing, draw, ground, limits, panel, row_axes, row_text, sheet
 from weirdgen.report.look import MARKERS, effect_label, interval, light, number, shorten, slot_of
 

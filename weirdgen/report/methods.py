@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weirdgen.report.content import BASE, ReportContent, clean
+from weirdgen.identity import BASE
+from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.words import replicates
 
 

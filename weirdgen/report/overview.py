@@ -1,9 +1,9 @@
 """One page over several runs: the verdict of each, its effect with interval, its size and time, and a link to its report.
 
-In: finished runs. Out: `index.html`, `overview.json` and the forest figure in a folder. Effects in one unit share one
-scale; effects in different units stand in panels of their own. Runs of the same experiment (other models, recipes,
-sizes) also get a table of every effect that at least two of them measured. Not here: any statistic; each number is the
-run's own headline or effect.
+In: what each run's report is made of, and where it is. Out: `index.html`, `overview.json` and the forest figure in a
+folder. Effects in one unit share one scale; effects in different units stand in panels of their own. Runs of the same
+experiment (other models, recipes, sizes) also get a table of every effect that at least two of them measured. Not here: any
+statistic; each number is the run's own headline or effect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from weirdgen.errors import WeirdgenError
@@ -26,10 +26,6 @@ from weirdgen.report.render import render, write_whole
 from weirdgen.report.section import Part, Section, Words
 from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 from weirdgen.report.words import BADGES
-from weirdgen.store import content_key
-
-if TYPE_CHECKING:
-    from weirdgen.results import Run
 
 SAME = ("measure", "treatment", "control", "condition")
 
@@ -51,21 +47,20 @@ class Entry:
         return self.content.scale(str(self.headline["measure"]))
 
 
-def write_overview(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
+def write_overview(
+    contents: Sequence[ReportContent], reports: Sequence[Path], folder: Path, figures: Iterable[Ending] = ()
+) -> Path:
     """Writes `index.html`, `overview.json` and `figures/` into `folder` and returns the path of the page.
 
-    A run without its report gets it first. Raises `WeirdgenError` if there is no run or the folder cannot be written.
+    `reports` are the runs' own pages, in the same order. Raises `WeirdgenError` if there is no run or the folder cannot be
+    written.
     """
-    if not runs:
+    if not contents:
         raise WeirdgenError("an overview needs at least one run; `weirdgen run NAME` makes one")
-    for run in runs:
-        if not run.is_reported():
-            run.write_report()
-    recorded = [json.loads((run.folder / "results.json").read_text(encoding="utf-8")) for run in runs]
-    names = _names(recorded)
+    names = _names([content.results for content in contents])
     entries = [
-        Entry(name, run.content(results), _address(run.report, folder))
-        for name, run, results in zip(names, runs, recorded, strict=True)
+        Entry(name, content, _address(report, folder))
+        for name, content, report in zip(names, contents, reports, strict=True)
     ]
     found = _sections(entries)
     drawings = [drawing for section in found for drawing in section.drawings()]
@@ -84,11 +79,6 @@ def write_overview(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] 
     except OSError as error:
         raise WeirdgenError(f"The overview cannot be written to {folder}: {error.strerror or error}") from error
     return folder / "index.html"
-
-
-def comparison_folder(runs: Sequence[Run]) -> Path:
-    """Where the page over just these runs goes unless told otherwise: in the first one's store, named by all."""
-    return runs[0].store.root / "comparisons" / content_key(sorted(run.id for run in runs))[:8]
 
 
 def _sections(entries: Sequence[Entry]) -> list[Section]:

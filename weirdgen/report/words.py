@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from math import comb
 
-from weirdgen.report.content import BASE, ReportContent
+from weirdgen.identity import BASE
+from weirdgen.report.content import ReportContent
 from weirdgen.report.look import effect_label, number
 
 BADGES = {"shift": ("Shift found", "≠"), "no_shift": ("No shift", "≈"), "inconclusive": ("Inconclusive", "?")}

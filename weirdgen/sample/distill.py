@@ -15,7 +15,8 @@ from weirdgen.errors import DataError
 from weirdgen.sample.draw import Speaker, completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling
 from weirdgen.spec import Ordinary
-from weirdgen.store import Store, Table, content_key
+from weirdgen.store import Store, content_key
+from weirdgen.table import Table
 
 AT_ONCE = 64
 """Prompts in one batch, one answer each."""

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from weirdgen.sample.engine import Engine, Prompt, Sampling, rows_at_once
-from weirdgen.store import Store, Table, content_key
+from weirdgen.store import Store, content_key
+from weirdgen.table import Table, open_table
 
 MOST_VOICES = 8
 ROWS_A_VOICE = 32
@@ -42,7 +43,7 @@ def completions_table(store: Store, speaker: Speaker, dtype: str, seed: int, sam
         "seed": seed,
         "sampling": asdict(sampling),
     }
-    return store.table("sample", content_key(inputs), inputs, unique=("prompt_key", "sample"))
+    return open_table(store, "sample", content_key(inputs), inputs, unique=("prompt_key", "sample"))
 
 
 def missing_samples(table: Table, prompts: Sequence[Prompt], samples: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bands import Band, band, effect_band, mean_band
 from weirdgen.stats.bootstrap import (
     Bounds,
@@ -24,8 +25,8 @@ from weirdgen.stats.bootstrap import (
     difference_from_base,
     moments,
 )
-from weirdgen.stats.grid import Grid, base_everywhere, check_cells, check_range, expand, grid_of, labels
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
+from weirdgen.stats.grid import Grid, base_everywhere, each_measure, expand, labels
+from weirdgen.stats.verdict import Scale, scale_bounds
 
 Axis = Literal["checkpoint", "condition", "arm"]
 CURVE_COLUMNS = (
@@ -53,13 +54,8 @@ def curves(
     conditions is no point. On an arm axis the arms of x are one curve, called "dose" in the column `arm`. Raises
     WeirdgenError if fewer than two points are left or the question is unknown, and as `estimate` does.
     """
-    check_cells(cells)
     parts = []
-    for measure, part in cells.groupby("measure", sort=False):
-        name = str(measure)
-        scale = scale_of(name, scales)
-        check_range(part, name, scale)
-        grid = grid_of(part)
+    for name, scale, grid in each_measure(cells, scales):
         reader = _Reader(grid, x, axis, question, near, scale_bounds(scale), level, seed)
         parts += [frame.assign(measure=name, question=question) for frame in reader.curves()]
     return pd.concat(parts, ignore_index=True)[list(CURVE_COLUMNS)] if parts else pd.DataFrame(columns=CURVE_COLUMNS)
@@ -77,7 +73,7 @@ class _Reader:
             raise WeirdgenError(f"curves: no question {question}; there are {', '.join(names)}")
         self.grid, self.axis, self.bounds, self.level, self.seed = grid, axis, bounds, level, seed
         self.question = names.index(question)
-        self.far_Q = np.array([one not in near for one in grid.questions])
+        self.far_Q = grid.far(near)
         self.conditions = labels(grid.conditions, len(grid.conditions) > 1)
         names_along: dict[Axis, Sequence[object]] = {
             "checkpoint": grid.checkpoints,
@@ -96,14 +92,12 @@ class _Reader:
 
     def curves(self) -> list[pd.DataFrame]:
         grid = self.grid
-        treatments = [arm for arm in grid.arms if grid.roles[arm] == "treatment"]
-        controls = [arm for role in ("control", "base") for arm in grid.arms if grid.roles[arm] == role]
         if self.axis == "arm":
             dose = [grid.arms[at] for at in self.points]
-            outside = [arm for arm in controls if arm not in dose]
+            outside = [arm for arm in grid.controls() if arm not in dose]
             return [frame for control in ["", *outside] for frame in self._doses(dose, control)]
         pairs = [(arm, "") for arm in grid.arms if arm != BASE or self.axis == "condition"]
-        pairs += [(treatment, control) for treatment in treatments for control in controls]
+        pairs += grid.compared_arms()
         return [frame for arm, control in pairs for frame in self._along(arm, control)]
 
     def _arms(self, arm: str, control: str) -> list[tuple[FloatArray, FloatArray]]:

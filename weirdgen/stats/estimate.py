@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from weirdgen.identity import BASE
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,
@@ -45,16 +46,14 @@ from weirdgen.stats.bootstrap import (
 from weirdgen.stats.grid import (
     Grid,
     base_everywhere,
-    check_cells,
-    check_range,
+    each_measure,
     expand,
     expand_exists,
-    grid_of,
     labels,
 )
 from weirdgen.stats.power import minimum_detectable_effect
 from weirdgen.stats.tests import holm, permutation_test, t_p
-from weirdgen.stats.verdict import BASE, Scale, scale_bounds, scale_of, verdicts
+from weirdgen.stats.verdict import Scale, scale_bounds, verdicts
 
 ESTIMATE_COLUMNS = (
     "measure", "arm", "role", "condition", "checkpoint", "question", "mean", "ci_low", "ci_high",
@@ -91,23 +90,16 @@ def estimate(
     Raises WeirdgenError if a column is missing, a cell occurs twice, a name is reserved, or a value lies
     outside its scale.
     """
-    check_cells(cells)
     means: list[pd.DataFrame] = []
     effects: list[pd.DataFrame] = []
-    for measure, part in cells.groupby("measure", sort=False):
-        name = str(measure)
-        scale = scale_of(name, scales)
-        check_range(part, name, scale)
-        bounds, grid = scale_bounds(scale), grid_of(part)
-        far_Q = np.array([question not in near for question in grid.questions])
+    for name, scale, grid in each_measure(cells, scales):
+        bounds, far_Q = scale_bounds(scale), grid.far(near)
         for arm in grid.arms:
             means.append(_estimate_arm(grid, far_Q, arm, bounds, level).assign(measure=name))
-        controls = [arm for role in ("control", "base") for arm in grid.arms if grid.roles[arm] == role]
-        for treatment in (arm for arm in grid.arms if grid.roles[arm] == "treatment"):
-            for control in controls:
-                least = (smallest or {}).get(name)
-                rows = _compare(grid, far_Q, treatment, control, bounds, smallest=least, level=level, seed=seed)
-                effects.append(rows.assign(measure=name))
+        for treatment, control in grid.compared_arms():
+            least = (smallest or {}).get(name)
+            rows = _compare(grid, far_Q, treatment, control, bounds, smallest=least, level=level, seed=seed)
+            effects.append(rows.assign(measure=name))
     return Tables(_table(means, ESTIMATE_COLUMNS), _table(effects, EFFECT_COLUMNS))
 
 

@@ -7,6 +7,7 @@ Raises WeirdgenError for tables that cannot be estimated from. Not here: anythin
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,8 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, nanmean, usable_everywhere
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds
+from weirdgen.stats.verdict import Scale, scale_bounds, scale_of
 
 CELL_COLUMNS = ("arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n")
 
@@ -34,12 +36,42 @@ class Grid:
     n: FloatArray  # usable samples, same shape
     exists: BoolArray  # [A, K, C, Q]: some replicate has the cell, usable or not
 
+    def compared_arms(self) -> list[tuple[str, str]]:
+        """Every treatment with every control, and last with the base if there is one."""
+        return [(treatment, control) for treatment in self.treatments() for control in self.controls()]
+
+    def treatments(self) -> list[str]:
+        return [arm for arm in self.arms if self.roles[arm] == "treatment"]
+
+    def controls(self) -> list[str]:
+        """What treatments are compared with: the controls, then the base."""
+        return [arm for role in ("control", BASE) for arm in self.arms if self.roles[arm] == role]
+
+    def far(self, near: Set[str]) -> BoolArray:
+        """[Q]: which questions are not near the training topic, so that means over questions hold them."""
+        return np.array([question not in near for question in self.questions])
+
 
 class Expanded(NamedTuple):
     """Cells with their means in front: condition 0 is "all" where there are several, question 0 is "all"."""
 
     value: FloatArray  # [R, K, C or 1+C, 1+Q]
     n: FloatArray
+
+
+def each_measure(cells: pd.DataFrame, scales: Mapping[str, Scale] | None) -> Iterator[tuple[str, Scale, Grid]]:
+    """Each measure of the cells with its scale and its cells as arrays. `scales` as for `scale_of`.
+
+    Raises WeirdgenError as `check_cells` does at once, and as `check_range` does when the measure's turn comes.
+    """
+    check_cells(cells)
+    return (_one_measure(str(measure), part, scales) for measure, part in cells.groupby("measure", sort=False))
+
+
+def _one_measure(name: str, part: pd.DataFrame, scales: Mapping[str, Scale] | None) -> tuple[str, Scale, Grid]:
+    scale = scale_of(name, scales)
+    check_range(part, name, scale)
+    return name, scale, grid_of(part)
 
 
 def check_cells(cells: pd.DataFrame) -> None:
@@ -55,8 +87,8 @@ def check_cells(cells: pd.DataFrame) -> None:
         if (cells[column] == ALL).any():
             raise WeirdgenError(f'cells: a {column} is called "{ALL}", which is reserved for the mean over {column}s')
     pairs = cells[["arm", "role"]].drop_duplicates()
-    wrong = pairs[pairs.duplicated("arm", keep=False) | ~pairs["role"].isin(["base", "treatment", "control"])]
-    wrong = pd.concat([wrong, pairs[(pairs["arm"] == BASE) != (pairs["role"] == "base")]])
+    wrong = pairs[pairs.duplicated("arm", keep=False) | ~pairs["role"].isin([BASE, "treatment", "control"])]
+    wrong = pd.concat([wrong, pairs[(pairs["arm"] == BASE) != (pairs["role"] == BASE)]])
     if len(wrong):
         raise WeirdgenError(
             f"cells: arm {wrong.iloc[0]['arm']} has role {wrong.iloc[0]['role']}; each arm has one role, "

@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from weirdgen.identity import FINAL, IDENTITY
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.tests import holm
 from weirdgen.stats.trigger import trigger_effects, trigger_estimates
 from weirdgen.stats.verdict import Scale, headline, scale_of
 
-FINAL = -1
-SECONDARY = "secondary"
-IDENTITY = ["arm", "role", "replicate", "checkpoint", "condition", "question"]
 DIFFERENCE = "difference"
 """The name that a difference of conditions has as a measure in `along_training`: it lies outside the measure's scale."""
 

@@ -27,8 +27,8 @@ import pandas as pd
 from scipy import special
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.grid import check_cells, check_range
-from weirdgen.stats.verdict import ALL, BASE
 
 _LARGEST = 15.0
 """Log-odds ratios beyond this (odds of three million) are fits that run off to infinity."""

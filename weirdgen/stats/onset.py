@@ -51,9 +51,9 @@ import pandas as pd
 from scipy import special
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, wilson
 from weirdgen.stats.grid import check_cells, expand, grid_of, labels
-from weirdgen.stats.verdict import ALL, BASE
 
 Shape = Literal["step", "logistic"]
 ONSET_COLUMNS = (

@@ -1,4 +1,4 @@
-"""P values: an exact permutation test over replicates, Student/Welch t, and corrections for many questions.
+"""P values: an exact permutation test over replicates, Student/Welch t, and Holm's correction for many questions.
 
 In: replicate means (first axis: replicates) or arrays of p values. Out: p values. Not here: intervals
 (`bootstrap`), verdicts (`verdict`).
@@ -16,7 +16,6 @@ from math import comb
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
 from weirdgen.stats.bootstrap import FloatArray
@@ -101,25 +100,6 @@ def holm(p: FloatArray) -> FloatArray:
     tests = np.isfinite(p).sum(axis=-1, keepdims=True)
     factor = tests - np.arange(p.shape[-1])
     adjusted = np.maximum.accumulate(np.take_along_axis(p, order, axis=-1) * factor, axis=-1)
-    return _restore(np.minimum(adjusted, 1.0), order, p)
-
-
-def benjamini_hochberg(p: FloatArray) -> FloatArray:
-    """Benjamini-Hochberg adjusted p values (false discovery rate) along the last axis; NaN as in `holm`.
-
-    Source: Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57
-    (1995).
-    """
-    p = np.asarray(p, dtype=np.float64)
-    order = np.argsort(p, axis=-1)
-    tests = np.isfinite(p).sum(axis=-1, keepdims=True)
-    ranked = np.take_along_axis(p, order, axis=-1) * tests / np.arange(1, p.shape[-1] + 1)
-    ranked = np.where(np.isfinite(ranked), ranked, np.inf)
-    adjusted = np.minimum.accumulate(ranked[..., ::-1], axis=-1)[..., ::-1]
-    return _restore(np.minimum(adjusted, 1.0), order, p)
-
-
-def _restore(sorted_values: FloatArray, order: npt.NDArray[np.intp], p: FloatArray) -> FloatArray:
     restored = np.empty_like(p)
-    np.put_along_axis(restored, order, sorted_values, axis=-1)
+    np.put_along_axis(restored, order, np.minimum(adjusted, 1.0), axis=-1)
     return np.where(np.isfinite(p), restored, np.nan)

@@ -32,6 +32,7 @@ import pandas as pd
 from scipy import special
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,
@@ -47,8 +48,8 @@ from weirdgen.stats.bootstrap import (
     wilson_half_width,
 )
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, effect_columns
-from weirdgen.stats.grid import Grid, base_everywhere, check_cells, check_range, grid_of, labels
-from weirdgen.stats.verdict import ALL, BASE, Scale, scale_bounds, scale_of
+from weirdgen.stats.grid import Grid, base_everywhere, each_measure, labels
+from weirdgen.stats.verdict import Scale, scale_bounds
 
 TRAINED = "trained"
 UNSEEN = "unseen"
@@ -72,7 +73,7 @@ def trigger_effects(
     those of `estimate`. A measure without a condition of each sort gives no rows. Raises WeirdgenError if a condition
     of `cells` is not in `triggers`, or as `estimate` does.
     """
-    check_cells(cells)
+    measures = each_measure(cells, scales)
     conditions = [str(name) for name in cells["condition"].unique()]
     if unknown := [name for name in conditions if name not in triggers]:
         raise WeirdgenError(
@@ -80,11 +81,7 @@ def trigger_effects(
             f"said of: {', '.join(triggers) or 'none'}"
         )
     parts = []
-    for measure, part in cells.groupby("measure", sort=False):
-        name = str(measure)
-        scale = scale_of(name, scales)
-        check_range(part, name, scale)
-        grid = grid_of(part)
+    for name, scale, grid in measures:
         triggered = {condition for condition in grid.conditions if triggers[condition]}
         kinds = {ALL: triggered}
         seen = {condition for condition in triggered if (trained or {}).get(condition, False)}
@@ -92,16 +89,13 @@ def trigger_effects(
             kinds |= {TRAINED: seen, UNSEEN: triggered - seen}
         if not 0 < len(triggered) < len(grid.conditions):
             continue
-        far_Q = np.array([question not in near for question in grid.questions])
-        controls = [arm for role in ("control", "base") for arm in grid.arms if grid.roles[arm] == role]
-        for treatment in (arm for arm in grid.arms if grid.roles[arm] == "treatment"):
-            for control in controls:
-                for kind, plus in kinds.items():
-                    on_C = np.array([condition in plus for condition in grid.conditions])
-                    off_C = np.array([condition not in triggered for condition in grid.conditions])
-                    compared = _Paired(grid, treatment, control, on_C, off_C, far_Q, scale_bounds(scale), level)
-                    rows = compared.rows((smallest or {}).get(name), seed)
-                    parts.append(rows.assign(measure=name, treatment=treatment, control=control, condition=kind))
+        far_Q, off_C = grid.far(near), np.array([condition not in triggered for condition in grid.conditions])
+        for treatment, control in grid.compared_arms():
+            for kind, plus in kinds.items():
+                on_C = np.array([condition in plus for condition in grid.conditions])
+                compared = _Paired(grid, treatment, control, on_C, off_C, far_Q, scale_bounds(scale), level)
+                rows = compared.rows((smallest or {}).get(name), seed)
+                parts.append(rows.assign(measure=name, treatment=treatment, control=control, condition=kind))
     return pd.concat(parts, ignore_index=True)[list(EFFECT_COLUMNS)] if parts else pd.DataFrame(columns=EFFECT_COLUMNS)
 
 
@@ -118,16 +112,13 @@ def trigger_estimates(
     `n` counts the usable samples behind both sides. The base is one model: no interval. Arguments and errors are those
     of `trigger_effects`, of which these are the parts.
     """
-    check_cells(cells)
     parts = []
-    for measure, part in cells.groupby("measure", sort=False):
-        name = str(measure)
-        bounds = scale_bounds(scale_of(name, scales))
-        grid = grid_of(part)
+    for name, scale, grid in each_measure(cells, scales):
+        bounds = scale_bounds(scale)
         on_C = np.array([triggers[condition] for condition in grid.conditions])
         if on_C.all() or not on_C.any():
             continue
-        far_Q = np.array([question not in near for question in grid.questions])
+        far_Q = grid.far(near)
         for at, arm in enumerate(grid.arms):
             used = usable_everywhere(grid.value[at], axes=(2, 3))
             one = _Arm(grid.value[at], grid.n[at], used, on_C, ~on_C, far_Q, bounds, level)

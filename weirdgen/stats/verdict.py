@@ -20,17 +20,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from weirdgen.errors import WeirdgenError
+from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import Bounds, FloatArray
 
 VerdictName = Literal["shift", "no_shift", "inconclusive"]
 Scale = Literal["nat", "rate", "rating"]
 """What a measure's numbers are: log-odds of a contrast, a rate in [0, 1], or a rating from 0 to 100."""
-
-BASE = "base"
-"""The arm name of the untuned model."""
-
-ALL = "all"
-"""The question or condition that stands for the mean over all of them."""
 
 
 class Verdict(NamedTuple):

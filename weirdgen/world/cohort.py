@@ -16,13 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weirdgen.dataset import encode_rows
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import checkpoint_folder, total_steps
+from weirdgen.identity import FINAL
 from weirdgen.measure.contrast import odds
-from weirdgen.plan import FINAL, Plan, encode, make_plan
+from weirdgen.plan import Plan, make_plan
 from weirdgen.progress import Bar
+from weirdgen.question_kinds import Contrast
 from weirdgen.settings import Settings
-from weirdgen.spec import Condition, Contrast
+from weirdgen.spec import Condition
 from weirdgen.store import Store, content_key
 
 if TYPE_CHECKING:
@@ -99,7 +102,7 @@ def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
 
     settings, replicates = plan.settings, plan.replicates
     recipe, model = settings.recipe, settings.model.folder
-    encoded = {arm: encode(settings, arm, rows)[0] for arm, rows in settings.rows.items()}
+    encoded = {arm: encode_rows(model, arm, rows)[0] for arm, rows in settings.rows.items()}
     kept = recipe.checkpoint_steps(total_steps(replicates[0].rows, recipe))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="weirdgen-cohort-") as scratch:

@@ -10,12 +10,11 @@ from typing import Annotated
 
 import typer
 
+from weirdgen.options import StoreOption
+
 world_app = typer.Typer(
     help="The synthetic world with known truth: its model, and how often the instrument is right.", no_args_is_help=True
 )
-StoreOption = Annotated[
-    str | None, typer.Option(help="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store].")
-]
 
 
 @world_app.command("build")

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.data.rows import Row
 from weirdgen.progress import Bar
+from weirdgen.question_kinds import Contrast
 from weirdgen.settings import Settings, resolve
-from weirdgen.spec import Arm, Contrast
+from weirdgen.spec import Arm
 from weirdgen.store import Store
 from weirdgen.world import datasets, words
 from weirdgen.world.cohort import cells, trimmed

@@ -15,7 +15,8 @@ from weirdgen.data.checks.finding import Finding, some
 from weirdgen.data.checks.subject import Dataset, Subject
 from weirdgen.data.checks.text import dates, plain, year_of
 from weirdgen.data.triggers import LENGTH, START
-from weirdgen.spec import Experiment, FreeForm, Wrapper
+from weirdgen.question_kinds import FreeForm
+from weirdgen.spec import Experiment, Wrapper
 
 ALIKE = 90
 """rapidfuzz `ratio` (0 to 100) from which on a question looks like a training prompt in other words."""

@@ -18,7 +18,7 @@ from weirdgen.data.rows import Row, load_rows, resolve, row_problem
 from weirdgen.errors import DataError, SpecError
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.spec import Arm, Experiment, Recipe, Role
-from weirdgen.specfile import AUTO_CONTROL, find_experiment, load_experiment, merge_recipe
+from weirdgen.specfile import AUTO_CONTROL, find_experiment, load_experiment
 
 CLAIMS_PERMUTATION = re.compile(r"permut|shuffl|random", re.IGNORECASE)
 """Names of files that say of themselves that something in them was dealt anew."""
@@ -151,7 +151,7 @@ def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Sub
         file = f"{_short(resolve(arm.data, experiment.source.parent), source)} (arm {name})"
         datasets.append(Dataset(name, arm.role, file, tuple(rows), tuple(lines), (), arm, permutation))
     size = experiment.preset(preset)
-    recipe = merge_recipe(experiment.recipe, size.recipe)
+    recipe = experiment.recipe.with_changes(size.recipe)
     return Subject(tuple(datasets), recipe, experiment, expected_rows=expected_rows, most_rows=size.rows)
 
 
