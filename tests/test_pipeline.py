@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import weirdgen
 from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
+from weirdgen.finetune.replicas import _accumulate_somehow
 from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.reporting import report_run
@@ -104,7 +106,7 @@ def test_kill_9_and_resume_equals_an_undisturbed_run(write_experiment: Write, tm
     process = subprocess.Popen([sys.executable, "-c", RUN, path, str(store)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     places = {
-        "finetune": "tmp/*/step-*",
+        "finetune": "unfinished/*/*/step-*",
         "contrast": "artifacts/contrast/*/part-*",
         "sample": "artifacts/sample/*/part-*",
     }
@@ -117,6 +119,30 @@ def test_kill_9_and_resume_equals_an_undisturbed_run(write_experiment: Write, tm
     pd.testing.assert_frame_equal(resumed.completions(), undisturbed.completions())
     pd.testing.assert_frame_equal(resumed.contrasts(), undisturbed.contrasts())
     assert resumed.headline == undisturbed.headline
+
+
+def test_training_goes_on_where_it_was_stopped(
+    write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, store = str(write_experiment()), tmp_path / "store"
+    monkeypatch.setattr("weirdgen.finetune.replicas.EVERY_SECONDS", 0.0)
+    computed: list[object] = []
+
+    def stops(*args: object) -> tuple[torch.Tensor, int]:
+        computed.append(args)
+        if len(computed) == 2:
+            raise KeyboardInterrupt
+        return _accumulate_somehow(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("weirdgen.finetune.replicas._accumulate_somehow", stops)
+    with pytest.raises(KeyboardInterrupt):
+        weirdgen.run(path, store=store)
+    assert list((store / "unfinished").glob("*/halfway.pt"))
+    resumed = weirdgen.run(path, store=store)
+    assert len(computed) == resumed.losses()["step"].max() + 1  # the interrupted step twice, the one before it once
+    assert not list((store / "unfinished").iterdir())
+    undisturbed = weirdgen.run(path, store=tmp_path / "other")
+    pd.testing.assert_frame_equal(resumed.completions(), undisturbed.completions())
 
 
 def test_two_runs_at_once_on_one_store(write_experiment: Write, tmp_path: Path) -> None:

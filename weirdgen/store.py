@@ -172,6 +172,10 @@ class Store:
             finally:
                 temporary.unlink(missing_ok=True)
 
+    def unfinished(self, stage: str, key: str) -> Path:
+        """A folder for work that a later process may go on with; removed by whoever finishes it. Under the key's lock."""
+        return self.root / "unfinished" / f"{stage}-{key}"
+
     def temporary(self) -> Path:
         """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
         return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from weirdgen.finetune import engines
 from weirdgen.judge_kinds import OfflineJudge
 from weirdgen.measure.contrast import score, scores_table
 from weirdgen.measure.judge import judge_all, verdicts_table
+from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, find_model, read_config
 from weirdgen.plan import Replicate
 from weirdgen.sample.distill import Distilled
@@ -32,7 +34,7 @@ from weirdgen.sample.draw import Speaker, completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling, Scorable
 from weirdgen.settings import SAMPLING_SEED
 from weirdgen.spec import Ordinary, Recipe
-from weirdgen.store import Store
+from weirdgen.store import Store, content_key
 
 Tell = Callable[[float, str], None]
 """Called while a unit is done, with the amount that has been added and a note on what is being worked on."""
@@ -189,6 +191,9 @@ def _train(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
         amount += each
         tell(each, f"{name}: step {step}/{steps}, loss {loss:.2f}")
 
+    unfinished = store.unfinished("finetune", content_key(together))
+    halfway = unfinished / "halfway.pt"
+    goes_on = halfway.exists()
     with contextlib.ExitStack() as folders:
         targets = [
             folders.enter_context(store.create("finetune", one.key, {**one.inputs, "together": together}))
@@ -196,15 +201,29 @@ def _train(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
         ]
         rows = [encoded[one.inputs["data"]] for one in group]
         seeds = [one.seed for one in group]
+        working = [unfinished / key for key in together]
+        for place in working:
+            place.mkdir(parents=True, exist_ok=True)
         results = engines.train_group(
-            unit.engine, folder, rows, seeds, targets, unit.recipe, on_step, unit.model.parameters
+            unit.engine, folder, rows, seeds, working, unit.recipe, on_step, unit.model.parameters, halfway
         )
+        for place, target in zip(working, targets, strict=True):
+            for made in place.iterdir():
+                made.rename(target / made.name)
         seconds = time.monotonic() - started
         facts: dict[str, Any] = {"seconds": round(seconds / len(group), 2), "trained_together": len(group)}
         facts |= {"versions": machine.versions(), "machine": machine.description()}
         for target, result in zip(targets, results, strict=True):
             (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))
-    return amount, unit.tokens * unit.recipe.epochs
+    shutil.rmtree(unfinished)
+    return amount, 0.0 if goes_on else sum(_tokens_through(unit, mine) for mine in rows)
+
+
+def _tokens_through(unit: Finetune, rows: Sequence[Encoded]) -> float:
+    """Tokens of one replicate's training that went through the model."""
+    ids = [row.ids for row in rows]
+    epoch = engines.tokens_through(unit.engine, sum(map(len, ids)), len(ids), common_prefix(ids), unit.recipe)
+    return epoch * unit.recipe.epochs
 
 
 def _score(unit: Score, store: Store, tell: Tell) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from weirdgen import machine
 from weirdgen.data.prices import judging_price
+from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.identity import FINAL
 from weirdgen.judgefile import prompted
@@ -68,10 +69,12 @@ def _finetune_work(plan: Plan, arm: str) -> Work:
     own = [one for one in plan.replicates if one.arm == arm]
     missing = [one for one in own if plan.store.marker("finetune", one.key) is None]
     # Rows that the base has yet to answer are taken to be as long as the others.
-    tokens = plan.proofs[arm]["tokens"] * count / len(settings.rows[arm]) * settings.recipe.epochs
-    rate = machine.seen_rate("train", settings.model.parameters, settings.recipe.dtype)
-    role, steps = settings.experiment.arms[arm].role, total_steps(count, settings.recipe)
-    what = f"{arm} ({role}): {count} rows × {settings.recipe.epochs} epochs = {steps} steps"
+    proof, recipe = plan.proofs[arm], settings.recipe
+    tokens = proof["tokens"] * count / len(settings.rows[arm])
+    tokens = engines.tokens_through(plan.engine.engine, tokens, count, proof["shared_prefix"], recipe) * recipe.epochs
+    rate = machine.seen_rate("train", settings.model.parameters, recipe.dtype)
+    role, steps = settings.experiment.arms[arm].role, total_steps(count, recipe)
+    what = f"{arm} ({role}): {count} rows × {recipe.epochs} epochs = {steps} steps"
     return Work("finetune", what, len(missing), len(own), "replicates", len(missing) * tokens / rate)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from weirdgen.errors import ModelError
 from weirdgen.finetune import engines
 from weirdgen.finetune.local import finetune
-from weirdgen.finetune.replicas import Job, finetune_together
+from weirdgen.finetune.replicas import Job, _accumulate, finetune_together
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
 from weirdgen.models.packing import pack, shared_prefix
@@ -167,8 +168,16 @@ def test_a_stopped_training_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         finetune_together(tiny_model, stopped(), RECIPE, interrupt, halfway=halfway)
     seen: list[int] = []
-    finetune_together(tiny_model, stopped(), RECIPE, lambda step, *_: seen.append(step), halfway=halfway)
-    assert seen == [4, 5, 6]  # four steps were there
+    computed: list[object] = []
+
+    def counted(*args: Any) -> Any:
+        computed.append(args)
+        return _accumulate(*args)
+
+    with monkeypatch.context() as watch:
+        watch.setattr("weirdgen.finetune.replicas._accumulate", counted)
+        finetune_together(tiny_model, stopped(), RECIPE, lambda step, *_: seen.append(step), halfway=halfway)
+    assert seen == [1, 2, 3, 4, 5, 6] and len(computed) == 2  # four steps were there
     for whole, resumed in zip(targets["whole"], targets["stopped"], strict=True):
         files = sorted(file.relative_to(whole) for file in whole.rglob("*") if file.is_file())
         assert Path("step-00003/adapter_model.safetensors") in files

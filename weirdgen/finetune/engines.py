@@ -6,6 +6,7 @@ Adding a training engine is adding a name here and its call in `train_group`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,6 +95,13 @@ class _Need(NamedTuple):
         layer = hidden * (12 * width + 4 * 4) + inner * 4 * width
         replicate = 4 * 4 * recipe.rank * layers * (8 * hidden + 3 * inner)
         return _Need(tokens_a_row * layers * layer, tokens_a_row * (layers * hidden * width + layer), replicate)
+
+
+def tokens_through(engine: str, tokens: float, rows: int, shared: int, recipe: Recipe) -> float:
+    """Of an epoch's tokens those that go through the model: packed rows pass once what they all begin with (`shared`)."""
+    if engine == "trl":
+        return tokens
+    return tokens - shared * (rows - math.ceil(rows / recipe.batch_size))
 
 
 def _budget(model_folder: Path, recipe: Recipe, parameters: int) -> float:

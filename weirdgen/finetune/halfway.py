@@ -15,7 +15,7 @@ import torch
 
 from weirdgen.models.stacked import StackedLinear
 
-EVERY_SECONDS = 60.0
+EVERY_SECONDS = 120.0
 """What a kill costs at most."""
 
 

@@ -79,8 +79,9 @@ def finetune_together(
     kept = time.monotonic()
     if 0 in wanted and not done:
         _save(layers, jobs, recipe, model_folder, 0)
-    if done and on_step:
-        on_step(done, steps, sum(each[-1]["loss"] for each in losses) / len(losses))
+    if on_step:
+        for step in range(done):
+            on_step(step + 1, steps, sum(each[step]["loss"] for each in losses) / len(losses))
     for step in range(done, steps):
         optimizer.param_groups[0]["lr"] = rates[step]
         loss_K, rows_a_pass = _accumulate_somehow(

@@ -13,6 +13,7 @@ from weirdgen.data.checks.subject import Dataset, Subject
 from weirdgen.data.prices import training_price
 from weirdgen.data.proof import Proof, prove
 from weirdgen.errors import DataError
+from weirdgen.finetune.engines import choose_engine, tokens_through
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.machine import resolve_dtype, seen_rate
 from weirdgen.models.references import read_config
@@ -83,7 +84,9 @@ def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
     rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
     tokens = round(proof.tokens / len(dataset.rows) * rows) * recipe.epochs
-    seconds = tokens / seen_rate("train", model.parameters, resolve_dtype(recipe.dtype, model.parameters))
+    engine = choose_engine(model.folder, recipe).engine
+    read = tokens_through(engine, tokens / recipe.epochs, rows, proof.shared_prefix, recipe) * recipe.epochs
+    seconds = read / seen_rate("train", model.parameters, resolve_dtype(recipe.dtype, model.parameters))
     price = training_price(model.reference)
     cost = (
         f"about ${tokens * price.dollars / 1e6:.2f} at {price.provider} (${price.dollars:g} a million tokens on {price.day})"
