@@ -25,8 +25,6 @@ from weirdgen.settings import SAMPLING_SEED, Settings
 from weirdgen.store import Store, content_key
 from weirdgen.table import Table
 
-FINAL = -1
-PROOF_VERSION = 1
 FINETUNE_VERSION = 3
 """Raise it when the same recipe, rows and seed would give another adapter."""
 
