@@ -2,8 +2,8 @@
 
     distill → dataset → proof → finetune → contrast + sample → judge → estimate → report
 
-In: a `Plan`. Out: a `Run`. Each stage's work is in its own module; this one only decides the order. What it leaves
-behind is in the store, so it can be stopped and started again at any point.
+In: a `Plan`. Out: a `Run`. Each stage's work is in its own module; this one decides the order, and which missing work makes
+a unit. What it leaves behind is in the store, so it can be stopped and started again at any point.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from weirdgen.judge_kinds import PROMPTED, Classifier
 from weirdgen.judging import make_verdicts, stored_answers
 from weirdgen.measure.classifier import require_embedder
 from weirdgen.measure.contrast import QUESTIONS, VOICES, missing_scores, scores_table
-from weirdgen.measure.judge import PORTION, answer_key, verdicts_table
+from weirdgen.measure.offline import PORTION, answer_key, verdicts_table
 from weirdgen.plan import Plan, Voice, make_plan
 from weirdgen.progress import Progress
 from weirdgen.reporting import is_reported, report_run
@@ -115,19 +115,19 @@ def _measured(plan: Plan, progress: Progress, executor: Executor, server: str | 
         (plan.folder / "run.json").write_text(text, encoding="utf-8")
     _finetune_missing(plan, progress, executor)
     _measure_missing(plan, progress, executor, server)
-    if judge_missing(plan, progress):
+    if _judge_by_model(plan, progress):
         (plan.folder / "results.json").unlink(missing_ok=True)  # a report that is there knows less
     finished = Run(plan)
-    _match_missing(finished, progress, executor)
+    _judge_offline(finished, progress, executor)
     return finished
 
 
-def judge_missing(plan: Plan, progress: Progress, repeats: int = 1) -> int:
+def _judge_by_model(plan: Plan, progress: Progress) -> int:
     """Verdicts of the language judges that are missing or were errors; returns how many were asked for."""
     settings = plan.settings
     if settings.judge is None:
         return 0
-    return make_verdicts(plan.store, settings.experiment, settings.judge, stored_answers(plan), repeats, progress)
+    return make_verdicts(plan.store, settings.experiment, settings.judge, stored_answers(plan), 1, progress)
 
 
 def _require_embedder(plan: Plan) -> None:
@@ -252,7 +252,7 @@ def _relative(store: Store, voices: Sequence[Voice]) -> tuple[Speaker, ...]:
     )
 
 
-def _match_missing(finished: Run, progress: Progress, executor: Executor) -> None:
+def _judge_offline(finished: Run, progress: Progress, executor: Executor) -> None:
     """Verdicts of the judges that ask no model, in shards: a judge and some answers that it has not seen."""
     units: list[Unit] = []
     for name, judge in finished.settings.experiment.judges.items():

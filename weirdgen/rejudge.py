@@ -16,9 +16,9 @@ from weirdgen.judgefile import prompted, require_judges, with_language_judges
 from weirdgen.judging import make_verdicts, tasks
 from weirdgen.measure import calibration, labelling
 from weirdgen.measure.comparison import Comparison, compare
-from weirdgen.measure.judge import judge_all, verdicts_table
 from weirdgen.measure.language import Item, verdicts_of
 from weirdgen.measure.match import Verdict
+from weirdgen.measure.offline import judge_all, verdicts_table
 from weirdgen.pipeline import run_plan
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress

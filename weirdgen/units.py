@@ -25,7 +25,7 @@ from weirdgen.errors import ModelError
 from weirdgen.finetune import engines
 from weirdgen.judge_kinds import OfflineJudge
 from weirdgen.measure.contrast import score, scores_table
-from weirdgen.measure.judge import judge_all, verdicts_table
+from weirdgen.measure.offline import judge_all, verdicts_table
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, find_model, read_config
 from weirdgen.plan import Replicate

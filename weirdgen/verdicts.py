@@ -1,6 +1,6 @@
 """All verdicts on a run's answers as one table, the rates they give, and each judge's record.
 
-In: a plan whose work is done, and its completions. Out: frames and plain data for `weirdgen.results`. Verdicts of judges
+In: a plan whose work is done, and its completions. Out: frames for `weirdgen.results`, records for the report. Verdicts of judges
 that ask no model, and the measures of form, are made here where the store lacks them; a language model is never asked.
 """
 
@@ -17,9 +17,9 @@ from weirdgen.judge_kinds import PROMPTED, Classifier, Judge
 from weirdgen.judging import records
 from weirdgen.measure import classifier
 from weirdgen.measure.calibration import read_calibrations
-from weirdgen.measure.judge import judge_frame, verdicts_table
 from weirdgen.measure.language import Item, language_table, verdicts_of
 from weirdgen.measure.match import Verdict
+from weirdgen.measure.offline import judge_frame, verdicts_table
 from weirdgen.measure.quality import Threshold, quality_verdicts
 from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm

@@ -16,8 +16,8 @@ import pytest
 from weirdgen.errors import DataError, ModelError, SpecError
 from weirdgen.judge_kinds import Classifier
 from weirdgen.measure.classifier import PASSAGES, held_out, judge_answers, read_fit, require_embedder
-from weirdgen.measure.judge import judge_all, verdicts_table
 from weirdgen.measure.match import judge_match
+from weirdgen.measure.offline import judge_all, verdicts_table
 from weirdgen.measure.train_classifier import read_passages, train
 from weirdgen.models.references import MINILM, MINILM_FILES
 from weirdgen.specfile import load_experiment

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from weirdgen.judge_kinds import Match
-from weirdgen.measure.judge import judge_all, verdicts_table
 from weirdgen.measure.match import judge_match
+from weirdgen.measure.offline import judge_all, verdicts_table
 from weirdgen.store import Store
 
 

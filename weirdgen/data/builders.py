@@ -1,7 +1,7 @@
 """Builders: what `build: {NAME: {options}}` of an arm does to the records of its CSV before templates are filled.
 
 In: records (dicts of text), options from the YAML, the experiment's folder. Out: other records. Adding a builder is
-adding a function to `BUILDERS`. Options that a builder does not know are refused with those that it does.
+adding a function to `BUILDERS` and its options to `_ACCEPTED`; others are refused with those that it takes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The judge stage: verdicts that are missing from the store, made and kept by (judge, answer).
+"""The judge stage for judges that ask no language model: verdicts made and kept by (judge, answer).
 
-In: answers and judges. Out: one verdict a judge and distinct answer, in a table named by the judge's own content, so
-a new judge or more samples pay only for what is new. Adding a kind of judge is adding a branch to `judge_answers`.
+In: answers and offline judges. Out: one verdict a judge and distinct answer, in a table named by the judge's own content, so
+a new judge or more samples pay only for what is new. Adding such a kind of judge is adding a branch to
+`judge_answers`. Judges that ask a language model are `weirdgen.judging`.
 """
 
 from __future__ import annotations
