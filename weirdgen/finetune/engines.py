@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from weirdgen import machine
+from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 from weirdgen.models.chat import Encoded
 from weirdgen.models.references import read_config
 from weirdgen.spec import Recipe
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 RESCALED_ATTENTION = ("attn_logit_softcapping",)
-LOGITS_AT_ONCE = 256
-"""Tokens whose logits are held at once (`finetune.loss`)."""
 MEMORY_SHARE = 0.4
 """Of the free memory that activations of a group may take; the rest is for weights, gradients and the system."""
 

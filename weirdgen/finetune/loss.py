@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from weirdgen.finetune.engines import LOGITS_AT_ONCE
+from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 
 
 def token_losses(

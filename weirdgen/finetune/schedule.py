@@ -13,6 +13,8 @@ from pathlib import Path
 from weirdgen.errors import DataError
 from weirdgen.spec import Recipe
 
+LOGITS_AT_ONCE = 256
+"""Of a step's trained tokens, those whose logits are in memory together; it changes nothing that is computed."""
 Step = list[list[int]]
 """Micro-batches of one optimizer step, each a list of row indices."""
 

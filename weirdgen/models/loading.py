@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from weirdgen.errors import ModelError
-
-Dtype = Literal["bf16", "fp32"]
 
 
 def torch_dtype(name: str) -> Any:
