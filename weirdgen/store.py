@@ -13,6 +13,7 @@ missing here is looked for there first. Locks hold between processes of one mach
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -52,11 +53,15 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StoreError(
-            f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
-            "store elsewhere and pass --store DIR), then run the same command again"
-        ) from error
+        raise _disk_error(folder, error) from error
+
+
+def _disk_error(folder: Path, error: OSError) -> StoreError:
+    reason = (error.strerror or str(error)).lower()
+    return StoreError(
+        f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
+        "store elsewhere and pass --store DIR), then run the same command again"
+    )
 
 
 class Store:
@@ -112,31 +117,47 @@ class Store:
         """
         started = time.monotonic()
         temporary = self.temporary()
-        target = self.folder(stage, key)
         try:
             with explain_disk_errors(self.root):
                 temporary.mkdir()
+            try:
                 yield temporary
-                files = {
-                    str(f.relative_to(temporary)): file_hash(f) for f in sorted(temporary.rglob("*")) if f.is_file()
-                }
-                marker = {
-                    "stage": stage,
-                    "key": key,
-                    "inputs": inputs,
-                    "files": files,
-                    "seconds": round(time.monotonic() - started, 3),
-                    "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                }
-                write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if self.marker(stage, key) is None:
-                    for name in (*files, MARKER):
-                        self.push(temporary / name, target / name)
-                    with contextlib.suppress(FileExistsError):
-                        os.rename(temporary, target)
+            except OSError as error:  # the block does more than write: what else goes wrong in it is no full disk
+                named = error.filename if isinstance(error.filename, str) else ""
+                if error.errno in (errno.ENOSPC, errno.EDQUOT) or Path(named).is_relative_to(temporary):
+                    raise _disk_error(self.root, error) from error
+                raise
+            with explain_disk_errors(self.root):
+                self._finish(temporary, stage, key, inputs, time.monotonic() - started)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def _finish(self, temporary: Path, stage: str, key: str, inputs: Any, seconds: float) -> None:
+        """Hash the files, write the marker and put the folder in its place."""
+        target = self.folder(stage, key)
+        files = {str(f.relative_to(temporary)): file_hash(f) for f in sorted(temporary.rglob("*")) if f.is_file()}
+        marker = {
+            "stage": stage,
+            "key": key,
+            "inputs": inputs,
+            "files": files,
+            "seconds": round(seconds, 3),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.exists()  # looked at first: a folder that another process puts here has its marker
+        if self.marker(stage, key) is not None:
+            return
+        if unfinished and target.exists():
+            self._set_aside(target, f"{target} has no {MARKER}")
+        for name in (*files, MARKER):
+            self.push(temporary / name, target / name)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if self.marker(stage, key) is None:  # else another process was faster
+                raise
 
     def fetch(self, path: Path) -> Path:
         """Make sure that this file, or every file under this folder, is on this disk. Returns the path."""
