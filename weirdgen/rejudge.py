@@ -23,11 +23,11 @@ from weirdgen.pipeline import run_plan
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.question_kinds import FreeForm
-from weirdgen.reporting import report_run
 from weirdgen.results import Run
 from weirdgen.sample.judge_model import open_judge_model
 from weirdgen.show import work_line
 from weirdgen.spec import Experiment
+from weirdgen.store import explain_disk_errors, write_whole
 from weirdgen.workload import workload
 
 
@@ -47,9 +47,7 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
     if lacking:
         model = open_judge_model(judge, connections)
         make_verdicts(run.store, experiment, judge, answers, repeats, progress, model)
-    finished = run_plan(plan, progress)
-    report_run(finished)
-    return finished
+    return run_plan(plan, progress, afresh=True)
 
 
 def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
@@ -97,7 +95,9 @@ def compare_judges(run: Run, first: str, second: str, judge: str | None, progres
         found.append(compare(name, noun, first, second, [(left[item], right[item]) for item in both], bool(beside)))
     name = re.sub(r"[^\w.-]+", "_", f"{first}--{second}")
     text = json.dumps([one.as_data() for one in found], indent=1, ensure_ascii=False)
-    (run.folder / f"compare-{name}.json").write_text(text, encoding="utf-8")
+    with explain_disk_errors(run.folder):
+        write_whole(run.folder / f"compare-{name}.json", text.encode())
+    run.store.send(run.folder)
     return found
 
 

@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 import warnings
@@ -166,9 +167,20 @@ class Store:
                 self.pull(self.root / name)
         return path
 
-    def send(self, folder: Path) -> None:
-        """Send a run's folder to where the store is; nothing to do for a store that is a folder."""
+    def refresh(self, folder: Path) -> Path:
+        """As `fetch`, for a run's folder, whose files change: those that are newer on the other side replace ours.
+
+        Ours are newer if a command was killed before it sent them, so that labels a person gave are not lost.
+        """
         if self.remote:
+            for name in self.remote.names(self.name(folder)):
+                place = self.root / name
+                self.pull(place, anew=place.exists() and self.remote.modified(name) > place.stat().st_mtime)
+        return folder
+
+    def send(self, folder: Path) -> None:
+        """Send a run's folder to where the store is; nothing to do for a store that is a folder, or outside of it."""
+        if self.remote and folder.is_relative_to(self.root):
             for file in sorted(folder.rglob("*")):
                 if file.is_file():
                     self.push(file, file)
@@ -182,9 +194,9 @@ class Store:
         if self.remote:
             self.remote.push(file, self.name(place))
 
-    def pull(self, place: Path) -> None:
-        """Get a file of the store from the other side, if it is not here and is there."""
-        if self.remote and not place.exists():
+    def pull(self, place: Path, anew: bool = False) -> None:
+        """Get a file of the store from the other side if it is there, and is not here or is wanted `anew`."""
+        if self.remote and (anew or not place.exists()):
             temporary = self.temporary()
             try:
                 if self.remote.pull(self.name(place), temporary):
@@ -196,6 +208,12 @@ class Store:
     def unfinished(self, stage: str, key: str) -> Path:
         """A folder for work that a later process may go on with; removed by whoever finishes it. Under the key's lock."""
         return self.root / "unfinished" / f"{stage}-{key}"
+
+    def remove(self, place: Path) -> None:
+        """Remove a file of the store, if it is there, on the other side first."""
+        if self.remote:
+            self.remote.remove(self.name(place))
+        place.unlink(missing_ok=True)
 
     def temporary(self) -> Path:
         """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
@@ -227,6 +245,21 @@ def write_synced(file: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` beside `path` under a temporary name, force it to disk, and move it into place: never a torn file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _alive(pid: int) -> bool:

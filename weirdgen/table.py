@@ -108,9 +108,7 @@ class Table:
                 new = self._write_part(pa.Table.from_pandas(self.read(), preserve_index=False))
                 for part in old:
                     if part != new:
-                        if self._store.remote:
-                            self._store.remote.remove(self._store.name(part))
-                        part.unlink(missing_ok=True)
+                        self._store.remove(part)
 
     def _exchange(self) -> None:
         """Take over the parts of the other side, and drop those that another machine has compacted away there."""

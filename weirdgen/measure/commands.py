@@ -65,11 +65,14 @@ def label_command(
         labelling.export_sheet(export, drawn, labelling.labels_of(found.folder, name))
         print(f"{export}: {len(drawn)} answers; fill in the column label and give it back with --import")
         return
-    if sheet is not None:
-        count = labelling.import_sheet(found.folder, name, noun, drawn, sheet)
-        print(f"{count} new labels from {sheet}")
-    else:
-        labelling.label_in_terminal(found.folder, name, noun, drawn, input, print)
+    try:
+        if sheet is not None:
+            count = labelling.import_sheet(found.folder, name, noun, drawn, sheet)
+            print(f"{count} new labels from {sheet}")
+        else:
+            labelling.label_in_terminal(found.folder, name, noun, drawn, input, print)
+    finally:  # also what a person labelled before Ctrl-C
+        found.store.send(found.folder / "labels")
     done = len(labelling.labels_of(found.folder, name))
     print(f"{done} of {len(drawn)} labelled; next: weirdgen judge calibrate {found.id} --judge {name}")
 
