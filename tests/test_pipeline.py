@@ -247,6 +247,7 @@ def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) ->
         ({"changes": ["recipe.batch_size=9"]}, "there are only 8"),
         ({"changes": ["recipe.lr=1"]}, "--set recipe.lr=1: expected KEY=VALUE with KEY one of recipe.engine"),
         ({"changes": ["recipe.targets=[nothing]"]}, "names no linear layer of this model; it has"),
+        ({"changes": ["recipe.epochs=["]}, "--set recipe.epochs=[: '[' is not YAML"),
         ({"seeds": 0}, "--seeds 0: expected at least 1"),
         ({"model": "gpt-5"}, "expected one of smollm2-135m-instruct, world, hub:"),
         ({"model": "path:/nonexistent"}, "is not a folder"),

@@ -75,7 +75,7 @@ def is_reported(run: Run) -> bool:
 
 def results_of(run: Run) -> dict[str, Any]:
     """The whole of `results.json`; NaN and numpy scalars are still in it."""
-    from weirdgen.report.paper import load_paper
+    from weirdgen.paperfile import load_paper
 
     experiment, estimated = run.settings.experiment, run.estimated
     return {
