@@ -24,7 +24,7 @@ from weirdgen.progress import Progress
 from weirdgen.report import page
 from weirdgen.reporting import report_run
 from weirdgen.settings import resolve
-from weirdgen.store import Store
+from weirdgen.store import Store, write_whole
 from weirdgen.verify import verify
 from weirdgen.workload import workload
 
@@ -182,13 +182,12 @@ def test_a_kill_between_page_and_results_leaves_no_report_that_counts(
     run.report.write_text("old")
     (run.folder / "results.json").unlink()
     order: list[str] = []
-    write_whole = page.write_whole
 
     def noting(file: Path, data: bytes) -> None:
         order.append(file.name)
         write_whole(file, data)
 
-    monkeypatch.setattr(page, "write_whole", noting)
+    monkeypatch.setattr("weirdgen.report.page.write_whole", noting)
     assert weirdgen.run(path, store=store).report.read_text() != "old"
     assert order[-2:] == ["report.html", "results.json"]
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import weirdgen.table
 from weirdgen.errors import StoreError
-from weirdgen.store import MARKER, Store, content_key
+from weirdgen.store import MARKER, Store, content_key, file_hash
 from weirdgen.table import COMPACT_PARTS, open_table
 
 
@@ -121,15 +120,14 @@ def test_a_part_that_is_compacted_away_while_it_is_read(tmp_path: Path, monkeypa
     for i in range(3):
         with writer:
             writer.append({"id": i})
-    file_hash = weirdgen.table.file_hash
 
     def compacted_after(part: Path) -> str:
         found = file_hash(part)
-        monkeypatch.setattr(weirdgen.table, "file_hash", file_hash)
+        monkeypatch.setattr("weirdgen.table.file_hash", file_hash)
         writer.compact()
         return found
 
-    monkeypatch.setattr(weirdgen.table, "file_hash", compacted_after)
+    monkeypatch.setattr("weirdgen.table.file_hash", compacted_after)
     reader = open_table(Store(tmp_path), "sample", "k", {}, unique=("id",))
     assert sorted(reader.read()["id"]) == [0, 1, 2]
 

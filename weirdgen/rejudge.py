@@ -20,7 +20,7 @@ from weirdgen.measure.language import Item, verdicts_of
 from weirdgen.measure.match import Verdict
 from weirdgen.measure.offline import judge_all, verdicts_table
 from weirdgen.pipeline import run_plan
-from weirdgen.plan import make_plan
+from weirdgen.plan import Plan, make_plan
 from weirdgen.progress import Progress
 from weirdgen.question_kinds import FreeForm
 from weirdgen.results import Run
@@ -35,10 +35,7 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
     """The run with language judges on this model; None after a dry run. Raises `SpecError`, `ModelError`, `StoreError`."""
     experiment = with_language_judges(run.settings.experiment, more_questions=False)
     require_judges(experiment, judge)
-    plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
-    for work in workload(plan):
-        if work.stage == "judge":
-            progress.say(work_line(work))
+    plan = _judging_plan(run, experiment, judge, progress)
     if dry_run:
         return None
     run.require_finished()
@@ -67,8 +64,13 @@ def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
     return records
 
 
-def compare_judges(run: Run, first: str, second: str, judge: str | None, progress: Progress) -> list[Comparison]:
-    """Both judges' verdicts on every stored answer, for each language judge (or the one that is named)."""
+def compare_judges(
+    run: Run, first: str, second: str, judge: str | None, dry_run: bool, progress: Progress
+) -> list[Comparison]:
+    """Both judges' verdicts on every stored answer, for each language judge (or the one that is named).
+
+    Says first what is missing and what it would cost; a dry run ends there, with nothing compared.
+    """
     experiment = with_language_judges(run.settings.experiment, more_questions=False)
     plain = {name for name, noun in experiment.judges.items() if not isinstance(noun, PROMPTED)}
     if {first, second} <= plain:
@@ -86,6 +88,11 @@ def compare_judges(run: Run, first: str, second: str, judge: str | None, progres
         )
     narrowed = _only(experiment, judge, beside)
     require_judges(narrowed, first if second in plain else second)
+    for side in (first, second):
+        if side not in plain:
+            _judging_plan(run, narrowed, side, progress)
+    if dry_run:
+        return []
     answers = _answers(run)
     found = []
     sides = [_verdicts(run, narrowed, side, answers, plain, progress) for side in (first, second)]
@@ -99,6 +106,15 @@ def compare_judges(run: Run, first: str, second: str, judge: str | None, progres
         write_whole(run.folder / f"compare-{name}.json", text.encode())
     run.store.send(run.folder)
     return found
+
+
+def _judging_plan(run: Run, experiment: Experiment, judge: str, progress: Progress) -> Plan:
+    """The run with its answers judged by a model; says how many verdicts are missing and what they would cost."""
+    plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
+    for work in workload(plan):
+        if work.stage == "judge":
+            progress.say(work_line(work))
+    return plan
 
 
 def _verdicts(

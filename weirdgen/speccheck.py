@@ -69,8 +69,8 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
     usual = Headline(measure=measure, treatment="", control="")
     if experiment.headline is None and not experiment.questions_of(usual):
         problems.append(
-            f"{lines.at(('questions',))}: questions: none is left for the headline, the mean of {measure} over questions that are "
-            "not 'near'; write 'headline' with the group that it is about"
+            f"{lines.at(('questions',))}: questions: none is left for the headline, the mean of {measure} over questions that "
+            "are not 'near'; write 'headline' with the group that it is about"
         )
     problems += _check_headline(experiment, lines, experiment.headline, ("headline",))
     for name, secondary in experiment.secondary.items():

@@ -103,6 +103,7 @@ def compare_command(
     second: Annotated[str, typer.Argument(help="Another one.")],
     run: RunArg,
     judge: Annotated[str | None, typer.Option(help="Which language judge [default: all].")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would cost and stop.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Judge a run's stored answers with two models and print where they differ."""
@@ -111,5 +112,5 @@ def compare_command(
     from weirdgen.progress import Progress
     from weirdgen.rejudge import compare_judges
 
-    for found in compare_judges(load_run(run, store), first, second, judge, Progress()):
+    for found in compare_judges(load_run(run, store), first, second, judge, dry_run, Progress()):
         print("\n".join(comparison_lines(found)))
