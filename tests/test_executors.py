@@ -75,7 +75,7 @@ def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> N
     measured = [unit for unit in recorded.units if isinstance(unit, Score | Sample)]
     with concurrent.futures.ThreadPoolExecutor(1) as other_run:
         for unit in measured:
-            same = []
+            same: list[concurrent.futures.Future[Done]] = []
 
             def tell(amount: float, note: str, unit: Unit = unit, same: list[Any] = same) -> None:
                 if not same:

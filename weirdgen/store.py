@@ -125,7 +125,7 @@ class Store:
                 yield temporary
             except OSError as error:  # the block does more than write: what else goes wrong in it is no full disk
                 named = error.filename if isinstance(error.filename, str) else ""
-                if error.errno in (errno.ENOSPC, errno.EDQUOT) or Path(named).is_relative_to(temporary):
+                if error.errno in (errno.ENOSPC, errno.EDQUOT) or Path(named).is_relative_to(self.root):
                     raise _disk_error(self.root, error) from error
                 raise
             with explain_disk_errors(self.root):
