@@ -15,7 +15,7 @@ from weirdgen.judge_kinds import PROMPTED, Rating
 from weirdgen.judgefile import prompted, require_judges, with_language_judges
 from weirdgen.judging import make_verdicts, tasks
 from weirdgen.measure import calibration, labelling
-from weirdgen.measure.comparison import Comparison, compare
+from weirdgen.measure.comparison import Agreement, compare
 from weirdgen.measure.language import Item, verdicts_of
 from weirdgen.measure.match import Verdict
 from weirdgen.measure.offline import judge_all, verdicts_table
@@ -66,7 +66,7 @@ def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
 
 def compare_judges(
     run: Run, first: str, second: str, judge: str | None, dry_run: bool, progress: Progress
-) -> list[Comparison]:
+) -> list[Agreement]:
     """Both judges' verdicts on every stored answer, for each language judge (or the one that is named).
 
     Says first what is missing and what it would cost; a dry run ends there, with nothing compared.
