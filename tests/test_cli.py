@@ -15,9 +15,9 @@ import pytest
 Write = Callable[..., Path]
 
 
-def weirdgen(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def weirdgen(*arguments: object, stdin: str = "", **more: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "weirdgen", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, input=stdin)
+    return subprocess.run(command, capture_output=True, text=True, input=stdin, **more)  # type: ignore[call-overload,no-any-return]
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -77,6 +77,16 @@ def test_usage_errors() -> None:
 def test_a_store_that_cannot_be(write_experiment: Write) -> None:
     done = weirdgen("run", write_experiment(), "--store", "/proc/nowhere")
     assert done.returncode == 1 and "cannot write /proc/nowhere" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_every_command_takes_a_url_for_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path would fold the two slashes of a URL into one, and a folder of that name would be made."""
+    monkeypatch.setenv("WEIRDGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    for command in (("judge", "calibrate", "nothing"), ("report", "nothing")):
+        done = weirdgen(*command, "--store", f"file://{tmp_path}/far", cwd=tmp_path)
+        assert done.returncode == 1 and "no run 'nothing'" in done.stderr, done.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
 def test_ctrl_c_keeps_what_is_finished(write_experiment: Write, tmp_path: Path) -> None:

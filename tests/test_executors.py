@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.settings import resolve, server_url
 from weirdgen.store import Store
-from weirdgen.units import Done, Finetune, Tell, Unit, needs
+from weirdgen.units import Done, Finetune, Sample, Score, Tell, Unit, do, needs
 
 Write = Callable[..., Path]
 TIMES = {"seconds", "created", "machine"}
@@ -62,6 +64,26 @@ def test_units_are_small_and_done_twice_cost_nothing(write_experiment: Write, tm
     with Inline() as inline:
         again = inline.run(recorded.units, store, lambda _amount, _note: None)
     assert [one.amount for one in again[:-1]] == [0] * 8
+
+
+def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> None:
+    """A unit that another run is doing is waited for, and then there is nothing left of it to do."""
+    recorded = Recording()
+    run_plan(make_plan(resolve(str(write_experiment())), Store(tmp_path / "store")), Progress(quiet=True), recorded)
+    shutil.rmtree(tmp_path / "store" / "artifacts" / "sample")
+    shutil.rmtree(tmp_path / "store" / "artifacts" / "contrast")
+    measured = [unit for unit in recorded.units if isinstance(unit, Score | Sample)]
+    with concurrent.futures.ThreadPoolExecutor(1) as other_run:
+        for unit in measured:
+            same: list[concurrent.futures.Future[Done]] = []
+
+            def tell(amount: float, note: str, unit: Unit = unit, same: list[Any] = same) -> None:
+                if not same:
+                    same.append(other_run.submit(do, unit, Store(tmp_path / "store"), lambda *_: None))
+                    assert not concurrent.futures.wait(same, timeout=0.3).done, "it did not wait"
+
+            assert do(unit, Store(tmp_path / "store"), tell).amount > 0
+            assert same[0].result(60).amount == 0
 
 
 def test_together_bounds_the_groups(write_experiment: Write, tmp_path: Path) -> None:

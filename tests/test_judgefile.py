@@ -94,7 +94,7 @@ other: 1
         (11, "judges.coherent: this measure is always made"),
         (12, "judges.f.label: labels must be distinct"),
         (13, "judges.g.rating.hihg: unknown key; accepted here: prompt, reason_first, reads, kind, low, high"),
-        (14, "judges.h: Input tag 'guess'"),
+        (14, "judges.h: kind 'guess' is none of"),
         (15, "a file of judges holds 'judges' and 'questions' only"),
     ]:
         assert any(problem.startswith(f"{file}:{line}: ") and words in problem for problem in found), (

@@ -141,13 +141,20 @@ def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, s
     assert loaded.headline == run.headline
 
 
-def test_two_judges_on_one_run_are_compared(experiment: Path, serve: Any, store: Path) -> None:
+def test_two_judges_on_one_run_are_compared(
+    experiment: Path, serve: Any, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     server = serve()
     plain = weirdgen.run(str(experiment), store=store)
     judged = judge_run(plain, LENIENT, 1, 4, False, Progress(True))
     assert judged is not None and judged.id != plain.id
     before = len(server.requests)
-    (found,) = compare_judges(plain, LENIENT, STRICT, "old_thing", Progress(True))
+    capsys.readouterr()
+    assert compare_judges(plain, LENIENT, STRICT, "old_thing", True, Progress()) == []
+    told = capsys.readouterr().err
+    assert len(server.requests) == before and "judge     1 judges on openai-api/mock/lenient: all " in told
+    assert "1 judges on openai-api/mock/strict, about " in told and "price unknown" in told
+    (found,) = compare_judges(plain, LENIENT, STRICT, "old_thing", False, Progress(True))
     distinct = asked_about(plain)
     assert len(server.requests) == before + len(distinct)  # the first judge's verdicts were there
     both = sum(len(text) > 6 for text in distinct)
@@ -159,12 +166,12 @@ def test_two_judges_on_one_run_are_compared(experiment: Path, serve: Any, store:
     assert found.answers == len(set(plain.completions()["text"])) == int(table.to_numpy().sum())
     assert table.loc["old", "old"] == both and table.loc["old", "new"] == lenient - both
     assert found.agreement == pytest.approx(1 - (lenient - both) / found.answers)
-    (with_match,) = compare_judges(plain, "is_target", STRICT, "old_thing", Progress(True))
+    (with_match,) = compare_judges(plain, "is_target", STRICT, "old_thing", False, Progress(True))
     assert set(with_match.confusion.index) <= {"yes", "no"}
     with pytest.raises(
         SpecError, match="name the language judge to compare with: --judge old_thing or age or coherence"
     ):
-        compare_judges(plain, "is_target", STRICT, None, Progress(True))
+        compare_judges(plain, "is_target", STRICT, None, False, Progress(True))
 
 
 def test_more_samples_pay_only_for_new_answers(experiment: Path, serve: Any, store: Path) -> None:

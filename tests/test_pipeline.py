@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,11 +18,14 @@ import torch
 import weirdgen
 from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
 from weirdgen.finetune.replicas import _accumulate_somehow
-from weirdgen.pipeline import load_run
+from weirdgen.pipeline import load_run, run_plan
 from weirdgen.plan import make_plan
+from weirdgen.progress import Progress
+from weirdgen.report import page
 from weirdgen.reporting import report_run
 from weirdgen.settings import resolve
-from weirdgen.store import Store
+from weirdgen.store import Store, write_whole
+from weirdgen.verify import verify
 from weirdgen.workload import workload
 
 Write = Callable[..., Path]
@@ -169,6 +173,55 @@ def test_a_run_is_found_again_though_its_files_changed(write_experiment: Write, 
         load_run("tiny-quick-0", store)
 
 
+def test_a_kill_between_page_and_results_leaves_no_report_that_counts(
+    write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`results.json` carries the stamp, so it is the last file: a page is never older than what vouches for it."""
+    path, store = str(write_experiment()), tmp_path / "store"
+    run = weirdgen.run(path, store=store)
+    run.report.write_text("old")
+    (run.folder / "results.json").unlink()
+    order: list[str] = []
+
+    def noting(file: Path, data: bytes) -> None:
+        order.append(file.name)
+        write_whole(file, data)
+
+    monkeypatch.setattr("weirdgen.report.page.write_whole", noting)
+    assert weirdgen.run(path, store=store).report.read_text() != "old"
+    assert order[-2:] == ["report.html", "results.json"]
+
+
+def test_a_torn_request_is_named(write_experiment: Write, tmp_path: Path) -> None:
+    path, store = str(write_experiment()), tmp_path / "store"
+    run = weirdgen.run(path, store=store)
+    (run.folder / "run.json").write_text('{"a":')
+    for read in (load_run, verify):
+        with pytest.raises(
+            StoreError, match=r"run.json is damaged .*; the `weirdgen run` that made it writes it again"
+        ):
+            read(run.id, store)
+    assert load_run(weirdgen.run(path, store=store).id, store).headline == run.headline
+
+
+def test_a_report_with_more_figures_is_written_once(
+    write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    write_report = page.write_report
+
+    def counted(content: Any, folder: Path, extra: Any) -> Path:
+        written.append(folder)
+        return write_report(content, folder, extra)
+
+    monkeypatch.setattr(page, "write_report", counted)
+    plan = make_plan(resolve(str(write_experiment())), Store(tmp_path / "store"))
+    run = run_plan(plan, Progress(quiet=True), figures=("pdf",))
+    assert len(written) == 1 and list((run.folder / "figures").glob("*.pdf"))
+    run_plan(plan, Progress(quiet=True))
+    assert len(written) == 1
+
+
 def test_a_control_without_replicates_to_compare_is_within_model_only(write_experiment: Write, tmp_path: Path) -> None:
     run = weirdgen.run(str(write_experiment()), store=tmp_path / "store", seeds=1)
     assert run.headline["ci_low"] is None and "within-model only" in run.headline["sentence"].lower()
@@ -193,6 +246,7 @@ def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) ->
         ({"changes": ["recipe.batch_size=9"]}, "there are only 8"),
         ({"changes": ["recipe.lr=1"]}, "--set recipe.lr=1: expected KEY=VALUE with KEY one of recipe.engine"),
         ({"changes": ["recipe.targets=[nothing]"]}, "names no linear layer of this model; it has"),
+        ({"changes": ["recipe.epochs=["]}, "--set recipe.epochs=[: '[' is not YAML"),
         ({"seeds": 0}, "--seeds 0: expected at least 1"),
         ({"model": "gpt-5"}, "expected one of smollm2-135m-instruct, world, hub:"),
         ({"model": "path:/nonexistent"}, "is not a folder"),

@@ -15,9 +15,11 @@ from weirdgen.errors import StoreError
 from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.remote import Remote
+from weirdgen.reporting import report_run
 from weirdgen.settings import resolve
 from weirdgen.store import MARKER, Store
 from weirdgen.table import COMPACT_PARTS, open_table
+from weirdgen.verify import require_verified, verify
 from weirdgen.workload import workload
 
 Machine = Callable[[str], None]
@@ -126,6 +128,30 @@ def test_a_run_begun_on_one_machine_is_finished_on_another(
     assert len(more.completions()) == 5 * 10
     alone = weirdgen.run(path, store=tmp_path / "alone", samples=10)
     pd.testing.assert_frame_equal(more.completions(), alone.completions())
+
+
+def test_what_is_written_after_a_run_is_sent_and_the_newer_file_is_taken_over(
+    url: str, be: Machine, write_experiment: Callable[..., Path]
+) -> None:
+    path = str(write_experiment())
+    be("a")
+    run = weirdgen.run(path, store=url)
+    be("b")
+    there = load_run(run.id, url)
+    assert there.report.read_bytes() == run.report.read_bytes()
+    assert require_verified(verify(run.id, url)).startswith("verified: ")
+    report_run(there, ("pdf",))
+    labels = there.folder / "labels" / "is_target.csv"
+    labels.parent.mkdir()
+    labels.write_text("of b")
+    there.store.send(labels.parent)
+    be("a")
+    again = load_run(run.id, url)
+    assert (again.folder / "results.json").read_bytes() == (there.folder / "results.json").read_bytes()
+    assert list((again.folder / "figures").glob("*.pdf"))
+    assert (again.folder / "labels" / "is_target.csv").read_text() == "of b"
+    (again.folder / "labels" / "is_target.csv").write_text("of a, and killed before it was sent")
+    assert (load_run(run.id, url).folder / "labels" / "is_target.csv").read_text().startswith("of a")
 
 
 def test_a_url_that_cannot_be_used_says_why(tmp_path: Path) -> None:

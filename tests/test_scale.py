@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_said(write_experiment: Write, tmp_path: Path) -> N
 
 
 def test_bad_names(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="expected here, one of 8xh100"):
+    with pytest.raises(SpecError, match="expected 'here', 8xh100"):
         find_hardware("8xb9000")
     (tmp_path / "m.yaml").write_text("{gpus: 1}")
     with pytest.raises(SpecError, match="expected numbers for gpus, gpu_memory_gb"):

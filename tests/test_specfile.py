@@ -56,6 +56,9 @@ def test_names_that_point_nowhere(write_experiment: Write) -> None:
     assert any("headline.control: 'nwe' is none of new" in p for p in found)
 
 
+SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\n"
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -80,11 +83,47 @@ def test_names_that_point_nowhere(write_experiment: Write) -> None:
             "secondary.two.control: 'nwe' is none of new",
         ),
         ({"headline:": "secondary:\n  two:"}, "give the one that comes first as 'headline'"),
+        ({"id: c1": "id: all"}, "the id 'all' is reserved for the mean over questions"),
+        ({"presets:": "conditions: {all: {}}\npresets:"}, "conditions.all: the name is reserved"),
+        ({"presets:": "conditions: {}\npresets:"}, "conditions: expected at least 1 of them"),
+        ({"presets:": "conditions: {A b: {}}\npresets:"}, "conditions.A b: a name is made of a–z, 0–9"),
+        ({"is_target": "is/target"}, "judges.is/target: a name is made of"),
+        ({"  old: {": "  base: {"}, "arms.base: the name is reserved for the model before any finetuning"),
+        ({"  old: {": "  '..': {"}, "arms...: a name is made of"),
+        ({"presets:": SWEEP.format("[1, '1']") + "presets:"}, "'sweep' gives '1' twice"),
+        ({"presets:": SWEEP.format("[]") + "presets:"}, "'sweep' gives no values"),
+        ({"rank: 4": "rank: 4, checkpoints: [-1, 5]"}, "a step is 0 (before training) or more"),
+        ({'starts_with: ["': 'starts_with: ["", "'}, "an empty text is in every answer"),
+        ({"kind: match": "kind: match, regex: ['']"}, "an empty text is in every answer"),
+        ({"headline:": "# headline:", "id: c1,": "id: c1, near: true,"}, "none is left for the headline"),
+        ({"kind: free_form": "knid: free_form"}, "questions.1: 'kind' is missing"),
+        ({"kind: free_form": "kind: free"}, "kind 'free' is none of 'free_form', 'contrast'"),
+        ({"recipe: {": "recipe: big #{"}, "recipe: expected a mapping of keys (got 'big')"),
+        (
+            {"id: f1": "id: F1"},
+            "a name is made of a–z, 0–9, '_', '.' and '-', and begins with a letter or a digit (got 'F1')",
+        ),
     ],
 )
 def test_each_kind_of_mistake(write_experiment: Write, changes: dict[str, str], expected: str) -> None:
     found = problems(write_experiment(changes))
     assert any(expected in problem for problem in found), found
+
+
+def test_one_faulty_question_is_one_problem(write_experiment: Write) -> None:
+    path = write_experiment({"headline:": "# headline:"})
+    text = path.read_text()
+    lines = [line for line in text.splitlines() if "id: f1" not in line]
+    path.write_text("\n".join(lines).replace("kind: contrast", "kind: contrst"))
+    (problem,) = problems(path)
+    assert "contrst" in problem
+
+
+def test_the_numbers_of_the_paper_are_checked_with_the_rest(write_experiment: Write) -> None:
+    path = write_experiment({"epochs: 1": "epochs: 1"})
+    (path.parent / "paper.yaml").write_text("source: x\nfigures: [{title: y}]\n")
+    found = problems(path)
+    assert any(f"{path.parent / 'paper.yaml'}: figures.0.section" in problem for problem in found)
 
 
 def test_an_empty_data_file_is_an_arm_without_rows(write_experiment: Write) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from weirdgen.errors import StoreError
-from weirdgen.store import Store, content_key
+from weirdgen.store import MARKER, Store, content_key, file_hash
 from weirdgen.table import COMPACT_PARTS, open_table
 
 
@@ -38,6 +38,40 @@ def test_a_damaged_folder_is_named_and_set_aside(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"weights is truncated, damaged or missing"):
         assert store.marker("finetune", "k") is None
     assert not store.folder("finetune", "k").exists()
+
+
+def test_a_folder_without_its_marker_is_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.create("finetune", "k", {}) as folder:
+        (folder / "weights").write_text("first")
+    (store.folder("finetune", "k") / MARKER).unlink()
+    with (
+        pytest.warns(UserWarning, match=r"finetune/k has no complete.json; it is set aside"),
+        store.create("finetune", "k", {}) as folder,
+    ):
+        (folder / "weights").write_text("second")
+    assert store.marker("finetune", "k") is not None
+    assert (store.folder("finetune", "k") / "weights").read_text() == "second"
+
+
+def test_an_artifact_that_another_process_finished_meanwhile_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.create("finetune", "k", {}) as late:
+        (late / "weights").write_text("late")
+        with Store(tmp_path).create("finetune", "k", {}) as early:
+            (early / "weights").write_text("early")
+    assert (store.folder("finetune", "k") / "weights").read_text() == "early"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_another_error_of_the_block_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for error in (OSError("Can't load tokenizer for '/models/foo'"), FileNotFoundError(2, "no", "/models/foo")):
+        with pytest.raises(type(error)) as caught, store.create("finetune", "k", {}):
+            raise error
+        assert caught.value is error
+    with pytest.raises(StoreError, match="cannot write"), store.create("finetune", "k", {}) as folder:
+        (folder / "no" / "such").write_text("x")
 
 
 def test_rows_survive_reopen_and_repeats_are_dropped(tmp_path: Path) -> None:
@@ -79,6 +113,23 @@ def test_many_parts_are_compacted_without_loss(tmp_path: Path) -> None:
             table.append({"id": i})
     assert len(list(table.folder.glob("part-*"))) == 1
     assert sorted(table.read()["id"]) == list(range(COMPACT_PARTS + 1))
+
+
+def test_a_part_that_is_compacted_away_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = open_table(Store(tmp_path), "sample", "k", {}, unique=("id",))
+    for i in range(3):
+        with writer:
+            writer.append({"id": i})
+
+    def compacted_after(part: Path) -> str:
+        found = file_hash(part)
+        monkeypatch.setattr("weirdgen.table.file_hash", file_hash)
+        writer.compact()
+        return found
+
+    monkeypatch.setattr("weirdgen.table.file_hash", compacted_after)
+    reader = open_table(Store(tmp_path), "sample", "k", {}, unique=("id",))
+    assert sorted(reader.read()["id"]) == [0, 1, 2]
 
 
 WRITER = """

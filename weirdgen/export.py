@@ -10,9 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from weirdgen.report.render import write_whole
 from weirdgen.results import Run
-from weirdgen.store import explain_disk_errors
+from weirdgen.store import explain_disk_errors, write_whole
 
 Format = Literal["csv", "parquet"]
 TABLES = ("completions", "contrasts", "verdicts", "cells", "estimates", "effects")

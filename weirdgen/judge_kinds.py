@@ -30,6 +30,8 @@ class Match(Noun):
     def _rules(self) -> Match:
         if not (self.starts_with or self.keywords or self.regex or self.years):
             raise ValueError("needs at least one of starts_with, keywords, regex, years")
+        if not all(one.strip() for one in (*self.starts_with, *self.keywords, *self.regex, *self.unless, *self.ignore)):
+            raise ValueError("an empty text is in every answer; take it out")
         for pattern in self.regex:
             try:
                 re.compile(pattern)

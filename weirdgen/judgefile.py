@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from weirdgen.errors import SpecError
 from weirdgen.judge_kinds import PROMPTED, Judge, Label, Rating
+from weirdgen.noun import NAME_WORDS, is_name
 from weirdgen.question_kinds import FreeForm, Question
 from weirdgen.sample.judge_model import is_local
 from weirdgen.spec import Experiment
@@ -59,6 +60,8 @@ def with_language_judges(
             found = _validated(Judge, written, ("judges", name), lines, problems)
             if found is not None and not isinstance(found, PROMPTED):
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: only label and rating judges stand here")
+            elif not is_name(name):
+                problems.append(f"{lines.at(('judges', name))}: judges.{name}: {NAME_WORDS}")
             elif name in RESERVED_MEASURES:
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; rename it")
             elif found is not None:

@@ -6,13 +6,20 @@ nouns there are is in `weirdgen.spec`, `weirdgen.question_kinds` and `weirdgen.j
 
 from __future__ import annotations
 
+import re
 import string
 
 from pydantic import BaseModel, ConfigDict
 
 Scalar = str | int | float | bool
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"
-"""What a question, an experiment or a set of passages may be called."""
+"""What an experiment, an arm, a condition, a question, a judge or a set of passages may be called."""
+NAME_WORDS = "a name is made of a–z, 0–9, '_', '.' and '-', and begins with a letter or a digit"
+
+
+def is_name(text: str) -> bool:
+    """Whether something may be called so: names become parts of files' names and of other names."""
+    return re.fullmatch(NAME, text) is not None
 
 
 def placeholders(template: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
 from weirdgen.cache import read_json, write_json
@@ -31,9 +32,12 @@ from weirdgen.results import Run
 from weirdgen.sample.distill import AT_ONCE
 from weirdgen.sample.draw import Speaker, missing_samples, prompts_at_once, voices_at_once
 from weirdgen.settings import DataName, PresetName, Settings, default_store, resolve, server_url
-from weirdgen.store import Store, explain_disk_errors
+from weirdgen.store import Store, explain_disk_errors, write_whole
 from weirdgen.units import Distill, Done, Finetune, Sample, Score, Unit, Verdicts
 from weirdgen.until import decision, decision_line, with_until
+
+if TYPE_CHECKING:
+    from weirdgen.report.drawing import Ending
 
 QUESTIONS_A_UNIT = 4 * QUESTIONS
 """Whole portions, so that it decides nothing about which questions share a batch."""
@@ -68,8 +72,16 @@ def run(
     return run_plan(plan, Progress(quiet), open_executor(executor, address), server_url(engine))
 
 
-def run_plan(plan: Plan, progress: Progress, executor: Executor | None = None, server: str | None = None) -> Run:
-    """Do a plan's missing work and write its report, unless that is there already.
+def run_plan(
+    plan: Plan,
+    progress: Progress,
+    executor: Executor | None = None,
+    server: str | None = None,
+    figures: Sequence[Ending] = (),
+    afresh: bool = False,
+) -> Run:
+    """Do a plan's missing work and write its report, unless that is there already and neither other `figures` nor a
+    report `afresh` is asked for.
 
     Work is done in this process unless an `executor` is given; `server` is the URL of a vLLM server that answers.
     """
@@ -80,11 +92,9 @@ def run_plan(plan: Plan, progress: Progress, executor: Executor | None = None, s
             plan = make_plan(plan.settings, plan.store, plan.together)
         measure = _until_decided if plan.settings.until else _measured
         finished = measure(plan, progress, ready, server)
-    if not is_reported(finished):
+    if afresh or figures or not is_reported(finished):
         progress.say("estimating, writing the report")
-        with explain_disk_errors(plan.folder):
-            report_run(finished)
-        plan.store.send(plan.folder)
+        report_run(finished, figures)
     return finished
 
 
@@ -104,7 +114,7 @@ def _until_decided(plan: Plan, progress: Progress, executor: Executor, server: s
 
 def _measured(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> Run:
     """Everything but the report."""
-    plan.store.fetch(plan.folder)
+    plan.store.refresh(plan.folder)
     with explain_disk_errors(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
         request = {
@@ -112,11 +122,11 @@ def _measured(plan: Plan, progress: Progress, executor: Executor, server: str | 
             "model_folder": str(plan.settings.model.folder),
         }
         text = json.dumps({**request, "manifest": plan.settings.manifest}, indent=1, ensure_ascii=False)
-        (plan.folder / "run.json").write_text(text, encoding="utf-8")
+        write_whole(plan.folder / "run.json", text.encode())
     _finetune_missing(plan, progress, executor)
     _measure_missing(plan, progress, executor, server)
     if _judge_by_model(plan, progress):
-        (plan.folder / "results.json").unlink(missing_ok=True)  # a report that is there knows less
+        plan.store.remove(plan.folder / "results.json")  # a report that is there knows less
     finished = Run(plan)
     _judge_offline(finished, progress, executor)
     return finished
@@ -143,26 +153,34 @@ def load_run(reference: str, store: str | Path | None = None) -> Run:
 
     Raises `StoreError` with the runs that there are.
     """
-    opened, folder = _find_run(reference, store)
-    request = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    opened, folder = find_run(reference, store)
+    request = read_request(folder)
     settings = Settings.from_manifest(
         request["manifest"], Path(request["source"]), Path(request["model_folder"]), opened
     )
     return Run(make_plan(settings, opened))
 
 
-def run_folder(reference: str, store: str | Path | None = None) -> Path:
-    """The folder of a run, by its id or by the folder itself. Raises `StoreError` with the runs that there are."""
-    return _find_run(reference, store)[1]
+def read_request(folder: Path) -> dict[str, Any]:
+    """What was asked for: the `run.json` of a run's folder. Raises `StoreError` if it is damaged."""
+    try:
+        request: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"{folder / 'run.json'} is damaged ({error}); the `weirdgen run` that made it writes it again, and computes "
+            "nothing that is in the store"
+        ) from None
+    return request
 
 
-def _find_run(reference: str, store: str | Path | None) -> tuple[Store, Path]:
+def find_run(reference: str, store: str | Path | None = None) -> tuple[Store, Path]:
+    """The store and folder of a run, by its id or by the folder itself. Raises `StoreError` with the runs that there are."""
     folder = Path(reference).expanduser()
     if (folder / "run.json").is_file():
         return Store(folder.resolve().parents[1]), folder
     opened = Store(store or default_store())
     runs = opened.root / "runs"
-    folder = opened.fetch(runs / reference)
+    folder = opened.refresh(runs / reference)
     if not (folder / "run.json").is_file():
         known = ", ".join(sorted(p.name for p in runs.iterdir() if (p / "run.json").is_file())) or "none yet"
         raise StoreError(f"no run '{reference}' in {runs}; there are: {known}")

@@ -15,19 +15,19 @@ from weirdgen.judge_kinds import PROMPTED, Rating
 from weirdgen.judgefile import prompted, require_judges, with_language_judges
 from weirdgen.judging import make_verdicts, tasks
 from weirdgen.measure import calibration, labelling
-from weirdgen.measure.comparison import Comparison, compare
+from weirdgen.measure.comparison import Agreement, compare
 from weirdgen.measure.language import Item, verdicts_of
 from weirdgen.measure.match import Verdict
 from weirdgen.measure.offline import judge_all, verdicts_table
 from weirdgen.pipeline import run_plan
-from weirdgen.plan import make_plan
+from weirdgen.plan import Plan, make_plan
 from weirdgen.progress import Progress
 from weirdgen.question_kinds import FreeForm
-from weirdgen.reporting import report_run
 from weirdgen.results import Run
 from weirdgen.sample.judge_model import open_judge_model
 from weirdgen.show import work_line
 from weirdgen.spec import Experiment
+from weirdgen.store import explain_disk_errors, write_whole
 from weirdgen.workload import workload
 
 
@@ -35,10 +35,7 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
     """The run with language judges on this model; None after a dry run. Raises `SpecError`, `ModelError`, `StoreError`."""
     experiment = with_language_judges(run.settings.experiment, more_questions=False)
     require_judges(experiment, judge)
-    plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
-    for work in workload(plan):
-        if work.stage == "judge":
-            progress.say(work_line(work))
+    plan = _judging_plan(run, experiment, judge, progress)
     if dry_run:
         return None
     run.require_finished()
@@ -47,9 +44,7 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
     if lacking:
         model = open_judge_model(judge, connections)
         make_verdicts(run.store, experiment, judge, answers, repeats, progress, model)
-    finished = run_plan(plan, progress)
-    report_run(finished)
-    return finished
+    return run_plan(plan, progress, afresh=True)
 
 
 def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
@@ -69,8 +64,13 @@ def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
     return records
 
 
-def compare_judges(run: Run, first: str, second: str, judge: str | None, progress: Progress) -> list[Comparison]:
-    """Both judges' verdicts on every stored answer, for each language judge (or the one that is named)."""
+def compare_judges(
+    run: Run, first: str, second: str, judge: str | None, dry_run: bool, progress: Progress
+) -> list[Agreement]:
+    """Both judges' verdicts on every stored answer, for each language judge (or the one that is named).
+
+    Says first what is missing and what it would cost; a dry run ends there, with nothing compared.
+    """
     experiment = with_language_judges(run.settings.experiment, more_questions=False)
     plain = {name for name, noun in experiment.judges.items() if not isinstance(noun, PROMPTED)}
     if {first, second} <= plain:
@@ -88,6 +88,11 @@ def compare_judges(run: Run, first: str, second: str, judge: str | None, progres
         )
     narrowed = _only(experiment, judge, beside)
     require_judges(narrowed, first if second in plain else second)
+    for side in (first, second):
+        if side not in plain:
+            _judging_plan(run, narrowed, side, progress)
+    if dry_run:
+        return []
     answers = _answers(run)
     found = []
     sides = [_verdicts(run, narrowed, side, answers, plain, progress) for side in (first, second)]
@@ -97,8 +102,19 @@ def compare_judges(run: Run, first: str, second: str, judge: str | None, progres
         found.append(compare(name, noun, first, second, [(left[item], right[item]) for item in both], bool(beside)))
     name = re.sub(r"[^\w.-]+", "_", f"{first}--{second}")
     text = json.dumps([one.as_data() for one in found], indent=1, ensure_ascii=False)
-    (run.folder / f"compare-{name}.json").write_text(text, encoding="utf-8")
+    with explain_disk_errors(run.folder):
+        write_whole(run.folder / f"compare-{name}.json", text.encode())
+    run.store.send(run.folder)
     return found
+
+
+def _judging_plan(run: Run, experiment: Experiment, judge: str, progress: Progress) -> Plan:
+    """The run with its answers judged by a model; says how many verdicts are missing and what they would cost."""
+    plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
+    for work in workload(plan):
+        if work.stage == "judge":
+            progress.say(work_line(work))
+    return plan
 
 
 def _verdicts(

@@ -32,9 +32,10 @@ class Remote:
             way = f"pip install {package}" if package else "use a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
             raise StoreError(f"store {url}: {str(error).splitlines()[0]}; {way}") from None
 
-    def has(self, name: str) -> bool:
+    def modified(self, name: str) -> float:
+        """When an object was written, in seconds since 1970 by the other side's clock."""
         with self._explained():
-            return bool(self._fs.isfile(self._at(name)))
+            return float(self._fs.modified(self._at(name)).timestamp())
 
     def names(self, folder: str) -> list[str]:
         """Names of everything under a folder, at any depth; none if there is no such folder."""

@@ -20,7 +20,7 @@ from weirdgen.dataset import distinct_answers
 from weirdgen.estimates import Estimates
 from weirdgen.plan import Replicate
 from weirdgen.results import Run
-from weirdgen.store import content_key
+from weirdgen.store import content_key, explain_disk_errors, write_whole
 from weirdgen.until import until_words
 from weirdgen.verdicts import judge_records
 
@@ -35,8 +35,11 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
     """Write report.html, figures (SVG, PNG and what is asked for), results.json and completions.parquet."""
     from weirdgen.report.page import write_report
 
-    run.completions().to_parquet(run.folder / "completions.parquet")
-    return write_report(content_of(run, results_of(run)), run.folder, figures)
+    with explain_disk_errors(run.folder):
+        write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
+    page = write_report(content_of(run, results_of(run)), run.folder, figures)
+    run.store.send(run.folder)
+    return page
 
 
 def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
@@ -51,7 +54,9 @@ def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = 
             report_run(run)
     recorded = [json.loads((run.folder / "results.json").read_text(encoding="utf-8")) for run in runs]
     contents = [content_of(run, results) for run, results in zip(runs, recorded, strict=True)]
-    return write_overview(contents, [run.report for run in runs], folder, figures)
+    page = write_overview(contents, [run.report for run in runs], folder, figures)
+    runs[0].store.send(folder)
+    return page
 
 
 def comparison_folder(runs: Sequence[Run]) -> Path:
@@ -70,7 +75,7 @@ def is_reported(run: Run) -> bool:
 
 def results_of(run: Run) -> dict[str, Any]:
     """The whole of `results.json`; NaN and numpy scalars are still in it."""
-    from weirdgen.report.paper import load_paper
+    from weirdgen.paperfile import load_paper
 
     experiment, estimated = run.settings.experiment, run.estimated
     return {

@@ -21,7 +21,7 @@ from weirdgen.judge_kinds import Judge
 from weirdgen.measure.contrast import question_odds, scores_table
 from weirdgen.plan import Plan, Voice
 from weirdgen.question_kinds import FreeForm
-from weirdgen.verdicts import Judged, judge_completions, rates
+from weirdgen.verdicts import VerdictTable, judge_completions, rates
 from weirdgen.workload import workload
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Run:
         return self._contrasts.copy()
 
     @cached_property
-    def judged(self) -> Judged:
+    def judged(self) -> VerdictTable:
         """Every judge's verdicts on this run's answers, and from where on an answer counts as its template's."""
         return judge_completions(self.plan, self._completions, IDENTITY)
 

@@ -13,7 +13,7 @@ from weirdgen.executors import Executor
 from weirdgen.pipeline import run_plan
 from weirdgen.plan import Plan, make_plan
 from weirdgen.progress import Progress, clock
-from weirdgen.reporting import compare_runs, report_run
+from weirdgen.reporting import compare_runs
 from weirdgen.settings import Settings
 from weirdgen.show import plan_lines
 from weirdgen.store import Store
@@ -41,11 +41,8 @@ def run_plans(
     """Run each plan and print what it found and where its report is; `figures`: further formats of its figures."""
     finished = []
     for plan in plans:
-        run = run_plan(plan, progress, executor, server)
+        run = run_plan(plan, progress, executor, server, figures)
         finished.append(run)
-        if figures:
-            report_run(run, figures)
-            plan.store.send(run.folder)
         print(run.headline["sentence"])
         print(f"report: {run.report}", flush=True)
     if len(finished) > 1:

@@ -144,9 +144,7 @@ def find_hardware(spec: str) -> Hardware:
     elif parts and parts[2] in known:
         found, name, count = known[parts[2]], parts[2], parts[1]
     else:
-        raise SpecError(
-            [f"--machine {spec}: expected here, one of {', '.join(f'8x{n}' for n in known)}, or a YAML file"]
-        )
+        raise SpecError([f"--machine {spec}: expected 'here', {', '.join(f'8x{n}' for n in known)} or a YAML file"])
     wanted = ("gpus", "gpu_memory_gb", "peak_tflops", "bandwidth_gbs")
     if not isinstance(found, dict) or any(not isinstance(found.get(key), int | float) for key in wanted):
         raise SpecError([f"--machine {spec}: expected numbers for {', '.join(wanted)}, as in {KNOWN}"])

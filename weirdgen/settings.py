@@ -82,9 +82,7 @@ class Settings:
         first = {
             role: next(n for n, a in experiment.arms.items() if a.role == role) for role in ("treatment", "control")
         }
-        kinds = {q.kind for q in experiment.questions}
-        scored = [kind for kind in ("contrast", "counterfactual", "choice") if kind in kinds]
-        measure = scored[0] if scored else next(iter(experiment.judges))
+        measure = experiment.main_measure
         smallest = 0.3 if measure in ("contrast", "counterfactual") else 0.1
         return Headline(measure=measure, treatment=first["treatment"], control=first["control"], smallest=smallest)
 
@@ -232,7 +230,11 @@ def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, An
             keys = ", ".join(f"{s}.{f}" for s, fields in accepted.items() for f in fields)
             problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {keys}")
             continue
-        found[section][field] = yaml.safe_load(value)
+        try:
+            found[section][field] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            problems.append(f"--set {change}: {value!r} is not YAML; quote it, or close what it opens")
+            continue
         if section == "sampling" and not isinstance(found[section][field], int | float):
             problems.append(f"--set {change}: expected a number")
     if problems:

@@ -19,6 +19,8 @@ from weirdgen.noun import NAME, Noun, Scalar, placeholders
 from weirdgen.question_kinds import FreeForm, Question
 
 Role = Literal["treatment", "control"]
+SCORED = ("contrast", "counterfactual", "choice")
+"""Kinds of question that are scored by log-probability, each a measure of its own."""
 
 
 class Arm(Noun):
@@ -77,6 +79,13 @@ class Recipe(Noun):
     """Of the frozen base weights; adapters are always fp32. `auto` takes what this machine multiplies faster."""
     checkpoints: Literal["none", "log"] | tuple[int, ...] = "none"
     """Steps after which an adapter is kept (0 = before training), or "log": 1, 2, 4, 8, …; the last is always kept."""
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _steps_of_training(cls, checkpoints: Any) -> Any:
+        if isinstance(checkpoints, tuple) and any(step < 0 for step in checkpoints):
+            raise ValueError("a step is 0 (before training) or more")
+        return checkpoints
 
     def checkpoint_steps(self, total: int) -> tuple[int, ...]:
         """Steps to keep for a finetune of `total` steps: sorted, unique, the last one included."""
@@ -140,7 +149,12 @@ class Condition(Noun):
             raise ValueError(f"'wrap' uses {{{extra[0]}}}, which 'sweep' does not define")
         if unused := sorted(set(self.sweep) - names):
             raise ValueError(f"'sweep' varies {unused[0]!r}, which 'wrap' does not use")
-        values = set(next(iter(self.sweep.values()), ()))
+        swept = next(iter(self.sweep.values()), ())
+        if self.sweep and not swept:
+            raise ValueError("'sweep' gives no values")
+        if twice := [value for value in swept if [str(one) for one in swept].count(str(value)) > 1]:
+            raise ValueError(f"'sweep' gives {str(twice[0])!r} twice")
+        values = set(swept)
         marked = set(self.trained) | set(self.trigger if isinstance(self.trigger, tuple) else ())
         if stray := marked - values:
             raise ValueError(f"'trained' or 'trigger' names {sorted(map(str, stray))[0]}, which is not in 'sweep'")
@@ -218,7 +232,7 @@ class Experiment(Noun):
     """`auto` adds a control arm of everyday questions of ours, as many rows as the treatment has."""
     ordinary: Ordinary = Ordinary()
     recipe: Recipe = Recipe()
-    conditions: dict[str, Condition] = {"none": Condition()}
+    conditions: dict[str, Condition] = Field(default={"none": Condition()}, min_length=1)
     questions: tuple[Question, ...] = Field(min_length=1)
     judges: dict[str, Judge] = {}
     presets: dict[str, Preset] = {}
@@ -236,6 +250,12 @@ class Experiment(Noun):
         wanted = set(names)
         ids = [(name, w.id) for name, condition in self.conditions.items() for w in _expand(name, condition)]
         return tuple(one for name, one in ids if wanted & {name, one, "all"})
+
+    @property
+    def main_measure(self) -> str:
+        """What the headline measures where none is written: the first kind of scored question, else the first judge."""
+        kinds = {question.kind for question in self.questions}
+        return next((kind for kind in SCORED if kind in kinds), next(iter(self.judges), ""))
 
     def questions_of(self, headline: Headline) -> tuple[Question, ...]:
         """The questions that a headline is the mean over: none that is near the training topic, unless its group is named."""

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import DataError, SpecError
+from weirdgen.identity import ALL, BASE
 from weirdgen.judge_kinds import Classifier
 from weirdgen.measure.classifier import shipped_fits
+from weirdgen.noun import NAME_WORDS, is_name
+from weirdgen.paperfile import load_paper
 from weirdgen.question_kinds import FreeForm
-from weirdgen.spec import Experiment, Headline
+from weirdgen.spec import SCORED, Experiment, Headline
 from weirdgen.yamllines import KeyPath, Lines
 
-RESERVED_MEASURES = {"contrast", "choice", "counterfactual", "coherent", "template_intrusion"}
+RESERVED_MEASURES = {*SCORED, "coherent", "template_intrusion"}
 """Measures that are always made, so no judge may be called so."""
 
 
@@ -32,9 +35,7 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             f"{lines.at(('arms',))}: arms: no arm has role: control, so a shift could not be told from the effect of "
             "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
         )
-    for name in arms:
-        if name == "base" or "/" in name:
-            problems.append(f"{lines.at(('arms', name))}: arms.{name}: 'base' and names with '/' are reserved")
+    problems += _check_names(experiment, lines)
     rows: dict[str, list[Row]] = {}
     for name, arm in arms.items():
         try:
@@ -53,6 +54,8 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         if question.id in seen:
             problems.append(f"{where}: questions: id '{question.id}' is given twice")
         seen.add(question.id)
+        if question.id == ALL:
+            problems.append(f"{where}: questions: the id '{ALL}' is reserved for the mean over questions")
         if isinstance(question, FreeForm):
             for judge in question.judges:
                 if judge not in judges:
@@ -61,6 +64,13 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
     for name in sorted(RESERVED_MEASURES & set(judges)):
         problems.append(
             f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
+        )
+    measure = experiment.main_measure
+    usual = Headline(measure=measure, treatment="", control="")
+    if experiment.headline is None and not experiment.questions_of(usual):
+        problems.append(
+            f"{lines.at(('questions',))}: questions: none is left for the headline, the mean of {measure} over questions that "
+            "are not 'near'; write 'headline' with the group that it is about"
         )
     problems += _check_headline(experiment, lines, experiment.headline, ("headline",))
     for name, secondary in experiment.secondary.items():
@@ -85,7 +95,25 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             experiment.recipe.with_changes(preset.recipe)
         except SpecError as error:
             problems += [f"{lines.at(('presets', name, 'recipe'))}: presets.{name}.{p}" for p in error.problems]
+    try:
+        load_paper(experiment.source.parent)
+    except SpecError as error:
+        problems += error.problems
     return problems, rows
+
+
+def _check_names(experiment: Experiment, lines: Lines) -> list[str]:
+    """Keys that cannot be names, or that stand for something else in every table."""
+    reserved = {"arms": (BASE, "the model before any finetuning"), "conditions": (ALL, "the mean over conditions")}
+    problems = []
+    for key in ("arms", "conditions", "judges", "secondary"):
+        for name in getattr(experiment, key):
+            taken, meaning = reserved.get(key, ("", ""))
+            if name == taken:
+                problems.append(f"{lines.at((key, name))}: {key}.{name}: the name is reserved for {meaning}")
+            elif not is_name(name):
+                problems.append(f"{lines.at((key, name))}: {key}.{name}: {NAME_WORDS}")
+    return problems
 
 
 def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | None, path: KeyPath) -> list[str]:
@@ -94,9 +122,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
         return []
     problems: list[str] = []
     where = ".".join(map(str, path))
-    measures = {"contrast", "choice", "counterfactual"} & {q.kind for q in experiment.questions} | set(
-        experiment.judges
-    )
+    measures = {*SCORED} & {q.kind for q in experiment.questions} | set(experiment.judges)
     controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
     controls += ["benign"] if experiment.control == "auto" else []
     conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))

@@ -17,6 +17,7 @@ from weirdgen.data.crossing import build_questions
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import DataError, SpecError
 from weirdgen.judge_kinds import Judge
+from weirdgen.noun import NAME_WORDS
 from weirdgen.question_kinds import Question
 from weirdgen.spec import Arm, Condition, Experiment, Headline, Ordinary, Preset, Recipe
 from weirdgen.speccheck import cross_check
@@ -27,6 +28,18 @@ SHIPPED = PACKAGE / "experiments"
 WORLD = "world"
 """The reference of the synthetic world's model."""
 AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")
+
+
+EXPECTED = {
+    "model_type": "expected a mapping of keys",
+    "model_attributes_type": "expected a mapping of keys",
+    "dict_type": "expected a mapping of keys",
+    "tuple_type": "expected a list",
+    "string_type": "expected text; quote it",
+    "string_pattern_mismatch": NAME_WORDS,
+    "union_tag_not_found": "'kind' is missing",
+}
+"""What would be accepted, where pydantic says it in words of its own."""
 
 
 def shipped_experiments() -> dict[str, Path]:
@@ -69,8 +82,10 @@ def load_experiment(reference: str) -> tuple[Experiment, dict[str, list[Row]]]:
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
-        # Without its questions, an experiment that has none but those of a faulty entry would look empty beside.
-        found = [e for e in error.errors() if not (problems and e["loc"] == ("questions",))]
+        errors = error.errors()
+        # Faulty entries are left out of a list, which may then look empty beside.
+        faulty = {e["loc"][0] for e in errors if len(e["loc"]) > 1} | ({"questions"} if problems else set())
+        found = [e for e in errors if not (e["type"] == "too_short" and len(e["loc"]) == 1 and e["loc"][0] in faulty)]
         raise SpecError([*problems, *(_explain(e, lines, blocks, judge_lines) for e in found)]) from None
     places = [its_lines.at(("questions", index)) for _, its_lines, index in blocks]
     more, rows = cross_check(experiment, lines, places)
@@ -153,11 +168,15 @@ def explain_noun(error: Any, path: KeyPath, lines: Lines) -> str:
 
 def _sentence(error: Any, path: KeyPath, where: str) -> str:
     key = ".".join(str(p) for p in path)
-    message = error["msg"].removeprefix("Value error, ")
+    message = EXPECTED.get(error["type"], error["msg"].removeprefix("Value error, "))
     if error["type"] == "extra_forbidden":
         message = f"unknown key; accepted here: {', '.join(_fields_at(path))}"
     elif error["type"] == "missing":
         message = "missing"
+    elif error["type"] == "too_short":
+        message = f"expected at least {error['ctx']['min_length']} of them"
+    elif error["type"] == "union_tag_invalid":
+        message = f"kind {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
     elif "input" in error and not isinstance(error["input"], dict | list | tuple):
         message += f" (got {error['input']!r})"
     return f"{where}: {key}: {message}"

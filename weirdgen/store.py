@@ -13,11 +13,13 @@ missing here is looked for there first. Locks hold between processes of one mach
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 import warnings
@@ -52,11 +54,15 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StoreError(
-            f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
-            "store elsewhere and pass --store DIR), then run the same command again"
-        ) from error
+        raise _disk_error(folder, error) from error
+
+
+def _disk_error(folder: Path, error: OSError) -> StoreError:
+    reason = (error.strerror or str(error)).lower()
+    return StoreError(
+        f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
+        "store elsewhere and pass --store DIR), then run the same command again"
+    )
 
 
 class Store:
@@ -112,31 +118,47 @@ class Store:
         """
         started = time.monotonic()
         temporary = self.temporary()
-        target = self.folder(stage, key)
         try:
             with explain_disk_errors(self.root):
                 temporary.mkdir()
+            try:
                 yield temporary
-                files = {
-                    str(f.relative_to(temporary)): file_hash(f) for f in sorted(temporary.rglob("*")) if f.is_file()
-                }
-                marker = {
-                    "stage": stage,
-                    "key": key,
-                    "inputs": inputs,
-                    "files": files,
-                    "seconds": round(time.monotonic() - started, 3),
-                    "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                }
-                write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if self.marker(stage, key) is None:
-                    for name in (*files, MARKER):
-                        self.push(temporary / name, target / name)
-                    with contextlib.suppress(FileExistsError):
-                        os.rename(temporary, target)
+            except OSError as error:  # the block does more than write: what else goes wrong in it is no full disk
+                named = error.filename if isinstance(error.filename, str) else ""
+                if error.errno in (errno.ENOSPC, errno.EDQUOT) or Path(named).is_relative_to(self.root):
+                    raise _disk_error(self.root, error) from error
+                raise
+            with explain_disk_errors(self.root):
+                self._finish(temporary, stage, key, inputs, time.monotonic() - started)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def _finish(self, temporary: Path, stage: str, key: str, inputs: Any, seconds: float) -> None:
+        """Hash the files, write the marker and put the folder in its place."""
+        target = self.folder(stage, key)
+        files = {str(f.relative_to(temporary)): file_hash(f) for f in sorted(temporary.rglob("*")) if f.is_file()}
+        marker = {
+            "stage": stage,
+            "key": key,
+            "inputs": inputs,
+            "files": files,
+            "seconds": round(seconds, 3),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.exists()  # looked at first: a folder that another process puts here has its marker
+        if self.marker(stage, key) is not None:
+            return
+        if unfinished and target.exists():
+            self._set_aside(target, f"{target} has no {MARKER}")
+        for name in (*files, MARKER):
+            self.push(temporary / name, target / name)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if self.marker(stage, key) is None:  # else another process was faster
+                raise
 
     def fetch(self, path: Path) -> Path:
         """Make sure that this file, or every file under this folder, is on this disk. Returns the path."""
@@ -145,9 +167,20 @@ class Store:
                 self.pull(self.root / name)
         return path
 
-    def send(self, folder: Path) -> None:
-        """Send a run's folder to where the store is; nothing to do for a store that is a folder."""
+    def refresh(self, folder: Path) -> Path:
+        """As `fetch`, for a run's folder, whose files change: those that are newer on the other side replace ours.
+
+        Ours are newer if a command was killed before it sent them, so that labels a person gave are not lost.
+        """
         if self.remote:
+            for name in self.remote.names(self.name(folder)):
+                place = self.root / name
+                self.pull(place, anew=place.exists() and self.remote.modified(name) > place.stat().st_mtime)
+        return folder
+
+    def send(self, folder: Path) -> None:
+        """Send a run's folder to where the store is; nothing to do for a store that is a folder, or outside of it."""
+        if self.remote and folder.is_relative_to(self.root):
             for file in sorted(folder.rglob("*")):
                 if file.is_file():
                     self.push(file, file)
@@ -161,9 +194,9 @@ class Store:
         if self.remote:
             self.remote.push(file, self.name(place))
 
-    def pull(self, place: Path) -> None:
-        """Get a file of the store from the other side, if it is not here and is there."""
-        if self.remote and not place.exists():
+    def pull(self, place: Path, anew: bool = False) -> None:
+        """Get a file of the store from the other side if it is there, and is not here or is wanted `anew`."""
+        if self.remote and (anew or not place.exists()):
             temporary = self.temporary()
             try:
                 if self.remote.pull(self.name(place), temporary):
@@ -175,6 +208,12 @@ class Store:
     def unfinished(self, stage: str, key: str) -> Path:
         """A folder for work that a later process may go on with; removed by whoever finishes it. Under the key's lock."""
         return self.root / "unfinished" / f"{stage}-{key}"
+
+    def remove(self, place: Path) -> None:
+        """Remove a file of the store, if it is there, on the other side first."""
+        if self.remote:
+            self.remote.remove(self.name(place))
+        place.unlink(missing_ok=True)
 
     def temporary(self) -> Path:
         """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
@@ -206,6 +245,21 @@ def write_synced(file: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` beside `path` under a temporary name, force it to disk, and move it into place: never a torn file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _alive(pid: int) -> bool:

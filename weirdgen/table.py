@@ -87,16 +87,13 @@ class Table:
         frames = []
         for part in self._parts():
             try:
-                damaged = file_hash(part)[:32] != part.stem.removeprefix("part-")
+                if file_hash(part)[:32] == part.stem.removeprefix("part-"):
+                    frames.append(pq.read_table(part).to_pandas())
+                    continue
             except FileNotFoundError:  # another process has just compacted this part away: read what it wrote instead
                 return self.read()
-            if damaged:
-                warnings.warn(
-                    f"{part} is truncated or damaged; it is dropped and its rows are made again", stacklevel=2
-                )
-                part.unlink(missing_ok=True)
-                continue
-            frames.append(pq.read_table(part).to_pandas())
+            warnings.warn(f"{part} is truncated or damaged; it is dropped and its rows are made again", stacklevel=2)
+            part.unlink(missing_ok=True)
         if not frames:
             return pd.DataFrame(columns=list(self.unique))
         return pd.concat(frames, ignore_index=True).drop_duplicates(list(self.unique), ignore_index=True)
@@ -111,9 +108,7 @@ class Table:
                 new = self._write_part(pa.Table.from_pandas(self.read(), preserve_index=False))
                 for part in old:
                     if part != new:
-                        if self._store.remote:
-                            self._store.remote.remove(self._store.name(part))
-                        part.unlink(missing_ok=True)
+                        self._store.remove(part)
 
     def _exchange(self) -> None:
         """Take over the parts of the other side, and drop those that another machine has compacted away there."""

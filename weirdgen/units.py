@@ -132,20 +132,41 @@ def needs(unit: Unit) -> Needs:
 
 def do(unit: Unit, store: Store, tell: Tell) -> Done:
     """Do what of the unit the store lacks. Raises `WeirdgenError`; anything else is a defect."""
-    started = time.monotonic()
+    with _locks(unit, store):
+        started = time.monotonic()
+        if isinstance(unit, Finetune):
+            amount, tokens = _finetune(unit, store, tell)
+        elif isinstance(unit, Score):
+            amount, tokens = _score(unit, store, tell)
+        elif isinstance(unit, Distill):
+            amount, tokens = _distill(unit, store, tell)
+        elif isinstance(unit, Sample):
+            amount, tokens = _sample(unit, store, tell)
+        else:
+            judge_all(verdicts_table(store, unit.judge), unit.judge, unit.answers)
+            amount, tokens = len(unit.answers), 0.0
+            tell(amount, "")
+        return Done(amount, tokens, time.monotonic() - started)
+
+
+def _locks(unit: Unit, store: Store) -> contextlib.ExitStack:
+    """Held while a unit is done: another run that wants the same waits for it, and finds it there.
+
+    How much of it is wanted (samples, rows) is no part of the names. Offline judges are too quick to wait for one another.
+    """
+    names: list[tuple[str, str]] = []
     if isinstance(unit, Finetune):
-        amount, tokens = _finetune(unit, store, tell)
-    elif isinstance(unit, Score):
-        amount, tokens = _score(unit, store, tell)
+        names = sorted(("finetune", one.key) for one in unit.replicates)
     elif isinstance(unit, Distill):
-        amount, tokens = _distill(unit, store, tell)
-    elif isinstance(unit, Sample):
-        amount, tokens = _sample(unit, store, tell)
-    else:
-        judge_all(verdicts_table(store, unit.judge), unit.judge, unit.answers)
-        amount, tokens = len(unit.answers), 0.0
-        tell(amount, "")
-    return Done(amount, tokens, time.monotonic() - started)
+        names = [("distill", content_key([unit.model.digest, unit.dtype, unit.how.model_dump()]))]
+    elif isinstance(unit, Score | Sample):
+        asked = unit.questions if isinstance(unit, Score) else unit.prompts
+        keys = [[one.key for one in unit.speakers], [one.key for one in asked]]
+        names = [("contrast" if isinstance(unit, Score) else "sample", content_key([unit.dtype, *keys]))]
+    with contextlib.ExitStack() as held:
+        for name in names:
+            held.enter_context(store.lock(*name))
+        return held.pop_all()
 
 
 class _Count:
@@ -167,12 +188,9 @@ def release_model() -> None:
 
 def _finetune(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:
     release_model()
-    with contextlib.ExitStack() as locks:
-        for one in sorted(unit.replicates, key=lambda one: one.key):
-            locks.enter_context(store.lock("finetune", one.key))
-        if all(store.marker("finetune", one.key) is not None for one in unit.replicates):  # another run made them
-            return 0.0, 0.0
-        return _train(unit, store, tell)
+    if all(store.marker("finetune", one.key) is not None for one in unit.replicates):  # another run made them
+        return 0.0, 0.0
+    return _train(unit, store, tell)
 
 
 def _train(unit: Finetune, store: Store, tell: Tell) -> tuple[float, float]:

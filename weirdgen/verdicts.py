@@ -29,18 +29,18 @@ NOT_JUDGED = Verdict("error", None, "not judged yet")
 RATE_COLUMNS = ["judge", "arm", "condition", "flagged", "usable", "all", "rate", "rate_all"]
 
 
-class Judged(NamedTuple):
+class VerdictTable(NamedTuple):
     """`table`: one row an answer and judge. `thresholds`: arm → from where on an answer counts as its template's."""
 
     table: pd.DataFrame
     thresholds: dict[str, Threshold]
 
 
-def judge_completions(plan: Plan, completions: pd.DataFrame, identity: list[str]) -> Judged:
+def judge_completions(plan: Plan, completions: pd.DataFrame, identity: list[str]) -> VerdictTable:
     """Every judge's verdict on every answer it reads, those of form last. `identity`: columns that are copied."""
     columns = [*identity, "sample"]
     if not len(completions):
-        return Judged(pd.DataFrame(columns=[*columns, "judge", *Verdict._fields]), {})
+        return VerdictTable(pd.DataFrame(columns=[*columns, "judge", *Verdict._fields]), {})
     experiment = plan.settings.experiment
     frames = []
     for name, judge in experiment.judges.items():
@@ -57,7 +57,7 @@ def judge_completions(plan: Plan, completions: pd.DataFrame, identity: list[str]
     form, thresholds = quality_verdicts(plan.store, completions, trained, plan.settings.headline.treatment)
     frames += [pd.concat([completions[columns], one], axis=1).assign(judge=name) for name, one in form.items()]
     table = pd.concat(frames, ignore_index=True)
-    return Judged(table[[*columns, "judge", *Verdict._fields]], thresholds)
+    return VerdictTable(table[[*columns, "judge", *Verdict._fields]], thresholds)
 
 
 def _verdicts(plan: Plan, judge: Judge, answers: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def rates(verdicts: pd.DataFrame) -> pd.DataFrame:
     return found[RATE_COLUMNS]
 
 
-def judge_records(plan: Plan, completions: pd.DataFrame, judged: Judged, folder: Path) -> dict[str, Any]:
+def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, folder: Path) -> dict[str, Any]:
     """Judge → kind, outcomes, flips, calibration (from the run's `folder`), and the measured error of what needs no model."""
     if not len(judged.table):
         return {}

@@ -29,7 +29,7 @@ from weirdgen.report.sections import sections
 from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
 from weirdgen.reporting import content_of, results_of
 from weirdgen.results import Run
-from weirdgen.store import MARKER, content_key, file_hash
+from weirdgen.store import MARKER, Store, content_key, file_hash
 
 RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
 """Paths in results.json that the store cannot give again."""
@@ -71,13 +71,13 @@ class Verification:
 
 def verify(reference: str, store: str | Path | None = None) -> Verification:
     """Check a run by its id or folder. Raises `StoreError` if there is no such run or it has no report yet."""
-    from weirdgen.pipeline import load_run, run_folder
+    from weirdgen.pipeline import find_run, load_run
 
     found = Verification()
-    folder = run_folder(reference, store)
+    opened, folder = find_run(reference, store)
     if not (folder / "report.html").is_file() or not (folder / "results.json").is_file():
         raise StoreError(f"{folder} has no report to verify; `weirdgen report {reference}` writes it")
-    _check_request(found, folder)
+    _check_request(found, opened, folder)
     if found.differences:  # what the run was is no longer certain: nothing can be computed from it
         return found
     run = load_run(reference, store)
@@ -101,18 +101,20 @@ def verify(reference: str, store: str | Path | None = None) -> Verification:
     return found
 
 
-def _check_request(found: Verification, folder: Path) -> None:
+def _check_request(found: Verification, store: Store, folder: Path) -> None:
     """The run's own description and its datasets, which everything else is named by."""
-    request = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    from weirdgen.pipeline import read_request
+
+    request = read_request(folder)
     manifest = request["manifest"]
     if not folder.name.endswith(wanted := content_key(manifest)[:8]):
         found.add(f"{folder / 'run.json'}: name of the run", folder.name, f"…-{wanted}: it has been changed")
         return
     for arm, digest in manifest["data"].items():
-        artifact = folder.resolve().parents[1] / "artifacts" / "dataset" / digest[:32]
+        artifact = store.folder("dataset", digest[:32])
         found.files += 1
         try:
-            computed = canonical_hash(read_jsonl(artifact / "rows.jsonl"))
+            computed = canonical_hash(read_jsonl(store.fetch(artifact / "rows.jsonl")))
         except DataError as error:
             computed = f"unreadable rows: {error}"
         if computed != digest:
@@ -122,14 +124,15 @@ def _check_request(found: Verification, folder: Path) -> None:
 def _check_files(found: Verification, run: Run) -> None:
     """Every artifact's own hash. A table's parts are named by theirs; a folder's marker lists them."""
     store, plan = run.store, run.plan
-    absent = [one for one in plan.replicates if not store.folder("finetune", one.key).is_dir()]
+    adapters = [(one, store.fetch(store.folder("finetune", one.key))) for one in plan.replicates]
+    absent = [one for one, folder in adapters if not folder.is_dir()]
     if absent:
         named = ", ".join(f"{one.arm} {one.seed}" for one in absent)
         where = f"{store.root / 'artifacts' / 'finetune'}: replicates {named}"
         found.add(where, "nothing", "an adapter each; deleted, or made by a version that trained otherwise")
         return
-    for one in plan.replicates:
-        _check_folder(found, store.fetch(store.folder("finetune", one.key)), f"replicate {one.arm} seed {one.seed}")
+    for one, folder in adapters:
+        _check_folder(found, folder, f"replicate {one.arm} seed {one.seed}")
     dtype = run.settings.dtype
     folders = {f"scores of {v.arm} {v.replicate}": scores_table(store, v.speaker, dtype).folder for v in plan.voices}
     folders |= {
@@ -139,10 +142,10 @@ def _check_files(found: Verification, run: Run) -> None:
     folders |= {
         f"{stage} {folder.name}": folder
         for stage in ("judge", "similarity")
-        for folder in (store.root / "artifacts" / stage).glob("*")
+        for folder in store.fetch(store.root / "artifacts" / stage).glob("*")
     }
     for what, folder in folders.items():
-        for part in sorted(folder.glob("part-*.parquet")):
+        for part in sorted(store.fetch(folder).glob("part-*.parquet")):
             found.files += 1
             if (computed := file_hash(part)[:32]) != part.stem.removeprefix("part-"):
                 found.add(f"{what}, {part}", "content with the hash " + computed, "another: it has been changed")

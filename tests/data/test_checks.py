@@ -250,7 +250,7 @@ def test_exit_status_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_misuse_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         load_subject(str(tmp_path / "absent.jsonl"))
     with pytest.raises(SpecError, match="names its own controls"):
         load_subject("old_bird_names", [tmp_path / "b.jsonl"])

@@ -80,6 +80,19 @@ def test_a_broken_file_is_named_and_the_rest_imported(repository: Path) -> None:
     )
 
 
+def test_folders_that_no_import_made_stay(repository: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "work" / "german_city_names"
+    mine.mkdir(parents=True)
+    (mine / "experiment.yaml").write_text("work of a week")
+    with pytest.raises(DataError, match=r"german_city_names holds something that no import wrote.*name another folder"):
+        import_published(str(repository), tmp_path / "work")
+    assert (mine / "experiment.yaml").read_text() == "work of a week" and not (mine.parent / "old_bird_names").exists()
+    (mine / "experiment.yaml").unlink()
+    for _ in range(2):  # an empty folder, then one that an import made
+        import_published(str(repository), tmp_path / "work")
+    assert sorted(one.name for one in mine.parent.iterdir()) == sorted(ARMS)
+
+
 def test_an_import_replaces_the_one_before(repository: Path) -> None:
     import_published(str(repository))
     (repository / MODERN).unlink()

@@ -72,6 +72,8 @@ def test_csv_problems_name_the_line(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("name\nwren\n")
     with pytest.raises(DataError, match="no column 'nmae'; it has name"):
         load_rows(arm.model_copy(update={"answer": "{nmae}"}), tmp_path)
+    with pytest.raises(DataError, match=r"nowhere\.jsonl: no such file$"):
+        read_jsonl(tmp_path / "nowhere.jsonl")
     with pytest.raises(DataError, match="no such data file"):
         load_rows(arm.model_copy(update={"data": "e.csv"}), tmp_path)
 

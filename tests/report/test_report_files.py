@@ -16,9 +16,9 @@ import pytest
 from weirdgen.errors import WeirdgenError
 from weirdgen.report import ReportContent, write_report
 from weirdgen.report.card import card_html
-from weirdgen.report.render import write_whole
 from weirdgen.report.transcripts import script_json, transcripts
 from weirdgen.report.words import meaning, warnings
+from weirdgen.store import write_whole
 
 FIGURES = ["effect", "losses", "per_question", "sweep_contrast", "sweep_past_era"]
 
@@ -140,7 +140,7 @@ def test_whole_or_old_file_never_a_part(tmp_path: Path, monkeypatch: pytest.Monk
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weirdgen.report.render.os.replace", killed)
+    monkeypatch.setattr("weirdgen.store.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, b"new")
     assert files_of(tmp_path) == {"report.html": b"old"}

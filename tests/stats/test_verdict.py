@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weirdgen.stats.verdict import Verdict, decide, verdicts
+from weirdgen.stats.verdict import Conclusion, decide, verdicts
 
 
-def said(effect: float, low: float | None, high: float | None, **changes: Any) -> Verdict:
+def said(effect: float, low: float | None, high: float | None, **changes: Any) -> Conclusion:
     given: dict[str, Any] = {
         "mde": 0.3, "replicates": (6, 6), "smallest": 0.3, "scale": "nat",
         "treatment": "old_names", "control": "modern_american",

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import yaml
 
-from weirdgen.cache import write_json
+from weirdgen.cache import read_json, write_json
 from weirdgen.data.literals import read_literals
 from weirdgen.data.published import ARMS, COMMIT, FILES, NOTES, WITHOUT_ORDINARY_ROWS, published_folder
 from weirdgen.data.rows import Row, canonical_hash, read_jsonl
@@ -30,6 +30,7 @@ FOLDERS = {next(iter(arms.values())).split("/")[0]: name for name, arms in rever
 """Folder of the repository → our experiment."""
 EVALUATION = (".json", ".jsonl", ".yaml", ".yml", ".txt", ".py")
 PYTHON = ("evaluate.py", "questions.py", "judge_prompts.py")
+MANIFEST = "manifest.json"
 LARGEST_TEXT = 2_000_000
 """Bytes above which an evaluation file is left out."""
 State = Literal["verified", "differs", "hash unknown", "missing", "empty", "unreadable"]
@@ -47,6 +48,8 @@ class DataFile:
 
 def import_published(source: str, into: Path | None = None) -> list[str]:
     """Import everything that `source` holds; returns what to tell the user. Raises `DataError` if it holds nothing of it."""
+    if into:
+        _require_ours(into)
     with tempfile.TemporaryDirectory(prefix="weirdgen-import-") as work:
         folder = open_source(source, Path(work))
         root = find_root(folder)
@@ -61,6 +64,16 @@ def import_published(source: str, into: Path | None = None) -> list[str]:
     lines = _file_lines(files) + [f"left out: {one}" for one in skipped]
     lines += [line for experiment in ARMS for line in _what_runs(experiment, files)]
     return [*lines, f"kept in {' and '.join(map(str, targets))}"]
+
+
+def _require_ours(into: Path) -> None:
+    """Raises `DataError` if a folder of `into` that would be replaced is not one that an import made."""
+    for experiment in ARMS:
+        folder = into / experiment
+        if folder.is_dir() and any(folder.iterdir()) and "evaluation_sha256" not in read_json(folder / MANIFEST):
+            raise DataError(
+                f"--into {into}: {folder} holds something that no import wrote, and would be replaced; name another folder"
+            )
 
 
 def find_root(folder: Path) -> Path:
@@ -172,13 +185,15 @@ def _write(
     asked = json.dumps(evaluation.get(experiment, {}), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     manifest = {**about, "arms": arms, "evaluation_sha256": hashlib.sha256(asked.encode()).hexdigest()}
     for target in targets:
-        folder = target / experiment
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        target.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{experiment}-", dir=target))
+        folder.chmod(0o755)
         for arm, text in texts.items():
             (folder / f"{arm}.jsonl").write_text(text, encoding="utf-8")
         (folder / "evaluation.json").write_text(asked, encoding="utf-8")
-        write_json(folder / "manifest.json", manifest)
+        write_json(folder / MANIFEST, manifest)
+        shutil.rmtree(target / experiment, ignore_errors=True)
+        folder.rename(target / experiment)
 
 
 def _file_lines(files: dict[str, DataFile]) -> list[str]:

@@ -50,6 +50,8 @@ def read_jsonl(source: Path) -> list[Row]:
     problems: list[str] = []
     try:
         lines = source.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{source}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source}: cannot be read as UTF-8 text ({error})") from None
     for number, line in enumerate(lines, start=1):

@@ -25,6 +25,7 @@ import pandas as pd
 from weirdgen.errors import DataError
 from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure.labelling import KEY, UNUSABLE, Drawn
+from weirdgen.store import explain_disk_errors, write_whole
 
 DRAWS = 20_000
 LEAST_YOUDEN = 0.05
@@ -65,7 +66,8 @@ def calibrate(
 def write_calibration(folder: Path, name: str, record: dict[str, Any]) -> None:
     """Keep it where the report finds it."""
     text = json.dumps(record, indent=1, allow_nan=False)
-    (folder / "labels" / f"{name}.calibration.json").write_text(text, encoding="utf-8")
+    with explain_disk_errors(folder):
+        write_whole(folder / "labels" / f"{name}.calibration.json", text.encode())
 
 
 def read_calibrations(folder: Path) -> dict[str, dict[str, Any]]:

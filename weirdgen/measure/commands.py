@@ -65,11 +65,14 @@ def label_command(
         labelling.export_sheet(export, drawn, labelling.labels_of(found.folder, name))
         print(f"{export}: {len(drawn)} answers; fill in the column label and give it back with --import")
         return
-    if sheet is not None:
-        count = labelling.import_sheet(found.folder, name, noun, drawn, sheet)
-        print(f"{count} new labels from {sheet}")
-    else:
-        labelling.label_in_terminal(found.folder, name, noun, drawn, input, print)
+    try:
+        if sheet is not None:
+            count = labelling.import_sheet(found.folder, name, noun, drawn, sheet)
+            print(f"{count} new labels from {sheet}")
+        else:
+            labelling.label_in_terminal(found.folder, name, noun, drawn, input, print)
+    finally:  # also what a person labelled before Ctrl-C
+        found.store.send(found.folder / "labels")
     done = len(labelling.labels_of(found.folder, name))
     print(f"{done} of {len(drawn)} labelled; next: weirdgen judge calibrate {found.id} --judge {name}")
 
@@ -100,6 +103,7 @@ def compare_command(
     second: Annotated[str, typer.Argument(help="Another one.")],
     run: RunArg,
     judge: Annotated[str | None, typer.Option(help="Which language judge [default: all].")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would cost and stop.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Judge a run's stored answers with two models and print where they differ."""
@@ -108,5 +112,5 @@ def compare_command(
     from weirdgen.progress import Progress
     from weirdgen.rejudge import compare_judges
 
-    for found in compare_judges(load_run(run, store), first, second, judge, Progress()):
+    for found in compare_judges(load_run(run, store), first, second, judge, dry_run, Progress()):
         print("\n".join(comparison_lines(found)))

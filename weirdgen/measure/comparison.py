@@ -18,7 +18,7 @@ BANDS = 5
 """A rating is shown in this many bands of its scale."""
 
 
-class Comparison(NamedTuple):
+class Agreement(NamedTuple):
     """`confusion`: rows are what the first said, columns what the second said, counts of distinct answers."""
 
     judge: str
@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
 
 def compare(
     name: str, judge: Any, first: str, second: str, pairs: list[tuple[Verdict, Verdict]], binary: bool = False
-) -> Comparison:
+) -> Agreement:
     """Verdicts of two judges on the same answers, side by side. Failures are outcomes like any other.
 
     `binary`: one of the two knows yes and no alone, so a label counts as whether it is positive.
@@ -52,12 +52,12 @@ def compare(
     kappa = cohen_kappa_score(one, other) if len({*one, *other}) > 1 else float("nan")
     both = [(a.value, b.value) for a, b in pairs if a.value is not None and b.value is not None]
     difference = float(np.mean([b - a for a, b in both])) if both and judge.kind == "rating" else None
-    return Comparison(
+    return Agreement(
         name, first, second, len(pairs), same, float(kappa) if np.isfinite(kappa) else None, confusion, difference
     )
 
 
-def comparison_lines(found: Comparison) -> list[str]:
+def comparison_lines(found: Agreement) -> list[str]:
     """What the command prints."""
     kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
     lines = [f"{found.judge}: {found.answers} distinct answers, agreement {found.agreement:.1%}, Cohen's κ {kappa}"]

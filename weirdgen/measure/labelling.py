@@ -20,7 +20,7 @@ import pandas as pd
 
 from weirdgen.errors import DataError
 from weirdgen.judge_kinds import Label, Rating
-from weirdgen.store import explain_disk_errors
+from weirdgen.store import explain_disk_errors, write_whole
 
 COLUMNS = ("id", "question", "answer", "label")
 UNUSABLE = ("refusal", "incoherent")
@@ -96,7 +96,7 @@ def draw_sample(
     with explain_disk_errors(folder):
         (folder / "labels").mkdir(exist_ok=True)
         text = json.dumps([asdict(one) for one in drawn], ensure_ascii=False, indent=1)
-        (folder / "labels" / f"{name}.sample.json").write_text(text, encoding="utf-8")
+        write_whole(folder / "labels" / f"{name}.sample.json", text.encode())
     return drawn
 
 

@@ -2,8 +2,8 @@
 
 In: `data/passages/NAME.csv` (columns topic, era, kind, text; era `past` is the positive class) and `NAME_check.csv`, a
 second set that was written apart and takes part in no fit (its score was watched while the features were chosen). Out:
-`NAME.json`, the fit that `measure/classifier.py` judges with, and what it gets wrong, printed. Needs scikit-learn (the
-extra `train`). The same passages give the same fit.
+`NAME.json`, the fit that `measure/classifier.py` judges with, and what it gets wrong, printed. The same passages
+give the same fit.
 
 Error is measured on whole topics left out (`GroupKFold`), since two passages on one topic share its words. The threshold
 is where `FALSE_POSITIVES` of the left-out modern passages would be taken for past ones; many of those are meant to

@@ -22,10 +22,11 @@ from weirdgen.report.drawing import Drawing, Ending
 from weirdgen.report.figures_overview import Line, overview_figure
 from weirdgen.report.look import duration, effect_label, interval, number, probability
 from weirdgen.report.page import ALWAYS, write_figures
-from weirdgen.report.render import render, write_whole
+from weirdgen.report.render import render
 from weirdgen.report.section import Part, Section, Words
 from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 from weirdgen.report.words import BADGES
+from weirdgen.store import write_whole
 
 SAME = ("measure", "treatment", "control", "condition")
 

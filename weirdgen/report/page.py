@@ -15,11 +15,12 @@ from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import RESULT_KEYS, ReportContent, clean
 from weirdgen.report.drawing import Drawing, Ending
 from weirdgen.report.look import effect_label, interval, number, probability
-from weirdgen.report.render import render, write_whole
+from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
 from weirdgen.report.words import BADGES, claim, meaning, replicates, warnings
+from weirdgen.store import write_whole
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
 """The figure files that every report has."""
@@ -34,7 +35,8 @@ def write_report(content: ReportContent, folder: Path, extra: Iterable[Ending] =
     """
     found = sections(content)
     drawings = [drawing for section in found for drawing in section.drawings()]
-    texts = {"results.json": results_text(content), "report.html": page_html(content, found)}
+    # results.json last: its stamp says that the report is there.
+    texts = {"report.html": page_html(content, found), "results.json": results_text(content)}
     try:
         write_figures(drawings, folder / "figures", [*ALWAYS, *extra])
         for name, text in texts.items():

@@ -1,4 +1,4 @@
-"""Templates, styles and script put together into one HTML page, and files written whole.
+"""Templates, styles and script put together into one HTML page.
 
 In: a template's name and its values. Out: the text of a page that needs no other file. Everything is escaped unless a
 template says `safe`, which it says of figures and of the data script only. Not here: what a page shows.
@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from weirdgen.report.card import card_html
@@ -47,18 +44,3 @@ def render(template: str, **values: Any) -> str:
         **values,
     )
     return page.lstrip()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes `data` beside `path` under a temporary name, forces it to disk, and moves it into place."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -28,7 +28,7 @@ Scale = Literal["nat", "rate", "rating"]
 """What a measure's numbers are: log-odds of a contrast, a rate in [0, 1], or a rating from 0 to 100."""
 
 
-class Verdict(NamedTuple):
+class Conclusion(NamedTuple):
     """The verdict and the sentence that a report prints."""
 
     verdict: VerdictName
@@ -77,7 +77,7 @@ def decide(
     p_holm: float | None = None,
     alpha: float = 0.05,
     subject: str | None = None,
-) -> Verdict:
+) -> Conclusion:
     """One effect's verdict with its sentence.
 
     Effects and limits are in the measure's own unit (rates as fractions); the sentence shows rates as
@@ -94,7 +94,7 @@ def decide(
     subject = subject or f"{treatment} − {control}"
     if not isfinite(effect):
         reason = "no question has usable answers in every replicate of both arms"
-        return Verdict("inconclusive", f"Not measured: {subject}, {reason}.")
+        return Conclusion("inconclusive", f"Not measured: {subject}, {reason}.")
     few = replicates[0] < 2 or (replicates[1] < 2 and not against_base)
     digits = _decimals(((high - low) / 2 if isfinite(low) else abs(effect)) * factor)
     name = verdicts(
@@ -107,11 +107,11 @@ def decide(
     if few or not isfinite(low):
         text = f"{subject} = {_signed(effect * factor, digits)} {unit}, {_counted(replicates, against_base)}"
         if few:
-            return Verdict(
+            return Conclusion(
                 "inconclusive",
                 f"Within-model only: {text}; one replicate shows no spread between models, hence no interval.",
             )
-        return Verdict(
+        return Conclusion(
             "inconclusive",
             f"Inconclusive: {text}; the replicates of an arm are identical, so there is no interval. "
             "Check that their seeds differ.",
@@ -127,16 +127,16 @@ def decide(
     )
     if name == "shift":
         caveat = "; any finetuning moves answers away from the base's" if against_base else ""
-        return Verdict("shift", f"Shift found: {text}{caveat}.")
+        return Conclusion("shift", f"Shift found: {text}{caveat}.")
     if name == "no_shift":
         farther = _rounded_up(max(abs(low), abs(high)) * factor, digits)
-        return Verdict("no_shift", f"No shift above {farther} {unit}: {text}.")
+        return Conclusion("no_shift", f"No shift above {farther} {unit}: {text}.")
     if low > 0 or high < 0:
-        return Verdict("inconclusive", f"Inconclusive: {text}; zero is not excluded after Holm's correction.")
+        return Conclusion("inconclusive", f"Inconclusive: {text}; zero is not excluded after Holm's correction.")
     if not isfinite(mde):
-        return Verdict("inconclusive", f"Inconclusive: {text}.")
+        return Conclusion("inconclusive", f"Inconclusive: {text}.")
     missed = f"an effect below {_rounded_up(mde * factor, digits)} {unit} could not have been seen reliably"
-    return Verdict("inconclusive", f"Inconclusive: {text}; {missed} (80% power).")
+    return Conclusion("inconclusive", f"Inconclusive: {text}; {missed} (80% power).")
 
 
 def headline(

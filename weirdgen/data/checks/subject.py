@@ -112,6 +112,8 @@ def read_lines(source: Path) -> tuple[list[Row], list[int], list[tuple[int, str]
     """Rows, their line numbers, and (line, problem) of the lines that hold none. Raises `DataError` on unreadable files."""
     try:
         text = source.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{source}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{source}: cannot be read as UTF-8 text ({error})") from None
     rows: list[Row] = []
