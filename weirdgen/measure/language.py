@@ -75,12 +75,15 @@ def verdicts_of(table: Table, items: Iterable[Item], repeat: int = 0) -> dict[It
 
 
 def missing(table: Table, items: Iterable[Item], repeats: int = 1, errors: bool = True) -> list[tuple[Item, int]]:
-    """(item, repeat) pairs that have no verdict yet, or with `errors` a failed one, in a fixed order."""
+    """(item, repeat) pairs that have no verdict yet, or with `errors` a failed one; in a fixed order, those last."""
     frame = latest(table)
     standing = frame if not errors else frame[frame["status"] != "error"]
     done = set(zip(standing["answer_key"], standing["repeat"], strict=True))
     ordered = sorted(set(items))
-    return [(item, repeat) for repeat in range(repeats) for item in ordered if (item.key, repeat) not in done]
+    failed = set(zip(frame["answer_key"], frame["repeat"], strict=True)) - done
+    lacking = [(item, repeat) for repeat in range(repeats) for item in ordered if (item.key, repeat) not in done]
+    # What failed before may fail again for what stands in it, and must not keep the others from being asked.
+    return sorted(lacking, key=lambda one: (one[0].key, one[1]) in failed)
 
 
 def prompt_tokens(judge: Label | Rating, items: Sequence[Item]) -> float:

@@ -48,6 +48,8 @@ class Reply:
     options: Mapping[str, float] | None = None
     """Option → log-probability (nats) of its being the whole reply."""
     error: str | None = None
+    withheld: bool = False
+    """The error is a filter of the provider on this reply: others may well come."""
     input_tokens: int = 0
     output_tokens: int = 0
 
