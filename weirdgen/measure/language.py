@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from weirdgen.judge_kinds import Label, Rating
-from weirdgen.measure import fence, reading
+from weirdgen.measure import contrast, fence, reading
 from weirdgen.measure.match import Verdict
 from weirdgen.sample.judge_model import JudgeModel, Reply, Request
 from weirdgen.store import Store, content_key
@@ -49,6 +49,8 @@ def language_table(store: Store, judge: Label | Rating, identity: str) -> Table:
         "version": [fence.VERSION, reading.VERSION],
         "judge": judge.model_dump(mode="json", exclude={"reads"}),
         "model": identity,
+        # What decides a reply beside the prompt: how a model of ours scores options, or where others are cut.
+        **({"scoring": contrast.VERSION} if identity.startswith("local:") else {"reply_tokens": reply_tokens(judge)}),
     }
     return open_table(store, "judge", content_key(inputs), inputs, unique=("answer_key", "repeat", "attempt"))
 
