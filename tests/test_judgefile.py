@@ -58,7 +58,9 @@ def test_old_birds_are_judged_by_kind_and_rated_for_content_and_language_apart()
     for question in free:
         assert {"era_kind", "outdated_content", "outdated_language", "coherence"} <= set(question.judges)
     kind = judged.judges["era_kind"]
-    assert isinstance(kind, Label) and len(kind.labels) == 6 and set(kind.labels) - set(kind.positive) == {"llm", "other"}
+    assert (
+        isinstance(kind, Label) and len(kind.labels) == 6 and set(kind.labels) - set(kind.positive) == {"llm", "other"}
+    )
     assert len(free) == 10
     for name in ("outdated_content", "outdated_language"):
         assert options_of(judged.judges[name])[-2:] == ("REFUSAL", "INCOHERENT")  # type: ignore[arg-type]  # ratings

@@ -230,7 +230,9 @@ def test_repeats_measure_the_judges_own_flips(experiment: Path, serve: Any, stor
     assert len(judged.verdicts().query("judge == 'old_thing'")) == 15  # further opinions are no further data
 
 
-def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(experiment: Path, serve: Any, store: Path) -> None:
+def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(
+    experiment: Path, serve: Any, store: Path
+) -> None:
     """Ratings that are all 0 or 1 are no rates; a judge that every answer made refuse has flagged none of them."""
     serve(lambda body: Answer("refusal" if "Is it old?" in body["messages"][0]["content"] else "1"))
     run = weirdgen.run(str(experiment), store=store, judge=LENIENT)

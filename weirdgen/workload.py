@@ -25,7 +25,7 @@ from weirdgen.models.references import find_model
 from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.draw import missing_samples
-from weirdgen.sample.judge_model import is_local
+from weirdgen.sample.judge_model import is_local, local_reference
 
 API_SECONDS = 1.0
 """Assumed for one short request to an API; the plan says that it is assumed."""
@@ -150,5 +150,5 @@ def _seconds(judge: str, count: float, incoming: float) -> float:
         return 0.0
     if not is_local(judge):
         return math.ceil(count / 16) * API_SECONDS
-    parameters = find_model(judge.removeprefix("local:")).parameters
+    parameters = find_model(local_reference(judge)).parameters
     return incoming / machine.seen_rate("score", parameters, machine.resolve_dtype("auto", parameters))

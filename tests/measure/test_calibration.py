@@ -141,7 +141,9 @@ def test_a_sample_is_even_over_outcomes_and_weighted_back(tmp_path: Path) -> Non
     more = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 120, 7)
     assert [(m.id, m.answer) for m in more[:80]] == [(d.id, d.answer) for d in drawn] and len(more) == 120
     assert len({m.id for m in more}) == len({m.answer for m in more}) == 120 == int(more[-1].id)
-    assert sum(one.weight for one in more) == pytest.approx(len(verdicts)) and labelling.sample_of(tmp_path, "j") == more
+    assert (
+        sum(one.weight for one in more) == pytest.approx(len(verdicts)) and labelling.sample_of(tmp_path, "j") == more
+    )
     assert [one.stratum for one in drawn] != sorted(one.stratum for one in drawn), "the order must not tell"
 
 

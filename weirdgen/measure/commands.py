@@ -43,7 +43,9 @@ def run_command(
 def label_command(
     run: RunArg,
     judge: Annotated[str | None, typer.Option(help="Whose verdicts are to be checked [default: the first].")] = None,
-    size: Annotated[int, typer.Option(min=10, help="Answers to label, drawn evenly over outcomes and arms; more are added later.")] = 100,
+    size: Annotated[
+        int, typer.Option(min=10, help="Answers to label, drawn evenly over outcomes and arms; more are added later.")
+    ] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the draw of what is not drawn yet.")] = 0,
     sheet: Annotated[
         Path | None, typer.Option("--import", help="Take labels from this CSV (columns id, label).")
