@@ -26,6 +26,7 @@ from weirdgen.progress import Progress
 from weirdgen.settings import resolve, server_url
 from weirdgen.store import Store
 from weirdgen.units import Choose, Done, Finetune, Sample, Score, Tell, Unit, do, needs
+from weirdgen.workload import workload
 
 Write = Callable[..., Path]
 TIMES = {"seconds", "created", "machine"}
@@ -90,8 +91,14 @@ def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> N
 
 JUDGES = """\
 judges:
-  old_thing: {kind: label, reads: [all], labels: [old, new], positive: [old], prompt: "Old or new? {question} {answer}"}
-  age: {kind: rating, reads: [all], high: 9, prompt: "How old, from 0 to 9? {question} {answer}"}
+  old_thing:
+    kind: label
+    reads: [all]
+    reason_first: true
+    labels: [old, new]
+    positive: [old]
+    prompt: "Old or new? {question} {answer}"
+  coherence: {kind: rating, reads: [all], high: 4, prompt: "How clear, from 0 to 4? {question} {answer}"}
 """
 LOCAL = "local:smollm2-135m-instruct"
 
@@ -110,6 +117,7 @@ def test_a_local_judge_is_asked_in_units(
     run_plan(make_plan(resolve(path), whole), Progress(quiet=True))
     shutil.copytree(whole.root / "artifacts", sharded.root / "artifacts", dirs_exist_ok=True)
     settings = resolve(path, judge=LOCAL)
+    judge_line = next(work for work in workload(make_plan(settings, whole)) if work.stage == "judge")
     expected = run_plan(make_plan(settings, whole), Progress(quiet=True))
     monkeypatch.setattr(judging, "ANSWERS_A_UNIT", 4)
 
@@ -120,11 +128,15 @@ def test_a_local_judge_is_asked_in_units(
     recorded = Backwards()
     found = run_plan(make_plan(settings, sharded), Progress(quiet=True), recorded)
     answers = len(set(found.completions()["text"]))
+    assert "old_thing without the reasons that the prompt asks for" in judge_line.what
+    records = found.results["judges"]
+    assert "not written" in records["old_thing"]["reasons"] and "reasons" not in records["coherence"]
+    assert records["old_thing"]["reasons"] in found.report.read_text()
     asked = [(unit, done) for unit, done in zip(recorded.units, recorded.done, strict=True) if isinstance(unit, Choose)]
-    assert len(asked) == 3 * -(-answers // 4) > 3 and sum(done.amount for _, done in asked) == 3 * answers
+    assert len(asked) == 2 * -(-answers // 4) > 2 and sum(done.amount for _, done in asked) == 2 * answers
     assert all(len(pickle.dumps(unit)) < 10_000 and needs(unit).memory > 2**28 for unit, _ in asked)
     pd.testing.assert_frame_equal(found.verdicts(), expected.verdicts())
-    assert set(found.verdicts().query("judge in ['old_thing', 'age']")["status"]) <= {"ok", "unparseable"}
+    assert set(found.verdicts().query("judge in ['old_thing', 'coherence']")["status"]) <= {"ok", "unparseable"}
     with Inline() as inline:
         again = inline.run([unit for unit, _ in asked], sharded, lambda _amount, _note: None)
     assert [one.amount for one in again] == [0] * len(asked)

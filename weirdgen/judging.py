@@ -108,12 +108,19 @@ def _units(judge: str, wanted: Sequence[tuple[Task, list[tuple[Item, int]]]]) ->
     ]
 
 
+def without_reasons(judge: str, noun: Label | Rating) -> bool:
+    """Whether a judge is answered at once although its prompt asks for reasons first: a model of ours writes none."""
+    return noun.reason_first and is_local(judge)
+
+
 def records(store: Store, experiment: Experiment, judge: str, answers: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Each judge's record for the report: kind, model, flips, the probability mass on admissible replies."""
     found: dict[str, Any] = {}
     for task in tasks(store, experiment, judge, answers):
         frame = language.latest(task.table)
         record: dict[str, Any] = {"kind": "label" if isinstance(task.judge, Label) else "rating", "model": judge}
+        if without_reasons(judge, task.judge):
+            record["reasons"] = "asked for, but not written: a local model chooses its answer at once"
         if len(frame):
             mine = frame[frame["answer_key"].isin({item.key for item in task.items})]
             mass = mine["mass"].dropna()
