@@ -23,6 +23,7 @@ from weirdgen.executors import ExecutorError, Inline, open_executor
 from weirdgen.pipeline import run_plan
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
+from weirdgen.reporting import results_of
 from weirdgen.settings import resolve, server_url
 from weirdgen.store import Store
 from weirdgen.units import Choose, Done, Finetune, Sample, Score, Tell, Unit, do, needs
@@ -129,7 +130,7 @@ def test_a_local_judge_is_asked_in_units(
     found = run_plan(make_plan(settings, sharded), Progress(quiet=True), recorded)
     answers = len(set(found.completions()["text"]))
     assert "old_thing without the reasons that the prompt asks for" in judge_line.what
-    records = found.results["judges"]
+    records = results_of(found)["judges"]
     assert "not written" in records["old_thing"]["reasons"] and "reasons" not in records["coherence"]
     assert records["old_thing"]["reasons"] in found.report.read_text()
     asked = [(unit, done) for unit, done in zip(recorded.units, recorded.done, strict=True) if isinstance(unit, Choose)]

@@ -23,7 +23,7 @@ from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.rejudge import compare_judges, judge_run
-from weirdgen.reporting import results_of
+from weirdgen.reporting import content_of, results_of
 from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.store import Store
@@ -236,8 +236,9 @@ def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(
     """Ratings that are all 0 or 1 are no rates; a judge that every answer made refuse has flagged none of them."""
     serve(lambda body: Answer("refusal" if "Is it old?" in body["messages"][0]["content"] else "1"))
     run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
-    assert "age" not in set(run.rates()["judge"]) and run.content(run.results).scale("age") == "score"
-    assert run.content(run.results).scale("is_target") == "rate"
+    content = content_of(run, results_of(run))
+    assert "age" not in set(run.rates()["judge"])
+    assert (content.scale("age"), content.scale("is_target")) == ("score", "rate")
     refused = run.cells().query("measure == 'old_thing'")
     assert refused["value"].isna().all() and (refused["n_all"] > 0).all() and (refused["value_all"] == 0).all()
 
