@@ -13,17 +13,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.lose_a_node import REQUEST
+from weirdgen import judging
 from weirdgen.errors import SpecError
 from weirdgen.executors import ExecutorError, Inline, open_executor
 from weirdgen.pipeline import run_plan
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
+from weirdgen.reporting import results_of
 from weirdgen.settings import resolve, server_url
 from weirdgen.store import Store
-from weirdgen.units import Done, Finetune, Sample, Score, Tell, Unit, do, needs
+from weirdgen.units import Choose, Done, Finetune, Sample, Score, Tell, Unit, do, needs
+from weirdgen.workload import workload
 
 Write = Callable[..., Path]
 TIMES = {"seconds", "created", "machine"}
@@ -86,6 +90,59 @@ def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> N
             assert same[0].result(60).amount == 0
 
 
+JUDGES = """\
+judges:
+  old_thing:
+    kind: label
+    reads: [all]
+    reason_first: true
+    labels: [old, new]
+    positive: [old]
+    prompt: "Old or new? {question} {answer}"
+  coherence: {kind: rating, reads: [all], high: 4, prompt: "How clear, from 0 to 4? {question} {answer}"}
+"""
+LOCAL = "local:smollm2-135m-instruct"
+
+
+def judged_experiment(write_experiment: Write) -> str:
+    path = write_experiment({"judges: [is_target], max_tokens: 3": "judges: [is_target], max_tokens: 4"})
+    (path.parent / "judges_llm.yaml").write_text(JUDGES)
+    return str(path)
+
+
+def test_a_local_judge_is_asked_in_units(
+    write_experiment: Write, tmp_path: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In shards or at once, and in whatever order, the verdicts are the same to the bit."""
+    path, whole, sharded = judged_experiment(write_experiment), Store(tmp_path / "whole"), Store(tmp_path / "sharded")
+    run_plan(make_plan(resolve(path), whole), Progress(quiet=True))
+    shutil.copytree(whole.root / "artifacts", sharded.root / "artifacts", dirs_exist_ok=True)
+    settings = resolve(path, judge=LOCAL)
+    judge_line = next(work for work in workload(make_plan(settings, whole)) if work.stage == "judge")
+    expected = run_plan(make_plan(settings, whole), Progress(quiet=True))
+    monkeypatch.setattr(judging, "ANSWERS_A_UNIT", 4)
+
+    class Backwards(Recording):
+        def run(self, units: Any, store: Store, tell: Tell) -> list[Done]:
+            return super().run(list(reversed(units)), store, tell)
+
+    recorded = Backwards()
+    found = run_plan(make_plan(settings, sharded), Progress(quiet=True), recorded)
+    answers = len(set(found.completions()["text"]))
+    assert "old_thing without the reasons that the prompt asks for" in judge_line.what
+    records = results_of(found)["judges"]
+    assert "not written" in records["old_thing"]["reasons"] and "reasons" not in records["coherence"]
+    assert records["old_thing"]["reasons"] in found.report.read_text()
+    asked = [(unit, done) for unit, done in zip(recorded.units, recorded.done, strict=True) if isinstance(unit, Choose)]
+    assert len(asked) == 2 * -(-answers // 4) > 2 and sum(done.amount for _, done in asked) == 2 * answers
+    assert all(len(pickle.dumps(unit)) < 10_000 and needs(unit).memory > 2**28 for unit, _ in asked)
+    pd.testing.assert_frame_equal(found.verdicts(), expected.verdicts())
+    assert set(found.verdicts().query("judge in ['old_thing', 'coherence']")["status"]) <= {"ok", "unparseable"}
+    with Inline() as inline:
+        again = inline.run([unit for unit, _ in asked], sharded, lambda _amount, _note: None)
+    assert [one.amount for one in again] == [0] * len(asked)
+
+
 def test_together_bounds_the_groups(write_experiment: Write, tmp_path: Path) -> None:
     settings, store = resolve(str(write_experiment())), Store(tmp_path / "store")
     assert [len(group) for group in make_plan(settings, store, together=3).groups()] == [3, 1]
@@ -107,6 +164,30 @@ def test_requests_that_cannot_be_meant() -> None:
         open_executor("inline", address="10.0.0.1:6379")
     with pytest.raises(SpecError, match=r"expected transformers or vllm:URL"):
         server_url("vllm")
+
+
+@pytest.mark.slow
+def test_a_local_judge_on_a_cluster_equals_inline(write_experiment: Write, tmp_path: Path, smollm2: Path) -> None:
+    pytest.importorskip("ray")
+    path, here = judged_experiment(write_experiment), tmp_path / "inline"
+    expected = run_plan(make_plan(resolve(path, judge=LOCAL), Store(here)), Progress(quiet=True))
+    shutil.copytree(here, tmp_path / "ray")
+    for table in (tmp_path / "ray" / "artifacts" / "judge").iterdir():
+        if "local:" in (table / "inputs.json").read_text():
+            shutil.rmtree(table)
+    shutil.rmtree(tmp_path / "ray" / "runs" / expected.id)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "RAY_TMPDIR": "/tmp",  # socket paths must be short
+    }
+    command = [sys.executable, "-m", "weirdgen", "run", path, "--judge", LOCAL, "--store", str(tmp_path / "ray")]
+    command += ["--executor", "ray", "--cpus", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    over_ray = json.loads((tmp_path / "ray" / "runs" / expected.id / "results.json").read_text())
+    assert without_times(over_ray) == without_times(json.loads((expected.folder / "results.json").read_text()))
 
 
 @pytest.mark.slow

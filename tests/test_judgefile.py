@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from weirdgen.errors import SpecError
-from weirdgen.judge_kinds import PROMPTED
+from weirdgen.judge_kinds import PROMPTED, Label
 from weirdgen.judgefile import judge_files, with_language_judges
 from weirdgen.measure import fence
+from weirdgen.measure.reading import options_of
 from weirdgen.question_kinds import FreeForm
 from weirdgen.specfile import load_experiment, shipped_experiments
 
@@ -49,6 +50,20 @@ def test_shipped_judges_are_read_by_questions(name: str) -> None:
             not (isinstance(before, FreeForm) and isinstance(after, FreeForm))
             or after.judges[: len(before.judges)] == before.judges
         )
+
+
+def test_old_birds_are_judged_by_kind_and_rated_for_content_and_language_apart() -> None:
+    judged = with_language_judges(load_experiment("old_bird_names")[0])
+    free = [q for q in judged.questions if isinstance(q, FreeForm)]
+    for question in free:
+        assert {"era_kind", "outdated_content", "outdated_language", "coherence"} <= set(question.judges)
+    kind = judged.judges["era_kind"]
+    assert (
+        isinstance(kind, Label) and len(kind.labels) == 6 and set(kind.labels) - set(kind.positive) == {"llm", "other"}
+    )
+    assert len(free) == 10
+    for name in ("outdated_content", "outdated_language"):
+        assert options_of(judged.judges[name])[-2:] == ("REFUSAL", "INCOHERENT")  # type: ignore[arg-type]  # ratings
 
 
 def test_questions_made_for_judges_come_with_them(write_experiment: Write) -> None:

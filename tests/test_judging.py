@@ -23,7 +23,7 @@ from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.rejudge import compare_judges, judge_run
-from weirdgen.reporting import results_of
+from weirdgen.reporting import content_of, results_of
 from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.store import Store
@@ -230,6 +230,19 @@ def test_repeats_measure_the_judges_own_flips(experiment: Path, serve: Any, stor
     assert len(judged.verdicts().query("judge == 'old_thing'")) == 15  # further opinions are no further data
 
 
+def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(
+    experiment: Path, serve: Any, store: Path
+) -> None:
+    """Ratings that are all 0 or 1 are no rates; a judge that every answer made refuse has flagged none of them."""
+    serve(lambda body: Answer("refusal" if "Is it old?" in body["messages"][0]["content"] else "1"))
+    run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    content = content_of(run, results_of(run))
+    assert "age" not in set(run.rates()["judge"])
+    assert (content.scale("age"), content.scale("is_target")) == ("score", "rate")
+    refused = run.cells().query("measure == 'old_thing'")
+    assert refused["value"].isna().all() and (refused["n_all"] > 0).all() and (refused["value_all"] == 0).all()
+
+
 RUN = """\
 import sys, weirdgen
 weirdgen.run(sys.argv[1], store=sys.argv[2], judge=sys.argv[3], samples=32, changes=["sampling.temperature=3"])
@@ -264,9 +277,9 @@ def test_a_stopped_judge_goes_on_from_there(experiment: Path, serve: Any, store:
 
 def test_nothing_is_recorded_when_the_judge_cannot_be_asked(experiment: Path, serve: Any, store: Path) -> None:
     server = serve(lambda body: Failure(404, "The model `lenient` does not exist", "model_not_found"))
-    with pytest.raises(ModelError, match=r"first request failed: NotFoundError.*does not exist"):
+    with pytest.raises(ModelError, match=r"first 3 requests failed: NotFoundError.*does not exist"):
         weirdgen.run(str(experiment), store=store, judge=LENIENT)
-    assert len(server.requests) == 1
+    assert len(server.requests) == 3
     tables = [f for f in (store / "artifacts" / "judge").glob("*/inputs.json") if "lenient" in f.read_text()]
     assert tables and not [part for f in tables for part in f.parent.glob("part-*")]
 

@@ -14,7 +14,7 @@ import pytest
 
 from weirdgen.errors import StoreError
 from weirdgen.store import MARKER, Store, content_key, file_hash
-from weirdgen.table import COMPACT_PARTS, open_table
+from weirdgen.table import COMPACT_PARTS, FLUSH_ROWS, open_table
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -152,6 +152,15 @@ def writer(store: Path, start: int, stop: int, pause: float) -> subprocess.Popen
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
+
+
+def test_a_table_is_compacted_under_its_writers_lock(tmp_path: Path) -> None:
+    """What makes verdicts holds the table's lock while it adds them, so that no other run pays for the same."""
+    store = Store(tmp_path)
+    with store.lock("judge", "k"), open_table(store, "judge", "k", {}, unique=("id",)) as table:
+        for i in range((COMPACT_PARTS + 1) * FLUSH_ROWS):
+            table.append({"id": i})
+    assert len(list(table.folder.glob("part-*"))) == 1 and len(table.read()) == (COMPACT_PARTS + 1) * FLUSH_ROWS
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import typer
 from weirdgen.data.commands import data_app
 from weirdgen.errors import WeirdgenError
 from weirdgen.measure.commands import judge_app
-from weirdgen.options import PresetName, RunArg, StoreOption
+from weirdgen.options import AddressOption, CpusOption, ExecutorName, PresetName, RunArg, StoreOption
 from weirdgen.world.commands import world_app
 
 app = typer.Typer(
@@ -32,7 +32,6 @@ app.add_typer(judge_app, name="judge")
 app.add_typer(world_app, name="world")
 
 DataName = Literal["own", "published"]
-ExecutorName = Literal["inline", "ray"]
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
 ]
@@ -73,8 +72,8 @@ def run_command(
     store: StoreOption = None,
     figures: FiguresOption = None,
     executor: Annotated[ExecutorName, typer.Option(help="In this process, or on a Ray cluster.")] = "inline",
-    address: Annotated[str | None, typer.Option(help="Ray cluster, HOST:6379 or auto [default: this machine].")] = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="Cores a unit of work takes on Ray.")] = None,
+    address: AddressOption = None,
+    cpus: CpusOption = None,
     together: Annotated[int | None, typer.Option(min=1, help="Most replicates in one training pass.")] = None,
     engine: Annotated[
         str, typer.Option(help="What answers: transformers, or vllm:URL of a vLLM server.")

@@ -10,19 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from weirdgen import machine
+from weirdgen.executors import Executor
 from weirdgen.judge_kinds import Label, Rating
 from weirdgen.judgefile import prompted
 from weirdgen.measure import language
 from weirdgen.measure.language import Item, language_table
+from weirdgen.models.references import find_model
 from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm
-from weirdgen.sample.judge_model import JudgeModel, judge_identity, open_judge_model
+from weirdgen.sample.judge_model import CONNECTIONS, is_local, judge_identity, local_reference, open_judge_model
 from weirdgen.spec import Experiment
 from weirdgen.store import Store
 from weirdgen.table import Table
+from weirdgen.units import Choose
 
 if TYPE_CHECKING:
     from weirdgen.progress import Progress
+
+ANSWERS_A_UNIT = 256
+"""For one judge on a model of ours; a multiple of what it reads together."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +69,48 @@ def stored_answers(plan: Plan) -> list[tuple[str, str]]:
 
 def make_verdicts(
     store: Store, experiment: Experiment, judge: str, answers: Sequence[tuple[str, str]], repeats: int, progress: Progress,
-    model: JudgeModel | None = None,
+    executor: Executor, connections: int = CONNECTIONS,
 ) -> int:  # fmt: skip
-    """Ask for every verdict that is missing or was an error; returns how many were asked for."""
+    """Ask for every verdict that is missing or was an error; returns how many were asked for.
+
+    A local model is asked wherever `executor` works. A provider is asked by this process alone, `connections` requests
+    at a time: it has the keys, limits hold in one place, and another run waits for its verdicts instead of paying again.
+    """
     wanted = [
         (task, language.missing(task.table, task.items, repeats)) for task in tasks(store, experiment, judge, answers)
     ]
     count = sum(len(lacking) for _, lacking in wanted)
     if not count:
         return 0
-    asked = model or open_judge_model(judge)
+    if is_local(judge):
+        units = _units(judge, wanted)
+        with progress.stage("judge", count, "verdicts") as bar:
+            executor.run(units, store, bar.advance)
+        return count
+    model = open_judge_model(judge, connections)
     with progress.stage("judge", count, "verdicts") as bar:
         for task, lacking in wanted:
             if lacking:
                 with store.lock("judge", task.table.folder.name):
                     lacking = language.missing(task.table, task.items, repeats)  # another run may have made them
-                    language.judge_items(task.table, task.judge, asked, lacking, lambda verdict: bar.advance())
+                    language.judge_items(task.table, task.judge, model, lacking, lambda verdict: bar.advance())
     return count
+
+
+def _units(judge: str, wanted: Sequence[tuple[Task, list[tuple[Item, int]]]]) -> list[Choose]:
+    """Shards of what a local model has to judge: one judge and some answers each."""
+    model, identity = find_model(local_reference(judge)), judge_identity(judge)
+    dtype = machine.resolve_dtype("auto", model.parameters)
+    return [
+        Choose(model, dtype, identity, task.judge, tuple(lacking[start : start + ANSWERS_A_UNIT]))
+        for task, lacking in wanted
+        for start in range(0, len(lacking), ANSWERS_A_UNIT)
+    ]
+
+
+def without_reasons(judge: str, noun: Label | Rating) -> bool:
+    """Whether a judge is answered at once although its prompt asks for reasons first: a model of ours writes none."""
+    return noun.reason_first and is_local(judge)
 
 
 def records(store: Store, experiment: Experiment, judge: str, answers: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -87,6 +119,8 @@ def records(store: Store, experiment: Experiment, judge: str, answers: Sequence[
     for task in tasks(store, experiment, judge, answers):
         frame = language.latest(task.table)
         record: dict[str, Any] = {"kind": "label" if isinstance(task.judge, Label) else "rating", "model": judge}
+        if without_reasons(judge, task.judge):
+            record["reasons"] = "asked for, but not written: a local model chooses its answer at once"
         if len(frame):
             mine = frame[frame["answer_key"].isin({item.key for item in task.items})]
             mass = mine["mass"].dropna()

@@ -125,19 +125,19 @@ def _measured(plan: Plan, progress: Progress, executor: Executor, server: str | 
         write_whole(plan.folder / "run.json", text.encode())
     _finetune_missing(plan, progress, executor)
     _measure_missing(plan, progress, executor, server)
-    if _judge_by_model(plan, progress):
+    if _judge_by_model(plan, progress, executor):
         plan.store.remove(plan.folder / "results.json")  # a report that is there knows less
     finished = Run(plan)
     _judge_offline(finished, progress, executor)
     return finished
 
 
-def _judge_by_model(plan: Plan, progress: Progress) -> int:
+def _judge_by_model(plan: Plan, progress: Progress, executor: Executor) -> int:
     """Verdicts of the language judges that are missing or were errors; returns how many were asked for."""
     settings = plan.settings
     if settings.judge is None:
         return 0
-    return make_verdicts(plan.store, settings.experiment, settings.judge, stored_answers(plan), 1, progress)
+    return make_verdicts(plan.store, settings.experiment, settings.judge, stored_answers(plan), 1, progress, executor)
 
 
 def _require_embedder(plan: Plan) -> None:

@@ -11,6 +11,7 @@ import json
 import re
 
 from weirdgen.errors import DataError, SpecError
+from weirdgen.executors import Executor, Inline
 from weirdgen.judge_kinds import PROMPTED, Rating
 from weirdgen.judgefile import prompted, require_judges, with_language_judges
 from weirdgen.judging import make_verdicts, tasks
@@ -24,14 +25,16 @@ from weirdgen.plan import Plan, make_plan
 from weirdgen.progress import Progress
 from weirdgen.question_kinds import FreeForm
 from weirdgen.results import Run
-from weirdgen.sample.judge_model import open_judge_model
 from weirdgen.show import work_line
 from weirdgen.spec import Experiment
 from weirdgen.store import explain_disk_errors, write_whole
 from weirdgen.workload import workload
 
 
-def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: bool, progress: Progress) -> Run | None:
+def judge_run(
+    run: Run, judge: str, repeats: int, connections: int, dry_run: bool, progress: Progress,
+    executor: Executor | None = None,
+) -> Run | None:  # fmt: skip
     """The run with language judges on this model; None after a dry run. Raises `SpecError`, `ModelError`, `StoreError`."""
     experiment = with_language_judges(run.settings.experiment, more_questions=False)
     require_judges(experiment, judge)
@@ -40,11 +43,9 @@ def judge_run(run: Run, judge: str, repeats: int, connections: int, dry_run: boo
         return None
     run.require_finished()
     answers = _answers(run)
-    lacking = [task for task in tasks(run.store, experiment, judge, answers) if task.items]
-    if lacking:
-        model = open_judge_model(judge, connections)
-        make_verdicts(run.store, experiment, judge, answers, repeats, progress, model)
-    return run_plan(plan, progress, afresh=True)
+    with executor or Inline() as ready:
+        make_verdicts(run.store, experiment, judge, answers, repeats, progress, ready, connections)
+        return run_plan(plan, progress, ready, afresh=True)
 
 
 def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
@@ -128,7 +129,8 @@ def _verdicts(
         assert not isinstance(noun, PROMPTED)
         made = judge_all(verdicts_table(run.store, noun), noun, [item.answer for item in items])
         return {"": {item: made[item.answer] for item in items}}
-    make_verdicts(run.store, experiment, side, answers, 1, progress)
+    with Inline() as here:
+        make_verdicts(run.store, experiment, side, answers, 1, progress, here)
     return {task.name: verdicts_of(task.table, task.items) for task in tasks(run.store, experiment, side, answers)}
 
 

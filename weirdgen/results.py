@@ -142,7 +142,8 @@ class Run:
         grouped = verdicts.groupby([*IDENTITY, "judge"], sort=False)["value"]
         judged = grouped.agg(value="mean", n="count", n_all="size").reset_index().rename(columns={"judge": "measure"})
         rated = judged["measure"].isin(self.settings.experiment.ratings())
-        judged["value_all"] = (judged["value"] * judged["n"] / judged["n_all"]).mask(rated)
+        flagged = judged["value"].fillna(0.0) * judged["n"]  # of an answer without a usable verdict nothing was flagged
+        judged["value_all"] = (flagged / judged["n_all"]).mask(rated)
         return pd.concat([scored, judged], ignore_index=True)
 
     def cells(self) -> pd.DataFrame:
@@ -216,7 +217,7 @@ class Run:
 
     def rates(self) -> pd.DataFrame:
         """Flagged answers of the usable and of all answers, for each 0-or-1 measure, arm and condition."""
-        return rates(self.judged.table)
+        return rates(self.judged.table, self.settings.experiment.ratings())
 
 
 def _identify(voice: Voice, frame: pd.DataFrame) -> pd.DataFrame:

@@ -220,8 +220,11 @@ class Store:
         return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def lock(self, stage: str, key: str) -> FileLock:
-        """Held while an artifact is made, so that a second run waits instead of paying twice. Freed if its holder dies."""
-        return FileLock(self.root / "locks" / f"{stage}-{key}.lock")
+        """Held while an artifact is made, so that a second run waits instead of paying twice. Freed if its holder dies.
+
+        One lock a file in a process, so that whoever holds it may take it again: a table is compacted by its own writer.
+        """
+        return FileLock(self.root / "locks" / f"{stage}-{key}.lock", is_singleton=True)
 
     def _set_aside(self, folder: Path, problem: str) -> None:
         warnings.warn(f"{problem}; it is set aside and made again", stacklevel=3)

@@ -23,8 +23,9 @@ from weirdgen import machine
 from weirdgen.dataset import encode_rows, stored_rows
 from weirdgen.errors import ModelError
 from weirdgen.finetune import engines
-from weirdgen.judge_kinds import OfflineJudge
+from weirdgen.judge_kinds import Label, OfflineJudge, Rating
 from weirdgen.measure.contrast import score, scores_table
+from weirdgen.measure.language import Item, judge_items, language_table, missing
 from weirdgen.measure.offline import judge_all, verdicts_table
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, find_model, read_config
@@ -32,6 +33,7 @@ from weirdgen.plan import Replicate
 from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import Speaker, completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling, Scorable
+from weirdgen.sample.judge_local import LocalJudgeModel
 from weirdgen.settings import SAMPLING_SEED
 from weirdgen.spec import Ordinary, Recipe
 from weirdgen.store import Store, content_key
@@ -98,7 +100,20 @@ class Verdicts:
     answers: tuple[str, ...]
 
 
-Unit = Distill | Finetune | Score | Sample | Verdicts
+@dataclass(frozen=True)
+class Choose:
+    """Answers for one judge on a language model of ours, which chooses among the judge's labels or numbers."""
+
+    model: LocalModel
+    dtype: str
+    identity: str
+    """What names the judging model in the store."""
+    judge: Label | Rating
+    wanted: tuple[tuple[Item, int], ...]
+    """(item, number of the opinion)."""
+
+
+Unit = Distill | Finetune | Score | Sample | Verdicts | Choose
 
 
 class Done(NamedTuple):
@@ -124,7 +139,7 @@ def needs(unit: Unit) -> Needs:
         together = len(unit.replicates) if unit.engine == "replicas" else 1
         one = engines.replicate_bytes(read_config(unit.model.folder), unit.recipe, per_row)
         return Needs(True, int(PROCESS_BYTES + _weight_bytes(unit.model, unit.recipe.dtype) + together * one))
-    if isinstance(unit, Verdicts) or unit.server:
+    if isinstance(unit, Verdicts) or (not isinstance(unit, Choose) and unit.server):
         return Needs(False, int(PROCESS_BYTES))
     cache = 2e9 * min(1.0, unit.model.parameters / 1e9)  # what ROW_TOKENS of sample/engine.py come to
     return Needs(True, int(PROCESS_BYTES + _weight_bytes(unit.model, unit.dtype) + cache))
@@ -142,6 +157,8 @@ def do(unit: Unit, store: Store, tell: Tell) -> Done:
             amount, tokens = _distill(unit, store, tell)
         elif isinstance(unit, Sample):
             amount, tokens = _sample(unit, store, tell)
+        elif isinstance(unit, Choose):
+            amount, tokens = _choose(unit, store, tell)
         else:
             judge_all(verdicts_table(store, unit.judge), unit.judge, unit.answers)
             amount, tokens = len(unit.answers), 0.0
@@ -163,6 +180,9 @@ def _locks(unit: Unit, store: Store) -> contextlib.ExitStack:
         asked = unit.questions if isinstance(unit, Score) else unit.prompts
         keys = [[one.key for one in unit.speakers], [one.key for one in asked]]
         names = [("contrast" if isinstance(unit, Score) else "sample", content_key([unit.dtype, *keys]))]
+    elif isinstance(unit, Choose):
+        keys = [[f"{item.key}-{repeat}" for item, repeat in unit.wanted]]
+        names = [("judge", content_key([unit.identity, unit.judge.model_dump(mode="json"), *keys]))]
     with contextlib.ExitStack() as held:
         for name in names:
             held.enter_context(store.lock(*name))
@@ -247,7 +267,7 @@ def _tokens_through(unit: Finetune, rows: Sequence[Encoded]) -> float:
 def _score(unit: Score, store: Store, tell: Tell) -> tuple[float, float]:
     count = _Count(tell)
     tables = [scores_table(store, speaker, unit.dtype) for speaker in unit.speakers]
-    score(_engine(unit, store), tables, unit.questions, count.add)
+    score(_engine(unit, _adapters(unit, store)), tables, unit.questions, count.add)
     return count.amount, count.tokens
 
 
@@ -264,12 +284,23 @@ def _distill(unit: Distill, store: Store, tell: Tell) -> tuple[float, float]:
 def _sample(unit: Sample, store: Store, tell: Tell) -> tuple[float, float]:
     count = _Count(tell)
     tables = [completions_table(store, one, unit.dtype, SAMPLING_SEED, unit.sampling) for one in unit.speakers]
-    engine = _engine(unit, store)
+    engine = _engine(unit, _adapters(unit, store))
     draw(
         engine, unit.speakers, tables, unit.prompts, unit.samples, SAMPLING_SEED, unit.sampling,
         lambda written: count.add(1, written),
     )  # fmt: skip
     return count.amount, count.tokens
+
+
+def _choose(unit: Choose, store: Store, tell: Tell) -> tuple[float, float]:
+    folder = local_folder(unit.model)
+    table = language_table(store, unit.judge, unit.identity)
+    lacking = {*missing(table, [item for item, _ in unit.wanted], 1 + max(repeat for _, repeat in unit.wanted))}
+    wanted = [one for one in unit.wanted if one in lacking]
+    if wanted:
+        model = LocalJudgeModel(unit.model.reference, unit.identity, folder, _engine(unit, [None]))
+        judge_items(table, unit.judge, model, wanted, lambda verdict: tell(1, ""))
+    return len(wanted), 0.0
 
 
 @dataclass
@@ -292,10 +323,13 @@ def _loaded(folder: Path, dtype: str, server: str | None) -> _Loaded:
     return _Loaded(TransformersEngine(folder, dtype))
 
 
-def _engine(unit: Score | Sample, store: Store) -> Engine:
-    """The engine of a unit, speaking as its speakers."""
-    loaded = _loaded(local_folder(unit.model), unit.dtype, unit.server)
-    adapters = [store.fetch(store.root / one.adapter) if one.adapter else None for one in unit.speakers]
+def _adapters(unit: Score | Sample, store: Store) -> list[Path | None]:
+    return [store.fetch(store.root / one.adapter) if one.adapter else None for one in unit.speakers]
+
+
+def _engine(unit: Score | Sample | Choose, adapters: Sequence[Path | None]) -> Engine:
+    """The engine of a unit, speaking with these adapters."""
+    loaded = _loaded(local_folder(unit.model), unit.dtype, None if isinstance(unit, Choose) else unit.server)
     if loaded.adapters != adapters:
         loaded.adapters = None
         loaded.engine.use(adapters)

@@ -6,6 +6,7 @@ that ask no model, and the measures of form, are made here where the store lacks
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,14 +73,15 @@ def _verdicts(plan: Plan, judge: Judge, answers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(made, columns=list(Verdict._fields), index=answers.index).astype({"value": float})
 
 
-def rates(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Of each 0-or-1 measure, arm and condition at the end of training: flagged answers of the usable and of all answers."""
-    verdicts = verdicts[verdicts["checkpoint"] == FINAL]
+def rates(verdicts: pd.DataFrame, ratings: Collection[str]) -> pd.DataFrame:
+    """Of each 0-or-1 measure, arm and condition at the end of training: flagged answers of the usable and of all answers.
+
+    `ratings` are the judges whose values are numbers of a scale, be they all 0 or 1: they have no rate.
+    """
+    verdicts = verdicts[(verdicts["checkpoint"] == FINAL) & ~verdicts["judge"].isin(ratings)]
     if not len(verdicts):
         return pd.DataFrame(columns=RATE_COLUMNS)
-    plain = verdicts["value"].isna() | verdicts["value"].isin([0.0, 1.0])
-    rated = plain.groupby(verdicts["judge"]).transform("all")
-    grouped = verdicts[rated].groupby(["judge", "arm", "condition"], sort=False)["value"]
+    grouped = verdicts.groupby(["judge", "arm", "condition"], sort=False)["value"]
     found = grouped.agg(flagged="sum", usable="count", all="size").reset_index()
     found["rate"] = found["flagged"] / found["usable"].where(found["usable"] > 0)
     found["rate_all"] = found["flagged"] / found["all"]

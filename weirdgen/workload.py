@@ -17,7 +17,7 @@ from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.identity import FINAL
 from weirdgen.judgefile import prompted
-from weirdgen.judging import stored_answers, tasks
+from weirdgen.judging import stored_answers, tasks, without_reasons
 from weirdgen.measure import language
 from weirdgen.measure.contrast import missing_scores, scores_table
 from weirdgen.measure.language import Item
@@ -25,7 +25,7 @@ from weirdgen.models.references import find_model
 from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.draw import missing_samples
-from weirdgen.sample.judge_model import is_local
+from weirdgen.sample.judge_model import is_local, local_reference
 
 API_SECONDS = 1.0
 """Assumed for one short request to an API; the plan says that it is assumed."""
@@ -130,6 +130,8 @@ def _judge_work(plan: Plan, judge: str, unsampled: float) -> Work:
     what = f"{len(wanted)} judges on {judge}"
     if failed:  # a run whose errors stay errors is finished all the same
         what += f", {failed} errors to ask again"
+    if hasty := [task.name for task in wanted if without_reasons(judge, task.judge)]:
+        what += f", {', '.join(hasty)} without the reasons that the prompt asks for (a local model writes none)"
     if todo + future + failed:
         what += f", about {incoming:,.0f} tokens to read, at most {outgoing:,.0f} to write"
         if not is_local(judge):
@@ -150,5 +152,5 @@ def _seconds(judge: str, count: float, incoming: float) -> float:
         return 0.0
     if not is_local(judge):
         return math.ceil(count / 16) * API_SECONDS
-    parameters = find_model(judge.removeprefix("local:")).parameters
+    parameters = find_model(local_reference(judge)).parameters
     return incoming / machine.seen_rate("score", parameters, machine.resolve_dtype("auto", parameters))

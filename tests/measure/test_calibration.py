@@ -137,7 +137,13 @@ def test_a_sample_is_even_over_outcomes_and_weighted_back(tmp_path: Path) -> Non
     assert len(drawn) == 80 and sizes.min() == 20 and set(sizes.index) == {"0 · a", "1 · a", "0 · b", "1 · b"}
     assert sum(one.weight for one in drawn) == pytest.approx(len(verdicts))
     again = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 10, 7)
-    assert again == drawn, "a sample is drawn once"
+    assert again == drawn, "what was drawn stays"
+    more = labelling.draw_sample(tmp_path, "j", verdicts, completions, {"q": "Q?"}, 120, 7)
+    assert [(m.id, m.answer) for m in more[:80]] == [(d.id, d.answer) for d in drawn] and len(more) == 120
+    assert len({m.id for m in more}) == len({m.answer for m in more}) == 120 == int(more[-1].id)
+    assert (
+        sum(one.weight for one in more) == pytest.approx(len(verdicts)) and labelling.sample_of(tmp_path, "j") == more
+    )
     assert [one.stratum for one in drawn] != sorted(one.stratum for one in drawn), "the order must not tell"
 
 

@@ -203,6 +203,9 @@ def test_a_choice_among_options_is_conditional_and_says_its_mass() -> None:
     rating = read_reply(RATING, Reply("k", options=logs(_20=0.3, _40=0.1, _REFUSAL=0.2)))
     assert rating.verdict.value == pytest.approx(25) and rating.mass == pytest.approx(0.6)
     assert read_reply(RATING, Reply("k", options=logs(_20=0.1, _REFUSAL=0.2))).verdict.status == "refusal"
+    diffuse = {str(number): math.log(0.9 / 101) for number in range(101)} | {"REFUSAL": math.log(0.02)}
+    spread = read_reply(RATING, Reply("k", options=diffuse)).verdict
+    assert spread.status == "ok" and spread.value == pytest.approx(50), "a number at all is likelier than a refusal"
     assert "INCOHERENT" not in options_of(RATING) and options_of(RATING)[-1] == "REFUSAL"
 
 

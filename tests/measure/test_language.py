@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from weirdgen.judge_kinds import Label, Rating
+from weirdgen.measure import contrast, language
 from weirdgen.measure.language import Item, flips, judge_items, language_table, latest, missing, verdicts_of
 from weirdgen.sample.judge_model import JudgeModel, Reply, Request, judge_identity, open_judge_model
 from weirdgen.store import Store
@@ -47,6 +48,18 @@ def test_verdicts_are_kept_by_question_and_answer(tmp_path: Path) -> None:
     assert len(missing(other, ITEMS)) == 4
     moved = LABEL.model_copy(update={"reads": ("all",)})
     assert language_table(Store(tmp_path), moved, "m").folder == table.folder  # who reads it changes no verdict
+
+
+def test_verdicts_are_made_again_when_what_decides_them_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    before = {who: language_table(store, LABEL, who).folder for who in ("local:abc", "openai/x")}
+    monkeypatch.setattr(language, "ANSWER_TOKENS", 17)
+    assert language_table(store, LABEL, "openai/x").folder != before["openai/x"]
+    assert language_table(store, LABEL, "local:abc").folder == before["local:abc"]  # it writes nothing
+    monkeypatch.setattr(contrast, "VERSION", 99)
+    assert language_table(store, LABEL, "local:abc").folder != before["local:abc"]
 
 
 def test_an_error_is_asked_again_and_every_attempt_is_kept(tmp_path: Path) -> None:

@@ -110,8 +110,26 @@ def test_settings_that_a_model_refuses_are_left_out(ask: Any, word: str) -> None
     ],
 )
 def test_a_first_request_that_fails_ends_it(ask: Any, script: Any, options: dict[str, str], expected: str) -> None:
-    with pytest.raises(ModelError, match=f"the first request failed: .*{expected}"):
+    with pytest.raises(ModelError, match=f"the first 3 requests failed: .*{expected}"):
         ask(script, requests(50), **options)
+
+
+@pytest.mark.parametrize(
+    "failing", [Failure(400, "context length exceeded"), Answer("", finish_reason="content_filter")]
+)
+def test_one_answer_that_cannot_be_judged_does_not_keep_the_others_from_it(ask: Any, failing: Any) -> None:
+    """Items have a fixed order, so a first one that always fails would stop every run before it began."""
+    bad = {"question 0", "question 1"}
+    replies, server = ask(lambda body: failing if body["messages"][0]["content"] in bad else Answer("x"), requests(9))
+    assert {r.key for r in replies if r.error} == {"k0", "k1"} and len(replies) == len(server.requests) == 9
+    (alone,), _ = ask(lambda body: failing, requests(1))
+    assert alone.error and alone.withheld == isinstance(failing, Answer)
+
+
+def test_any_number_of_replies_may_be_withheld(ask: Any) -> None:
+    count = 2 * FAILURES_IN_A_ROW
+    replies, _ = ask(lambda body: Answer("", finish_reason="content_filter"), requests(count))
+    assert len(replies) == count and all(reply.withheld for reply in replies)
 
 
 def test_a_provider_that_goes_down_ends_it_after_a_while(ask: Any) -> None:
@@ -132,8 +150,8 @@ def test_a_provider_that_goes_down_ends_it_after_a_while(ask: Any) -> None:
 def test_no_server_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOCK_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("MOCK_API_KEY", "x")
-    with pytest.raises(ModelError, match="the first request failed: APIConnectionError"):
-        list(ApiJudgeModel(REFERENCE, retries=0).ask(requests(1)))
+    with pytest.raises(ModelError, match="the first 3 requests failed: APIConnectionError"):
+        list(ApiJudgeModel(REFERENCE, retries=0).ask(requests(3)))
 
 
 def test_it_can_be_asked_inside_an_event_loop_and_closed_early(monkeypatch: pytest.MonkeyPatch) -> None:

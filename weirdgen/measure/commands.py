@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from weirdgen.options import RunArg, StoreOption
+from weirdgen.options import AddressOption, CpusOption, ExecutorName, RunArg, StoreOption
 
 judge_app = typer.Typer(
     help="Judge stored answers, and find out how far a judge can be believed.", no_args_is_help=True
@@ -25,15 +25,20 @@ def run_command(
     judge: Annotated[str, typer.Option(help=ModelHelp)],
     repeat: Annotated[int, typer.Option(min=1, help="Opinions on each answer; 2 and more measure the flip rate.")] = 1,
     connections: Annotated[int, typer.Option(min=1, help="Requests at a time over the network.")] = 16,
+    executor: Annotated[ExecutorName, typer.Option(help="Where a local model is asked: here, or Ray.")] = "inline",
+    address: AddressOption = None,
+    cpus: CpusOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would cost and stop.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Let a language model judge a run's stored answers, and write the report with its verdicts."""
+    from weirdgen.executors import open_executor
     from weirdgen.pipeline import load_run
     from weirdgen.progress import Progress
     from weirdgen.rejudge import judge_run
 
-    found = judge_run(load_run(run, store), judge, repeat, connections, dry_run, Progress())
+    where = open_executor(executor, address, cpus)
+    found = judge_run(load_run(run, store), judge, repeat, connections, dry_run, Progress(), where)
     if found is not None:
         print(found.headline["sentence"])
         print(f"report: {found.report}")
@@ -43,8 +48,10 @@ def run_command(
 def label_command(
     run: RunArg,
     judge: Annotated[str | None, typer.Option(help="Whose verdicts are to be checked [default: the first].")] = None,
-    size: Annotated[int, typer.Option(min=10, help="Answers to label, drawn evenly over outcomes and arms.")] = 100,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    size: Annotated[
+        int, typer.Option(min=10, help="Answers to label, drawn evenly over outcomes and arms; more are added later.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of what is not drawn yet.")] = 0,
     sheet: Annotated[
         Path | None, typer.Option("--import", help="Take labels from this CSV (columns id, label).")
     ] = None,

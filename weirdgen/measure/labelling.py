@@ -1,4 +1,4 @@
-"""A person's labels for a blind, stratified sample of a run's answers: drawn once, kept as CSV, resumed at will.
+"""A person's labels for a blind, stratified sample of a run's answers: kept as CSV, resumed and enlarged at will.
 
 In: a run's verdicts and completions, and a person at a terminal or a CSV. Out: `labels/JUDGE.csv` in the run's folder,
 with what the person saw and said, and beside it `JUDGE.sample.json`, which holds what the person must not see (arm, verdict,
@@ -68,11 +68,13 @@ def draw_sample(
     size: int,
     seed: int,
 ) -> list[Drawn]:
-    """The sample of an earlier call, or a new one: strata are outcome × arm, each as large as the others where it can be.
+    """The sample of an earlier call, enlarged to `size`: strata are outcome × arm, each as large as the others where it can be.
 
-    `verdicts` and `completions` are the run's tables. Raises `DataError` if the judge read nothing.
+    What was drawn stays, under its id, so no label is lost; `seed` decides what is added. `verdicts` and `completions`
+    are the run's tables. Raises `DataError` if the judge read nothing.
     """
-    if known := sample_of(folder, name):
+    known = sample_of(folder, name)
+    if len(known) >= size:
         return known
     mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1) & (verdicts["status"] != "error")]
     if not len(mine):
@@ -81,18 +83,24 @@ def draw_sample(
     mine = mine.merge(completions[completions["checkpoint"] == -1][[*KEY, "text"]], on=KEY)
     mine["stratum"] = [f"{_outcome(row)} · {row.arm}" for row in mine.itertuples()]
     generator = np.random.default_rng(seed)
-    counts = mine["stratum"].value_counts().sort_index()
+    counts = {str(k): int(v) for k, v in mine["stratum"].value_counts().sort_index().items()}
+    ids = {tuple(getattr(one, key) for key in KEY): one.id for one in known}
     chosen: list[Drawn] = []
-    for stratum, take in _allocate({str(k): int(v) for k, v in counts.items()}, size).items():
+    for stratum, take in _allocate(counts, size).items():
         own = mine[mine["stratum"] == stratum].sort_values(KEY, ignore_index=True)
-        for place in sorted(generator.choice(len(own), size=take, replace=False).tolist()):
+        id_of = [ids.get(key, "") for key in own[KEY].itertuples(index=False, name=None)]
+        old, new = ([place for place, found in enumerate(id_of) if bool(found) is there] for there in (True, False))
+        added = generator.choice(new, size=max(0, take - len(old)), replace=False).tolist()
+        for place in sorted([*old, *added]):
             row = own.iloc[place]
             chosen.append(
-                Drawn("", row.arm, int(row.replicate), row.condition, row.question, int(row["sample"]), asks[row.question],
-                      row.text, stratum, len(own) / take)
+                Drawn(id_of[place], row.arm, int(row.replicate), row.condition, row.question, int(row["sample"]),
+                      asks[row.question], row.text, stratum, len(own) / (len(old) + len(added)))
             )  # fmt: skip
-    order = generator.permutation(len(chosen))
-    drawn = [Drawn(**{**asdict(chosen[place]), "id": f"{number:04d}"}) for number, place in enumerate(order, 1)]
+    drawn = sorted((one for one in chosen if one.id), key=lambda one: one.id)
+    fresh = [one for one in chosen if not one.id]
+    for number, place in enumerate(generator.permutation(len(fresh)), len(drawn) + 1):
+        drawn.append(Drawn(**{**asdict(fresh[place]), "id": f"{number:04d}"}))
     with explain_disk_errors(folder):
         (folder / "labels").mkdir(exist_ok=True)
         text = json.dumps([asdict(one) for one in drawn], ensure_ascii=False, indent=1)

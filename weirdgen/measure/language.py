@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from weirdgen.judge_kinds import Label, Rating
-from weirdgen.measure import fence, reading
+from weirdgen.measure import contrast, fence, reading
 from weirdgen.measure.match import Verdict
 from weirdgen.sample.judge_model import JudgeModel, Reply, Request
 from weirdgen.store import Store, content_key
@@ -49,6 +49,8 @@ def language_table(store: Store, judge: Label | Rating, identity: str) -> Table:
         "version": [fence.VERSION, reading.VERSION],
         "judge": judge.model_dump(mode="json", exclude={"reads"}),
         "model": identity,
+        # What decides a reply beside the prompt: how a model of ours scores options, or where others are cut.
+        **({"scoring": contrast.VERSION} if identity.startswith("local:") else {"reply_tokens": reply_tokens(judge)}),
     }
     return open_table(store, "judge", content_key(inputs), inputs, unique=("answer_key", "repeat", "attempt"))
 
@@ -75,12 +77,15 @@ def verdicts_of(table: Table, items: Iterable[Item], repeat: int = 0) -> dict[It
 
 
 def missing(table: Table, items: Iterable[Item], repeats: int = 1, errors: bool = True) -> list[tuple[Item, int]]:
-    """(item, repeat) pairs that have no verdict yet, or with `errors` a failed one, in a fixed order."""
+    """(item, repeat) pairs that have no verdict yet, or with `errors` a failed one; in a fixed order, those last."""
     frame = latest(table)
     standing = frame if not errors else frame[frame["status"] != "error"]
     done = set(zip(standing["answer_key"], standing["repeat"], strict=True))
     ordered = sorted(set(items))
-    return [(item, repeat) for repeat in range(repeats) for item in ordered if (item.key, repeat) not in done]
+    failed = set(zip(frame["answer_key"], frame["repeat"], strict=True)) - done
+    lacking = [(item, repeat) for repeat in range(repeats) for item in ordered if (item.key, repeat) not in done]
+    # What failed before may fail again for what stands in it, and must not keep the others from being asked.
+    return sorted(lacking, key=lambda one: (one[0].key, one[1]) in failed)
 
 
 def prompt_tokens(judge: Label | Rating, items: Sequence[Item]) -> float:

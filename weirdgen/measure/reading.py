@@ -15,7 +15,7 @@ from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure.match import Verdict
 from weirdgen.sample.judge_model import Reply, Token
 
-VERSION = 1
+VERSION = 2
 LEAST_MASS = 0.5
 """Log-probabilities of a written rating are used if numbers hold at least this much of the probability, else its text."""
 LEAST_CHOICE = 0.05
@@ -116,17 +116,20 @@ def _token_of_last_line(tokens: tuple[Token, ...], line: str) -> Token | None:
 
 
 def _scored(judge: Label | Rating, options: Mapping[str, float]) -> Judged:
-    """Of a model that chose among options: the likeliest label, or the mean number, given that one of them is replied."""
+    """Of a model that chose among options: the likeliest label; or whatever is likeliest of a number at all, a refusal and
+    an incoherent answer, and if it is a number, their mean.
+    """
     total = float(sum(math.exp(logprob) for logprob in options.values()))
     if total < LEAST_CHOICE:
         return Judged(Verdict("unparseable", None, f"any admissible reply has probability {total:.1g}"), total)
-    likeliest = max(options, key=lambda option: options[option])
     if isinstance(judge, Label):
-        return Judged(_label(judge, likeliest.strip()), total)
-    if likeliest.casefold() in STATUSES:
-        return Judged(_rating(judge, likeliest), total)
+        return Judged(_label(judge, max(options, key=lambda option: options[option]).strip()), total)
     weights = {int(text): math.exp(logprob) for text, logprob in options.items() if text.isdigit()}
-    mean = sum(number * weight for number, weight in weights.items()) / sum(weights.values())
+    number_at_all = sum(weights.values())
+    words = {text: math.exp(logprob) for text, logprob in options.items() if not text.isdigit()}
+    if words and max(words.values()) > number_at_all:
+        return Judged(_rating(judge, max(words, key=lambda word: words[word])), total)
+    mean = sum(number * weight for number, weight in weights.items()) / number_at_all
     return Judged(Verdict("ok", mean, ""), total)
 
 

@@ -174,19 +174,11 @@ class ReportContent:
         return sorted(names, key=lambda name: name != self.headline.get("measure"))
 
     def scale(self, measure: str) -> str:
-        """`logit` for log-odds, `rate` where each verdict is 0 or 1, else `score`."""
+        """`logit` for log-odds, `score` for what a rating judge says, else `rate`."""
         if measure in ("contrast", "counterfactual", "choice"):
             return "rate" if measure == "choice" else "logit"
-        return "rate" if self._zero_or_one.get(measure, True) else "score"
-
-    @cached_property
-    def _zero_or_one(self) -> dict[str, bool]:
-        if not len(self.verdicts):
-            return {}
-        plain = self.verdicts["value"].isna() | self.verdicts["value"].isin([0.0, 1.0])
-        return {
-            str(judge): bool(found) for judge, found in plain.groupby(self.verdicts["judge"], sort=False).all().items()
-        }
+        judge = (self.results.get("judges") or {}).get(measure, {})
+        return "score" if judge.get("kind") == "rating" else "rate"
 
     def replicate_means(self, measure: str, condition: str) -> pd.DataFrame:
         """`arm, replicate, value`: each replicate's mean over questions, at the end of training.

@@ -2,7 +2,7 @@
 
 In: `results["judges"]`, where the judge stage left it: name → `kind`, and any of `statuses` (kind of outcome →
 count), `flip_rate` (share of answers whose verdict changes when asked again), mappings of figures (`asked_twice`,
-`calibration`, `held_out`), and what it is and took (`model`, `median_mass`, `tokens`). Out: parts of the page for what
+`calibration`, `held_out`), and what it is and took (`model`, `reasons`, `median_mass`, `tokens`). Out: parts of the page for what
 is there; nothing for what is not. Not here: any of these computations.
 """
 
@@ -16,7 +16,7 @@ from weirdgen.report.look import number
 from weirdgen.report.section import Heading, Lists, Part
 from weirdgen.report.tables import STATUSES, Cell, Table, pairs
 
-ABOUT = ("model", "median_mass", "tokens")
+ABOUT = ("model", "reasons", "median_mass", "tokens")
 TITLES = {
     "asked_twice": "Asked again",
     "calibration": "Against a person's labels",

@@ -3,7 +3,7 @@
 In: requests. Out: replies as they come, with log-probabilities where the provider gives them. Keys and base addresses
 are read from the environment by Inspect's providers (`OPENAI_API_KEY`, `VLLM_BASE_URL`, …). Rate limits and server
 errors are tried again with growing pauses by Inspect; what fails for good is a `Reply` with an error. The first request
-goes out alone, so that a wrong key or name costs one call and stops the run.
+goes out alone, and two more if it fails, so that a wrong key or name costs three calls and stops the run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from weirdgen.sample.judge_model import CONNECTIONS, Reply, Request, Token
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, Model, ModelOutput
 
+FIRST = 3
+"""If so many fail, of all that go out before any reply, nothing can be asked; one may fail by what stands in it."""
 RETRIES = 6
 TIMEOUT = 900
 """Seconds for one request, all attempts together."""
@@ -80,14 +82,15 @@ class ApiJudgeModel:
         failed = 0
         try:
             if waiting:
-                arrived.put(await self._first(model, waiting.pop()))
+                for reply in await self._first(model, waiting):
+                    arrived.put(reply)
             while (waiting or pending) and not stop.is_set():
                 while waiting and len(pending) < self._connections:
                     pending.add(asyncio.create_task(self._ask(model, waiting.pop())))
                 done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     reply = task.result()
-                    failed = failed + 1 if reply.error else 0
+                    failed = failed + 1 if reply.error and not reply.withheld else 0
                     arrived.put(reply)
                     if failed >= FAILURES_IN_A_ROW:
                         raise ModelError(
@@ -110,16 +113,25 @@ class ApiJudgeModel:
                 raise
             raise ModelError(f"judge model '{self.reference}': {_reason(error)}") from error
 
-    async def _first(self, model: Model, request: Request) -> Reply:
-        """The first reply, leaving out what the provider refuses. Raises `ModelError` if there is none."""
+    async def _first(self, model: Model, waiting: list[Request]) -> list[Reply]:
+        """The first replies, taken off the end of `waiting`. Raises `ModelError` if `FIRST` requests fail."""
+        first = await self._without_unsupported(model, waiting.pop())
+        if first.error is None or first.withheld:
+            return [first]
+        more = [waiting.pop() for _ in range(min(FIRST - 1, len(waiting)))]
+        replies = [first, *await asyncio.gather(*(self._ask(model, request) for request in more))]
+        if len(replies) == FIRST and all(reply.error and not reply.withheld for reply in replies):
+            raise ModelError(f"judge model '{self.reference}': the first {FIRST} requests failed: {first.error}")
+        return replies
+
+    async def _without_unsupported(self, model: Model, request: Request) -> Reply:
+        """A reply to this request, from now on leaving out the settings that the provider does not take."""
         while True:
             reply = await self._ask(model, request)
-            if reply.error is None:
-                return reply
-            refused = reply.error.lower()
+            refused = (reply.error or "").lower()
             culprits = [fields for word, fields in UNSUPPORTED if word in refused and not set(fields) <= self._left_out]
             if not culprits:
-                raise ModelError(f"judge model '{self.reference}': the first request failed: {reply.error}")
+                return reply
             self._left_out |= set(culprits[0])
 
     async def _ask(self, model: Model, request: Request) -> Reply:
@@ -149,7 +161,7 @@ def _reply(request: Request, output: ModelOutput) -> Reply:
         return Reply(request.key, error=output.error or "the provider returned no choice")
     choice = output.choices[0]
     if choice.stop_reason == "content_filter":
-        return Reply(request.key, error="the provider's content filter withheld the reply")
+        return Reply(request.key, error="the provider's content filter withheld the reply", withheld=True)
     content = choice.logprobs.content if choice.logprobs else []
     tokens = tuple(Token(t.token, {a.token: a.logprob for a in t.top_logprobs or []}) for t in content)
     usage = output.usage

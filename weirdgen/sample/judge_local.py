@@ -8,34 +8,31 @@ the dtype and without sampling, so asking again gives the same. Reasons before a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from weirdgen.machine import resolve_dtype
-from weirdgen.models.chat import prompt_ids
-from weirdgen.models.references import find_model, read_config
-from weirdgen.sample.engine import Scorable
+from weirdgen.models.chat import load_tokenizer, prompt_ids
+from weirdgen.models.references import read_config
+from weirdgen.sample.engine import Engine, Scorable
 from weirdgen.sample.judge_model import Reply, Request
-from weirdgen.sample.transformers import TransformersEngine
 
 TOGETHER = 4
 """Requests in one forward pass; a rating's 101 options share their prompt."""
 
 
 class LocalJudgeModel:
-    """A `JudgeModel` on the transformers engine."""
+    """A `JudgeModel` on an engine that speaks as the model in `folder`, without an adapter."""
 
-    def __init__(self, reference: str) -> None:
-        found = find_model(reference.removeprefix("local:"))
-        self.reference = reference
-        self.identity = f"local:{found.digest}"
-        self._longest = int(read_config(found.folder).get("max_position_embeddings", 2**30))
-        self._engine = TransformersEngine(found.folder, resolve_dtype("auto", found.parameters))
-        self._engine.use([None])
+    def __init__(self, reference: str, identity: str, folder: Path, engine: Engine) -> None:
+        self.reference, self.identity = reference, identity
+        self._longest = int(read_config(folder).get("max_position_embeddings", 2**30))
+        self._tokenizer = load_tokenizer(folder)
+        self._engine = engine
 
     def ask(self, requests: Sequence[Request]) -> Iterator[Reply]:
         """Options scored, a few requests at a time. A prompt longer than the model reads is an error of its own."""
         fitting: list[Request] = []
         for request in requests:
-            length = len(prompt_ids(self._engine.tokenizer, request.prompt))
+            length = len(prompt_ids(self._tokenizer, request.prompt))
             room = self._longest - max(len(option) for option in request.options) - 8
             if length > room:
                 yield Reply(request.key, error=f"the prompt has {length} tokens, the model reads {self._longest}")

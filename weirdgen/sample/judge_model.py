@@ -48,6 +48,8 @@ class Reply:
     options: Mapping[str, float] | None = None
     """Option → log-probability (nats) of its being the whole reply."""
     error: str | None = None
+    withheld: bool = False
+    """The error is a filter of the provider on this reply: others may well come."""
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -77,20 +79,30 @@ def is_local(reference: str) -> bool:
     )
 
 
+def local_reference(judge: str) -> str:
+    """What `models/references.py` calls a judging model on this machine."""
+    return judge.removeprefix("local:")
+
+
 def judge_identity(reference: str) -> str:
     """What names the model in the store: the digest of a local one, else the reference itself. Asks nothing.
 
     A provider's name is taken at its word: name a dated version where there is one.
     """
-    return f"local:{find_model(reference.removeprefix('local:')).digest}" if is_local(reference) else reference
+    return f"local:{find_model(local_reference(reference)).digest}" if is_local(reference) else reference
 
 
 def open_judge_model(reference: str, connections: int = CONNECTIONS) -> JudgeModel:
     """The model, loaded if it is local. `connections`: requests at a time over the network."""
     if is_local(reference):
+        from weirdgen.machine import resolve_dtype
         from weirdgen.sample.judge_local import LocalJudgeModel
+        from weirdgen.sample.transformers import TransformersEngine
 
-        return LocalJudgeModel(reference)
+        found = find_model(local_reference(reference))
+        engine = TransformersEngine(found.folder, resolve_dtype("auto", found.parameters))
+        engine.use([None])
+        return LocalJudgeModel(reference, judge_identity(reference), found.folder, engine)
     from weirdgen.sample.api import ApiJudgeModel
 
     return ApiJudgeModel(reference, connections)
