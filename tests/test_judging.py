@@ -26,7 +26,9 @@ from weirdgen.rejudge import compare_judges, judge_run
 from weirdgen.reporting import results_of
 from weirdgen.results import Run
 from weirdgen.settings import resolve
+from weirdgen.stats.verdict import Scale
 from weirdgen.store import Store
+from weirdgen.verify import verify
 from weirdgen.workload import workload
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
@@ -106,6 +108,14 @@ def store(experiment: Path, built: Path, tmp_path: Path) -> Path:
 
 
 LENIENT, STRICT = "openai-api/mock/lenient", "openai-api/mock/strict"
+
+
+def test_samples_can_be_added_until_a_rating_is_known(experiment: Path, serve: Any, tmp_path: Path) -> None:
+    serve()
+    run = weirdgen.run(str(experiment), store=tmp_path / "store", judge=LENIENT, until="age ci<100")
+    assert run.settings.samples == 3 and run.estimated.scales == {"age": Scale("rating", (0.0, 100.0))}
+    assert "the effect on age was known to ±100" in run.report.read_text()
+    assert verify(run.id, tmp_path / "store").differences == []
 
 
 def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, store: Path) -> None:

@@ -29,7 +29,8 @@ from weirdgen.report.sections import sections
 from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
 from weirdgen.reporting import content_of, results_of
 from weirdgen.results import Run
-from weirdgen.store import MARKER, Store, content_key, file_hash
+from weirdgen.settings import run_name
+from weirdgen.store import MARKER, Store, file_hash
 
 RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
 """Paths in results.json that the store cannot give again."""
@@ -107,8 +108,8 @@ def _check_request(found: Verification, store: Store, folder: Path) -> None:
 
     request = read_request(folder)
     manifest = request["manifest"]
-    if not folder.name.endswith(wanted := content_key(manifest)[:8]):
-        found.add(f"{folder / 'run.json'}: name of the run", folder.name, f"…-{wanted}: it has been changed")
+    if folder.name != (wanted := run_name(manifest)):
+        found.add(f"{folder / 'run.json'}: name of the run", folder.name, f"{wanted}: it has been changed")
         return
     for arm, digest in manifest["data"].items():
         artifact = store.folder("dataset", digest[:32])
