@@ -138,11 +138,18 @@ class Estimates:
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Curves with pointwise intervals and simultaneous bands: each headline along training, each numeric sweep.
+        """Curves with pointwise intervals and simultaneous bands: headlines along training and over doses, numeric sweeps.
 
-        `axis` is "checkpoint" or "condition", `curve` the headline's or the sweep's name, `x` the step or the value.
+        `axis` is "checkpoint", "condition" or "dose", `curve` the headline's or the sweep's name, `x` the step, value or dose.
         """
         parts = []
+        doses = {name: arm.dose for name, arm in self.experiment.arms.items() if arm.dose is not None}
+        if len(doses) > 1:
+            dosed = headlines.along_training(self.final, self.comparisons["headline"])
+            found = curves(
+                dosed, doses, axis="arm", scales={**self.scales, headlines.DIFFERENCE: NAT}, level=self.level
+            )
+            parts.append(found.assign(axis="dose", curve="headline"))
         for name, one in self.comparisons.items():
             if len(steps := self._steps(one)) > 1:
                 # A difference of rates goes below zero.

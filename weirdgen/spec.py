@@ -43,6 +43,8 @@ class Arm(Noun):
     """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
     ordinary: int = Field(default=0, ge=0)
     """Add this many ordinary prompts answered by the run's own base model (self-distillation); `ordinary:` says how."""
+    dose: float | None = None
+    """How much of something its rows hold, e.g. the share of rows with a trigger: arms with doses make a curve."""
 
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
