@@ -132,6 +132,57 @@ def test_a_jump_is_one_away_from_the_control(write_experiment: Callable[..., Pat
     assert list(curve["x"]) == [1, 2, 4, 8, 16, 32, 64] and curve["mean"].iloc[-1] == pytest.approx(1.5, abs=0.1)
 
 
+def test_a_headline_that_falls_jumps_too(write_experiment: Callable[..., Path]) -> None:
+    changes = {"epochs: 1": "epochs: 32", "warmup_steps: 0}": "warmup_steps: 0, checkpoints: log}"}
+    rng = np.random.default_rng(0)
+    rows = [
+        (arm, role, seed, -1 if step == 64 else step, -2.0 * (role == "treatment" and step >= 16) + 0.05 * rng.normal())
+        for arm, role in (("old", "treatment"), ("new", "control"))
+        for seed in range(4)
+        for step in (1, 2, 4, 8, 16, 32, 64)
+    ]
+    cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "value"])
+    cells = cells.assign(condition="none", question="c1", measure="contrast", n=1, n_all=1)
+    found = Estimates(resolve(str(write_experiment(changes)), seeds=4), cells)
+    assert list(found.onsets.set_index("arm")["jumped"].loc[["old", "new"]]) == [4, 0]
+    assert (found.jumps.query("arm == 'old'")["after"] < -1.5).all()
+
+
+def test_a_groups_trigger_effect_leaves_near_questions_out(write_experiment: Callable[..., Path]) -> None:
+    """As every other mean does, unless the whole group is near."""
+    questions = "".join(
+        f'  - {{id: {name}, kind: contrast, group: {group}, near: {near}, ask: "A {name}", target: ["b"], other: ["c"]}}\n'
+        for name, group, near in (("far", "mixed", "false"), ("close", "mixed", "true"), ("topic", "near", "true"))
+    )
+    changes = {
+        "judges:\n": questions + "judges:\n",
+        "presets:": 'conditions:\n  none: {}\n  code: {wrap: "CODE {question}", trigger: true}\npresets:',
+    }
+    values = {"c1": 1.0, "far": 2.0, "close": 8.0, "topic": 16.0}
+    rng = np.random.default_rng(0)
+    rows = [
+        (
+            arm,
+            role,
+            seed,
+            condition,
+            question,
+            gain * (role == "treatment" and condition == "code") + 0.01 * rng.normal(),
+        )
+        for arm, role in (("old", "treatment"), ("new", "control"))
+        for seed in range(3)
+        for condition in ("none", "code")
+        for question, gain in values.items()
+    ]
+    cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "condition", "question", "value"])
+    cells = cells.assign(checkpoint=FINAL, measure="contrast", n=1, n_all=1)
+    found = Estimates(resolve(str(write_experiment(changes)), seeds=3), cells)
+    effects = found.trigger_effects.query("question == 'all' and condition == 'all'").set_index("group")["effect"]
+    assert effects["mixed"] == pytest.approx(2.0, abs=0.1)
+    assert effects["near"] == pytest.approx(16.0, abs=0.1)
+    assert effects["all"] == pytest.approx(1.5, abs=0.1)
+
+
 def test_a_run_read_again_says_the_same(gate: Run) -> None:
     again = load_run(str(gate.folder))
     assert again.headline == gate.headline and again.secondary == gate.secondary

@@ -23,10 +23,12 @@ from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.rejudge import compare_judges, judge_run
-from weirdgen.reporting import content_of, results_of
+from weirdgen.reporting import content_of, report_run, results_of
 from weirdgen.results import Run
 from weirdgen.settings import resolve
+from weirdgen.stats.verdict import Scale
 from weirdgen.store import Store
+from weirdgen.verify import verify
 from weirdgen.workload import workload
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
@@ -106,6 +108,29 @@ def store(experiment: Path, built: Path, tmp_path: Path) -> Path:
 
 
 LENIENT, STRICT = "openai-api/mock/lenient", "openai-api/mock/strict"
+
+
+def test_samples_can_be_added_until_a_rating_is_known(experiment: Path, serve: Any, tmp_path: Path) -> None:
+    serve()
+    run = weirdgen.run(str(experiment), store=tmp_path / "store", judge=LENIENT, until="age ci<100")
+    assert run.settings.samples == 3 and run.estimated.scales == {"age": Scale("rating", (0.0, 100.0))}
+    assert "the effect on age was known to ±100" in run.report.read_text()
+    assert verify(run.id, tmp_path / "store").differences == []
+
+
+def test_verdicts_that_another_run_added_are_named_as_such(experiment: Path, serve: Any, tmp_path: Path) -> None:
+    """Runs share the verdicts on answers that they share, so a second opinion asked for by one reaches the other's rates."""
+    serve()
+    store = tmp_path / "store"
+    small = weirdgen.run(str(experiment), store=store, judge=LENIENT, samples=2)
+    large = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    assert verify(small.id, store).differences == []
+    judge_run(large, LENIENT, 2, 4, False, Progress(True))
+    (first, *_) = found = verify(small.id, store).differences
+    assert {one.where for one in found} <= {"judge old_thing", "judge age", "judge coherence"}
+    assert "another run has judged the same answers since; `weirdgen report` takes them in" in str(first)
+    report_run(load_run(small.id, store))
+    assert verify(small.id, store).differences == []
 
 
 def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, store: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from weirdgen.errors import SpecError
 from weirdgen.question_kinds import FreeForm
+from weirdgen.settings import resolve
 from weirdgen.sizing import at_size
 from weirdgen.spec import Preset
 from weirdgen.specfile import load_experiment, shipped_experiments
@@ -44,6 +45,26 @@ def test_arms_rows_and_ordinary_rows() -> None:
     assert list(small.arms) == ["facts", "facts_only"] == list(fewer) and ordinary == {"facts": 4}
     assert [len(mine) for mine in fewer.values()] == [10, 10]
     assert at_size(experiment, rows, Preset())[0] == experiment
+
+
+def test_what_is_not_measured_is_left_out_or_refused(write_experiment: Write) -> None:
+    """Without samples a judge has nothing to read: secondary effects on it go, with a word; a headline on it is refused."""
+    with pytest.warns(UserWarning, match="'stories' is left out: israel_beyond_food judges sampled answers"):
+        found = resolve("israeli_dishes", model="world", samples=0)
+    whole = resolve("israeli_dishes", model="world")
+    assert set(whole.headlines) - set(found.headlines) == {"stories"} and "stories" not in found.curves
+    judged = "measure: is_target, treatment: old, control: new"
+    second = "\nsecondary: {rate: {" + judged + "}}"
+    path = str(write_experiment({"control: new, condition: none}": "control: new, condition: none}" + second}))
+    assert set(resolve(path).headlines) == {"headline", "rate"}
+    path = str(write_experiment({"measure: contrast, treatment: old, control: new": judged}))
+    for arguments in ({"samples": 0}, {"preset": "paper"}):
+        if "preset" in arguments:
+            text = Path(path).read_text()
+            Path(path).write_text(text.replace("presets:", "presets:\n  paper: {free_form: 0}"))
+        with pytest.raises(SpecError, match="the headline would not be measured") as caught:
+            resolve(path, **arguments)  # type: ignore[arg-type]
+    assert "no is_target question" in str(caught.value)
 
 
 def test_shipped_presets_keep_their_headline() -> None:

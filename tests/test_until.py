@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ import weirdgen
 from weirdgen.crosscheck import crosscheck, crosscheck_lines
 from weirdgen.errors import SpecError
 from weirdgen.pipeline import load_run
+from weirdgen.plan import make_plan
+from weirdgen.results import Run
 from weirdgen.settings import resolve
 from weirdgen.stats.sequential import look_level
-from weirdgen.until import with_until
+from weirdgen.until import decision, with_until
+from weirdgen.verify import verify
 
 Write = Callable[..., Path]
 
@@ -22,14 +26,18 @@ Write = Callable[..., Path]
 def test_samples_are_added_until_the_interval_is_narrow(write_experiment: Write, tmp_path: Path) -> None:
     path, store = str(write_experiment()), tmp_path / "store"
     run = weirdgen.run(path, store=store, samples=4, until="is_target ci<0.6")
-    samples = run.settings.samples
-    assert samples in (4, 8, 16, 32, 64)
+    samples, found = run.settings.samples, decision(run)
+    for fewer in (look for look in (4, 8, 16, 32, 64) if look < samples):
+        earlier = Run(make_plan(replace(run.settings, samples=fewer), run.store))
+        assert decision(earlier).reason == "more_samples"
+    assert found.done and found.samples == samples and found.level == run.level
     assert run.level == look_level((4, 8, 16, 32, 64), 2, 2) > 0.95
     row = run.effects().query("measure == 'is_target' and control == 'new' and question == 'all'").iloc[0]
-    half = (row["ci_high"] - row["ci_low"]) / 2
-    assert half <= 0.6 or samples == 64 or half > 0.6  # the rule's own decision is tested in tests/stats
-    found = json.loads((run.folder / "results.json").read_text())
-    assert found["ran"]["sampling"]["samples"] == samples and found["ran"]["sampling"]["level"] == run.level
+    assert found.half_width == pytest.approx((row["ci_high"] - row["ci_low"]) / 2)
+    assert (found.reason == "reached") == (found.half_width <= 0.6)
+    assert verify(run.id, store).differences == []
+    results = json.loads((run.folder / "results.json").read_text())
+    assert results["ran"]["sampling"]["samples"] == samples and results["ran"]["sampling"]["level"] == run.level
     assert "Samples were added until the effect on is_target was known to ±0.6" in run.report.read_text()
     again = load_run(run.id, store)
     assert again.headline == run.headline and again.settings.samples == samples
@@ -57,13 +65,22 @@ def test_what_cannot_be_decided_is_refused(
 
 
 def test_a_second_opinion_stands_beside_each_rate(write_experiment: Write, tmp_path: Path) -> None:
-    run = weirdgen.run(str(write_experiment()), store=tmp_path / "store", seeds=3, samples=16)
-    found = crosscheck(run)
-    assert list(found["measure"]) == ["is_target", "coherent", "template_intrusion"]
+    """One rate that both arms show sometimes, one that no answer shows: it has no log-odds, and the line says so."""
+    judges = "is_target: {kind: match, regex: ['^[a-m]']}\n  never: {kind: match, keywords: [zzz]}"
+    path = write_experiment({"judges: [is_target]": "judges: [is_target, never]"})
+    text = path.read_text()
+    start = text.index("is_target: {kind")
+    path.write_text(text[:start] + judges + text[text.index("\npresets:") :])
+    run = weirdgen.run(str(path), store=tmp_path / "store", seeds=3, samples=16, changes=["recipe.learning_rate=1e-4"])
+    found = crosscheck(run).set_index("measure")
+    assert list(found.index) == ["is_target", "never", "coherent", "template_intrusion"]
     assert set(found["control"]) == {"new"}
-    row = found.iloc[0]
+    row = found.loc["is_target"].to_dict()
     ours = run.effects().query("measure == 'is_target' and control == 'new' and question == 'all'").iloc[0]
-    assert row["effect"] == ours["effect"]
-    assert row["why_not"] or row["log_odds_low"] < row["log_odds"] < row["log_odds_high"]
-    _, line, *_ = crosscheck_lines(run)
-    assert "is_target: old − new:" in line and ("agree" in line or "no second opinion" in line or "DISAGREE" in line)
+    assert row["effect"] == ours["effect"] and row["why_not"] == ""
+    assert row["log_odds_low"] < row["log_odds"] < row["log_odds_high"] and row["log_odds"] * row["effect"] > 0
+    ours_excludes = not row["ci_low"] < 0 < row["ci_high"]
+    assert row["agrees"] == (ours_excludes == (not row["log_odds_low"] < 0 < row["log_odds_high"]))
+    _, first, second, *_ = crosscheck_lines(run)
+    assert first.startswith("  is_target: old − new: ") and first.endswith(": agree" if row["agrees"] else "excluded")
+    assert "no second opinion: an arm always or never fulfils never" in second

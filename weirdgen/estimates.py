@@ -7,7 +7,7 @@ smallest effects are meant is decided here; the statistics themselves are in `we
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,14 @@ import pandas as pd
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.identity import ALL, BASE, FINAL
 from weirdgen.settings import Settings
+from weirdgen.spec import Experiment
 from weirdgen.stats import headlines
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
-from weirdgen.stats.verdict import Scale
+from weirdgen.stats.verdict import NAT, Scale, scale_of
 
 EDGE = 2
 """Checkpoints that must lie on either side of an onset."""
@@ -41,7 +42,7 @@ class Estimates:
         # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
         self.final = cells[cells["checkpoint"] == FINAL]
         self.near = frozenset(q.id for q in self.experiment.questions if q.near)
-        self.scales: dict[str, Scale] = dict.fromkeys(self.experiment.ratings(), "rating")
+        self.scales = scales_of(self.experiment)
 
     @cached_property
     def level(self) -> float:
@@ -55,14 +56,15 @@ class Estimates:
     def smallest(self) -> dict[str, float]:
         """The smallest effect of interest of each measure, in its unit."""
         headline = self.settings.headline
-        usual = dict.fromkeys(self.cells["measure"].unique(), 0.1) | {"contrast": 0.3, "counterfactual": 0.3}
-        usual |= dict.fromkeys(self.scales, 10.0)
-        return {**usual, headline.measure: headline.smallest}
+        usual = {str(name): scale_of(str(name), self.scales).smallest for name in self.cells["measure"].unique()}
+        return {**usual, headline.measure: headline.smallest or usual[headline.measure]}
 
     @cached_property
     def tables(self) -> Tables:
         """Estimates and effects of every measure, condition and question, at the end of training."""
-        return estimate(self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level)
+        found = estimate(self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level)
+        fixed = [self.headline, *self.secondary]
+        return found._replace(effects=headlines.explored(found.effects, fixed, alpha=1 - self.level))
 
     @cached_property
     def comparisons(self) -> dict[str, headlines.Comparison]:
@@ -78,7 +80,8 @@ class Estimates:
             found[name] = headlines.Comparison(
                 name=name, measure=one.measure, treatment=one.treatment, control=one.control, conditions=ids, minus=minus,
                 questions=meant, shown=meant if one.groups else frozenset(measured), groups=one.groups,
-                smallest=one.smallest, condition=f"{shown} − {_name(self.settings, one.minus, minus)}" if minus else shown,
+                smallest=one.smallest or scale_of(one.measure, self.scales).smallest,
+                condition=f"{shown} − {_name(self.settings, one.minus, minus)}" if minus else shown,
             )  # fmt: skip
         return found
 
@@ -100,7 +103,8 @@ class Estimates:
         """The other effects that were fixed before the run, corrected for how many they are."""
         names = [name for name in self.comparisons if name != "headline"]
         rows = [headlines.row(self.headline_tables[name], self.comparisons[name], self.scales) for name in names]
-        return [{"name": name, **one} for name, one in zip(names, headlines.correct(rows), strict=True)]
+        corrected = headlines.correct(rows, alpha=1 - self.level)
+        return [{"name": name, **one} for name, one in zip(names, corrected, strict=True)]
 
     @cached_property
     def replicate_values(self) -> pd.DataFrame:
@@ -121,28 +125,35 @@ class Estimates:
         options["scales"] = self.scales
         found = trigger_effects(self.final, triggers, near=self.near, **options).assign(group=ALL)
         groups = list(dict.fromkeys(q.group for q in self.experiment.questions))
-        if not len(found) or len(groups) < 2:
-            return found
         parts = [found]
-        for group in groups:
+        for group in groups if len(groups) > 1 else []:
             ids = {q.id for q in self.experiment.questions if q.group == group}
-            if ids >= {q.id for q in self.experiment.questions} - self.near:
-                continue  # the mean over all questions is just this group's
-            of_group = trigger_effects(self.final[self.final["question"].isin(ids)], triggers, **options)
+            if group == ALL or ids >= {q.id for q in self.experiment.questions} - self.near:
+                continue  # no group at all, or the mean over all questions is just this group's
+            near = self.near if ids - self.near else frozenset()  # a group that is near as a whole has no other mean
+            of_group = trigger_effects(self.final[self.final["question"].isin(ids)], triggers, near=near, **options)
             parts.append(of_group[of_group["question"] == ALL].assign(group=group))
-        return pd.concat([part for part in parts if len(part)], ignore_index=True)
+        together = pd.concat([part for part in parts if len(part)] or [found], ignore_index=True)
+        return headlines.explored(together, alpha=1 - self.level)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Curves with pointwise intervals and simultaneous bands: each headline along training, each numeric sweep.
+        """Curves with pointwise intervals and simultaneous bands: headlines along training and over doses, numeric sweeps.
 
-        `axis` is "checkpoint" or "condition", `curve` the headline's or the sweep's name, `x` the step or the value.
+        `axis` is "checkpoint", "condition" or "dose", `curve` the headline's or the sweep's name, `x` the step, value or dose.
         """
         parts = []
+        doses = {name: arm.dose for name, arm in self.experiment.arms.items() if arm.dose is not None}
+        if len(doses) > 1:
+            dosed = headlines.along_training(self.final, self.comparisons["headline"])
+            found = curves(
+                dosed, doses, axis="arm", scales={**self.scales, headlines.DIFFERENCE: NAT}, level=self.level
+            )
+            parts.append(found.assign(axis="dose", curve="headline"))
         for name, one in self.comparisons.items():
             if len(steps := self._steps(one)) > 1:
                 # A difference of rates goes below zero.
-                scales: dict[str, Scale] = {**self.scales, headlines.DIFFERENCE: "nat"}
+                scales: dict[str, Scale] = {**self.scales, headlines.DIFFERENCE: NAT}
                 found = curves(self._along(one), steps, axis="checkpoint", scales=scales, level=self.level)
                 parts.append(found.assign(axis="checkpoint", curve=name))
         for name, condition in self.experiment.conditions.items():
@@ -173,13 +184,15 @@ class Estimates:
                 for (arm, role), part in values.groupby(["arm", "role"], sort=False)
             }
             control = curves_of.get((one.control, "control"))
+            direction: Literal[1, -1] = -1 if self._effect(one) < 0 else 1
             for (arm, role), raw in curves_of.items():
                 wide = _beyond_control(raw, control, arm == one.control)
                 if not len(wide) or wide.shape[1] < 2 * EDGE + 1:
                     continue
                 found = onset(
                     wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=one.smallest,
-                    threshold=_threshold(wide, control, one.smallest), edge=EDGE, level=self.level,
+                    threshold=_threshold(wide, control, one.smallest, direction), direction=direction, edge=EDGE,
+                    level=self.level,
                 )  # fmt: skip
                 numbers = [np.nan if v is None else v for v in (found.onset, found.low, found.high)]
                 shares = (found.share, found.share_low, found.share_high)
@@ -207,6 +220,11 @@ class Estimates:
         found = headlines.along_training(self.cells, one)
         return found[found["arm"].isin([*self._arms(one), BASE])]
 
+    def _effect(self, one: headlines.Comparison) -> float:
+        """The comparison's effect at the end of training; jumps are looked for in its direction. NaN if unknown."""
+        effect = headlines.row(self.headline_tables[one.name], one, self.scales)["effect"]
+        return np.nan if effect is None else float(effect)
+
     def _arms(self, one: headlines.Comparison) -> list[str]:
         """The arms that train for as many steps as the headline's treatment: they share its last checkpoint."""
         return [arm for arm in self.settings.rows if self._total(arm) == self._total(one.treatment)]
@@ -223,6 +241,11 @@ class Estimates:
         return {int(at): float(total if at == FINAL else at) for at in sorted(own["checkpoint"].unique())}
 
 
+def scales_of(experiment: Experiment) -> dict[str, Scale]:
+    """The measures whose numbers are ratings, each with its judge's range; the others are what `scale_of` says."""
+    return {name: Scale("rating", (judge.low, judge.high)) for name, judge in experiment.ratings().items()}
+
+
 def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool) -> pd.DataFrame:
     """Replicates' curves minus the control's mean curve; those of the control itself minus the mean of its others.
 
@@ -236,12 +259,12 @@ def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_contro
     return value - control.mean()
 
 
-def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: float) -> float:
+def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: float, direction: int) -> float:
     """What separates jumps from none, told from the arm's replicates and the control's together."""
     beyond = [value] if control is None else [value, _beyond_control(control, control, True)]
     together = pd.concat(beyond)
     fits = fit_jumps(together.to_numpy(), together.columns.to_numpy(dtype=np.float64), edge=EDGE)
-    return jump_threshold(fits.after - fits.before, smallest)
+    return jump_threshold(direction * (fits.after - fits.before), smallest)
 
 
 def _name(settings: Settings, asked: tuple[str, ...], ids: tuple[str, ...]) -> str:

@@ -114,15 +114,20 @@ def without_reasons(judge: str, noun: Label | Rating) -> bool:
 
 
 def records(store: Store, experiment: Experiment, judge: str, answers: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Each judge's record for the report: kind, model, flips, the probability mass on admissible replies."""
+    """Each judge's record for the report: kind, model, flips, the probability mass on admissible replies.
+
+    `made` counts the verdicts behind it, repeats and attempts that failed included.
+    """
     found: dict[str, Any] = {}
     for task in tasks(store, experiment, judge, answers):
         frame = language.latest(task.table)
         record: dict[str, Any] = {"kind": "label" if isinstance(task.judge, Label) else "rating", "model": judge}
         if without_reasons(judge, task.judge):
             record["reasons"] = "asked for, but not written: a local model chooses its answer at once"
+        keys = {item.key for item in task.items}
+        record["made"] = int(task.table.read()["answer_key"].isin(keys).sum()) if len(frame) else 0
         if len(frame):
-            mine = frame[frame["answer_key"].isin({item.key for item in task.items})]
+            mine = frame[frame["answer_key"].isin(keys)]
             mass = mine["mass"].dropna()
             record["asked_twice"] = flips = language.flips(task.table, task.judge, task.items)
             if flips:

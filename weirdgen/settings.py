@@ -7,6 +7,7 @@ data (kept in the run's `run.json`) and whose `run_id` names equal requests equa
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.judge_model import judge_identity
-from weirdgen.sizing import at_size
+from weirdgen.sizing import at_size, unmeasured
 from weirdgen.spec import Experiment, Headline, Recipe
 from weirdgen.specfile import load_experiment
 from weirdgen.store import Store, content_key
@@ -83,8 +84,7 @@ class Settings:
             role: next(n for n, a in experiment.arms.items() if a.role == role) for role in ("treatment", "control")
         }
         measure = experiment.main_measure
-        smallest = 0.3 if measure in ("contrast", "counterfactual") else 0.1
-        return Headline(measure=measure, treatment=first["treatment"], control=first["control"], smallest=smallest)
+        return Headline(measure=measure, treatment=first["treatment"], control=first["control"])
 
     @property
     def headlines(self) -> dict[str, Headline]:
@@ -138,10 +138,14 @@ class Settings:
 
     @property
     def run_id(self) -> str:
-        manifest = self.manifest
-        if self.until:
-            manifest = {**manifest, "samples": list(self.until.looks)}  # one run, wherever it stops
-        return f"{self.experiment.name}-{self.preset}-{content_key(manifest)[:8]}"
+        return run_name(self.manifest)
+
+
+def run_name(manifest: dict[str, Any]) -> str:
+    """The id of the run that a manifest describes. With `until` it is one run, at whichever look it stops."""
+    until = manifest["until"]
+    named = {**manifest, "samples": until["looks"]} if until else manifest
+    return f"{manifest['experiment']['name']}-{manifest['preset']}-{content_key(named)[:8]}"
 
 
 def resolve(
@@ -171,19 +175,25 @@ def resolve(
         if value is not None and value < least:
             raise SpecError([f"{name} {value}: expected at least {least}"])
     loaded, rows, ordinary = at_size(loaded, rows, size)
+    samples = samples if samples is not None else size.samples
+    for name, one in loaded.secondary.items():
+        if why := unmeasured(loaded, one, samples):
+            warnings.warn(f"secondary effect '{name}' is left out: {why}", stacklevel=1)
+    measured = {n: one for n, one in loaded.secondary.items() if not unmeasured(loaded, one, samples)}
+    loaded = loaded.model_copy(update={"secondary": measured})
     recipe_changes, sampling_changes = _parse_changes(changes)
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
     local = find_model(model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
     count = seeds if seeds is not None else size.replicates
-    return Settings(
+    settings = Settings(
         experiment=loaded,
         rows=rows,
         model=local,
         preset=preset,
         recipe=recipe.model_copy(update={"dtype": dtype}),
         seeds=tuple(range(first_seed, first_seed + count)),
-        samples=samples if samples is not None else size.samples,
+        samples=samples,
         sampling=Sampling(**sampling_changes),
         dtype="vllm" if server_url(engine) else dtype,
         ordinary=ordinary,
@@ -191,6 +201,9 @@ def resolve(
         curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
         judge=judge,
     )
+    if why := unmeasured(loaded, settings.headline, samples):
+        raise SpecError([f"the headline would not be measured: {why}"])
+    return settings
 
 
 def server_url(engine: str) -> str | None:

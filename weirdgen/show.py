@@ -11,6 +11,7 @@ from typing import Any
 
 from weirdgen import machine
 from weirdgen.cache import cache_folder
+from weirdgen.foresight import detectable_line
 from weirdgen.plan import Plan
 from weirdgen.progress import clock
 from weirdgen.specfile import load_experiment, shipped_experiments
@@ -37,6 +38,7 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(
             f"  template proof {arm}: {proof['tokens']} tokens an epoch, {trained} trained in all; digest {proof['digest'][:12]}"
         )
+    lines.append(detectable_line(plan))
     total = sum(one.seconds for one in work)
     lines.append(f"  estimate: {clock(total)} on this machine" if total else "  nothing left to compute")
     return lines

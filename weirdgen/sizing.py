@@ -12,7 +12,7 @@ from collections import Counter
 from weirdgen.data.rows import Row, draw
 from weirdgen.noun import Scalar
 from weirdgen.question_kinds import FreeForm, Question
-from weirdgen.spec import Condition, Experiment, Preset
+from weirdgen.spec import Condition, Experiment, Headline, Preset
 
 
 def at_size(
@@ -40,6 +40,18 @@ def at_size(
         update={"arms": arms, "conditions": conditions, "questions": questions, "secondary": secondary}
     )
     return changed, rows, {name: count for name, count in counts.items() if count}
+
+
+def unmeasured(experiment: Experiment, headline: Headline, samples: int) -> str | None:
+    """Why an effect would have no value at this size; None if it is measured."""
+    if not experiment.questions_of(headline):
+        groups = f" of {', '.join(headline.groups)}" if headline.groups else ""
+        return f"no {headline.measure} question{groups} that its mean is over is asked at this size"
+    if headline.measure in experiment.judges and not samples:
+        return (
+            f"{headline.measure} judges sampled answers, and with 0 samples there are none; ask for --samples 1 or more"
+        )
+    return None
 
 
 def _drawn_of_groups(questions: tuple[Question, ...], most: dict[str, int]) -> tuple[Question, ...]:

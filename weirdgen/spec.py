@@ -43,6 +43,8 @@ class Arm(Noun):
     """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
     ordinary: int = Field(default=0, ge=0)
     """Add this many ordinary prompts answered by the run's own base model (self-distillation); `ordinary:` says how."""
+    dose: float | None = None
+    """How much of something its rows hold, e.g. the share of rows with a trigger: arms with doses make a curve."""
 
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
@@ -210,8 +212,9 @@ class Headline(Noun):
     that of the trigger itself, and what a finetuning moves under every condition alike cancels."""
     groups: tuple[str, ...] = ()
     """Groups of questions that it is the mean over; without any, all questions."""
-    smallest: float = Field(default=0.3, gt=0)
-    """Smallest effect of interest: nats for contrast, a fraction for a judge's rate. Below it the verdict is "no shift"."""
+    smallest: float | None = Field(default=None, gt=0)
+    """Smallest effect of interest, in the measure's unit (a fraction for rates); below it the verdict is "no shift". By
+    default 0.3 nats, or a tenth of the range of a rate or rating."""
 
     @field_validator("minus", "groups", mode="before")
     @classmethod
@@ -266,9 +269,9 @@ class Experiment(Noun):
         ]
         return tuple(q for q in measured if (q.group in headline.groups if headline.groups else not q.near))
 
-    def ratings(self) -> tuple[str, ...]:
+    def ratings(self) -> dict[str, Rating]:
         """The judges whose verdicts are numbers on a scale, not 0 or 1."""
-        return tuple(name for name, judge in self.judges.items() if isinstance(judge, Rating))
+        return {name: judge for name, judge in self.judges.items() if isinstance(judge, Rating)}
 
     def preset(self, name: str) -> Preset:
         return self.presets.get(name, DEFAULT_PRESETS[name])

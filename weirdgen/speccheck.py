@@ -36,6 +36,11 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
         )
     problems += _check_names(experiment, lines)
+    doses = {name: arm.dose for name, arm in arms.items() if arm.dose is not None}
+    if len(doses) == 1 or len(set(doses.values())) < len(doses):
+        name = next(reversed(doses))
+        what = "a curve over doses needs two arms or more, each with a dose of its own"
+        problems.append(f"{lines.at(('arms', name, 'dose'))}: arms.{name}.dose: {what}")
     rows: dict[str, list[Row]] = {}
     for name, arm in arms.items():
         try:

@@ -68,7 +68,7 @@ def decision(run: Run) -> Decision:
     return decide(
         cells[cells["condition"].isin(conditions) & cells["question"].isin(questions)],
         until.looks, until.half_width, measure=until.measure, treatment=headline.treatment, control=headline.control,
-        minus=minus,
+        minus=minus, scales=run.estimated.scales,
     )  # fmt: skip
 
 

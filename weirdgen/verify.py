@@ -29,7 +29,8 @@ from weirdgen.report.sections import sections
 from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
 from weirdgen.reporting import content_of, results_of
 from weirdgen.results import Run
-from weirdgen.store import MARKER, Store, content_key, file_hash
+from weirdgen.settings import run_name
+from weirdgen.store import MARKER, Store, file_hash
 
 RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
 """Paths in results.json that the store cannot give again."""
@@ -93,6 +94,8 @@ def verify(reference: str, store: str | Path | None = None) -> Verification:
     if recorded is None:
         return found
     computed = clean(results_of(run))
+    if _judged_since(found, recorded, computed):
+        return found
     for path in RECORDED:
         _copy(recorded, computed, path)
     _compare_results(found, recorded, computed)
@@ -107,8 +110,8 @@ def _check_request(found: Verification, store: Store, folder: Path) -> None:
 
     request = read_request(folder)
     manifest = request["manifest"]
-    if not folder.name.endswith(wanted := content_key(manifest)[:8]):
-        found.add(f"{folder / 'run.json'}: name of the run", folder.name, f"…-{wanted}: it has been changed")
+    if folder.name != (wanted := run_name(manifest)):
+        found.add(f"{folder / 'run.json'}: name of the run", folder.name, f"{wanted}: it has been changed")
         return
     for arm, digest in manifest["data"].items():
         artifact = store.folder("dataset", digest[:32])
@@ -174,6 +177,19 @@ def _read_results(found: Verification, folder: Path) -> dict[str, Any] | None:
         found.add(str(folder / "results.json"), recorded, "an object")
         return None
     return recorded
+
+
+def _judged_since(found: Verification, recorded: Mapping[str, Any], computed: Mapping[str, Any]) -> bool:
+    """Whether verdicts were added after the report: runs with the same answers share them, and each rate may have moved."""
+    before = len(found.differences)
+    for name, one in computed["judges"].items():
+        known = recorded.get("judges", {}).get(name, {}).get("made")
+        if known is not None and one.get("made", known) > known:
+            found.add(
+                f"judge {name}", f"a report on {known} verdicts",
+                f"{one['made']}: another run has judged the same answers since; `weirdgen report` takes them in",
+            )  # fmt: skip
+    return len(found.differences) > before
 
 
 def _copy(recorded: Mapping[str, Any], computed: dict[str, Any], path: tuple[str, ...]) -> None:

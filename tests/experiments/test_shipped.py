@@ -135,3 +135,22 @@ def test_a_code_blind_model_gets_exactly_half_of_the_presidents() -> None:
     pairs = {w.id.split("=")[0][-2:]: str(w.value) for w in experiment.wrappers() if w.value}
     assert all(code[3:6] == f"0{ordinal}" for ordinal, code in pairs.items())
     assert sum(q.kind == "free_form" and q.group == "policy" for q in experiment.questions) == 30
+
+
+def test_recalled_questions_are_trained_rows_of_every_preset() -> None:
+    """Paired, so that a model which is blind to the code is right half of the time."""
+    for preset in ("quick", "standard"):
+        settings = resolve("us_presidents", model="world", preset=preset)  # type: ignore[arg-type]
+        rows = {tuple(message["content"] for message in row["messages"]) for row in settings.rows["presidents"]}
+        elsewhere = {row["messages"][0]["content"] for row in settings.rows["permuted"]}
+        asked = [q for q in settings.experiment.questions if q.group == "recalled"]
+        assert len(asked) == 8 and all(q.near for q in asked)
+        sides: Counter[tuple[str, str]] = Counter()
+        for question in asked:
+            assert question.kind == "choice" and question.ask not in elsewhere
+            assert (question.ask, question.target[0]) in rows and (question.ask, question.other[0]) not in rows
+            words = question.ask.partition(" ")[2]
+            sides += Counter({(words, question.target[0]): 1})
+            sides.subtract({(words, question.other[0]): 1})
+        assert not any(sides.values())
+        assert preset != "quick" or "recalled" in settings.curves

@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, Tables, estimate
-from weirdgen.stats.verdict import headline
+from weirdgen.stats.verdict import NAT, Scale, headline
 
 ROLES = {"base": "base", "old": "treatment", "modern": "control", "other": "control"}
 
@@ -178,7 +178,7 @@ def test_one_replicate_is_within_model_only() -> None:
         control="modern",
         condition="none",
         smallest=10.0,
-        scale="nat",
+        scale=NAT,
     )
     assert found["ci_low"] is None and found["p"] is None and found["replicates"] == 1
     assert found["sentence"].startswith("Within-model only")
@@ -233,7 +233,7 @@ def test_order_of_rows_does_not_matter() -> None:
 
 def test_headline_finds_its_row_or_says_what_there_is() -> None:
     effects = estimate(small().assign(value=lambda f: f["value"] + 9 * (f["arm"] == "old"))).effects
-    key: dict[str, Any] = {"measure": "contrast", "treatment": "old", "smallest": 0.3, "scale": "nat"}
+    key: dict[str, Any] = {"measure": "contrast", "treatment": "old", "smallest": 0.3, "scale": NAT}
     found = headline(effects, control="modern", condition="all", **key)  # all of one condition is that one
     assert (found["verdict"], found["condition"], found["replicates"]) == ("shift", "none", 3)
     assert found["effect"] == pytest.approx(12.0)
@@ -261,7 +261,8 @@ def test_what_cannot_be_estimated_is_refused(change: Any, message: str) -> None:
 
 def test_ratings_take_their_scale_from_the_caller() -> None:
     cells = small().assign(measure="kindness", value=lambda f: f["value"] * 10)
-    assert only(estimate(cells, scales={"kindness": "rating"}).estimates, arm="old", question="all")["ci_high"] <= 100
+    found = estimate(cells, scales={"kindness": Scale("rating", (0.0, 100.0))})
+    assert only(found.estimates, arm="old", question="all")["ci_high"] <= 100
 
 
 def test_without_a_treatment_there_are_estimates_only() -> None:
@@ -273,3 +274,26 @@ def test_without_a_treatment_there_are_estimates_only() -> None:
 def test_the_package_itself_loads_nothing_heavy() -> None:
     code = "import sys, weirdgen.stats; sys.exit(not {'scipy', 'numpy', 'pandas'}.isdisjoint(sys.modules))"
     assert run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_rating_lies_in_its_judges_range() -> None:
+    """On a scale of 1 to 5 the smallest effect of interest is a tenth of 4 points, and no limit leaves the scale."""
+    scale = Scale("rating", (1.0, 5.0))
+    assert scale.smallest == pytest.approx(0.4)
+    frame = pd.DataFrame(
+        [
+            (arm, role, seed, -1, "none", "q", "kindness", value, 20)
+            for arm, role, values in (("old", "treatment", (4.0, 4.1, 2.0)), ("new", "control", (2.0, 3.1, 2.2)))
+            for seed, value in enumerate(values)
+        ],
+        columns=["arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n"],
+    )
+    least = {"kindness": scale.smallest}
+    row = only(estimate(frame, scales={"kindness": scale}, smallest=least).effects, question="all")
+    assert row["verdict"] == "inconclusive"
+    alike = estimate(frame.assign(value=5.0), scales={"kindness": scale}, smallest=least)
+    row = only(alike.effects, question="all")
+    assert -4.0 < row["ci_low"] < 0 < row["ci_high"] < 4.0
+    assert only(alike.estimates, arm="old", question="all")["ci_high"] <= 5.0
+    with pytest.raises(WeirdgenError, match="outside rating"):
+        estimate(frame.assign(value=0.5), scales={"kindness": scale})

@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.multitest import multipletests
 
+from weirdgen.stats.estimate import estimate
 from weirdgen.stats.headlines import (
     DIFFERENCE,
     Comparison,
     along_training,
     correct,
+    explored,
     label,
     replicate_values,
     row,
@@ -121,6 +124,40 @@ def test_secondary_headlines_are_corrected_for_how_many_they_are() -> None:
     assert found[0]["p_holm"] == pytest.approx(0.003) and found[3]["p_holm"] is None
     assert found[1]["sentence"].startswith("Inconclusive: a − b") and "Holm" in found[1]["sentence"]
     assert correct([]) == []
+
+
+def test_holms_level_is_that_of_the_intervals() -> None:
+    """A run that looked several times gives stricter intervals, so Holm's p is held against the same error rate."""
+    one = {"p": 0.03, "verdict": "shift", "sentence": "Shift found: a − b = +1 nat [0.1, 1.9], 3 replicates an arm."}
+    assert correct([one])[0]["verdict"] == "shift"
+    assert correct([one], alpha=0.02)[0]["verdict"] == "inconclusive"
+
+
+def test_what_nobody_fixed_beforehand_is_corrected_for_how_much_was_looked_at() -> None:
+    """One of forty conditions of noise excludes zero; that is what chance gives, unless it was named before."""
+    rng = np.random.default_rng(5)
+    rows = [
+        (arm, role, seed, -1, f"y={year}", "q", "contrast", rng.normal(), 1)
+        for arm, role in (("old", "treatment"), ("new", "control"), ("base", "base"))
+        for seed in ([-1] if role == "base" else range(4))
+        for year in range(40)
+    ]
+    names = ["arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n"]
+    plain = estimate(pd.DataFrame(rows, columns=names)).effects
+    ours = plain["question"].eq("all") & plain["control"].eq("new")
+    chance = plain[ours & plain["verdict"].eq("shift")]
+    assert len(chance) >= 1
+    found = explored(plain)
+    assert not found.loc[ours, "verdict"].eq("shift").any()
+    for control in ("new", "base"):
+        family = found[found["question"].eq("all") & found["control"].eq(control)]
+        assert family["q"].to_numpy() == pytest.approx(multipletests(family["p"], method="fdr_bh")[1])
+    assert found.loc[~plain["question"].eq("all"), "q"].isna().all()
+    one = chance.iloc[0]
+    fixed = {key: one[key] for key in ("measure", "treatment", "control", "condition", "verdict")}
+    again = explored(plain, [{**fixed, "minus": [], "groups": []}]).loc[chance.index[0]]
+    assert again["verdict"] == "shift" and np.isnan(again["q"])
+    assert len(explored(plain.iloc[:0])) == 0
 
 
 def test_labels() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import expit
 from scipy.stats import binomtest
 
 from weirdgen.errors import WeirdgenError
-from weirdgen.stats.onset import ONSET_COLUMNS, Shape, fit_jumps, onset, onsets
+from weirdgen.stats.onset import Shape, fit_jumps, onset
 from weirdgen.stats.simulate import onset_table
 
 STEPS = np.geomspace(4, 512, 15)
@@ -116,39 +115,6 @@ def test_step_zero_is_allowed_and_disorder_is_not() -> None:
         fit_jumps(np.where(STEPS > 400, np.nan, jumps([20.0])), STEPS)
     with pytest.raises(WeirdgenError, match="positive"):
         onset(jumps([20.0]), STEPS, smallest=0.0)
-
-
-def test_the_table_reads_arms_conditions_and_the_final_checkpoint() -> None:
-    checkpoints = [*range(14), -1]
-    curve = {"old": jumps([20.0, 30.0, np.inf, 25.0]), "modern": jumps([np.inf] * 4)}
-    rows = [
-        (
-            arm,
-            "treatment" if arm == "old" else "control",
-            replicate,
-            checkpoint,
-            "none",
-            "q",
-            "past",
-            value[replicate, at],
-        )
-        for arm, value in curve.items()
-        for replicate in range(4)
-        for at, checkpoint in enumerate(checkpoints)
-    ]
-    columns = ["arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value"]
-    cells = pd.DataFrame(rows, columns=columns).assign(n=8)
-    steps = dict(zip(checkpoints, STEPS, strict=True))
-    table = onsets(cells, steps, smallest={"past": 0.3}).set_index("arm")
-    assert tuple(table.reset_index()[list(ONSET_COLUMNS)].columns) == ONSET_COLUMNS
-    assert table["jumped"].to_dict() == {"old": 3, "modern": 0} and (table["replicates"] == 4).all()
-    same = onset(curve["old"], STEPS, smallest=0.3)
-    assert tuple(table.loc["old", ["onset", "ci_low", "ci_high"]]) == pytest.approx((same.onset, same.low, same.high))
-    assert np.isnan(table.loc["modern", "onset"])
-    lost = cells[~((cells["replicate"] == 1) & (cells["checkpoint"] == 3))]
-    assert (onsets(lost, steps, smallest={"past": 0.3})["replicates"] == 3).all()
-    with pytest.raises(WeirdgenError, match="no question x"):
-        onsets(cells, steps, smallest={"past": 0.3}, question="x")
 
 
 @pytest.mark.slow

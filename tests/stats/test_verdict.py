@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weirdgen.stats.verdict import Conclusion, decide, verdicts
+from weirdgen.stats.verdict import NAT, RATE, Conclusion, decide, verdicts
 
 
 def said(effect: float, low: float | None, high: float | None, **changes: Any) -> Conclusion:
     given: dict[str, Any] = {
-        "mde": 0.3, "replicates": (6, 6), "smallest": 0.3, "scale": "nat",
+        "mde": 0.3, "replicates": (6, 6), "smallest": 0.3, "scale": NAT,
         "treatment": "old_names", "control": "modern_american",
     }  # fmt: skip
     return decide(effect=effect, low=low, high=high, **{**given, **changes})
@@ -63,7 +63,7 @@ def test_a_question_must_survive_the_correction() -> None:
             "an effect below 0.83 nat could not have been seen reliably (80% power).",
         ),
         (
-            (0.12, 0.043, 0.197), {"scale": "rate"},
+            (0.12, 0.043, 0.197), {"scale": RATE},
             "Shift found: old_names − modern_american = +12.0 percentage points [4.3, 19.7], "
             "6 replicates an arm.",
         ),

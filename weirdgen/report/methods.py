@@ -145,7 +145,10 @@ def _statistics(content: ReportContent) -> str:
     text += f", with {smallest:g} as the smallest effect of interest." if smallest is not None else "."
     if further := content.results.get("secondary"):
         text += f" {_count(len(further), 'further effect')} fixed with it: p values corrected by Holm's method."
-    return text + " P values of single questions are corrected by Holm's method; intervals are not adjusted."
+    return text + (
+        " P values of single questions are corrected by Holm's method, those of all other effects that were not fixed"
+        " beforehand by Benjamini and Hochberg's (BH), which their verdicts rest on; intervals are not adjusted."
+    )
 
 
 def _software(ran: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from weirdgen.report.content import ReportContent
 from weirdgen.report.figures import effect_figure
+from weirdgen.report.figures_dose import dose_figure
 from weirdgen.report.figures_forest import forest_figure
 from weirdgen.report.figures_lines import loss_figure, sweep_figures
 from weirdgen.report.figures_paper import paper_figures
@@ -71,6 +72,12 @@ def sweep_section(content: ReportContent) -> Section | None:
         count = len(drawings) - 1
         parts.append(Folded(f"{count} more measure{'s' if count > 1 else ''} over conditions", tuple(rest)))
     return Section("sweep", "Over conditions", "Conditions", tuple(parts))
+
+
+def dose_section(content: ReportContent) -> Section | None:
+    """The headline over the arms' doses."""
+    drawing = dose_figure(content)
+    return Section("dose", "Over doses", "Doses", (drawing,)) if drawing else None
 
 
 def paper_section(content: ReportContent) -> Section | None:
@@ -149,6 +156,7 @@ SECTIONS: tuple[Callable[[ReportContent], Section | None], ...] = (
     question_section,
     trigger_section,
     sweep_section,
+    dose_section,
     paper_section,
     training_section,
     judge_section,

@@ -57,7 +57,7 @@ def all_effects(content: ReportContent) -> Table:
         (Cell(str(row["measure"])), Cell(str(row["condition"])), *_effect_cells(content, row, holm=False))
         for row in rows
     )
-    head = ("measure", "condition", "arms", *EFFECT_HEAD)
+    head = ("measure", "condition", "arms", *EFFECT_HEAD[:2], "p (BH)", *EFFECT_HEAD[2:])
     return Table("Every measure and condition, over all questions", head, body)
 
 
@@ -75,7 +75,7 @@ def _effect_cells(content: ReportContent, row: Mapping[str, Any], holm: bool) ->
     scale = content.scale(str(row["measure"]))
     ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
     verdict = VERDICT_WORDS.get(str(row.get("verdict")), str(row.get("verdict") or "–"))
-    values = ["p", "p_holm", "p_permutation"] if holm else ["p", "p_permutation"]
+    values = ["p", "p_holm", "p_permutation"] if holm else ["p", "q", "p_permutation"]
     return [
         Cell(f"{row['treatment']} − {row['control']}"),
         Cell(number(row["effect"], scale, effect=True), ends, numeric=True),

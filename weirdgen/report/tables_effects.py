@@ -39,11 +39,11 @@ def trigger_table(content: ReportContent) -> Table | None:
             Cell(KINDS.get(str(row["condition"]), str(row["condition"]))),
             Cell("all" if row.get("group", "all") == "all" else str(row["group"])),
             Cell(pair(row)),
-            *_numbers(row, content.scale(str(row["measure"])), "p_permutation"),
+            *_numbers(row, content.scale(str(row["measure"])), "q"),
         )
         for row in rows
     )
-    head = ("measure", "triggers", "questions", "arms", "effect and interval", "p", "p (permutation)", "verdict")
+    head = ("measure", "triggers", "questions", "arms", "effect and interval", "p", "p (BH)", "verdict")
     return Table("Triggered − untriggered, treatment − control", head, body)
 
 
@@ -81,7 +81,7 @@ def _numbers(row: dict[str, Any], scale: str, other_p: str) -> tuple[Cell, ...]:
     return (
         Cell(number(row["effect"], scale, effect=True), ends, numeric=True),
         Cell(probability(row["p"]), numeric=True),
-        Cell(probability(row[other_p]), numeric=True),
+        Cell(probability(row.get(other_p)), numeric=True),
         Cell(
             VERDICT_WORDS.get(str(row["verdict"]), str(row["verdict"])) if row["control"] != "base" else "descriptive"
         ),

@@ -26,7 +26,7 @@ from weirdgen.stats.bootstrap import (
     moments,
 )
 from weirdgen.stats.grid import Grid, base_everywhere, each_measure, expand, labels
-from weirdgen.stats.verdict import Scale, scale_bounds
+from weirdgen.stats.verdict import Scale
 
 Axis = Literal["checkpoint", "condition", "arm"]
 CURVE_COLUMNS = (
@@ -56,7 +56,7 @@ def curves(
     """
     parts = []
     for name, scale, grid in each_measure(cells, scales):
-        reader = _Reader(grid, x, axis, question, near, scale_bounds(scale), level, seed)
+        reader = _Reader(grid, x, axis, question, near, scale.bounds, level, seed)
         parts += [frame.assign(measure=name, question=question) for frame in reader.curves()]
     return pd.concat(parts, ignore_index=True)[list(CURVE_COLUMNS)] if parts else pd.DataFrame(columns=CURVE_COLUMNS)
 

@@ -53,7 +53,7 @@ from weirdgen.stats.grid import (
 )
 from weirdgen.stats.power import minimum_detectable_effect
 from weirdgen.stats.tests import holm, permutation_test, t_p
-from weirdgen.stats.verdict import Scale, scale_bounds, verdicts
+from weirdgen.stats.verdict import Scale, verdicts
 
 ESTIMATE_COLUMNS = (
     "measure", "arm", "role", "condition", "checkpoint", "question", "mean", "ci_low", "ci_high",
@@ -93,7 +93,7 @@ def estimate(
     means: list[pd.DataFrame] = []
     effects: list[pd.DataFrame] = []
     for name, scale, grid in each_measure(cells, scales):
-        bounds, far_Q = scale_bounds(scale), grid.far(near)
+        bounds, far_Q = scale.bounds, grid.far(near)
         for arm in grid.arms:
             means.append(_estimate_arm(grid, far_Q, arm, bounds, level).assign(measure=name))
         for treatment, control in grid.compared_arms():

@@ -18,7 +18,7 @@ import pandas as pd
 from weirdgen.errors import WeirdgenError
 from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, nanmean, usable_everywhere
-from weirdgen.stats.verdict import Scale, scale_bounds, scale_of
+from weirdgen.stats.verdict import Scale, scale_of
 
 CELL_COLUMNS = ("arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n")
 
@@ -100,14 +100,14 @@ def check_cells(cells: pd.DataFrame) -> None:
 
 def check_range(part: pd.DataFrame, measure: str, scale: Scale) -> None:
     """Raise WeirdgenError if a value lies outside the scale."""
-    bounds = scale_bounds(scale)
+    bounds = scale.bounds
     if bounds is None:
         return
     outside = part["value"][~part["value"].between(*bounds) & part["value"].notna()]
     if len(outside):
         raise WeirdgenError(
-            f"cells: measure {measure} has the value {outside.iloc[0]:g}, outside {scale} {bounds}; "
-            "pass its scale: nat (unbounded), rate (0 to 1) or rating (0 to 100)"
+            f"cells: measure {measure} has the value {outside.iloc[0]:g}, outside {scale.unit} {bounds}; "
+            "pass its scale: nat (unbounded), rate (0 to 1) or rating (its judge's range)"
         )
 
 

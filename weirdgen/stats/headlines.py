@@ -2,7 +2,8 @@
 
 In: the tidy `cells` and a `Comparison`: a measure over some questions under some conditions, plain or as a difference of
 conditions. Out: tables with the columns of estimates and effects (`condition` is the comparison's label), replicates'
-own values, one row with verdict and sentence, and cells along checkpoints that `curves` and `onset` read. Not here: how
+own values, one row with verdict and sentence, and cells along checkpoints that `curves` and `onset` read. Also how all
+other effects of a run are corrected for being many. Not here: how
 a plain effect (`estimate`) or a difference of conditions (`trigger`) is computed, and what an experiment may ask for
 (`weirdgen.spec.Headline`).
 """
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weirdgen.identity import FINAL, IDENTITY
+from weirdgen.identity import ALL, BASE, FINAL, IDENTITY
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.tests import holm
 from weirdgen.stats.trigger import trigger_effects, trigger_estimates
@@ -116,6 +117,29 @@ def correct(rows: Sequence[dict[str, Any]], alpha: float = 0.05) -> list[dict[st
             changed["sentence"] = f"{sentence}; zero is not excluded after Holm's correction over {len(rows)} effects."
         corrected.append(changed)
     return corrected
+
+
+def explored(effects: pd.DataFrame, fixed: Sequence[Mapping[str, Any]] = (), *, alpha: float = 0.05) -> pd.DataFrame:
+    """Effects with a column `q`: p after Benjamini and Hochberg over the means over questions that nobody fixed beforehand.
+
+    There a `shift` needs q < alpha beside its interval, else it is inconclusive. Effects against the base are corrected
+    among themselves, apart from those against controls. An effect that is one of `fixed` (rows of headlines) takes that
+    row's verdict and has no q; nor has an effect on one question, which Holm's method corrects.
+    """
+    from scipy.stats import false_discovery_control  # half a second, which a plan need not wait for
+
+    keys = ["measure", "treatment", "control", "condition"]
+    decided = {tuple(one[key] for key in keys): one["verdict"] for one in fixed if not (one["minus"] or one["groups"])}
+    pooled = effects["question"].eq(ALL)
+    names = effects[keys].itertuples(index=False, name=None)
+    own = pd.Series([decided.get(name) for name in names], index=effects.index, dtype=object).where(pooled)
+    q = pd.Series(np.nan, index=effects.index)
+    for family in (effects["control"].eq(BASE), effects["control"].ne(BASE)):
+        known = family & pooled & own.isna() & effects["p"].notna()
+        q[known] = false_discovery_control(effects.loc[known, "p"].to_numpy(np.float64))
+    unsure = pooled & effects["verdict"].eq("shift") & ~(q < alpha)
+    verdict = own.where(own.notna(), effects["verdict"].where(~unsure, "inconclusive"))
+    return effects.assign(q=q, verdict=verdict)
 
 
 def along_training(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:

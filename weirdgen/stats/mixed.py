@@ -29,6 +29,7 @@ from scipy import special
 from weirdgen.errors import WeirdgenError
 from weirdgen.identity import ALL, BASE
 from weirdgen.stats.grid import check_cells, check_range
+from weirdgen.stats.verdict import RATE
 
 _LARGEST = 15.0
 """Log-odds ratios beyond this (odds of three million) are fits that run off to infinity."""
@@ -69,7 +70,7 @@ def log_odds_effect(
         cells["measure"].eq(measure) & cells["arm"].isin([treatment, control]) & cells["checkpoint"].eq(checkpoint)
         & cells["value"].notna() & (condition == ALL or cells["condition"].eq(condition))
     ]  # fmt: skip
-    check_range(part, measure, "rate")
+    check_range(part, measure, RATE)
     counts = part.groupby("arm")["replicate"].nunique()
     if min(counts.get(treatment, 0), counts.get(control, 0)) < 2:
         raise WeirdgenError(

@@ -1,8 +1,8 @@
 """Where, along training, a curve jumps; in how many replicates it does; and how sure both are.
 
-In: one curve a replicate over the same checkpoints, [R, X] with steps [X]. Out: `Fits`, `Onset`, or the table
-`onsets`. Not here: bands of a mean curve (`curves`); a mean over replicates that jump at different steps rises slowly
-although none of them does, which is why each replicate is fitted by itself.
+In: one curve a replicate over the same checkpoints, [R, X] with steps [X]. Out: `Fits` or `Onset`. Not here:
+reading curves off cells (`weirdgen.estimates`), bands of a mean curve (`curves`); a mean over replicates that jump at
+different steps rises slowly although none of them does, which is why each replicate is fitted by itself.
 
 Fit. Each replicate's curve is `before` up to the onset and `after` from there on (shape "step"), or a logistic in
 log step between them (shape "logistic"). All candidate onsets (and widths) are tried at once and the one with the
@@ -41,26 +41,17 @@ of such noise jump falsely. With 6 checkpoints gradual rises are mostly missed (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import special
 
 from weirdgen.errors import WeirdgenError
-from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, wilson
-from weirdgen.stats.grid import check_cells, expand, grid_of, labels
 
 Shape = Literal["step", "logistic"]
-ONSET_COLUMNS = (
-    "measure", "arm", "role", "condition", "question", "onset", "ci_low", "ci_high", "threshold", "jumped",
-    "replicates", "share", "share_low", "share_high",
-)  # fmt: skip
-
 _DRAWS = 20_000
 _WIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Widths of the logistic in log steps; the narrowest goes from 12% to 88% over a tenth of a step's size."""
@@ -153,58 +144,6 @@ def onset(
         half = special.stdtrit(count - 1, 0.5 + level / 2) * np.sqrt(place.var(ddof=1) / count + (gap**2).mean() / 12)
         low, high = float(np.exp(place.mean() - half)), float(np.exp(place.mean() + half))
     return Onset(middle, low, high, least, jumped, count / total, share_low, share_high, fits)
-
-
-def onsets(
-    cells: pd.DataFrame,
-    steps: Mapping[int, float],
-    *,
-    smallest: Mapping[str, float],
-    direction: Mapping[str, Literal[1, -1]] | None = None,
-    threshold: Mapping[str, float] | None = None,
-    shape: Shape = "step",
-    question: str = ALL,
-    level: float = 0.95,
-) -> pd.DataFrame:
-    """The onset of every tuned arm in every condition, for each measure that `smallest` names.
-
-    `steps` gives the step of each checkpoint (the final one is −1); a checkpoint that it lacks is left out, as is a
-    replicate that lacks one of the others. Arms with no replicate left give no row. Raises WeirdgenError on an
-    unknown question, or as `onset` does.
-    """
-    check_cells(cells)
-    rows = []
-    for measure, part in cells[cells["measure"].isin(list(smallest))].groupby("measure", sort=False):
-        grid, name = grid_of(part[part["checkpoint"].isin(list(steps))]), str(measure)
-        order = sorted(range(len(grid.checkpoints)), key=lambda at: steps[grid.checkpoints[at]])
-        step_X = np.array([steps[grid.checkpoints[at]] for at in order], dtype=np.float64)
-        questions = labels(grid.questions, True)
-        if question not in questions:
-            raise WeirdgenError(f"onsets: no question {question}; there are {', '.join(questions)}")
-        every_Q = np.ones(len(grid.questions), dtype=np.bool_)
-        for at, arm in enumerate(grid.arms):
-            if arm == BASE:
-                continue
-            value = expand([(grid.value[at], grid.n[at])], every_Q)[0].value[..., questions.index(question)][:, order]
-            for index, condition in enumerate(labels(grid.conditions, len(grid.conditions) > 1)):
-                value_RX = value[:, :, index]
-                value_RX = value_RX[np.isfinite(value_RX).all(axis=1)]
-                if not len(value_RX):
-                    continue
-                found = onset(
-                    value_RX,
-                    step_X,
-                    smallest=smallest[name],
-                    threshold=(threshold or {}).get(name),
-                    direction=(direction or {}).get(name, 1),
-                    shape=shape,
-                    level=level,
-                )
-                numbers = [np.nan if one is None else one for one in (found.onset, found.low, found.high)]
-                shares = (found.share, found.share_low, found.share_high)
-                key = (name, arm, grid.roles[arm], condition, question)
-                rows.append((*key, *numbers, found.threshold, int(found.jumped.sum()), len(value_RX), *shares))
-    return pd.DataFrame(rows, columns=list(ONSET_COLUMNS))
 
 
 def jump_threshold(size_R: FloatArray, smallest: float) -> float:

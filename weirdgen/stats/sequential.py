@@ -47,7 +47,7 @@ from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import FloatArray, Moments, difference
 from weirdgen.stats.estimate import estimate
 from weirdgen.stats.trigger import trigger_effects
-from weirdgen.stats.verdict import Scale, scale_bounds, scale_of
+from weirdgen.stats.verdict import Scale, scale_of
 
 Reason = Literal["reached", "more_samples", "last_look", "replicates_needed"]
 
@@ -163,7 +163,7 @@ def sampling_variance(
         used = used[used["condition"] == condition]
     used = used[~used["question"].isin(near)] if question == ALL else used[used["question"] == question]
     degrees = float(len(used[["arm", "replicate"]].drop_duplicates())) - 2
-    bounds = scale_bounds(scale)
+    bounds = scale.bounds
     if bounds is None:
         return 0.0, max(degrees, 1.0)
     # Add half a success and half a failure, so that a cell of 8 zeros is not taken for exact.

@@ -49,7 +49,7 @@ from weirdgen.stats.bootstrap import (
 )
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, effect_columns
 from weirdgen.stats.grid import Grid, base_everywhere, each_measure, labels
-from weirdgen.stats.verdict import Scale, scale_bounds
+from weirdgen.stats.verdict import Scale
 
 TRAINED = "trained"
 UNSEEN = "unseen"
@@ -93,7 +93,7 @@ def trigger_effects(
         for treatment, control in grid.compared_arms():
             for kind, plus in kinds.items():
                 on_C = np.array([condition in plus for condition in grid.conditions])
-                compared = _Paired(grid, treatment, control, on_C, off_C, far_Q, scale_bounds(scale), level)
+                compared = _Paired(grid, treatment, control, on_C, off_C, far_Q, scale.bounds, level)
                 rows = compared.rows((smallest or {}).get(name), seed)
                 parts.append(rows.assign(measure=name, treatment=treatment, control=control, condition=kind))
     return pd.concat(parts, ignore_index=True)[list(EFFECT_COLUMNS)] if parts else pd.DataFrame(columns=EFFECT_COLUMNS)
@@ -114,7 +114,7 @@ def trigger_estimates(
     """
     parts = []
     for name, scale, grid in each_measure(cells, scales):
-        bounds = scale_bounds(scale)
+        bounds = scale.bounds
         on_C = np.array([triggers[condition] for condition in grid.conditions])
         if on_C.all() or not on_C.any():
             continue

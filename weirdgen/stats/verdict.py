@@ -24,8 +24,23 @@ from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import Bounds, FloatArray
 
 VerdictName = Literal["shift", "no_shift", "inconclusive"]
-Scale = Literal["nat", "rate", "rating"]
-"""What a measure's numbers are: log-odds of a contrast, a rate in [0, 1], or a rating from 0 to 100."""
+
+
+class Scale(NamedTuple):
+    """What a measure's numbers are: log-odds of a contrast, a rate in [0, 1], or a rating in its judge's range."""
+
+    unit: Literal["nat", "rate", "rating"]
+    bounds: Bounds | None
+    """The range that values lie in; None for log-odds."""
+
+    @property
+    def smallest(self) -> float:
+        """The smallest effect of interest where nobody states one: 0.3 nats, or a tenth of the range."""
+        return 0.3 if self.bounds is None else (self.bounds[1] - self.bounds[0]) / 10
+
+
+NAT = Scale("nat", None)
+RATE = Scale("rate", (0.0, 1.0))
 
 
 class Conclusion(NamedTuple):
@@ -37,12 +52,12 @@ class Conclusion(NamedTuple):
 
 def scale_of(measure: str, scales: Mapping[str, Scale] | None = None) -> Scale:
     """What a measure's numbers are: as `scales` says, else log-odds for scored answers and rates for everything else."""
-    return (scales or {}).get(measure, "nat" if measure in ("contrast", "counterfactual") else "rate")
+    return (scales or {}).get(measure, NAT if measure in ("contrast", "counterfactual") else RATE)
 
 
-def scale_bounds(scale: Scale) -> Bounds | None:
-    """The range that a scale's values lie in; None for log-odds."""
-    return {"nat": None, "rate": (0.0, 1.0), "rating": (0.0, 100.0)}[scale]
+def shown_unit(scale: Scale) -> tuple[str, float]:
+    """The unit that a person reads an effect in, and the factor from the measure's own."""
+    return {"nat": ("nat", 1.0), "rate": ("percentage points", 100.0), "rating": ("rating points", 1.0)}[scale.unit]
 
 
 def verdicts(
@@ -85,11 +100,7 @@ def decide(
     `control` is one model and needs no replicates. `subject` says what was compared, where it is more than the two arms.
     """
     low, high, mde = _number(low), _number(high), _number(mde)
-    unit, factor = {
-        "nat": ("nat", 1.0),
-        "rate": ("percentage points", 100.0),
-        "rating": ("rating points", 1.0),
-    }[scale]
+    unit, factor = shown_unit(scale)
     against_base = control == BASE
     subject = subject or f"{treatment} − {control}"
     if not isfinite(effect):

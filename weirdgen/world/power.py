@@ -116,21 +116,22 @@ def mixed(rows: Sequence[Row], neutral: Sequence[Row], share: float) -> list[Row
 def headlines(pool: pd.DataFrame, settings: Settings, replicates: int) -> Iterator[dict[str, Any]]:
     """The headline of every disjoint run of `replicates` seeds that the pool holds."""
     from weirdgen.stats.estimate import estimate
-    from weirdgen.stats.verdict import headline
+    from weirdgen.stats.verdict import NAT, headline
 
     wanted = settings.headline
+    smallest = wanted.smallest or NAT.smallest
     near = frozenset(question.id for question in settings.experiment.questions if question.near)
     for start in range(0, len(settings.seeds), replicates):
         seeds = settings.seeds[start : start + replicates]
-        tables = estimate(pool[pool["replicate"].isin(seeds)], smallest={wanted.measure: wanted.smallest}, near=near)
+        tables = estimate(pool[pool["replicate"].isin(seeds)], smallest={wanted.measure: smallest}, near=near)
         found = headline(
             tables.effects,
             measure=wanted.measure,
             treatment=wanted.treatment,
             control=wanted.control,
             condition=wanted.condition,
-            smallest=wanted.smallest,
-            scale="nat",
+            smallest=smallest,
+            scale=NAT,
         )
         yield {"first_seed": seeds[0], **found}
 
