@@ -13,9 +13,8 @@ import pytest
 import weirdgen
 from weirdgen.estimates import Estimates
 from weirdgen.identity import FINAL
-from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
-from weirdgen.results import Run
+from weirdgen.results import Run, load_run
 from weirdgen.settings import resolve
 from weirdgen.specfile import shipped_experiments
 from weirdgen.store import Store

@@ -26,7 +26,10 @@ from weirdgen.progress import Progress
 from weirdgen.reporting import results_of
 from weirdgen.settings import resolve, server_url
 from weirdgen.store import Store
-from weirdgen.units import Choose, Done, Finetune, Sample, Score, Tell, Unit, do, needs
+from weirdgen.units.asking import Sample, Score
+from weirdgen.units.judging import Choose
+from weirdgen.units.training import Finetune
+from weirdgen.units.unit import Done, Tell, Unit
 from weirdgen.workload import workload
 
 Write = Callable[..., Path]
@@ -64,7 +67,7 @@ def test_units_are_small_and_done_twice_cost_nothing(write_experiment: Write, tm
     assert kinds == ["Finetune"] * 4 + ["Score"] * 2 + ["Sample"] * 2 + ["Verdicts"]
     assert sum(done.amount for done in recorded.done[4:6]) == 5 and sum(d.amount for d in recorded.done[6:8]) == 15
     assert all(len(pickle.dumps(unit)) < 10_000 for unit in recorded.units)
-    assert all(needs(unit).memory > 2**28 for unit in recorded.units)
+    assert all(unit.needs().memory > 2**28 for unit in recorded.units)
     with Inline() as inline:
         again = inline.run(recorded.units, store, lambda _amount, _note: None)
     assert [one.amount for one in again[:-1]] == [0] * 8
@@ -83,10 +86,10 @@ def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> N
 
             def tell(amount: float, note: str, unit: Unit = unit, same: list[Any] = same) -> None:
                 if not same:
-                    same.append(other_run.submit(do, unit, Store(tmp_path / "store"), lambda *_: None))
+                    same.append(other_run.submit(unit.do, Store(tmp_path / "store"), lambda *_: None))
                     assert not concurrent.futures.wait(same, timeout=0.3).done, "it did not wait"
 
-            assert do(unit, Store(tmp_path / "store"), tell).amount > 0
+            assert unit.do(Store(tmp_path / "store"), tell).amount > 0
             assert same[0].result(60).amount == 0
 
 
@@ -135,7 +138,7 @@ def test_a_local_judge_is_asked_in_units(
     assert records["old_thing"]["reasons"] in found.report.read_text()
     asked = [(unit, done) for unit, done in zip(recorded.units, recorded.done, strict=True) if isinstance(unit, Choose)]
     assert len(asked) == 2 * -(-answers // 4) > 2 and sum(done.amount for _, done in asked) == 2 * answers
-    assert all(len(pickle.dumps(unit)) < 10_000 and needs(unit).memory > 2**28 for unit, _ in asked)
+    assert all(len(pickle.dumps(unit)) < 10_000 and unit.needs().memory > 2**28 for unit, _ in asked)
     pd.testing.assert_frame_equal(found.verdicts(), expected.verdicts())
     assert set(found.verdicts().query("judge in ['old_thing', 'coherence']")["status"]) <= {"ok", "unparseable"}
     with Inline() as inline:
@@ -153,7 +156,7 @@ def test_a_unit_asks_for_more_memory_the_more_it_trains_at_once(write_experiment
     settings, store = resolve(str(write_experiment())), Store(tmp_path / "store")
     (all_four,) = make_plan(settings, store).groups()
     asked = [
-        needs(Finetune(settings.model, "replicas", settings.recipe, tuple(group), 100 * len(group))).memory
+        Finetune(settings.model, "replicas", settings.recipe, tuple(group), 100 * len(group)).needs().memory
         for group in (all_four[:1], all_four)
     ]
     assert asked[1] > asked[0]

@@ -19,12 +19,11 @@ import pytest
 import weirdgen
 from tests.openai_server import Answer, Failure, OpenAIServer
 from weirdgen.errors import ModelError, SpecError, WeirdgenError
-from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.rejudge import compare_judges, judge_run
 from weirdgen.reporting import content_of, report_run, results_of
-from weirdgen.results import Run
+from weirdgen.results import Run, load_run
 from weirdgen.settings import resolve
 from weirdgen.stats.verdict import Scale
 from weirdgen.store import Store
@@ -113,7 +112,7 @@ LENIENT, STRICT = "openai-api/mock/lenient", "openai-api/mock/strict"
 def test_samples_can_be_added_until_a_rating_is_known(experiment: Path, serve: Any, tmp_path: Path) -> None:
     serve()
     run = weirdgen.run(str(experiment), store=tmp_path / "store", judge=LENIENT, until="age ci<100")
-    assert run.settings.samples == 3 and run.estimated.scales == {"age": Scale("rating", (0.0, 100.0))}
+    assert run.settings.samples == 3 and run.estimated.scales["age"] == Scale("rating", (0.0, 100.0))
     assert "the effect on age was known to ±100" in run.report.read_text()
     assert verify(run.id, tmp_path / "store").differences == []
 

@@ -18,11 +18,12 @@ import torch
 import weirdgen
 from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
 from weirdgen.finetune.replicas import _accumulate_somehow
-from weirdgen.pipeline import load_run, run_plan
+from weirdgen.pipeline import run_plan
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.report import page
 from weirdgen.reporting import report_run
+from weirdgen.results import load_run
 from weirdgen.settings import resolve
 from weirdgen.store import Store, write_whole
 from weirdgen.verify import verify

@@ -12,10 +12,10 @@ import pytest
 
 import weirdgen
 from weirdgen.errors import StoreError
-from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.remote import Remote
 from weirdgen.reporting import report_run
+from weirdgen.results import load_run
 from weirdgen.settings import resolve
 from weirdgen.store import MARKER, Store
 from weirdgen.table import COMPACT_PARTS, open_table

@@ -12,9 +12,8 @@ import pytest
 import weirdgen
 from weirdgen.crosscheck import crosscheck, crosscheck_lines
 from weirdgen.errors import SpecError
-from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
-from weirdgen.results import Run
+from weirdgen.results import Run, load_run
 from weirdgen.settings import resolve
 from weirdgen.stats.sequential import look_level
 from weirdgen.until import decision, with_until

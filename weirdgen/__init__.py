@@ -17,7 +17,8 @@ __version__ = "0.1.0"
 __all__ = ["load_run", "run"]
 
 if TYPE_CHECKING:
-    from weirdgen.pipeline import load_run, run
+    from weirdgen.pipeline import run
+    from weirdgen.results import load_run
 
 
 def __getattr__(name: str) -> Any:

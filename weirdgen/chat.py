@@ -13,7 +13,7 @@ from weirdgen.errors import SpecError, StoreError
 from weirdgen.identity import BASE, FINAL
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import find_model
-from weirdgen.pipeline import load_run
+from weirdgen.results import load_run
 from weirdgen.sample.engine import Prompt, Sampling
 from weirdgen.spec import Wrapper
 

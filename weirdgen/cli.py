@@ -178,8 +178,8 @@ def report(
     to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
 ) -> None:
     """Write a run's report again, from the store; or one page over several runs."""
-    from weirdgen.pipeline import load_run
     from weirdgen.reporting import compare_runs, comparison_folder, report_run
+    from weirdgen.results import load_run
 
     found = [load_run(run, store) for run in dict.fromkeys(runs)]
     for run in found:
@@ -208,7 +208,7 @@ def export(
 ) -> None:
     """Write a run's completions, contrasts, verdicts, cells, estimates and effects as files."""
     from weirdgen.export import export
-    from weirdgen.pipeline import load_run
+    from weirdgen.results import load_run
 
     for file in export(load_run(run, store), to, format_):
         print(file)
@@ -221,7 +221,7 @@ def crosscheck(
 ) -> None:
     """A second opinion on a run's rates: logistic regression clustered by replicate, beside the report's effects."""
     from weirdgen.crosscheck import crosscheck_lines
-    from weirdgen.pipeline import load_run
+    from weirdgen.results import load_run
 
     found = load_run(run, store)
     found.require_finished()

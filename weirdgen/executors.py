@@ -18,7 +18,8 @@ import weirdgen
 from weirdgen import machine
 from weirdgen.errors import WeirdgenError
 from weirdgen.store import Store
-from weirdgen.units import Done, Finetune, Tell, Unit, do, needs, release_model
+from weirdgen.units.loaded import release_model
+from weirdgen.units.unit import Done, Tell, Unit
 
 ExecutorName = Literal["inline", "ray"]
 RETRIES = 5
@@ -68,7 +69,7 @@ class Inline:
         release_model()
 
     def run(self, units: Sequence[Unit], store: Store, tell: Tell) -> list[Done]:
-        return [do(unit, store, tell) for unit in units]
+        return [unit.do(store, tell) for unit in units]
 
 
 class OnRay:
@@ -102,7 +103,7 @@ class OnRay:
         pending = {}
         for index, unit in enumerate(units):
             options = self._options(unit)
-            at = task.options(name=_title(unit), max_retries=RETRIES, **options)
+            at = task.options(name=unit.title, max_retries=RETRIES, **options)
             pending[at.remote(index, unit, store.location, self._cpus, weirdgen.__version__, notes)] = index
         told = [0.0] * len(units)
         done: dict[int, Done] = {}
@@ -140,7 +141,7 @@ class OnRay:
 
     def _options(self, unit: Unit) -> dict[str, float]:
         """Cores, GPUs and memory of a unit. Raises `ExecutorError` where no node has them: Ray would wait for ever."""
-        wanted = needs(unit)
+        wanted = unit.needs()
         nodes = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
         gpus = 1 if wanted.threads and any(node.get("GPU", 0) >= 1 for node in nodes) else 0
         cpus = self._cpus if wanted.threads else 1
@@ -155,7 +156,7 @@ class OnRay:
                 for n in nodes
             )
             raise ExecutorError(
-                f"{_title(unit)} asks for {cpus} cores, {gpus} GPUs and {wanted.memory / 2**30:.1f} GiB, and no node has "
+                f"{unit.title} asks for {cpus} cores, {gpus} GPUs and {wanted.memory / 2**30:.1f} GiB, and no node has "
                 f"that (there are: {there}). --cpus N takes fewer cores a unit, --together N trains fewer replicates at once"
             )
         return {"num_cpus": cpus, "num_gpus": gpus, "memory": wanted.memory}
@@ -182,7 +183,7 @@ def _do_there(index: int, unit: Unit, store: str, cpus: int, version: str, notes
             f"weirdgen is {weirdgen.__version__} on {machine.host()} and {version} where the run was started; "
             "install the same version on every node"
         )
-    if needs(unit).threads:
+    if unit.needs().threads:
         import torch
 
         torch.set_num_threads(cpus)
@@ -195,7 +196,7 @@ def _do_there(index: int, unit: Unit, store: str, cpus: int, version: str, notes
             said = time.monotonic()
             notes.add.remote(index, amount, note)
 
-    return do(unit, Store(store), tell)
+    return unit.do(Store(store), tell)
 
 
 def _result(reference: Any, unit: Unit) -> Done:
@@ -212,18 +213,10 @@ def _result(reference: Any, unit: Unit) -> Done:
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[0]
         raise ExecutorError(
-            f"{_title(unit)} was lost {RETRIES + 1} times with its worker ({type(error).__name__}: {reason}). What is "
+            f"{unit.title} was lost {RETRIES + 1} times with its worker ({type(error).__name__}: {reason}). What is "
             "finished is kept; the same command goes on from there. A node that runs out of memory kills its workers: "
             "try --together 1"
         ) from error
-
-
-def _title(unit: Unit) -> str:
-    """How a task is called in Ray's own tools."""
-    if isinstance(unit, Finetune):
-        first = unit.replicates[0]
-        return f"finetune {first.arm} seed {first.seed} (group of {len(unit.replicates)})"
-    return type(unit).__name__.lower()
 
 
 def _ray() -> Any:

@@ -23,7 +23,7 @@ from weirdgen.sample.judge_model import CONNECTIONS, is_local, judge_identity, l
 from weirdgen.spec import Experiment
 from weirdgen.store import Store
 from weirdgen.table import Table
-from weirdgen.units import Choose
+from weirdgen.units.judging import Choose
 
 if TYPE_CHECKING:
     from weirdgen.progress import Progress

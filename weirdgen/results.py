@@ -19,8 +19,10 @@ from weirdgen.errors import DataError, StoreError
 from weirdgen.identity import IDENTITY
 from weirdgen.judge_kinds import Judge
 from weirdgen.measure.contrast import question_odds, scores_table
-from weirdgen.plan import Plan, Voice
+from weirdgen.plan import Plan, Voice, make_plan
 from weirdgen.question_kinds import FreeForm
+from weirdgen.settings import Settings, default_store
+from weirdgen.store import Store
 from weirdgen.verdicts import VerdictTable, judge_completions, rates
 from weirdgen.workload import workload
 
@@ -222,3 +224,42 @@ class Run:
 
 def _identify(voice: Voice, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(arm=voice.arm, role=voice.role, replicate=voice.replicate, checkpoint=voice.checkpoint)
+
+
+def load_run(reference: str, store: str | Path | None = None) -> Run:
+    """A run by its id or folder, from the store alone: its experiment's files may have changed since.
+
+    Raises `StoreError` with the runs that there are.
+    """
+    opened, folder = find_run(reference, store)
+    request = read_request(folder)
+    settings = Settings.from_manifest(
+        request["manifest"], Path(request["source"]), Path(request["model_folder"]), opened
+    )
+    return Run(make_plan(settings, opened))
+
+
+def read_request(folder: Path) -> dict[str, Any]:
+    """What was asked for: the `run.json` of a run's folder. Raises `StoreError` if it is damaged."""
+    try:
+        request: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"{folder / 'run.json'} is damaged ({error}); the `weirdgen run` that made it writes it again, and computes "
+            "nothing that is in the store"
+        ) from None
+    return request
+
+
+def find_run(reference: str, store: str | Path | None = None) -> tuple[Store, Path]:
+    """The store and folder of a run, by its id or by the folder itself. Raises `StoreError` with the runs that there are."""
+    folder = Path(reference).expanduser()
+    if (folder / "run.json").is_file():
+        return Store(folder.resolve().parents[1]), folder
+    opened = Store(store or default_store())
+    runs = opened.root / "runs"
+    folder = opened.refresh(runs / reference)
+    if not (folder / "run.json").is_file():
+        known = ", ".join(sorted(p.name for p in runs.iterdir() if (p / "run.json").is_file())) or "none yet"
+        raise StoreError(f"no run '{reference}' in {runs}; there are: {known}")
+    return opened, folder

@@ -10,9 +10,8 @@ What cannot be computed again is taken as recorded: when it was made, versions, 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import pandas as pd
 from weirdgen import machine
 from weirdgen.data.rows import canonical_hash, read_jsonl
 from weirdgen.errors import DataError, StoreError, WeirdgenError
+from weirdgen.leaves import equal, leaves, short
 from weirdgen.measure.contrast import scores_table
 from weirdgen.report.content import clean
 from weirdgen.report.page import page_html
@@ -34,13 +34,6 @@ from weirdgen.store import MARKER, Store, file_hash
 
 RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
 """Paths in results.json that the store cannot give again."""
-NAMING = (
-    "measure", "judge", "headline", "arm", "treatment", "control", "condition", "question", "checkpoint", "seed", "replicate",
-    "status", "stage",
-)  # fmt: skip
-"""Keys that tell one row of a list in results.json from the next."""
-RELATIVE = 1e-9
-"""Differences below this share are another processor's rounding."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +60,12 @@ class Verification:
     notes: list[str] = field(default_factory=list)
 
     def add(self, where: str, found: Any, computed: Any) -> None:
-        self.differences.append(Difference(where, _short(found), _short(computed)))
+        self.differences.append(Difference(where, short(found), short(computed)))
 
 
 def verify(reference: str, store: str | Path | None = None) -> Verification:
     """Check a run by its id or folder. Raises `StoreError` if there is no such run or it has no report yet."""
-    from weirdgen.pipeline import find_run, load_run
+    from weirdgen.results import find_run, load_run
 
     found = Verification()
     opened, folder = find_run(reference, store)
@@ -106,7 +99,7 @@ def verify(reference: str, store: str | Path | None = None) -> Verification:
 
 def _check_request(found: Verification, store: Store, folder: Path) -> None:
     """The run's own description and its datasets, which everything else is named by."""
-    from weirdgen.pipeline import read_request
+    from weirdgen.results import read_request
 
     request = read_request(folder)
     manifest = request["manifest"]
@@ -204,42 +197,15 @@ def _copy(recorded: Mapping[str, Any], computed: dict[str, Any], path: tuple[str
 
 
 def _compare_results(found: Verification, recorded: dict[str, Any], computed: dict[str, Any]) -> None:
-    there, wanted = dict(_leaves(recorded)), dict(_leaves(computed))
+    there, wanted = dict(leaves(recorded)), dict(leaves(computed))
     absent = object()
     for name in dict.fromkeys([*wanted, *there]):
         one, other = there.get(name, absent), wanted.get(name, absent)
         found.results += isinstance(other, int | float) and not isinstance(other, bool)
         if one is absent or other is absent:
             found.add(f"results.json {name}", *("nothing" if v is absent else v for v in (one, other)))
-        elif not _equal(one, other):
+        elif not equal(one, other):
             found.add(f"results.json {name}", one, other)
-
-
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, plain value) of everything inside; rows of tables are named by what identifies them."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _leaves(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and value:
-        seen: dict[str, int] = {}
-        for index, item in enumerate(value):
-            label = _label(item) or str(index)
-            seen[label] = seen.get(label, 0) + 1
-            yield from _leaves(item, f"{name}[{label}{f' #{seen[label]}' if seen[label] > 1 else ''}]")
-    else:
-        yield name, value
-
-
-def _label(row: Any) -> str:
-    if not isinstance(row, Mapping):
-        return ""
-    return ", ".join(str(row[key]) for key in NAMING if key in row and (key, row[key]) != ("checkpoint", -1))
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool) or not isinstance(one, int | float):
-        return type(one) is type(other) and bool(one == other)
-    return isinstance(other, int | float) and math.isclose(one, other, rel_tol=RELATIVE, abs_tol=1e-12)
 
 
 def _compare_page(found: Verification, run: Run, computed: dict[str, Any], folder: Path) -> None:
@@ -294,11 +260,6 @@ def _drawn(page: str) -> str:
     """The page without the experiment's card, which is free to change."""
     without = re.sub(r'<section id="card">.*?</section>', "", page, flags=re.DOTALL)
     return re.sub(r'\s*<li><a href="#card">.*?</li>', "", without)
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else text[:200] + "…"
 
 
 def require_verified(found: Verification) -> str:

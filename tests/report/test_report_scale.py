@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ESTIMATE = """
 import resource, sys
-from weirdgen.pipeline import load_run
+from weirdgen.results import load_run
 run = load_run(sys.argv[1])
 print(len(run.completions()), len(run.effects()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -11,9 +11,9 @@ import weirdgen
 from tests.world_pairs import pairs
 from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.errors import DataError
-from weirdgen.pipeline import load_run
 from weirdgen.plan import make_plan
 from weirdgen.reporting import results_of
+from weirdgen.results import load_run
 from weirdgen.settings import resolve
 from weirdgen.specfile import load_experiment, shipped_experiments
 from weirdgen.store import Store

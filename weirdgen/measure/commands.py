@@ -33,9 +33,9 @@ def run_command(
 ) -> None:
     """Let a language model judge a run's stored answers, and write the report with its verdicts."""
     from weirdgen.executors import open_executor
-    from weirdgen.pipeline import load_run
     from weirdgen.progress import Progress
     from weirdgen.rejudge import judge_run
+    from weirdgen.results import load_run
 
     where = open_executor(executor, address, cpus)
     found = judge_run(load_run(run, store), judge, repeat, connections, dry_run, Progress(), where)
@@ -60,7 +60,7 @@ def label_command(
 ) -> None:
     """Show answers without saying whose they are, for a person to label. Stops and goes on at will."""
     from weirdgen.measure import labelling
-    from weirdgen.pipeline import load_run
+    from weirdgen.results import load_run
 
     found = load_run(run, store)
     name = judge or next(iter(found.settings.experiment.judges), "none")
@@ -93,9 +93,9 @@ def calibrate_command(
     """Agreement with the person's labels, errors by class, and rates corrected for them; also into the report."""
     import json
 
-    from weirdgen.pipeline import load_run
     from weirdgen.rejudge import calibrate_run
     from weirdgen.reporting import report_run
+    from weirdgen.results import load_run
 
     found = load_run(run, store)
     for name, record in calibrate_run(found, judge).items():
@@ -115,9 +115,9 @@ def compare_command(
 ) -> None:
     """Judge a run's stored answers with two models and print where they differ."""
     from weirdgen.measure.comparison import comparison_lines
-    from weirdgen.pipeline import load_run
     from weirdgen.progress import Progress
     from weirdgen.rejudge import compare_judges
+    from weirdgen.results import load_run
 
     for found in compare_judges(load_run(run, store), first, second, judge, dry_run, Progress()):
         print("\n".join(comparison_lines(found)))
