@@ -129,14 +129,14 @@ def resolve_dtype(wanted: str, parameters: int) -> Literal["bf16", "fp32"]:
 def seen_rate(kind: str, parameters: int, dtype: str) -> float:
     """Tokens per second to expect of `train`, `generate` or `score`: the median of what was seen here, else from the GEMM rate.
 
-    The fallback takes 2 FLOP a weight and token forward (6 with the backward pass) at a share of the GEMM rate that
-    small batches reach.
+    The fallback takes 2 FLOP a weight and token forward and 2 backward (the base is frozen), at a share of the GEMM rate
+    that is a little below what the embedded model reaches.
     """
     rates = measured_rates()
     seen = read_json(cache_folder() / "rates.json").get(f"{rates.fingerprint}|{kind}|{parameters}|{dtype}")
     if seen:
         return float(statistics.median(seen))
-    flops, share = {"train": (6, 0.3), "score": (2, 0.4), "generate": (2, 0.12)}[kind]
+    flops, share = {"train": (4, 0.7), "score": (2, 0.7), "generate": (2, 0.28)}[kind]
     gflops = rates.bf16 if dtype == "bf16" else rates.fp32
     return max(1.0, gflops * 1e9 * share / (flops * max(parameters, 100_000)))
 
