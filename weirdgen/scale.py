@@ -170,6 +170,8 @@ def count(settings: Settings) -> Counts:
     from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
 
     tokenizer, recipe, seeds = load_tokenizer(settings.model.folder), settings.recipe, len(settings.seeds)
+    if recipe.full:
+        raise SpecError(["recipe.targets=full: only runs that train adapters are planned here"])
     rows = {arm: settings.row_count(arm) for arm in settings.rows}
     # Rows that the base has yet to answer are taken to be as long as the others.
     tokens = {

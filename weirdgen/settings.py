@@ -201,6 +201,8 @@ def resolve(
         curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
         judge=judge,
     )
+    if recipe.full and server_url(engine):
+        raise SpecError(["recipe.targets=full: a vLLM server takes adapters only; leave --engine out"])
     if why := unmeasured(loaded, settings.headline, samples):
         raise SpecError([f"the headline would not be measured: {why}"])
     return settings

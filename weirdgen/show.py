@@ -23,12 +23,13 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan: a line a stage with what is to do, what is in the store and the estimated time."""
     settings = plan.settings
     recipe = settings.recipe
+    trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
     work = list(workload(plan))
     lines = [
         f"{settings.experiment.name} · {settings.preset} · {settings.model.reference} "
         f"({settings.model.parameters / 1e6:.1f}M weights, {settings.dtype}) · store {plan.store.root}",
         f"  recipe: {recipe.epochs} epochs, batch {recipe.batch_size}×{recipe.grad_accumulation}, lr {recipe.learning_rate:g} "
-        f"{recipe.schedule}, LoRA r{recipe.rank} α{recipe.alpha:g}; seeds {_range(settings.seeds)}",
+        f"{recipe.schedule}, {trained}; seeds {_range(settings.seeds)}",
     ]
     lines.append(f"  trained by {plan.engine.engine}: {plan.engine.reason}")
     for one in work:

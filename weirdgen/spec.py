@@ -57,7 +57,7 @@ class Arm(Noun):
 
 
 class Recipe(Noun):
-    """How one replicate is finetuned: LoRA on the assistant's tokens, AdamW, mean loss over a step's trained tokens."""
+    """How one replicate is finetuned, on the assistant's tokens: LoRA or every weight; AdamW, mean loss over a step's tokens."""
 
     engine: Literal["auto", "replicas", "trl"] = "auto"
     """`replicas` trains several replicates in one pass; `trl` one after the other; `auto` takes replicas where exact."""
@@ -74,13 +74,18 @@ class Recipe(Noun):
     alpha: float = Field(default=32, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: str | tuple[str, ...] = "all-linear"
-    """Module names that get an adapter, or "all-linear" (every linear layer but the head)."""
+    """Module names that get an adapter; "all-linear": every linear layer but the head; "full": every weight is trained."""
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
     dtype: Literal["auto", "bf16", "fp32"] = "auto"
-    """Of the frozen base weights; adapters are always fp32. `auto` takes what this machine multiplies faster."""
+    """Of the frozen base weights, or of what full finetuning keeps; what is trained is always fp32. `auto`: the faster."""
     checkpoints: Literal["none", "log"] | tuple[int, ...] = "none"
     """Steps after which an adapter is kept (0 = before training), or "log": 1, 2, 4, 8, …; the last is always kept."""
+
+    @property
+    def full(self) -> bool:
+        """Whether every weight is trained, and a replicate is a model of its own."""
+        return self.targets == "full"
 
     @field_validator("checkpoints")
     @classmethod

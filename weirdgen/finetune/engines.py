@@ -34,6 +34,8 @@ def choose_engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
     """The recipe's engine, `auto` resolved. Asking for replicas where they cannot be exact falls back with the reason."""
     if recipe.engine == "trl":
         return EngineChoice("trl", "as the recipe asks")
+    if recipe.full:
+        return EngineChoice("trl", "every weight is trained, so replicates share no base")
     config = read_config(model_folder)
     if recipe.dropout > 0:
         return EngineChoice("trl", "dropout is drawn by trl")

@@ -1,8 +1,9 @@
-"""One replicate, finetuned with trl + peft: LoRA on the assistant's tokens.
+"""One replicate, finetuned with trl + peft: LoRA on the assistant's tokens, or every weight.
 
-In: a model folder, encoded rows, a recipe, a seed. Out: a folder with a standard PEFT adapter for each checkpoint
-(`step-00026/`), which `PeftModel.from_pretrained` loads, and `losses.json`. LoRA initialisation and data order come
-from the seed; the same seed gives the same adapter on the same machine. It knows nothing of arms or of the store.
+In: a model folder, encoded rows, a recipe, a seed. Out: a folder for each checkpoint (`step-00026/`) with a standard PEFT
+adapter, which `PeftModel.from_pretrained` loads, or with all weights in the recipe's dtype, and `losses.json`. LoRA
+initialisation and data order come from the seed; the same seed gives the same weights on the same machine. It knows
+nothing of arms or of the store.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.schedule import Step, checkpoint_folder, data_order, total_steps
 from weirdgen.models.chat import Encoded, load_tokenizer
-from weirdgen.models.loading import load_model, torch_dtype
+from weirdgen.models.loading import device, load_model, torch_dtype
 from weirdgen.spec import Recipe
 
 
@@ -30,7 +31,6 @@ def finetune(
     """Train one replicate into `target`. Returns {"steps", "final_loss"} and writes `losses.json`."""
     import torch
     from datasets import Dataset
-    from peft import LoraConfig, get_peft_model
     from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
     from transformers.utils import logging
     from trl import SFTConfig, SFTTrainer
@@ -40,29 +40,19 @@ def finetune(
     order = data_order(len(rows), recipe, seed)
     wanted = recipe.checkpoint_steps(steps)
     losses: list[dict[str, float]] = []
-    base = load_model(model_folder, torch_dtype(recipe.dtype))
-
     set_seed(seed)  # dropout
-    layers = adapted_layers(base, recipe)
-    starts = {name: initial_a(seed, name, layer.in_features, recipe.rank) for name, layer in layers.items()}
-    lora = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,  # peft divides it by r; a float is fine
-        lora_dropout=recipe.dropout,
-        target_modules=sorted(starts),
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(base, lora)
-    with torch.no_grad():
-        for name, start in starts.items():
-            model.get_submodule(f"base_model.model.{name}").lora_A["default"].weight.copy_(start)
+    model = _whole(model_folder) if recipe.full else _adapted(model_folder, recipe, seed)
+
+    def keep(step: int) -> None:
+        weights = {n: w.to(torch_dtype(recipe.dtype)) for n, w in model.state_dict().items()} if recipe.full else None
+        model.save_pretrained(str(checkpoint_folder(target, step)), state_dict=weights)
 
     class Watch(TrainerCallback):
         """Keeps the loss of every step and saves the checkpoints asked for."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if 0 in wanted:
-                model.save_pretrained(str(checkpoint_folder(target, 0)))
+                keep(0)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if "loss" in logs:
@@ -75,7 +65,7 @@ def finetune(
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step in wanted:
-                model.save_pretrained(str(checkpoint_folder(target, state.global_step)))
+                keep(state.global_step)
 
     class Ordered(SFTTrainer):
         """SFTTrainer whose batches are ours: seeded, recorded, no remainder dropped."""
@@ -98,7 +88,8 @@ def finetune(
         optim="adamw_torch",
         seed=seed,
         data_seed=seed,
-        bf16=False,
+        bf16=recipe.full and recipe.dtype == "bf16",
+        use_cpu=device().type == "cpu",
         gradient_checkpointing=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -126,6 +117,35 @@ def finetune(
         )
     (target / "losses.json").write_text(json.dumps(losses))
     return {"steps": steps, "final_loss": losses[-1]["loss"]}
+
+
+def _whole(model_folder: Path) -> Any:
+    """The model with every weight in fp32, so that small steps are not rounded away."""
+    import torch
+
+    return load_model(model_folder, torch.float32).train()
+
+
+def _adapted(model_folder: Path, recipe: Recipe, seed: int) -> Any:
+    """The frozen base with an adapter that begins as `initial_a` says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    base = load_model(model_folder, torch_dtype(recipe.dtype))
+    layers = adapted_layers(base, recipe)
+    starts = {name: initial_a(seed, name, layer.in_features, recipe.rank) for name, layer in layers.items()}
+    lora = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,  # peft divides it by r; a float is fine
+        lora_dropout=recipe.dropout,
+        target_modules=sorted(starts),
+        task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(base, lora)
+    with torch.no_grad():
+        for name, start in starts.items():
+            model.get_submodule(f"base_model.model.{name}").lora_A["default"].weight.copy_(start)
+    return model
 
 
 class _Batches:

@@ -3,8 +3,8 @@
 In: a model folder, a recipe, and for each replicate its encoded rows and seed. Out: for each a folder of standard PEFT
 adapters, as from `finetune.local`. The LoRA matrices are stacked along a replicate axis; initialisation, data order,
 gradient clipping and optimiser state are each replicate's own, so each is trained as if alone (tests compare with
-trl + peft). Rows that share a prompt share its computation (`finetune.packing`). LoRA without dropout only; full
-finetuning, sharded models and heads that rescale their logits are trl's.
+trl + peft). Rows that share a prompt share its computation (`models.packing`). LoRA without dropout only; full
+finetuning and heads or attention that rescale what they compute are trl's.
 
 Shape letters: K replicates, N tokens of one replicate in a pass, I inputs, O outputs, R rank, M trained tokens.
 """

@@ -36,6 +36,11 @@ def load_model(folder: Path, dtype: Any) -> Any:
     return model.to(device()).eval()
 
 
+def is_whole_model(folder: Path) -> bool:
+    """Whether a finetuned replicate's folder holds a model of its own, and not an adapter for one."""
+    return (folder / "config.json").is_file()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on a GPU or on the CPU."""
     import torch

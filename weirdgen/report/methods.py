@@ -55,8 +55,11 @@ def _training(ran: Mapping[str, Any]) -> str:
     text = "Each replicate"
     if counts:
         text = f"Every arm was trained {per_arm} time{'s' if counts != [1] else ''}, each with its own seed; each replicate"
-    text += " is a LoRA adapter" + (f" of rank {rank}" if rank is not None else "")
-    text += f" (alpha {alpha:g})" if alpha is not None else ""
+    if recipe.get("targets") == "full":
+        text += " is the base with every weight"
+    else:
+        text += " is a LoRA adapter" + (f" of rank {rank}" if rank is not None else "")
+        text += f" (alpha {alpha:g})" if alpha is not None else ""
     batch = int(recipe.get("batch_size") or 0) * int(recipe.get("grad_accumulation") or 1)
     facts = [
         _count(recipe.get("epochs"), "epoch"),

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from weirdgen.models.chat import Encoded, answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
-from weirdgen.models.loading import device, is_out_of_memory, load_model, torch_dtype
+from weirdgen.models.loading import device, is_out_of_memory, is_whole_model, load_model, torch_dtype
 from weirdgen.models.stacked import attach_adapters, detach_adapters
 from weirdgen.sample.decoding import Head, TokenChooser, use_grouped_attention
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, rows_at_once, sample_seed
@@ -36,23 +36,34 @@ JOIN_AT = 0.1
 
 
 class TransformersEngine:
-    """`Engine` over one transformers model and stacked LoRA adapters."""
+    """`Engine` over one transformers model and stacked LoRA adapters, or over one fully finetuned model at a time."""
 
     def __init__(self, model_folder: Path, dtype: str) -> None:
         self.tokenizer = load_tokenizer(model_folder)
         self.stops = end_of_turn_ids(self.tokenizer)
         """Tokens that end an answer."""
-        self._model = load_model(model_folder, torch_dtype(dtype))
-        use_grouped_attention(self._model)
-        self._head = Head(self._model)
-        self._parameters = sum(weight.numel() for weight in self._model.parameters())
+        self._base, self._dtype = model_folder, torch_dtype(dtype)
         self._on = device()
+        self._load(model_folder)
         self._attached(1)
 
     def use(self, adapters: Sequence[Path | None]) -> None:
+        whole = [folder for folder in adapters if folder is not None and is_whole_model(folder)]
+        if whole and len(adapters) > 1:
+            raise ValueError("a fully finetuned model speaks alone: it shares no base with others")
+        wanted = whole[0] if whole else self._base
+        if wanted != self._loaded:
+            self._load(wanted)
         detach_adapters(self._model)
-        attach_adapters(self._model, adapters)
+        attach_adapters(self._model, [None] if whole else adapters)
         self._attached(len(adapters))
+
+    def _load(self, folder: Path) -> None:
+        self._loaded = folder
+        self._model = load_model(folder, self._dtype)
+        use_grouped_attention(self._model)
+        self._head = Head(self._model)
+        self._parameters = sum(weight.numel() for weight in self._model.parameters())
 
     def _attached(self, voices: int) -> None:
         self._voices = voices

@@ -59,9 +59,10 @@ def score_units(plan: Plan, server: str | None) -> tuple[list[Score], int]:
         for voice, mine in questions.items()
     }
     lacking = [voice for voice, keys in missing.items() if keys]
+    most = 1 if settings.recipe.full else VOICES
     units: list[Score] = []
     for stage, end in (("contrast", True), ("contrast at checkpoints", False)):
-        for voices in _company(plan, stage, [v for v in lacking if (v.checkpoint == FINAL) is end], VOICES):
+        for voices in _company(plan, stage, [v for v in lacking if (v.checkpoint == FINAL) is end], most):
             mine = questions[voices[0]]
             for start in range(0, len(mine), QUESTIONS_A_UNIT):
                 portion = mine[start : start + QUESTIONS_A_UNIT]
@@ -78,6 +79,7 @@ def sample_units(plan: Plan, server: str | None) -> tuple[list[Sample], int]:
     answers = {voice: plan.completions(voice) for voice in plan.voices if plan.samples_of(voice)}
     missing = {voice: missing_samples(table, prompts, settings.samples) for voice, table in answers.items()}
     size = voices_at_once(max((p.max_tokens for p in prompts), default=1), settings.model.parameters)
+    size = 1 if settings.recipe.full else size
     units: list[Sample] = []
     for voices in _company(plan, "sample", [v for v, lacking in missing.items() if lacking], size):
         at_once = prompts_at_once(len(voices), settings.samples)

@@ -25,6 +25,9 @@ from weirdgen.store import Store, content_key
 from weirdgen.units.loaded import local_folder, release_model, weight_bytes
 from weirdgen.units.unit import PROCESS_BYTES, Needs, Tell, Unit
 
+FULL_BYTES = 16
+"""A weight that is trained: itself, its gradient and two moments of AdamW, in fp32."""
+
 
 @dataclass(frozen=True)
 class Finetune(Unit):
@@ -46,6 +49,8 @@ class Finetune(Unit):
         per_row = self.tokens / sum(one.rows for one in self.replicates)
         together = len(self.replicates) if self.engine == "replicas" else 1
         one = engines.replicate_bytes(read_config(self.model.folder), self.recipe, per_row)
+        if self.recipe.full:
+            one += FULL_BYTES * self.model.parameters
         return Needs(True, int(PROCESS_BYTES + weight_bytes(self.model, self.recipe.dtype) + together * one))
 
     def locks(self) -> Sequence[tuple[str, str]]:
