@@ -184,6 +184,14 @@ def test_a_stopped_training_goes_on_where_it_was(
         assert [file for file in files if (whole / file).read_bytes() != (resumed / file).read_bytes()] == []
 
 
+def test_a_damaged_state_is_named_and_training_starts_again(tiny_model: Path, tmp_path: Path) -> None:
+    halfway = tmp_path / "halfway.pt"
+    halfway.write_bytes(b"PK\x03\x04 torn")
+    with pytest.warns(UserWarning, match="halfway.pt is damaged"):
+        finetune_together(tiny_model, [Job(rows(True), 7, tmp_path)], RECIPE, halfway=halfway)
+    assert (tmp_path / "step-00006" / "adapter_model.safetensors").exists()
+
+
 def test_unequal_row_counts_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="equally many rows"):
         finetune_together(tiny_model, [Job(rows(True), 0, tmp_path), Job(rows(True, 7), 0, tmp_path)], RECIPE)

@@ -7,6 +7,8 @@ and then; or everything put back as it was, bit for bit. The caller sees to it t
 from __future__ import annotations
 
 import os
+import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,10 +45,14 @@ def take_up(
     optimizer: torch.optim.Optimizer,
     losses: Sequence[list[dict[str, float]]],
 ) -> int:
-    """Put back what `keep` wrote. Returns the steps that are done: 0 if there is no such file."""
+    """Put back what `keep` wrote. Returns the steps that are done: 0 if there is no such file, or a damaged one (a warning)."""
     if not file.exists():
         return 0
-    state: dict[str, Any] = torch.load(file, weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(file, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        warnings.warn(f"{file} is damaged ({error}); the training starts again", stacklevel=2)
+        return 0
     with torch.no_grad():
         for name, (a_KIR, b_KRO) in state["weights"].items():
             layers[name].a_KIR.copy_(a_KIR)
