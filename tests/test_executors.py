@@ -113,6 +113,7 @@ def judged_experiment(write_experiment: Write) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_local_judge_is_asked_in_units(
     write_experiment: Write, tmp_path: Path, smollm2: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
