@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from weirdgen.report import ReportContent
-from weirdgen.report.figures import effect_figure
+from weirdgen.report.figures import _span_below, effect_figure
 from weirdgen.report.figures_forest import forest_figure
 from weirdgen.report.figures_lines import sweep_figures
 from weirdgen.report.figures_training import training_figure
@@ -125,3 +125,11 @@ def test_pages_without_any_of_it_stay_as_they_were(make_content: Callable[..., R
     content = make_content(samples=1)
     assert trigger_figure(content) is None and training_figure(content) is None
     assert trigger_table(content) is None and onset_table(content) is None and secondary_table(content) is None
+
+
+def test_two_panels_have_one_scale_or_the_page_says_otherwise() -> None:
+    effects = [{"effect": 0.1, "ci_low": 0.0, "ci_high": 0.2}]
+    low, high = _span_below(effects, (1.0, 3.0), smallest=0.3)
+    assert high - low == pytest.approx(2.0) and low < -0.3 and high > 0.3
+    low, high = _span_below(effects, (1.0, 1.1), smallest=0.3)
+    assert high - low >= 0.6  # wider than the upper one: the strip must be seen whole

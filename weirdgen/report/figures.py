@@ -7,6 +7,7 @@ question (`figures_forest.py`), sweeps and losses (`figures_lines.py`), sizes an
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.identity import BASE
@@ -65,6 +66,13 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     difference = bool(headline.get("minus"))
     label_of_axis = f"{condition} ({effect_label(scale)})" if difference else axis_label(measure, scale)
 
+    span = limits(
+        [v for values in dots.values() for v in values]
+        + bases
+        + [estimates[a.name][key] for a in arms for key in ("mean", "ci_low", "ci_high")]
+    )
+    below = _span_below(effects, span, headline.get("smallest"))
+
     def paint(width: float) -> Figure:
         narrow = width == NARROW
         label = 0.0 if narrow else _label_width([a.name for a in arms] + [_row_name(row, effects) for row in effects])
@@ -74,11 +82,6 @@ def effect_figure(content: ReportContent) -> Drawing | None:
         first, second = row_height * len(arms), row_height * max(len(effects), 1)
         figure = sheet(width, top + first + (between + second if effects else 0) + tail)
         inner = width - left - right
-        span = limits(
-            [v for values in dots.values() for v in values]
-            + bases
-            + [estimates[a.name][key] for a in arms for key in ("mean", "ci_low", "ci_high")]
-        )
         axes = panel(figure, left, top, inner, first)
         write_at(figure, 0.01, 0.14, "Each arm", weight="bold", size=10, va="center")
         row_axes(axes, len(arms), span, unit, narrow)
@@ -98,7 +101,7 @@ def effect_figure(content: ReportContent) -> Drawing | None:
             axes.text(unit * base, 1.02, text, transform=place, color=light("base"), size=8, ha=side, va="bottom")
         if effects:
             box = (left, top + first + between, inner, second)
-            _differences(figure, box, effects, looks, span, scale, headline.get("smallest"))
+            _differences(figure, box, effects, looks, below, scale, headline.get("smallest"))
         return figure
 
     alt = f"{measure}, condition {condition}. " + "; ".join(
@@ -113,13 +116,27 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     caption = (
         "Small marks are replicates: one finetune with its own seed, averaged over questions. "
         f"The large mark is their mean{bars}; the dashed line is the untuned base model. "
-        "The lower panel has the same scale, so distances in the two can be compared."
+        + (
+            "The lower panel has the same scale, so distances in the two can be compared."
+            if math.isclose(below[1] - below[0], span[1] - span[0])
+            else "The lower panel shows a wider range: distances in the two cannot be compared by eye."
+        )
     )
     if difference:
         caption += f" Each value is a difference of conditions within one model: {condition}."
     if headline.get("smallest") is not None:
         caption += " The shaded strip holds effects smaller than the smallest effect of interest."
     return draw("effect", "The effect", alt, caption, paint)
+
+
+def _span_below(
+    effects: list[dict[str, Any]], above: tuple[float, float], smallest: float | None
+) -> tuple[float, float]:
+    """The lower panel's range: at least as wide as the upper one's, so that both have one scale where that is possible."""
+    strip = [0.0] if smallest is None else [-smallest, smallest]
+    low, high = limits([row[key] for row in effects for key in ("effect", "ci_low", "ci_high")] + strip)
+    missing = max(0.0, (above[1] - above[0]) - (high - low))
+    return low - missing / 2, high + missing / 2
 
 
 def _differences(
@@ -131,18 +148,13 @@ def _differences(
     scale: str,
     smallest: float | None,
 ) -> None:
-    """The lower panel, at least as wide in range as `span`, the upper one's, so that both have one scale."""
+    """The lower panel, over the range `span`."""
     left, top, inner, height = box
     narrow = figure.get_size_inches()[0] == NARROW
     unit = 100.0 if scale == "rate" else 1.0
     axes = panel(figure, left, top, inner, height)
     write_at(figure, 0.01, top - 0.26, "Treatment − control", weight="bold", size=10, va="center")
-    strip = [0.0] if smallest is None else [-smallest, smallest]
-    low, high = limits([row[key] for row in effects for key in ("effect", "ci_low", "ci_high")] + strip)
-    missing = (span[1] - span[0]) - (high - low)
-    if missing > 0:
-        low, high = low - missing / 2, high + missing / 2
-    row_axes(axes, len(effects), (low, high), unit, narrow)
+    row_axes(axes, len(effects), span, unit, narrow)
     axes.set_xlabel(f"difference ({effect_label(scale)})")
     if smallest is not None:
         stripes = [(i - 0.24, i + 0.25) for i in range(len(effects))] if narrow else [(-0.5, len(effects) - 0.5)]
