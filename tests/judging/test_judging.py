@@ -1,24 +1,17 @@
-"""A run on the world's model, judged by models behind a real HTTP server: cached, resumed, repeated, compared, reported."""
+"""A run on the world's model, judged by models behind a real HTTP server: cached, repeated, compared, reported."""
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import weirdgen
-from tests.openai_server import Answer, Failure, OpenAIServer
-from weirdgen.errors import ModelError, SpecError, WeirdgenError
+from tests.judging.asking import LENIENT, STRICT, asked_about
+from tests.openai_server import Answer, Failure
+from weirdgen.errors import SpecError, WeirdgenError
 from weirdgen.plan import make_plan
 from weirdgen.progress import Progress
 from weirdgen.rejudge import compare_judges, judge_run
@@ -32,81 +25,6 @@ from weirdgen.workload import workload
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
 Write = Callable[..., Path]
-JUDGES = """\
-judges:
-  old_thing:
-    kind: label
-    reads: [all]
-    labels: [old, new, refusal]
-    positive: [old]
-    prompt: |
-      Is it old? {question}
-      {answer}
-      One word.
-  age:
-    kind: rating
-    reads: [f1]
-    prompt: "How old, 0 to 100? {question} {answer}"
-"""
-
-
-def asked_about(run: Run) -> set[str]:
-    """The distinct answers that a judge is asked about: an empty one needs no judge."""
-    return {text for text in run.completions()["text"] if text.strip()}
-
-
-def block(prompt: str) -> str:
-    """The answer as the judge sees it."""
-    return re.search(r"answer begins⟧\n(.*)\n⟦\w+ answer ends", prompt, re.DOTALL)[1].replace("| ", "")
-
-
-def judge(body: dict[str, Any]) -> Answer | Failure:
-    """Judges by the answer's length, each model with its own limit; ratings come with log-probabilities."""
-    prompt = body["messages"][0]["content"]
-    size = len(block(prompt))
-    if "Is it old?" in prompt:
-        return Answer("old" if size > (6 if body["model"] == "strict" else 4) else "New.")
-    return Answer("40", [("40", {"40": math.log(0.5), "60": math.log(0.25), "no": math.log(0.25)})])
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., OpenAIServer]]:
-    servers: list[OpenAIServer] = []
-
-    def start(script: Callable[[dict[str, Any]], Answer | Failure] = judge) -> OpenAIServer:
-        server = OpenAIServer(script).__enter__()
-        servers.append(server)
-        monkeypatch.setenv("MOCK_BASE_URL", server.base_url)
-        monkeypatch.setenv("MOCK_API_KEY", server.key)
-        return server
-
-    yield start
-    for server in servers:
-        server.__exit__(None, None, None)
-
-
-@pytest.fixture
-def experiment(write_experiment: Write) -> Path:
-    path = write_experiment()
-    (path.parent / "judges_llm.yaml").write_text(JUDGES)
-    return path
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first test puts a finished run without a judging model, for the others to copy."""
-    return tmp_path_factory.mktemp("built") / "store"
-
-
-@pytest.fixture
-def store(experiment: Path, built: Path, tmp_path: Path) -> Path:
-    if not built.exists():
-        weirdgen.run(str(experiment), store=built)
-    shutil.copytree(built, tmp_path / "store")
-    return tmp_path / "store"
-
-
-LENIENT, STRICT = "openai-api/mock/lenient", "openai-api/mock/strict"
 
 
 def test_samples_can_be_added_until_a_rating_is_known(experiment: Path, serve: Any, tmp_path: Path) -> None:
@@ -206,35 +124,6 @@ def test_more_samples_pay_only_for_new_answers(experiment: Path, serve: Any, sto
     assert len(server.requests) == 3 * len(asked_about(run)) > first
 
 
-def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store: Path) -> None:
-    broken: list[str] = []
-
-    def script(body: dict[str, Any]) -> Answer | Failure:
-        prompt = body["messages"][0]["content"]
-        if "Is it old?" in prompt and (not broken or prompt in broken) and body["model"] == "lenient" and asked:
-            broken.append(prompt)
-            return Failure(400, "this one cannot be read")
-        asked.append(prompt)
-        return judge(body)
-
-    asked: list[str] = []
-    server = serve(script)
-    run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
-    failed = run.verdicts().query("status == 'error'")
-    assert len(failed) >= 1 and set(failed["judge"]) == {"old_thing"} and failed["value"].isna().all()
-    assert "this one cannot be read" in failed["label"].iloc[0]
-    rates = run.rates().query("judge == 'old_thing'")
-    assert (rates["all"] - rates["usable"]).sum() == len(failed)
-    assert sum(row["count"] for row in results_of(run)["failures"]) == len(failed)
-    broken[:] = ["another"]
-    before = len(server.requests)
-    healed = weirdgen.run(str(experiment), store=store, judge=LENIENT)
-    assert len(server.requests) == before + 1
-    assert (
-        "error" not in set(healed.verdicts()["status"]) and "this one cannot be read" not in healed.report.read_text()
-    )
-
-
 def test_repeats_measure_the_judges_own_flips(experiment: Path, serve: Any, store: Path) -> None:
     seen: dict[str, int] = {}
 
@@ -265,70 +154,6 @@ def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(
     assert (content.scale("age"), content.scale("is_target")) == ("score", "rate")
     refused = run.cells().query("measure == 'old_thing'")
     assert refused["value"].isna().all() and (refused["n_all"] > 0).all() and (refused["value_all"] == 0).all()
-
-
-RUN = """\
-import sys, weirdgen
-weirdgen.run(sys.argv[1], store=sys.argv[2], judge=sys.argv[3], samples=32, changes=["sampling.temperature=3"])
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_stopped_judge_goes_on_from_there(experiment: Path, serve: Any, store: Path, how: int) -> None:
-    def slow(body: dict[str, Any]) -> Answer | Failure:
-        time.sleep(0.02)
-        return judge(body)
-
-    server = serve(slow)
-    experiment.write_text(experiment.read_text().replace("max_tokens: 3", "max_tokens: 6"))
-    varied = ["sampling.temperature=3"]
-    distinct = asked_about(weirdgen.run(str(experiment), store=store, samples=32, changes=varied))
-    assert len(distinct) > 80
-    command = [sys.executable, "-c", RUN, str(experiment), str(store), LENIENT]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.getcwd()})
-    deadline = time.monotonic() + 60
-    while len(server.requests) < 2 * len(distinct) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(how)
-    process.wait(30)
-    asked = len(server.requests)
-    assert asked < 3 * len(distinct), "the process was to be stopped before its end"
-    run = weirdgen.run(str(experiment), store=store, judge=LENIENT, samples=32, changes=varied)
-    lost = len(server.requests) - 3 * len(distinct)
-    assert 0 <= lost <= (64 + 16 if how == signal.SIGKILL else 16)  # unflushed rows, and requests under way
-    assert set(run.verdicts()["status"]) <= {"ok", "incoherent"}
-
-
-def test_nothing_is_recorded_when_the_judge_cannot_be_asked(experiment: Path, serve: Any, store: Path) -> None:
-    server = serve(lambda body: Failure(404, "The model `lenient` does not exist", "model_not_found"))
-    with pytest.raises(ModelError, match=r"first 3 requests failed: NotFoundError.*does not exist"):
-        weirdgen.run(str(experiment), store=store, judge=LENIENT)
-    assert len(server.requests) == 3
-    tables = [f for f in (store / "artifacts" / "judge").glob("*/inputs.json") if "lenient" in f.read_text()]
-    assert tables and not [part for f in tables for part in f.parent.glob("part-*")]
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        ("gpt-4.1", "expected local:REF"),
-        ("nobody/knows", "nobody not recognized|API nobody of model"),
-        ("openai-api/absent/x", "No ABSENT_API_KEY defined"),
-        ("vllm/some", "set VLLM_BASE_URL"),
-        ("local:path:/nonexistent", "is not a folder"),
-    ],
-)
-def test_bad_references(experiment: Path, tmp_path: Path, reference: str, expected: str) -> None:
-    with pytest.raises(WeirdgenError, match=expected):
-        weirdgen.run(str(experiment), store=tmp_path / "store", judge=reference)
-
-
-def test_a_judge_needs_something_to_judge(write_experiment: Write, tmp_path: Path) -> None:
-    path = write_experiment()
-    text = path.read_text().splitlines()
-    path.write_text("\n".join(line for line in text if "free_form" not in line))
-    with pytest.raises(SpecError, match="has no free-form question that a language judge reads"):
-        weirdgen.run(str(path), store=tmp_path / "store", judge=LENIENT)
 
 
 def test_quality_is_measured_without_any_judge(write_experiment: Write, tmp_path: Path) -> None:
