@@ -10,8 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 # How long OpenMP's threads spin before they sleep; read when torch is first imported. At the default, two threads on
-# two cores stall on each other (scoring a question took 1.6–8.5 s instead of 0.2 s, docs/log.md 2026-11-23).
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# two cores stall on each other; much less, and they sleep between the products of a decode step (docs/log.md 2026-11-23).
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 __version__ = "0.1.0"
 __all__ = ["load_run", "run"]
