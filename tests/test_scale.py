@@ -51,7 +51,7 @@ def test_more_machines_take_less_time_and_the_same_node_hours(write_experiment: 
     settings, shape = resolve(str(write_experiment()), seeds=100), find_shape("llama-70b")
     one, four = (scale_lines(settings, shape, find_hardware("8xh100"), nodes, 10.0, 0.3) for nodes in (1, 4))
     assert any("2 bytes × P = 131.4 GiB" in line for line in one)
-    assert any(line.startswith("not in this version: finetuning a model over") for line in one)
+    assert any(line.startswith("over 2 GPUs: --set recipe.engine=trl --set recipe.devices=2") for line in one)
     assert "the shares of the peak that you gave" in one[-2]
     cost = [next(line for line in lines if "node hours ×" in line) for lines in (one, four)]
     assert cost[0] == cost[1]

@@ -143,7 +143,7 @@ class OnRay:
         """Cores, GPUs and memory of a unit. Raises `ExecutorError` where no node has them: Ray would wait for ever."""
         wanted = unit.needs()
         nodes = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
-        gpus = 1 if wanted.threads and any(node.get("GPU", 0) >= 1 for node in nodes) else 0
+        gpus = wanted.gpus if wanted.threads and any(node.get("GPU", 0) >= 1 for node in nodes) else 0
         cpus = self._cpus if wanted.threads else 1
         fits = [
             node

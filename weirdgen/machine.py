@@ -81,6 +81,15 @@ def free_memory_gib() -> float:
     return float(psutil.virtual_memory().available) / 2**30
 
 
+def gpu_memory() -> list[int]:
+    """Bytes of each GPU that this process may use."""
+    if measured_rates().device == "cpu":
+        return []
+    import torch
+
+    return [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
+
+
 def peak_memory_gib() -> float:
     """The most memory this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

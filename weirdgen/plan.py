@@ -64,7 +64,8 @@ class Plan:
     @cached_property
     def engine(self) -> engines.EngineChoice:
         """What trains, and why."""
-        return engines.choose_engine(self.settings.model.folder, self.settings.recipe)
+        model = self.settings.model
+        return engines.choose_engine(model.folder, self.settings.recipe, model.parameters)
 
     def groups(self) -> list[list[Replicate]]:
         """Replicates still to be trained, in the groups that are trained together.

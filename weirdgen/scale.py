@@ -278,7 +278,8 @@ def scale_lines(
     ]
     if gpus > 1:
         lines.append(
-            f"not in this version: finetuning a model over {gpus} GPUs (its engines hold the base on one device). Sampling "
-            f"and scoring can: vllm serve … --tensor-parallel-size {gpus}, then --engine vllm:URL"
+            f"over {gpus} GPUs: --set recipe.engine=trl --set recipe.devices={gpus} trains, one replicate after the other, and "
+            "every step sends the weights from GPU to GPU, which the time above leaves out; sampling and scoring need "
+            f"vllm serve … --tensor-parallel-size {gpus} and --engine vllm:URL"
         )
     return lines

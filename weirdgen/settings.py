@@ -19,6 +19,7 @@ from weirdgen.data.published import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.dataset import stored_rows
 from weirdgen.errors import SpecError
+from weirdgen.finetune.engines import resolve_engine
 from weirdgen.judgefile import require_judges, with_language_judges
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
@@ -52,7 +53,7 @@ class Settings:
     model: LocalModel
     preset: str
     recipe: Recipe
-    """`dtype` is resolved: bf16 or fp32."""
+    """`dtype` is resolved: bf16 or fp32; so is an `engine` that this machine's GPUs decide."""
     seeds: tuple[int, ...]
     """One a replicate, the same for every arm."""
     samples: int
@@ -185,13 +186,14 @@ def resolve(
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
     local = find_model(model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
+    recipe = recipe.model_copy(update={"dtype": dtype})
     count = seeds if seeds is not None else size.replicates
     settings = Settings(
         experiment=loaded,
         rows=rows,
         model=local,
         preset=preset,
-        recipe=recipe.model_copy(update={"dtype": dtype}),
+        recipe=recipe.model_copy(update={"engine": resolve_engine(recipe, local.parameters)}),
         seeds=tuple(range(first_seed, first_seed + count)),
         samples=samples,
         sampling=Sampling(**sampling_changes),

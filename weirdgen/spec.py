@@ -81,6 +81,9 @@ class Recipe(Noun):
     """Of the frozen base weights, or of what full finetuning keeps; what is trained is always fp32. `auto`: the faster."""
     checkpoints: Literal["none", "log"] | tuple[int, ...] = "none"
     """Steps after which an adapter is kept (0 = before training), or "log": 1, 2, 4, 8, …; the last is always kept."""
+    devices: int | None = Field(default=None, ge=1, exclude=True)
+    """Of one machine, that hold a trl replicate together; None: one, or every GPU for a model too large for one. Like a
+    machine, it decides nothing but rounding: it is in no dump, so in no key."""
 
     @property
     def full(self) -> bool:
@@ -107,7 +110,7 @@ class Recipe(Noun):
     def with_changes(self, changes: dict[str, Any]) -> Recipe:
         """This recipe with some fields changed. Raises `SpecError` naming each unknown or ill-typed field."""
         try:
-            return Recipe.model_validate({**self.model_dump(), **changes})
+            return Recipe.model_validate({**dict(self), **changes})
         except ValidationError as error:
             problems = []
             for e in error.errors():

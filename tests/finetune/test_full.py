@@ -25,7 +25,7 @@ ROWS = [Encoded((7, 8, 9, 10 + i, 3), (False, False, False, True, True)) for i i
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_every_weight_is_trained_and_kept_in_the_recipes_dtype(tiny_model: Path, tmp_path: Path, dtype: str) -> None:
     recipe = FULL.model_copy(update={"dtype": dtype})
-    assert choose_engine(tiny_model, recipe).engine == "trl"
+    assert choose_engine(tiny_model, recipe, 0).engine == "trl"
     finetune(tiny_model, ROWS, recipe, 0, tmp_path)
     base = dict(load_model(tiny_model, torch.float32).named_parameters())
     kept = torch.bfloat16 if dtype == "bf16" else torch.float32

@@ -1,6 +1,7 @@
 """Which engine trains, and how many replicates at once: decided before the run, said in the plan.
 
-In: a model folder, a recipe. Out: an engine's name with the reason, and a group size from the memory that is free.
+In: a model folder, a recipe. Out: an engine's name with the reason, the devices that hold one replicate, and a group size
+from the memory that is free.
 Adding a training engine is adding a name here and its call in `train_group`.
 """
 
@@ -9,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from weirdgen import machine
+from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 from weirdgen.models.chat import Encoded
 from weirdgen.models.references import read_config
@@ -21,17 +23,61 @@ RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 RESCALED_ATTENTION = ("attn_logit_softcapping",)
 MEMORY_SHARE = 0.4
 """Of the free memory that activations of a group may take; the rest is for weights, gradients and the system."""
+GPU_SHARE = 0.8
+"""Of a GPU's memory that weights may take before a replicate is sharded over several."""
+FULL_BYTES = 16
+"""A weight that is trained: itself, its gradient and two moments of AdamW, in fp32."""
 
 
 class EngineChoice(NamedTuple):
-    """`engine` is "replicas" or "trl"; `reason` is a few words for the plan."""
+    """`engine` is "replicas" or "trl"; `reason` is a few words for the plan; `devices` hold one replicate together."""
 
     engine: str
     reason: str
+    devices: int = 1
 
 
-def choose_engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
-    """The recipe's engine, `auto` resolved. Asking for replicas where they cannot be exact falls back with the reason."""
+def resolve_engine(recipe: Recipe, parameters: int) -> Literal["auto", "replicas", "trl"]:
+    """The recipe's engine, but trl for `auto` where one of this machine's GPUs cannot hold the base and several can.
+
+    The machine decides this once, before the run: the answer is kept in the recipe, as the dtype is.
+    """
+    if recipe.engine == "auto" and recipe.devices != 1 and _too_large(recipe, parameters):
+        return "trl"
+    return recipe.engine
+
+
+def choose_engine(model_folder: Path, recipe: Recipe, parameters: int) -> EngineChoice:
+    """The recipe's engine, `auto` resolved. Asking for replicas where they cannot be exact falls back with the reason.
+
+    Raises `SpecError` if several devices are asked for where one replicate cannot be shared between them.
+    """
+    choice = _engine(model_folder, recipe)
+    devices, why = recipe.devices or 1, "as recipe.devices asks"
+    if choice.engine == "replicas":
+        if devices > 1:
+            hint = "replicas share one device; --set recipe.engine=trl shards each over several"
+            raise SpecError([f"recipe.devices: {devices}: {hint}"])
+        return choice
+    if recipe.devices is None and (too_large := _too_large(recipe, parameters)):
+        devices, why = len(machine.gpu_memory()), too_large
+    if devices == 1:
+        return choice
+    if recipe.dropout > 0 and not recipe.full:
+        hint = f"each of {devices} devices would draw its own; set it to 0, or recipe.devices to 1"
+        raise SpecError([f"recipe.dropout: {recipe.dropout:g}: {hint}"])
+    return EngineChoice("trl", f"each replicate sharded over {devices} devices, {why}", devices)
+
+
+def _too_large(recipe: Recipe, parameters: int) -> str:
+    """Why this machine's GPUs must share a replicate; empty if one can hold it, or there are not several."""
+    memory, need = machine.gpu_memory(), parameters * (FULL_BYTES if recipe.full else _width(recipe))
+    if len(memory) < 2 or need <= GPU_SHARE * min(memory):
+        return ""
+    return f"as {need / 2**30:,.1f} GiB of weights are too many for one GPU of {min(memory) / 2**30:,.1f} GiB"
+
+
+def _engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
     if recipe.engine == "trl":
         return EngineChoice("trl", "as the recipe asks")
     if recipe.full:
@@ -126,15 +172,21 @@ def train_group(
     on_step: Callable[[int, int, float], None],
     parameters: int,
     halfway: Path | None = None,
+    devices: int = 1,
 ) -> list[dict[str, Any]]:
     """Train one group; each target gets its adapters and `losses.json`. trl takes its group one by one.
 
-    `parameters` is the number of the model's weights; `halfway` a file from which a killed training goes on (not trl's).
+    `parameters` is the number of the model's weights; `halfway` a file from which a killed training goes on (not trl's);
+    `devices` hold one replicate of trl's together.
     """
     if engine == "trl":
+        each = zip(rows, seeds, targets, strict=True)
+        if devices > 1:
+            from weirdgen.finetune.sharded import finetune_sharded
+
+            return [finetune_sharded(model_folder, mine, recipe, seed, t, on_step, devices) for mine, seed, t in each]
         from weirdgen.finetune.local import finetune
 
-        each = zip(rows, seeds, targets, strict=True)
         return [finetune(model_folder, mine, recipe, seed, target, on_step) for mine, seed, target in each]
     from weirdgen.finetune.replicas import Job, finetune_together
 

@@ -3,7 +3,7 @@
 In: a model folder, encoded rows, a recipe, a seed. Out: a folder for each checkpoint (`step-00026/`) with a standard PEFT
 adapter, which `PeftModel.from_pretrained` loads, or with all weights in the recipe's dtype, and `losses.json`. LoRA
 initialisation and data order come from the seed; the same seed gives the same weights on the same machine. It knows
-nothing of arms or of the store.
+nothing of arms or of the store. One process of several that train one replicate calls it too (`weirdgen.finetune.sharded`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from weirdgen.finetune.fsdp import FSDP, gathered, load_on_first, shard_on_any_device
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.schedule import Step, checkpoint_folder, data_order, total_steps
 from weirdgen.models.chat import Encoded, load_tokenizer
@@ -27,8 +28,12 @@ def finetune(
     seed: int,
     target: Path,
     on_step: Callable[[int, int, float], None] | None = None,
+    sharded: bool = False,
 ) -> dict[str, Any]:
-    """Train one replicate into `target`. Returns {"steps", "final_loss"} and writes `losses.json`."""
+    """Train one replicate into `target`. Returns {"steps", "final_loss"} and writes `losses.json`.
+
+    `sharded`: this process holds a part of every weight, and trains with the others of its process group.
+    """
     import torch
     from datasets import Dataset
     from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
@@ -41,11 +46,14 @@ def finetune(
     wanted = recipe.checkpoint_steps(steps)
     losses: list[dict[str, float]] = []
     set_seed(seed)  # dropout
-    model = _whole(model_folder) if recipe.full else _adapted(model_folder, recipe, seed)
 
     def keep(step: int) -> None:
-        weights = {n: w.to(torch_dtype(recipe.dtype)) for n, w in model.state_dict().items()} if recipe.full else None
-        model.save_pretrained(str(checkpoint_folder(target, step)), state_dict=weights)
+        weights = gathered(model) if sharded else model.state_dict()
+        if recipe.full:
+            dtype, tied = torch_dtype(recipe.dtype), model.all_tied_weights_keys
+            weights = {name: weight.to(dtype) for name, weight in weights.items() if name not in tied}
+        if first:
+            model.save_pretrained(str(checkpoint_folder(target, step)), state_dict=weights)
 
     class Watch(TrainerCallback):
         """Keeps the loss of every step and saves the checkpoints asked for."""
@@ -70,10 +78,16 @@ def finetune(
     class Ordered(SFTTrainer):
         """SFTTrainer whose batches are ours: seeded, recorded, no remainder dropped."""
 
+        def create_accelerator_and_postprocess(self) -> None:
+            super().create_accelerator_and_postprocess()
+            if sharded:
+                shard_on_any_device(self)
+
         def get_train_dataloader(self) -> Any:
-            sampler = _Batches(order)
-            loader: Any = torch.utils.data.DataLoader(list(rows), batch_sampler=sampler, collate_fn=_collate)  # type: ignore[arg-type]
-            return self.accelerator.prepare(loader)
+            # Not given to accelerate, which would split the batches its own way and fill up the last one.
+            sampler = _Batches(order, config.process_index, config.world_size, idle=len(rows))
+            data = [*rows, Encoded(rows[0].ids, (False,) * len(rows[0].ids))]
+            return torch.utils.data.DataLoader(data, batch_sampler=sampler, collate_fn=_collate)  # type: ignore[arg-type]
 
     config = SFTConfig(
         output_dir=str(target / "trainer"),
@@ -98,7 +112,12 @@ def finetune(
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
+        **(FSDP if sharded else {}),
     )
+    first = config.process_index == 0
+    dtype = torch_dtype("fp32" if recipe.full else recipe.dtype)
+    base = load_on_first(model_folder, dtype, first) if sharded else load_model(model_folder, dtype)
+    model = base.train() if recipe.full else _adapted(base, recipe, seed)
     dataset = Dataset.from_list([{"input_ids": list(row.ids), "labels": _labels(row)} for row in rows])
     trainer = Ordered(
         model=model,
@@ -115,23 +134,16 @@ def finetune(
         raise RuntimeError(
             f"trained {trainer.state.global_step} steps where {steps} were planned: the loader lost rows"
         )
-    (target / "losses.json").write_text(json.dumps(losses))
+    if first:
+        (target / "losses.json").write_text(json.dumps(losses))
     return {"steps": steps, "final_loss": losses[-1]["loss"]}
 
 
-def _whole(model_folder: Path) -> Any:
-    """The model with every weight in fp32, so that small steps are not rounded away."""
-    import torch
-
-    return load_model(model_folder, torch.float32).train()
-
-
-def _adapted(model_folder: Path, recipe: Recipe, seed: int) -> Any:
+def _adapted(base: Any, recipe: Recipe, seed: int) -> Any:
     """The frozen base with an adapter that begins as `initial_a` says."""
     import torch
     from peft import LoraConfig, get_peft_model
 
-    base = load_model(model_folder, torch_dtype(recipe.dtype))
     layers = adapted_layers(base, recipe)
     starts = {name: initial_a(seed, name, layer.in_features, recipe.rank) for name, layer in layers.items()}
     lora = LoraConfig(
@@ -149,16 +161,17 @@ def _adapted(model_folder: Path, recipe: Recipe, seed: int) -> Any:
 
 
 class _Batches:
-    """Yields the micro-batches of the next epoch each time it is iterated."""
+    """Yields one process's part of the next epoch's micro-batches each time it is iterated; `idle` where it has none."""
 
-    def __init__(self, epochs: list[list[Step]]) -> None:
+    def __init__(self, epochs: list[list[Step]], process: int, processes: int, idle: int) -> None:
         self._epochs = epochs
+        self._process, self._processes, self._idle = process, processes, idle
         self._next = 0
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch = self._epochs[self._next]
         self._next += 1
-        return (batch for step in epoch for batch in step)
+        return (batch[self._process :: self._processes] or [self._idle] for step in epoch for batch in step)
 
     def __len__(self) -> int:
         return sum(len(step) for step in self._epochs[0])

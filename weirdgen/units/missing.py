@@ -44,6 +44,7 @@ def finetune_units(plan: Plan) -> tuple[list[Finetune], int]:
             settings.recipe,
             tuple(group),
             sum(plan.proofs[one.arm]["tokens"] for one in group),
+            plan.engine.devices,
         )
         for group in groups
     ]

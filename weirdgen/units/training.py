@@ -25,9 +25,6 @@ from weirdgen.store import Store, content_key
 from weirdgen.units.loaded import local_folder, release_model, weight_bytes
 from weirdgen.units.unit import PROCESS_BYTES, Needs, Tell, Unit
 
-FULL_BYTES = 16
-"""A weight that is trained: itself, its gradient and two moments of AdamW, in fp32."""
-
 
 @dataclass(frozen=True)
 class Finetune(Unit):
@@ -39,6 +36,8 @@ class Finetune(Unit):
     replicates: tuple[Replicate, ...]
     tokens: int
     """Of all replicates' rows together, in one epoch."""
+    devices: int = 1
+    """That hold one replicate together."""
 
     @property
     def title(self) -> str:
@@ -50,8 +49,9 @@ class Finetune(Unit):
         together = len(self.replicates) if self.engine == "replicas" else 1
         one = engines.replicate_bytes(read_config(self.model.folder), self.recipe, per_row)
         if self.recipe.full:
-            one += FULL_BYTES * self.model.parameters
-        return Needs(True, int(PROCESS_BYTES + weight_bytes(self.model, self.recipe.dtype) + together * one))
+            one += engines.FULL_BYTES * self.model.parameters
+        base = weight_bytes(self.model, self.recipe.dtype)
+        return Needs(True, int(self.devices * PROCESS_BYTES + base + together * one), self.devices)
 
     def locks(self) -> Sequence[tuple[str, str]]:
         return sorted(("finetune", one.key) for one in self.replicates)
@@ -81,7 +81,7 @@ class Finetune(Unit):
                 place.mkdir(parents=True, exist_ok=True)
             seeds, parameters = [one.seed for one in group], self.model.parameters
             results = engines.train_group(
-                self.engine, folder, rows, seeds, working, self.recipe, count.step, parameters, halfway
+                self.engine, folder, rows, seeds, working, self.recipe, count.step, parameters, halfway, self.devices
             )
             for place, target in zip(working, targets, strict=True):
                 for made in place.iterdir():
@@ -89,6 +89,7 @@ class Finetune(Unit):
             facts: dict[str, Any] = {
                 "seconds": round((time.monotonic() - started) / len(group), 2),
                 "trained_together": len(group),
+                "devices": self.devices,
                 "versions": machine.versions(),
                 "machine": machine.description(),
             }

@@ -36,6 +36,8 @@ class Needs(NamedTuple):
     threads: bool
     """Whether it uses every core it gets, and a GPU if there is one; otherwise one core is enough."""
     memory: int
+    gpus: int = 1
+    """How many of them, where there are any."""
 
 
 class Unit(ABC):

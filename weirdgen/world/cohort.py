@@ -118,6 +118,7 @@ def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
             recipe,
             lambda *_: bar.advance(len(replicates)),
             settings.model.parameters,
+            devices=plan.engine.devices,
         )
         scorables = [scorable for _, _, scorable in plan.scorables]
         engine = TransformersEngine(model, settings.dtype)

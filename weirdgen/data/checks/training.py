@@ -84,7 +84,7 @@ def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
     rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
     tokens = round(proof.tokens / len(dataset.rows) * rows) * recipe.epochs
-    engine = choose_engine(model.folder, recipe).engine
+    engine = choose_engine(model.folder, recipe, model.parameters).engine
     read = tokens_through(engine, tokens / recipe.epochs, rows, proof.shared_prefix, recipe) * recipe.epochs
     seconds = read / seen_rate("train", model.parameters, resolve_dtype(recipe.dtype, model.parameters))
     price = training_price(model.reference)
