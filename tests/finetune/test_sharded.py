@@ -29,6 +29,7 @@ from weirdgen.settings import resolve
 from weirdgen.show import plan_lines
 from weirdgen.spec import Recipe
 from weirdgen.store import Store
+from weirdgen.units.missing import finetune_units
 
 GIB = 2**30
 TRL = Recipe(engine="trl", dtype="bf16")
@@ -154,6 +155,12 @@ def test_auto_resolves_to_trl_where_replicas_would_not_fit(
     monkeypatch.setattr(machine, "gpu_memory", lambda: [2**16, 2**16])
     assert resolve(experiment).recipe.engine == "trl"
     assert resolve(experiment, changes=["recipe.devices=1"]).recipe.engine == "auto"
+
+
+def test_a_cluster_is_asked_for_as_many_gpus(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
+    settings = resolve(str(write_experiment()), changes=["recipe.engine=trl", "recipe.devices=2"])
+    units, _ = finetune_units(make_plan(settings, Store(tmp_path / "store")))
+    assert [unit.needs().gpus for unit in units] == [2] * 4
 
 
 def test_what_several_devices_cannot_do_is_said(tiny_model: Path, two_gpus: None, tmp_path: Path) -> None:

@@ -47,8 +47,6 @@ def shard_on_any_device(trainer: Any) -> None:
     if state.distributed_type is DistributedType.MULTI_CPU:
         state.distributed_type = DistributedType.FSDP
         state.fsdp_plugin = FullyShardedDataParallelPlugin(**trainer.args.fsdp_plugin_args)
-        if state.mixed_precision != "no":
-            state.fsdp_plugin.set_mixed_precision(state.mixed_precision)
         trainer.is_fsdp_enabled = True
 
 

@@ -45,6 +45,7 @@ def finetune(
     order = data_order(len(rows), recipe, seed)
     wanted = recipe.checkpoint_steps(steps)
     losses: list[dict[str, float]] = []
+    mixed = recipe.full and recipe.dtype == "bf16"
     set_seed(seed)  # dropout
 
     def keep(step: int) -> None:
@@ -83,6 +84,12 @@ def finetune(
             if sharded:
                 shard_on_any_device(self)
 
+        def compute_loss_context_manager(self) -> Any:
+            if not (mixed and sharded):
+                return super().compute_loss_context_manager()
+            # accelerate would have gradients rounded to bf16 before they are summed
+            return torch.autocast(device().type, dtype=torch.bfloat16)
+
         def get_train_dataloader(self) -> Any:
             # Not given to accelerate, which would split the batches its own way and fill up the last one.
             sampler = _Batches(order, config.process_index, config.world_size, idle=len(rows))
@@ -102,7 +109,7 @@ def finetune(
         optim="adamw_torch",
         seed=seed,
         data_seed=seed,
-        bf16=recipe.full and recipe.dtype == "bf16",
+        bf16=mixed and not sharded,
         use_cpu=device().type == "cpu",
         gradient_checkpointing=False,
         max_length=None,
