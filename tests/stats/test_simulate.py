@@ -1,0 +1,36 @@
+"""The tables of what the statistics attain, as a reader computes them again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from weirdgen.stats.__main__ import main
+from weirdgen.stats.simulate import coverage_table
+
+
+@pytest.mark.parametrize(
+    ("table", "datasets", "rows", "column"),
+    [("coverage", 20, 9, "percentile_coverage"), ("stops", 40, 27, "naive_coverage"), ("bands", 1, 45, "effect_band")],
+)
+def test_one_command_prints_a_table(
+    table: str, datasets: int, rows: int, column: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([table, "--datasets", str(datasets)])
+    title, head, *body = capsys.readouterr().out.strip().splitlines()
+    assert f"{datasets} data sets" in title and column in head.split() and len(body) == rows
+
+
+def test_the_documented_line_runs_and_names_what_there_is() -> None:
+    command = [sys.executable, "-m", "weirdgen.stats"]
+    found = subprocess.run([*command, "coverage", "--datasets", "20"], capture_output=True, text=True, check=True)
+    assert found.stdout.count("\n") == 11
+    wrong = subprocess.run([*command, "cover"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2 and "coverage" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_a_percentile_bootstrap_over_three_replicates_covers_too_rarely() -> None:
+    table = coverage_table(0, 400).set_index(["rate", "replicates"])["percentile_coverage"]
+    assert (table.xs(3, level="replicates") < 0.87).all() and (table.xs(3, level="replicates") > 0.6).all()
