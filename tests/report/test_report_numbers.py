@@ -35,9 +35,9 @@ def test_dots_average_to_the_estimate(make_content: Callable[..., ReportContent]
 @pytest.mark.parametrize(
     ("value", "scale", "effect", "text"),
     [
-        (-1.314, "logit", False, "−1.31 nats"),
-        (1.02, "logit", True, "+1.02 nats"),
-        (-0.001, "logit", True, "0.00 nats"),
+        (-1.314, "logit", False, "−1.31 nat"),
+        (1.02, "logit", True, "+1.02 nat"),
+        (-0.001, "logit", True, "0.00 nat"),
         (0.423, "rate", False, "42%"),
         (0.042, "rate", False, "4.2%"),
         (-0.123, "rate", True, "−12 pts"),

@@ -30,14 +30,14 @@ def with_results(content: ReportContent, **more: Any) -> ReportContent:
 
 def test_every_effect_of_a_table_and_of_the_summary_has_its_unit(content: ReportContent) -> None:
     units = {line[0].text: line[3].text.rpartition(" ")[2] for line in all_effects(content).rows}
-    assert units == {"contrast": "nats", "past_era": "pts"}
+    assert units == {"contrast": "nat", "past_era": "pts"}
     row = {"name": "who", "p_holm": 0.02, "groups": ["war"]} | content.headline
     table = secondary_table(with_results(content, secondary=[row]))
-    assert table is not None and table.rows[0][4].text.endswith(" nats") and table.rows[0][1].note == "war"
+    assert table is not None and table.rows[0][4].text.endswith(" nat") and table.rows[0][1].note == "war"
     page = page_html(content, sections(content))
     detectable = page.partition("<dt>detectable effect</dt><dd>")[2].partition("</dd>")[0]
-    assert detectable.endswith(" nats")
-    assert "with 0.30 nats as the smallest effect of interest" in methods(content)
+    assert detectable.endswith(" nat")
+    assert "with 0.30 nat as the smallest effect of interest" in methods(content)
 
 
 def test_what_is_no_judge_is_not_called_one(make_content: Callable[..., ReportContent]) -> None:
@@ -46,7 +46,7 @@ def test_what_is_no_judge_is_not_called_one(make_content: Callable[..., ReportCo
     table = judge_summary(with_results(content, estimates=[*content.results["estimates"], *more]))
     assert table is not None and table.head[0] == "measure" and "judge" not in table.caption
     (line,) = (line for line in table.rows if line[0].text == "counterfactual")
-    assert line[1].text.endswith(" nats")
+    assert line[1].text.endswith(" nat")
 
 
 def test_a_trained_judge_and_a_drawn_line_are_described_in_words(content: ReportContent) -> None:
