@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from weirdgen.stats.__main__ import main
@@ -34,3 +35,18 @@ def test_the_documented_line_runs_and_names_what_there_is() -> None:
 def test_a_percentile_bootstrap_over_three_replicates_covers_too_rarely() -> None:
     table = coverage_table(0, 400).set_index(["rate", "replicates"])["percentile_coverage"]
     assert (table.xs(3, level="replicates") < 0.87).all() and (table.xs(3, level="replicates") > 0.6).all()
+
+
+@pytest.mark.slow
+def test_table_of_coverage() -> None:
+    table = coverage_table(1, 8000).set_index(["rate", "replicates"])
+    assert table["effect_coverage"].between(0.935, 0.985).all()
+    assert table["mean_coverage"].between(0.92, 0.98).all()  # a single rate near 0 is skewed
+    assert (table["false_positive"] <= 0.055).all()
+    assert (table["half_width"].unstack().diff(axis=1).iloc[:, 1:] < 0).all().all()  # narrower with replicates
+
+
+def test_coverage_of_a_small_table_is_the_same_twice() -> None:
+    table = coverage_table(1, 300)
+    assert len(table) == 9 and table["effect_coverage"].between(0.9, 1.0).all()
+    pd.testing.assert_frame_equal(table, coverage_table(1, 300))
