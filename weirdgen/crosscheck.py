@@ -15,6 +15,7 @@ from weirdgen.errors import WeirdgenError
 from weirdgen.identity import ALL
 from weirdgen.results import Run
 from weirdgen.stats.mixed import log_odds_effect
+from weirdgen.stats.verdict import RATE, scale_of
 
 COLUMNS = (
     "measure", "treatment", "control", "effect", "ci_low", "ci_high", "p", "log_odds", "log_odds_low", "log_odds_high",
@@ -33,7 +34,7 @@ def crosscheck(run: Run) -> pd.DataFrame:
     cells = cells[~cells["question"].isin(near) & (cells["checkpoint"] == -1)]
     arms = run.settings.experiment.arms
     roles = {role: [name for name, arm in arms.items() if arm.role == role] for role in ("treatment", "control")}
-    rates = [name for name in cells["measure"].unique() if name != "contrast"]
+    rates = [name for name in cells["measure"].unique() if scale_of(name, run.estimated.scales) == RATE]
     rows = []
     for measure, treatment, control in product(rates, roles["treatment"], roles["control"]):
         own = effects[
@@ -46,7 +47,7 @@ def crosscheck(run: Run) -> pd.DataFrame:
         ours = own.iloc[0]
         numbers = [float(ours[column]) for column in ("effect", "ci_low", "ci_high", "p")]
         try:
-            found = log_odds_effect(cells, measure=measure, treatment=treatment, control=control)
+            found = log_odds_effect(cells, measure=measure, treatment=treatment, control=control, level=run.level)
         except WeirdgenError as error:
             rows.append((measure, treatment, control, *numbers, *[np.nan] * 4, None, str(error)))
             continue

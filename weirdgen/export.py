@@ -1,8 +1,9 @@
 """`weirdgen export`: a run's tables as files for other programs.
 
-In: a finished run. Out: completions, contrasts, verdicts, cells, estimates and effects, one file each, as CSV (UTF-8,
-unknown numbers empty) or Parquet. Texts stay as the models wrote them: a spreadsheet may take an answer that begins
-with `=` for a formula, so import such columns as text. Not here: what the columns mean (docs/reference.md).
+In: a finished run. Out: every table of raw data and of estimates (`TABLES`), one file each, as CSV (UTF-8, unknown
+numbers empty) or Parquet; where a run has no trigger, sweep or checkpoint, a file without rows. Texts stay as the models
+wrote them: a spreadsheet may take an answer that begins with `=` for a formula, so import such columns as text. Not here:
+what the columns mean (docs/reference.md).
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from weirdgen.results import Run
 from weirdgen.store import explain_disk_errors, write_whole
 
 Format = Literal["csv", "parquet"]
-TABLES = ("completions", "contrasts", "verdicts", "cells", "estimates", "effects")
+TABLES = (
+    "completions", "contrasts", "verdicts", "cells", "losses",
+    "estimates", "effects", "trigger_effects", "curves", "onsets", "jumps",
+)  # fmt: skip
 
 
 def export(run: Run, folder: Path, format_: Format = "csv") -> list[Path]:

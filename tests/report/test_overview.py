@@ -51,7 +51,7 @@ def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run],
         cells = [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
         assert cells[0].split()[-1] in results["headline"]["verdict"].replace("_", " ")
         assert cells[6:8] == ["8", str(results["ran"]["arms"][0]["distinct_answers"])]
-        assert cells[8] == ("9.0 s" if run is runs[0] else "6.0 s")
+        assert cells[8] == ("9.0\N{NO-BREAK SPACE}s" if run is runs[0] else "6.0\N{NO-BREAK SPACE}s")
         address = re.search(r'href="([^"]+)"', row)
         assert address is not None
         target = os.path.normpath(page.parent / address[1].replace("%20", " "))
@@ -101,7 +101,12 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
                 file, dtype=text, keep_default_na=False, na_values={c: [""] for c in wanted.columns if c not in text}
             )
         )
-        assert len(wanted) > 0
+        assert len(wanted) > 0 or file.stem in (
+            "trigger_effects",
+            "curves",
+            "onsets",
+            "jumps",
+        )  # nothing of the sort ran
         pd.testing.assert_frame_equal(found, wanted, check_dtype=False, rtol=1e-12)
 
 

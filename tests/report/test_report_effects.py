@@ -75,12 +75,8 @@ def test_triggers_are_drawn_and_listed(gate: ReportContent) -> None:
     assert {line[0].text for line in table.rows} == {"contrast", "past_era"}
     assert [line[-1].text for line in table.rows if line[3].text.endswith("− base")] == ["descriptive", "descriptive"]
     other = secondary_table(gate)
-    assert other is not None and [cell.text for cell in other.rows[0][:4]] == [
-        "who_speaks",
-        "contrast",
-        GATE.condition,
-        "politics",
-    ]
+    assert other is not None and [cell.text for cell in other.rows[0][:3]] == ["who_speaks", "contrast", GATE.condition]
+    assert other.rows[0][1].note == "politics"
 
 
 def test_sweeps_carry_the_band_of_the_whole_line(gate: ReportContent) -> None:

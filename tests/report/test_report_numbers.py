@@ -35,13 +35,14 @@ def test_dots_average_to_the_estimate(make_content: Callable[..., ReportContent]
 @pytest.mark.parametrize(
     ("value", "scale", "effect", "text"),
     [
-        (-1.314, "logit", False, "−1.31"),
-        (1.02, "logit", True, "+1.02"),
-        (-0.001, "logit", True, "0.00"),
+        (-1.314, "logit", False, "−1.31 nat"),
+        (1.02, "logit", True, "+1.02 nat"),
+        (-0.001, "logit", True, "0.00 nat"),
         (0.423, "rate", False, "42%"),
         (0.042, "rate", False, "4.2%"),
         (-0.123, "rate", True, "−12 pts"),
         (63.14, "score", False, "63.1"),
+        (-3.14, "score", True, "−3.1 points"),
         (None, "rate", False, "–"),
     ],
 )

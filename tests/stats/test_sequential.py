@@ -9,7 +9,7 @@ import pytest
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.estimate import estimate
 from weirdgen.stats.sequential import Decision, decide, least_half_width, look_level
-from weirdgen.stats.simulate import coverage_table, sequential_table
+from weirdgen.stats.simulate import sequential_table
 
 LOOKS = (8, 16, 32, 64)
 
@@ -142,18 +142,3 @@ def test_table_of_stops() -> None:
     # What the stricter level is for.
     assert table["naive_coverage"].min() < table["coverage"].min()
     assert table["naive_false_positive"].max() > 0.055
-
-
-@pytest.mark.slow
-def test_table_of_coverage() -> None:
-    table = coverage_table(1, 8000).set_index(["rate", "replicates"])
-    assert table["effect_coverage"].between(0.935, 0.985).all()
-    assert table["mean_coverage"].between(0.92, 0.98).all()  # a single rate near 0 is skewed
-    assert (table["false_positive"] <= 0.055).all()
-    assert (table["half_width"].unstack().diff(axis=1).iloc[:, 1:] < 0).all().all()  # narrower with replicates
-
-
-def test_coverage_of_a_small_table_is_the_same_twice() -> None:
-    table = coverage_table(1, 300)
-    assert len(table) == 9 and table["effect_coverage"].between(0.9, 1.0).all()
-    pd.testing.assert_frame_equal(table, coverage_table(1, 300))

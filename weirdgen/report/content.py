@@ -98,6 +98,11 @@ class ReportContent:
         """The headline of the results, cleaned of NaN and numpy scalars."""
         return dict(clean(self.results["headline"]))
 
+    @property
+    def level(self) -> str:
+        """Of every interval and band, for a sentence: 95%, or another where samples were added look by look."""
+        return f"{100 * float((self.results['ran'].get('sampling') or {}).get('level', 0.95)):.3g}%"
+
     def rows(self, table: str, **equal: Any) -> list[dict[str, Any]]:
         """The final-checkpoint rows of `results[table]` whose fields equal those given."""
         if table not in self._final_rows:

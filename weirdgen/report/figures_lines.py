@@ -7,7 +7,7 @@ forest plot (`figures.py`), sizes and colours (`drawing.py`, `look.py`), statist
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOSS_POINTS = 120
 """Points of one loss line; longer trainings are averaged over equal stretches of steps."""
+SLANT = 0.71
+"""Height of a label at 45 degrees over its length."""
 DENSE = 15
 """Conditions beyond which intervals become bands."""
 
@@ -57,15 +59,18 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
             places[name] = len(places) + gap * family
     triggers, trained = content.condition_flag("trigger"), content.condition_flag("trained")
 
+    low, high = limits([row[key] for row in rows.values() for key in ("mean", "ci_low", "ci_high")])
+
     def paint(width: float) -> Figure:
         narrow = width == NARROW
         left = 0.55
         right = 0.15 if narrow else min(0.35 + CHARACTER * max(len(a.name) for a in arms), 2.2)
         top = (0.5 if triggers else 0.38) + (0.2 * len(arms) if narrow else 0.02)
         height = 2.3 if narrow else 2.7
-        figure = sheet(width, top + height + 0.62)
+        ticks = _tick_labels(families, places, 6 if narrow else 12)
+        drop = _drop(ticks, (width - left - right) / (max(places.values()) + 1))
+        figure = sheet(width, top + height + 0.62 + drop)
         axes = panel(figure, left, top, width - left - right, height)
-        low, high = limits([row[key] for row in rows.values() for key in ("mean", "ci_low", "ci_high")])
         axes.set_ylim(unit * low, unit * high)
         axes.set_xlim(-0.5, max(places.values()) + 0.5)
         axes.grid(axis="y", color=light("rule"), linewidth=0.5, alpha=0.6)
@@ -75,7 +80,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
         write_at(figure, 0.01, 0.12, axis_label(measure, scale), size=8.5, color=light("muted"), va="center")
         _triggers(axes, [places[name] for name in shown if name in triggers])
         _trained(axes, [places[name] for name in shown if name in trained])
-        _ticks(axes, families, places, 6 if narrow else 12)
+        _ticks(axes, families, places, ticks, drop)
         ends = []
         for order, arm in enumerate(arms):
             dodge = 0.1 * (order - (len(arms) - 1) / 2) if len(shown) <= DENSE else 0.0
@@ -97,7 +102,11 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
     )
     caption = "Mean of each arm over questions and replicates under each condition, with intervals."
     if bands:
-        caption += " The palest bands hold a whole line in 95% of experiments; read along a line with them alone."
+        cut = any(row["band_low"] < low or row["band_high"] > high for row in bands.values())
+        caption += (
+            f" The palest bands{', cut at the frame,' if cut else ''} hold a whole line in {content.level} of experiments; "
+            "only they may be read along it."
+        )
     if triggers & set(shown):
         caption += " The shaded column is the trigger."
     if trained & set(shown):
@@ -220,23 +229,37 @@ def _neighbours(places: list[float]) -> list[tuple[float, float]]:
     return stretches
 
 
-def _ticks(axes: Axes, families: list[tuple[str, list[str]]], places: dict[str, float], most: int) -> None:
-    """A tick label a condition, thinned to about `most`; under the sweep of a key, the key's name."""
+def _tick_labels(families: list[tuple[str, list[str]]], places: dict[str, float], most: int) -> list[tuple[float, str]]:
+    """Place and label of a tick a condition, thinned to about `most`."""
     every = -(-len(places) // most)
-    ticks, labels = [], []
+    kept = [name for _, names in families for name in names[::every]]
+    return [(places[name], shorten(name.partition("=")[2] or name, 12)) for name in kept]
+
+
+def _drop(ticks: list[tuple[float, str]], inches: float) -> float:
+    """How far slanted labels reach down, in inches; 0 if they have room side by side, `inches` a condition."""
+    room = inches * min((other - one for (one, _), (other, _) in pairwise(ticks)), default=1.0)
+    longest = CHARACTER * max(len(label) for _, label in ticks)
+    return longest * SLANT if longest > room else 0.0
+
+
+def _ticks(
+    axes: Axes,
+    families: list[tuple[str, list[str]]],
+    places: dict[str, float],
+    ticks: list[tuple[float, str]],
+    drop: float,
+) -> None:
+    """The labels, slanted if they `drop`; under the sweep of a key, the key's name."""
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if drop else {}
+    axes.set_xticks([place for place, _ in ticks], [label for _, label in ticks], **slanted)
     for key, names in families:
-        for index, name in enumerate(names):
-            if index % every == 0:
-                ticks.append(places[name])
-                labels.append(shorten(name.partition("=")[2] or name, 12))
         if any("=" in name for name in names):
             middle = (places[names[0]] + places[names[-1]]) / 2
             axes.annotate(
-                key, (middle, 0), (0, -24), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+                key, (middle, 0), (0, -24 - 72 * drop), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
                 ha="center", va="top", size=8.5, color=light("muted"),
             )  # fmt: skip
-    longest = max(len(label) for label in labels)
-    axes.set_xticks(ticks, labels, rotation=0 if longest * len(labels) <= 6 * most else 30)
 
 
 def _name_lines(figure: Figure, axes: Axes, arms: Sequence[Arm], ends: Sequence[float], narrow: bool) -> None:

@@ -64,9 +64,7 @@ def overview_figure(lines: Sequence[Line]) -> Drawing:
         f"{interval(line.low, line.high, line.scale, effect=True)} ({line.verdict.replace('_', ' ')})"
         for line in lines
     )
-    caption = (
-        "Each run's headline with its 95% interval. Filled marks: a shift was found; hollow ones: none, or undecided."
-    )
+    caption = "Each run's headline with its interval. Filled marks: a shift was found; hollow ones: none, or undecided."
     if any(line.smallest is not None for line in lines):
         caption += " The shaded strip of a row holds effects below the smallest that its experiment cares about."
     if len(groups) > 1:

@@ -107,7 +107,7 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
         if row is not None
     )
     missing = len(points) - len(known)
-    caption = f"Ours with 95% intervals; shaded, the paper's {figure['section']}: {figure['read']}."
+    caption = f"Ours with {content.level} intervals; shaded, the paper's {figure['section']}: {figure['read']}."
     if missing:
         caption += f" {missing} of the {len(points)} numbers of the paper have no counterpart in this run."
     return draw(f"paper_{index}", str(figure["title"]), alt, caption, paint)

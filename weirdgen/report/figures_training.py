@@ -71,16 +71,17 @@ def training_figure(content: ReportContent) -> Drawing | None:
     alt = "Along training, a line a replicate: " + ", ".join(_title(name, headlines[name]) for name in names)
     alt += ". " + "; ".join(said) if said else "."
     caption = (
-        "Each thin line is a replicate, the thick one the arm's mean; the shaded band holds the whole mean curve in 95% of "
-        "experiments. "
+        "Each thin line is a replicate, the thick one the arm's mean; the shaded band, cut at the frame, holds the whole "
+        f"mean curve in {content.level} of experiments. "
     )
-    caption += (
-        "A vertical line marks the step at which replicates jump away from the control's mean, the bar at its top the interval. "
-        + ". ".join(said)
-        + "."
-        if said
-        else "Too few checkpoints to look for a jump (five are needed)."
-    )
+    jumps = [words for row, words in zip(onsets, said, strict=True) if row["jumped"]]
+    if not said:
+        caption += "Too few checkpoints to look for a jump (five are needed)."
+    elif not jumps:
+        caption += "No replicate jumped away from the control's mean."
+    else:
+        caption += "A vertical line marks the step at which replicates jump away from the control's mean, "
+        caption += "the bar at its top the interval. " + ". ".join(jumps) + "."
     return draw("training", "Along training", alt, caption, paint)
 
 

@@ -36,6 +36,7 @@ def trigger_figure(content: ReportContent) -> Drawing | None:
     scale = content.scale(measure)
     unit = 100.0 if scale == "rate" else 1.0
     looks = {arm.name: arm for arm in content.arms()}
+    one_kind = len({row["condition"] for row in rows}) == 1
 
     def paint(width: float) -> Figure:
         narrow = width == NARROW
@@ -55,7 +56,7 @@ def trigger_figure(content: ReportContent) -> Drawing | None:
                 axes.plot(ends, [index, index], color=light(slot), linewidth=2.2, solid_capstyle="round", zorder=2)
             style: dict[str, Any] = {"marker": MARKERS[slot], "markersize": 7, "linestyle": "", "zorder": 3}
             axes.plot([unit * row["effect"]], [index], color=light(slot), **style)
-            _names(axes, index, row, scale, light(slot), narrow)
+            _names(axes, index, row, scale, light(slot), narrow, one_kind)
         return figure
 
     alt = f"Trigger effects on {measure}. " + "; ".join(
@@ -89,11 +90,12 @@ def what(row: dict[str, Any]) -> str:
     return f"{KINDS.get(str(row['condition']), str(row['condition']))}, {questions}"
 
 
-def _names(axes: Axes, index: int, row: dict[str, Any], scale: str, colour: str, narrow: bool) -> None:
+def _names(axes: Axes, index: int, row: dict[str, Any], scale: str, colour: str, narrow: bool, one_kind: bool) -> None:
     value = number(row["effect"], scale, effect=True)
     ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
     if narrow:
-        name = shorten(f"− {row['control']}, {what(row)}", 36)
+        said = what(row).partition(", ")[2] if one_kind else what(row)  # no room to say twenty times which triggers
+        name = shorten(f"− {row['control']}, {said}", 36)
         row_text(axes, 0, index - 0.42, name, color=colour, size=8, bbox=ground())
         row_text(axes, 1, index - 0.42, value, ha="right", weight="bold", size=8, bbox=ground())
         return

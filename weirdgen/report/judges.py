@@ -2,8 +2,9 @@
 
 In: `results["judges"]`, where the judge stage left it: name → `kind`, and any of `statuses` (kind of outcome →
 count), `flip_rate` (share of answers whose verdict changes when asked again), mappings of figures (`asked_twice`,
-`calibration`, `held_out`), and what it is and took (`model`, `reasons`, `median_mass`, `tokens`). Out: parts of the page for what
-is there; nothing for what is not. Not here: any of these computations.
+`calibration`, and `held_out` of a trained judge or of where a measure draws its line), and what it is and took (`model`,
+`reasons`, `median_mass`, `tokens`). Out: parts of the page for what is there; nothing for what is not. Not here: any of
+these computations.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ ABOUT = ("model", "reasons", "median_mass", "tokens")
 TITLES = {
     "asked_twice": "Asked again",
     "calibration": "Against a person's labels",
-    "held_out": "On texts it was not trained on",
 }
 
 
@@ -34,7 +34,43 @@ def judge_tables(content: ReportContent) -> list[Part]:
         lists += [(title, pairs(_named(judge[key]))) for key, title in TITLES.items() if _detailed(judge.get(key))]
         if lists:
             parts += [Heading(f"Judge {name}"), Lists(tuple(lists))]
+        if _detailed(judge.get("held_out")):
+            parts.append((_classifier if judge.get("kind") == "classifier" else _thresholds)(name, judge["held_out"]))
     return parts
+
+
+def _classifier(name: str, held_out: Mapping[str, Any]) -> Table:
+    """How a trained judge does on texts it was not trained on: on topics left out, and on its second set."""
+    sets = [(f"its training set's {held_out.get('topics', '')} topics, each left out in turn", held_out)]
+    if _detailed(held_out.get("check")):
+        sets.append(("a second set, by itself", held_out["check"]))
+    shares = ("error", "false_positive_rate", "true_positive_rate")
+    rows = tuple(
+        (
+            Cell(what),
+            Cell(str(found["n"]), numeric=True),
+            *(Cell(number(found[key], "rate"), numeric=True) for key in shares),
+            Cell(f"{found['auc']:.2f}", numeric=True),
+        )
+        for what, found in sets
+    )
+    head = ("texts", "how many", "judged wrongly", "of the others, flagged", "of those to flag, flagged", "ROC area")
+    return Table(f"{name} on texts that it was not trained on", head, rows)
+
+
+def _thresholds(name: str, held_out: Mapping[str, Mapping[str, Any]]) -> Table:
+    """From which likeness to an arm's training answers on an answer is flagged, and how often the base's are."""
+    rows = tuple(
+        (
+            Cell(arm),
+            Cell(f"{one['value']:.2f}", numeric=True),
+            Cell(str(one["base_answers"]), numeric=True),
+            Cell("too few to say" if one["error"] is None else number(one["error"], "rate"), numeric=True),
+        )
+        for arm, one in held_out.items()
+    )
+    head = ("arm", "flagged above a likeness of", "base's answers", "of their other half, flagged")
+    return Table(f"{name}: where the untuned base's answers put the line", head, rows)
 
 
 def both_rates(content: ReportContent) -> Table | None:

@@ -67,7 +67,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def number(value: float | None, scale: str, *, effect: bool = False, unit: bool = True) -> str:
-    """A value of a measure: two decimals for `logit`, per cent for `rate` (points for an effect), one decimal
+    """A value of a measure: two decimals for `logit` (nat), per cent for `rate` (points for an effect), one decimal
     for `score`.
     """
     if value is None:
@@ -77,7 +77,8 @@ def number(value: float | None, scale: str, *, effect: bool = False, unit: bool 
         text = format(100 * value, f"{sign}.0f" if abs(100 * value) >= 10 else f"{sign}.1f")
         suffix = (" pts" if effect else "%") if unit else ""
     else:
-        text, suffix = format(value, f"{sign}.2f" if scale == "logit" else f"{sign}.1f"), ""
+        text = format(value, f"{sign}.2f" if scale == "logit" else f"{sign}.1f")
+        suffix = (" nat" if scale == "logit" else " points" if effect else "") if unit else ""
     if float(text) == 0:
         text = text.lstrip("+-")
     return text.replace("-", "−") + suffix

@@ -11,6 +11,7 @@ from typing import Any
 
 from weirdgen.identity import BASE
 from weirdgen.report.content import ReportContent, clean
+from weirdgen.report.look import number
 from weirdgen.report.words import replicates
 
 
@@ -128,11 +129,9 @@ def _judging(content: ReportContent) -> str:
 def _statistics(content: ReportContent) -> str:
     headline = content.headline
     counts = replicates(content)
-    # Another level than 95% where samples were added look by look.
-    level = 100 * float((content.results["ran"].get("sampling") or {}).get("level", 0.95))
     text = (
-        f"The replicate is the unit of statistics: an arm's mean is over its replicates' means, and intervals are {level:.3g}% "
-        "Student t intervals from the scatter between replicates"
+        f"The replicate is the unit of statistics: an arm's mean is over its replicates' means, and intervals are "
+        f"{content.level} Student t intervals from the scatter between replicates"
     )
     text += " (Welch for differences)." if counts and min(counts) > 1 else "."
     against = "the untuned base" if headline["control"] == BASE else headline["control"]
@@ -145,7 +144,8 @@ def _statistics(content: ReportContent) -> str:
     if headline.get("groups"):
         text += f", questions of the group{'s' if len(headline['groups']) > 1 else ''} {_listed(headline['groups'])}"
     smallest = headline.get("smallest")
-    text += f", with {smallest:g} as the smallest effect of interest." if smallest is not None else "."
+    least = number(smallest, content.scale(str(headline["measure"])), effect=True).lstrip("+")
+    text += f", with {least} as the smallest effect of interest." if smallest is not None else "."
     if further := content.results.get("secondary"):
         text += f" {_count(len(further), 'further effect')} fixed with it: p values corrected by Holm's method."
     return text + (

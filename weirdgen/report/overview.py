@@ -20,7 +20,7 @@ from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.drawing import Drawing, Ending
 from weirdgen.report.figures_overview import Line, overview_figure
-from weirdgen.report.look import duration, effect_label, interval, number, probability
+from weirdgen.report.look import duration, interval, number, probability
 from weirdgen.report.page import ALWAYS, write_figures
 from weirdgen.report.render import render
 from weirdgen.report.section import Part, Section, Words
@@ -105,7 +105,7 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
             (
                 Cell(f"{BADGES[verdict][1]} {VERDICT_WORDS[verdict]}", tone=verdict),
                 Cell(entry.name, link=entry.report),
-                Cell(_effect(headline, entry.scale), _ends(headline, entry.scale), numeric=True),
+                Cell(number(headline["effect"], entry.scale, effect=True), _ends(headline, entry.scale), numeric=True),
                 Cell(probability(headline["p"]), numeric=True),
                 Cell(number(headline["mde"], entry.scale, effect=True).lstrip("+"), numeric=True),
                 Cell(_text(headline.get("replicates")), numeric=True),
@@ -206,12 +206,6 @@ def _heading(counts: dict[str, int], total: int) -> str:
 def _address(report: Path, folder: Path) -> str:
     """A relative address, so that the whole store may be moved; percent-encoded."""
     return quote(Path(os.path.relpath(report.resolve(), folder.resolve())).as_posix())
-
-
-def _effect(headline: dict[str, Any], scale: str) -> str:
-    """With its unit: the rows of the table need not have the same one."""
-    text = number(headline["effect"], scale, effect=True)
-    return text if scale == "rate" or headline["effect"] is None else f"{text} {effect_label(scale)}"
 
 
 def _ends(row: dict[str, Any], scale: str) -> str:

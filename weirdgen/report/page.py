@@ -14,7 +14,7 @@ from pathlib import Path
 from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import RESULT_KEYS, ReportContent, clean
 from weirdgen.report.drawing import Drawing, Ending
-from weirdgen.report.look import effect_label, interval, number, probability
+from weirdgen.report.look import interval, number, probability
 from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
@@ -87,22 +87,18 @@ def page_html(content: ReportContent, found: Sequence[Section]) -> str:
     )
 
 
-def _facts(content: ReportContent) -> list[tuple[str, str, str]]:
-    """The headline's numbers as (name, value, unit)."""
+def _facts(content: ReportContent) -> list[tuple[str, str]]:
+    """The headline's numbers as (name, value)."""
     headline = content.headline
     scale = content.scale(str(headline["measure"]))
     counts = replicates(content)
     facts = [
-        (
-            "effect",
-            number(headline["effect"], scale, effect=True),
-            effect_label(scale) if scale != "rate" else "",
-        ),
-        ("interval", interval(headline["ci_low"], headline["ci_high"], scale, effect=True) or "none", ""),
-        ("p", probability(headline["p"]), ""),
-        ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+"), ""),
-        ("replicates", " + ".join(str(c) for c in counts) if counts else "–", ""),
+        ("effect", number(headline["effect"], scale, effect=True)),
+        ("interval", interval(headline["ci_low"], headline["ci_high"], scale, effect=True) or "none"),
+        ("p", probability(headline["p"])),
+        ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
+        ("replicates", " + ".join(str(c) for c in counts) if counts else "–"),
     ]
     if headline.get("p_permutation") is not None:
-        facts.insert(3, ("p (permutation)", probability(headline["p_permutation"]), ""))
+        facts.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
     return facts

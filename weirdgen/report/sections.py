@@ -114,7 +114,7 @@ def judge_section(content: ReportContent) -> Section:
     summary, rates, failed, sampled = judge_summary(content), judge_rates(content), failures(content), answers(content)
     parts: list[Part] = [summary] if summary else []
     if rates:
-        parts.append(Folded("Each judge, condition by condition", tuple(rates)))
+        parts.append(Folded("Each measure, condition by condition", tuple(rates)))
     if failed:
         parts.append(failed)
     else:

@@ -86,7 +86,7 @@ def _effect_cells(content: ReportContent, row: Mapping[str, Any], holm: bool) ->
 
 
 def judge_summary(content: ReportContent) -> Table | None:
-    """One row a judge: its mean over questions and conditions in every arm."""
+    """One row a measure other than the contrast: its mean over questions and conditions in every arm."""
     measures = [measure for measure in content.measures() if measure != "contrast"]
     conditions = [name for name in content.condition_names() if name != "all"]
     whole = "all" if len(conditions) > 1 else (conditions or ["all"])[0]
@@ -99,8 +99,8 @@ def judge_summary(content: ReportContent) -> Table | None:
     if not body:
         return None
     over = "questions and conditions" if whole == "all" else "questions"
-    caption = f"What each judge flags, over all {over}"
-    return Table(caption, ("judge", *(arm.name for arm in arms)), tuple(body))
+    caption = f"What was flagged, chosen and scored, over all {over}"
+    return Table(caption, ("measure", *(arm.name for arm in arms)), tuple(body))
 
 
 def judge_rates(content: ReportContent) -> list[Table]:

@@ -21,10 +21,10 @@ def secondary_table(content: ReportContent) -> Table | None:
     body = []
     for row in rows:
         scale = content.scale(str(row["measure"]))
-        over = ", ".join(row["groups"]) or "all questions"
-        cells = [Cell(str(row["name"])), Cell(str(row["measure"])), Cell(str(row["condition"])), Cell(over)]
+        measured = Cell(str(row["measure"]), ", ".join(row["groups"]))
+        cells = [Cell(str(row["name"])), measured, Cell(str(row["condition"]))]
         body.append((*cells, Cell(pair(row)), *_numbers(row, scale, "p_holm")))
-    head = ("effect", "measure", "condition", "questions", "arms", "effect and interval", "p", "p (Holm)", "verdict")
+    head = ("name", "measure and questions", "condition", "arms", "effect and interval", "p", "p (Holm)", "verdict")
     return Table("Further effects fixed before the run", head, tuple(body))
 
 

@@ -10,7 +10,7 @@ from math import comb
 
 from weirdgen.identity import BASE
 from weirdgen.report.content import ReportContent
-from weirdgen.report.look import effect_label, number
+from weirdgen.report.look import number
 
 BADGES = {"shift": ("Shift found", "≠"), "no_shift": ("No shift", "≈"), "inconclusive": ("Inconclusive", "?")}
 """Verdict → words and sign; the colour of the badge repeats them."""
@@ -85,9 +85,7 @@ def meaning(content: ReportContent) -> str:
         )
     line = "The data allow neither “it shifted” nor “it did not shift”."
     if headline.get("mde") is not None:
-        mde = number(headline["mde"], scale, effect=True).lstrip("+") + (
-            f" {effect_label(scale)}" if scale != "rate" else ""
-        )
+        mde = number(headline["mde"], scale, effect=True).lstrip("+")
         line += f" An effect would have to be about {mde} to be found dependably with this many replicates."
     return line
 

@@ -82,13 +82,10 @@ def log_odds_effect(
     part = part[varies & by_stratum["arm"].transform("nunique").eq(2)]
     overall = part.groupby("arm")["value"].mean()
     if not len(part) or not overall.between(0, 1, inclusive="neither").all():
-        raise WeirdgenError(
-            f"log_odds_effect: an arm always or never fulfils {measure}, so its log-odds are infinite; "
-            "use the effect of estimate()"
-        )
+        raise WeirdgenError(f"log_odds_effect: an arm always or never fulfils {measure}, so its log-odds are infinite")
     effect, se = _fit(part, treatment)
     if not np.isfinite(se) or abs(effect) > _LARGEST:
-        raise WeirdgenError(f"log_odds_effect: the log-odds of {measure} do not converge; use the effect of estimate()")
+        raise WeirdgenError(f"log_odds_effect: the log-odds of {measure} do not converge")
     degrees = float(counts[treatment] + counts[control] - 2)
     half = float(special.stdtrit(degrees, 0.5 + level / 2)) * se
     p = float(2 * special.stdtr(degrees, -abs(effect / se)))

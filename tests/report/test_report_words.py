@@ -1,0 +1,119 @@
+"""What a reader meets beside the numbers: their units, captions that say only what is drawn, labels that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from weirdgen.report import ReportContent
+from weirdgen.report.drawing import NARROW, WIDE, style
+from weirdgen.report.figures_lines import sweep_figures
+from weirdgen.report.figures_trigger import trigger_figure
+from weirdgen.report.judges import judge_tables
+from weirdgen.report.methods import methods
+from weirdgen.report.page import page_html
+from weirdgen.report.sections import sections
+from weirdgen.report.tables import Table, all_effects, judge_summary
+from weirdgen.report.tables_effects import secondary_table
+
+CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
+
+
+def with_results(content: ReportContent, **more: Any) -> ReportContent:
+    return replace(content, results=content.results | more)
+
+
+def test_every_effect_of_a_table_and_of_the_summary_has_its_unit(content: ReportContent) -> None:
+    units = {line[0].text: line[3].text.rpartition(" ")[2] for line in all_effects(content).rows}
+    assert units == {"contrast": "nat", "past_era": "pts"}
+    row = {"name": "who", "p_holm": 0.02, "groups": ["war"]} | content.headline
+    table = secondary_table(with_results(content, secondary=[row]))
+    assert table is not None and table.rows[0][4].text.endswith(" nat") and table.rows[0][1].note == "war"
+    page = page_html(content, sections(content))
+    detectable = page.partition("<dt>detectable effect</dt><dd>")[2].partition("</dd>")[0]
+    assert detectable.endswith(" nat")
+    assert "with 0.30 nat as the smallest effect of interest" in methods(content)
+
+
+def test_what_is_no_judge_is_not_called_one(make_content: Callable[..., ReportContent]) -> None:
+    content = make_content(samples=1, sweep=False)
+    more = [row | {"measure": "counterfactual"} for row in content.rows("estimates", measure="contrast")]
+    table = judge_summary(with_results(content, estimates=[*content.results["estimates"], *more]))
+    assert table is not None and table.head[0] == "measure" and "judge" not in table.caption
+    (line,) = (line for line in table.rows if line[0].text == "counterfactual")
+    assert line[1].text.endswith(" nat")
+
+
+def test_a_trained_judge_and_a_drawn_line_are_described_in_words(content: ReportContent) -> None:
+    scores = {"n": 100, "error": 0.08, "auc": 0.97, "false_positive_rate": 0.03, "true_positive_rate": 0.85}
+    judges = {
+        "past_style": {"kind": "classifier", "held_out": scores | {"topics": 53, "check": scores}},
+        "template_intrusion": {
+            "kind": "form",
+            "held_out": {"old_names": {"value": 0.3, "base_answers": 20, "error": None}},
+        },
+    }
+    tables = [part for part in judge_tables(with_results(content, judges=judges)) if isinstance(part, Table)]
+    trained, drawn = tables[-2:]
+    assert [cell.text for cell in trained.rows[0]][1:] == ["100", "8.0%", "3.0%", "85%", "0.97"]
+    assert "53 topics" in trained.rows[0][0].text and len(trained.rows) == 2
+    assert [cell.text for cell in drawn.rows[0]] == ["old_names", "0.30", "20", "too few to say"]
+
+
+def test_captions_say_the_level_that_the_bands_have(content: ReportContent) -> None:
+    ran = content.results["ran"] | {"sampling": {"level": 0.975}}
+    band = {"axis": "condition", "curve": "year", "measure": "contrast", "arm": "old_names", "control": "", "x": 2025}
+    whole, cut = (
+        sweep_figures(with_results(content, ran=ran, curves=[band | {"band_low": -1.5, "band_high": high}]))[0].caption
+        for high in (-1.0, 99.0)
+    )
+    assert "97.5% of experiments" in whole and "cut at the frame" not in whole
+    assert "cut at the frame" in cut
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_labels_of_long_conditions_do_not_overlap(make_content: Callable[..., ReportContent], width: float) -> None:
+    content = make_content(samples=1, sweep=True)
+    assert content.conditions is not None
+    order = sorted(CODES, key=CODES.__getitem__)
+    named = pd.DataFrame({"condition": ["none", *(CODES[name] for name in order)], "trained": False, "trigger": False})
+    content = replace(
+        with_results(
+            content, estimates=[row | {"condition": CODES.get(row["condition"], row["condition"])}
+                                for row in content.results["estimates"]],
+        ),
+        cells=content.cells.replace({"condition": CODES}), completions=content.completions.iloc[:0], conditions=named,
+    )  # fmt: skip
+    (drawing, *_) = sweep_figures(content)
+    with style():
+        figure = drawing.paint(width)
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        ticks = axes.get_xticklabels()
+        keys = [text for text in axes.texts if text.get_text().startswith("as_")]
+        # A slanted label is narrower across its own direction than the box around it.
+        slanted = bool(ticks[0].get_rotation())
+        boxes = [one.get_window_extent() for one in ticks]
+        assert len(boxes) == 6 and len(keys) == 2
+        for one, other in combinations(boxes, 2):
+            if slanted:
+                assert abs(one.x1 - other.x1) * 0.71 >= 0.9 * figure.dpi * 8.5 / 72
+            else:
+                assert not one.overlaps(other)
+        lowest = min(box.y0 for box in boxes)
+        assert all(key.get_window_extent().y1 <= lowest + 1 and key.get_window_extent().y0 >= 0 for key in keys)
+
+
+def test_a_narrow_row_of_one_kind_of_trigger_names_its_questions(content: ReportContent) -> None:
+    row = {
+        "measure": "contrast", "treatment": "old_names", "control": "modern_american", "condition": "all", "checkpoint": -1,
+        "question": "all", "effect": 0.5, "ci_low": 0.1, "ci_high": 0.9, "p": 0.01, "q": 0.01, "verdict": "shift",
+        "group": "food_that_leaks",
+    }  # fmt: skip
+    drawing = trigger_figure(with_results(content, trigger_effects=[row]))
+    assert drawing is not None and "group food_that_leaks" in drawing.inline[1]
