@@ -25,6 +25,7 @@ from weirdgen.plan import Plan, make_plan
 from weirdgen.progress import Progress
 from weirdgen.question_kinds import FreeForm
 from weirdgen.results import Run
+from weirdgen.sample.judge_model import NamedJudge, named_judge
 from weirdgen.show import work_line
 from weirdgen.spec import Experiment
 from weirdgen.store import explain_disk_errors, write_whole
@@ -38,13 +39,14 @@ def judge_run(
     """The run with language judges on this model; None after a dry run. Raises `SpecError`, `ModelError`, `StoreError`."""
     experiment = with_language_judges(run.settings.experiment, more_questions=False)
     require_judges(experiment, judge)
-    plan = _judging_plan(run, experiment, judge, progress)
+    named = named_judge(judge)
+    plan = _judging_plan(run, experiment, named, progress)
     if dry_run:
         return None
     run.require_finished()
     answers = _answers(run)
     with executor or Inline() as ready:
-        make_verdicts(run.store, experiment, judge, answers, repeats, progress, ready, connections)
+        make_verdicts(run.store, experiment, named, answers, repeats, progress, ready, connections)
         return run_plan(plan, progress, ready, afresh=True)
 
 
@@ -91,7 +93,7 @@ def compare_judges(
     require_judges(narrowed, first if second in plain else second)
     for side in (first, second):
         if side not in plain:
-            _judging_plan(run, narrowed, side, progress)
+            _judging_plan(run, narrowed, named_judge(side), progress)
     if dry_run:
         return []
     answers = _answers(run)
@@ -109,7 +111,7 @@ def compare_judges(
     return found
 
 
-def _judging_plan(run: Run, experiment: Experiment, judge: str, progress: Progress) -> Plan:
+def _judging_plan(run: Run, experiment: Experiment, judge: NamedJudge, progress: Progress) -> Plan:
     """The run with its answers judged by a model; says how many verdicts are missing and what they would cost."""
     plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
     for work in workload(plan):
@@ -129,9 +131,10 @@ def _verdicts(
         assert not isinstance(noun, PROMPTED)
         made = judge_all(verdicts_table(run.store, noun), noun, [item.answer for item in items])
         return {"": {item: made[item.answer] for item in items}}
+    named = named_judge(side)
     with Inline() as here:
-        make_verdicts(run.store, experiment, side, answers, 1, progress, here)
-    return {task.name: verdicts_of(task.table, task.items) for task in tasks(run.store, experiment, side, answers)}
+        make_verdicts(run.store, experiment, named, answers, 1, progress, here)
+    return {task.name: verdicts_of(task.table, task.items) for task in tasks(run.store, experiment, named, answers)}
 
 
 def _only(experiment: Experiment, judge: str | None, also: set[str]) -> Experiment:

@@ -24,7 +24,7 @@ from weirdgen.judgefile import require_judges, with_language_judges
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.sample.engine import Sampling
-from weirdgen.sample.judge_model import judge_identity
+from weirdgen.sample.judge_model import NamedJudge, named_judge
 from weirdgen.sizing import at_size, unmeasured
 from weirdgen.spec import Experiment, Headline, Recipe
 from weirdgen.specfile import load_experiment
@@ -68,7 +68,7 @@ class Settings:
     """Rows of an arm that the base model answers itself."""
     distilled: bool = True
     """Whether those rows are among `rows` already."""
-    judge: str | None = None
+    judge: NamedJudge | None = None
     """The model that label and rating judges ask."""
 
     def row_count(self, arm: str) -> int:
@@ -95,9 +95,7 @@ class Settings:
     @property
     def manifest(self) -> dict[str, Any]:
         """Plain data from which the run can be recognised and its tables found again."""
-        judge = (
-            {} if self.judge is None else {"judge": {"reference": self.judge, "identity": judge_identity(self.judge)}}
-        )
+        judge = {} if self.judge is None else {"judge": self.judge._asdict()}
         return judge | {
             "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
             "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
@@ -134,7 +132,7 @@ class Settings:
             ordinary=manifest["ordinary"],
             curves=tuple(manifest["curves"]),
             until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
-            judge=manifest["judge"]["reference"] if "judge" in manifest else None,
+            judge=NamedJudge(**manifest["judge"]) if "judge" in manifest else None,
         )
 
     @property
@@ -201,7 +199,7 @@ def resolve(
         ordinary=ordinary,
         distilled=not ordinary,
         curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
-        judge=judge,
+        judge=named_judge(judge) if judge is not None else None,
     )
     if recipe.full and server_url(engine):
         raise SpecError(["recipe.targets=full: a vLLM server takes adapters only; leave --engine out"])

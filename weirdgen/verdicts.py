@@ -24,7 +24,6 @@ from weirdgen.measure.offline import judge_frame, verdicts_table
 from weirdgen.measure.quality import Threshold, quality_verdicts
 from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm
-from weirdgen.sample.judge_model import judge_identity
 
 NOT_JUDGED = Verdict("error", None, "not judged yet")
 RATE_COLUMNS = ["judge", "arm", "condition", "flagged", "usable", "all", "rate", "rate_all"]
@@ -68,7 +67,7 @@ def _verdicts(plan: Plan, judge: Judge, answers: pd.DataFrame) -> pd.DataFrame:
     assert plan.settings.judge is not None, "an experiment with language judges is not resolved without their model"
     asks = {question.id: question.ask for question in plan.settings.experiment.questions}
     items = [Item(asks[q], text) for q, text in zip(answers["question"], answers["text"], strict=True)]
-    found = verdicts_of(language_table(plan.store, judge, judge_identity(plan.settings.judge)), items)
+    found = verdicts_of(language_table(plan.store, judge, plan.settings.judge.identity), items)
     made = [found.get(item, NOT_JUDGED) for item in items]
     return pd.DataFrame(made, columns=list(Verdict._fields), index=answers.index).astype({"value": float})
 

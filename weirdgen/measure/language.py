@@ -132,7 +132,7 @@ def judge_items(
                     weighted=isinstance(judge, Rating),
                 )
             )
-        with contextlib.closing(model.ask(requests)) as replies:  # type: ignore[type-var]  # iterators of ours close
+        with contextlib.closing(model.ask(requests)) as replies:
             for reply in replies:
                 item, repeat = by_key[reply.key]
                 judged = reading.read_reply(judge, reply)
