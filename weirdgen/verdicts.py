@@ -17,7 +17,7 @@ from weirdgen.identity import FINAL
 from weirdgen.judge_kinds import PROMPTED, Classifier, Judge
 from weirdgen.judging import records
 from weirdgen.measure import classifier
-from weirdgen.measure.calibration import read_calibrations
+from weirdgen.measure.calibration import calibrations
 from weirdgen.measure.language import Item, language_table, verdicts_of
 from weirdgen.measure.match import Verdict
 from weirdgen.measure.offline import judge_frame, verdicts_table
@@ -88,7 +88,7 @@ def rates(verdicts: pd.DataFrame, ratings: Collection[str]) -> pd.DataFrame:
 
 
 def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, folder: Path) -> dict[str, Any]:
-    """Judge → kind, outcomes, flips, calibration (from the run's `folder`), and the measured error of what needs no model."""
+    """Judge → kind, outcomes, flips, calibration (labels in `folder`), and the measured error of what needs no model."""
     if not len(judged.table):
         return {}
     experiment = plan.settings.experiment
@@ -105,6 +105,6 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, f
         if isinstance(judge, Classifier) and name in found and (figures := classifier.held_out(judge)):
             found[name]["held_out"] = figures
     found["template_intrusion"]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
-    for name, calibration in read_calibrations(folder).items():
-        found.setdefault(name, {})["calibration"] = calibration
+    for name, calibration in calibrations(folder, experiment.judges, judged.table).items():
+        found[name]["calibration"] = calibration
     return found
