@@ -15,7 +15,7 @@ from weirdgen.plan import make_plan
 from weirdgen.results import Run, load_run
 from weirdgen.settings import resolve
 from weirdgen.stats.sequential import look_level
-from weirdgen.until import decision, with_until
+from weirdgen.until import decision, decision_line, with_until
 from weirdgen.verify import verify
 
 Write = Callable[..., Path]
@@ -27,7 +27,10 @@ def test_samples_are_added_until_the_interval_is_narrow(write_experiment: Write,
     samples, found = run.settings.samples, decision(run)
     for fewer in (look for look in (4, 8, 16, 32, 64) if look < samples):
         earlier = Run(make_plan(replace(run.settings, samples=fewer), run.store))
-        assert decision(earlier).reason == "more_samples"
+        said = decision(earlier)
+        assert said.reason == "more_samples" and fewer < (said.suggested_samples or 0) <= 64
+        line = decision_line(said, run.settings.until)
+        assert line.endswith(f"wanted ±0.6: sampling more, probably to {said.suggested_samples}")
     assert found.done and found.samples == samples and found.level == run.level
     assert run.level == look_level((4, 8, 16, 32, 64), 2, 2) > 0.95
     row = run.effects().query("measure == 'is_target' and control == 'new' and question == 'all'").iloc[0]
