@@ -20,6 +20,7 @@ from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.dataset import stored_rows
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import resolve_engine
+from weirdgen.finetune.schedule import total_steps
 from weirdgen.judgefile import require_judges, with_language_judges
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
@@ -205,7 +206,19 @@ def resolve(
         raise SpecError(["recipe.targets=full: a vLLM server takes adapters only; leave --engine out"])
     if why := unmeasured(loaded, settings.headline, samples):
         raise SpecError([f"the headline would not be measured: {why}"])
+    for arm in rows:
+        _warn_of_late_checkpoints(settings, arm)
     return settings
+
+
+def _warn_of_late_checkpoints(settings: Settings, arm: str) -> None:
+    """A smaller preset may train for fewer steps than the recipe wants checkpoints of, which is no mistake, but worth a word."""
+    checkpoints, last = settings.recipe.checkpoints, total_steps(settings.row_count(arm), settings.recipe)
+    if isinstance(checkpoints, tuple) and (late := [str(step) for step in checkpoints if step > last]):
+        warnings.warn(
+            f"recipe.checkpoints: no checkpoint is kept at {', '.join(late)}: the training of {arm} ends at step {last}",
+            stacklevel=1,
+        )
 
 
 def server_url(engine: str) -> str | None:
