@@ -120,23 +120,23 @@ def records(
     """
     found: dict[str, Any] = {}
     for task in tasks(store, experiment, judge, answers):
-        frame = language.latest(task.table)
+        everything = task.table.read()
+        everything = everything[everything["answer_key"].isin({item.key for item in task.items})]
         record: dict[str, Any] = {
             "kind": "label" if isinstance(task.judge, Label) else "rating",
             "model": judge.reference,
         }
         if without_reasons(judge.reference, task.judge):
             record["reasons"] = "asked for, but not written: a local model chooses its answer at once"
-        keys = {item.key for item in task.items}
-        record["made"] = int(task.table.read()["answer_key"].isin(keys).sum()) if len(frame) else 0
-        if len(frame):
-            mine = frame[frame["answer_key"].isin(keys)]
-            mass = mine["mass"].dropna()
-            record["asked_twice"] = flips = language.flips(task.table, task.judge, task.items)
+        record["made"] = len(everything)
+        if len(everything):
+            frame = language.last_attempts(everything)
+            mass = frame["mass"].dropna()
+            record["asked_twice"] = flips = language.flips(task.judge, frame)
             if flips:
                 record["flip_rate"] = flips["flip_rate"]
             if len(mass):
                 record["median_mass"] = float(mass.median())
-            record["tokens"] = {"read": int(mine["input_tokens"].sum()), "written": int(mine["output_tokens"].sum())}
+            record["tokens"] = {"read": int(frame["input_tokens"].sum()), "written": int(frame["output_tokens"].sum())}
         found[task.name] = record
     return found

@@ -212,9 +212,15 @@ def test_a_filled_sheet_is_not_written_over_and_a_torn_one_is_refused(tmp_path: 
         sheet.write_text(torn)
         with pytest.raises(DataError, match=words):
             labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
+    sheet.write_text("id,answer,label\n0001,what another run answered,yes\n")
+    with pytest.raises(DataError, match="answer 0001 of j reads otherwise; is this the sheet of another sample"):
+        labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
+    sheet.unlink()
+    labelling.export_sheet(sheet, drawn, {drawn[0].id: "yes"})
+    assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 1
     with pytest.raises(DataError, match="may have been filled in"):
         labelling.export_sheet(sheet, drawn, {})
-    assert labelling.labels_of(tmp_path, "j") == {}
+    assert labelling.labels_of(tmp_path, "j") == {drawn[0].id: "yes"}
 
 
 def test_labels_are_never_lost(tmp_path: Path) -> None:

@@ -77,13 +77,13 @@ def test_flips_are_between_opinions_on_one_answer(tmp_path: Path) -> None:
     store = Store(tmp_path)
     table = language_table(store, LABEL, "m")
     judge_items(table, LABEL, Scripted(*["yes"] * 3), missing(table, ITEMS))
-    assert flips(table, LABEL, ITEMS) == {}
+    assert flips(LABEL, latest(table)) == {}
     judge_items(table, LABEL, Scripted("yes", "no", "well"), missing(table, ITEMS, repeats=2))
-    found = flips(table, LABEL, ITEMS)
+    found = flips(LABEL, latest(table))
     assert found == {"flip_rate": pytest.approx(2 / 4), "answers": 4.0, "opinions": 2.0}  # the empty one never flips
     ratings = language_table(store, RATING, "m")
     judge_items(ratings, RATING, Scripted("10", "5", "3", "10", "8", "3"), missing(ratings, ITEMS[:3], repeats=2))
-    found = flips(ratings, RATING, ITEMS)
+    found = flips(RATING, latest(ratings))
     assert found["flip_rate"] == pytest.approx(1 / 3) and found["mean_difference"] == pytest.approx(1.0)
 
 
@@ -100,7 +100,7 @@ def test_a_local_model_chooses_among_the_options(smollm2: Path, tmp_path: Path) 
         table = language_table(store, judge, identity)
         found = verdicts_of(table, ITEMS[:2])
         assert len(found) == 2 and {v.status for v in found.values()} <= {"ok", "unparseable"}
-        assert flips(table, judge, ITEMS)["flip_rate"] == 0.0
+        assert flips(judge, latest(table))["flip_rate"] == 0.0
         assert latest(table)["mass"].between(0, 1).all() and (latest(table)["mass"] > 0).all()
         assert (latest(table)["input_tokens"] > 20).all() and (
             latest(table)["output_tokens"] == 0

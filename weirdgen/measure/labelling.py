@@ -136,7 +136,7 @@ def draw_sample(
 def labels_of(folder: Path, name: str) -> dict[str, str]:
     """Id → what the person said, so far. Raises `DataError` if the file cannot be read."""
     file = folder / "labels" / f"{name}.csv"
-    return {key: word for _, key, word in _read_sheet(file) if word} if file.is_file() else {}
+    return {key: word for _, key, word, _ in _read_sheet(file) if word} if file.is_file() else {}
 
 
 def label_in_terminal(
@@ -193,17 +193,21 @@ def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> 
 
 def import_sheet(folder: Path, name: str, judge: Judge, drawn: list[Drawn], file: Path) -> int:
     """Take the labels of a filled-in sheet (columns `id` and `label`); returns how many are new. Raises `DataError`."""
-    ids = {one.id for one in drawn}
+    by_id = {one.id: one for one in drawn}
     words, known = accepted(judge), labels_of(folder, name)
     problems: list[str] = []
     new: dict[str, str] = {}
-    for line, key, written in _read_sheet(file):
+    for line, key, written, answer in _read_sheet(file):
         if not written:
             continue
         found = _meant(written, words)
         before = {**known, **new}.get(key)
-        if key not in ids:
+        if key not in by_id:
             problems.append(f"{file}:{line}: no answer '{key}' in the sample of {name}")
+        elif answer is not None and _plain(answer) != _plain(by_id[key].answer):
+            problems.append(
+                f"{file}:{line}: answer {key} of {name} reads otherwise; is this the sheet of another sample?"
+            )
         elif not found:
             problems.append(f"{file}:{line}: label '{written}' is none of {', '.join(words[:12])}")
         elif before not in (None, found):
@@ -216,8 +220,11 @@ def import_sheet(folder: Path, name: str, judge: Judge, drawn: list[Drawn], file
     return len(new)
 
 
-def _read_sheet(file: Path) -> list[tuple[int, str, str]]:
-    """(line, id, label) of every row. Raises `DataError` for what is no CSV of ours, or was cut off within a row."""
+def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
+    """(line, id, label, answer if there is such a column) of every row.
+
+    Raises `DataError` for what is no CSV of ours, or was cut off within a row.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.DictReader(stream, strict=True)
@@ -230,9 +237,8 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str]]:
             for row in rows:
                 if row["id"] is None or row["label"] is None:
                     raise DataError(f"{file}:{rows.line_num}: this row ends before its label; was the file cut off?")
-                found.append(
-                    (rows.line_num, row["id"].strip().zfill(4), row["label"].strip())
-                )  # spreadsheets drop zeros
+                key = row["id"].strip().zfill(4)  # spreadsheets drop leading zeros
+                found.append((rows.line_num, key, row["label"].strip(), row.get("answer")))
             return found
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read as CSV in UTF-8: {error}") from None
@@ -241,6 +247,11 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str]]:
 def printable(text: str) -> str:
     """Text without control characters: an answer must not move the cursor or set the terminal's title."""
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text.expandtabs(4))
+
+
+def _plain(text: str) -> str:
+    """An answer as far as a spreadsheet leaves it alone: without the quote before a formula, spaces and what is very far on."""
+    return "".join(text.removeprefix("'").split())[:1000]
 
 
 def _keep(folder: Path, name: str, new: dict[str, str]) -> None:
