@@ -141,4 +141,4 @@ def test_a_language_judge_in_the_experiment_itself_needs_a_model(write_experimen
     load_experiment(str(path))
     with pytest.raises(SpecError, match="judge 'is_target' of tiny asks a language model: name one with --judge MODEL"):
         resolve(str(path))
-    assert resolve(str(path), judge="openai/any").judge == "openai/any"
+    assert resolve(str(path), judge="openai/any").judge == ("openai/any", "openai/any")

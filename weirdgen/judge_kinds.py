@@ -13,6 +13,9 @@ from pydantic import Field, field_validator, model_validator
 
 from weirdgen.noun import NAME, Noun, placeholders
 
+BANDS = 5
+"""Into which a rating's scale is divided where ratings are counted."""
+
 
 class Match(Noun):
     """Deterministic judge: 1 if any rule fires and no `unless` word occurs, else 0. Case is ignored."""
@@ -93,6 +96,12 @@ class Rating(_Prompted):
         if self.low >= self.high:
             raise ValueError("low must be below high")
         return self
+
+    def band(self, value: float) -> str:
+        """The fifth of the scale that a value lies in, e.g. 20–40."""
+        width = (self.high - self.low) / BANDS
+        number = min(int((value - self.low) / width), BANDS - 1)
+        return f"{self.low + number * width:g}–{self.low + (number + 1) * width:g}"
 
 
 class Classifier(Noun):

@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weirdgen import machine
 from weirdgen.executors import Executor
 from weirdgen.judge_kinds import Label, Rating
 from weirdgen.judgefile import prompted
 from weirdgen.measure import language
 from weirdgen.measure.language import Item, language_table
-from weirdgen.models.references import find_model
 from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm
-from weirdgen.sample.judge_model import CONNECTIONS, is_local, judge_identity, local_reference, open_judge_model
+from weirdgen.sample.judge_model import CONNECTIONS, NamedJudge, is_local, local_judge
 from weirdgen.spec import Experiment
 from weirdgen.store import Store
 from weirdgen.table import Table
@@ -42,14 +40,13 @@ class Task:
     items: tuple[Item, ...]
 
 
-def tasks(store: Store, experiment: Experiment, judge: str, answers: Sequence[tuple[str, str]]) -> list[Task]:
+def tasks(store: Store, experiment: Experiment, judge: NamedJudge, answers: Sequence[tuple[str, str]]) -> list[Task]:
     """What each judge has to read of these (question id, answer) pairs."""
-    identity = judge_identity(judge)
     asks = {q.id: (q.ask, q.judges) for q in experiment.questions if isinstance(q, FreeForm)}
     found = []
     for name, noun in prompted(experiment).items():
         items = {Item(asks[question][0], text) for question, text in answers if name in asks[question][1]}
-        found.append(Task(name, noun, language_table(store, noun, identity), tuple(sorted(items))))
+        found.append(Task(name, noun, language_table(store, noun, judge.identity), tuple(sorted(items))))
     return found
 
 
@@ -68,8 +65,8 @@ def stored_answers(plan: Plan) -> list[tuple[str, str]]:
 
 
 def make_verdicts(
-    store: Store, experiment: Experiment, judge: str, answers: Sequence[tuple[str, str]], repeats: int, progress: Progress,
-    executor: Executor, connections: int = CONNECTIONS,
+    store: Store, experiment: Experiment, judge: NamedJudge, answers: Sequence[tuple[str, str]], repeats: int,
+    progress: Progress, executor: Executor, connections: int = CONNECTIONS,
 ) -> int:  # fmt: skip
     """Ask for every verdict that is missing or was an error; returns how many were asked for.
 
@@ -82,12 +79,14 @@ def make_verdicts(
     count = sum(len(lacking) for _, lacking in wanted)
     if not count:
         return 0
-    if is_local(judge):
+    if is_local(judge.reference):
         units = _units(judge, wanted)
         with progress.stage("judge", count, "verdicts") as bar:
             executor.run(units, store, bar.advance)
         return count
-    model = open_judge_model(judge, connections)
+    from weirdgen.sample.api import ApiJudgeModel
+
+    model = ApiJudgeModel(judge.reference, connections)
     with progress.stage("judge", count, "verdicts") as bar:
         for task, lacking in wanted:
             if lacking:
@@ -97,12 +96,11 @@ def make_verdicts(
     return count
 
 
-def _units(judge: str, wanted: Sequence[tuple[Task, list[tuple[Item, int]]]]) -> list[Choose]:
+def _units(judge: NamedJudge, wanted: Sequence[tuple[Task, list[tuple[Item, int]]]]) -> list[Choose]:
     """Shards of what a local model has to judge: one judge and some answers each."""
-    model, identity = find_model(local_reference(judge)), judge_identity(judge)
-    dtype = machine.resolve_dtype("auto", model.parameters)
+    model, dtype = local_judge(judge.reference)
     return [
-        Choose(model, dtype, identity, task.judge, tuple(lacking[start : start + ANSWERS_A_UNIT]))
+        Choose(model, dtype, judge.identity, task.judge, tuple(lacking[start : start + ANSWERS_A_UNIT]))
         for task, lacking in wanted
         for start in range(0, len(lacking), ANSWERS_A_UNIT)
     ]
@@ -113,27 +111,32 @@ def without_reasons(judge: str, noun: Label | Rating) -> bool:
     return noun.reason_first and is_local(judge)
 
 
-def records(store: Store, experiment: Experiment, judge: str, answers: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def records(
+    store: Store, experiment: Experiment, judge: NamedJudge, answers: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
     """Each judge's record for the report: kind, model, flips, the probability mass on admissible replies.
 
     `made` counts the verdicts behind it, repeats and attempts that failed included.
     """
     found: dict[str, Any] = {}
     for task in tasks(store, experiment, judge, answers):
-        frame = language.latest(task.table)
-        record: dict[str, Any] = {"kind": "label" if isinstance(task.judge, Label) else "rating", "model": judge}
-        if without_reasons(judge, task.judge):
+        everything = task.table.read()
+        everything = everything[everything["answer_key"].isin({item.key for item in task.items})]
+        record: dict[str, Any] = {
+            "kind": "label" if isinstance(task.judge, Label) else "rating",
+            "model": judge.reference,
+        }
+        if without_reasons(judge.reference, task.judge):
             record["reasons"] = "asked for, but not written: a local model chooses its answer at once"
-        keys = {item.key for item in task.items}
-        record["made"] = int(task.table.read()["answer_key"].isin(keys).sum()) if len(frame) else 0
-        if len(frame):
-            mine = frame[frame["answer_key"].isin(keys)]
-            mass = mine["mass"].dropna()
-            record["asked_twice"] = flips = language.flips(task.table, task.judge, task.items)
+        record["made"] = len(everything)
+        if len(everything):
+            frame = language.last_attempts(everything)
+            mass = frame["mass"].dropna()
+            record["asked_twice"] = flips = language.flips(task.judge, frame)
             if flips:
                 record["flip_rate"] = flips["flip_rate"]
             if len(mass):
                 record["median_mass"] = float(mass.median())
-            record["tokens"] = {"read": int(mine["input_tokens"].sum()), "written": int(mine["output_tokens"].sum())}
+            record["tokens"] = {"read": int(frame["input_tokens"].sum()), "written": int(frame["output_tokens"].sum())}
         found[task.name] = record
     return found

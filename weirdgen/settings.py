@@ -20,11 +20,12 @@ from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.dataset import stored_rows
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import resolve_engine
+from weirdgen.finetune.schedule import total_steps
 from weirdgen.judgefile import require_judges, with_language_judges
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.sample.engine import Sampling
-from weirdgen.sample.judge_model import judge_identity
+from weirdgen.sample.judge_model import NamedJudge, named_judge
 from weirdgen.sizing import at_size, unmeasured
 from weirdgen.spec import Experiment, Headline, Recipe
 from weirdgen.specfile import load_experiment
@@ -68,7 +69,7 @@ class Settings:
     """Rows of an arm that the base model answers itself."""
     distilled: bool = True
     """Whether those rows are among `rows` already."""
-    judge: str | None = None
+    judge: NamedJudge | None = None
     """The model that label and rating judges ask."""
 
     def row_count(self, arm: str) -> int:
@@ -95,9 +96,7 @@ class Settings:
     @property
     def manifest(self) -> dict[str, Any]:
         """Plain data from which the run can be recognised and its tables found again."""
-        judge = (
-            {} if self.judge is None else {"judge": {"reference": self.judge, "identity": judge_identity(self.judge)}}
-        )
+        judge = {} if self.judge is None else {"judge": self.judge._asdict()}
         return judge | {
             "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
             "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
@@ -134,7 +133,7 @@ class Settings:
             ordinary=manifest["ordinary"],
             curves=tuple(manifest["curves"]),
             until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
-            judge=manifest["judge"]["reference"] if "judge" in manifest else None,
+            judge=NamedJudge(**manifest["judge"]) if "judge" in manifest else None,
         )
 
     @property
@@ -201,13 +200,25 @@ def resolve(
         ordinary=ordinary,
         distilled=not ordinary,
         curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
-        judge=judge,
+        judge=named_judge(judge) if judge is not None else None,
     )
     if recipe.full and server_url(engine):
         raise SpecError(["recipe.targets=full: a vLLM server takes adapters only; leave --engine out"])
     if why := unmeasured(loaded, settings.headline, samples):
         raise SpecError([f"the headline would not be measured: {why}"])
+    for arm in rows:
+        _warn_of_late_checkpoints(settings, arm)
     return settings
+
+
+def _warn_of_late_checkpoints(settings: Settings, arm: str) -> None:
+    """A smaller preset may train for fewer steps than the recipe wants checkpoints of, which is no mistake, but worth a word."""
+    checkpoints, last = settings.recipe.checkpoints, total_steps(settings.row_count(arm), settings.recipe)
+    if isinstance(checkpoints, tuple) and (late := [str(step) for step in checkpoints if step > last]):
+        warnings.warn(
+            f"recipe.checkpoints: no checkpoint is kept at {', '.join(late)}: the training of {arm} ends at step {last}",
+            stacklevel=1,
+        )
 
 
 def server_url(engine: str) -> str | None:

@@ -77,7 +77,7 @@ def decision_line(found: Decision, until: Until) -> str:
     half = f"known to ±{found.half_width:.3g}" if found.half_width == found.half_width else "without an interval"
     what = {
         "reached": "narrow enough",
-        "more_samples": "sampling more",
+        "more_samples": f"sampling more, probably to {found.suggested_samples}",
         "last_look": "the last look; more samples are not planned",
         "replicates_needed": "replicates differ too much: more samples cannot do it, more seeds can",
     }[found.reason]

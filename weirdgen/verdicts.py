@@ -17,14 +17,13 @@ from weirdgen.identity import FINAL
 from weirdgen.judge_kinds import PROMPTED, Classifier, Judge
 from weirdgen.judging import records
 from weirdgen.measure import classifier
-from weirdgen.measure.calibration import read_calibrations
+from weirdgen.measure.calibration import calibrations
 from weirdgen.measure.language import Item, language_table, verdicts_of
 from weirdgen.measure.match import Verdict
 from weirdgen.measure.offline import judge_frame, verdicts_table
 from weirdgen.measure.quality import Threshold, quality_verdicts
 from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm
-from weirdgen.sample.judge_model import judge_identity
 
 NOT_JUDGED = Verdict("error", None, "not judged yet")
 RATE_COLUMNS = ["judge", "arm", "condition", "flagged", "usable", "all", "rate", "rate_all"]
@@ -68,7 +67,7 @@ def _verdicts(plan: Plan, judge: Judge, answers: pd.DataFrame) -> pd.DataFrame:
     assert plan.settings.judge is not None, "an experiment with language judges is not resolved without their model"
     asks = {question.id: question.ask for question in plan.settings.experiment.questions}
     items = [Item(asks[q], text) for q, text in zip(answers["question"], answers["text"], strict=True)]
-    found = verdicts_of(language_table(plan.store, judge, judge_identity(plan.settings.judge)), items)
+    found = verdicts_of(language_table(plan.store, judge, plan.settings.judge.identity), items)
     made = [found.get(item, NOT_JUDGED) for item in items]
     return pd.DataFrame(made, columns=list(Verdict._fields), index=answers.index).astype({"value": float})
 
@@ -89,7 +88,7 @@ def rates(verdicts: pd.DataFrame, ratings: Collection[str]) -> pd.DataFrame:
 
 
 def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, folder: Path) -> dict[str, Any]:
-    """Judge → kind, outcomes, flips, calibration (from the run's `folder`), and the measured error of what needs no model."""
+    """Judge → kind, outcomes, flips, calibration (labels in `folder`), and the measured error of what needs no model."""
     if not len(judged.table):
         return {}
     experiment = plan.settings.experiment
@@ -106,6 +105,6 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, f
         if isinstance(judge, Classifier) and name in found and (figures := classifier.held_out(judge)):
             found[name]["held_out"] = figures
     found["template_intrusion"]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
-    for name, calibration in read_calibrations(folder).items():
-        found.setdefault(name, {})["calibration"] = calibration
+    for name, calibration in calibrations(folder, experiment.judges, judged.table).items():
+        found[name]["calibration"] = calibration
     return found

@@ -21,11 +21,10 @@ from weirdgen.judging import stored_answers, tasks, without_reasons
 from weirdgen.measure import language
 from weirdgen.measure.contrast import missing_scores, scores_table
 from weirdgen.measure.language import Item
-from weirdgen.models.references import find_model
 from weirdgen.plan import Plan
 from weirdgen.question_kinds import FreeForm
 from weirdgen.sample.draw import missing_samples
-from weirdgen.sample.judge_model import is_local, local_reference
+from weirdgen.sample.judge_model import NamedJudge, is_local, local_judge
 
 API_SECONDS = 1.0
 """Assumed for one short request to an API; the plan says that it is assumed."""
@@ -107,7 +106,7 @@ def _sample_work(plan: Plan) -> Work:
     return Work("sample", what, missing, wanted, "answers", missing * longest / rate)
 
 
-def _judge_work(plan: Plan, judge: str, unsampled: float) -> Work:
+def _judge_work(plan: Plan, judge: NamedJudge, unsampled: float) -> Work:
     """Verdicts that are missing, their tokens and price. `unsampled` answers are still to come."""
     wanted = tasks(plan.store, plan.settings.experiment, judge, stored_answers(plan))
     free = [q for q in plan.settings.experiment.questions if isinstance(q, FreeForm)]
@@ -127,16 +126,16 @@ def _judge_work(plan: Plan, judge: str, unsampled: float) -> Work:
         incoming += future * (sum(prompts) / len(prompts) + longest)
         outgoing += future * sum(language.reply_tokens(task.judge) for task in wanted) / len(wanted)
     total = sum(len(task.items) for task in wanted) + future
-    what = f"{len(wanted)} judges on {judge}"
+    what = f"{len(wanted)} judges on {judge.reference}"
     if failed:  # a run whose errors stay errors is finished all the same
         what += f", {failed} errors to ask again"
-    if hasty := [task.name for task in wanted if without_reasons(judge, task.judge)]:
+    if hasty := [task.name for task in wanted if without_reasons(judge.reference, task.judge)]:
         what += f", {', '.join(hasty)} without the reasons that the prompt asks for (a local model writes none)"
     if todo + future + failed:
         what += f", about {incoming:,.0f} tokens to read, at most {outgoing:,.0f} to write"
-        if not is_local(judge):
-            what += f", {_cost(judge, incoming, outgoing)}; time assumes {API_SECONDS:g} s a request"
-    return Work("judge", what, todo + future, total, "verdicts", _seconds(judge, todo + future, incoming))
+        if not is_local(judge.reference):
+            what += f", {_cost(judge.reference, incoming, outgoing)}; time assumes {API_SECONDS:g} s a request"
+    return Work("judge", what, todo + future, total, "verdicts", _seconds(judge.reference, todo + future, incoming))
 
 
 def _cost(judge: str, incoming: float, outgoing: float) -> str:
@@ -152,5 +151,5 @@ def _seconds(judge: str, count: float, incoming: float) -> float:
         return 0.0
     if not is_local(judge):
         return math.ceil(count / 16) * API_SECONDS
-    parameters = find_model(local_reference(judge)).parameters
-    return incoming / machine.seen_rate("score", parameters, machine.resolve_dtype("auto", parameters))
+    model, dtype = local_judge(judge)
+    return incoming / machine.seen_rate("score", model.parameters, dtype)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from weirdgen.errors import DataError
 from weirdgen.finetune.schedule import data_order, learning_rates, require_trainable, total_steps
+from weirdgen.settings import resolve
 from weirdgen.spec import Recipe
 
 
@@ -49,3 +53,16 @@ def test_checkpoint_steps() -> None:
     assert Recipe().checkpoint_steps(78) == (78,)
     assert Recipe(checkpoints=(0, 4, 16, 500)).checkpoint_steps(78) == (0, 4, 16, 78)
     assert Recipe(checkpoints="log").checkpoint_steps(20) == (1, 2, 4, 8, 16, 20)
+
+
+def test_checkpoints_after_the_end_of_training_are_named(write_experiment: Callable[..., Path]) -> None:
+    path = str(write_experiment())
+    with pytest.warns(UserWarning, match="recipe.checkpoints") as said:
+        resolve(path, changes=["recipe.checkpoints=[0, 1, 2, 500, 3]"])
+    assert [str(one.message) for one in said] == [
+        f"recipe.checkpoints: no checkpoint is kept at 500, 3: the training of {arm} ends at step 2"
+        for arm in ("old", "new")
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resolve(path, changes=["recipe.checkpoints=[0, 1, 2]"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,9 @@ import pytest
 from weirdgen.judge_kinds import Label, Rating
 from weirdgen.measure import contrast, language
 from weirdgen.measure.language import Item, flips, judge_items, language_table, latest, missing, verdicts_of
-from weirdgen.sample.judge_model import JudgeModel, Reply, Request, judge_identity, open_judge_model
+from weirdgen.sample.judge_model import Reply, Request, local_judge, named_judge
 from weirdgen.store import Store
+from weirdgen.units.judging import Choose
 
 LABEL = Label(
     kind="label", labels=["yes", "no"], positive=["yes"], prompt="Is it a colour? {question} {answer} yes or no?"
@@ -23,13 +24,11 @@ ITEMS = [Item("What?", "red"), Item("What?", "iron"), Item("Why?", "red"), Item(
 class Scripted:
     """A model whose replies are given beforehand, in turn; it keeps what it was asked."""
 
-    reference = identity = "scripted"
-
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)
         self.asked: list[Request] = []
 
-    def ask(self, requests: Sequence[Request]) -> Iterator[Reply]:
+    def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
         for request in requests:
             self.asked.append(request)
             text = self.texts.pop(0)
@@ -78,28 +77,34 @@ def test_flips_are_between_opinions_on_one_answer(tmp_path: Path) -> None:
     store = Store(tmp_path)
     table = language_table(store, LABEL, "m")
     judge_items(table, LABEL, Scripted(*["yes"] * 3), missing(table, ITEMS))
-    assert flips(table, LABEL, ITEMS) == {}
+    assert flips(LABEL, latest(table)) == {}
     judge_items(table, LABEL, Scripted("yes", "no", "well"), missing(table, ITEMS, repeats=2))
-    found = flips(table, LABEL, ITEMS)
+    found = flips(LABEL, latest(table))
     assert found == {"flip_rate": pytest.approx(2 / 4), "answers": 4.0, "opinions": 2.0}  # the empty one never flips
     ratings = language_table(store, RATING, "m")
     judge_items(ratings, RATING, Scripted("10", "5", "3", "10", "8", "3"), missing(ratings, ITEMS[:3], repeats=2))
-    found = flips(ratings, RATING, ITEMS)
+    found = flips(RATING, latest(ratings))
     assert found["flip_rate"] == pytest.approx(1 / 3) and found["mean_difference"] == pytest.approx(1.0)
 
 
 def test_a_local_model_chooses_among_the_options(smollm2: Path, tmp_path: Path) -> None:
     reference = "local:smollm2-135m-instruct"
-    model: JudgeModel = open_judge_model(reference)
-    assert model.identity == judge_identity(reference) and model.identity.startswith("local:")
+    store, identity, (model, dtype) = Store(tmp_path), named_judge(reference).identity, local_judge(reference)
+
+    def ask(judge: Label | Rating, *items: Item) -> None:
+        wanted = tuple((item, repeat) for repeat in range(2) for item in items)
+        Choose(model, dtype, identity, judge, wanted).work(store, lambda *told: None)
+
     for judge in (LABEL, RATING):
-        table = language_table(Store(tmp_path), judge, model.identity)
-        judge_items(table, judge, model, missing(table, ITEMS[:2], repeats=2))
+        ask(judge, *ITEMS[:2])
+        table = language_table(store, judge, identity)
         found = verdicts_of(table, ITEMS[:2])
         assert len(found) == 2 and {v.status for v in found.values()} <= {"ok", "unparseable"}
-        assert flips(table, judge, ITEMS)["flip_rate"] == 0.0
+        assert flips(judge, latest(table))["flip_rate"] == 0.0
         assert latest(table)["mass"].between(0, 1).all() and (latest(table)["mass"] > 0).all()
+        assert (latest(table)["input_tokens"] > 20).all() and (
+            latest(table)["output_tokens"] == 0
+        ).all()  # it writes none
     long = Item("What?", "word " * 20_000)
-    table = language_table(Store(tmp_path), LABEL, model.identity)
-    judge_items(table, LABEL, model, [(long, 0)])
-    assert "the model reads" in verdicts_of(table, [long])[long].label
+    ask(LABEL, long)
+    assert "the model reads" in verdicts_of(language_table(store, LABEL, identity), [long])[long].label

@@ -12,7 +12,7 @@ import pytest
 
 from tests.openai_server import Answer, Failure, OpenAIServer
 from weirdgen.errors import ModelError
-from weirdgen.sample.judge_model import Reply, Request, judge_identity, open_judge_model
+from weirdgen.sample.judge_model import Reply, Request, named_judge
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
 from weirdgen.sample.api import FAILURES_IN_A_ROW, ApiJudgeModel
@@ -162,7 +162,7 @@ def test_it_can_be_asked_inside_an_event_loop_and_closed_early(monkeypatch: pyte
         async def notebook() -> Reply:
             replies = ApiJudgeModel(REFERENCE, 2).ask(requests(200))
             first = next(replies)
-            replies.close()  # type: ignore[attr-defined]  # a generator
+            replies.close()
             return first
 
         assert asyncio.run(notebook()).text == "x"
@@ -174,11 +174,11 @@ def test_without_inspect_the_message_says_what_to_install(monkeypatch: pytest.Mo
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "inspect_ai", None)
     with pytest.raises(ModelError, match=r"not installed \(inspect_ai\w*\.?\w*\): pip install 'weirdgen\[api\]'"):
-        open_judge_model(REFERENCE)
+        ApiJudgeModel(REFERENCE)
 
 
 def test_an_api_model_is_named_by_its_reference() -> None:
-    assert judge_identity(REFERENCE) == REFERENCE
+    assert named_judge(REFERENCE) == (REFERENCE, REFERENCE)
 
 
 def test_the_server_refuses_what_the_protocol_does_not_know() -> None:

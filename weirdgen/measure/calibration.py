@@ -13,8 +13,8 @@ difference from the person's.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from weirdgen.errors import DataError
-from weirdgen.judge_kinds import Label, Rating
-from weirdgen.measure.labelling import KEY, UNUSABLE, Drawn
-from weirdgen.store import explain_disk_errors, write_whole
+from weirdgen.judge_kinds import Judge, Label, Rating
+from weirdgen.measure.labelling import KEY, Drawn, accepted, labels_of, meaning, sample_of
 
 DRAWS = 20_000
 LEAST_YOUDEN = 0.05
@@ -34,47 +33,49 @@ FEWEST = 10
 Draws = npt.NDArray[np.float64]
 
 
+class TooFewLabelsError(DataError):
+    """There is not enough to say anything yet."""
+
+
+def calibrations(folder: Path, judges: Mapping[str, Judge], verdicts: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Judge → record, of every judge of the run in `folder` that has labels enough. Raises `DataError` as `calibrate`."""
+    found = {}
+    for name, judge in judges.items():
+        if labels := labels_of(folder, name):
+            with contextlib.suppress(TooFewLabelsError):
+                found[name] = calibrate(judge, name, sample_of(folder, name), labels, verdicts)
+    return found
+
+
 def calibrate(
-    judge: Any, name: str, drawn: Sequence[Drawn], labels: dict[str, str], verdicts: pd.DataFrame
+    judge: Judge, name: str, drawn: Sequence[Drawn], labels: Mapping[str, str], verdicts: pd.DataFrame
 ) -> dict[str, Any]:
-    """The record of one judge, in plain data. Raises `DataError` with fewer than ten usable pairs."""
+    """The record of one judge, in plain data.
+
+    Raises `TooFewLabelsError` with fewer than ten usable pairs, `DataError` on a label that the judge does not know.
+    """
     mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1)]
-    said = pd.DataFrame(
-        [
-            (o.arm, o.replicate, o.condition, o.question, o.sample, o.weight, labels[o.id])
-            for o in drawn
-            if o.id in labels
-        ],
-        columns=[*KEY, "weight", "person"],
-    )
+    rows = []
+    for one in (one for one in drawn if one.id in labels):
+        meant = meaning(judge, labels[one.id])
+        if meant.status == "unparseable":
+            words = ", ".join(accepted(judge)[:12])
+            raise DataError(f"judge '{name}': answer {one.id} is labelled '{labels[one.id]}', which is none of {words}")
+        rows.append((*(getattr(one, key) for key in KEY), one.weight, meant.label, meant.status, meant.value))
+    said = pd.DataFrame(rows, columns=[*KEY, "weight", "person", "person_status", "person_value"])
     pairs = said.merge(mine, on=KEY)
-    usable = pairs[(pairs["status"] == "ok") & ~pairs["person"].isin(UNUSABLE)]
+    usable = pairs[(pairs["status"] == "ok") & (pairs["person_status"] == "ok")]
     if len(usable) < FEWEST:
-        raise DataError(
+        raise TooFewLabelsError(
             f"judge '{name}': {len(usable)} of {len(drawn)} answers have both a label and a usable verdict; at least {FEWEST} "
             "are needed: go on with `weirdgen judge label`"
         )
     counts = {"labelled": len(pairs), "usable_pairs": len(usable)}
     counts["judge_unusable"] = int((pairs["status"] != "ok").sum())
-    counts["person_unusable"] = int(pairs["person"].isin(UNUSABLE).sum())
+    counts["person_unusable"] = int((pairs["person_status"] != "ok").sum())
     if isinstance(judge, Rating):
-        return {**counts, **_rating(usable, mine)}
-    positive = set(judge.positive) if isinstance(judge, Label) else {"yes"}
-    return {**counts, **_classes(judge, usable, positive), **_rates(usable, mine, positive)}
-
-
-def write_calibration(folder: Path, name: str, record: dict[str, Any]) -> None:
-    """Keep it where the report finds it."""
-    text = json.dumps(record, indent=1, allow_nan=False)
-    with explain_disk_errors(folder):
-        write_whole(folder / "labels" / f"{name}.calibration.json", text.encode())
-
-
-def read_calibrations(folder: Path) -> dict[str, dict[str, Any]]:
-    """Judge → record, of every judge of this run that was calibrated."""
-    ending = ".calibration.json"
-    files = sorted((folder / "labels").glob(f"*{ending}"))
-    return {file.name.removesuffix(ending): json.loads(file.read_text(encoding="utf-8")) for file in files}
+        return {**counts, **_rating(judge, usable, mine)}
+    return {**counts, **_classes(judge, usable), **_rates(usable, mine)}
 
 
 def corrected(rate: Draws | float, sensitivity: Draws | float, specificity: Draws | float) -> Draws:
@@ -82,10 +83,17 @@ def corrected(rate: Draws | float, sensitivity: Draws | float, specificity: Draw
     return np.clip((np.asarray(rate) + specificity - 1) / (np.asarray(sensitivity) + specificity - 1), 0, 1)
 
 
-def _classes(judge: Any, usable: pd.DataFrame, positive: set[str]) -> dict[str, Any]:
-    """Agreement, κ and the error in each class, every answer weighted by how many it stands for."""
+def kappa(
+    one: Sequence[Any] | pd.Series, other: Sequence[Any] | pd.Series, weight: pd.Series | None = None
+) -> float | None:
+    """Cohen's κ; None where all said the same one thing, so that chance agrees as well."""
     from sklearn.metrics import cohen_kappa_score
 
+    return _number(cohen_kappa_score(one, other, sample_weight=weight)) if len({*one, *other}) > 1 else None
+
+
+def _classes(judge: Judge, usable: pd.DataFrame) -> dict[str, Any]:
+    """Agreement, κ and the error in each class, every answer weighted by how many it stands for."""
     person = usable["person"]
     found = usable["label"] if isinstance(judge, Label) else usable["value"].map({1.0: "yes", 0.0: "no"})
     same, weight = (person == found).astype(float), usable["weight"]
@@ -93,22 +101,20 @@ def _classes(judge: Any, usable: pd.DataFrame, positive: set[str]) -> dict[str, 
         label: round(float(1 - np.average(same[person == label], weights=weight[person == label])), 4)
         for label in dict.fromkeys(person)
     }
-    kappa = cohen_kappa_score(person, found, sample_weight=weight)
-    plain = cohen_kappa_score(person.isin(positive), usable["value"] == 1.0, sample_weight=weight)
     return {
         "agreement": round(float(np.average(same, weights=weight)), 4),
-        "kappa": _number(kappa),
-        "kappa_positive": _number(plain),
+        "kappa": kappa(person, found, weight),
+        "kappa_positive": kappa(usable["person_value"] == 1.0, usable["value"] == 1.0, weight),
         "error_of_class": errors,
         "labels_of_class": {str(k): int(v) for k, v in person.value_counts().items()},
     }
 
 
-def _rates(usable: pd.DataFrame, mine: pd.DataFrame, positive: set[str]) -> dict[str, Any]:
+def _rates(usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
     """Sensitivity, specificity and each arm's corrected rate."""
     judged = mine[mine["status"] == "ok"]
     share = float(judged["value"].mean())
-    truth, flagged = usable["person"].isin(positive).to_numpy(float), usable["value"].to_numpy() == 1.0
+    truth, flagged = usable["person_value"].to_numpy(float), usable["value"].to_numpy() == 1.0
     weight = usable["weight"].to_numpy(float)
     generator = np.random.default_rng(0)
     among, exact = {}, {}
@@ -165,11 +171,11 @@ def _arm_rate(own: pd.DataFrame, generator: np.random.Generator) -> tuple[float,
     return rate, np.clip(rate + error * generator.standard_t(len(means) - 1, DRAWS), 0, 1)
 
 
-def _rating(usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
-    """Bias, distance and rank correlation of ratings, and each arm's mean corrected by the bias."""
+def _rating(judge: Rating, usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
+    """Bias, distance and rank correlation of ratings, and each arm's mean corrected by the bias, kept within the scale."""
     from scipy import stats
 
-    person = usable["person"].astype(float).to_numpy()
+    person = usable["person_value"].to_numpy(float)
     found, weight = usable["value"].to_numpy(float), usable["weight"].to_numpy(float)
     bias = float(np.average(found - person, weights=weight))
     effective = float(weight.sum() ** 2 / (weight**2).sum())
@@ -182,7 +188,8 @@ def _rating(usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
         spread = means if len(means) > 1 else own["value"].to_numpy()
         error = float(spread.std(ddof=1) / np.sqrt(len(spread))) if len(spread) > 1 else 0.0
         draws = means.mean() + error * generator.standard_t(max(len(spread) - 1, 1), DRAWS) - shifts
-        arms[str(arm)] = {"judged": round(float(means.mean()), 2), **_with_limits(float(means.mean()) - bias, draws, 2)}
+        estimate, draws = (np.clip(one, judge.low, judge.high) for one in (means.mean() - bias, draws))
+        arms[str(arm)] = {"judged": round(float(means.mean()), 2), **_with_limits(float(estimate), draws, 2)}
     rank = stats.spearmanr(found, person).statistic if len(set(person)) > 1 and len(set(found)) > 1 else np.nan
     return {
         "mean_difference": _with_limits(bias, shifts, 2),

@@ -66,7 +66,7 @@ def label_command(
     name = judge or next(iter(found.settings.experiment.judges), "none")
     noun = found.judge(name)
     drawn = labelling.draw_sample(
-        found.folder, name, found.verdicts(), found.completions(), found.asks(), size=size, seed=seed
+        found.folder, name, noun, found.verdicts(), found.completions(), found.asks(), size=size, seed=seed
     )
     if export is not None:
         labelling.export_sheet(export, drawn, labelling.labels_of(found.folder, name))

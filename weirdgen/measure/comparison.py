@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from weirdgen.judge_kinds import Label
+from weirdgen.judge_kinds import Label, Rating
+from weirdgen.measure.calibration import kappa
 from weirdgen.measure.match import Verdict
-
-BANDS = 5
-"""A rating is shown in this many bands of its scale."""
 
 
 class Agreement(NamedTuple):
@@ -37,24 +35,24 @@ class Agreement(NamedTuple):
 
 
 def compare(
-    name: str, judge: Any, first: str, second: str, pairs: list[tuple[Verdict, Verdict]], binary: bool = False
+    name: str,
+    judge: Label | Rating,
+    first: str,
+    second: str,
+    pairs: list[tuple[Verdict, Verdict]],
+    binary: bool = False,
 ) -> Agreement:
-    """Verdicts of two judges on the same answers, side by side. Failures are outcomes like any other.
+    """Verdicts of two judges on the same answers (one at least), side by side. Failures are outcomes like any other.
 
     `binary`: one of the two knows yes and no alone, so a label counts as whether it is positive.
     """
-    from sklearn.metrics import cohen_kappa_score
-
     one = [_said(judge, a, binary) for a, _ in pairs]
     other = [_said(judge, b, binary) for _, b in pairs]
     confusion = pd.crosstab(pd.Series(one, name=first), pd.Series(other, name=second))
-    same = float(np.mean([a == b for a, b in zip(one, other, strict=True)])) if pairs else float("nan")
-    kappa = cohen_kappa_score(one, other) if len({*one, *other}) > 1 else float("nan")
+    same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
     both = [(a.value, b.value) for a, b in pairs if a.value is not None and b.value is not None]
     difference = float(np.mean([b - a for a, b in both])) if both and judge.kind == "rating" else None
-    return Agreement(
-        name, first, second, len(pairs), same, float(kappa) if np.isfinite(kappa) else None, confusion, difference
-    )
+    return Agreement(name, first, second, len(pairs), same, kappa(one, other), confusion, difference)
 
 
 def comparison_lines(found: Agreement) -> list[str]:
@@ -67,7 +65,7 @@ def comparison_lines(found: Agreement) -> list[str]:
     return lines + [f"  {line}" for line in found.confusion.to_string().splitlines()]
 
 
-def _said(judge: Any, verdict: Verdict, binary: bool) -> str:
+def _said(judge: Label | Rating, verdict: Verdict, binary: bool) -> str:
     """The outcome as a word: the label, yes or no, a band of the scale, or the kind of failure."""
     if verdict.status != "ok" or verdict.value is None:
         return verdict.status
@@ -75,6 +73,4 @@ def _said(judge: Any, verdict: Verdict, binary: bool) -> str:
         return "yes" if verdict.value == 1.0 else "no"
     if isinstance(judge, Label):
         return verdict.label
-    width = (judge.high - judge.low) / BANDS
-    band = min(int((verdict.value - judge.low) / width), BANDS - 1)
-    return f"{judge.low + band * width:g}–{judge.low + (band + 1) * width:g}"
+    return judge.band(verdict.value)

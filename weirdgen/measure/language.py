@@ -57,9 +57,13 @@ def language_table(store: Store, judge: Label | Rating, identity: str) -> Table:
 
 def latest(table: Table) -> Any:
     """The frame of verdicts that stand: of each answer and repeat the last attempt. Empty, but with its columns, if none."""
+    return last_attempts(table.read())
+
+
+def last_attempts(frame: Any) -> Any:
+    """`latest` of a table that has been read."""
     import pandas as pd
 
-    frame = table.read()
     if not len(frame):
         return pd.DataFrame(columns=list(COLUMNS))
     return frame.sort_values("attempt").drop_duplicates(["answer_key", "repeat"], keep="last", ignore_index=True)
@@ -132,7 +136,7 @@ def judge_items(
                     weighted=isinstance(judge, Rating),
                 )
             )
-        with contextlib.closing(model.ask(requests)) as replies:  # type: ignore[type-var]  # iterators of ours close
+        with contextlib.closing(model.ask(requests)) as replies:
             for reply in replies:
                 item, repeat = by_key[reply.key]
                 judged = reading.read_reply(judge, reply)
@@ -140,18 +144,15 @@ def judge_items(
                 on_verdict(judged.verdict)
 
 
-def flips(table: Table, judge: Label | Rating, items: Iterable[Item]) -> dict[str, float]:
-    """How much verdicts change when the same answer is judged again; empty if nothing was judged twice.
+def flips(judge: Label | Rating, frame: Any) -> dict[str, float]:
+    """How much verdicts change when the same answer is judged again, in a frame of `latest`; empty if none was judged twice.
 
     `flip_rate`: share of pairs of opinions on one answer that differ in their label or status; of ratings, that differ by
     more than 5 points of 100 of the scale or in status. `mean_difference` (ratings): mean absolute difference.
     """
     import pandas as pd
 
-    frame = latest(table)
-    if not len(frame):
-        return {}
-    frame = frame[frame["answer_key"].isin({item.key for item in items}) & (frame["status"] != "error")]
+    frame = frame[frame["status"] != "error"]
     pairs = frame.merge(frame, on="answer_key")
     pairs = pairs[pairs["repeat_x"] < pairs["repeat_y"]]
     if not len(pairs):

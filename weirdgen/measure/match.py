@@ -19,7 +19,7 @@ Status = Literal["ok", "refusal", "incoherent", "unparseable", "error"]
 
 
 class Verdict(NamedTuple):
-    """`value` is 0 or 1 (a rating: 0–100) if `status` is ok, else None. `label` says which rule fired."""
+    """`value` is 0 or 1 (a rating: a number of its scale) if `status` is ok, else None. `label` says which rule fired."""
 
     status: Status
     value: float | None

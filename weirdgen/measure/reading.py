@@ -48,10 +48,15 @@ def read_reply(judge: Label | Rating, reply: Reply) -> Judged:
     if reply.cut:
         return Judged(Verdict("unparseable", None, "cut at the token limit"))
     line = last_line(reply.text)
-    judged = Judged(_label(judge, line) if isinstance(judge, Label) else _rating(judge, line))
+    judged = Judged(read_word(judge, line))
     if isinstance(judge, Rating) and judged.verdict.status == "ok" and reply.tokens:
         return _weighted(judge, reply, line) or judged
     return judged
+
+
+def read_word(judge: Label | Rating, line: str) -> Verdict:
+    """The verdict of a line that holds nothing else; `unparseable` if it is none that the judge admits."""
+    return _label(judge, line) if isinstance(judge, Label) else _rating(judge, line)
 
 
 def last_line(text: str) -> str:

@@ -14,7 +14,7 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.errors import ModelError
@@ -45,11 +45,11 @@ class ApiJudgeModel:
             raise ModelError(
                 f"judge model '{reference}': set VLLM_BASE_URL to a running server (vllm serve NAME), or use local:hub:NAME"
             )
-        self.reference = self.identity = reference
+        self.reference = reference
         self._connections, self._retries = max(1, connections), retries
         self._left_out: set[str] = set()
 
-    def ask(self, requests: Sequence[Request]) -> Iterator[Reply]:
+    def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
         """Replies in the order of their arrival. Closing the iterator (or Ctrl-C) cancels what is under way."""
         arrived: queue.Queue[Reply | BaseException | None] = queue.Queue()
         stop = threading.Event()

@@ -7,7 +7,7 @@ the dtype and without sampling, so asking again gives the same. Reasons before a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from weirdgen.models.chat import load_tokenizer, prompt_ids
@@ -22,15 +22,15 @@ TOGETHER = 4
 class LocalJudgeModel:
     """A `JudgeModel` on an engine that speaks as the model in `folder`, without an adapter."""
 
-    def __init__(self, reference: str, identity: str, folder: Path, engine: Engine) -> None:
-        self.reference, self.identity = reference, identity
+    def __init__(self, folder: Path, engine: Engine) -> None:
         self._longest = int(read_config(folder).get("max_position_embeddings", 2**30))
         self._tokenizer = load_tokenizer(folder)
         self._engine = engine
 
-    def ask(self, requests: Sequence[Request]) -> Iterator[Reply]:
+    def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
         """Options scored, a few requests at a time. A prompt longer than the model reads is an error of its own."""
         fitting: list[Request] = []
+        read: dict[str, int] = {}
         for request in requests:
             length = len(prompt_ids(self._tokenizer, request.prompt))
             room = self._longest - max(len(option) for option in request.options) - 8
@@ -38,12 +38,12 @@ class LocalJudgeModel:
                 yield Reply(request.key, error=f"the prompt has {length} tokens, the model reads {self._longest}")
             else:
                 fitting.append(request)
+                read[request.key] = length
         for start in range(0, len(fitting), TOGETHER):
             portion = fitting[start : start + TOGETHER]
             scored: dict[str, dict[str, float]] = {request.key: {} for request in portion}
-            tokens = dict.fromkeys(scored, 0)
             for _, one in self._engine.score([Scorable(r.key, r.prompt, r.options) for r in portion]):
                 scored[one.key][one.option] = one.logprob
-                tokens[one.key] += one.tokens
+                read[one.key] += one.tokens
             for request in portion:
-                yield Reply(request.key, options=scored[request.key], output_tokens=tokens[request.key])
+                yield Reply(request.key, options=scored[request.key], input_tokens=read[request.key])

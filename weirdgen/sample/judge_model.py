@@ -1,17 +1,19 @@
 """What a judging model is asked and what it replies, whichever machine it runs on, and how a reference finds one.
 
 In: `local:REF` or a reference of `models/references.py` (a model on this machine), or `PROVIDER/NAME` (any model that
-Inspect AI reaches). Out: a `JudgeModel`. What the prompts say and how replies are read is `weirdgen.measure`'s matter.
+Inspect AI reaches). Out: a `NamedJudge`. Who asks it is `judge_local` and `api`; what the prompts say and how replies are
+read is `weirdgen.measure`'s matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from weirdgen.errors import ModelError
-from weirdgen.models.references import BUILT_IN, find_model
+from weirdgen.machine import resolve_dtype
+from weirdgen.models.references import BUILT_IN, LocalModel, find_model
 
 LOCAL_PREFIXES = ("local:", "hub:", "path:")
 CONNECTIONS = 16
@@ -55,12 +57,9 @@ class Reply:
 
 
 class JudgeModel(Protocol):
-    """Something that can be asked. `identity` is what decides its replies, for the store's keys."""
+    """Something that can be asked."""
 
-    reference: str
-    identity: str
-
-    def ask(self, requests: Sequence[Request]) -> Iterator[Reply]:
+    def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
         """One reply a request, in any order, as they come. A request that fails for good is a reply with `error`.
 
         Raises `ModelError` if nothing can be asked at all (no key, no such model, no connection).
@@ -79,30 +78,26 @@ def is_local(reference: str) -> bool:
     )
 
 
-def local_reference(judge: str) -> str:
-    """What `models/references.py` calls a judging model on this machine."""
-    return judge.removeprefix("local:")
+class NamedJudge(NamedTuple):
+    """A judging model: as a person wrote it, and what names its verdicts in the store."""
+
+    reference: str
+    identity: str
 
 
-def judge_identity(reference: str) -> str:
-    """What names the model in the store: the digest of a local one, else the reference itself. Asks nothing.
+def named_judge(reference: str) -> NamedJudge:
+    """The judging model that `reference` means here and now. Asks nothing. Raises `ModelError`.
 
-    A provider's name is taken at its word: name a dated version where there is one.
+    A local one is its digest and the dtype that this machine loads it in, which rounds its probabilities. A provider's name
+    is taken at its word: name a dated version where there is one.
     """
-    return f"local:{find_model(local_reference(reference)).digest}" if is_local(reference) else reference
+    if not is_local(reference):
+        return NamedJudge(reference, reference)
+    model, dtype = local_judge(reference)
+    return NamedJudge(reference, f"local:{model.digest}:{dtype}")
 
 
-def open_judge_model(reference: str, connections: int = CONNECTIONS) -> JudgeModel:
-    """The model, loaded if it is local. `connections`: requests at a time over the network."""
-    if is_local(reference):
-        from weirdgen.machine import resolve_dtype
-        from weirdgen.sample.judge_local import LocalJudgeModel
-        from weirdgen.sample.transformers import TransformersEngine
-
-        found = find_model(local_reference(reference))
-        engine = TransformersEngine(found.folder, resolve_dtype("auto", found.parameters))
-        engine.use([None])
-        return LocalJudgeModel(reference, judge_identity(reference), found.folder, engine)
-    from weirdgen.sample.api import ApiJudgeModel
-
-    return ApiJudgeModel(reference, connections)
+def local_judge(reference: str) -> tuple[LocalModel, str]:
+    """A judging model on this machine, and the dtype that it is loaded in here."""
+    model = find_model(reference.removeprefix("local:"))
+    return model, resolve_dtype("auto", model.parameters)

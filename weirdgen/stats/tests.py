@@ -29,11 +29,9 @@ _BLOCK = 4_000_000
 
 
 class Permutation(NamedTuple):
-    """Two-sided p (elementwise), the smallest p possible at these sizes, relabellings used, and if those are
-    all."""
+    """Two-sided p (elementwise), relabellings used, and whether those are all."""
 
     p: FloatArray
-    minimum_p: float
     relabellings: int
     exact: bool
 
@@ -77,9 +75,7 @@ def permutation_test(
         or [np.empty(0)]
     )
     p_X = reached_X / count if exact else (reached_X + 1) / (limit + 1)
-    # With equal sizes the mirrored labelling gives the same absolute difference, so no p is below 2 / count.
-    minimum = (2 if 2 * size == total else 1) / count if exact else 1 / (limit + 1)
-    return Permutation(p_X.reshape(pooled.shape[1:]), minimum, len(members_PR), exact)
+    return Permutation(p_X.reshape(pooled.shape[1:]), len(members_PR), exact)
 
 
 def t_p(effect: FloatArray, se: FloatArray, df: FloatArray) -> FloatArray:

@@ -63,6 +63,6 @@ class Choose(Unit):
         wanted = [one for one in self.wanted if one in lacking]
         if wanted:
             engine = engine_with(self.model, self.dtype, server=None, adapters=[None])
-            model = LocalJudgeModel(self.model.reference, self.identity, local_folder(self.model), engine)
+            model = LocalJudgeModel(local_folder(self.model), engine)
             judge_items(table, self.judge, model, wanted, lambda verdict: tell(1, ""))
         return len(wanted), 0.0
