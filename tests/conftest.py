@@ -32,12 +32,14 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> Iterator[None]:
-    """One torch thread: what is tested is small, and two threads on busy cores stall on each other."""
+    """One torch thread, in commands too: what is tested is small, and two threads on busy cores stall on each other."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(before)
 
 

@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.report.browsing import at_width, in_scheme, script
+from tests.report.conftest import build
 from weirdgen.report import ReportContent, write_report
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """6 conditions × 2 free-form questions × 4 samples make 48 rows."""
+    return write_report(build(), tmp_path_factory.mktemp("report"))
+
+
 @pytest.fixture
-def page(browser: WebDriver, content: ReportContent, tmp_path: Path) -> WebDriver:
-    """The browser with the report open; 6 conditions × 2 free-form questions × 4 samples make 48 rows."""
-    browser.get(write_report(content, tmp_path / "report").as_uri())
+def page(browser: WebDriver, written: Path) -> WebDriver:
+    """The browser with the report open."""
+    browser.get(written.as_uri())
     return browser
 
 

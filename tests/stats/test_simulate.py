@@ -14,7 +14,11 @@ from weirdgen.stats.simulate import coverage_table
 
 @pytest.mark.parametrize(
     ("table", "datasets", "rows", "column"),
-    [("coverage", 20, 9, "percentile_coverage"), ("stops", 40, 27, "naive_coverage"), ("bands", 1, 45, "effect_band")],
+    [
+        ("coverage", 20, 9, "percentile_coverage"),
+        pytest.param("stops", 40, 27, "naive_coverage", marks=pytest.mark.slow),
+        pytest.param("bands", 1, 45, "effect_band", marks=pytest.mark.slow),
+    ],
 )
 def test_one_command_prints_a_table(
     table: str, datasets: int, rows: int, column: str, capsys: pytest.CaptureFixture[str]

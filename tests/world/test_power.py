@@ -63,9 +63,9 @@ def test_more_runs_pay_only_for_what_is_new(tmp_path: Path, monkeypatch: pytest.
     trained: list[int] = []
     train = engines.train_group
 
-    def counting(*arguments: object) -> object:
+    def counting(*arguments: object, **named: object) -> object:
         trained.append(len(arguments[3]))
-        return train(*arguments)
+        return train(*arguments, **named)
 
     monkeypatch.setattr(cohort, "train_group", counting)
     first = cohort.cells(power.dosed(POSITIVE, SHORT, runs=1, first_seed=70), store, Bar())
