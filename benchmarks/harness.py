@@ -10,7 +10,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,13 +63,6 @@ class Result:
     ratio: float | None
     target: float | None
     note: str = ""
-
-
-def fresh(setting: Setting, name: str) -> Setting:
-    """The setting with a folder of the benchmark's own."""
-    folder = setting.scratch / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return replace(setting, scratch=folder)
 
 
 def compare(name: str, ours: float, peer: float, unit: str, target: float | None, note: str = "") -> Result:
