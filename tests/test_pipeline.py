@@ -150,6 +150,7 @@ def test_training_goes_on_where_it_was_stopped(
     pd.testing.assert_frame_equal(resumed.completions(), undisturbed.completions())
 
 
+@pytest.mark.slow  # quick relative: tests/test_executors.py::test_two_runs_do_not_pay_twice
 def test_two_runs_at_once_on_one_store(write_experiment: Write, tmp_path: Path) -> None:
     path, store = str(write_experiment()), tmp_path / "store"
     processes = [
