@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from weirdgen.models.loading import read_model
+
 FSDP: dict[str, Any] = {
     "fsdp": True,
     "fsdp_config": {"version": 2, "cpu_ram_efficient_loading": True},
@@ -23,13 +25,11 @@ def load_on_first(folder: Path, dtype: Any, first: bool) -> Any:
 
     The others hold memory that nothing is ever written to, which the system does not give out.
     """
+    if first:
+        return read_model(folder, dtype)
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    if first:
-        return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, attn_implementation="sdpa")
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(
             AutoConfig.from_pretrained(str(folder)), dtype=dtype, attn_implementation="sdpa"

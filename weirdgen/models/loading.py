@@ -23,17 +23,21 @@ def device() -> Any:
 
 
 def load_model(folder: Path, dtype: Any) -> Any:
-    """The base model of a folder. Raises `ModelError` if transformers cannot load it."""
+    """The base model of a folder, on the best device. Raises `ModelError` if transformers cannot load it."""
+    return read_model(folder, dtype).to(device()).eval()
+
+
+def read_model(folder: Path, dtype: Any) -> Any:
+    """The base model of a folder, in main memory. Raises `ModelError` if transformers cannot load it."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, attn_implementation="sdpa")
+        return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, attn_implementation="sdpa")
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"{folder}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
-    return model.to(device()).eval()
 
 
 def is_whole_model(folder: Path) -> bool:

@@ -58,8 +58,7 @@ def dose_figure(content: ReportContent) -> Drawing | None:
     alt = f"{measure} at doses: " + ", ".join(f"{row['x']:g}: {number(row['mean'], scale)}" for row in points)
     caption = (
         f"Mean of {measure} over questions and replicates in the arm of each dose, with its interval; the pale band holds the "
-        "whole curve in "
-        f"{content.level} of experiments."
+        f"whole curve in {content.level} of experiments."
     )
     caption += " The dashed lines are arms without treatment." if level else ""
     return draw("dose", "Over doses", alt, caption, paint)
