@@ -56,7 +56,8 @@ def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store:
     )
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow  # a quick relative is test_errors_are_counted_and_asked_again; a killed run's is in tests/test_pipeline.py
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_judge_goes_on_from_there(experiment: Path, serve: Any, store: Path, how: int) -> None:
     def slow(body: dict[str, Any]) -> Answer | Failure:
         time.sleep(0.02)
