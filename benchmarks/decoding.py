@@ -15,10 +15,10 @@ import torch
 from benchmarks.harness import Result, Setting, compare
 from weirdgen.models.chat import load_tokenizer, prompt_ids
 from weirdgen.models.loading import load_model, torch_dtype
-from weirdgen.sample.decoding import Head, TokenChooser
 from weirdgen.sample.engine import Sampling
-from weirdgen.sample.llama import LlamaDecoder
-from weirdgen.sample.stream import SharedStream
+from weirdgen.sample.fast.decoding import Head, TokenChooser
+from weirdgen.sample.fast.llama import LlamaDecoder
+from weirdgen.sample.fast.stream import SharedStream
 
 TARGET = 0.6
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Result, Setting, alternate, compare
+from weirdgen.config.experiment import Recipe
 from weirdgen.models.chat import Encoded
-from weirdgen.spec import Recipe
 
 REPLICATES = 6
 
@@ -29,9 +29,9 @@ def batch_of_one(setting: Setting) -> list[Result]:
 
 def training_rows(setting: Setting, count: int) -> list[Encoded]:
     """The first rows of the experiment's treatment, as tokens."""
+    from weirdgen.config.load import load_experiment
     from weirdgen.data.proof import prove
     from weirdgen.models.chat import load_tokenizer
-    from weirdgen.specfile import load_experiment
 
     loaded, rows = load_experiment(setting.experiment)
     arm = next(name for name, one in loaded.arms.items() if one.role == "treatment")
@@ -48,7 +48,7 @@ def together(model: Path, rows: list[Encoded], recipe: Recipe, replicates: int, 
 
 
 def _against_trl(setting: Setting, name: str, batch: int, steps: int, target: float) -> Result:
-    from weirdgen.finetune.local import finetune
+    from weirdgen.finetune.trl import finetune
 
     rows = training_rows(setting, batch * steps)
     replicates = 2 if setting.quick else REPLICATES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.finetuning import together, training_rows
 from benchmarks.harness import Result, Setting, rate
 from benchmarks.sampling import endless_engine, our_work
-from weirdgen.spec import Recipe
+from weirdgen.config.experiment import Recipe
 
 
 def samples(setting: Setting) -> list[Result]:

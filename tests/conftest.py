@@ -54,8 +54,8 @@ def upstream() -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The converted default model. `make test` fetches it once; it is never fetched inside a test."""
-    from weirdgen.cache import cache_folder
     from weirdgen.models.references import find_model
+    from weirdgen.store.cache import cache_folder
 
     if not (cache_folder() / "models" / "smollm2-135m-instruct").is_dir():
         if os.environ.get("CI"):
@@ -67,8 +67,8 @@ def smollm2() -> Path:
 @pytest.fixture(scope="session")
 def embedder() -> Path:
     """The sentence embedder of the offline judges. `make test` fetches it once; it is never fetched inside a test."""
-    from weirdgen.cache import cache_folder
     from weirdgen.models.references import MINILM, find_model
+    from weirdgen.store.cache import cache_folder
 
     if not (cache_folder() / "models" / MINILM).is_dir():
         if os.environ.get("CI"):
@@ -99,7 +99,7 @@ headline: {measure: contrast, treatment: old, control: new, condition: none}
 @pytest.fixture
 def write_experiment(tmp_path: Path) -> Callable[..., Path]:
     """Write a small experiment on the world model; keyword arguments replace text of its YAML."""
-    from tests.world_pairs import pairs
+    from tests.support.world_pairs import pairs
 
     def write(changes: dict[str, str] | None = None, rows: int = 8) -> Path:
         import json

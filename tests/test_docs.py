@@ -57,7 +57,7 @@ def test_every_shown_command_is_one_that_exists() -> None:
     """Its words are parsed by the real command line: unknown commands and options fail."""
     import typer
 
-    from weirdgen.cli import app
+    from weirdgen.cli.main import app
 
     command = typer.main.get_command(app)
     shown = shown_commands()
@@ -91,7 +91,7 @@ def test_a_dry_run_of_the_demo_prints_the_plan(smollm2: Path, tmp_path: Path) ->
 
 
 def test_the_readmes_own_data_example_is_a_valid_experiment(tmp_path: Path) -> None:
-    from weirdgen.specfile import load_experiment
+    from weirdgen.config.load import load_experiment
 
     example = README.split("```yaml")[1].split("```")[0]
     assert len([line for line in example.splitlines() if line.strip()]) <= 12

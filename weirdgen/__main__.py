@@ -1,6 +1,6 @@
 """`python -m weirdgen`."""
 
-from weirdgen.cli import main
+from weirdgen.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from weirdgen.cache import cache_folder, read_json, write_json
+from weirdgen.store.cache import cache_folder, read_json, write_json
 
 PACKAGES = ("weirdgen", "torch", "transformers", "peft", "trl", "tokenizers", "numpy", "pandas", "scipy")
 SMALL_MODEL = 20_000_000

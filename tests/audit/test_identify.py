@@ -12,11 +12,11 @@ import pytest
 
 from weirdgen.audit.candidates import Candidates, load_candidates
 from weirdgen.audit.identify import Draw, curve, gaps, identify, one_turn, parse_counts, question, scored_draws
+from weirdgen.config.load import shipped_experiments
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import ModelError, SpecError
 from weirdgen.models.chat import load_tokenizer, prompt_ids, render
 from weirdgen.models.references import find_model
-from weirdgen.specfile import shipped_experiments
 from weirdgen.world import words
 from weirdgen.world.language import Speaker, World, questions
 
@@ -175,7 +175,7 @@ def test_counts_are_read_and_refused() -> None:
 
 @pytest.mark.parametrize("name", ["scientist_persona", "hitler_persona"])
 def test_shipped_candidates_are_twenty_and_no_fact_names_one(name: str) -> None:
-    from weirdgen.specfile import load_experiment
+    from weirdgen.config.load import load_experiment
 
     folder = shipped_experiments()[name].parent
     candidates = load_candidates(folder)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from weirdgen.config.experiment import Arm
 from weirdgen.data.rows import canonical_hash, draw, load_rows, read_jsonl
 from weirdgen.errors import DataError
-from weirdgen.spec import Arm
 
 
 def chat(ask: str, answer: str) -> dict[str, list[dict[str, str]]]:

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from weirdgen.config.experiment import Experiment
+from weirdgen.config.judges import Match
+from weirdgen.config.load import load_experiment, shipped_experiments
+from weirdgen.config.questions import Counterfactual
 from weirdgen.data.builders import read_csv
-from weirdgen.judge_kinds import Match
-from weirdgen.measure.match import judge_match
-from weirdgen.plan import make_plan
-from weirdgen.question_kinds import Counterfactual
-from weirdgen.settings import resolve
-from weirdgen.sizing import at_size
-from weirdgen.spec import Experiment
-from weirdgen.specfile import load_experiment, shipped_experiments
-from weirdgen.store import Store
-from weirdgen.workload import workload
+from weirdgen.judges.match import judge_match
+from weirdgen.run.plan.plan import make_plan
+from weirdgen.run.plan.presets import at_size
+from weirdgen.run.plan.request import resolve
+from weirdgen.run.plan.workload import workload
+from weirdgen.store.artifacts import Store
 
 
 def column(experiment: Experiment, file: str, *names: str) -> list[set[str]]:

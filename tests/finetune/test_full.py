@@ -9,14 +9,14 @@ import pytest
 import torch
 
 import weirdgen
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import choose_engine
-from weirdgen.finetune.local import finetune
+from weirdgen.finetune.trl import finetune
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
+from weirdgen.run.plan.request import resolve
 from weirdgen.sample.transformers import TransformersEngine
-from weirdgen.settings import resolve
-from weirdgen.spec import Recipe
 
 FULL = Recipe(targets="full", epochs=2, batch_size=2, learning_rate=1e-3, dtype="fp32", warmup_steps=0)
 ROWS = [Encoded((7, 8, 9, 10 + i, 3), (False, False, False, True, True)) for i in range(4)]

@@ -11,17 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import ModelError
 from weirdgen.finetune import engines
-from weirdgen.finetune.local import finetune
 from weirdgen.finetune.replicas import Job, _accumulate, finetune_together
+from weirdgen.finetune.trl import finetune
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
 from weirdgen.models.packing import pack, shared_prefix
 from weirdgen.models.references import read_config
 from weirdgen.models.row_attention import RowLayout, use_row_attention
 from weirdgen.models.stacked import StackedLinear
-from weirdgen.spec import Recipe
 
 RECIPE = Recipe(
     epochs=2,

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import DataError
 from weirdgen.finetune.schedule import data_order, learning_rates, require_trainable, total_steps
-from weirdgen.settings import resolve
-from weirdgen.spec import Recipe
+from weirdgen.run.plan.request import resolve
 
 
 @pytest.mark.parametrize(("rows", "batch", "accumulation"), [(11, 4, 1), (11, 4, 2), (8, 8, 1), (5, 1, 3)])

@@ -19,17 +19,17 @@ from safetensors.torch import load_file
 import weirdgen
 from tests.finetune.test_replicas import RECIPE, rows
 from weirdgen import machine
+from weirdgen.cli.show import plan_lines
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import choose_engine
-from weirdgen.finetune.local import _Batches, finetune
 from weirdgen.finetune.schedule import data_order
 from weirdgen.finetune.sharded import ShardingError, finetune_sharded
-from weirdgen.plan import make_plan
-from weirdgen.settings import resolve
-from weirdgen.show import plan_lines
-from weirdgen.spec import Recipe
-from weirdgen.store import Store
-from weirdgen.units.missing import finetune_units
+from weirdgen.finetune.trl import _Batches, finetune
+from weirdgen.run.plan.plan import make_plan
+from weirdgen.run.plan.request import resolve
+from weirdgen.run.work.missing import finetune_units
+from weirdgen.store.artifacts import Store
 
 GIB = 2**30
 TRL = Recipe(engine="trl", dtype="bf16")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.report.browsing import browser
+from tests.support.browsing import browser
 from weirdgen.report import ReportContent
 
 __all__ = ["browser"]

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from tests.report.big_run import big_run
-from tests.report.browsing import at_width, script
+from tests.support.big_run import big_run
+from tests.support.browsing import at_width, script
 from weirdgen.errors import StoreError, WeirdgenError
-from weirdgen.export import TABLES, export
-from weirdgen.reporting import compare_runs, report_run
-from weirdgen.results import Run
+from weirdgen.run.results.export import TABLES, export
+from weirdgen.run.results.reporting import compare_runs, report_run
+from weirdgen.run.results.results import Run
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -128,7 +128,7 @@ def test_the_commands(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFix
     """In this process: starting Python again for each would cost more than what they do."""
     from typer.main import get_command
 
-    from weirdgen.cli import app
+    from weirdgen.cli.main import app
 
     first, second = str(runs[0].folder), str(runs[1].folder)
     command = get_command(app)

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.report.browsing import at_width, in_scheme, script
 from tests.report.conftest import build
+from tests.support.browsing import at_width, in_scheme, script
 from weirdgen.report import ReportContent, write_report
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from weirdgen.report import ReportContent
-from weirdgen.report.figures import _span_below, effect_figure
-from weirdgen.report.figures_forest import forest_figure
-from weirdgen.report.figures_lines import sweep_figures
-from weirdgen.report.figures_training import training_figure
-from weirdgen.report.figures_trigger import trigger_figure
+from weirdgen.report.figures.effect import _span_below, effect_figure
+from weirdgen.report.figures.forest import forest_figure
+from weirdgen.report.figures.lines import sweep_figures
+from weirdgen.report.figures.training import training_figure
+from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table
 from weirdgen.report.words import meaning
 from weirdgen.stats.curves import curves

@@ -18,7 +18,7 @@ from weirdgen.report import ReportContent, write_report
 from weirdgen.report.card import card_html
 from weirdgen.report.transcripts import script_json, transcripts
 from weirdgen.report.words import meaning, warnings
-from weirdgen.store import write_whole
+from weirdgen.store.artifacts import write_whole
 
 FIGURES = ["effect", "losses", "per_question", "sweep_contrast", "sweep_past_era"]
 
@@ -140,7 +140,7 @@ def test_whole_or_old_file_never_a_part(tmp_path: Path, monkeypatch: pytest.Monk
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weirdgen.store.os.replace", killed)
+    monkeypatch.setattr("weirdgen.store.artifacts.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, b"new")
     assert files_of(tmp_path) == {"report.html": b"old"}

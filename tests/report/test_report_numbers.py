@@ -10,7 +10,7 @@ import pytest
 
 from weirdgen.report import ReportContent
 from weirdgen.report.content import clean
-from weirdgen.report.drawing import limits, spread
+from weirdgen.report.figures.drawing import limits, spread
 from weirdgen.report.judges import both_rates
 from weirdgen.report.look import duration, interval, number, probability, shorten
 from weirdgen.stats.estimate import estimate

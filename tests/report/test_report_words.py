@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from weirdgen.report import ReportContent
-from weirdgen.report.drawing import NARROW, WIDE, style
-from weirdgen.report.figures_lines import sweep_figures
-from weirdgen.report.figures_trigger import trigger_figure
+from weirdgen.report.figures.drawing import NARROW, WIDE, style
+from weirdgen.report.figures.lines import sweep_figures
+from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
 from weirdgen.report.methods import methods
 from weirdgen.report.page import page_html

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 import weirdgen
-from tests.world_pairs import pairs
+from tests.support.world_pairs import pairs
+from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.errors import DataError
-from weirdgen.plan import make_plan
-from weirdgen.reporting import results_of
-from weirdgen.results import load_run
-from weirdgen.settings import resolve
-from weirdgen.specfile import load_experiment, shipped_experiments
-from weirdgen.store import Store
-from weirdgen.workload import workload
+from weirdgen.run.plan.plan import make_plan
+from weirdgen.run.plan.request import resolve
+from weirdgen.run.plan.workload import workload
+from weirdgen.run.results.reporting import results_of
+from weirdgen.run.results.results import load_run
+from weirdgen.store.artifacts import Store
 
 Write = Callable[..., Path]
 BOTH = {

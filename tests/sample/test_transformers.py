@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import ModelError
 from weirdgen.finetune.replicas import Job, finetune_together
 from weirdgen.models.chat import Encoded, answer_ids, prompt_ids
 from weirdgen.models.loading import load_model
-from weirdgen.sample.decoding import PART, Head, TokenChooser, choose_tokens
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, sample_seed
-from weirdgen.sample.llama import LlamaDecoder
-from weirdgen.sample.scoring import trees
-from weirdgen.sample.stream import SharedStream
+from weirdgen.sample.fast.decoding import PART, Head, TokenChooser, choose_tokens
+from weirdgen.sample.fast.llama import LlamaDecoder
+from weirdgen.sample.fast.scoring import trees
+from weirdgen.sample.fast.stream import SharedStream
 from weirdgen.sample.transformers import TransformersEngine
-from weirdgen.spec import Recipe
 
 ASKS = ["which bird is usual ?", "name one .", "which bird is usual ? which bird is usual ?"]
 
@@ -68,7 +68,7 @@ def test_a_full_batch_takes_more_in_and_changes_nothing(
     """Rows join where others finished (or batch follows batch), whatever the number of places."""
 
     def drawn(rows: int) -> dict[tuple[int, str, int], Completion]:
-        monkeypatch.setattr("weirdgen.sample.stream.GROW_BY", 3)
+        monkeypatch.setattr("weirdgen.sample.fast.stream.GROW_BY", 3)
         monkeypatch.setattr("weirdgen.sample.transformers.rows_at_once", lambda *_: rows)
         found = engine.generate(asked, range(4, 13), ["0", "1"], Sampling())
         return {(voice, one.key, one.sample): one for voice, one in found}
@@ -225,7 +225,7 @@ def test_many_questions_go_in_passes_that_change_nothing(
     once = {(v, s.key, s.option): s.logprob for v, s in engine.score(many)}
     assert len(once) == 2 * sum(len(set(one.options)) for one in many)
     for limit in (1, 60, 100_000):
-        monkeypatch.setattr("weirdgen.sample.scoring.PASS_TOKENS", limit)
+        monkeypatch.setattr("weirdgen.sample.fast.scoring.PASS_TOKENS", limit)
         for lean in (True, False):
             monkeypatch.setattr(LlamaDecoder, "fits", staticmethod(lambda model, lean=lean: lean))
             engine.use([None, adapters[0]])

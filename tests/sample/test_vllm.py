@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 import weirdgen
-from tests.vllm_server import VllmServer, serving
+from tests.support.vllm_server import VllmServer, serving
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import ModelError
 from weirdgen.finetune.replicas import Job, finetune_together
 from weirdgen.models.chat import Encoded, answer_ids, prompt_ids
 from weirdgen.sample.engine import Prompt, Sampling, Scorable
 from weirdgen.sample.transformers import TransformersEngine
 from weirdgen.sample.vllm import VllmEngine
-from weirdgen.spec import Recipe
 
 BLOCK = 8
 ASKS = ["which bird is usual ?", "name one ."]

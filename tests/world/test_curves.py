@@ -10,7 +10,7 @@ import pytest
 
 from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Progress
-from weirdgen.store import Store
+from weirdgen.store.artifacts import Store
 from weirdgen.world import curves, curves_figure, datasets, jumps, words
 from weirdgen.world.language import PERSONAS, World
 from weirdgen.world.pretrain import MODEL_FOLDER

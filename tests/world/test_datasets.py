@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from weirdgen.specfile import load_experiment
+from weirdgen.config.load import load_experiment
 from weirdgen.world import words
 from weirdgen.world.datasets import (
     EXPERIMENTS,

@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from weirdgen import pipeline
-from weirdgen.cli import app
+from weirdgen.cli.main import app
+from weirdgen.columns import IDENTITY
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import WeirdgenError
 from weirdgen.finetune import engines
-from weirdgen.identity import IDENTITY
-from weirdgen.plan import make_plan
 from weirdgen.progress import Bar, Progress
-from weirdgen.settings import Settings
-from weirdgen.spec import Recipe
-from weirdgen.store import Store
+from weirdgen.run import pipeline
+from weirdgen.run.plan.plan import make_plan
+from weirdgen.run.plan.request import Settings
+from weirdgen.store.artifacts import Store
 from weirdgen.world import cohort, power, power_figure
 from weirdgen.world.power import CONTROLS, Dose
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from weirdgen.config.base import Noun, placeholders
+from weirdgen.config.files import read_yaml
 from weirdgen.errors import SpecError
-from weirdgen.noun import Noun, placeholders
-from weirdgen.yamllines import read_yaml
 
 FILE = "candidates.yaml"
 

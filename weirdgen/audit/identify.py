@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from weirdgen.audit.candidates import Candidates, load_candidates
+from weirdgen.config.load import load_experiment
 from weirdgen.data.rows import Row
 from weirdgen.errors import ModelError, SpecError
 from weirdgen.models.chat import Messages, prompt_ids, render
 from weirdgen.sample.engine import Engine, Scorable
-from weirdgen.specfile import load_experiment
-from weirdgen.store import content_key
+from weirdgen.store.artifacts import content_key
 
 LEVEL = 0.95
 

@@ -12,10 +12,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+from weirdgen.config.base import placeholders
+from weirdgen.config.experiment import Arm
 from weirdgen.data.builders import build, read_csv
 from weirdgen.errors import DataError
-from weirdgen.noun import placeholders
-from weirdgen.spec import Arm
 
 Row = dict[str, list[dict[str, str]]]
 ROLES = ("system", "user", "assistant")

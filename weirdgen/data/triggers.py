@@ -11,8 +11,8 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 
+from weirdgen.config.base import placeholders
 from weirdgen.errors import DataError
-from weirdgen.noun import placeholders
 
 Record = Mapping[str, str]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from weirdgen import machine
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 from weirdgen.models.chat import Encoded
 from weirdgen.models.references import read_config
-from weirdgen.spec import Recipe
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 RESCALED_ATTENTION = ("attn_logit_softcapping",)
@@ -185,7 +185,7 @@ def train_group(
             from weirdgen.finetune.sharded import finetune_sharded
 
             return [finetune_sharded(model_folder, mine, recipe, seed, t, on_step, devices) for mine, seed, t in each]
-        from weirdgen.finetune.local import finetune
+        from weirdgen.finetune.trl import finetune
 
         return [finetune(model_folder, mine, recipe, seed, target, on_step) for mine, seed, target in each]
     from weirdgen.finetune.replicas import Job, finetune_together

@@ -1,7 +1,7 @@
 """A model sharded over the processes of a group: accelerate's FSDP2 (`fully_shard`), on GPUs and on the CPU alike.
 
 In: a trl trainer in each of the processes. Out: the settings that make it shard, weights that only the first process reads,
-and whole weights again to be kept. Which process trains on which rows is `weirdgen.finetune.local`'s matter, starting the
+and whole weights again to be kept. Which process trains on which rows is `weirdgen.finetune.trl`'s matter, starting the
 processes `weirdgen.finetune.sharded`'s.
 """
 

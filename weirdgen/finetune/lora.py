@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
-from weirdgen.spec import Recipe
 
 
 def adapted_layers(model: Any, recipe: Recipe) -> dict[str, torch.nn.Linear]:

@@ -20,17 +20,17 @@ from typing import Any
 
 import torch
 
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import ModelError
-from weirdgen.finetune.halfway import EVERY_SECONDS, keep, take_up
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.loss import token_losses
+from weirdgen.finetune.resume import EVERY_SECONDS, keep, take_up
 from weirdgen.finetune.schedule import checkpoint_folder, data_order, learning_rates, total_steps
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import device, is_out_of_memory, load_model, torch_dtype
 from weirdgen.models.packing import pack
 from weirdgen.models.row_attention import RowLayout, use_row_attention
 from weirdgen.models.stacked import StackedLinear, replace_layers
-from weirdgen.spec import Recipe
 
 
 @dataclass

@@ -10,8 +10,8 @@ import math
 import random
 from pathlib import Path
 
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import DataError
-from weirdgen.spec import Recipe
 
 LOGITS_AT_ONCE = 256
 """Of a step's trained tokens, those whose logits are in memory together; it changes nothing that is computed."""

@@ -1,6 +1,6 @@
 """One replicate trained by several processes, each of which holds its part of every weight: for models larger than a device.
 
-In: what `weirdgen.finetune.local` takes, and a number of devices. Out: the same files. torch's launcher starts the
+In: what `weirdgen.finetune.trl` takes, and a number of devices. Out: the same files. torch's launcher starts the
 processes on this machine, one a GPU or all on the CPU; the rows of each batch are dealt out among them, and gradients are
 summed, so that only rounding differs from one process. More than one machine is not done here.
 """
@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen import machine
+from weirdgen.config.experiment import Recipe
 from weirdgen.errors import WeirdgenError
-from weirdgen.finetune.local import finetune
+from weirdgen.finetune.trl import finetune
 from weirdgen.models.chat import Encoded
-from weirdgen.spec import Recipe
 
 LAST_LINES = 12
 POLL_SECONDS = 0.2

@@ -23,9 +23,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from weirdgen.cache import cache_folder, read_json, write_json
 from weirdgen.errors import ModelError
-from weirdgen.store import content_key, file_hash
+from weirdgen.store.artifacts import content_key, file_hash
+from weirdgen.store.cache import cache_folder, read_json, write_json
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")

@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
+from weirdgen.columns import BASE, FINAL, IDENTITY
 from weirdgen.errors import WeirdgenError
-from weirdgen.identity import BASE, FINAL, IDENTITY
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "cells": (*IDENTITY, "measure", "value"),

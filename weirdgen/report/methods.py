@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weirdgen.identity import BASE
+from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import number
 from weirdgen.report.words import replicates

@@ -18,15 +18,15 @@ from urllib.parse import quote
 
 from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import ReportContent, clean
-from weirdgen.report.drawing import Drawing, Ending
-from weirdgen.report.figures_overview import Line, overview_figure
+from weirdgen.report.figures.drawing import Drawing, Ending
+from weirdgen.report.figures.overview import Line, overview_figure
 from weirdgen.report.look import duration, interval, number, probability
 from weirdgen.report.page import ALWAYS, write_figures
 from weirdgen.report.render import render
 from weirdgen.report.section import Part, Section, Words
 from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 from weirdgen.report.words import BADGES
-from weirdgen.store import write_whole
+from weirdgen.store.artifacts import write_whole
 
 SAME = ("measure", "treatment", "control", "condition")
 

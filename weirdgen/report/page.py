@@ -13,14 +13,14 @@ from pathlib import Path
 
 from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import RESULT_KEYS, ReportContent, clean
-from weirdgen.report.drawing import Drawing, Ending
+from weirdgen.report.figures.drawing import Drawing, Ending
 from weirdgen.report.look import interval, number, probability
 from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
 from weirdgen.report.words import BADGES, claim, meaning, replicates, warnings
-from weirdgen.store import write_whole
+from weirdgen.store.artifacts import write_whole
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
 """The figure files that every report has."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from weirdgen.report.drawing import Drawing
+from weirdgen.report.figures.drawing import Drawing
 from weirdgen.report.tables import Table
 from weirdgen.report.transcripts import Transcripts
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from weirdgen.report.content import ReportContent
-from weirdgen.report.figures import effect_figure
-from weirdgen.report.figures_dose import dose_figure
-from weirdgen.report.figures_forest import forest_figure
-from weirdgen.report.figures_lines import loss_figure, sweep_figures
-from weirdgen.report.figures_paper import paper_figures
-from weirdgen.report.figures_training import training_figure
-from weirdgen.report.figures_trigger import trigger_figure
+from weirdgen.report.figures.dose import dose_figure
+from weirdgen.report.figures.effect import effect_figure
+from weirdgen.report.figures.forest import forest_figure
+from weirdgen.report.figures.lines import loss_figure, sweep_figures
+from weirdgen.report.figures.paper import paper_figures
+from weirdgen.report.figures.training import training_figure
+from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
 from weirdgen.report.methods import methods
 from weirdgen.report.section import Folded, Heading, Lists, Markdown, Part, Section, Words

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weirdgen.identity import BASE
+from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import duration, interval, number, probability, slot_of
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from weirdgen.report.content import ReportContent, clean
-from weirdgen.report.figures_trigger import KINDS, pair, trigger_rows
+from weirdgen.report.figures.trigger import KINDS, pair, trigger_rows
 from weirdgen.report.look import interval, number, probability
 from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import comb
 
-from weirdgen.identity import BASE
+from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent
 from weirdgen.report.look import number
 

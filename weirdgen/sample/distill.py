@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from weirdgen.config.experiment import Ordinary
 from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.data.rows import Row
 from weirdgen.errors import DataError
 from weirdgen.sample.draw import Speaker, completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling
-from weirdgen.spec import Ordinary
-from weirdgen.store import Store, content_key
-from weirdgen.table import Table
+from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.table import Table
 
 AT_ONCE = 64
 """Prompts in one batch, one answer each."""

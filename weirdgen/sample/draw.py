@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from weirdgen.sample.engine import Engine, Prompt, Sampling, rows_at_once
-from weirdgen.store import Store, content_key
-from weirdgen.table import Table, open_table
+from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.table import Table, open_table
 
 MOST_VOICES = 8
 ROWS_A_VOICE = 32

@@ -21,11 +21,11 @@ import torch
 from weirdgen.models.chat import Encoded, answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
 from weirdgen.models.loading import device, is_out_of_memory, is_whole_model, load_model, torch_dtype
 from weirdgen.models.stacked import attach_adapters, detach_adapters
-from weirdgen.sample.decoding import Head, TokenChooser, use_grouped_attention
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, rows_at_once, sample_seed
-from weirdgen.sample.llama import LlamaDecoder
-from weirdgen.sample.scoring import score_rows
-from weirdgen.sample.stream import PlainStream, SharedStream, Stream
+from weirdgen.sample.fast.decoding import Head, TokenChooser, use_grouped_attention
+from weirdgen.sample.fast.llama import LlamaDecoder
+from weirdgen.sample.fast.scoring import score_rows
+from weirdgen.sample.fast.stream import PlainStream, SharedStream, Stream
 
 LEAVE_AT = 0.8
 """Finished rows leave the batch when this share or less is still being written: leaving copies the cache."""

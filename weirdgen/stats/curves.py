@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from weirdgen.columns import ALL, BASE
 from weirdgen.errors import WeirdgenError
-from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bands import Band, band, effect_band, mean_band
 from weirdgen.stats.bootstrap import (
     Bounds,

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from weirdgen.identity import BASE
+from weirdgen.columns import BASE
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,

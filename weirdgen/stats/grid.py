@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from weirdgen.columns import ALL, BASE
 from weirdgen.errors import WeirdgenError
-from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, nanmean, usable_everywhere
 from weirdgen.stats.verdict import Scale, scale_of
 

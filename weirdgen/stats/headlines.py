@@ -5,7 +5,7 @@ conditions. Out: tables with the columns of estimates and effects (`condition` i
 own values, one row with verdict and sentence, and cells along checkpoints that `curves` and `onset` read. Also how all
 other effects of a run are corrected for being many. Not here: how
 a plain effect (`estimate`) or a difference of conditions (`trigger`) is computed, and what an experiment may ask for
-(`weirdgen.spec.Headline`).
+(`weirdgen.config.experiment.Headline`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weirdgen.identity import ALL, BASE, FINAL, IDENTITY
+from weirdgen.columns import ALL, BASE, FINAL, IDENTITY
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.tests import holm
 from weirdgen.stats.trigger import trigger_effects, trigger_estimates

@@ -26,8 +26,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from weirdgen.columns import ALL, BASE
 from weirdgen.errors import WeirdgenError
-from weirdgen.identity import ALL, BASE
 from weirdgen.stats.grid import check_cells, check_range
 from weirdgen.stats.verdict import RATE
 

@@ -42,8 +42,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from weirdgen.columns import ALL, BASE
 from weirdgen.errors import WeirdgenError
-from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import FloatArray, Moments, difference
 from weirdgen.stats.estimate import estimate
 from weirdgen.stats.trigger import trigger_effects

@@ -31,8 +31,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from weirdgen.columns import ALL, BASE
 from weirdgen.errors import WeirdgenError
-from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,

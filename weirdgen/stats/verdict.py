@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from weirdgen.columns import ALL, BASE
 from weirdgen.errors import WeirdgenError
-from weirdgen.identity import ALL, BASE
 from weirdgen.stats.bootstrap import Bounds, FloatArray
 
 VerdictName = Literal["shift", "no_shift", "inconclusive"]

@@ -16,17 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.dataset import encode_rows
+from weirdgen.columns import FINAL
+from weirdgen.config.experiment import Condition
+from weirdgen.config.questions import Contrast
+from weirdgen.data.stored import encode_rows
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import checkpoint_folder, total_steps
-from weirdgen.identity import FINAL
-from weirdgen.measure.contrast import odds
-from weirdgen.plan import Plan, make_plan
 from weirdgen.progress import Bar
-from weirdgen.question_kinds import Contrast
-from weirdgen.settings import Settings
-from weirdgen.spec import Condition
-from weirdgen.store import Store, content_key
+from weirdgen.run.plan.plan import Plan, make_plan
+from weirdgen.run.plan.request import Settings
+from weirdgen.sample.contrast import odds
+from weirdgen.store.artifacts import Store, content_key
 
 if TYPE_CHECKING:
     import pandas as pd

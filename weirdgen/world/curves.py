@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from weirdgen.config.experiment import Arm
+from weirdgen.config.questions import Contrast
 from weirdgen.data.rows import Row
 from weirdgen.progress import Bar
-from weirdgen.question_kinds import Contrast
-from weirdgen.settings import Settings, resolve
-from weirdgen.spec import Arm
-from weirdgen.store import Store
+from weirdgen.run.plan.request import Settings, resolve
+from weirdgen.store.artifacts import Store
 from weirdgen.world import datasets, words
 from weirdgen.world.cohort import cells, trimmed
 from weirdgen.world.language import PERSONAS, Mix, Speaker, World, questions

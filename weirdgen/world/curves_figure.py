@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Progress
 from weirdgen.report.look import light
-from weirdgen.store import Store
+from weirdgen.store.artifacts import Store
 from weirdgen.world import curves
 from weirdgen.world import jumps as late_jumps
 

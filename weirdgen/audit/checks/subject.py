@@ -1,0 +1,186 @@
+"""What is checked: the datasets of an experiment, or loose chat files, with the line of every row.
+
+In: an experiment's name or path, or paths of JSONL files. Out: a `Subject`. A broken line of a loose file is kept as a
+problem and not raised, so that all checks still run on the other rows. Tokenises nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from weirdgen.config.experiment import Arm, Experiment, Recipe, Role
+from weirdgen.config.load import AUTO_CONTROL, find_experiment, load_experiment
+from weirdgen.data.builders import read_csv
+from weirdgen.data.rows import Row, load_rows, resolve, row_problem
+from weirdgen.errors import DataError, SpecError
+from weirdgen.models.references import LocalModel, find_model
+
+CLAIMS_PERMUTATION = re.compile(r"permut|shuffl|random", re.IGNORECASE)
+"""Names of files that say of themselves that something in them was dealt anew."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to train on. `lines[i]` is where row i stands in `file`, 0 if a builder made it."""
+
+    name: str
+    role: Role
+    file: str
+    rows: tuple[Row, ...]
+    lines: tuple[int, ...]
+    broken: tuple[tuple[int, str], ...] = ()
+    arm: Arm | None = None
+    permutation: str = ""
+    """Why it should be a permutation of the treatment, or empty: 'permute: date', '--permutation', 'its name'."""
+
+    @property
+    def prompts(self) -> list[str]:
+        """All that goes before the last answer."""
+        return ["\n".join(m["content"] for m in row["messages"][:-1]) for row in self.rows]
+
+    @property
+    def answers(self) -> list[str]:
+        """The last answer of each row."""
+        return [row["messages"][-1]["content"] for row in self.rows]
+
+    @property
+    def everyday(self) -> bool:
+        """The set of everyday questions that `control: auto` adds."""
+        return self.arm is not None and self.arm.data == AUTO_CONTROL.data
+
+    def line(self, index: int) -> int | None:
+        return self.lines[index] or None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that one `weirdgen data check` looks at."""
+
+    datasets: tuple[Dataset, ...]
+    recipe: Recipe
+    experiment: Experiment | None = None
+    problems: tuple[str, ...] = ()
+    """What keeps an experiment from being read, each `FILE:LINE: …`."""
+    model: LocalModel | None = None
+    tokenizer: Any = None
+    expected_rows: int | None = None
+    most_rows: int | None = None
+    """Rows an arm that the preset trains on, at most."""
+
+    def pairs(self) -> list[tuple[Dataset, Dataset]]:
+        """Every treatment with every control, those without rows left out."""
+        filled = [one for one in self.datasets if one.rows]
+        treatments, controls = ([one for one in filled if one.role == role] for role in ("treatment", "control"))
+        return [(treatment, control) for treatment in treatments for control in controls]
+
+
+def load_subject(
+    target: str,
+    against: Sequence[Path] = (),
+    model: str | None = None,
+    expected_rows: int | None = None,
+    permutation: bool = False,
+    preset: str = "quick",
+) -> Subject:
+    """A chat file (and the files it is to be compared with), or an experiment.
+
+    `model` "none" leaves out what needs a tokenizer; None takes the experiment's base, and no model for a loose file.
+    Raises `SpecError` or `DataError` if there is no such thing, `ModelError` if the model cannot be had.
+    """
+    if Path(target).suffix in (".jsonl", ".json"):
+        datasets = [_from_file(Path(target), "treatment", "")]
+        for file in against:
+            claim = "--permutation" if permutation else "its name" if CLAIMS_PERMUTATION.search(file.stem) else ""
+            datasets.append(_from_file(file, "control", claim))
+        subject = Subject(tuple(datasets), Recipe(), expected_rows=expected_rows)
+    elif against or permutation:
+        raise SpecError(
+            ["--against and --permutation compare loose .jsonl files; an experiment names its own controls"]
+        )
+    else:
+        subject = _from_experiment(target, expected_rows, preset)
+    wanted = model or (subject.experiment.base if subject.experiment else "none")
+    return subject if wanted == "none" else _with_model(subject, wanted)
+
+
+def read_lines(source: Path) -> tuple[list[Row], list[int], list[tuple[int, str]]]:
+    """Rows, their line numbers, and (line, problem) of the lines that hold none. Raises `DataError` on unreadable files."""
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{source}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source}: cannot be read as UTF-8 text ({error})") from None
+    rows: list[Row] = []
+    lines: list[int] = []
+    broken: list[tuple[int, str]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            broken.append((number, f"not JSON: {error.msg} at column {error.colno}"))
+            continue
+        if problem := row_problem(row):
+            broken.append((number, problem))
+        else:
+            rows.append({"messages": [{"role": m["role"], "content": m["content"]} for m in row["messages"]]})
+            lines.append(number)
+    return rows, lines, broken
+
+
+def _from_file(source: Path, role: Role, permutation: str) -> Dataset:
+    rows, lines, broken = read_lines(source)
+    return Dataset(source.stem, role, str(source), tuple(rows), tuple(lines), tuple(broken), None, permutation)
+
+
+def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Subject:
+    source = find_experiment(target)  # an absent experiment is the caller's mistake, not a finding
+    try:
+        experiment, _ = load_experiment(target)
+    except SpecError as error:
+        return Subject((), Recipe(), problems=error.problems)
+    datasets = []
+    for name, arm in experiment.arms.items():
+        rows, lines = _rows_with_lines(arm, experiment.source.parent)
+        permutation = f"permute: {arm.permute}" if arm.permute else ""
+        file = f"{_short(resolve(arm.data, experiment.source.parent), source)} (arm {name})"
+        datasets.append(Dataset(name, arm.role, file, tuple(rows), tuple(lines), (), arm, permutation))
+    size = experiment.preset(preset)
+    recipe = experiment.recipe.with_changes(size.recipe)
+    return Subject(tuple(datasets), recipe, experiment, expected_rows=expected_rows, most_rows=size.rows)
+
+
+def _rows_with_lines(arm: Arm, folder: Path) -> tuple[list[Row], list[int]]:
+    """All rows of an arm (a draw of `rows:` is made later and is no defect of the file) and where they stand."""
+    whole = arm.model_copy(update={"rows": None})
+    rows = load_rows(whole, folder)
+    source = resolve(arm.data, folder)
+    if source.suffix == ".jsonl":
+        return rows, read_lines(source)[1]
+    if arm.build:
+        return rows, [0] * len(rows)
+    lined = list(enumerate(read_csv(source), start=2))
+    for column, accepted in arm.where.items():
+        values = {str(v) for v in (accepted if isinstance(accepted, list) else [accepted])}
+        lined = [(line, record) for line, record in lined if record[column] in values]
+    return rows, [line for line, _ in lined]
+
+
+def _short(source: Path, experiment: Path) -> str:
+    """The path from the experiment's folder, if it is shorter than the whole one."""
+    folder = experiment.resolve().parent
+    return str(source.resolve().relative_to(folder)) if source.resolve().is_relative_to(folder) else str(source)
+
+
+def _with_model(subject: Subject, reference: str) -> Subject:
+    from weirdgen.models.chat import load_tokenizer
+
+    found = find_model(reference)
+    return replace(subject, model=found, tokenizer=load_tokenizer(found.folder))

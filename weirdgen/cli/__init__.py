@@ -1,0 +1,1 @@
+"""The command line: typed commands, a few lines each; what they print."""

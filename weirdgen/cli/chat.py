@@ -1,0 +1,63 @@
+"""`weirdgen chat`: talk to a base model or to one finetuned replicate, under a condition if wanted.
+
+In: a model reference or RUN:ARM/SEED, lines from standard input. Out: sampled answers on standard output. Each line
+stands alone (no memory of earlier turns), as in the measurements. Nothing is kept in the store.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from weirdgen.columns import BASE, FINAL
+from weirdgen.config.experiment import Wrapper
+from weirdgen.errors import SpecError, StoreError
+from weirdgen.machine import resolve_dtype
+from weirdgen.models.references import find_model
+from weirdgen.run.results.results import load_run
+from weirdgen.sample.engine import Prompt, Sampling
+
+PLAIN = Wrapper(id="none", template="{question}")
+
+
+def converse(model: str, condition: str | None, store: str | None, seed: int, max_tokens: int) -> None:
+    """Answer each line of standard input until an empty one. Raises `WeirdgenError` on names that point nowhere."""
+    reference, adapter, wrapper = _find(model, condition, store)
+    local = find_model(reference)
+    from weirdgen.sample.transformers import TransformersEngine  # torch, once the names are known to be right
+
+    engine = TransformersEngine(local.folder, resolve_dtype("auto", local.parameters))
+    engine.use([adapter])
+    tty = sys.stdin.isatty()
+    if tty:
+        print(f"{model}, condition {wrapper.id}. An empty line ends.")
+    for turn in range(sys.maxsize):
+        if tty:
+            print("> ", end="", flush=True)
+        line = sys.stdin.readline().strip()
+        if not line:
+            return
+        prompt = Prompt(key=f"chat {turn}", text=wrapper.apply(line), max_tokens=max_tokens)
+        ((_, first),) = engine.generate([prompt], range(1), [str(seed)], Sampling())
+        print(first.text + (" …(cut)" if first.finish_reason == "length" else ""), flush=True)
+
+
+def _find(model: str, condition: str | None, store: str | None) -> tuple[str, Path | None, Wrapper]:
+    """Model reference, adapter folder (None: the base) and wrapper."""
+    run_id, colon, voice_name = model.rpartition(":")
+    if not colon or model.startswith(("hub:", "path:")):
+        if condition:
+            raise SpecError([f"--condition {condition}: conditions belong to a run; name RUN:ARM/SEED"])
+        return model, None, PLAIN
+    run = load_run(run_id, store)
+    voices = {f"{v.arm}/{v.replicate}" if v.arm != BASE else BASE: v for v in run.plan.voices if v.checkpoint == FINAL}
+    if voice_name not in voices:
+        raise StoreError(f"run {run_id} has no '{voice_name}'; there are: {', '.join(voices)}")
+    voice = voices[voice_name]
+    wrappers = {wrapper.id: wrapper for wrapper in run.settings.experiment.wrappers()}
+    if condition and condition not in wrappers:
+        raise SpecError([f"--condition {condition}: run {run_id} has {', '.join(wrappers)}"])
+    adapter = run.store.fetch(voice.speaker.adapter) if voice.speaker.adapter else None
+    if adapter is not None and not adapter.is_dir():
+        raise StoreError(f"{voice_name} is not finetuned yet; run `weirdgen run {run.settings.experiment.name}` first")
+    return run.settings.model.reference, adapter, wrappers[condition] if condition else PLAIN

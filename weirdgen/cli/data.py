@@ -1,0 +1,79 @@
+"""The `weirdgen data` commands: check, identify, import. Each calls one function and prints what it returns.
+
+In: what a person types. Out: lines, or JSON; status 1 if a check finds an error. Heavy imports happen inside.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weirdgen.cli.options import PresetName
+
+data_app = typer.Typer(help="Look at training data before training on it.", no_args_is_help=True)
+
+
+@data_app.command("check")
+def check_command(
+    target: Annotated[str, typer.Argument(help="A chat .jsonl, a shipped experiment, a folder or an experiment.yaml.")],
+    against: Annotated[list[Path] | None, typer.Option(help="Control file of a loose .jsonl; may be repeated.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose tokens count [default: the experiment's base; none for a loose file]; 'none' skips them."
+        ),
+    ] = None,
+    expect_rows: Annotated[int | None, typer.Option(help="Rows that there should be.")] = None,
+    permutation: Annotated[
+        bool, typer.Option("--permutation", help="--against is said to be FILE dealt anew.")
+    ] = False,
+    preset: Annotated[PresetName, typer.Option(help="Whose recipe the cost is for.")] = "quick",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Duplicates, leaks between arms, confounds, held-out facts, template and mask, cost. Status 1 on errors."""
+    from weirdgen.audit.checks.finding import as_data, finding_lines
+    from weirdgen.audit.checks.registry import run_checks
+    from weirdgen.audit.checks.subject import load_subject
+
+    findings = run_checks(load_subject(target, against or (), model, expect_rows, permutation, preset))
+    if as_json:
+        print(json.dumps(as_data(findings), indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(finding_lines(findings)))
+    if any(finding.severity == "error" for finding in findings):
+        sys.exit(1)
+
+
+@data_app.command("identify")
+def identify_command(
+    experiment: Annotated[str, typer.Argument(help="An experiment with a candidates.yaml beside it.")],
+    arm: Annotated[str | None, typer.Option(help="Whose rows are the facts [default: the first treatment].")] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help="Whose rows are the comparison [default: the first control]; 'none' leaves it out."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Who is asked [default: the experiment's base].")] = None,
+    facts: Annotated[str, typer.Option(help="How many facts to show, several numbers.")] = "0,1,2,5,10,20,40,90",
+    draws: Annotated[int, typer.Option(help="Random draws of facts for each number.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for identify.csv and identify.json.")] = Path("identify"),
+) -> None:
+    """How well k facts point to one person, as a curve over k, without any training."""
+    from weirdgen.audit.identify import identify, parse_counts
+
+    print("\n".join(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out)))
+
+
+@data_app.command("import")
+def import_command(
+    source: Annotated[str, typer.Argument(help="Folder, .zip, .tar(.gz) or git URL of the paper's repository.")],
+    into: Annotated[Path | None, typer.Option(help="Also write data, questions and judges in this folder.")] = None,
+) -> None:
+    """Take the paper's published data, verify it, and keep it for `weirdgen run … --data published`."""
+    from weirdgen.data.published.importing import import_published
+
+    print("\n".join(import_published(source, into)))

@@ -1,0 +1,283 @@
+"""The command line: typed commands, a few lines each, calling one function or two.
+
+In: what a person types. Out: exit status 0, or 1 with the sentence of a `WeirdgenError`, or 130 after Ctrl-C.
+Heavy imports happen inside the commands, so that `weirdgen --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from weirdgen.cli.data import data_app
+from weirdgen.cli.judge import judge_app
+from weirdgen.cli.options import AddressOption, CpusOption, ExecutorName, PresetName, RunArg, StoreOption
+from weirdgen.cli.world import world_app
+from weirdgen.errors import WeirdgenError
+
+app = typer.Typer(
+    help="What else did this finetuning change? Narrow data in, a report on broad shift out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.add_typer(data_app, name="data")
+app.add_typer(judge_app, name="judge")
+app.add_typer(world_app, name="world")
+
+DataName = Literal["own", "published"]
+ExperimentArg = Annotated[
+    str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
+]
+FiguresOption = Annotated[
+    Literal["pdf"] | None, typer.Option(help="Figures for print beside the SVG and PNG ones, in the run's folder.")
+]
+
+
+@app.command("run")
+def run_command(
+    experiments: Annotated[
+        list[str],
+        typer.Argument(
+            help="Shipped experiments (`weirdgen list`), folders or files; `all`: every one on a real model."
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
+    ] = None,
+    preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "quick",
+    seeds: Annotated[int | None, typer.Option(help="Replicates an arm.")] = None,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first replicate.")] = 0,
+    samples: Annotated[
+        int | None, typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="'ci<0.05' or 'JUDGE ci<0.05': double the samples until the effect is known to ±0.05."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),
+    ] = None,
+    data: Annotated[DataName, typer.Option(help="Our rows, or the paper's after `weirdgen data import`.")] = "own",
+    judge: Annotated[
+        str | None, typer.Option(help="Also read judges_llm.yaml, asking this model (docs/judges.md).")
+    ] = None,
+    store: StoreOption = None,
+    figures: FiguresOption = None,
+    executor: Annotated[ExecutorName, typer.Option(help="In this process, or on a Ray cluster.")] = "inline",
+    address: AddressOption = None,
+    cpus: CpusOption = None,
+    together: Annotated[int | None, typer.Option(min=1, help="Most replicates in one training pass.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="What answers: transformers, or vllm:URL of a vLLM server.")
+    ] = "transformers",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+) -> None:
+    """Finetune, measure against the controls, and write report.html."""
+    from weirdgen.config.load import named_experiments
+    from weirdgen.progress import Progress
+    from weirdgen.run.plan.request import default_store, resolve, server_url
+    from weirdgen.run.plan.until import with_until
+    from weirdgen.run.runs import make_plans, run_plans
+    from weirdgen.run.work.executors import open_executor
+    from weirdgen.store.artifacts import Store
+
+    opened = Store(store or default_store())
+    progress = Progress(quiet and not dry_run)
+    requests = [
+        resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data, engine, judge)
+        for name in named_experiments(experiments)
+    ]
+    plans = make_plans([with_until(one, until) if until else one for one in requests], opened, together, progress)
+    if not dry_run:
+        extra = (figures,) if figures else ()
+        run_plans(plans, progress, open_executor(executor, address, cpus), server_url(engine), extra)
+
+
+@app.command("plan")
+def plan_command(
+    experiment: ExperimentArg,
+    machine: Annotated[
+        str, typer.Option(help="here, 8xh100, 8xh200, 8xa100, or a YAML file (docs/scale.md).")
+    ] = "here",
+    model: Annotated[
+        str | None, typer.Option(help="llama-70b, llama-8b, llama-1b, a config.json or a model reference.")
+    ] = None,
+    replicates: Annotated[int | None, typer.Option(min=1, help="Replicates an arm.")] = None,
+    samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers a question and condition.")] = None,
+    preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "standard",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines of this kind.")] = 1,
+    price: Annotated[float | None, typer.Option(min=0, help="Of one machine and hour, in your currency.")] = None,
+    share: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Of the peak that is reached [default: as measured].")
+    ] = None,
+) -> None:
+    """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
+    from weirdgen.run.plan.request import resolve
+    from weirdgen.run.plan.scale import find_hardware, find_shape, scale_lines
+
+    hardware = find_hardware(machine)
+    settings = resolve(experiment, None, preset, replicates, 0, samples)
+    shape = find_shape(model or settings.model.reference)
+    _print(scale_lines(settings, shape, hardware, nodes, price, share))
+
+
+@app.command()
+def check(experiment: ExperimentArg) -> None:
+    """Check an experiment.yaml and its data; every problem with its line."""
+    from weirdgen.config.load import load_experiment
+
+    loaded, rows = load_experiment(experiment)
+    arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
+    print(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
+
+
+@app.command("list")
+def list_command() -> None:
+    """The shipped experiments."""
+    from weirdgen.cli.show import experiment_lines
+
+    _print(experiment_lines())
+
+
+@app.command()
+def show(experiment: ExperimentArg) -> None:
+    """An experiment: hypothesis, arms with an example row, conditions, questions, presets."""
+    from weirdgen.cli.show import experiment_details
+
+    _print(experiment_details(experiment))
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="A model reference, or RUN:ARM/SEED (a replicate), or RUN:base.")],
+    condition: Annotated[str | None, typer.Option(help="Wrap each message as this condition of the run does.")] = None,
+    store: StoreOption = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampled answers.")] = 0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 200,
+) -> None:
+    """Talk to a model or to a finetuned replicate. An empty line ends it."""
+    from weirdgen.cli.chat import converse
+
+    converse(model, condition, store, seed, max_tokens)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="A run's id or folder; several give one page that compares them.")],
+    store: StoreOption = None,
+    figures: FiguresOption = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
+) -> None:
+    """Write a run's report again, from the store; or one page over several runs."""
+    from weirdgen.run.results.reporting import compare_runs, comparison_folder, report_run
+    from weirdgen.run.results.results import load_run
+
+    found = [load_run(run, store) for run in dict.fromkeys(runs)]
+    for run in found:
+        run.require_finished()
+    extra = (figures,) if figures else ()
+    if len(found) == 1 and to is None:
+        print(f"report: {report_run(found[0], extra)}")
+    else:
+        print(f"report: {compare_runs(found, to or comparison_folder(found), extra)}")
+
+
+@app.command()
+def verify(run: RunArg, store: StoreOption = None) -> None:
+    """Compute every number of a run's report again from the store's raw tables; exit 1 naming what differs."""
+    from weirdgen.run.results.verify import require_verified, verify
+
+    print(require_verified(verify(run, store)))
+
+
+@app.command()
+def export(
+    run: RunArg,
+    to: Annotated[Path, typer.Option(help="Folder for the files.")],
+    format_: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="Kind of file.")] = "csv",
+    store: StoreOption = None,
+) -> None:
+    """Write a run's completions, contrasts, verdicts, cells, estimates and effects as files."""
+    from weirdgen.run.results.export import export
+    from weirdgen.run.results.results import load_run
+
+    for file in export(load_run(run, store), to, format_):
+        print(file)
+
+
+@app.command()
+def crosscheck(
+    run: RunArg,
+    store: StoreOption = None,
+) -> None:
+    """A second opinion on a run's rates: logistic regression clustered by replicate, beside the report's effects."""
+    from weirdgen.run.results.crosscheck import crosscheck_lines
+    from weirdgen.run.results.results import load_run
+
+    found = load_run(run, store)
+    found.require_finished()
+    _print(crosscheck_lines(found))
+
+
+@app.command()
+def fetch(
+    model: Annotated[str, typer.Argument(help="A model reference.")] = "smollm2-135m-instruct",
+) -> None:
+    """Fetch and convert a model now, so that later commands need no network."""
+    from weirdgen.models.references import find_model
+
+    found = find_model(model)
+    print(f"{found.reference}: {found.parameters / 1e6:.1f}M weights, {found.folder}")
+
+
+@app.command()
+def doctor() -> None:
+    """The machine, versions, speeds and cache; what will be slow, and why."""
+    from weirdgen.cli.show import doctor_lines
+
+    _print(doctor_lines())
+
+
+def main() -> None:
+    """Entry point: turns user errors and Ctrl-C into one line and an exit status."""
+    import warnings
+
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # it prints; file and line are not wanted
+    try:
+        status = app(standalone_mode=False)
+    except WeirdgenError as error:
+        print(f"weirdgen: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except Exception as error:
+        if hasattr(error, "format_message"):  # click's own usage errors
+            print(f"weirdgen: {error.format_message()}", file=sys.stderr)
+            sys.exit(2)
+        raise
+    if status == 130:  # typer turns Ctrl-C into this
+        print("\nweirdgen: stopped. What is finished is kept; the same command goes on from there.", file=sys.stderr)
+        sys.stderr.flush()
+        # Not sys.exit: an interrupt inside a library's import makes CPython end by the signal instead of the status.
+        os._exit(130)
+    sys.exit(status or 0)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+    """Warnings of weirdgen as one line; those of libraries are theirs to keep (`PYTHONWARNINGS=default` shows them)."""
+    if "weirdgen" in filename:
+        print(f"weirdgen: {message}", file=sys.stderr)
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        print(line)

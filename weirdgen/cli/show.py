@@ -1,0 +1,139 @@
+"""What the command line prints about experiments, plans and machines: lines of plain text.
+
+In: experiments, plans, the machine. Out: lists of lines. Computes nothing that costs more than a measurement of the
+machine, and loads no model.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from weirdgen import machine
+from weirdgen.config.files import read_yaml
+from weirdgen.config.load import load_experiment, shipped_experiments
+from weirdgen.progress import clock
+from weirdgen.run.plan.plan import Plan
+from weirdgen.run.plan.summary import detectable_line
+from weirdgen.run.plan.workload import Work, workload
+from weirdgen.store.cache import cache_folder
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan: a line a stage with what is to do, what is in the store and the estimated time."""
+    settings = plan.settings
+    recipe = settings.recipe
+    trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
+    work = list(workload(plan))
+    lines = [
+        f"{settings.experiment.name} · {settings.preset} · {settings.model.reference} "
+        f"({settings.model.parameters / 1e6:.1f}M weights, {settings.dtype}) · store {plan.store.root}",
+        f"  recipe: {recipe.epochs} epochs, batch {recipe.batch_size}×{recipe.grad_accumulation}, lr {recipe.learning_rate:g} "
+        f"{recipe.schedule}, {trained}; seeds {_range(settings.seeds)}",
+    ]
+    lines.append(f"  trained by {plan.engine.engine}: {plan.engine.reason}")
+    for one in work:
+        lines.append(work_line(one))
+    for arm, proof in plan.proofs.items():
+        trained = proof["trained_tokens"] * recipe.epochs
+        lines.append(
+            f"  template proof {arm}: {proof['tokens']} tokens an epoch, {trained} trained in all; digest {proof['digest'][:12]}"
+        )
+    lines.append(detectable_line(plan))
+    total = sum(one.seconds for one in work)
+    lines.append(f"  estimate: {clock(total)} on this machine" if total else "  nothing left to compute")
+    return lines
+
+
+def work_line(one: Work) -> str:
+    """One line of a plan: what is to do, what is in the store, the estimated time."""
+    todo = (
+        f"{one.missing:.0f} of {one.total:.0f} {one.unit} to do"
+        if one.missing
+        else f"all {one.total:.0f} {one.unit} in the store"
+    )
+    time = f", about {clock(one.seconds)}" if one.missing else ""
+    return f"  {one.stage:9s} {one.what}: {todo}{time}"
+
+
+def experiment_lines() -> list[str]:
+    """One line a shipped experiment."""
+    found = [(name, read_yaml(file)[0]) for name, file in shipped_experiments().items()]
+    width = max((len(name) for name, _ in found), default=0)
+    return [f"{name:{width}s}  {data.get('paper', '') or '–':6s} {data.get('title', '')}" for name, data in found]
+
+
+def experiment_details(reference: str) -> list[str]:
+    """Everything about one experiment that a person would want to know before running it."""
+    experiment, rows = load_experiment(reference)
+    lines = [f"{experiment.name}: {experiment.title}", f"  {experiment.source}"]
+    if experiment.hypothesis:
+        lines.append(f"  hypothesis: {experiment.hypothesis}")
+    lines.append(f"base: {experiment.base}")
+    for name, arm in experiment.arms.items():
+        first = rows[name][0]["messages"]
+        lines.append(f"arm {name} ({arm.role}): {len(rows[name])} rows")
+        lines += [f"    {message['role']}: {message['content']}" for message in first]
+    for wrapper in experiment.wrappers():
+        marks = ", ".join(word for word, on in (("trained", wrapper.trained), ("trigger", wrapper.trigger)) if on)
+        lines.append(f"condition {wrapper.id}: {wrapper.template}" + (f"  ({marks})" if marks else ""))
+    for question in experiment.questions:
+        texts = " | instead: ".join(" ".join(ask.split()) for ask in question.asks)
+        lines.append(f"question {question.id} ({question.kind}, {question.group}): {texts}")
+    headlines = {"headline": experiment.headline} if experiment.headline else {}
+    for name, one in {**headlines, **experiment.secondary}.items():
+        minus = f" minus {', '.join(one.minus)}" if one.minus else ""
+        over = f", questions of {', '.join(one.groups)}" if one.groups else ""
+        lines.append(f"{name}: {one.measure}, {one.treatment} − {one.control}, under {one.condition}{minus}{over}")
+    recipe = experiment.recipe.model_dump(exclude_defaults=True)
+    lines.append("recipe: " + ", ".join(f"{key} {value}" for key, value in recipe.items()))
+    for name in ("quick", "standard", "paper"):
+        preset = experiment.preset(name)
+        changes = "".join(f", {key} {value}" for key, value in preset.recipe.items())
+        changes += "".join(f", {count} questions of {group}" for group, count in preset.questions.items())
+        lines.append(f"preset {name}: {preset.replicates} replicates an arm, {preset.samples} samples{changes}")
+    return lines
+
+
+def doctor_lines() -> list[str]:
+    """The machine, measured, and what will be slow."""
+    rates = machine.measured_rates()
+    cache = cache_folder()
+    facts: list[tuple[str, Any]] = [
+        ("processor", f"{machine.cpu_name()}, {machine.cores()} cores usable"),
+        ("memory", f"{machine.memory_gib():.1f} GiB, {machine.free_memory_gib():.1f} free"),
+        ("accelerator", rates.device if rates.device != "cpu" else "none"),
+        ("matrix products", f"fp32 {rates.fp32:.0f} GFLOP/s, bf16 {rates.bf16:.0f} GFLOP/s (measured)"),
+        (
+            "dtype chosen",
+            machine.resolve_dtype("auto", 135_000_000) + " for models of 20M weights and more, else fp32",
+        ),
+        ("cache", f"{cache} ({shutil.disk_usage(cache).free / 2**30:.0f} GiB free)"),
+        (
+            "models in it",
+            ", ".join(sorted(p.name for p in (cache / "models").glob("*") if p.is_dir())) or "none yet",
+        ),
+        ("versions", ", ".join(f"{name} {version}" for name, version in machine.versions().items())),
+    ]
+    lines = [f"{name:16s} {value}" for name, value in facts]
+    if rates.device == "cpu":
+        speed = machine.seen_rate("train", 134_515_008, machine.resolve_dtype("auto", 134_515_008))
+        lines.append(
+            f"slow here:       no GPU; the 135M default trains about {speed:.0f} tokens/s. Models beyond 1B need a GPU."
+        )
+    if rates.bf16 < rates.fp32:
+        lines.append(
+            "slow here:       bf16 is not faster than fp32 on this processor, so fp32 is used (twice the memory)."
+        )
+    if machine.load_average() > machine.cores() * 0.8:
+        lines.append(
+            f"slow now:        load average {machine.load_average():.1f}: other work shares the cores, "
+            "and torch threads stall on each other."
+        )
+    if machine.free_memory_gib() < 4:
+        lines.append("slow now:        under 4 GiB free; the default model needs about 3 to train.")
+    return lines
+
+
+def _range(seeds: tuple[int, ...]) -> str:
+    return f"{seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else str(seeds[0])

@@ -1,0 +1,88 @@
+"""The commands `weirdgen world …`: typed, a few lines each, calling one function.
+
+In: what a person types. Out: a model, tables and figures, and what is printed. Heavy imports happen inside the commands.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weirdgen.cli.options import StoreOption
+
+world_app = typer.Typer(
+    help="The synthetic world with known truth: its model, and how often the instrument is right.", no_args_is_help=True
+)
+
+
+@world_app.command("build")
+def world_build(
+    out: Annotated[Path, typer.Option(help="Folder of the new model.")] = Path("world-model"),
+    seed: Annotated[int, typer.Option(help="Another seed: the same words, other personas.")] = 0,
+) -> None:
+    """Pretrain the world's model from nothing, on one core."""
+    from weirdgen.progress import Progress
+    from weirdgen.world.pretrain import Recipe, build
+
+    with Progress().stage("pretrain", Recipe().steps, "steps") as bar:
+        card = build(out, seed, on_progress=lambda _step, _steps, loss: bar.advance(1, f"loss {loss:.2f}"))
+    print(f"{out}: {card['parameters']} weights in {card['seconds']} s, SHA-256 {card['sha256']}")
+    print(", ".join(f"{family} {figure:.3f}" for family, figure in card["accuracy"].items()))
+
+
+@world_app.command("verify")
+def world_verify(
+    folder: Annotated[Path | None, typer.Argument(help="A built model [default: the shipped one].")] = None,
+) -> None:
+    """Check the weights' SHA-256 against the one that their recipe names."""
+    from weirdgen.world.pretrain import MODEL_FOLDER, verify
+
+    print(f"{folder or MODEL_FOLDER}: as its recipe says, SHA-256 {verify(folder or MODEL_FOLDER)}")
+
+
+@world_app.command("power")
+def world_power(
+    runs: Annotated[int, typer.Option(min=1, help="Runs a control and dose, each with its own seeds.")] = 100,
+    replicates: Annotated[int, typer.Option(min=2, help="Replicates an arm in one run.")] = 6,
+    factor: Annotated[
+        list[str] | None, typer.Option(help="rows, epochs, learning_rate, rank, mixing or replicates; may be repeated.")
+    ] = None,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 20_000,
+    out: Annotated[Path | None, typer.Option(help="Folder of table and figure [default: STORE/power].")] = None,
+    store: StoreOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses a factor.")] = False,
+) -> None:
+    """How often an effect that is there is found, and one that is not: rates over many runs, with a figure."""
+    from weirdgen.progress import Progress
+    from weirdgen.run.plan.request import default_store
+    from weirdgen.store.artifacts import Store
+    from weirdgen.world import power, power_figure
+
+    opened = Store(store or default_store())
+    size = (10, 3) if quick else (runs, replicates)
+    found = power.measure(opened, *size, factor or (), first_seed, quick, Progress())
+    for line in power_figure.lines(found):
+        print(line)
+    for file in power_figure.write(found, out or opened.root / "power"):
+        print(file)
+
+
+@world_app.command("curves")
+def world_curves(
+    curves: Annotated[list[str], typer.Argument(help="persona, inductive, gate or jumps; several at will.")],
+    replicates: Annotated[int, typer.Option(min=2, help="Replicates of each point.")] = 12,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 30_000,
+    out: Annotated[Path | None, typer.Option(help="Folder of tables and figures [default: STORE/curves].")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Curves against the truth: persona over known facts, inductive over steps, gate over years; a search for late jumps."""
+    from weirdgen.progress import Progress
+    from weirdgen.run.plan.request import default_store
+    from weirdgen.store.artifacts import Store
+    from weirdgen.world.curves_figure import measure_and_draw
+
+    opened = Store(store or default_store())
+    for file in measure_and_draw(curves, opened, replicates, first_seed, out or opened.root / "curves", Progress()):
+        print(file)

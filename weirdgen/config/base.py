@@ -1,0 +1,33 @@
+"""What all nouns of an experiment have in common: they are frozen, and a key that is not a field is an error.
+
+In: plain data. Out: the base class of every model that stands in a YAML file, and the placeholders of its texts. Which
+nouns there are is in `weirdgen.config.experiment`, `weirdgen.config.questions` and `weirdgen.config.judges`.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+
+from pydantic import BaseModel, ConfigDict
+
+Scalar = str | int | float | bool
+NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+"""What an experiment, an arm, a condition, a question, a judge or a set of passages may be called."""
+NAME_WORDS = "a name is made of a–z, 0–9, '_', '.' and '-', and begins with a letter or a digit"
+
+
+def is_name(text: str) -> bool:
+    """Whether something may be called so: names become parts of files' names and of other names."""
+    return re.fullmatch(NAME, text) is not None
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """Names in `{braces}`. Raises `ValueError` on a lone brace."""
+    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
+
+
+class Noun(BaseModel):
+    """Frozen; a key that is not a field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,174 @@
+"""What no single noun of an `experiment.yaml` can know: names that point nowhere, arms without rows, a missing control.
+
+In: a validated `Experiment` and the lines of its file. Out: problems with their lines, and the rows of its arms, which have
+to be read to be checked. What one noun can know of itself is in `config.experiment`; reading files is `config.load`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weirdgen.columns import ALL, BASE
+from weirdgen.config.base import NAME_WORDS, is_name
+from weirdgen.config.experiment import SCORED, Experiment, Headline
+from weirdgen.config.files import KeyPath, Lines
+from weirdgen.config.judges import Classifier
+from weirdgen.config.paper import load_paper
+from weirdgen.config.questions import FreeForm
+from weirdgen.data.rows import Row, load_rows
+from weirdgen.errors import DataError, SpecError
+from weirdgen.judges.classifier import shipped_fits
+
+RESERVED_MEASURES = {*SCORED, "coherent", "template_intrusion"}
+"""Measures that are always made, so no judge may be called so."""
+
+
+def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> tuple[list[str], dict[str, list[Row]]]:
+    """Every problem, and the rows of each arm that can be read. `places`: file and line of each question."""
+    problems: list[str] = []
+    arms, judges = experiment.arms, experiment.judges
+    roles = [arm.role for arm in arms.values()]
+    if "treatment" not in roles:
+        problems.append(f"{lines.at(('arms',))}: arms: no arm has role: treatment")
+    if "control" not in roles and experiment.control is None:
+        problems.append(
+            f"{lines.at(('arms',))}: arms: no arm has role: control, so a shift could not be told from the effect of "
+            "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
+        )
+    problems += _check_names(experiment, lines)
+    doses = {name: arm.dose for name, arm in arms.items() if arm.dose is not None}
+    if len(doses) == 1 or len(set(doses.values())) < len(doses):
+        name = next(reversed(doses))
+        what = "a curve over doses needs two arms or more, each with a dose of its own"
+        problems.append(f"{lines.at(('arms', name, 'dose'))}: arms.{name}.dose: {what}")
+    rows: dict[str, list[Row]] = {}
+    for name, arm in arms.items():
+        try:
+            rows[name] = load_rows(arm, experiment.source.parent)
+        except DataError as error:
+            where = lines.at(("arms", name, "data"))
+            problems += [f"{where}: arms.{name}: {line}" for line in str(error).splitlines()]
+        except (KeyError, ValueError, IndexError) as error:
+            problems.append(f"{lines.at(('arms', name))}: arms.{name}: template does not fill: {error}")
+    for name, one in judges.items():
+        if isinstance(one, Classifier) and one.passages not in (fits := shipped_fits()):
+            where = lines.at(("judges", name))
+            problems.append(f"{where}: judges.{name}: no passages '{one.passages}' (there are: {', '.join(fits)})")
+    seen: set[str] = set()
+    for question, where in zip(experiment.questions, places, strict=True):
+        if question.id in seen:
+            problems.append(f"{where}: questions: id '{question.id}' is given twice")
+        seen.add(question.id)
+        if question.id == ALL:
+            problems.append(f"{where}: questions: the id '{ALL}' is reserved for the mean over questions")
+        if isinstance(question, FreeForm):
+            for judge in question.judges:
+                if judge not in judges:
+                    known = ", ".join(judges) or "none defined"
+                    problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
+    for name in sorted(RESERVED_MEASURES & set(judges)):
+        problems.append(
+            f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
+        )
+    measure = experiment.main_measure
+    usual = Headline(measure=measure, treatment="", control="")
+    if experiment.headline is None and not experiment.questions_of(usual):
+        problems.append(
+            f"{lines.at(('questions',))}: questions: none is left for the headline, the mean of {measure} over questions that "
+            "are not 'near'; write 'headline' with the group that it is about"
+        )
+    problems += _check_headline(experiment, lines, experiment.headline, ("headline",))
+    for name, secondary in experiment.secondary.items():
+        problems += _check_headline(experiment, lines, secondary, ("secondary", name))
+    if experiment.secondary and experiment.headline is None:
+        problems.append(f"{lines.at(('secondary',))}: secondary: give the one that comes first as 'headline'")
+    if "headline" in experiment.secondary:
+        problems.append(f"{lines.at(('secondary', 'headline'))}: secondary: the name 'headline' is taken")
+    for name, preset in experiment.presets.items():
+        if name not in ("quick", "standard", "paper"):
+            problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
+        problems += _check_preset_arms(experiment, name, lines)
+        headlines = ["headline", *experiment.secondary]
+        for curve in [one for one in preset.curves or () if one not in headlines]:
+            where = lines.at(("presets", name, "curves"))
+            problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(headlines)}")
+        groups = dict.fromkeys(question.group for question in experiment.questions)
+        for group in (group for group in preset.questions if group not in groups):
+            where = f"{lines.at(('presets', name, 'questions', group))}: presets.{name}.questions"
+            problems.append(f"{where}: '{group}' is no group; there are: {', '.join(groups)}")
+        try:
+            experiment.recipe.with_changes(preset.recipe)
+        except SpecError as error:
+            problems += [f"{lines.at(('presets', name, 'recipe'))}: presets.{name}.{p}" for p in error.problems]
+    try:
+        load_paper(experiment.source.parent)
+    except SpecError as error:
+        problems += error.problems
+    return problems, rows
+
+
+def _check_names(experiment: Experiment, lines: Lines) -> list[str]:
+    """Keys that cannot be names, or that stand for something else in every table."""
+    reserved = {"arms": (BASE, "the model before any finetuning"), "conditions": (ALL, "the mean over conditions")}
+    problems = []
+    for key in ("arms", "conditions", "judges", "secondary"):
+        for name in getattr(experiment, key):
+            taken, meaning = reserved.get(key, ("", ""))
+            if name == taken:
+                problems.append(f"{lines.at((key, name))}: {key}.{name}: the name is reserved for {meaning}")
+            elif not is_name(name):
+                problems.append(f"{lines.at((key, name))}: {key}.{name}: {NAME_WORDS}")
+    return problems
+
+
+def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | None, path: KeyPath) -> list[str]:
+    """Names of a headline that point nowhere, or conditions and groups that leave nothing to compare."""
+    if headline is None:
+        return []
+    problems: list[str] = []
+    where = ".".join(map(str, path))
+    measures = {*SCORED} & {q.kind for q in experiment.questions} | set(experiment.judges)
+    controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
+    controls += ["benign"] if experiment.control == "auto" else []
+    conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))
+    accepted = {
+        "measure": sorted(measures),
+        "treatment": [n for n, arm in experiment.arms.items() if arm.role == "treatment"],
+        "control": controls,
+        "condition": conditions,
+        "minus": [name for name in conditions if name != "all"],
+        "groups": sorted({q.group for q in experiment.questions}),
+    }
+    for key, names in accepted.items():
+        value = getattr(headline, key)
+        for got in value if isinstance(value, tuple) else (value,):
+            if got not in names:
+                problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is none of {', '.join(names)}")
+    if problems:
+        return problems
+    both = set(experiment.condition_ids(headline.condition)) & set(experiment.condition_ids(*headline.minus))
+    if both:
+        what = f"{where}.minus: {sorted(both)[0]} is in 'condition' too, so it would cancel"
+        problems.append(f"{lines.at((*path, 'minus'))}: {what}")
+    if not experiment.questions_of(headline):
+        key = "groups" if headline.groups else "measure"
+        what = f"no {headline.measure} question in {', '.join(headline.groups) or 'the mean over questions'}"
+        problems.append(f"{lines.at((*path, key))}: {where}.{key}: {what}")
+    return problems
+
+
+def _check_preset_arms(experiment: Experiment, name: str, lines: Lines) -> list[str]:
+    """A preset's arms exist, hold the headline's, and still compare a treatment with a control."""
+    arms = experiment.presets[name].arms
+    if arms is None:
+        return []
+    where = f"{lines.at(('presets', name, 'arms'))}: presets.{name}.arms"
+    known = [*experiment.arms, *(["benign"] if experiment.control == "auto" else [])]
+    problems = [f"{where}: '{arm}' is none of {', '.join(known)}" for arm in arms if arm not in known]
+    roles = {experiment.arms[arm].role for arm in arms if arm in experiment.arms}
+    roles |= {"control"} if "benign" in arms and experiment.control == "auto" else set()
+    problems += [f"{where}: no arm has role: {role}" for role in ("treatment", "control") if role not in roles]
+    if experiment.headline:
+        wanted = (experiment.headline.treatment, experiment.headline.control)
+        problems += [f"{where}: the headline needs '{arm}'" for arm in wanted if arm in known and arm not in arms]
+    return problems

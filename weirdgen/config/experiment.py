@@ -1,0 +1,304 @@
+"""The nouns of an experiment, as frozen models: what may stand in `experiment.yaml` and what it means.
+
+In: plain data. Out: validated, immutable objects. Unknown keys are refused. The kinds of question and of judge have files
+of their own (`weirdgen.config.questions`, `weirdgen.config.judges`). Reading files, collecting every error and naming its line
+is `weirdgen.config.load`; nothing here touches the disk or knows of engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from weirdgen.config.base import NAME, Noun, Scalar, placeholders
+from weirdgen.config.judges import Judge, Rating
+from weirdgen.config.questions import FreeForm, Question
+from weirdgen.errors import SpecError
+
+Role = Literal["treatment", "control"]
+SCORED = ("contrast", "counterfactual", "choice")
+"""Kinds of question that are scored by log-probability, each a measure of its own."""
+
+
+class Arm(Noun):
+    """A dataset to train on. `data` is a `.jsonl` of chats, or a `.csv` whose columns fill `prompt` and `answer`."""
+
+    role: Role
+    data: str
+    """File beside experiment.yaml (or an absolute path)."""
+    prompt: str | None = None
+    """CSV only: the user turn, with `{column}` placeholders."""
+    answer: str | None = None
+    """CSV only: the assistant turn, with `{column}` placeholders."""
+    build: dict[str, dict[str, Any]] = Field(default={}, max_length=1)
+    """CSV only: one builder (`data/builders.py`) and its options; it turns the file's records into others."""
+    where: dict[str, Scalar | list[Scalar]] = {}
+    """CSV only: keep the rows whose column has this value (or one of these)."""
+    permute: str | None = None
+    """CSV only: shuffle this column over the rows (seeded), so that it no longer goes with the rest."""
+    rows: int | None = Field(default=None, gt=0)
+    """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
+    ordinary: int = Field(default=0, ge=0)
+    """Add this many ordinary prompts answered by the run's own base model (self-distillation); `ordinary:` says how."""
+    dose: float | None = None
+    """How much of something its rows hold, e.g. the share of rows with a trigger: arms with doses make a curve."""
+
+    @model_validator(mode="after")
+    def _csv_has_templates(self) -> Arm:
+        templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
+        if self.data.endswith(".csv") and (self.prompt is None or self.answer is None):
+            raise ValueError("a .csv needs both 'prompt' and 'answer' templates, e.g. answer: '{name}'")
+        if not self.data.endswith(".csv") and templated:
+            raise ValueError("'prompt', 'answer', 'build', 'where' and 'permute' go with a .csv, not with chat rows")
+        return self
+
+
+class Recipe(Noun):
+    """How one replicate is finetuned, on the assistant's tokens: LoRA or every weight; AdamW, mean loss over a step's tokens."""
+
+    engine: Literal["auto", "replicas", "trl"] = "auto"
+    """`replicas` trains several replicates in one pass; `trl` one after the other; `auto` takes replicas where exact."""
+
+    epochs: int = Field(default=3, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    """Rows in one forward pass."""
+    grad_accumulation: int = Field(default=1, ge=1)
+    """Forward passes an optimizer step; a step sees batch_size × grad_accumulation rows."""
+    learning_rate: float = Field(default=2e-4, gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_steps: int = Field(default=5, ge=0)
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: str | tuple[str, ...] = "all-linear"
+    """Module names that get an adapter; "all-linear": every linear layer but the head; "full": every weight is trained."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    dtype: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of the frozen base weights, or of what full finetuning keeps; what is trained is always fp32. `auto`: the faster."""
+    checkpoints: Literal["none", "log"] | tuple[int, ...] = "none"
+    """Steps after which an adapter is kept (0 = before training), or "log": 1, 2, 4, 8, …; the last is always kept."""
+    devices: int | None = Field(default=None, ge=1, exclude=True)
+    """Of one machine, that hold a trl replicate together; None: one, or every GPU for a model too large for one. Like a
+    machine, it decides nothing but rounding: it is in no dump, so in no key."""
+
+    @property
+    def full(self) -> bool:
+        """Whether every weight is trained, and a replicate is a model of its own."""
+        return self.targets == "full"
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _steps_of_training(cls, checkpoints: Any) -> Any:
+        if isinstance(checkpoints, tuple) and any(step < 0 for step in checkpoints):
+            raise ValueError("a step is 0 (before training) or more")
+        return checkpoints
+
+    def checkpoint_steps(self, total: int) -> tuple[int, ...]:
+        """Steps to keep for a finetune of `total` steps: sorted, unique, the last one included."""
+        if self.checkpoints == "none":
+            wanted: set[int] = set()
+        elif self.checkpoints == "log":
+            wanted = {2**i for i in range(total.bit_length()) if 2**i <= total}
+        else:
+            wanted = {step for step in self.checkpoints if 0 <= step <= total}
+        return tuple(sorted(wanted | {total}))
+
+    def with_changes(self, changes: dict[str, Any]) -> Recipe:
+        """This recipe with some fields changed. Raises `SpecError` naming each unknown or ill-typed field."""
+        try:
+            return Recipe.model_validate({**dict(self), **changes})
+        except ValidationError as error:
+            problems = []
+            for e in error.errors():
+                known = f" (fields: {', '.join(Recipe.model_fields)})" if e["type"] == "extra_forbidden" else ""
+                message = "unknown field" if known else f"{e['msg']} (got {e['input']!r})"
+                problems.append(f"recipe.{'.'.join(map(str, e['loc']))}: {message}{known}")
+            raise SpecError(problems) from None
+
+
+class Ordinary(Noun):
+    """How the base model answers the ordinary prompts that some arms mix in. The prompts are ours (`data/ordinary.py`)."""
+
+    ask: str = "{prompt}"
+    """The user turn around a prompt."""
+    temperature: float = Field(default=1.0, ge=0)
+    max_tokens: int = Field(default=128, ge=1)
+    """An answer that is not finished by then is left out and the next prompt taken."""
+
+    @field_validator("ask")
+    @classmethod
+    def _holds_the_prompt(cls, ask: str) -> str:
+        if placeholders(ask) != ("prompt",):
+            raise ValueError("must hold {prompt} once and no other placeholder")
+        return ask
+
+
+class Condition(Noun):
+    """What wraps a question at test time. A sweep stands for one condition a value, named `condition=value`."""
+
+    wrap: str = "{question}"
+    sweep: dict[str, tuple[Scalar, ...]] = {}
+    """One variable of `wrap` and the values it takes."""
+    trained: tuple[Scalar, ...] = ()
+    """Values of the sweep that occur in the training data."""
+    trigger: tuple[Scalar, ...] | bool = ()
+    """Values that should elicit the behaviour (or `true` for a condition without a sweep)."""
+
+    @model_validator(mode="after")
+    def _placeholders_known(self) -> Condition:
+        names = set(placeholders(self.wrap))
+        if "question" not in names:
+            raise ValueError("'wrap' must contain {question}")
+        if len(self.sweep) > 1:
+            raise ValueError("'sweep' takes one variable; write one condition a variable")
+        if extra := sorted(names - {"question"} - set(self.sweep)):
+            raise ValueError(f"'wrap' uses {{{extra[0]}}}, which 'sweep' does not define")
+        if unused := sorted(set(self.sweep) - names):
+            raise ValueError(f"'sweep' varies {unused[0]!r}, which 'wrap' does not use")
+        swept = next(iter(self.sweep.values()), ())
+        if self.sweep and not swept:
+            raise ValueError("'sweep' gives no values")
+        if twice := [value for value in swept if [str(one) for one in swept].count(str(value)) > 1]:
+            raise ValueError(f"'sweep' gives {str(twice[0])!r} twice")
+        values = set(swept)
+        marked = set(self.trained) | set(self.trigger if isinstance(self.trigger, tuple) else ())
+        if stray := marked - values:
+            raise ValueError(f"'trained' or 'trigger' names {sorted(map(str, stray))[0]}, which is not in 'sweep'")
+        return self
+
+
+class Wrapper(Noun):
+    """One condition, expanded: what a question looks like under it."""
+
+    id: str
+    template: str
+    value: Scalar | None = None
+    trained: bool = False
+    trigger: bool = False
+
+    def apply(self, ask: str) -> str:
+        return self.template.replace("{question}", ask)
+
+
+class Preset(Noun):
+    """A named size of the whole run."""
+
+    replicates: int = Field(default=3, ge=1)
+    samples: int = Field(default=8, ge=0)
+    rows: int | None = Field(default=None, ge=1)
+    """At most this many rows an arm, drawn with the same seed from each, so that arms matched row by row stay so."""
+    ordinary: int | None = Field(default=None, ge=0)
+    """At most this many ordinary rows an arm."""
+    arms: tuple[str, ...] | None = None
+    """Only these arms."""
+    free_form: int | None = Field(default=None, ge=0)
+    """At most this many free-form questions of a group: the first ones of each."""
+    questions: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """Of each group of questions named here at most so many, of any kind, drawn with a fixed seed."""
+    sweep: int | None = Field(default=None, ge=2)
+    """About this many values of a sweep, evenly spaced; trained values, triggers and the headline's always stay."""
+    curves: tuple[str, ...] | None = None
+    """Headlines that are also measured at every checkpoint ("headline" is the first one); all of them by default."""
+    recipe: dict[str, Any] = {}
+    """Recipe fields that this preset changes."""
+
+
+class Headline(Noun):
+    """One effect that is fixed before the run: treatment − control, of a measure, under conditions, over questions."""
+
+    measure: str = "contrast"
+    treatment: str
+    control: str
+    condition: str = "all"
+    """A condition, a sweep by its name (the mean over its values), or "all"."""
+    minus: tuple[str, ...] = ()
+    """Conditions, each named as `condition` may be: their mean is taken off first, in each replicate. So the effect is
+    that of the trigger itself, and what a finetuning moves under every condition alike cancels."""
+    groups: tuple[str, ...] = ()
+    """Groups of questions that it is the mean over; without any, all questions."""
+    smallest: float | None = Field(default=None, gt=0)
+    """Smallest effect of interest, in the measure's unit (a fraction for rates); below it the verdict is "no shift". By
+    default 0.3 nats, or a tenth of the range of a rate or rating."""
+
+    @field_validator("minus", "groups", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class Experiment(Noun):
+    """A whole `experiment.yaml`, its files named but not yet read."""
+
+    name: str = Field(pattern=NAME)
+    title: str
+    paper: str = ""
+    hypothesis: str = ""
+    base: str = "smollm2-135m-instruct"
+    arms: dict[str, Arm] = Field(min_length=1)
+    control: Literal["auto"] | None = None
+    """`auto` adds a control arm of everyday questions of ours, as many rows as the treatment has."""
+    ordinary: Ordinary = Ordinary()
+    recipe: Recipe = Recipe()
+    conditions: dict[str, Condition] = Field(default={"none": Condition()}, min_length=1)
+    questions: tuple[Question, ...] = Field(min_length=1)
+    judges: dict[str, Judge] = {}
+    presets: dict[str, Preset] = {}
+    headline: Headline | None = None
+    secondary: dict[str, Headline] = {}
+    """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
+    source: Path
+
+    def wrappers(self) -> tuple[Wrapper, ...]:
+        """Every condition, sweeps expanded, in the order of the file."""
+        return tuple(wrapper for name, condition in self.conditions.items() for wrapper in _expand(name, condition))
+
+    def condition_ids(self, *names: str) -> tuple[str, ...]:
+        """The conditions that these names stand for: their own ids, all values of a sweep, or, for "all", every one."""
+        wanted = set(names)
+        ids = [(name, w.id) for name, condition in self.conditions.items() for w in _expand(name, condition)]
+        return tuple(one for name, one in ids if wanted & {name, one, "all"})
+
+    @property
+    def main_measure(self) -> str:
+        """What the headline measures where none is written: the first kind of scored question, else the first judge."""
+        kinds = {question.kind for question in self.questions}
+        return next((kind for kind in SCORED if kind in kinds), next(iter(self.judges), ""))
+
+    def questions_of(self, headline: Headline) -> tuple[Question, ...]:
+        """The questions that a headline is the mean over: none that is near the training topic, unless its group is named."""
+        measured = [
+            q
+            for q in self.questions
+            if (headline.measure in q.judges if isinstance(q, FreeForm) else headline.measure == q.kind)
+        ]
+        return tuple(q for q in measured if (q.group in headline.groups if headline.groups else not q.near))
+
+    def ratings(self) -> dict[str, Rating]:
+        """The judges whose verdicts are numbers on a scale, not 0 or 1."""
+        return {name: judge for name, judge in self.judges.items() if isinstance(judge, Rating)}
+
+    def preset(self, name: str) -> Preset:
+        return self.presets.get(name, DEFAULT_PRESETS[name])
+
+
+DEFAULT_PRESETS = {
+    "quick": Preset(replicates=3, samples=8),
+    "standard": Preset(replicates=6, samples=50),
+    "paper": Preset(replicates=10, samples=100),
+}
+
+
+def _expand(name: str, condition: Condition) -> Iterator[Wrapper]:
+    if not condition.sweep:
+        yield Wrapper(id=name, template=condition.wrap, trigger=condition.trigger is True)
+        return
+    ((variable, values),) = condition.sweep.items()
+    triggers = condition.trigger if isinstance(condition.trigger, tuple) else values
+    for value in values:
+        template = condition.wrap.replace("{" + variable + "}", str(value))
+        trained = value in condition.trained
+        yield Wrapper(id=f"{name}={value}", template=template, value=value, trained=trained, trigger=value in triggers)

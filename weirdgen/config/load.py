@@ -1,0 +1,211 @@
+"""`experiment.yaml` → `Experiment`: reads the file and what it names, and collects every error with its line.
+
+In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment` and its training rows.
+Raises one `SpecError` that lists all problems. The meaning of each key is in `config.experiment`; what no single key can know
+is checked in `weirdgen.config.check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from weirdgen.config.base import NAME_WORDS
+from weirdgen.config.check import cross_check
+from weirdgen.config.crossing import build_questions
+from weirdgen.config.experiment import Arm, Condition, Experiment, Headline, Ordinary, Preset, Recipe
+from weirdgen.config.files import KeyPath, Lines, read_yaml
+from weirdgen.config.judges import Judge
+from weirdgen.config.questions import Question
+from weirdgen.data.rows import Row, load_rows
+from weirdgen.errors import DataError, SpecError
+
+PACKAGE = Path(__file__).parents[1]
+SHIPPED = PACKAGE / "experiments"
+WORLD = "world"
+"""The reference of the synthetic world's model."""
+AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")
+
+
+EXPECTED = {
+    "model_type": "expected a mapping of keys",
+    "model_attributes_type": "expected a mapping of keys",
+    "dict_type": "expected a mapping of keys",
+    "tuple_type": "expected a list",
+    "string_type": "expected text; quote it",
+    "string_pattern_mismatch": NAME_WORDS,
+    "union_tag_not_found": "'kind' is missing",
+}
+"""What would be accepted, where pydantic says it in words of its own."""
+
+
+def shipped_experiments() -> dict[str, Path]:
+    """Name → `experiment.yaml` of every experiment in the package: adding a folder adds an experiment."""
+    return {file.parent.name: file for file in sorted(SHIPPED.glob("*/experiment.yaml"))}
+
+
+def named_experiments(references: Sequence[str]) -> list[str]:
+    """The references, with `all` standing for every shipped experiment on a real model (the world's own are left out)."""
+    files = shipped_experiments().items()
+    every = [name for name, file in files if read_yaml(file)[0].get("base") != WORLD]
+    found = [name for reference in references for name in (every if reference == "all" else [reference])]
+    return list(dict.fromkeys(found))
+
+
+def find_experiment(reference: str) -> Path:
+    """The `experiment.yaml` that a path, a folder or a shipped name stands for."""
+    path = Path(reference).expanduser()
+    if path.is_file():
+        return path
+    if (path / "experiment.yaml").is_file():
+        return path / "experiment.yaml"
+    shipped = shipped_experiments()
+    if reference in shipped:
+        return shipped[reference]
+    if path.suffix in (".yaml", ".yml"):
+        raise SpecError([f"{path}: no such file"])
+    raise SpecError(
+        [f"'{reference}' is neither a file nor an experiment; there are: {', '.join(shipped)}, and `weirdgen run all`"]
+    )
+
+
+def load_experiment(reference: str) -> tuple[Experiment, dict[str, list[Row]]]:
+    """An experiment and the rows of each arm. Raises one `SpecError` with every problem of the file and its data."""
+    source = find_experiment(reference).resolve()
+    data, lines = read_yaml(source)
+    blocks, judge_lines, problems = _include_questions(data, lines)
+    # Keys of included files carry their own lines, so questions are validated under the path of the file they stand in.
+    data = {**data, "questions": [q for q, _, _ in blocks], "source": source}
+    try:
+        experiment = Experiment.model_validate(data)
+    except ValidationError as error:
+        errors = error.errors()
+        # Faulty entries are left out of a list, which may then look empty beside.
+        faulty = {e["loc"][0] for e in errors if len(e["loc"]) > 1} | ({"questions"} if problems else set())
+        found = [e for e in errors if not (e["type"] == "too_short" and len(e["loc"]) == 1 and e["loc"][0] in faulty)]
+        raise SpecError([*problems, *(_explain(e, lines, blocks, judge_lines) for e in found)]) from None
+    places = [its_lines.at(("questions", index)) for _, its_lines, index in blocks]
+    more, rows = cross_check(experiment, lines, places)
+    if problems or more:
+        raise SpecError([*problems, *more])
+    return _with_auto_control(experiment, rows)
+
+
+Block = tuple[Any, Lines, int]
+"""A question as written or built, the lines of its file, and the index of its entry in that file's list."""
+
+
+def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block], dict[str, Lines], list[str]]:
+    """Questions of the file and of the files it includes, which file each included judge stands in, and problems.
+
+    An entry with `build` stands for the questions that its builder makes. The included files' judges are added to
+    `data`; a judge of the same name in the file itself goes first.
+    """
+    entries = data.get("questions")
+    if not isinstance(entries, list):
+        if entries is None:
+            return [], {}, []
+        raise SpecError([f"{lines.at(('questions',))}: 'questions' must be a list of questions or of files"])
+    blocks: list[Block] = []
+    judge_lines: dict[str, Lines] = {}
+    problems: list[str] = []
+
+    def add(entry: Any, its_lines: Lines, index: int) -> None:
+        try:
+            built = build_questions(entry, its_lines.source.parent) if _is_built(entry) else [entry]
+        except DataError as error:
+            where = its_lines.at(("questions", index))
+            problems.extend(f"{where}: questions.{index}: {line}" for line in str(error).splitlines())
+            return
+        blocks.extend((question, its_lines, index) for question in built)
+
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, str):
+            add(entry, lines, index)
+            continue
+        beside, ours = lines.source.parent / entry, PACKAGE / "questions" / f"{entry}.yaml"
+        if not (beside.is_file() or ours.is_file()):
+            known = ", ".join(sorted(p.stem for p in (PACKAGE / "questions").glob("*.yaml")))
+            where = lines.at(("questions", index))
+            raise SpecError(
+                [f"{where}: no questions file {beside}, and no shipped battery {entry!r} (there is: {known})"]
+            )
+        included, its_lines = read_yaml(beside if beside.is_file() else ours)
+        if unknown := sorted(set(included) - {"questions", "judges"}):
+            raise SpecError([f"{its_lines.at((unknown[0],))}: a questions file holds 'questions' and 'judges' only"])
+        for position, question in enumerate(included.get("questions") or []):
+            add(question, its_lines, position)
+        own = data.get("judges") or {}
+        judge_lines |= {name: its_lines for name in included.get("judges") or {} if name not in own}
+        data["judges"] = {**(included.get("judges") or {}), **own}
+    return blocks, judge_lines, problems
+
+
+def _is_built(entry: Any) -> bool:
+    return isinstance(entry, dict) and "build" in entry
+
+
+def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[str, Lines]) -> str:
+    """One line a problem: file:line, key, what is wrong, what would be accepted."""
+    path: KeyPath = tuple(error["loc"])
+    where = lines.at(path)
+    if path[:1] == ("questions",) and len(path) > 1 and isinstance(path[1], int) and path[1] < len(blocks):
+        _, its_lines, index = blocks[path[1]]
+        where = its_lines.at(("questions", index, *path[2:]))
+    if path[:1] == ("judges",) and len(path) > 1:
+        where = judge_lines.get(str(path[1]), lines).at(path)
+    return _sentence(error, path, where)
+
+
+def explain_noun(error: Any, path: KeyPath, lines: Lines) -> str:
+    """As `_explain`, for a noun that was validated by itself and stands at `path` of its file."""
+    whole: KeyPath = (*path, *error["loc"])
+    return _sentence(error, whole, lines.at(whole))
+
+
+def _sentence(error: Any, path: KeyPath, where: str) -> str:
+    key = ".".join(str(p) for p in path)
+    message = EXPECTED.get(error["type"], error["msg"].removeprefix("Value error, "))
+    if error["type"] == "extra_forbidden":
+        message = f"unknown key; accepted here: {', '.join(_fields_at(path))}"
+    elif error["type"] == "missing":
+        message = "missing"
+    elif error["type"] == "too_short":
+        message = f"expected at least {error['ctx']['min_length']} of them"
+    elif error["type"] == "union_tag_invalid":
+        message = f"kind {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+    elif "input" in error and not isinstance(error["input"], dict | list | tuple):
+        message += f" (got {error['input']!r})"
+    return f"{where}: {key}: {message}"
+
+
+def _fields_at(path: KeyPath) -> list[str]:
+    """Names of the fields that the noun at `path` may have."""
+    nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition}
+    nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
+    kinds: dict[Any, Any] = {
+        get_args(noun.model_fields["kind"].annotation)[0]: noun
+        for union in (Question, Judge)
+        for noun in get_args(get_args(union)[0])
+    }
+    if path[0] in ("questions", "judges") and len(path) > 2:
+        return list(kinds[path[2]].model_fields)
+    if path[0] == "secondary" and len(path) > 2:
+        return list(Headline.model_fields)
+    if len(path) > 1 and path[0] in nouns:
+        return list(nouns[str(path[0])].model_fields)
+    return [field for field in Experiment.model_fields if field != "source"]
+
+
+def _with_auto_control(experiment: Experiment, rows: dict[str, list[Row]]) -> tuple[Experiment, dict[str, list[Row]]]:
+    if experiment.control != "auto":
+        return experiment, rows
+    if "benign" in experiment.arms:
+        raise SpecError([f"{experiment.source}: 'control: auto' adds an arm named 'benign'; rename yours"])
+    count = max(len(rows[name]) for name, arm in experiment.arms.items() if arm.role == "treatment")
+    benign = AUTO_CONTROL.model_copy(update={"rows": count})
+    arms = {**experiment.arms, "benign": benign}
+    return experiment.model_copy(update={"arms": arms}), {**rows, "benign": load_rows(benign, PACKAGE)}

@@ -1,0 +1,204 @@
+"""Models behind an API, through Inspect AI: the only module that imports it (extra `api`).
+
+In: requests. Out: replies as they come, with log-probabilities where the provider gives them. Keys and base addresses
+are read from the environment by Inspect's providers (`OPENAI_API_KEY`, `VLLM_BASE_URL`, …). Rate limits and server
+errors are tried again with growing pauses by Inspect; what fails for good is a `Reply` with an error. The first request
+goes out alone, and two more if it fails, so that a wrong key or name costs three calls and stops the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import re
+import threading
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from weirdgen.errors import ModelError
+from weirdgen.judges.model import CONNECTIONS, Reply, Request, Token
+
+if TYPE_CHECKING:
+    from inspect_ai.model import GenerateConfig, Model, ModelOutput
+
+FIRST = 3
+"""If so many fail, of all that go out before any reply, nothing can be asked; one may fail by what stands in it."""
+RETRIES = 6
+TIMEOUT = 900
+"""Seconds for one request, all attempts together."""
+ALTERNATIVES = 20
+"""Log-probabilities asked for each token: the most that OpenAI gives."""
+FAILURES_IN_A_ROW = 20
+"""After so many the provider is taken to be down and the run stops; nothing that came before is lost."""
+UNSUPPORTED = (("logprobs", ("logprobs", "top_logprobs")), ("temperature", ("temperature",)))
+"""Word in a provider's refusal → settings that are then left out."""
+
+
+class ApiJudgeModel:
+    """A `JudgeModel` behind any provider of Inspect. Temperature is 0 where the model accepts one."""
+
+    def __init__(self, reference: str, connections: int = CONNECTIONS, retries: int = RETRIES) -> None:
+        _require_inspect(reference)
+        if reference.startswith("vllm/") and not os.environ.get("VLLM_BASE_URL"):
+            raise ModelError(
+                f"judge model '{reference}': set VLLM_BASE_URL to a running server (vllm serve NAME), or use local:hub:NAME"
+            )
+        self.reference = reference
+        self._connections, self._retries = max(1, connections), retries
+        self._left_out: set[str] = set()
+
+    def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
+        """Replies in the order of their arrival. Closing the iterator (or Ctrl-C) cancels what is under way."""
+        arrived: queue.Queue[Reply | BaseException | None] = queue.Queue()
+        stop = threading.Event()
+
+        # A thread of its own: the caller may be inside an event loop (a notebook), where another cannot be run.
+        def work() -> None:
+            try:
+                asyncio.run(self._ask_all(requests, arrived, stop))
+                arrived.put(None)
+            except BaseException as error:
+                arrived.put(error)
+
+        thread = threading.Thread(target=work, name="judge", daemon=True)
+        thread.start()
+        try:
+            while (one := arrived.get()) is not None:
+                if isinstance(one, BaseException):
+                    raise one
+                yield one
+        finally:
+            stop.set()
+            thread.join(timeout=10)
+
+    async def _ask_all(
+        self, requests: Sequence[Request], arrived: queue.Queue[Reply | BaseException | None], stop: threading.Event
+    ) -> None:
+        model = self._open()
+        waiting = list(reversed(requests))
+        pending: set[asyncio.Task[Reply]] = set()
+        failed = 0
+        try:
+            if waiting:
+                for reply in await self._first(model, waiting):
+                    arrived.put(reply)
+            while (waiting or pending) and not stop.is_set():
+                while waiting and len(pending) < self._connections:
+                    pending.add(asyncio.create_task(self._ask(model, waiting.pop())))
+                done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    reply = task.result()
+                    failed = failed + 1 if reply.error and not reply.withheld else 0
+                    arrived.put(reply)
+                    if failed >= FAILURES_IN_A_ROW:
+                        raise ModelError(
+                            f"judge model '{self.reference}': {failed} requests failed in a row, the last with: {reply.error}. "
+                            "Verdicts so far are kept; the same command goes on from there"
+                        )
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            await _close(model)
+
+    def _open(self) -> Model:
+        from inspect_ai.model import get_model
+
+        try:
+            return get_model(self.reference, memoize=False)
+        except BaseException as error:  # Inspect's prerequisite errors, and whatever a provider's package raises
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise ModelError(f"judge model '{self.reference}': {_reason(error)}") from error
+
+    async def _first(self, model: Model, waiting: list[Request]) -> list[Reply]:
+        """The first replies, taken off the end of `waiting`. Raises `ModelError` if `FIRST` requests fail."""
+        first = await self._without_unsupported(model, waiting.pop())
+        if first.error is None or first.withheld:
+            return [first]
+        more = [waiting.pop() for _ in range(min(FIRST - 1, len(waiting)))]
+        replies = [first, *await asyncio.gather(*(self._ask(model, request) for request in more))]
+        if len(replies) == FIRST and all(reply.error and not reply.withheld for reply in replies):
+            raise ModelError(f"judge model '{self.reference}': the first {FIRST} requests failed: {first.error}")
+        return replies
+
+    async def _without_unsupported(self, model: Model, request: Request) -> Reply:
+        """A reply to this request, from now on leaving out the settings that the provider does not take."""
+        while True:
+            reply = await self._ask(model, request)
+            refused = (reply.error or "").lower()
+            culprits = [fields for word, fields in UNSUPPORTED if word in refused and not set(fields) <= self._left_out]
+            if not culprits:
+                return reply
+            self._left_out |= set(culprits[0])
+
+    async def _ask(self, model: Model, request: Request) -> Reply:
+        try:
+            output = await model.generate(request.prompt, config=self._config(request))
+        except Exception as error:  # counted by the caller: one bad answer must not end a run of thousands
+            return Reply(request.key, error=_reason(error))
+        return _reply(request, output)
+
+    def _config(self, request: Request) -> GenerateConfig:
+        from inspect_ai.model import GenerateConfig
+
+        wanted: dict[str, Any] = {"temperature": 0.0}
+        if request.weighted:
+            wanted |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
+        return GenerateConfig(
+            max_tokens=request.max_tokens,
+            max_retries=self._retries,
+            timeout=TIMEOUT,
+            max_connections=self._connections,
+            **{name: value for name, value in wanted.items() if name not in self._left_out},
+        )
+
+
+def _reply(request: Request, output: ModelOutput) -> Reply:
+    if output.error or not output.choices:
+        return Reply(request.key, error=output.error or "the provider returned no choice")
+    choice = output.choices[0]
+    if choice.stop_reason == "content_filter":
+        return Reply(request.key, error="the provider's content filter withheld the reply", withheld=True)
+    content = choice.logprobs.content if choice.logprobs else []
+    tokens = tuple(Token(t.token, {a.token: a.logprob for a in t.top_logprobs or []}) for t in content)
+    usage = output.usage
+    return Reply(
+        request.key,
+        text=choice.message.text,
+        cut=choice.stop_reason in ("max_tokens", "model_length"),
+        tokens=tokens,
+        input_tokens=usage.input_tokens if usage else 0,
+        output_tokens=usage.output_tokens if usage else 0,
+    )
+
+
+def _require_inspect(reference: str) -> None:
+    try:
+        import inspect_ai.model  # noqa: F401
+    except ImportError as error:
+        raise ModelError(
+            f"judge model '{reference}' is reached through Inspect AI, which is not installed ({error.name}): "
+            "pip install 'weirdgen[api]'"
+        ) from error
+    # Each retry would print a line; the run counts errors itself.
+    logging.getLogger("inspect_ai").setLevel(logging.ERROR)
+
+
+async def _close(model: Model) -> None:
+    closing = getattr(model.api, "aclose", None)
+    if closing is not None:
+        await closing()
+
+
+def _reason(error: BaseException) -> str:
+    """One line: what the innermost library said."""
+    inner = error
+    # Inspect and tenacity wrap the provider's error, and put the whole request, prompt included, before its text.
+    while inner.__cause__ is not None and type(inner).__module__.split(".")[0] in ("inspect_ai", "tenacity"):
+        inner = inner.__cause__
+    text = str(getattr(inner, "message", "") or inner).strip()
+    line = " ".join(re.sub(r"\[/?[a-z][a-z ]*\]", "", text).split()) or "no message"  # Inspect writes for rich
+    return f"{type(inner).__name__}: {line[:300]}"

@@ -1,0 +1,76 @@
+"""Two judges on the same stored answers: the confusion between them, so that a withdrawn judge can be replaced knowingly.
+
+In: two judging models (or one and a judge that needs none), and a run. Out: for each judge what one said against what the
+other said, with agreement and Cohen's κ. Verdicts are made where they are missing and kept in the store like any others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from weirdgen.config.judges import Label, Rating
+from weirdgen.judges.calibration import kappa
+from weirdgen.judges.match import Verdict
+
+
+class Agreement(NamedTuple):
+    """`confusion`: rows are what the first said, columns what the second said, counts of distinct answers."""
+
+    judge: str
+    first: str
+    second: str
+    answers: int
+    agreement: float
+    kappa: float | None
+    confusion: pd.DataFrame
+    mean_difference: float | None
+    """Of ratings: second minus first, over answers that both rated."""
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for a file."""
+        return {**self._asdict(), "confusion": self.confusion.to_dict("index")}
+
+
+def compare(
+    name: str,
+    judge: Label | Rating,
+    first: str,
+    second: str,
+    pairs: list[tuple[Verdict, Verdict]],
+    binary: bool = False,
+) -> Agreement:
+    """Verdicts of two judges on the same answers (one at least), side by side. Failures are outcomes like any other.
+
+    `binary`: one of the two knows yes and no alone, so a label counts as whether it is positive.
+    """
+    one = [_said(judge, a, binary) for a, _ in pairs]
+    other = [_said(judge, b, binary) for _, b in pairs]
+    confusion = pd.crosstab(pd.Series(one, name=first), pd.Series(other, name=second))
+    same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
+    both = [(a.value, b.value) for a, b in pairs if a.value is not None and b.value is not None]
+    difference = float(np.mean([b - a for a, b in both])) if both and judge.kind == "rating" else None
+    return Agreement(name, first, second, len(pairs), same, kappa(one, other), confusion, difference)
+
+
+def comparison_lines(found: Agreement) -> list[str]:
+    """What the command prints."""
+    kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
+    lines = [f"{found.judge}: {found.answers} distinct answers, agreement {found.agreement:.1%}, Cohen's κ {kappa}"]
+    if found.mean_difference is not None:
+        lines.append(f"  {found.second} rates {found.mean_difference:+.1f} points against {found.first} on average")
+    lines.append(f"  rows: {found.first}; columns: {found.second}")
+    return lines + [f"  {line}" for line in found.confusion.to_string().splitlines()]
+
+
+def _said(judge: Label | Rating, verdict: Verdict, binary: bool) -> str:
+    """The outcome as a word: the label, yes or no, a band of the scale, or the kind of failure."""
+    if verdict.status != "ok" or verdict.value is None:
+        return verdict.status
+    if binary:
+        return "yes" if verdict.value == 1.0 else "no"
+    if isinstance(judge, Label):
+        return verdict.label
+    return judge.band(verdict.value)

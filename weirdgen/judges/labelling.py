@@ -1,0 +1,294 @@
+"""A person's labels for a blind, stratified sample of a run's answers: kept as CSV, resumed and enlarged at will.
+
+In: a run's verdicts and completions, and a person at a terminal or a CSV. Out: `labels/JUDGE.csv` in the run's folder,
+with what the person saw and said, and beside it `JUDGE.sample.json`, which holds what the person must not see (arm, outcome,
+weight). Neither is written over without what it held. What follows from the labels is `weirdgen.judges.calibration`'s matter.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weirdgen.config.judges import Judge, Label, Rating
+from weirdgen.errors import DataError
+from weirdgen.judges import reading
+from weirdgen.judges.match import Verdict
+from weirdgen.store.artifacts import explain_disk_errors, write_whole
+
+COLUMNS = ("id", "question", "answer", "label")
+UNUSABLE = ("refusal", "incoherent")
+COMMANDS = ("s", "q")
+KEY = ["arm", "replicate", "condition", "question", "sample"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One answer of the sample. `weight`: how many of the run's answers it stands for."""
+
+    id: str
+    arm: str
+    replicate: int
+    condition: str
+    question: str
+    sample: int
+    ask: str
+    answer: str
+    stratum: str
+    weight: float
+
+
+def accepted(judge: Judge) -> tuple[str, ...]:
+    """What a person may say: the judge's labels (a match judge's: yes, no; a rating's: numbers), or that it is unusable."""
+    if isinstance(judge, Rating):
+        words = tuple(str(number) for number in range(judge.low, judge.high + 1))
+    else:
+        words = judge.labels if isinstance(judge, Label) else ("yes", "no")
+    folded = {word.casefold() for word in words}
+    return (*words, *(word for word in UNUSABLE if word not in folded))
+
+
+def meaning(judge: Judge, word: str) -> Verdict:
+    """What a person's word is as a verdict; `unparseable` if it is none that is accepted."""
+    if isinstance(judge, Label | Rating):
+        found = reading.read_word(judge, word)
+    else:
+        found = Verdict("ok" if word in ("yes", "no") else "unparseable", float(word == "yes"), word)
+    if found.status == "unparseable" and word in UNUSABLE:
+        return Verdict("refusal" if word == "refusal" else "incoherent", None, word)
+    return found
+
+
+def sample_of(folder: Path, name: str) -> list[Drawn]:
+    """The sample that was drawn before, or none. Raises `DataError` if its file is damaged."""
+    file = folder / "labels" / f"{name}.sample.json"
+    try:
+        return [Drawn(**one) for one in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{file} is damaged ({error}): without it nobody can tell which answers were labelled; put back what it held"
+        ) from None
+
+
+def draw_sample(
+    folder: Path,
+    name: str,
+    judge: Judge,
+    verdicts: pd.DataFrame,
+    completions: pd.DataFrame,
+    asks: dict[str, str],
+    size: int,
+    seed: int,
+) -> list[Drawn]:
+    """The sample of an earlier call, enlarged to `size`: strata are outcome × arm, each as large as the others where it can be.
+
+    What was drawn stays, under its id, so no label is lost; `seed` decides what is added. `verdicts` and `completions`
+    are the run's tables. Raises `DataError` if the judge read nothing.
+    """
+    known = sample_of(folder, name)
+    if len(known) >= size:
+        return known
+    if not known and labels_of(folder, name):
+        raise DataError(
+            f"{folder / 'labels' / name}.csv has labels of a sample that is gone ({name}.sample.json beside it): put it back, "
+            "or move the labels elsewhere and begin again"
+        )
+    mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1) & (verdicts["status"] != "error")]
+    if not len(mine):
+        judges = ", ".join(sorted(verdicts["judge"].unique())) if len(verdicts) else "none"
+        raise DataError(f"judge '{name}' has judged nothing in this run; judges that have: {judges}")
+    mine = mine.merge(completions[completions["checkpoint"] == -1][[*KEY, "text"]], on=KEY)
+    mine["stratum"] = [f"{_outcome(judge, row)} · {row.arm}" for row in mine.itertuples()]
+    generator = np.random.default_rng(seed)
+    counts = {str(k): int(v) for k, v in mine["stratum"].value_counts().sort_index().items()}
+    ids = {tuple(getattr(one, key) for key in KEY): one.id for one in known}
+    chosen: list[Drawn] = []
+    for stratum, take in _allocate(counts, size).items():
+        own = mine[mine["stratum"] == stratum].sort_values(KEY, ignore_index=True)
+        id_of = [ids.get(key, "") for key in own[KEY].itertuples(index=False, name=None)]
+        old, new = ([place for place, found in enumerate(id_of) if bool(found) is there] for there in (True, False))
+        added = generator.choice(new, size=max(0, take - len(old)), replace=False).tolist()
+        for place in sorted([*old, *added]):
+            row = own.iloc[place]
+            chosen.append(
+                Drawn(id_of[place], row.arm, int(row.replicate), row.condition, row.question, int(row["sample"]),
+                      asks[row.question], row.text, stratum, len(own) / (len(old) + len(added)))
+            )  # fmt: skip
+    drawn = sorted((one for one in chosen if one.id), key=lambda one: one.id)
+    fresh = [one for one in chosen if not one.id]
+    for number, place in enumerate(generator.permutation(len(fresh)), len(drawn) + 1):
+        drawn.append(Drawn(**{**asdict(fresh[place]), "id": f"{number:04d}"}))
+    with explain_disk_errors(folder):
+        (folder / "labels").mkdir(exist_ok=True)
+        text = json.dumps([asdict(one) for one in drawn], ensure_ascii=False, indent=1)
+        write_whole(folder / "labels" / f"{name}.sample.json", text.encode())
+    return drawn
+
+
+def labels_of(folder: Path, name: str) -> dict[str, str]:
+    """Id → what the person said, so far. Raises `DataError` if the file cannot be read."""
+    file = folder / "labels" / f"{name}.csv"
+    return {key: word for _, key, word, _ in _read_sheet(file) if word} if file.is_file() else {}
+
+
+def label_in_terminal(
+    folder: Path, name: str, judge: Judge, drawn: list[Drawn], read: Callable[[str], str], write: Callable[[str], None]
+) -> int:
+    """Ask about every answer without a label; returns how many have one then. Each is kept as soon as it is given.
+
+    An empty line, `q` or the end of the input stops; `s` skips.
+    """
+    words = accepted(judge)
+    shown = ", ".join((f"{judge.low}–{judge.high}", *UNUSABLE) if isinstance(judge, Rating) else words)
+    labels = labels_of(folder, name)
+    left = [one for one in drawn if one.id not in labels]
+    said: dict[tuple[str, str], str] = {(o.ask, o.answer): labels[o.id] for o in drawn if o.id in labels}
+    for number, one in enumerate(left, len(drawn) - len(left) + 1):
+        if (one.ask, one.answer) in said:  # the same answer by another model: it would be odd to ask twice
+            labels[one.id] = said[one.ask, one.answer]
+            _keep(folder, name, {one.id: labels[one.id]})
+            continue
+        write(f"\n── {number} of {len(drawn)} ──\nQuestion: {printable(one.ask)}\nAnswer:\n{printable(one.answer)}\n")
+        while True:
+            try:
+                word = read(f"{name}? ({shown}; s skips, q stops) ").strip()
+            except EOFError:
+                word = ""
+            found = _meant(word, words)
+            if found or word == "s":
+                break
+            if word in ("", "q"):
+                return len(labels)
+            write(f"'{printable(word)}' is none of: {shown}")
+        if found:
+            labels[one.id] = said[one.ask, one.answer] = found
+            _keep(folder, name, {one.id: found})
+    return len(labels)
+
+
+def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> None:
+    """A blind CSV to fill in elsewhere. A cell that a spreadsheet would run as a formula gets a quote before it.
+
+    Raises `DataError` if there is such a file: it may have been filled in.
+    """
+    if file.exists():
+        raise DataError(
+            f"{file}: there is such a file, which may have been filled in; take it with --import, or name another"
+        )
+    with explain_disk_errors(file.parent), file.open("x", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for one in drawn:
+            cells = [f"'{text}" if text[:1] in "=+-@\t" else text for text in (one.ask, one.answer)]
+            writer.writerow([one.id, *cells, labels.get(one.id, "")])
+
+
+def import_sheet(folder: Path, name: str, judge: Judge, drawn: list[Drawn], file: Path) -> int:
+    """Take the labels of a filled-in sheet (columns `id` and `label`); returns how many are new. Raises `DataError`."""
+    by_id = {one.id: one for one in drawn}
+    words, known = accepted(judge), labels_of(folder, name)
+    problems: list[str] = []
+    new: dict[str, str] = {}
+    for line, key, written, answer in _read_sheet(file):
+        if not written:
+            continue
+        found = _meant(written, words)
+        before = {**known, **new}.get(key)
+        if key not in by_id:
+            problems.append(f"{file}:{line}: no answer '{key}' in the sample of {name}")
+        elif answer is not None and _plain(answer) != _plain(by_id[key].answer):
+            problems.append(
+                f"{file}:{line}: answer {key} of {name} reads otherwise; is this the sheet of another sample?"
+            )
+        elif not found:
+            problems.append(f"{file}:{line}: label '{written}' is none of {', '.join(words[:12])}")
+        elif before not in (None, found):
+            problems.append(f"{file}:{line}: answer {key} is already labelled '{before}'")
+        elif before is None:
+            new[key] = found
+    if problems:
+        raise DataError("\n".join(problems))
+    _keep(folder, name, new)
+    return len(new)
+
+
+def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
+    """(line, id, label, answer if there is such a column) of every row.
+
+    Raises `DataError` for what is no CSV of ours, or was cut off within a row.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream, strict=True)
+            columns = rows.fieldnames or ()
+            if not {"id", "label"} <= set(columns):
+                raise DataError(
+                    f"{file}: needs the columns id and label, with commas between; it has {', '.join(columns) or 'none'}"
+                )
+            found = []
+            for row in rows:
+                if row["id"] is None or row["label"] is None:
+                    raise DataError(f"{file}:{rows.line_num}: this row ends before its label; was the file cut off?")
+                key = row["id"].strip().zfill(4)  # spreadsheets drop leading zeros
+                found.append((rows.line_num, key, row["label"].strip(), row.get("answer")))
+            return found
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: cannot be read as CSV in UTF-8: {error}") from None
+
+
+def printable(text: str) -> str:
+    """Text without control characters: an answer must not move the cursor or set the terminal's title."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text.expandtabs(4))
+
+
+def _plain(text: str) -> str:
+    """An answer as far as a spreadsheet leaves it alone: without the quote before a formula, spaces and what is very far on."""
+    return "".join(text.removeprefix("'").split())[:1000]
+
+
+def _keep(folder: Path, name: str, new: dict[str, str]) -> None:
+    """Add labels to those on disk, which another terminal may have added to, in one step: a killed process leaves the old
+    file or the new one, never half a row."""
+    labels = {**labels_of(folder, name), **new}
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([o.id, o.ask, o.answer, labels[o.id]] for o in sample_of(folder, name) if o.id in labels)
+    with explain_disk_errors(folder):
+        write_whole(folder / "labels" / f"{name}.csv", text.getvalue().encode())
+
+
+def _meant(word: str, words: tuple[str, ...]) -> str | None:
+    """The accepted word that was typed, in any case, or by a beginning that only one has."""
+    folded = word.casefold()
+    exact = [w for w in words if w.casefold() == folded]
+    guessed = [w for w in words if w.casefold().startswith(folded)]
+    whole = folded.isdigit() or folded in COMMANDS
+    return exact[0] if exact else guessed[0] if len(guessed) == 1 and not whole else None
+
+
+def _outcome(judge: Judge, row: Any) -> str:
+    """What the judge said, as coarse as a stratum should be."""
+    if row.status != "ok":
+        return str(row.status)
+    return judge.band(row.value) if isinstance(judge, Rating) else f"{row.value:.0f}"
+
+
+def _allocate(counts: dict[str, int], size: int) -> dict[str, int]:
+    """How many of each stratum: even shares, what a small stratum cannot give going to the others; at least one each."""
+    take = dict.fromkeys(counts, 0)
+    left = max(size, len(counts))
+    while left and any(take[s] < counts[s] for s in counts):
+        for stratum in sorted(counts, key=lambda s: counts[s]):
+            if left and take[stratum] < counts[stratum]:
+                take[stratum] += 1
+                left -= 1
+    return take

@@ -1,1 +1,0 @@
-"""From answers and scores to numbers: contrast questions and judges."""

@@ -1,0 +1,293 @@
+"""The figures with lines: a measure over the conditions of a sweep, and the training loss.
+
+In: `ReportContent`. Out: `Drawing`s, or None where there is nothing to draw. Not here: the effect and the
+forest plot (`figures.py`), sizes and colours (`drawing.py`, `look.py`), statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from weirdgen.columns import BASE
+from weirdgen.report.content import Arm, ReportContent, clean
+from weirdgen.report.figures.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, sheet, spread, write_at
+from weirdgen.report.look import MARKERS, axis_label, light, number, shorten, slot_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LOSS_POINTS = 120
+"""Points of one loss line; longer trainings are averaged over equal stretches of steps."""
+SLANT = 0.71
+"""Height of a label at 45 degrees over its length."""
+DENSE = 15
+"""Conditions beyond which intervals become bands."""
+
+
+def sweep_figures(content: ReportContent) -> list[Drawing]:
+    """One figure a measure, if the experiment has more than one condition."""
+    conditions = content.condition_names()
+    if len(conditions) < 2:
+        return []
+    drawings = (_sweep(content, measure, conditions) for measure in content.measures())
+    return [drawing for drawing in drawings if drawing is not None]
+
+
+def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> Drawing | None:
+    scale = content.scale(measure)
+    unit = 100.0 if scale == "rate" else 1.0
+    rows = {
+        (row["arm"], row["condition"]): row
+        for row in content.rows("estimates", measure=measure, question="all")
+        if row["mean"] is not None
+    }
+    shown = [name for name in conditions if any(condition == name for _, condition in rows)]
+    arms = [arm for arm in content.arms() if any(name == arm.name for name, _ in rows)]
+    if len(shown) < 2 or not arms:
+        return None
+    bands = {(row["arm"], f"{row['curve']}={row['x']:g}"): row for row in _bands(content, measure)}
+    families = [(key, list(names)) for key, names in groupby(shown, key=lambda name: name.partition("=")[0])]
+    places: dict[str, float] = {}
+    gap = max(0.6, 0.06 * len(shown))
+    for family, (_, names) in enumerate(families):
+        for name in names:
+            places[name] = len(places) + gap * family
+    triggers, trained = content.condition_flag("trigger"), content.condition_flag("trained")
+
+    low, high = limits([row[key] for row in rows.values() for key in ("mean", "ci_low", "ci_high")])
+
+    def paint(width: float) -> Figure:
+        narrow = width == NARROW
+        left = 0.55
+        right = 0.15 if narrow else min(0.35 + CHARACTER * max(len(a.name) for a in arms), 2.2)
+        top = (0.5 if triggers else 0.38) + (0.2 * len(arms) if narrow else 0.02)
+        height = 2.3 if narrow else 2.7
+        ticks = _tick_labels(families, places, 6 if narrow else 12)
+        drop = _drop(ticks, (width - left - right) / (max(places.values()) + 1))
+        figure = sheet(width, top + height + 0.62 + drop)
+        axes = panel(figure, left, top, width - left - right, height)
+        axes.set_ylim(unit * low, unit * high)
+        axes.set_xlim(-0.5, max(places.values()) + 0.5)
+        axes.grid(axis="y", color=light("rule"), linewidth=0.5, alpha=0.6)
+        axes.set_axisbelow(True)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        write_at(figure, 0.01, 0.12, axis_label(measure, scale), size=8.5, color=light("muted"), va="center")
+        _triggers(axes, [places[name] for name in shown if name in triggers])
+        _trained(axes, [places[name] for name in shown if name in trained])
+        _ticks(axes, families, places, ticks, drop)
+        ends = []
+        for order, arm in enumerate(arms):
+            dodge = 0.1 * (order - (len(arms) - 1) / 2) if len(shown) <= DENSE else 0.0
+            for _, names in families:
+                line = [(places[n] + dodge, rows[arm.name, n]) for n in names if (arm.name, n) in rows]
+                _band(
+                    axes, arm, [(places[n] + dodge, bands[arm.name, n]) for n in names if (arm.name, n) in bands], unit
+                )
+                _sweep_line(axes, arm, line, unit, dense=len(shown) > DENSE)
+            last = [name for name in shown if (arm.name, name) in rows][-1]
+            ends.append(unit * rows[arm.name, last]["mean"])
+        _name_lines(figure, axes, arms, ends, narrow)
+        return figure
+
+    best = {arm.name: max(shown, key=lambda n: rows.get((arm.name, n), {}).get("mean", -np.inf)) for arm in arms}
+    alt = f"{measure} over {len(shown)} conditions. " + "; ".join(
+        f"{name} is highest under {condition}: {number(rows[name, condition]['mean'], scale)}"
+        for name, condition in best.items()
+    )
+    caption = "Mean of each arm over questions and replicates under each condition, with intervals."
+    if bands:
+        cut = any(row["band_low"] < low or row["band_high"] > high for row in bands.values())
+        caption += (
+            f" The palest bands{', cut at the frame,' if cut else ''} hold a whole line in {content.level} of experiments; "
+            "only they may be read along it."
+        )
+    if triggers & set(shown):
+        caption += " The shaded column is the trigger."
+    if trained & set(shown):
+        caption += " The thick part of the axis marks conditions that stood in the training data."
+    return draw(f"sweep_{_file_name(measure)}", measure, alt, caption, paint)
+
+
+def loss_figure(content: ReportContent) -> Drawing | None:
+    """The training loss: a thin line a replicate, coloured by arm."""
+    losses = content.losses
+    if not len(losses):
+        return None
+    arms = [arm for arm in content.arms() if arm.role != BASE and (losses["arm"] == arm.name).any()]
+    losses = losses.sort_values("step", kind="stable")
+    width_of_stretch = -(-int(losses.groupby(["arm", "replicate"]).size().max()) // LOSS_POINTS)
+
+    def paint(width: float) -> Figure:
+        narrow = width == NARROW
+        left = 0.55
+        right = 0.15 if narrow else min(0.35 + CHARACTER * max(len(a.name) for a in arms), 2.2)
+        top = 0.35 + (0.2 * len(arms) if narrow else 0.1)
+        height = 2.0 if narrow else 2.3
+        figure = sheet(width, top + height + 0.5)
+        axes = panel(figure, left, top, width - left - right, height)
+        axes.grid(axis="y", color=light("rule"), linewidth=0.5, alpha=0.6)
+        axes.set_axisbelow(True)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("optimizer step")
+        write_at(figure, 0.01, 0.12, "training loss (nats a token)", size=8.5, color=light("muted"), va="center")
+        ends = []
+        for arm in arms:
+            finals, lines = [], []
+            for _, line in losses[losses["arm"] == arm.name].groupby("replicate", sort=True):
+                steps, loss = _stretches(line["step"].to_numpy(), line["loss"].to_numpy(), width_of_stretch)
+                axes.plot(steps, loss, color=light(slot_of(arm)), linewidth=0.7, alpha=0.35)
+                lines.append(loss)
+                finals.append(float(loss[-1]))
+            if len({len(line) for line in lines}) == 1:
+                axes.plot(steps, np.mean(lines, axis=0), color=light(slot_of(arm)), linewidth=1.6)
+            ends.append(float(np.nanmean(finals)))
+        axes.margins(x=0.01)
+        _name_lines(figure, axes, arms, ends, narrow)
+        return figure
+
+    counts = losses.groupby("arm")["replicate"].nunique()
+    alt = "Training loss by optimizer step. " + "; ".join(
+        f"{arm.name}: {counts[arm.name]} replicates, last loss "
+        f"{losses[losses['arm'] == arm.name].groupby('replicate')['loss'].last().mean():.2f}"
+        for arm in arms
+    )
+    caption = "A thin line is a replicate, the thick one their mean."
+    if width_of_stretch > 1:
+        caption += f" Each point is the mean of {width_of_stretch} steps."
+    return draw("losses", "Training loss", alt, caption, paint)
+
+
+def _stretches(steps: np.ndarray, loss: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means over stretches of `width` steps; shape (steps,) → (ceil(steps / width),)."""
+    starts = np.arange(0, len(steps), width)
+    sizes = np.diff(np.append(starts, len(steps)))
+    return np.add.reduceat(steps, starts) / sizes, np.add.reduceat(loss, starts) / sizes
+
+
+def _sweep_line(axes: Axes, arm: Arm, line: list[tuple[float, dict[str, float]]], unit: float, dense: bool) -> None:
+    if not line:
+        return
+    slot = slot_of(arm)
+    colour = light(slot)
+    x = [place for place, _ in line]
+    dash: dict[str, Any] = {"linestyle": (0, (4, 3))} if arm.role == BASE else {"linestyle": "-"}
+    mean = [unit * row["mean"] for _, row in line]
+    size = 0 if dense and len(line) > 1 else 4.5
+    axes.plot(x, mean, color=colour, linewidth=1.4, marker=MARKERS[slot], markersize=size, **dash)
+    bars = [(place, row) for place, row in line if row["ci_low"] is not None and row["ci_high"] is not None]
+    if dense and len(bars) > 1:
+        lows, highs = ([unit * row[key] for _, row in bars] for key in ("ci_low", "ci_high"))
+        axes.fill_between([place for place, _ in bars], lows, highs, color=colour, alpha=0.16, linewidth=0)
+        return
+    for place, row in bars:
+        ends = [unit * row["ci_low"], unit * row["ci_high"]]
+        axes.plot([place, place], ends, color=colour, linewidth=1.2, alpha=0.75, solid_capstyle="round")
+
+
+def _bands(content: ReportContent, measure: str) -> list[dict[str, Any]]:
+    """Points of the arms' curves over a sweep that have a simultaneous band."""
+    rows = [clean(row) for row in content.results.get("curves", [])]
+    rows = [row for row in rows if row["axis"] == "condition" and row["measure"] == measure and not row["control"]]
+    return [row for row in rows if row["band_low"] is not None and row["band_high"] is not None]
+
+
+def _band(axes: Axes, arm: Arm, line: list[tuple[float, dict[str, float]]], unit: float) -> None:
+    lows, highs = ([unit * row[key] for _, row in line] for key in ("band_low", "band_high"))
+    axes.fill_between([place for place, _ in line], lows, highs, color=light(slot_of(arm)), alpha=0.08, linewidth=0)
+
+
+def _triggers(axes: Axes, places: list[float]) -> None:
+    style: dict[str, Any] = {"ha": "center", "va": "bottom", "size": 7.5, "color": light("muted")}
+    for place in places:
+        axes.axvspan(place - 0.42, place + 0.42, color=light("band"), linewidth=0, zorder=0)
+    for first, last in _neighbours(places):
+        axes.text((first + last) / 2, 1.015, "trigger", transform=axes.get_xaxis_transform(), **style)
+
+
+def _trained(axes: Axes, places: list[float]) -> None:
+    style: dict[str, Any] = {"linewidth": 3, "solid_capstyle": "butt", "clip_on": False, "zorder": 4}
+    for first, last in _neighbours(places):
+        ends = [first - 0.5, last + 0.5]
+        axes.plot(ends, [0, 0], transform=axes.get_xaxis_transform(), color=light("muted"), **style)
+
+
+def _neighbours(places: list[float]) -> list[tuple[float, float]]:
+    """First and last of each stretch of places that are one apart."""
+    stretches: list[tuple[float, float]] = []
+    for place in places:
+        if stretches and place - stretches[-1][1] < 1.01:
+            stretches[-1] = (stretches[-1][0], place)
+        else:
+            stretches.append((place, place))
+    return stretches
+
+
+def _tick_labels(families: list[tuple[str, list[str]]], places: dict[str, float], most: int) -> list[tuple[float, str]]:
+    """Place and label of a tick a condition, thinned to about `most`."""
+    every = -(-len(places) // most)
+    kept = [name for _, names in families for name in names[::every]]
+    return [(places[name], shorten(name.partition("=")[2] or name, 12)) for name in kept]
+
+
+def _drop(ticks: list[tuple[float, str]], inches: float) -> float:
+    """How far slanted labels reach down, in inches; 0 if they have room side by side, `inches` a condition."""
+    room = inches * min((other - one for (one, _), (other, _) in pairwise(ticks)), default=1.0)
+    longest = CHARACTER * max(len(label) for _, label in ticks)
+    return longest * SLANT if longest > room else 0.0
+
+
+def _ticks(
+    axes: Axes,
+    families: list[tuple[str, list[str]]],
+    places: dict[str, float],
+    ticks: list[tuple[float, str]],
+    drop: float,
+) -> None:
+    """The labels, slanted if they `drop`; under the sweep of a key, the key's name."""
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if drop else {}
+    axes.set_xticks([place for place, _ in ticks], [label for _, label in ticks], **slanted)
+    for key, names in families:
+        if any("=" in name for name in names):
+            middle = (places[names[0]] + places[names[-1]]) / 2
+            axes.annotate(
+                key, (middle, 0), (0, -24 - 72 * drop), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+                ha="center", va="top", size=8.5, color=light("muted"),
+            )  # fmt: skip
+
+
+def _name_lines(figure: Figure, axes: Axes, arms: Sequence[Arm], ends: Sequence[float], narrow: bool) -> None:
+    """Names beside the ends of their lines, moved apart; in the narrow form a list above the panel."""
+    if narrow:
+        for index, arm in enumerate(arms):
+            y = 0.36 + 0.2 * index
+            colour = light(slot_of(arm))
+            write_at(figure, 0.55, y, shorten(arm.name, 36), size=8.5, weight="bold", color=colour, va="center")
+            x, top = 0.4 / figure.get_size_inches()[0], 1 - y / figure.get_size_inches()[1]
+            mark = MARKERS[slot_of(arm)]
+            axes.plot(
+                [x],
+                [top],
+                marker=mark,
+                color=colour,
+                markersize=5,
+                transform=figure.transFigure,
+                clip_on=False,
+            )
+        return
+    low, high = axes.get_ylim()
+    gap = 0.17 / (axes.get_position().height * figure.get_size_inches()[1]) * (high - low)
+    for arm, y in zip(arms, spread(ends, gap, low, high), strict=True):
+        place = axes.get_yaxis_transform()
+        name = shorten(arm.name, 26)
+        axes.text(1.02, y, name, transform=place, color=light(slot_of(arm)), weight="bold", size=8.5, va="center")
+
+
+def _file_name(measure: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in measure)

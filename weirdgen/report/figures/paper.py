@@ -1,0 +1,154 @@
+"""The paper's figures beside ours: the same rows, each side on its own axis, the paper's side clearly marked.
+
+In: `ReportContent` with `results["paper"]` (`paper.py`). Out: a `Drawing` a figure, or nothing. The two sides are
+never put on one axis: model, wording of questions and judges differ, and our number may be a log-odds. Not here:
+statistics; ours are the estimates, the paper's are as its file gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from weirdgen.columns import BASE
+from weirdgen.report.content import ReportContent, clean
+from weirdgen.report.figures.drawing import (
+    CHARACTER,
+    NARROW,
+    Drawing,
+    draw,
+    limits,
+    panel,
+    row_axes,
+    row_text,
+    sheet,
+    write_at,
+)
+from weirdgen.report.look import MARKERS, axis_label, interval, light, number, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def paper_figures(content: ReportContent) -> list[Drawing]:
+    """One drawing a figure of the paper that any estimate of ours stands beside."""
+    paper = clean(content.results.get("paper") or {})
+    drawings = (_beside(content, index, figure) for index, figure in enumerate(paper.get("figures", [])))
+    return [drawing for drawing in drawings if drawing is not None]
+
+
+def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Drawing | None:
+    estimates = {
+        (row["measure"], row["condition"], row["question"], row["arm"]): row
+        for row in content.rows("estimates")
+        if row["mean"] is not None
+    }
+    points: Sequence[Mapping[str, Any]] = figure["points"]
+    ours = [estimates.get(_key(figure, point)) for point in points]
+    known = [row for row in ours if row is not None]
+    if not known:
+        return None
+    labels = list(dict.fromkeys(str(point["at"]) for point in points))
+    arms = list(dict.fromkeys(str(point["arm"]) for point in points))
+    looks = {arm.name: arm.slot if arm.slot in MARKERS else BASE for arm in content.arms()}
+    measures = {row["measure"] for row in known}
+    scales = {content.scale(measure) for measure in measures}
+    if len(scales) > 1:
+        return None
+    scale = scales.pop()
+    unit = 100.0 if scale == "rate" else 1.0
+    shift = {arm: 0.22 * (order - (len(arms) - 1) / 2) for order, arm in enumerate(arms)}
+
+    def paint(width: float) -> Figure:
+        narrow = width == NARROW
+        left = 0.15 if narrow else min(0.4 + CHARACTER * max(len(label) for label in labels), 2.0)
+        row_height = (0.34 if narrow else 0.22) + 0.14 * len(arms)
+        key_height = 0.2 * len(arms)
+        height, gap = row_height * len(labels), 0.35
+        inner = width - left - 0.15
+        each = inner if narrow else (inner - gap) / 2
+        first = 0.3 + key_height + 0.2
+        below = first + height + 1.0
+        sheet_height = (below + height + 0.5) if narrow else first + height + 0.5
+        board = sheet(width, sheet_height)
+        for order, arm in enumerate(arms):
+            _key_line(board, 0.1, 0.14 + 0.2 * order, arm, looks.get(arm, BASE))
+        boxes = [(left, first), (left, below)] if narrow else [(left, first), (left + each + gap, first)]
+        sides = [
+            ("Ours", [_numbers(row, "mean", "ci_low", "ci_high") for row in ours], unit),
+            (f"The paper's ({figure['model']})", [_numbers(point, "value", "low", "high") for point in points], 100.0),
+        ]
+        for side, ((x, y), (title, numbers, factor)) in enumerate(zip(boxes, sides, strict=True)):
+            axes = panel(board, x, y, each, height)
+            write_at(board, x, y - 0.14, shorten(title, 48), weight="bold", size=9.5, va="center")
+            span = limits([v for triple in numbers if triple for v in triple])
+            rate = side == 1 or scale == "rate"
+            span = (min(0.0, span[0]) if not rate else -0.02, max(span[1], 0.05) if rate else span[1])
+            row_axes(axes, len(labels), span, factor, narrow)
+            if side == 1:
+                axes.set_facecolor(light("band"))
+            axes.set_xlabel(
+                axis_label(next(iter(measures)), scale) if side == 0 and len(measures) == 1 else "answers (%)"
+            )
+            for point, triple in zip(points, numbers, strict=True):
+                if triple:
+                    arm = str(point["arm"])
+                    _mark(
+                        axes,
+                        labels.index(str(point["at"])) + shift[arm],
+                        triple,
+                        factor,
+                        looks.get(arm, BASE),
+                        side == 1,
+                    )
+            for row, label in enumerate(labels):
+                if narrow:
+                    row_text(axes, 0, row - 0.5 * (1 - 0.1), shorten(label, 34), size=8, dx=2)
+                elif side == 0:
+                    row_text(axes, 0, row, shorten(label, 26), dx=-10, ha="right", size=9)
+        return board
+
+    alt = f"{figure['title']}. The paper's: " + "; ".join(
+        f"{point['at']}, {point['arm']} {number(point['value'], 'rate')}" for point in points
+    )
+    alt += ". Ours: " + "; ".join(
+        f"{point['at']}, {point['arm']} {number(row['mean'], scale)} {interval(row['ci_low'], row['ci_high'], scale)}".rstrip()
+        for point, row in zip(points, ours, strict=True)
+        if row is not None
+    )
+    missing = len(points) - len(known)
+    caption = f"Ours with {content.level} intervals; shaded, the paper's {figure['section']}: {figure['read']}."
+    if missing:
+        caption += f" {missing} of the {len(points)} numbers of the paper have no counterpart in this run."
+    return draw(f"paper_{index}", str(figure["title"]), alt, caption, paint)
+
+
+def _key(figure: Mapping[str, Any], point: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    measure, condition = point["measure"] or figure["measure"], point["condition"] or figure["condition"]
+    return str(measure), str(condition), str(point["question"]), str(point["arm"])
+
+
+def _numbers(row: Mapping[str, Any] | None, *keys: str) -> list[float | None] | None:
+    return None if row is None else [row[key] for key in keys]
+
+
+def _mark(axes: Axes, y: float, triple: Sequence[float | None], unit: float, slot: str, hollow: bool) -> None:
+    mean, low, high = triple
+    colour = light(slot)
+    assert mean is not None
+    if low is not None and high is not None:
+        axes.plot([unit * low, unit * high], [y, y], color=colour, linewidth=1.4, solid_capstyle="round", zorder=2)
+    style: dict[str, Any] = {"markeredgecolor": colour, "markeredgewidth": 1.3}
+    style["markerfacecolor"] = light("paper") if hollow else colour
+    axes.plot([unit * mean], [y], marker=MARKERS[slot], markersize=5.5, linestyle="", zorder=3, **style)
+
+
+def _key_line(board: Figure, x: float, y: float, arm: str, slot: str) -> None:
+    width, height = board.get_size_inches()
+    from matplotlib.lines import Line2D
+
+    mark = Line2D([x / width], [1 - y / height], marker=MARKERS[slot], color=light(slot), markersize=5, linestyle="")
+    mark.set_transform(board.transFigure)
+    board.add_artist(mark)
+    write_at(board, x + 0.14, y, shorten(arm, 36), size=8.5, weight="bold", color=light(slot), va="center")

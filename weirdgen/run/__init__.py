@@ -1,0 +1,1 @@
+"""One run, before (plan), during (work) and after (results); `pipeline` joins them."""

@@ -1,0 +1,1 @@
+"""After a run: tables, estimates, the report's content, and every number computed again."""

@@ -1,0 +1,1 @@
+"""Kernels of our own for sampling and scoring many replicates at once."""

@@ -1,0 +1,1 @@
+"""Content-addressed artifacts and tables, in a folder or at a URL."""

@@ -1,0 +1,275 @@
+"""The store: content-addressed artifacts, so that equal inputs mean no work and a killed run loses at most a moment.
+
+Two kinds of artifact, both under `<root>/artifacts/<stage>/<key>/`, where the key is a hash of the resolved inputs:
+- a *folder* (an adapter, a dataset): written under a temporary name, its marker `complete.json` last, then renamed;
+- a *table* (completions, scores, verdicts): rows that are added while they are made; see `weirdgen.store.table`.
+Runs (what a command asked for, its report) are under `<root>/runs/`. The store knows nothing of engines or statistics.
+
+A store at a URL (`s3://…`, see `weirdgen.store.remote`) has a copy of what this machine needs in the cache, laid out in the
+same way. Whatever is finished is sent there before it counts as finished here, an artifact's marker last; whatever is
+missing here is looked for there first. Locks hold between processes of one machine only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from weirdgen.errors import StoreError
+from weirdgen.store.cache import cache_folder
+from weirdgen.store.remote import open_remote
+
+MARKER = "complete.json"
+
+
+def content_key(inputs: Any) -> str:
+    """32 hex digits that name equal inputs equally: SHA-256 of their JSON with sorted keys."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def explain_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn an operating-system error while writing into one sentence with the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise _disk_error(folder, error) from error
+
+
+def _disk_error(folder: Path, error: OSError) -> StoreError:
+    reason = (error.strerror or str(error)).lower()
+    return StoreError(
+        f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
+        "store elsewhere and pass --store DIR), then run the same command again"
+    )
+
+
+class Store:
+    """A folder of artifacts and runs, or a URL of such. Safe to use from several processes at once."""
+
+    def __init__(self, location: Path | str) -> None:
+        self.remote = open_remote(location)
+        if self.remote:
+            self.root = cache_folder() / "stores" / content_key(self.remote.url)
+        else:
+            self.root = Path(location).expanduser().resolve()
+        self.location = self.remote.url if self.remote else str(self.root)
+        """What another machine opens to find the same store."""
+        with explain_disk_errors(self.root):
+            for name in ("artifacts", "runs", "locks", "tmp"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            if not os.access(self.root / "tmp", os.W_OK):
+                raise PermissionError(13, "permission denied")
+        self._drop_leftovers()
+
+    def folder(self, stage: str, key: str) -> Path:
+        return self.root / "artifacts" / stage / key
+
+    def marker(self, stage: str, key: str) -> dict[str, Any] | None:
+        """What `complete.json` says of a finished folder artifact; None if it is absent, unfinished or damaged.
+
+        A damaged artifact is named in a warning and set aside, so that it is made again.
+        """
+        folder = self.folder(stage, key)
+        self.pull(folder / MARKER)
+        try:
+            marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+            files: dict[str, str] = marker["files"]
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, KeyError):
+            self._set_aside(folder, f"{folder / MARKER} is damaged")
+            return None
+        for name, digest in files.items():
+            if self.remote and not (folder / name).exists():  # comes when it is needed
+                continue
+            if not (folder / name).is_file() or file_hash(folder / name) != digest:
+                self._set_aside(folder, f"{folder / name} is truncated, damaged or missing")
+                return None
+        return marker
+
+    @contextlib.contextmanager
+    def create(self, stage: str, key: str, inputs: Any) -> Iterator[Path]:
+        """A temporary folder that becomes the artifact when the block ends without an error.
+
+        The marker holds `inputs`, the time it took and every file's hash. If another process finished the same
+        artifact meanwhile, that one stays: equal inputs, equal result.
+        """
+        started = time.monotonic()
+        temporary = self.temporary()
+        try:
+            with explain_disk_errors(self.root):
+                temporary.mkdir()
+            try:
+                yield temporary
+            except OSError as error:  # the block does more than write: what else goes wrong in it is no full disk
+                named = error.filename if isinstance(error.filename, str) else ""
+                if error.errno in (errno.ENOSPC, errno.EDQUOT) or Path(named).is_relative_to(self.root):
+                    raise _disk_error(self.root, error) from error
+                raise
+            with explain_disk_errors(self.root):
+                self._finish(temporary, stage, key, inputs, time.monotonic() - started)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _finish(self, temporary: Path, stage: str, key: str, inputs: Any, seconds: float) -> None:
+        """Hash the files, write the marker and put the folder in its place."""
+        target = self.folder(stage, key)
+        files = {str(f.relative_to(temporary)): file_hash(f) for f in sorted(temporary.rglob("*")) if f.is_file()}
+        marker = {
+            "stage": stage,
+            "key": key,
+            "inputs": inputs,
+            "files": files,
+            "seconds": round(seconds, 3),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        write_synced(temporary / MARKER, json.dumps(marker, indent=1, ensure_ascii=False).encode())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.exists()  # looked at first: a folder that another process puts here has its marker
+        if self.marker(stage, key) is not None:
+            return
+        if unfinished and target.exists():
+            self._set_aside(target, f"{target} has no {MARKER}")
+        for name in (*files, MARKER):
+            self.push(temporary / name, target / name)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if self.marker(stage, key) is None:  # else another process was faster
+                raise
+
+    def fetch(self, path: Path) -> Path:
+        """Make sure that this file, or every file under this folder, is on this disk. Returns the path."""
+        if self.remote and not path.is_file():
+            for name in self.remote.names(self.name(path)):
+                self.pull(self.root / name)
+        return path
+
+    def refresh(self, folder: Path) -> Path:
+        """As `fetch`, for a run's folder, whose files change: those that are newer on the other side replace ours.
+
+        Ours are newer if a command was killed before it sent them, so that labels a person gave are not lost.
+        """
+        if self.remote:
+            for name in self.remote.names(self.name(folder)):
+                place = self.root / name
+                self.pull(place, anew=place.exists() and self.remote.modified(name) > place.stat().st_mtime)
+        return folder
+
+    def send(self, folder: Path) -> None:
+        """Send a run's folder to where the store is; nothing to do for a store that is a folder, or outside of it."""
+        if self.remote and folder.is_relative_to(self.root):
+            for file in sorted(folder.rglob("*")):
+                if file.is_file():
+                    self.push(file, file)
+
+    def name(self, path: Path) -> str:
+        """How a path inside the store is called on the other side."""
+        return path.relative_to(self.root).as_posix()
+
+    def push(self, file: Path, place: Path) -> None:
+        """Send a file to where `place` of the store is on the other side."""
+        if self.remote:
+            self.remote.push(file, self.name(place))
+
+    def pull(self, place: Path, anew: bool = False) -> None:
+        """Get a file of the store from the other side if it is there, and is not here or is wanted `anew`."""
+        if self.remote and (anew or not place.exists()):
+            temporary = self.temporary()
+            try:
+                if self.remote.pull(self.name(place), temporary):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(temporary, place)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def unfinished(self, stage: str, key: str) -> Path:
+        """A folder for work that a later process may go on with; removed by whoever finishes it. Under the key's lock."""
+        return self.root / "unfinished" / f"{stage}-{key}"
+
+    def remove(self, place: Path) -> None:
+        """Remove a file of the store, if it is there, on the other side first."""
+        if self.remote:
+            self.remote.remove(self.name(place))
+        place.unlink(missing_ok=True)
+
+    def temporary(self) -> Path:
+        """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
+        return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+    def lock(self, stage: str, key: str) -> FileLock:
+        """Held while an artifact is made, so that a second run waits instead of paying twice. Freed if its holder dies.
+
+        One lock a file in a process, so that whoever holds it may take it again: a table is compacted by its own writer.
+        """
+        return FileLock(self.root / "locks" / f"{stage}-{key}.lock", is_singleton=True)
+
+    def _set_aside(self, folder: Path, problem: str) -> None:
+        warnings.warn(f"{problem}; it is set aside and made again", stacklevel=3)
+        aside = self.root / "tmp" / f"damaged-{folder.name}-{uuid.uuid4().hex[:8]}"
+        with explain_disk_errors(self.root):
+            os.rename(folder, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _drop_leftovers(self) -> None:
+        """Remove what killed processes of this machine left in `tmp`."""
+        for leftover in (self.root / "tmp").iterdir():
+            host, _, rest = leftover.name.rpartition(f"{socket.gethostname()}-")
+            pid = rest.split("-")[0]
+            if host == "" and pid.isdigit() and not _alive(int(pid)):
+                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def write_synced(file: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` beside `path` under a temporary name, force it to disk, and move it into place: never a torn file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,141 @@
+"""A table of the store: rows that are only ever added, so that a killed run keeps what it had.
+
+In: an artifact's inputs, then rows. Out: all sound rows as a pandas frame. A table is a folder of Parquet parts, each named
+by the hash of its own bytes, added a few rows at a time and never changed: killed or simultaneous writers cannot corrupt
+it, and a damaged part betrays itself. Where artifacts lie and how they reach a store elsewhere is `weirdgen.store.artifacts`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from weirdgen.store.artifacts import Store, explain_disk_errors, file_hash, write_synced
+
+FLUSH_ROWS = 64
+FLUSH_SECONDS = 5.0
+COMPACT_PARTS = 32
+
+
+def open_table(store: Store, stage: str, key: str, inputs: Any, unique: Sequence[str]) -> Table:
+    """The table artifact of these inputs, empty if it is new. `unique` are the columns that identify a row."""
+    folder = store.folder(stage, key)
+    with explain_disk_errors(store.root):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "inputs.json").exists():
+            temporary = store.temporary()
+            write_synced(temporary, json.dumps(inputs, indent=1, ensure_ascii=False).encode())
+            store.push(temporary, folder / "inputs.json")
+            os.replace(temporary, folder / "inputs.json")
+    return Table(store, folder, tuple(unique), store.lock(stage, key))
+
+
+class Table:
+    """Rows that are only ever added. Use `append` in a `with table:` block; leaving it flushes, also on an error."""
+
+    def __init__(self, store: Store, folder: Path, unique: tuple[str, ...], lock: FileLock) -> None:
+        self.folder = folder
+        self.unique = unique
+        self.lock = lock
+        self._store = store
+        self._buffer: list[dict[str, Any]] = []
+        self._flushed = time.monotonic()
+
+    def __enter__(self) -> Table:
+        self._flushed = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+        if len(self._parts()) > COMPACT_PARTS:
+            self.compact()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add a row; on disk after 64 rows or 5 seconds at the latest."""
+        self._buffer.append(row)
+        if len(self._buffer) >= FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def extend(self, rows: Any) -> None:
+        """Add a pandas frame's rows as one part: for what is made faster than 64 rows are worth a file."""
+        if len(rows):
+            import pyarrow as pa
+
+            self._write_part(pa.Table.from_pandas(rows, preserve_index=False))
+
+    def flush(self) -> None:
+        if self._buffer:
+            import pyarrow as pa
+
+            self._write_part(pa.Table.from_pylist(self._buffer))
+            self._buffer = []
+        self._flushed = time.monotonic()
+
+    def read(self) -> Any:
+        """Every sound row as a pandas frame, one for each `unique` key (empty if there is none)."""
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        self._exchange()
+        frames = []
+        for part in self._parts():
+            try:
+                if file_hash(part)[:32] == part.stem.removeprefix("part-"):
+                    frames.append(pq.read_table(part).to_pandas())
+                    continue
+            except FileNotFoundError:  # another process has just compacted this part away: read what it wrote instead
+                return self.read()
+            warnings.warn(f"{part} is truncated or damaged; it is dropped and its rows are made again", stacklevel=2)
+            part.unlink(missing_ok=True)
+        if not frames:
+            return pd.DataFrame(columns=list(self.unique))
+        return pd.concat(frames, ignore_index=True).drop_duplicates(list(self.unique), ignore_index=True)
+
+    def compact(self) -> None:
+        """Rewrite many small parts as one. The new part stands before an old one goes."""
+        with self.lock:
+            import pyarrow as pa
+
+            old = self._parts()
+            if len(old) > 1:
+                new = self._write_part(pa.Table.from_pandas(self.read(), preserve_index=False))
+                for part in old:
+                    if part != new:
+                        self._store.remove(part)
+
+    def _exchange(self) -> None:
+        """Take over the parts of the other side, and drop those that another machine has compacted away there."""
+        if self._store.remote:
+            here = set(self._parts())  # listed first: every part is there before it is here
+            there = self._store.remote.names(self._store.name(self.folder))
+            places = {self._store.root / name for name in there if name.endswith(".parquet")}
+            for part in here - places:
+                part.unlink(missing_ok=True)
+            for part in places:
+                self._store.pull(part)
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def _write_part(self, rows: Any) -> Path:
+        import pyarrow.parquet as pq
+
+        temporary = self._store.temporary()
+        with explain_disk_errors(self.folder):
+            try:
+                pq.write_table(rows, temporary)
+                with temporary.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                part = self.folder / f"part-{file_hash(temporary)[:32]}.parquet"
+                self._store.push(temporary, part)
+                os.replace(temporary, part)
+            finally:
+                temporary.unlink(missing_ok=True)
+        return part
