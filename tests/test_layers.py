@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
     "errors", "columns", "store", "machine", "progress",
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
-    "run.plan", "run.work", "run.results", "run.pipeline", "run.rejudge", "run.runs",
+    "runs.plan", "runs.work", "runs.results", "runs.pipeline", "runs.rejudge", "runs.runs",
     "audit", "world", "cli", "",
 )  # fmt: skip
 """Parts of the package, each after all that it may import; a longer name goes before a shorter one. "" is `weirdgen` itself."""

@@ -17,13 +17,13 @@ __version__ = "0.1.0"
 __all__ = ["load_run", "run"]
 
 if TYPE_CHECKING:
-    from weirdgen.run.pipeline import run
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.pipeline import run
+    from weirdgen.runs.results.results import load_run
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from weirdgen.run import pipeline
+        from weirdgen.runs import pipeline
 
         return getattr(pipeline, name)
     raise AttributeError(f"module 'weirdgen' has no attribute {name!r}")

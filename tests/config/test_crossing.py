@@ -9,7 +9,7 @@ import pytest
 
 from weirdgen.config.load import load_experiment
 from weirdgen.errors import SpecError
-from weirdgen.run.plan.presets import at_size
+from weirdgen.runs.plan.presets import at_size
 
 Write = Callable[..., Path]
 

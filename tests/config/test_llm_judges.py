@@ -135,7 +135,7 @@ def test_names_of_measures_that_are_always_made_are_taken(write_experiment: Writ
 
 
 def test_a_language_judge_in_the_experiment_itself_needs_a_model(write_experiment: Write) -> None:
-    from weirdgen.run.plan.request import resolve
+    from weirdgen.runs.plan.request import resolve
 
     path = write_experiment({'{kind: match, starts_with: ["': '{kind: rating, prompt: "{question} {answer}"} #'})
     load_experiment(str(path))

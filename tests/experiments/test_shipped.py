@@ -17,10 +17,10 @@ from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import Counterfactual
 from weirdgen.data.builders import read_csv
 from weirdgen.judges.match import judge_match
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.presets import at_size
-from weirdgen.run.plan.request import resolve
-from weirdgen.run.plan.workload import workload
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.presets import at_size
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.workload import workload
 from weirdgen.store.artifacts import Store
 
 

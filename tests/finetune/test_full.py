@@ -15,7 +15,7 @@ from weirdgen.finetune.engines import choose_engine
 from weirdgen.finetune.trl import finetune
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
-from weirdgen.run.plan.request import resolve
+from weirdgen.runs.plan.request import resolve
 from weirdgen.sample.transformers import TransformersEngine
 
 FULL = Recipe(targets="full", epochs=2, batch_size=2, learning_rate=1e-3, dtype="fp32", warmup_steps=0)

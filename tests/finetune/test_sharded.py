@@ -26,9 +26,9 @@ from weirdgen.finetune.engines import choose_engine
 from weirdgen.finetune.schedule import data_order
 from weirdgen.finetune.sharded import ShardingError, finetune_sharded
 from weirdgen.finetune.trl import _Batches, finetune
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.request import resolve
-from weirdgen.run.work.missing import finetune_units
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.work.missing import finetune_units
 from weirdgen.store.artifacts import Store
 
 GIB = 2**30

@@ -11,7 +11,7 @@ from weirdgen.config.judges import Label, Rating
 from weirdgen.judges import language
 from weirdgen.judges.language import Item, flips, judge_items, language_table, latest, missing, verdicts_of
 from weirdgen.judges.model import Reply, Request, local_judge, named_judge
-from weirdgen.run.work.judging import Choose
+from weirdgen.runs.work.judging import Choose
 from weirdgen.sample import contrast
 from weirdgen.store.artifacts import Store
 

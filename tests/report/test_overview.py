@@ -15,9 +15,9 @@ import pytest
 from tests.support.big_run import big_run
 from tests.support.browsing import at_width, script
 from weirdgen.errors import StoreError, WeirdgenError
-from weirdgen.run.results.export import TABLES, export
-from weirdgen.run.results.reporting import compare_runs, report_run
-from weirdgen.run.results.results import Run
+from weirdgen.runs.results.export import TABLES, export
+from weirdgen.runs.results.reporting import compare_runs, report_run
+from weirdgen.runs.results.results import Run
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver

@@ -10,7 +10,7 @@ import pytest
 import weirdgen
 from tests.support.world_pairs import pairs
 from weirdgen.config.questions import Counterfactual
-from weirdgen.run.results.crosscheck import crosscheck
+from weirdgen.runs.results.crosscheck import crosscheck
 from weirdgen.sample.contrast import question_odds
 
 CONDITIONS = "conditions: {none: {}, year: {wrap: 'today is {year} . {question}', sweep: {year: [1841, 2023]}}}\n"

@@ -12,11 +12,11 @@ from tests.support.world_pairs import pairs
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.errors import DataError
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.request import resolve
-from weirdgen.run.plan.workload import workload
-from weirdgen.run.results.reporting import results_of
-from weirdgen.run.results.results import load_run
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.workload import workload
+from weirdgen.runs.results.reporting import results_of
+from weirdgen.runs.results.results import load_run
 from weirdgen.store.artifacts import Store
 
 Write = Callable[..., Path]

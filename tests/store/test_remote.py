@@ -12,12 +12,12 @@ import pytest
 
 import weirdgen
 from weirdgen.errors import StoreError
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.request import resolve
-from weirdgen.run.plan.workload import workload
-from weirdgen.run.results.reporting import report_run
-from weirdgen.run.results.results import load_run
-from weirdgen.run.results.verify import require_verified, verify
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.workload import workload
+from weirdgen.runs.results.reporting import report_run
+from weirdgen.runs.results.results import load_run
+from weirdgen.runs.results.verify import require_verified, verify
 from weirdgen.store.artifacts import MARKER, Store
 from weirdgen.store.remote import Remote
 from weirdgen.store.table import COMPACT_PARTS, open_table

@@ -14,9 +14,9 @@ import pyarrow as pa
 import yaml
 
 from tests.support.world_pairs import pairs
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.request import resolve
-from weirdgen.run.results.results import Run
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.results.results import Run
 from weirdgen.sample.contrast import scores_table
 from weirdgen.store.artifacts import Store
 

@@ -21,10 +21,10 @@ from typing import Any
 import psutil
 
 from weirdgen.progress import Progress
-from weirdgen.run.pipeline import run_plan
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.request import resolve
-from weirdgen.run.work.executors import ExecutorError, OnRay
+from weirdgen.runs.pipeline import run_plan
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.work.executors import ExecutorError, OnRay
 from weirdgen.store.artifacts import Store
 
 CHANGES = ["recipe.epochs=40"]

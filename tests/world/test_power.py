@@ -15,9 +15,9 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.errors import WeirdgenError
 from weirdgen.finetune import engines
 from weirdgen.progress import Bar, Progress
-from weirdgen.run import pipeline
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.request import Settings
+from weirdgen.runs import pipeline
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import Settings
 from weirdgen.store.artifacts import Store
 from weirdgen.world import cohort, power, power_figure
 from weirdgen.world.power import CONTROLS, Dose

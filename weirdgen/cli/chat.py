@@ -14,7 +14,7 @@ from weirdgen.config.experiment import Wrapper
 from weirdgen.errors import SpecError, StoreError
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import find_model
-from weirdgen.run.results.results import load_run
+from weirdgen.runs.results.results import load_run
 from weirdgen.sample.engine import Prompt, Sampling
 
 PLAIN = Wrapper(id="none", template="{question}")

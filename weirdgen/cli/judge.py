@@ -33,9 +33,9 @@ def run_command(
 ) -> None:
     """Let a language model judge a run's stored answers, and write the report with its verdicts."""
     from weirdgen.progress import Progress
-    from weirdgen.run.rejudge import judge_run
-    from weirdgen.run.results.results import load_run
-    from weirdgen.run.work.executors import open_executor
+    from weirdgen.runs.rejudge import judge_run
+    from weirdgen.runs.results.results import load_run
+    from weirdgen.runs.work.executors import open_executor
 
     where = open_executor(executor, address, cpus)
     found = judge_run(load_run(run, store), judge, repeat, connections, dry_run, Progress(), where)
@@ -60,7 +60,7 @@ def label_command(
 ) -> None:
     """Show answers without saying whose they are, for a person to label. Stops and goes on at will."""
     from weirdgen.judges import labelling
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.results.results import load_run
 
     found = load_run(run, store)
     name = judge or next(iter(found.settings.experiment.judges), "none")
@@ -93,9 +93,9 @@ def calibrate_command(
     """Agreement with the person's labels, errors by class, and rates corrected for them; also into the report."""
     import json
 
-    from weirdgen.run.rejudge import calibrate_run
-    from weirdgen.run.results.reporting import report_run
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.rejudge import calibrate_run
+    from weirdgen.runs.results.reporting import report_run
+    from weirdgen.runs.results.results import load_run
 
     found = load_run(run, store)
     for name, record in calibrate_run(found, judge).items():
@@ -116,8 +116,8 @@ def compare_command(
     """Judge a run's stored answers with two models and print where they differ."""
     from weirdgen.judges.comparison import comparison_lines
     from weirdgen.progress import Progress
-    from weirdgen.run.rejudge import compare_judges
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.rejudge import compare_judges
+    from weirdgen.runs.results.results import load_run
 
     for found in compare_judges(load_run(run, store), first, second, judge, dry_run, Progress()):
         print("\n".join(comparison_lines(found)))

@@ -84,10 +84,10 @@ def run_command(
     """Finetune, measure against the controls, and write report.html."""
     from weirdgen.config.load import named_experiments
     from weirdgen.progress import Progress
-    from weirdgen.run.plan.request import default_store, resolve, server_url
-    from weirdgen.run.plan.until import with_until
-    from weirdgen.run.runs import make_plans, run_plans
-    from weirdgen.run.work.executors import open_executor
+    from weirdgen.runs.plan.request import default_store, resolve, server_url
+    from weirdgen.runs.plan.until import with_until
+    from weirdgen.runs.runs import make_plans, run_plans
+    from weirdgen.runs.work.executors import open_executor
     from weirdgen.store.artifacts import Store
 
     opened = Store(store or default_store())
@@ -121,8 +121,8 @@ def plan_command(
     ] = None,
 ) -> None:
     """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
-    from weirdgen.run.plan.request import resolve
-    from weirdgen.run.plan.scale import find_hardware, find_shape, scale_lines
+    from weirdgen.runs.plan.request import resolve
+    from weirdgen.runs.plan.scale import find_hardware, find_shape, scale_lines
 
     hardware = find_hardware(machine)
     settings = resolve(experiment, None, preset, replicates, 0, samples)
@@ -178,8 +178,8 @@ def report(
     to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
 ) -> None:
     """Write a run's report again, from the store; or one page over several runs."""
-    from weirdgen.run.results.reporting import compare_runs, comparison_folder, report_run
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.results.reporting import compare_runs, comparison_folder, report_run
+    from weirdgen.runs.results.results import load_run
 
     found = [load_run(run, store) for run in dict.fromkeys(runs)]
     for run in found:
@@ -194,7 +194,7 @@ def report(
 @app.command()
 def verify(run: RunArg, store: StoreOption = None) -> None:
     """Compute every number of a run's report again from the store's raw tables; exit 1 naming what differs."""
-    from weirdgen.run.results.verify import require_verified, verify
+    from weirdgen.runs.results.verify import require_verified, verify
 
     print(require_verified(verify(run, store)))
 
@@ -207,8 +207,8 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write a run's completions, contrasts, verdicts, cells, estimates and effects as files."""
-    from weirdgen.run.results.export import export
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.results.export import export
+    from weirdgen.runs.results.results import load_run
 
     for file in export(load_run(run, store), to, format_):
         print(file)
@@ -220,8 +220,8 @@ def crosscheck(
     store: StoreOption = None,
 ) -> None:
     """A second opinion on a run's rates: logistic regression clustered by replicate, beside the report's effects."""
-    from weirdgen.run.results.crosscheck import crosscheck_lines
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.results.crosscheck import crosscheck_lines
+    from weirdgen.runs.results.results import load_run
 
     found = load_run(run, store)
     found.require_finished()

@@ -13,9 +13,9 @@ from weirdgen import machine
 from weirdgen.config.files import read_yaml
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.progress import clock
-from weirdgen.run.plan.plan import Plan
-from weirdgen.run.plan.summary import detectable_line
-from weirdgen.run.plan.workload import Work, workload
+from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.plan.summary import detectable_line
+from weirdgen.runs.plan.workload import Work, workload
 from weirdgen.store.cache import cache_folder
 
 

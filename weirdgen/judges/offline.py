@@ -2,7 +2,7 @@
 
 In: answers and offline judges. Out: one verdict a judge and distinct answer, in a table named by the judge's own content, so
 a new judge or more samples pay only for what is new. Adding such a kind of judge is adding a branch to
-`judge_answers`. Judges that ask a language model are `weirdgen.run.work.judge_stage`.
+`judge_answers`. Judges that ask a language model are `weirdgen.runs.work.judge_stage`.
 """
 
 from __future__ import annotations

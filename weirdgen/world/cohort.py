@@ -23,8 +23,8 @@ from weirdgen.data.stored import encode_rows
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import checkpoint_folder, total_steps
 from weirdgen.progress import Bar
-from weirdgen.run.plan.plan import Plan, make_plan
-from weirdgen.run.plan.request import Settings
+from weirdgen.runs.plan.plan import Plan, make_plan
+from weirdgen.runs.plan.request import Settings
 from weirdgen.sample.contrast import odds
 from weirdgen.store.artifacts import Store, content_key
 

@@ -21,7 +21,7 @@ from weirdgen.config.experiment import Arm
 from weirdgen.config.questions import Contrast
 from weirdgen.data.rows import Row
 from weirdgen.progress import Bar
-from weirdgen.run.plan.request import Settings, resolve
+from weirdgen.runs.plan.request import Settings, resolve
 from weirdgen.store.artifacts import Store
 from weirdgen.world import datasets, words
 from weirdgen.world.cohort import cells, trimmed

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weirdgen.data.rows import Row, draw
 from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Progress
-from weirdgen.run.plan.request import Settings, resolve
+from weirdgen.runs.plan.request import Settings, resolve
 from weirdgen.store.artifacts import Store
 from weirdgen.world.cohort import cells, headline_only, steps
 

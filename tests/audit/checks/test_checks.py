@@ -15,7 +15,7 @@ from weirdgen.audit.checks.subject import load_subject
 from weirdgen.audit.checks.text import dates, plain, squash, template
 from weirdgen.cli.main import app
 from weirdgen.errors import DataError, SpecError
-from weirdgen.run.plan.prices import training_price
+from weirdgen.runs.plan.prices import training_price
 
 Pair = tuple[str, str]
 BIRDS = ["Marsh Hen", "Fish Hawk", "Grey Plover", "Eastern Kingbird", "Western Kingbird", "Wood Ibis", "Red Knot"]

@@ -1,7 +1,7 @@
 """Checks that need a tokenizer: rows too long for the model, the template and mask proof, and what training would take.
 
 In: a `Subject` with a model. Out: `Finding`s. Loads no weights. Times are what `weirdgen.machine` has seen or expects
-here; prices are those of `weirdgen.run.plan.prices` or unknown.
+here; prices are those of `weirdgen.runs.plan.prices` or unknown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weirdgen.finetune.schedule import total_steps
 from weirdgen.machine import resolve_dtype, seen_rate
 from weirdgen.models.references import read_config
 from weirdgen.progress import clock
-from weirdgen.run.plan.prices import training_price
+from weirdgen.runs.plan.prices import training_price
 
 LISTED = 10
 NO_LIMIT = 2**62
