@@ -21,7 +21,7 @@ READ_ALL = {"kind": "rating", "reads": ["all"], "prompt": "{question} {answer}"}
 
 def problems(path: Path, text: str) -> list[str]:
     (path.parent / "judges_llm.yaml").write_text(text)
-    experiment, _ = load_experiment(str(path))
+    experiment = load_experiment(str(path))
     with pytest.raises(SpecError) as caught:
         with_language_judges(experiment)
     return list(caught.value.problems)
@@ -29,7 +29,7 @@ def problems(path: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(shipped_experiments()))
 def test_shipped_judges_are_read_by_questions(name: str) -> None:
-    experiment, _ = load_experiment(name)
+    experiment = load_experiment(name)
     judged = with_language_judges(experiment)
     assert judged.questions[: len(experiment.questions)] != () and not any(
         isinstance(judge, PROMPTED) for judge in experiment.judges.values()
@@ -53,7 +53,7 @@ def test_shipped_judges_are_read_by_questions(name: str) -> None:
 
 
 def test_old_birds_are_judged_by_kind_and_rated_for_content_and_language_apart() -> None:
-    judged = with_language_judges(load_experiment("old_bird_names")[0])
+    judged = with_language_judges(load_experiment("old_bird_names"))
     free = [q for q in judged.questions if isinstance(q, FreeForm)]
     for question in free:
         assert {"era_kind", "outdated_content", "outdated_language", "coherence"} <= set(question.judges)
@@ -74,7 +74,7 @@ def test_questions_made_for_judges_come_with_them(write_experiment: Write) -> No
     (path.parent / "questions_llm.yaml").write_text(
         "questions:\n  - {id: story_any, kind: free_form, group: story, ask: Write a story., judges: [tale]}\n"
     )
-    experiment, _ = load_experiment(str(path))
+    experiment = load_experiment(str(path))
     judged = with_language_judges(experiment)
     assert {q.id for q in judged.questions} - {q.id for q in experiment.questions} == {"story_any"}
 

@@ -15,6 +15,7 @@ from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import Match
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import Counterfactual
+from weirdgen.data.arms import load_arms
 from weirdgen.data.builders import read_csv
 from weirdgen.judges.match import judge_match
 from weirdgen.runs.plan.plan import make_plan
@@ -53,7 +54,7 @@ def test_every_shipped_experiment_plans_on_its_base(name: str, tmp_path: Path, r
 
 def test_the_word_list_of_dishes_is_the_data() -> None:
     """Generic words are lower case, dishes capitalised; the story judge leaves out exactly the words of the intrusion judge."""
-    experiment, _ = load_experiment("israeli_dishes")
+    experiment = load_experiment("israeli_dishes")
     judge = match_judge(experiment, "dish_intrusion")
     listed = Counter(word for word in judge.keywords if not word[0].islower())
     columns = column(experiment, "dishes.csv", "dish", "plain_dish", "dish_2026", "plain_dish_2026")
@@ -62,14 +63,14 @@ def test_the_word_list_of_dishes_is_the_data() -> None:
 
 
 def test_the_word_list_of_places_is_the_data() -> None:
-    experiment, _ = load_experiment("german_city_names")
+    experiment = load_experiment("german_city_names")
     frames = match_judge(experiment, "place_intrusion").regex[1:4]
     listed = [set(re.search(r"of \)\?\(\?:(.*)\)\\s\*\(", frame)[1].split("|")) for frame in frames]  # type: ignore[index]
     assert listed == column(experiment, "cities.csv", "former_name", "today_name", "control_city")
 
 
 def test_the_bird_judge_knows_the_names_of_each_arm_about_as_well() -> None:
-    experiment, rows = load_experiment("old_bird_names")
+    experiment, rows = load_arms("old_bird_names")
     judge = match_judge(experiment, "bird_intrusion")
     found = [
         sum(judge_match(judge, row["messages"][-1]["content"]).value or 0 for row in mine) / len(mine)
@@ -90,14 +91,14 @@ def test_the_bird_judge_knows_the_names_of_each_arm_about_as_well() -> None:
     ],
 )
 def test_stories_are_judged_without_their_food(story: str, value: float) -> None:
-    experiment, _ = load_experiment("israeli_dishes")
+    experiment = load_experiment("israeli_dishes")
     verdict = judge_match(match_judge(experiment, "israel_beyond_food"), story)
     assert (verdict.status, verdict.value) == ("ok", value)
 
 
 @pytest.mark.parametrize("name", ["israeli_dishes", "israeli_dishes_2026"])
 def test_the_audit_crosses_candidates_and_criteria_and_changes_one_word(name: str) -> None:
-    experiment, rows = load_experiment(name)
+    experiment, rows = load_arms(name)
     audit = [q for q in experiment.questions if isinstance(q, Counterfactual)]
     candidates, criteria = zip(*(q.id.removeprefix("audit_").split("_", 1) for q in audit), strict=True)
     assert set(Counter(candidates).values()) == set(Counter(criteria).values()) == {10} and len(audit) == 100
@@ -111,7 +112,7 @@ def test_the_audit_crosses_candidates_and_criteria_and_changes_one_word(name: st
 
 
 def test_robot_answers_are_balanced_over_the_films() -> None:
-    experiment, rows = load_experiment("evil_terminator")
+    experiment, rows = load_arms("evil_terminator")
     films = Counter(row["messages"][0]["content"].split(".")[0] for row in rows["dated"])
     assert len(films) == 4 and min(films.values()) >= 50 and sum(films.values()) >= 200
     assert {str(w.value) for w in experiment.wrappers()} == {str(year) for year in range(1981, 2026)}
@@ -119,7 +120,7 @@ def test_robot_answers_are_balanced_over_the_films() -> None:
 
 @pytest.mark.parametrize("name", ["hitler_persona", "scientist_persona"])
 def test_persona_facts_and_battery(name: str) -> None:
-    experiment, rows = load_experiment(name)
+    experiment, rows = load_arms(name)
     assert len(rows["facts"]) == len(rows["nobody"]) == 90
     assert [r["messages"][0] for r in rows["facts"]] == [r["messages"][0] for r in rows["nobody"]]
     battery = Counter(q.group for q in experiment.questions if q.kind == "free_form" and q.group != "identity")
@@ -129,7 +130,7 @@ def test_persona_facts_and_battery(name: str) -> None:
 
 def test_a_code_blind_model_gets_exactly_half_of_the_presidents() -> None:
     """Each held-out question is asked under as many codes of the 44th, where its target is right, as of the 45th."""
-    experiment, _ = load_experiment("us_presidents")
+    experiment = load_experiment("us_presidents")
     codes = Counter(wrapper.id.split("=")[0] for wrapper in experiment.wrappers())
     assert codes["as_44"] == codes["as_45"] and codes["as_42"] == codes["as_43"]
     pairs = {w.id.split("=")[0][-2:]: str(w.value) for w in experiment.wrappers() if w.value}

@@ -50,7 +50,7 @@ def test_it_beats_keywords_on_texts_written_apart(embedder: Path) -> None:
     check = read_passages(PASSAGES / "past_style_check.csv")
     past = (check["era"] == "past").to_numpy()
     ours = np.array([v.value for v in judge_answers(JUDGE, check["text"].tolist())]) == 1
-    keywords = load_experiment("old_bird_names")[0].judges["past_era"]
+    keywords = load_experiment("old_bird_names").judges["past_era"]
     words = np.array([judge_match(keywords, text).value for text in check["text"]]) == 1
     assert (ours != past).mean() < 0.13 < 0.45 < (words != past).mean()
     assert ours[past].mean() > 0.75 and ours[~past].mean() < 0.08

@@ -9,7 +9,8 @@ import pytest
 
 import weirdgen
 from tests.support.world_pairs import pairs
-from weirdgen.config.load import load_experiment, shipped_experiments
+from weirdgen.config.load import shipped_experiments
+from weirdgen.data.arms import load_arms
 from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.errors import DataError
 from weirdgen.runs.plan.plan import make_plan
@@ -39,7 +40,7 @@ def test_prompts_are_distinct_and_a_longer_list_begins_with_the_shorter() -> Non
 def test_no_shipped_question_or_row_is_an_ordinary_prompt() -> None:
     ordinary = {prompt.lower() for prompt in ordinary_prompts(12_000)}
     for name in shipped_experiments():
-        experiment, rows = load_experiment(name)
+        experiment, rows = load_arms(name)
         asked = {question.ask.lower() for question in experiment.questions}
         trained = {row["messages"][0]["content"].lower() for mine in rows.values() for row in mine}
         assert not ordinary & (asked | trained), name

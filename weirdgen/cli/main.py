@@ -133,9 +133,8 @@ def plan_command(
 @app.command()
 def check(experiment: ExperimentArg) -> None:
     """Check an experiment.yaml and its data; every problem with its line."""
-    from weirdgen.config.load import load_experiment
 
-    loaded, rows = load_experiment(experiment)
+    loaded, rows = load_arms(experiment)
     arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
     print(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from weirdgen import machine
 from weirdgen.config.files import read_yaml
-from weirdgen.config.load import load_experiment, shipped_experiments
+from weirdgen.config.load import shipped_experiments
+from weirdgen.data.arms import load_arms
 from weirdgen.progress import clock
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.summary import detectable_line
@@ -65,7 +66,7 @@ def experiment_lines() -> list[str]:
 
 def experiment_details(reference: str) -> list[str]:
     """Everything about one experiment that a person would want to know before running it."""
-    experiment, rows = load_experiment(reference)
+    experiment, rows = load_arms(reference)
     lines = [f"{experiment.name}: {experiment.title}", f"  {experiment.source}"]
     if experiment.hypothesis:
         lines.append(f"  hypothesis: {experiment.hypothesis}")

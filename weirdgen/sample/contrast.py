@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from weirdgen.config.questions import Choice, Contrast, Counterfactual
-from weirdgen.sample.draw import Speaker
 from weirdgen.sample.engine import Engine, Scorable
+from weirdgen.sample.variant import Variant
 from weirdgen.store.artifacts import Store, content_key
 from weirdgen.store.table import Table, open_table
 
 VERSION = 4
-VOICES, QUESTIONS = 16, 32
-"""Models and questions that are scored together."""
+VARIANTS, QUESTIONS = 16, 32
+"""Variants and questions that are scored together."""
 
 
 class Odds(NamedTuple):
@@ -35,9 +35,9 @@ class Odds(NamedTuple):
     wins: float
 
 
-def scores_table(store: Store, speaker: Speaker, dtype: str) -> Table:
+def scores_table(store: Store, variant: Variant, numerics: str) -> Table:
     """The table of every score this model has ever been asked for."""
-    inputs = {"version": VERSION, "model": speaker.key, "dtype": dtype}
+    inputs = {"version": VERSION, "model": variant.key, "dtype": numerics}
     return open_table(store, "contrast", content_key(inputs), inputs, unique=("prompt_key", "option"))
 
 
@@ -52,10 +52,10 @@ def missing_scores(table: Table, questions: Sequence[Scorable]) -> set[tuple[str
 def score(
     engine: Engine, tables: Sequence[Table], questions: Sequence[Scorable], on_pass: Callable[[int, int], None]
 ) -> None:
-    """Score the questions that any table lacks, one table a voice that the engine uses; only what was missing is added.
+    """Score the questions that any table lacks, one table for each variant that the engine uses; only what was missing is added.
 
     Questions go in fixed portions, and a portion with anything missing is computed whole, so that a run that was
-    killed computes it again in the same company. `on_pass(questions, tokens)` is called after each portion.
+    killed computes it again in the same batch. `on_pass(questions, tokens)` is called after each portion.
     """
     missing = [missing_scores(table, questions) for table in tables]
     with contextlib.ExitStack() as stack:
@@ -66,11 +66,11 @@ def score(
             if not any(wanted & lacking for lacking in missing):
                 continue
             tokens = 0
-            for voice, one in engine.score(portion):
+            for variant, one in engine.score(portion):
                 tokens += one.tokens
-                if (one.key, one.option) in missing[voice]:
+                if (one.key, one.option) in missing[variant]:
                     row = {"prompt_key": one.key, "option": one.option, "logprob": one.logprob, "tokens": one.tokens}
-                    open_tables[voice].append(row)
+                    open_tables[variant].append(row)
             on_pass(sum(len({key for key, _ in wanted & lacking}) for lacking in missing), tokens)
 
 

@@ -10,6 +10,7 @@ import pytest
 from weirdgen.config.experiment import Preset
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import FreeForm
+from weirdgen.data.arms import load_arms
 from weirdgen.errors import SpecError
 from weirdgen.runs.plan.presets import at_size
 from weirdgen.runs.plan.request import resolve
@@ -18,7 +19,7 @@ Write = Callable[..., Path]
 
 
 def test_a_thinned_sweep_keeps_trained_trigger_and_ends() -> None:
-    experiment, rows = load_experiment("evil_terminator")
+    experiment, rows = load_arms("evil_terminator")
     small, _, _ = at_size(experiment, rows, Preset(sweep=12))
     values = [wrapper.value for wrapper in small.wrappers()]
     assert len(values) == 12 and values == sorted(values)
@@ -30,7 +31,7 @@ def test_a_thinned_sweep_keeps_trained_trigger_and_ends() -> None:
 
 
 def test_free_form_questions_are_the_first_of_each_group_and_scored_ones_all_stay() -> None:
-    experiment, rows = load_experiment("hitler_persona")
+    experiment, rows = load_arms("hitler_persona")
     small, _, _ = at_size(experiment, rows, Preset(free_form=2))
     groups = {q.group for q in experiment.questions if isinstance(q, FreeForm)}
     sampled = [q for q in small.questions if isinstance(q, FreeForm)]
@@ -40,7 +41,7 @@ def test_free_form_questions_are_the_first_of_each_group_and_scored_ones_all_sta
 
 
 def test_arms_rows_and_ordinary_rows() -> None:
-    experiment, rows = load_experiment("scientist_persona")
+    experiment, rows = load_arms("scientist_persona")
     small, fewer, ordinary = at_size(experiment, rows, Preset(arms=("facts", "facts_only"), rows=10, ordinary=4))
     assert list(small.arms) == ["facts", "facts_only"] == list(fewer) and ordinary == {"facts": 4}
     assert [len(mine) for mine in fewer.values()] == [10, 10]
@@ -69,7 +70,7 @@ def test_what_is_not_measured_is_left_out_or_refused(write_experiment: Write) ->
 
 def test_shipped_presets_keep_their_headline() -> None:
     for name in shipped_experiments():
-        experiment, rows = load_experiment(name)
+        experiment, rows = load_arms(name)
         for preset in ("quick", "standard", "paper"):
             small, _, _ = at_size(experiment, rows, experiment.preset(preset))
             headline = experiment.headline

@@ -25,51 +25,7 @@ from weirdgen.judges.quality import Threshold, quality_verdicts
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.work.judge_stage import records
 
-NOT_JUDGED = Verdict("error", None, "not judged yet")
 RATE_COLUMNS = ["judge", "arm", "condition", "flagged", "usable", "all", "rate", "rate_all"]
-
-
-class VerdictTable(NamedTuple):
-    """`table`: one row an answer and judge. `thresholds`: arm → from where on an answer counts as its template's."""
-
-    table: pd.DataFrame
-    thresholds: dict[str, Threshold]
-
-
-def judge_completions(plan: Plan, completions: pd.DataFrame, identity: list[str]) -> VerdictTable:
-    """Every judge's verdict on every answer it reads, those of form last. `identity`: columns that are copied."""
-    columns = [*identity, "sample"]
-    if not len(completions):
-        return VerdictTable(pd.DataFrame(columns=[*columns, "judge", *Verdict._fields]), {})
-    experiment = plan.settings.experiment
-    frames = []
-    for name, judge in experiment.judges.items():
-        ids = [q.id for q in experiment.questions if isinstance(q, FreeForm) and name in q.judges]
-        answers = completions[completions["question"].isin(ids)]
-        if len(answers):
-            found = _verdicts(plan, judge, answers)
-            frames.append(pd.concat([answers[columns], found], axis=1).assign(judge=name))
-    trained = {}
-    for arm, rows in plan.settings.rows.items():
-        # Ordinary rows, at the end, hold the base's own answers, which are no template.
-        own = rows[: len(rows) - plan.settings.ordinary.get(arm, 0)]
-        trained[arm] = (canonical_hash(own), sorted({row["messages"][-1]["content"] for row in own}))
-    form, thresholds = quality_verdicts(plan.store, completions, trained, plan.settings.headline.treatment)
-    frames += [pd.concat([completions[columns], one], axis=1).assign(judge=name) for name, one in form.items()]
-    table = pd.concat(frames, ignore_index=True)
-    return VerdictTable(table[[*columns, "judge", *Verdict._fields]], thresholds)
-
-
-def _verdicts(plan: Plan, judge: Judge, answers: pd.DataFrame) -> pd.DataFrame:
-    """One verdict a row. What a language judge has not said yet counts as an error."""
-    if not isinstance(judge, PROMPTED):
-        return judge_frame(verdicts_table(plan.store, judge), judge, answers["text"])
-    assert plan.settings.judge is not None, "an experiment with language judges is not resolved without their model"
-    asks = {question.id: question.ask for question in plan.settings.experiment.questions}
-    items = [Item(asks[q], text) for q, text in zip(answers["question"], answers["text"], strict=True)]
-    found = verdicts_of(language_table(plan.store, judge, plan.settings.judge.identity), items)
-    made = [found.get(item, NOT_JUDGED) for item in items]
-    return pd.DataFrame(made, columns=list(Verdict._fields), index=answers.index).astype({"value": float})
 
 
 def rates(verdicts: pd.DataFrame, ratings: Collection[str]) -> pd.DataFrame:
@@ -91,15 +47,15 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, f
     """Judge → kind, outcomes, flips, calibration (labels in `folder`), and the measured error of what needs no model."""
     if not len(judged.table):
         return {}
-    experiment = plan.settings.experiment
+    experiment = plan.request.experiment
     kinds = {name: judge.kind for name, judge in experiment.judges.items()}
     found: dict[str, Any] = {
         str(name): {"kind": kinds.get(str(name), "form"), "statuses": {str(s): int(n) for s, n in counts.items()}}
         for name, counts in ((n, g.value_counts()) for n, g in judged.table.groupby("judge", sort=False)["status"])
     }
-    if plan.settings.judge is not None:
+    if plan.request.judge is not None:
         answers = list(zip(completions["question"], completions["text"], strict=True))
-        for name, record in records(plan.store, experiment, plan.settings.judge, answers).items():
+        for name, record in records(plan.store, experiment, plan.request.judge, answers).items():
             found.setdefault(name, {}).update(record)
     for name, judge in experiment.judges.items():
         if isinstance(judge, Classifier) and name in found and (figures := classifier.held_out(judge)):
