@@ -18,17 +18,11 @@ from weirdgen.config.experiment import Condition
 from weirdgen.config.questions import Contrast
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.progress import Bar
-<<<<<<< HEAD
-from weirdgen.runs.plan.plan import Plan, make_plan
-from weirdgen.runs.plan.request import Settings
-from weirdgen.sample.contrast import odds
-=======
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import Settings
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.work.executors import Inline
 from weirdgen.runs.work.missing import finetune_units, score_units
->>>>>>> c25c42a (Remove what nobody reads: literals of other people's scripts, training prices, a finished search; power runs use a run's own units)
 from weirdgen.store.artifacts import Store, content_key
 
 if TYPE_CHECKING:
