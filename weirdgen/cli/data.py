@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from weirdgen.cli.options import PresetName
+from weirdgen.config.choices import PresetName
 
 data_app = typer.Typer(help="Look at training data before training on it.", no_args_is_help=True)
 

@@ -25,10 +25,10 @@ PROOF_VERSION = 1
 def keep_rows(store: Store, rows: list[Row]) -> None:
     """The dataset stage: the rows and their card in the store."""
     digest = canonical_hash(rows)
-    if store.marker("dataset", _key(digest)) is not None:
+    if store.marker("dataset", dataset_key(digest)) is not None:
         return
     card = {"rows": len(rows), "canonical_sha256": digest, "distinct_answers": distinct_answers(rows)}
-    with store.create("dataset", _key(digest), card) as folder:
+    with store.create("dataset", dataset_key(digest), card) as folder:
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (folder / "card.json").write_text(json.dumps(card, indent=1))
@@ -36,7 +36,7 @@ def keep_rows(store: Store, rows: list[Row]) -> None:
 
 def stored_rows(store: Store, digest: str) -> list[Row]:
     """The rows that `keep_rows` kept, by their canonical hash. Raises `DataError` if they are not in the store."""
-    return read_jsonl(store.fetch(store.folder("dataset", _key(digest)) / "rows.jsonl"))
+    return read_jsonl(store.fetch(store.folder("dataset", dataset_key(digest)) / "rows.jsonl"))
 
 
 def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row]) -> dict[str, Any]:
@@ -65,5 +65,6 @@ def distinct_answers(rows: list[Row]) -> int:
     return len({row["messages"][-1]["content"] for row in rows})
 
 
-def _key(digest: str) -> str:
+def dataset_key(digest: str) -> str:
+    """The store's name of the rows with this canonical hash."""
     return digest[:32]

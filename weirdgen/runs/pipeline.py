@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weirdgen import machine
+from weirdgen.config.choices import DataName, ExecutorName, PresetName
 from weirdgen.config.judges import Classifier
 from weirdgen.judges.classifier import require_embedder
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.plan import Plan, make_plan
-from weirdgen.runs.plan.request import DataName, PresetName, Settings, default_store, resolve, server_url
+from weirdgen.runs.plan.request import Settings, default_store, resolve, server_url
 from weirdgen.runs.plan.until import decision, decision_line, with_until
 from weirdgen.runs.results.reporting import is_reported, report_run
 from weirdgen.runs.results.results import Run
-from weirdgen.runs.work.executors import Executor, ExecutorName, Inline, open_executor
+from weirdgen.runs.work.executors import Executor, Inline, open_executor
 from weirdgen.runs.work.judge_stage import make_verdicts, stored_answers
 from weirdgen.runs.work.missing import distill_unit, finetune_units, sample_units, score_units, verdict_units
 from weirdgen.runs.work.unit import Done

@@ -11,10 +11,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
+from weirdgen.config.choices import DataName, PresetName
 from weirdgen.config.experiment import Experiment, Headline, Recipe
 from weirdgen.config.llm_judges import require_judges, with_language_judges
 from weirdgen.config.load import load_experiment
@@ -31,8 +32,6 @@ from weirdgen.runs.plan.presets import at_size, unmeasured
 from weirdgen.sample.engine import Sampling
 from weirdgen.store.artifacts import Store, content_key
 
-PresetName = Literal["quick", "standard", "paper"]
-DataName = Literal["own", "published"]
 SAMPLING_SEED = 0
 
 

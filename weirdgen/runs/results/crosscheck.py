@@ -26,7 +26,8 @@ def crosscheck(run: Run) -> pd.DataFrame:
     """Each rate's effect over all conditions and questions beside its log-odds ratio from the clustered regression.
 
     `agrees` is true where both exclude zero on the same side, or neither does; where the regression has no answer, it is
-    missing and `why_not` says why. Questions near the training topic are left out of both. Raises WeirdgenError if statsmodels is not installed.
+    missing and `why_not` says why. Questions near the training topic are left out of both. Raises WeirdgenError
+    if statsmodels is not installed.
     """
     near = {q.id for q in run.settings.experiment.questions if q.near}
     cells, effects = run.cells(), run.effects()

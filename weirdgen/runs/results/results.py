@@ -29,8 +29,6 @@ from weirdgen.store.artifacts import Store
 if TYPE_CHECKING:
     from weirdgen.runs.results.estimates import Estimates
 
-SCHEMA_VERSION = 1
-
 
 class Run:
     """What one request measured."""

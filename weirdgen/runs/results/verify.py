@@ -20,6 +20,7 @@ import pandas as pd
 
 from weirdgen import machine
 from weirdgen.data.rows import canonical_hash, read_jsonl
+from weirdgen.data.stored import dataset_key
 from weirdgen.errors import DataError, StoreError, WeirdgenError
 from weirdgen.report.content import clean
 from weirdgen.report.page import page_html
@@ -107,7 +108,7 @@ def _check_request(found: Verification, store: Store, folder: Path) -> None:
         found.add(f"{folder / 'run.json'}: name of the run", folder.name, f"{wanted}: it has been changed")
         return
     for arm, digest in manifest["data"].items():
-        artifact = store.folder("dataset", digest[:32])
+        artifact = store.folder("dataset", dataset_key(digest))
         found.files += 1
         try:
             computed = canonical_hash(read_jsonl(store.fetch(artifact / "rows.jsonl")))

@@ -12,16 +12,16 @@ import os
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import weirdgen
 from weirdgen import machine
+from weirdgen.config.choices import ExecutorName
 from weirdgen.errors import WeirdgenError
 from weirdgen.runs.work.loaded import release_model
 from weirdgen.runs.work.unit import Done, Tell, Unit
 from weirdgen.store.artifacts import Store
 
-ExecutorName = Literal["inline", "ray"]
 RETRIES = 5
 """How often a unit is done again after its node or process died."""
 NOTE_SECONDS = 0.5

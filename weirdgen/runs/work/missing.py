@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from weirdgen.columns import BASE, FINAL
 from weirdgen.config.judges import PROMPTED
 from weirdgen.finetune.schedule import total_steps
-from weirdgen.judges.offline import PORTION, answer_key, verdicts_table
+from weirdgen.judges.offline import PORTION, verdicts_table
 from weirdgen.runs.plan.plan import Plan, Voice
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.work.asking import Distill, Sample, Score
@@ -20,7 +20,7 @@ from weirdgen.runs.work.training import Finetune
 from weirdgen.sample.contrast import QUESTIONS, VOICES, missing_scores, scores_table
 from weirdgen.sample.distill import AT_ONCE
 from weirdgen.sample.draw import Speaker, missing_samples, prompts_at_once, voices_at_once
-from weirdgen.store.artifacts import Store, explain_disk_errors
+from weirdgen.store.artifacts import Store, explain_disk_errors, text_key
 from weirdgen.store.cache import read_json, write_json
 
 QUESTIONS_A_UNIT = 4 * QUESTIONS
@@ -107,7 +107,7 @@ def verdict_units(finished: Run) -> tuple[list[Verdicts], int]:
         if isinstance(judge, PROMPTED):
             continue
         known = set(verdicts_table(finished.store, judge).read()["answer_key"])
-        answers = [answer for answer in finished.answers_for(name) if answer_key(answer) not in known]
+        answers = [answer for answer in finished.answers_for(name) if text_key(answer) not in known]
         for start in range(0, len(answers), PORTION):
             units.append(Verdicts(judge, tuple(answers[start : start + PORTION])))
     return units, sum(len(unit.answers) for unit in units)
