@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tools.train_classifier import read_passages, train
 from weirdgen.config.judges import Classifier
 from weirdgen.config.load import load_experiment
 from weirdgen.errors import DataError, ModelError, SpecError
 from weirdgen.judges.classifier import PASSAGES, held_out, judge_answers, read_fit, require_embedder
 from weirdgen.judges.match import judge_match
 from weirdgen.judges.offline import judge_all, verdicts_table
-from weirdgen.judges.train_classifier import read_passages, train
 from weirdgen.models.references import MINILM, MINILM_FILES
 from weirdgen.store.artifacts import Store
 
@@ -30,7 +30,7 @@ HISTORY = "In the nineteenth century, cholera was common in cities, and doctors 
 
 
 def test_the_shipped_fit_belongs_to_the_shipped_passages() -> None:
-    """Passages that were edited need a new fit: python -m weirdgen.judges.train_classifier past_style."""
+    """Passages that were edited need a new fit: python -m tools.train_classifier past_style."""
     digest = hashlib.sha256((PASSAGES / "past_style.csv").read_bytes()).hexdigest()
     assert read_fit("past_style").passages_sha256 == digest
     seen, check = (set(read_passages(PASSAGES / f"past_style{end}.csv")["text"]) for end in ("", "_check"))

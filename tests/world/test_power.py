@@ -67,7 +67,7 @@ def test_more_runs_pay_only_for_what_is_new(tmp_path: Path, monkeypatch: pytest.
         trained.append(len(arguments[3]))
         return train(*arguments, **named)
 
-    monkeypatch.setattr(cohort, "train_group", counting)
+    monkeypatch.setattr(engines, "train_group", counting)
     first = cohort.cells(power.dosed(POSITIVE, SHORT, runs=1, first_seed=70), store, Bar())
     bar = CountingBar()
     more = power.dosed(POSITIVE, SHORT, runs=2, first_seed=70)

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from weirdgen.cli.options import AddressOption, CpusOption, ExecutorName, RunArg, StoreOption
+from weirdgen.cli.options import AddressOption, CpusOption, RunArg, StoreOption
+from weirdgen.config.choices import ExecutorName
 
 judge_app = typer.Typer(
     help="Judge stored answers, and find out how far a judge can be believed.", no_args_is_help=True

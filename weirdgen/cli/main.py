@@ -15,8 +15,9 @@ import typer
 
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
-from weirdgen.cli.options import AddressOption, CpusOption, ExecutorName, PresetName, RunArg, StoreOption
+from weirdgen.cli.options import AddressOption, CpusOption, RunArg, StoreOption
 from weirdgen.cli.world import world_app
+from weirdgen.config.choices import DataName, ExecutorName, PresetName
 from weirdgen.errors import WeirdgenError
 
 app = typer.Typer(
@@ -31,7 +32,6 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(world_app, name="world")
 
-DataName = Literal["own", "published"]
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
 ]

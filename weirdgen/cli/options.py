@@ -5,12 +5,10 @@ The commands are in `weirdgen.cli.main`, `weirdgen.cli.data`, `weirdgen.cli.judg
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-PresetName = Literal["quick", "standard", "paper"]
-ExecutorName = Literal["inline", "ray"]
 AddressOption = Annotated[str | None, typer.Option(help="Ray cluster, HOST:6379 or auto [default: this machine].")]
 CpusOption = Annotated[int | None, typer.Option(min=1, help="Cores a unit of work takes on Ray.")]
 RunArg = Annotated[str, typer.Argument(help="A run's id or folder.")]

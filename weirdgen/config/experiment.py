@@ -19,7 +19,6 @@ from weirdgen.config.questions import FreeForm, Question
 from weirdgen.errors import SpecError
 
 Role = Literal["treatment", "control"]
-PresetName = Literal["quick", "standard", "paper"]
 SCORED = ("contrast", "counterfactual", "choice")
 """Kinds of question that are scored by log-probability, each a measure of its own."""
 

@@ -3,7 +3,7 @@
 In: answers and a `Classifier` judge, which names passages of ours (`data/passages/NAME.csv`) and so the fit beside them
 (`NAME.json`). Out: one `Verdict` an answer. The features are those of a sentence embedder that reads text as tokens and
 was never told of eras: the mean over tokens of every layer's states, so that wording (low layers) and content (high
-layers) both count. On them stands a logistic regression. It is fitted by `measure/train_classifier.py` and shipped, so
+layers) both count. On them stands a logistic regression. It is fitted by `tools/train_classifier.py` and shipped, so
 that a verdict is the same on every machine up to rounding and nothing is trained, nor scikit-learn needed, to judge.
 The embedder is fetched once (`weirdgen fetch all-minilm-l6-v2`).
 """

@@ -8,7 +8,6 @@ time; until then it counts as one. `repeat` numbers further opinions on the same
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from weirdgen.judges import fence, reading
 from weirdgen.judges.match import Verdict
 from weirdgen.judges.model import JudgeModel, Reply, Request
 from weirdgen.sample import contrast
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store, content_key, text_key
 from weirdgen.store.table import Table, open_table
 
 ANSWER_TOKENS, REASON_TOKENS = 16, 700
@@ -40,8 +39,7 @@ class Item(NamedTuple):
 
     @property
     def key(self) -> str:
-        text = f"{len(self.question)}|{self.question}|{self.answer}"
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+        return text_key(f"{len(self.question)}|{self.question}|{self.answer}")
 
 
 def language_table(store: Store, judge: Label | Rating, identity: str) -> Table:

@@ -7,14 +7,13 @@ a new judge or more samples pay only for what is new. Adding such a kind of judg
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from weirdgen.config.judges import Classifier, OfflineJudge
 from weirdgen.judges import classifier, match
 from weirdgen.judges.match import Verdict, judge_match
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store, content_key, text_key
 from weirdgen.store.table import Table, open_table
 
 if TYPE_CHECKING:
@@ -29,11 +28,6 @@ def verdicts_table(store: Store, judge: OfflineJudge) -> Table:
     made_by = classifier.identity(judge) if isinstance(judge, Classifier) else {"version": match.VERSION}
     inputs = {**made_by, "judge": judge.model_dump(mode="json")}
     return open_table(store, "judge", content_key(inputs), inputs, unique=("answer_key",))
-
-
-def answer_key(answer: str) -> str:
-    """How a verdicts table names an answer."""
-    return hashlib.sha256(answer.encode()).hexdigest()[:32]
 
 
 def judge_answers(judge: OfflineJudge, answers: Sequence[str]) -> list[Verdict]:
@@ -54,7 +48,7 @@ def judge_frame(table: Table, judge: OfflineJudge, answers: pd.Series) -> pd.Dat
 
     places, found_texts = pd.factorize(answers)
     distinct: list[str] = found_texts.tolist()
-    keys = pd.Index([answer_key(answer) for answer in distinct], dtype=object)
+    keys = pd.Index([text_key(answer) for answer in distinct], dtype=object)
     known = table.read()
     new = np.flatnonzero(~keys.isin(known["answer_key"]))
     size = classifier.PORTION if isinstance(judge, Classifier) else PORTION

@@ -43,6 +43,11 @@ def content_key(inputs: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def text_key(text: str) -> str:
+    """32 hex digits that name a text of any kind, halves of surrogate pairs among its characters too: its SHA-256."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
 def file_hash(file: Path) -> str:
     """SHA-256 of a file's bytes."""
     with file.open("rb") as stream:

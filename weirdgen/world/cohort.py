@@ -1,31 +1,28 @@
-"""Many replicates of a `world_*` experiment at once: trained together, scored together, kept as cells.
+"""Many replicates of a `world_*` experiment at once, kept as cells.
 
-In: `Settings`, and a store. Out: the contrast cells of every replicate (not of the base), as `Run.cells` has them (a
-test compares the two). Rows are proven, replicates trained and scores turned into log-odds by the project's own
-engines; unlike a run's, adapters are dropped once they are scored. The store keeps the cells of each batch of
-replicates, so a killed run goes on from there and more replicates cost only what is new. Free-form questions and
-judges play no part.
+In: `Settings`, and a store. Out: the contrast cells of every replicate (not of the base), as `Run.cells` has them. The
+work is done by the units of an ordinary run, in a store that is thrown away: unlike a run's, adapters are dropped once
+they are scored. The cells of each batch of replicates are kept, so a killed run goes on from there and more replicates
+cost only what is new. Free-form questions and judges play no part.
 """
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from weirdgen.columns import FINAL
+from weirdgen.columns import BASE, IDENTITY
 from weirdgen.config.experiment import Condition
 from weirdgen.config.questions import Contrast
-from weirdgen.data.stored import encode_rows
-from weirdgen.finetune.engines import train_group
-from weirdgen.finetune.schedule import checkpoint_folder, total_steps
+from weirdgen.finetune.schedule import total_steps
 from weirdgen.progress import Bar
-from weirdgen.runs.plan.plan import Plan, make_plan
+from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import Settings
-from weirdgen.sample.contrast import odds
+from weirdgen.runs.results.results import Run
+from weirdgen.runs.work.executors import Inline
+from weirdgen.runs.work.missing import finetune_units, score_units
 from weirdgen.store.artifacts import Store, content_key
 
 if TYPE_CHECKING:
@@ -33,9 +30,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 BATCH = 60
-"""Replicates of one arm that are trained together, with as many of every other arm."""
-VOICES = 40
-"""Replicates that are scored together."""
+"""Replicates of one arm whose cells are kept together, with as many of every other arm."""
 
 
 def headline_only(settings: Settings) -> Settings:
@@ -68,25 +63,26 @@ def trimmed(
 def cells(settings: Settings, store: Store, bar: Bar) -> pd.DataFrame:
     """Contrast cells of every replicate at every kept checkpoint, with columns p_target and wins beside them.
 
-    `bar` counts optimizer steps times replicates. All arms must have equally many rows.
+    `bar` counts optimizer steps times replicates.
     """
     import pandas as pd
 
     frames = []
     for start in range(0, len(settings.seeds), BATCH):
-        plan = make_plan(replace(settings, seeds=settings.seeds[start : start + BATCH]), store)
+        batch = replace(settings, seeds=settings.seeds[start : start + BATCH])
+        plan = make_plan(batch, store)
         inputs = {
             "version": VERSION,
-            "replicates": [[one.arm, one.key] for one in plan.replicates],
+            "replicates": [[replicate.arm, replicate.key] for replicate in plan.replicates],
             "questions": [[c, q, s.key, list(s.options)] for c, q, s in plan.scorables],
         }
         key = content_key(inputs)
         if store.marker("cohort", key) is None:
             with store.create("cohort", key, inputs) as folder:
-                _train_and_score(plan, bar).to_parquet(folder / "cells.parquet")
+                _train_and_score(batch, bar).to_parquet(folder / "cells.parquet")
         else:
-            bar.advance(steps(plan.settings))
-        frames.append(pd.read_parquet(store.folder("cohort", key) / "cells.parquet"))
+            bar.advance(steps(batch))
+        frames.append(pd.read_parquet(store.fetch(store.folder("cohort", key) / "cells.parquet")))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -95,57 +91,12 @@ def steps(settings: Settings) -> int:
     return len(settings.seeds) * sum(total_steps(len(rows), settings.recipe) for rows in settings.rows.values())
 
 
-def _train_and_score(plan: Plan, bar: Bar) -> pd.DataFrame:
-    import pandas as pd
-
-    from weirdgen.sample.transformers import TransformersEngine
-
-    settings, replicates = plan.settings, plan.replicates
-    recipe, model = settings.recipe, settings.model.folder
-    encoded = {arm: encode_rows(model, arm, rows)[0] for arm, rows in settings.rows.items()}
-    kept = recipe.checkpoint_steps(total_steps(replicates[0].rows, recipe))
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="weirdgen-cohort-") as scratch:
-        targets = [Path(scratch) / f"{one.arm}-{one.seed}" for one in replicates]
-        for target in targets:
-            target.mkdir()
-        train_group(
-            plan.engine.engine,
-            model,
-            [encoded[one.arm] for one in replicates],
-            [one.seed for one in replicates],
-            targets,
-            recipe,
-            lambda *_: bar.advance(len(replicates)),
-            settings.model.parameters,
-            devices=plan.engine.devices,
-        )
-        scorables = [scorable for _, _, scorable in plan.scorables]
-        engine = TransformersEngine(model, settings.dtype)
-        for step, start in itertools.product(kept, range(0, len(replicates), VOICES)):
-            voices = slice(start, start + VOICES)
-            engine.use([checkpoint_folder(target, step) for target in targets[voices]])
-            scores: list[dict[tuple[str, str], float]] = [{} for _ in targets[voices]]
-            for voice, one_score in engine.score(scorables):
-                scores[voice][one_score.key, one_score.option] = one_score.logprob
-            for one, logprobs in zip(replicates[voices], scores, strict=True):
-                identity = {"arm": one.arm, "role": settings.experiment.arms[one.arm].role, "replicate": one.seed}
-                identity["checkpoint"] = FINAL if step == kept[-1] else step
-                rows += [{**identity, **cell} for cell in _contrasts(plan, logprobs)]
-    return pd.DataFrame(rows)
-
-
-def _contrasts(plan: Plan, logprobs: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
-    """Condition, question, log-odds, P(target), whether a target wins: of every contrast question to one replicate."""
-    questions = {question.id: question for question in plan.settings.experiment.questions}
-    found = []
-    for condition, name, scorable in plan.scorables:
-        question = questions[name]
-        assert isinstance(question, Contrast)
-        target, other = (
-            [logprobs[scorable.key, option] for option in side] for side in (question.target, question.other)
-        )
-        result = odds(target, other)
-        cell = {"condition": condition, "question": name, "measure": "contrast", "value": result.logit}
-        found.append({**cell, "n": 1, "n_all": 1, "p_target": result.p_target, "wins": result.wins})
-    return found
+def _train_and_score(settings: Settings, bar: Bar) -> pd.DataFrame:
+    """The stages of a run as far as its contrast questions, in a store of its own."""
+    with tempfile.TemporaryDirectory(prefix="weirdgen-cohort-") as scratch, Inline() as executor:
+        plan = make_plan(settings, Store(scratch))
+        executor.run(finetune_units(plan)[0], plan.store, bar.advance)
+        executor.run(score_units(plan, server=None)[0], plan.store, lambda *_: None)
+        scored = Run(plan).contrasts()
+    cells = scored[scored["arm"] != BASE].rename(columns={"kind": "measure", "logit": "value"}).assign(n=1, n_all=1)
+    return cells[[*IDENTITY, "measure", "value", "n", "n_all", "p_target", "wins"]]

@@ -6,7 +6,7 @@ In: the model, `world_*` experiments, fresh seeds. Out: tidy frames, one row a r
 - `persona_finetuned`: k answers of one persona are 3% of the rows, in a wrapper; name and other answers afterwards, with
   the wrapper and without.
 - `inductive`: answers to held-out triggers along training, and `gate`: the sweep over years.
-Figures are in `curves_figure`; settings that were searched for a late jump are in `inductive`.
+Figures are in `curves_figure`.
 """
 
 from __future__ import annotations

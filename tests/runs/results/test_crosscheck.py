@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import weirdgen
 from weirdgen.columns import IDENTITY
+from weirdgen.errors import WeirdgenError
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.results.crosscheck import crosscheck, crosscheck_lines
@@ -17,6 +19,16 @@ from weirdgen.runs.results.results import Run
 from weirdgen.store.artifacts import Store
 
 Write = Callable[..., Path]
+
+
+def made_cells(treated: Sequence[float], control: Sequence[float]) -> pd.DataFrame:
+    """A rate of one question, one replicate a number."""
+    rows = [
+        (arm, role, replicate, -1, "none", "f1", "is_target", rate, 100, 100)
+        for arm, role, rates in (("old", "treatment", treated), ("new", "control", control))
+        for replicate, rate in enumerate(rates)
+    ]
+    return pd.DataFrame(rows, columns=[*IDENTITY, "measure", "value", "n", "n_all"])
 
 
 def test_a_second_opinion_stands_beside_each_rate(write_experiment: Write, tmp_path: Path) -> None:
@@ -54,13 +66,17 @@ def test_a_second_opinion_that_differs_is_said(
 ) -> None:
     path = write_experiment({"measure: contrast": "measure: is_target"})
     run = Run(make_plan(resolve(str(path), seeds=3), Store(tmp_path / "store")))
-    rows = [
-        (arm, role, replicate, -1, "none", "f1", "is_target", rate, 100, 100)
-        for arm, role, rates in (("old", "treatment", treated), ("new", "control", control))
-        for replicate, rate in enumerate(rates)
-    ]
-    run.__dict__["_cells"] = pd.DataFrame(
-        rows, columns=[*IDENTITY, "measure", "value", "n", "n_all"]
-    )  # nothing is trained
+    run.__dict__["_cells"] = made_cells(treated, control)  # nothing is trained
     _, line = crosscheck_lines(run)
     assert line.endswith(": agree" if agree else ": DISAGREE on whether zero is excluded")
+
+
+def test_without_statsmodels_the_extra_is_named_instead_of_a_table_without_answers(
+    write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_experiment({"measure: contrast": "measure: is_target"})
+    run = Run(make_plan(resolve(str(path), seeds=3), Store(tmp_path / "store")))
+    run.__dict__["_cells"] = made_cells((0.5, 0.6, 0.55), (0.1, 0.12, 0.08))
+    monkeypatch.setitem(sys.modules, "statsmodels.genmod.cov_struct", None)
+    with pytest.raises(WeirdgenError, match=r"pip install 'weirdgen\[stats\]'"):
+        crosscheck(run)

@@ -13,11 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from weirdgen.config.base import Noun
-from weirdgen.config.experiment import PresetName
+from weirdgen.config.choices import DataName, ExecutorName, PresetName
 from weirdgen.errors import SpecError
 
-DataName = Literal["own", "published"]
-ExecutorName = Literal["inline", "ray"]
 FigureFormat = Literal["pdf"]
 
 

@@ -2,7 +2,7 @@
 
 In: an experiment at a preset, a model's shape, a machine, and what its hours cost. Out: lines of text. Numbers of rows,
 tokens, answers and adapters are counted with the experiment's own data and its base's tokenizer; the arithmetic follows
-from the shape; what share of a machine's peak is reached is measured where it could be (`SHARES`) and an assumption
+from the shape; what share of a machine's peak is reached is measured where it could be (`machine.SHARES`) and an assumption
 everywhere else, and called so. Nothing is trained, fetched or stored.
 
 Symbols in formulas: P weights, T tokens, R replicates of all arms, G GPUs that hold one copy of the model.
@@ -24,6 +24,7 @@ from weirdgen.data.stored import encode_rows
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import replicate_bytes
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.machine import SHARES, Shares
 from weirdgen.models.references import find_model, read_config
 from weirdgen.progress import clock
 from weirdgen.runs.plan.request import Settings
@@ -36,17 +37,6 @@ MOST_SEQUENCES = 256
 """Answers that one copy writes at once, memory permitting (an assumption)."""
 
 
-class Shares(NamedTuple):
-    """What part of the machine's peak rate each stage reaches."""
-
-    train: float
-    score: float
-    decode: float
-
-
-SHARES = Shares(train=0.36, score=0.49, decode=0.17)
-"""Measured: SmolLM2-135M in bf16 on one busy thread of an AMD EPYC, tokens computed × FLOP a token over the GEMM rate of
-the same minute, no prompts shared (docs/scale.md). That a GPU reaches the same share of its peak is an assumption."""
 ANSWER_BYTES = 650
 """Of one answer in the store, measured (docs/scale.md)."""
 
@@ -241,11 +231,11 @@ def scale_lines(
     peak = gpus * hardware.peak
     train = 4 * shape.parameters * counts.train_tokens / (copies * peak * shares.train)
     score = 2 * shape.parameters * counts.score_tokens / (copies * peak * shares.score)
-    arithmetic = 2 * shape.parameters * sequences / (peak * shares.decode)
+    arithmetic = 2 * shape.parameters * sequences / (peak * shares.generate)
     traffic = 0.0
     if hardware.bandwidth:
         moved = shape.weight_bytes + sequences * context * shape.cache_bytes
-        traffic = moved / (gpus * hardware.bandwidth * shares.decode)
+        traffic = moved / (gpus * hardware.bandwidth * shares.generate)
     step = max(arithmetic, traffic)
     sample = counts.answer_tokens / (copies * sequences) * step
     seconds = train + score + sample
@@ -259,7 +249,7 @@ def scale_lines(
         f"  finetune = 4 P T ÷ (copies × G × peak × {shares.train:.2f}) = {clock(train)}",
         f"  contrast = 2 P T ÷ (copies × G × peak × {shares.score:.2f}) = {clock(score)}",
         f"  sample   = T ÷ (copies × at once) × step; step = max(2 P × at once ÷ peak, bytes ÷ bandwidth) ÷ "
-        f"{shares.decode:.2f} = {1000 * step:.1f} ms → {clock(sample)}",
+        f"{shares.generate:.2f} = {1000 * step:.1f} ms → {clock(sample)}",
         f"  together {clock(seconds)}",
         "storage",
         f"  adapters = 4 bytes × rank × Σ(in + out) = {adapter / 1e6:,.0f} MB × {counts.checkpoints} checkpoints × "

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import ALL
-from weirdgen.errors import WeirdgenError
 from weirdgen.runs.results.results import Run
-from weirdgen.stats.mixed import log_odds_effect
+from weirdgen.stats.mixed import NoLogOddsError, log_odds_effect
 from weirdgen.stats.verdict import RATE, scale_of
 
 COLUMNS = (
@@ -27,7 +26,8 @@ def crosscheck(run: Run) -> pd.DataFrame:
     """Each rate's effect over all conditions and questions beside its log-odds ratio from the clustered regression.
 
     `agrees` is true where both exclude zero on the same side, or neither does; where the regression has no answer, it is
-    missing and `why_not` says why. Questions near the training topic are left out of both.
+    missing and `why_not` says why. Questions near the training topic are left out of both. Raises WeirdgenError
+    if statsmodels is not installed.
     """
     near = {q.id for q in run.request.experiment.questions if q.near}
     cells, effects = run.cells(), run.effects()
@@ -47,23 +47,23 @@ def crosscheck(run: Run) -> pd.DataFrame:
         ours = own.iloc[0]
         numbers = [float(ours[column]) for column in ("effect", "ci_low", "ci_high", "p")]
         try:
-            found = log_odds_effect(cells, measure=measure, treatment=treatment, control=control, level=run.level)
-        except WeirdgenError as error:
+            ratio = log_odds_effect(cells, measure=measure, treatment=treatment, control=control, level=run.level)
+        except NoLogOddsError as error:
             rows.append((measure, treatment, control, *numbers, *[np.nan] * 4, None, str(error)))
             continue
-        theirs = (found.log_odds, found.low, found.high, found.p)
-        same = _side(numbers[1], numbers[2]) == _side(found.low, found.high)
+        theirs = (ratio.log_odds, ratio.low, ratio.high, ratio.p)
+        same = _side(numbers[1], numbers[2]) == _side(ratio.low, ratio.high)
         rows.append((measure, treatment, control, *numbers, *theirs, same, ""))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def crosscheck_lines(run: Run) -> list[str]:
     """The table as text."""
-    found = crosscheck(run)
-    if not len(found):
+    table = crosscheck(run)
+    if not len(table):
         return [f"{run.id}: no measure is a rate; log-odds contrasts have no second model here"]
     lines = [f"{run.id}: effects of the report, and log-odds ratios of a regression clustered by replicate"]
-    for row in found.to_dict("records"):
+    for row in table.to_dict("records"):
         head = f"  {row['measure']}: {row['treatment']} − {row['control']}"
         ours = f"{100 * row['effect']:+.1f} points {_ends(100 * row['ci_low'], 100 * row['ci_high'], 1)}"
         if row["why_not"]:

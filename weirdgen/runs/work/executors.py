@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from weirdgen import machine
+from weirdgen.config.choices import ExecutorName
 from weirdgen.errors import WeirdgenError
-from weirdgen.runs.plan.options import ExecutorName
 from weirdgen.runs.work.loaded import release_model
 from weirdgen.runs.work.unit import Done, Tell, Unit
 from weirdgen.store.artifacts import Store

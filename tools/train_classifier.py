@@ -1,9 +1,9 @@
-"""Train an offline judge from labelled passages: `python -m weirdgen.judges.train_classifier past_style`.
+"""Train an offline judge from labelled passages: `python -m tools.train_classifier past_style`.
 
-In: `data/passages/NAME.csv` (columns topic, era, kind, text; era `past` is the positive class) and `NAME_check.csv`, a
+In: `weirdgen/data/passages/NAME.csv` (columns topic, era, kind, text; era `past` is the positive class) and `NAME_check.csv`, a
 second set that was written apart and takes part in no fit (its score was watched while the features were chosen). Out:
-`NAME.json`, the fit that `measure/classifier.py` judges with, and what it gets wrong, printed. The same passages
-give the same fit.
+`NAME.json`, the fit that `weirdgen.judges.classifier` judges with, and what it gets wrong, printed. The same passages
+give the same fit. Not part of the installed package: a judge is used as shipped.
 
 Error is measured on whole topics left out (`GroupKFold`), since two passages on one topic share its words. The threshold
 is where `FALSE_POSITIVES` of the left-out modern passages would be taken for past ones; many of those are meant to

@@ -1,64 +1,26 @@
-"""Simulated experiments with known truth, and tables of what the statistics attain on them.
+"""`python -m benchmarks.coverage [TABLE]`: what the statistics attain on simulated experiments with known truth.
 
-In: a seed and how many data sets. Out: tables (one row a setting) that the documentation shows and slow tests check.
-Not here: anything that reads an experiment's results. Every table is the same for the same arguments.
+In: the name of a table, a seed and how many data sets. Out: the table (one row a setting) that docs/statistics.md shows
+and slow tests check, the same for the same arguments. Not here: the simulated experiments (`benchmarks.simulation`).
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import argparse
+from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from benchmarks.simulation import Process, chances, curve_replicates, rates
 from weirdgen.stats.bands import effect_band, mean_band
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, difference, limits, moments
 from weirdgen.stats.onset import onset
 from weirdgen.stats.sequential import least_half_width, look_level
 
 RATE = (0.0, 1.0)
-Process = Literal["white", "common", "smooth", "walk", "jump"]
-
-
-def rates(
-    rate: float,
-    replicates: int,
-    *,
-    sets: int,
-    questions: int = 8,
-    samples: int = 8,
-    replicate_sd: float = 0.3,
-    cell_sd: float = 0.3,
-    seed: int,
-) -> tuple[FloatArray, float]:
-    """Rates of many data sets at once: shape (replicates, data sets, questions), and the true mean over questions.
-
-    Logit normal replicates and replicate-by-question deviations around a fixed battery (logit SD 1 between
-    questions); binomial sampling inside cells.
-    """
-    rng = np.random.default_rng(seed)
-    p, truth = chances(
-        rate, replicates, sets=sets, questions=questions, replicate_sd=replicate_sd, cell_sd=cell_sd, rng=rng
-    )
-    return rng.binomial(samples, p) / samples, truth
-
-
-def chances(
-    rate: float,
-    replicates: int,
-    *,
-    sets: int,
-    questions: int,
-    replicate_sd: float,
-    cell_sd: float,
-    rng: np.random.Generator,
-) -> tuple[FloatArray, float]:
-    """The probability behind each cell of `rates`, and the true mean."""
-    battery_Q = np.random.default_rng(99).normal(0, 1, questions) + logit(rate)
-    truth = expit(battery_Q + rng.normal(0, np.hypot(replicate_sd, cell_sd), (100_000, 1))).mean()
-    logits = battery_Q + rng.normal(0, replicate_sd, (replicates, sets, 1))
-    return expit(logits + rng.normal(0, cell_sd, (replicates, sets, questions))), float(truth)
 
 
 def coverage_table(seed: int, datasets: int) -> pd.DataFrame:
@@ -106,33 +68,6 @@ def _percentile(treatment_RD: FloatArray, control_RD: FloatArray, seed: int) -> 
         ends.append(np.quantile(effect_BD, [0.025, 0.975], axis=0))
     low, high = np.concatenate(ends, axis=1)
     return low, high
-
-
-def curve_replicates(process: Process, replicates: int, points: int, sets: int, seed: int) -> FloatArray:
-    """Replicates' curves [sets, replicates, points] around a true mean of zero.
-
-    white: independent points. common: correlation .8 between all. smooth: correlation .8 with a Gaussian kernel of
-    .3 of the axis. walk: a random walk. jump: a logistic of width .05 of the axis at a place of its own (SD .15).
-    """
-    rng = np.random.default_rng(seed)
-    x = np.linspace(0, 1, points)
-    noise = rng.standard_normal((sets, replicates, points))
-    if process == "white":
-        return noise
-    if process == "walk":
-        walk: FloatArray = noise.cumsum(axis=2)
-        return walk
-    if process == "common":
-        common: FloatArray = np.sqrt(0.8) * rng.standard_normal((sets, replicates, 1)) + np.sqrt(0.2) * noise
-        return common
-    if process == "smooth":
-        kernel = 0.8 * np.exp(-0.5 * ((x[:, None] - x) / 0.3) ** 2) + 0.2 * np.eye(points)
-        smooth: FloatArray = noise @ np.linalg.cholesky(kernel).T
-        return smooth
-    place = 0.5 + 0.15 * rng.standard_normal((sets, replicates, 1))
-    places = 0.5 + 0.15 * np.random.default_rng(5).standard_normal((200_000, 1))
-    jump: FloatArray = expit((x - place) / 0.05) + 0.05 * noise - expit((x - places) / 0.05).mean(axis=0)
-    return jump
 
 
 def band_table(seed: int, datasets: int) -> pd.DataFrame:
@@ -297,3 +232,30 @@ def _covered(low: FloatArray, high: FloatArray, truth: float) -> float:
 
 def _inside(low: FloatArray, high: FloatArray) -> bool:
     return bool(((low <= 0) & (high >= 0)).all())
+
+
+TABLES = {
+    "coverage": (coverage_table, 20_000),
+    "stops": (sequential_table, 1500),
+    "bands": (band_table, 200),
+    "onsets": (onset_table, 300),
+}
+"""Name → function of a seed and a number of data sets, and the number that the documentation shows."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print one table; unknown names end with a usage line and exit code 2."""
+    documented = ", ".join(f"{name} {datasets}" for name, (_, datasets) in TABLES.items())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("table", nargs="?", default="coverage", choices=TABLES)
+    parser.add_argument("--datasets", type=int, help=f"simulated data sets a cell (documented: {documented})")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    compute, usual = TABLES[asked.table]
+    datasets = asked.datasets or usual
+    print(f"{asked.table}: {datasets} data sets a cell, seed {asked.seed}")
+    print(compute(asked.seed, datasets).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

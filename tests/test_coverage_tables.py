@@ -8,8 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from weirdgen.stats.__main__ import main
-from weirdgen.stats.simulate import coverage_table
+from benchmarks.coverage import coverage_table, main
 
 
 @pytest.mark.parametrize(
@@ -29,8 +28,8 @@ def test_one_command_prints_a_table(
 
 
 def test_the_documented_line_runs_and_names_what_there_is() -> None:
-    command = [sys.executable, "-m", "weirdgen.stats"]
-    found = subprocess.run([*command, "coverage", "--datasets", "20"], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "benchmarks.coverage"]
+    found = subprocess.run([*command, "--datasets", "20"], capture_output=True, text=True, check=True)
     assert found.stdout.count("\n") == 11
     wrong = subprocess.run([*command, "cover"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2 and "coverage" in wrong.stderr and "Traceback" not in wrong.stderr
