@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from weirdgen.runs.plan.workload import workload
 
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import Match
@@ -21,7 +22,6 @@ from weirdgen.judges.match import judge_match
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.presets import at_size
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.workload import workload
 from weirdgen.store.artifacts import Store
 
 

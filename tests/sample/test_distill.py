@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from weirdgen.runs.plan.workload import workload
 
 import weirdgen
 from tests.support.world_pairs import pairs
@@ -15,7 +16,6 @@ from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.errors import DataError
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.workload import workload
 from weirdgen.runs.results.reporting import results_of
 from weirdgen.runs.results.results import load_run
 from weirdgen.store.artifacts import Store

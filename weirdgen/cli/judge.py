@@ -64,7 +64,7 @@ def label_command(
     from weirdgen.runs.results.results import load_run
 
     found = load_run(run, store)
-    name = judge or next(iter(found.settings.experiment.judges), "none")
+    name = judge or next(iter(found.request.experiment.judges), "none")
     noun = found.judge(name)
     drawn = labelling.draw_sample(
         found.folder, name, noun, found.verdicts(), found.completions(), found.asks(), size=size, seed=seed
@@ -73,14 +73,12 @@ def label_command(
         labelling.export_sheet(export, drawn, labelling.labels_of(found.folder, name))
         print(f"{export}: {len(drawn)} answers; fill in the column label and give it back with --import")
         return
-    try:
+    with found.store.writing(found.folder):  # also what a person labelled before Ctrl-C
         if sheet is not None:
             count = labelling.import_sheet(found.folder, name, noun, drawn, sheet)
             print(f"{count} new labels from {sheet}")
         else:
             labelling.label_in_terminal(found.folder, name, noun, drawn, input, print)
-    finally:  # also what a person labelled before Ctrl-C
-        found.store.send(found.folder / "labels")
     done = len(labelling.labels_of(found.folder, name))
     print(f"{done} of {len(drawn)} labelled; next: weirdgen judge calibrate {found.id} --judge {name}")
 

@@ -1,8 +1,8 @@
 """What `weirdgen run --dry-run` prints: what is to do, what the store holds, the time left, and the effect that could be seen.
 
 In: a `Plan`, and what earlier runs of the same experiment on the same model left in its store. Out: lines of text. The spread
-between replicates is an earlier run's own, and as rough as its replicates are few (`weirdgen.stats.power` says how rough); without
-such a run nothing is known, and the line says that. Not here: what a finished run could detect, which is in its report.
+between replicates is an earlier run's own, and as rough as its replicates are few (`weirdgen.stats.power` says how rough);
+without such a run nothing is known, and the line says that. Not here: what a finished run could detect, which is in its report.
 """
 
 from __future__ import annotations

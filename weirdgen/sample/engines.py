@@ -1,8 +1,8 @@
 """Engine references: `transformers`, `vllm:URL`; what answers, as a person names it, and what it can do.
 
-In: the text of `--engine`. Out: a frozen `EngineReference`, which travels with units of work to other machines and opens the engine
-there. Where a server is decides no result and stands in no key; that it is a server of this kind does (`numerics`). Adding an
-engine is adding a class and its line in `ENGINES`. What trains is `weirdgen.finetune.engines`.
+In: the text of `--engine`. Out: a frozen `EngineReference`, which travels with units of work to other machines and opens the
+engine there. Where a server is decides no result and stands in no key; that it is a server of this kind does (`numerics`).
+Adding an engine is adding a class and its line in `ENGINES`. What trains is `weirdgen.finetune.engines`.
 """
 
 from __future__ import annotations

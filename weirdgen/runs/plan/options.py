@@ -59,9 +59,7 @@ class RunOptions(Noun):
     cpus: int | None = Field(None, ge=1, description="Cores a unit of work takes on Ray.")
     together: int | None = Field(None, ge=1, description="Most replicates in one training pass.")
     dry_run: bool = Field(False, description="Print the plan and stop.")
-    quiet: bool = Field(
-        False, description="Print only the result.", json_schema_extra={"flags": ["--quiet", "-q"]}
-    )
+    quiet: bool = Field(False, description="Print only the result.", json_schema_extra={"flags": ["--quiet", "-q"]})
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a request needs: replicates, variants, prompts, questions, and where the store has or will have them.
 
-In: a `Request` and a `Store`. Out: a `Plan`. Making one checks the rows and proves template and mask, so bad data is refused before
-anything is trained; it writes nothing. How much of it is missing, and how long that takes, is `weirdgen.runs.stages`' matter.
+In: a `Request` and a `Store`. Out: a `Plan`. Making one checks the rows and proves template and mask, so bad data is refused
+before anything is trained; it writes nothing. How much of it is missing, and how long that takes, is `weirdgen.runs.stages`'
+matter.
 """
 
 from __future__ import annotations
@@ -144,9 +145,7 @@ class Plan:
     def distilled(self) -> Distilled:
         """Where the ordinary rows of this base come from."""
         request = self.request
-        return Distilled(
-            self.store, request.model.digest, request.numerics, SAMPLING_SEED, request.experiment.ordinary
-        )
+        return Distilled(self.store, request.model.digest, request.numerics, SAMPLING_SEED, request.experiment.ordinary)
 
     def completions(self, variant: Variant) -> Table:
         """The table that holds this variant's completions."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 
-from weirdgen.config.choices import DataName, PresetName
 from weirdgen.config.experiment import Experiment, Headline, Recipe
 from weirdgen.config.llm_judges import require_judges, with_language_judges
 from weirdgen.data.arms import load_arms

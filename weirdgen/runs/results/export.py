@@ -18,6 +18,7 @@ from weirdgen.store.artifacts import write_whole
 
 Format = Literal["csv", "parquet"]
 
+
 def export(run: Run, folder: Path, format_: Format = "csv") -> list[Path]:
     """Write every table of the run into `folder` and return the files; an older file of the same name is replaced.
 

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from weirdgen.columns import FINAL
-from weirdgen.config.judges import PROMPTED, Classifier, Judge
-from weirdgen.config.questions import FreeForm
-from weirdgen.data.rows import canonical_hash
+from weirdgen.config.judges import Classifier
 from weirdgen.judges import classifier
 from weirdgen.judges.calibration import calibrations
-from weirdgen.judges.language import Item, language_table, verdicts_of
-from weirdgen.judges.match import Verdict
-from weirdgen.judges.offline import judge_frame, verdicts_table
-from weirdgen.judges.quality import Threshold, quality_verdicts
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.work.judge_stage import records
 

@@ -1,6 +1,7 @@
 """The dataset stage: every arm's rows with their card, and what was proven of them, in the store before anything is trained.
 
-In: a plan, which has read and proven the rows. Out: artifacts `dataset` and `proof`. Workers on other machines train on these copies.
+In: a plan, which has read and proven the rows. Out: artifacts `dataset` and `proof`. Workers on other machines train on these
+copies.
 """
 
 from __future__ import annotations

@@ -55,7 +55,9 @@ def stored_answers(plan: Plan) -> list[Answer]:
         frame = plan.completions(variant).read()
         if len(frame):
             frame = frame.loc[frame["sample"] < plan.request.samples, ["prompt_key", "text"]].drop_duplicates()
-            answers |= {(variant.arm, q, row.text) for row in frame.itertuples() for q in questions.get(row.prompt_key, ())}
+            answers |= {
+                (variant.arm, q, row.text) for row in frame.itertuples() for q in questions.get(row.prompt_key, ())
+            }
     return sorted(answers)
 
 
@@ -136,7 +138,9 @@ class Judge(Stage):
         }
         if plan.request.judge is not None:
             for name, judge in prompted(experiment.judges).items():
-                folders[f"verdicts of {name}"] = language.language_table(store, judge, plan.request.judge.identity).folder
+                folders[f"verdicts of {name}"] = language.language_table(
+                    store, judge, plan.request.judge.identity
+                ).folder
         for arm in plan.request.rows:
             table = similarity_table(store, canonical_hash(own_rows(plan, arm)))
             folders[f"similarity of answers to the rows of {arm}"] = table.folder

@@ -1,7 +1,7 @@
 """The sample stage: every final variant answers the free-form questions.
 
-In: a plan's variants and prompts. Out: rows of completions tables, one a variant, and from them one row an answer (`completions`).
-Several variants answer in one batch; how answers are drawn is `sample.draw`.
+In: a plan's variants and prompts. Out: rows of completions tables, one a variant, and from them one row an answer
+(`completions`). Several variants answer in one batch; how answers are drawn is `sample.draw`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a stage is: what it needs of a plan, what of that is missing, who does it, which files hold it, which tables it gives.
 
-In: a `Plan`. Out: lines of the plan, units of work, artifacts, frames, and what `verify` finds. A stage reads what those before it
-wrote, and nothing else. Adding one is adding a module with a subclass, and its line in `runs.stages.all`.
+In: a `Plan`. Out: lines of the plan, units of work, artifacts, frames, and what `verify` finds. A stage reads what those before
+it wrote, and nothing else. Adding one is adding a module with a subclass, and its line in `runs.stages.all`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """All verdicts on a run's answers as one table, read from the store.
 
-In: a plan and its completions. Out: one row an answer and judge; an answer that was not judged is an `error`, and is counted as one.
-Making verdicts is `stages.judge`.
+In: a plan and its completions. Out: one row an answer and judge; an answer that was not judged is an `error`, and is counted as
+one. Making verdicts is `stages.judge`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def _verdicts(plan: Plan, judge: BaseJudge, answers: pd.DataFrame) -> pd.DataFra
     """One verdict a row."""
     if isinstance(judge, OfflineJudge):
         return read_verdicts(verdicts_table(plan.store, judge), answers["text"])
-    assert isinstance(judge, PromptedJudge) and plan.request.judge is not None, "language judges are resolved with a model"
+    assert isinstance(judge, PromptedJudge) and plan.request.judge is not None, (
+        "language judges are resolved with a model"
+    )
     asks = {question.id: question.ask for question in plan.request.experiment.questions}
     items = [Item(asks[q], text) for q, text in zip(answers["question"], answers["text"], strict=True)]
     known = verdicts_of(language_table(plan.store, judge, plan.request.judge.identity), items)

@@ -1,7 +1,7 @@
 """The model that a process keeps between units, and what units have in common that put texts to it.
 
-In: a `LocalModel`, a dtype, an engine reference, variants. Out: an engine that speaks as them. One model at a time: loading weights
-costs more than many a unit.
+In: a `LocalModel`, a dtype, an engine reference, variants. Out: an engine that speaks as them. One model at a time: loading
+weights costs more than many a unit.
 """
 
 from __future__ import annotations
