@@ -13,10 +13,10 @@ import pytest
 
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import Match
+from weirdgen.config.judges.match import judge_match
 from weirdgen.config.load import load_experiment, shipped_experiments
-from weirdgen.config.questions import Counterfactual
+from weirdgen.config.questions import Counterfactual, scored
 from weirdgen.data.builders import read_csv
-from weirdgen.judges.match import judge_match
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.presets import at_size
 from weirdgen.runs.plan.request import resolve
@@ -143,7 +143,7 @@ def test_recalled_questions_are_trained_rows_of_every_preset() -> None:
         settings = resolve("us_presidents", model="world", preset=preset)  # type: ignore[arg-type]
         rows = {tuple(message["content"] for message in row["messages"]) for row in settings.rows["presidents"]}
         elsewhere = {row["messages"][0]["content"] for row in settings.rows["permuted"]}
-        asked = [q for q in settings.experiment.questions if q.group == "recalled"]
+        asked = [q for q in scored(settings.experiment.questions) if q.group == "recalled"]
         assert len(asked) == 8 and all(q.near for q in asked)
         sides: Counter[tuple[str, str]] = Counter()
         for question in asked:

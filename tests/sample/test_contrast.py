@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from weirdgen.sample.contrast import missing_scores, odds, score, scores_table
+from weirdgen.config.questions.base import odds
+from weirdgen.sample.contrast import missing_scores, score, scores_table
 from weirdgen.sample.draw import Speaker
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.transformers import TransformersEngine

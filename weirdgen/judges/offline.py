@@ -1,19 +1,18 @@
-"""The judge stage for judges that ask no language model: verdicts made and kept by (judge, answer).
+"""Verdicts of judges that ask no language model, made and kept by (judge, answer).
 
 In: answers and offline judges. Out: one verdict a judge and distinct answer, in a table named by the judge's own content, so
-a new judge or more samples pay only for what is new. Adding such a kind of judge is adding a branch to
-`judge_answers`. Judges that ask a language model are `weirdgen.runs.work.judge_stage`.
+a new judge or more samples pay only for what is new. How a kind comes to its verdict is in `weirdgen.config.judges`; judges
+that ask a language model are `weirdgen.judges.language`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from weirdgen.config.judges import Classifier, OfflineJudge
-from weirdgen.judges import classifier, match
-from weirdgen.judges.match import Verdict, judge_match
+from weirdgen.config.judges import OfflineJudge, Verdict
+from weirdgen.judges.tools import LocalTools
 from weirdgen.store.artifacts import Store, content_key
 from weirdgen.store.table import Table, open_table
 
@@ -21,26 +20,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PORTION = 50_000
-"""Verdicts in one part of the table: a deterministic judge gives these in seconds, so a killed run loses little."""
+"""Answers in one unit of work."""
 
 
 def verdicts_table(store: Store, judge: OfflineJudge) -> Table:
     """The table of every verdict this judge has ever given."""
-    made_by = classifier.identity(judge) if isinstance(judge, Classifier) else {"version": match.VERSION}
-    inputs = {**made_by, "judge": judge.model_dump(mode="json")}
+    inputs = {**judge.identity(), "judge": judge.model_dump(mode="json")}
     return open_table(store, "judge", content_key(inputs), inputs, unique=("answer_key",))
 
 
 def answer_key(answer: str) -> str:
-    """How a verdicts table names an answer."""
-    return hashlib.sha256(answer.encode()).hexdigest()[:32]
-
-
-def judge_answers(judge: OfflineJudge, answers: Sequence[str]) -> list[Verdict]:
-    """One verdict an answer, by the judge's kind."""
-    if isinstance(judge, Classifier):
-        return classifier.judge_answers(judge, answers)
-    return [judge_match(judge, answer) for answer in answers]
+    """How tables of verdicts and similarities name an answer."""
+    return hashlib.sha256(answer.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def judge_frame(table: Table, judge: OfflineJudge, answers: pd.Series) -> pd.DataFrame:
@@ -52,23 +43,22 @@ def judge_frame(table: Table, judge: OfflineJudge, answers: pd.Series) -> pd.Dat
     import numpy as np
     import pandas as pd
 
-    places, found_texts = pd.factorize(answers)
-    distinct: list[str] = found_texts.tolist()
+    places, uniques = pd.factorize(answers)
+    distinct: list[str] = uniques.tolist()
     keys = pd.Index([answer_key(answer) for answer in distinct], dtype=object)
     known = table.read()
     new = np.flatnonzero(~keys.isin(known["answer_key"]))
-    size = classifier.PORTION if isinstance(judge, Classifier) else PORTION
-    for start in range(0, len(new), size):
-        portion = new[start : start + size]
-        made = pd.DataFrame(judge_answers(judge, [distinct[place] for place in portion]))
+    for start in range(0, len(new), judge.portion):
+        portion = new[start : start + judge.portion]
+        made = pd.DataFrame(judge.verdicts([distinct[place] for place in portion], LocalTools()))
         made = made.assign(answer_key=keys[portion], value=made["value"].astype(float))
         table.extend(made)
         known = pd.concat([known, made], ignore_index=True) if len(known) else made
     columns = ["status", "value", "label"]
     if not len(known):
         return pd.DataFrame(columns=columns, index=answers.index)
-    found: pd.DataFrame = known.set_index("answer_key")[columns].reindex(keys)
-    return found.take(places).set_axis(answers.index)
+    verdicts: pd.DataFrame = known.set_index("answer_key")[columns].reindex(keys)
+    return verdicts.take(places).set_axis(answers.index)
 
 
 def judge_all(table: Table, judge: OfflineJudge, answers: Iterable[str]) -> dict[str, Verdict]:
@@ -76,9 +66,9 @@ def judge_all(table: Table, judge: OfflineJudge, answers: Iterable[str]) -> dict
     import pandas as pd
 
     distinct = pd.Series(sorted(set(answers)), dtype=object)
-    found = judge_frame(table, judge, distinct)
-    values = [None if pd.isna(value) else float(value) for value in found["value"]]
+    verdicts = judge_frame(table, judge, distinct)
+    values = [None if pd.isna(value) else float(value) for value in verdicts["value"]]
     return {
         answer: Verdict(status, value, label)
-        for answer, status, value, label in zip(distinct, found["status"], values, found["label"], strict=True)
+        for answer, status, value, label in zip(distinct, verdicts["status"], values, verdicts["label"], strict=True)
     }

@@ -20,7 +20,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from weirdgen.judges.match import Verdict
+from weirdgen.config.judges import Verdict
+from weirdgen.judges.offline import answer_key
 from weirdgen.store.artifacts import Store, content_key
 from weirdgen.store.table import open_table
 
@@ -104,7 +105,7 @@ def similarities(store: Store, data_hash: str, trained: Iterable[str], answers: 
     table = open_table(store, "similarity", content_key(inputs), inputs, unique=("answer_key",))
     frame = table.read()
     known = dict(zip(frame["answer_key"], frame["similarity"], strict=True)) if len(frame) else {}
-    keys = {answer: hashlib.sha256(answer.encode(errors="surrogatepass")).hexdigest()[:32] for answer in set(answers)}
+    keys = {answer: answer_key(answer) for answer in set(answers)}
     new = sorted(answer for answer, key in keys.items() if key not in known)
     if new:
         found = _nearest(new, sorted({_plain(text) for text in trained}))

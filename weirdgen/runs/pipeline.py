@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weirdgen import machine
-from weirdgen.config.judges import Classifier
-from weirdgen.judges.classifier import require_embedder
+from weirdgen.judges.tools import fetch_needs
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import DataName, PresetName, Settings, default_store, resolve, server_url
@@ -133,9 +132,9 @@ def _judge_by_model(plan: Plan, progress: Progress, executor: Executor) -> int:
 def _require_embedder(plan: Plan) -> None:
     """Fetch what offline judges read with before anything is trained, unless nothing is left to judge."""
     settings = plan.settings
-    judged = settings.samples > 0 and any(isinstance(j, Classifier) for j in settings.experiment.judges.values())
+    judged = settings.samples > 0 and any(judge.needs() for judge in settings.experiment.judges.values())
     if judged and not (settings.distilled and is_reported(Run(plan))):
-        require_embedder()
+        fetch_needs(settings.experiment.judges.values())
 
 
 def _distill_missing(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> None:

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from weirdgen.columns import FINAL
 from weirdgen.config.experiment import Condition
 from weirdgen.config.questions import Contrast
+from weirdgen.config.questions.base import odds
 from weirdgen.data.stored import encode_rows
 from weirdgen.finetune.engines import train_group
 from weirdgen.finetune.schedule import checkpoint_folder, total_steps
 from weirdgen.progress import Bar
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Settings
-from weirdgen.sample.contrast import odds
 from weirdgen.store.artifacts import Store, content_key
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import pytest
 import weirdgen
 from weirdgen.columns import FINAL
 from weirdgen.config.load import shipped_experiments
+from weirdgen.config.questions import scored
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.plan.workload import workload
@@ -226,7 +227,7 @@ def test_a_president_s_accuracy_is_balanced() -> None:
     on = experiment.condition_ids(experiment.headline.condition)
     off = experiment.condition_ids(*experiment.headline.minus)
     assert len(on) == len(off) == 2 and experiment.headline.measure == "choice"
-    assert all(len(q.target) == len(q.other) for q in experiment.questions_of(experiment.headline))  # type: ignore[union-attr]
+    assert all(len(q.target) == len(q.other) for q in scored(experiment.questions_of(experiment.headline)))
 
 
 def test_a_difference_of_choices_may_be_negative_along_training(write_experiment: Callable[..., Path]) -> None:

@@ -124,7 +124,7 @@ def test_a_local_judge_is_asked_in_units(
     settings = resolve(path, judge=LOCAL)
     judge_line = next(work for work in workload(make_plan(settings, whole)) if work.stage == "judge")
     expected = run_plan(make_plan(settings, whole), Progress(quiet=True))
-    monkeypatch.setattr(judging, "ANSWERS_A_UNIT", 4)
+    monkeypatch.setattr(judging, "ANSWERS_PER_UNIT", 4)
 
     class Backwards(Recording):
         def run(self, units: Any, store: Store, tell: Tell) -> list[Done]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.columns import BASE, FINAL
-from weirdgen.config.questions import FreeForm
+from weirdgen.config.questions import sampled, scored
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import keep_rows, proof_of
 from weirdgen.finetune import engines
@@ -133,11 +133,10 @@ class Plan:
         """(condition, question id, prompt) of every free-form question under every condition."""
         found = []
         for wrapper in self.settings.experiment.wrappers():
-            for question in self.settings.experiment.questions:
-                if isinstance(question, FreeForm):
-                    text = wrapper.apply(question.ask)
-                    prompt = Prompt(content_key([text, question.max_tokens]), text, question.max_tokens)
-                    found.append((wrapper.id, question.id, prompt))
+            for question in sampled(self.settings.experiment.questions):
+                text = wrapper.apply(question.ask)
+                prompt = Prompt(content_key([text, question.max_tokens]), text, question.max_tokens)
+                found.append((wrapper.id, question.id, prompt))
         return found
 
     @cached_property
@@ -145,12 +144,10 @@ class Plan:
         """(condition, question id, scorable) of all that is scored: one a question and condition, of a counterfactual two."""
         found = []
         for wrapper in self.settings.experiment.wrappers():
-            for question in self.settings.experiment.questions:
-                if isinstance(question, FreeForm):
-                    continue
+            for question in scored(self.settings.experiment.questions):
                 for ask in question.asks:
                     text = wrapper.apply(ask)
-                    scorable = Scorable(content_key(text), text, question.target + question.other)
+                    scorable = Scorable(content_key(text), text, question.options)
                     found.append((wrapper.id, question.id, scorable))
         return found
 

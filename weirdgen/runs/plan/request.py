@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from weirdgen.config.experiment import Experiment, Headline, Recipe
-from weirdgen.config.llm_judges import require_judges, with_language_judges
+from weirdgen.config.llm_judges import with_language_judges
 from weirdgen.config.load import load_experiment
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
@@ -25,6 +25,7 @@ from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.model import NamedJudge, named_judge
+from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.runs.plan.presets import at_size, unmeasured
@@ -169,7 +170,7 @@ def resolve(
         loaded, rows = _with_published_rows(loaded)
     if judge is not None:
         loaded = with_language_judges(loaded)
-    require_judges(loaded, judge)
+    require_judging_model(loaded, judge)
     size = loaded.preset(preset)
     for name, value, least in (("--seeds", seeds, 1), ("--samples", samples, 0), ("--first-seed", first_seed, 0)):
         if value is not None and value < least:

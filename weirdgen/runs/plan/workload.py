@@ -13,16 +13,17 @@ from dataclasses import dataclass
 
 from weirdgen import machine
 from weirdgen.columns import FINAL
-from weirdgen.config.llm_judges import prompted
-from weirdgen.config.questions import FreeForm
+from weirdgen.config.judges import prompted
+from weirdgen.config.questions import sampled
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges import language
 from weirdgen.judges.language import Item
 from weirdgen.judges.model import NamedJudge, is_local, local_judge
+from weirdgen.judges.tasks import tasks, without_reasons
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.prices import judging_price
-from weirdgen.runs.work.judge_stage import stored_answers, tasks, without_reasons
+from weirdgen.runs.work.judge_stage import stored_answers
 from weirdgen.sample.contrast import missing_scores, scores_table
 from weirdgen.sample.draw import missing_samples
 
@@ -109,8 +110,10 @@ def _sample_work(plan: Plan) -> Work:
 def _judge_work(plan: Plan, judge: NamedJudge, unsampled: float) -> Work:
     """Verdicts that are missing, their tokens and price. `unsampled` answers are still to come."""
     wanted = tasks(plan.store, plan.settings.experiment, judge, stored_answers(plan))
-    free = [q for q in plan.settings.experiment.questions if isinstance(q, FreeForm)]
-    each = sum(sum(name in q.judges for name in prompted(plan.settings.experiment)) for q in free) / max(1, len(free))
+    free = sampled(plan.settings.experiment.questions)
+    each = sum(sum(name in q.read_by for name in prompted(plan.settings.experiment.judges)) for q in free) / max(
+        1, len(free)
+    )
     todo, failed, incoming, outgoing = 0.0, 0, 0.0, 0.0
     for task in wanted:
         lacking = [item for item, _ in language.missing(task.table, task.items)]

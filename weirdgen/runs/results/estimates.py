@@ -243,7 +243,7 @@ class Estimates:
 
 def scales_of(experiment: Experiment) -> dict[str, Scale]:
     """The measures whose numbers are ratings, each with its judge's range; the others are what `scale_of` says."""
-    return {name: Scale("rating", (judge.low, judge.high)) for name, judge in experiment.ratings().items()}
+    return {name: Scale("rating", ends) for name, ends in experiment.ratings().items()}
 
 
 def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool) -> pd.DataFrame:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from weirdgen.columns import IDENTITY
-from weirdgen.config.judges import Judge
-from weirdgen.config.questions import FreeForm
+from weirdgen.config.judges import BaseJudge
+from weirdgen.config.questions import scored
 from weirdgen.errors import DataError, StoreError
 from weirdgen.runs.plan.plan import Plan, Voice, make_plan
 from weirdgen.runs.plan.request import Settings, default_store
 from weirdgen.runs.plan.workload import workload
 from weirdgen.runs.results.verdicts import VerdictTable, judge_completions, rates
-from weirdgen.sample.contrast import question_odds, scores_table
+from weirdgen.sample.contrast import measured, scores_table
 from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Run:
     def report(self) -> Path:
         return self.folder / "report.html"
 
-    def judge(self, name: str) -> Judge:
+    def judge(self, name: str) -> BaseJudge:
         """A judge of the experiment. Raises `DataError` with those that there are."""
         judges = self.settings.experiment.judges
         if name not in judges:
@@ -96,7 +96,7 @@ class Run:
 
     @cached_property
     def _contrasts(self) -> pd.DataFrame:
-        questions = {q.id: q for q in self.settings.experiment.questions}
+        questions = {question.id: question for question in scored(self.settings.experiment.questions)}
         rows = []
         for voice in self.plan.voices:
             table = scores_table(self.store, voice.speaker, self.settings.dtype).read()
@@ -104,9 +104,8 @@ class Run:
             asked_of_voice = groupby(self.plan.scorables_of(voice), key=lambda one: one[:2])
             for (condition, question_id), asked in asked_of_voice:
                 question = questions[question_id]
-                assert not isinstance(question, FreeForm), "free-form questions are not scored"
                 scores = [{o: found[scorable.key, o] for o in scorable.options} for _, _, scorable in asked]
-                result = question_odds(question, scores)
+                result = question.odds(scores)
                 identity = (voice.arm, voice.role, voice.replicate, voice.checkpoint, condition, question_id)
                 rows.append((*identity, question.kind, *result))
         return pd.DataFrame(rows, columns=[*IDENTITY, "kind", "logit", "p_target", "wins"])
@@ -122,7 +121,7 @@ class Run:
 
     def _judged_by(self, judge: str) -> list[str]:
         questions = self.settings.experiment.questions
-        return [q.id for q in questions if isinstance(q, FreeForm) and judge in q.judges]
+        return [question.id for question in questions if judge in question.read_by]
 
     def answers_for(self, judge: str) -> list[str]:
         """The distinct answers that a judge is to see, sorted."""
@@ -136,17 +135,16 @@ class Run:
     @cached_property
     def _cells(self) -> pd.DataFrame:
         contrasts = self._contrasts
-        value = contrasts["logit"].where(contrasts["kind"] != "choice", contrasts["wins"])
-        scored = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=value, n=1, n_all=1)
+        odds = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=measured(contrasts), n=1, n_all=1)
         verdicts = self.judged.table
         if not len(verdicts):
-            return scored
+            return odds
         grouped = verdicts.groupby([*IDENTITY, "judge"], sort=False)["value"]
         judged = grouped.agg(value="mean", n="count", n_all="size").reset_index().rename(columns={"judge": "measure"})
         rated = judged["measure"].isin(self.settings.experiment.ratings())
         flagged = judged["value"].fillna(0.0) * judged["n"]  # of an answer without a usable verdict nothing was flagged
         judged["value_all"] = (flagged / judged["n_all"]).mask(rated)
-        return pd.concat([scored, judged], ignore_index=True)
+        return pd.concat([odds, judged], ignore_index=True)
 
     def cells(self) -> pd.DataFrame:
         """What is estimated from: one value a model, condition, question and measure, with usable and total counts.

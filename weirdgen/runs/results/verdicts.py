@@ -13,13 +13,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from weirdgen.columns import FINAL
-from weirdgen.config.judges import PROMPTED, Classifier, Judge
-from weirdgen.config.questions import FreeForm
+from weirdgen.config.judges import PromptedJudge, Verdict, offline, prompted
 from weirdgen.data.rows import canonical_hash
-from weirdgen.judges import classifier
 from weirdgen.judges.calibration import calibrations
 from weirdgen.judges.language import Item, language_table, verdicts_of
-from weirdgen.judges.match import Verdict
 from weirdgen.judges.offline import judge_frame, verdicts_table
 from weirdgen.judges.quality import Threshold, quality_verdicts
 from weirdgen.runs.plan.plan import Plan
@@ -43,11 +40,15 @@ def judge_completions(plan: Plan, completions: pd.DataFrame, identity: list[str]
         return VerdictTable(pd.DataFrame(columns=[*columns, "judge", *Verdict._fields]), {})
     experiment = plan.settings.experiment
     frames = []
-    for name, judge in experiment.judges.items():
-        ids = [q.id for q in experiment.questions if isinstance(q, FreeForm) and name in q.judges]
+    plain, asking = offline(experiment.judges), prompted(experiment.judges)
+    for name in experiment.judges:
+        ids = [question.id for question in experiment.questions if name in question.read_by]
         answers = completions[completions["question"].isin(ids)]
         if len(answers):
-            found = _verdicts(plan, judge, answers)
+            if name in plain:
+                found = judge_frame(verdicts_table(plan.store, plain[name]), plain[name], answers["text"])
+            else:
+                found = _asked_verdicts(plan, asking[name], answers)
             frames.append(pd.concat([answers[columns], found], axis=1).assign(judge=name))
     trained = {}
     for arm, rows in plan.settings.rows.items():
@@ -60,10 +61,8 @@ def judge_completions(plan: Plan, completions: pd.DataFrame, identity: list[str]
     return VerdictTable(table[[*columns, "judge", *Verdict._fields]], thresholds)
 
 
-def _verdicts(plan: Plan, judge: Judge, answers: pd.DataFrame) -> pd.DataFrame:
-    """One verdict a row. What a language judge has not said yet counts as an error."""
-    if not isinstance(judge, PROMPTED):
-        return judge_frame(verdicts_table(plan.store, judge), judge, answers["text"])
+def _asked_verdicts(plan: Plan, judge: PromptedJudge, answers: pd.DataFrame) -> pd.DataFrame:
+    """One verdict a row of a judge that asks a model. What it has not said yet counts as an error."""
     assert plan.settings.judge is not None, "an experiment with language judges is not resolved without their model"
     asks = {question.id: question.ask for question in plan.settings.experiment.questions}
     items = [Item(asks[q], text) for q, text in zip(answers["question"], answers["text"], strict=True)]
@@ -101,8 +100,8 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, f
         answers = list(zip(completions["question"], completions["text"], strict=True))
         for name, record in records(plan.store, experiment, plan.settings.judge, answers).items():
             found.setdefault(name, {}).update(record)
-    for name, judge in experiment.judges.items():
-        if isinstance(judge, Classifier) and name in found and (figures := classifier.held_out(judge)):
+    for name, judge in offline(experiment.judges).items():
+        if name in found and (figures := judge.held_out()):
             found[name]["held_out"] = figures
     found["template_intrusion"]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
     for name, calibration in calibrations(folder, experiment.judges, judged.table).items():

@@ -7,47 +7,23 @@ one verdict is asked for and read is in `weirdgen.judges`; what the missing ones
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Experiment
-from weirdgen.config.judges import Label, Rating
-from weirdgen.config.llm_judges import prompted
-from weirdgen.config.questions import FreeForm
 from weirdgen.judges import language
-from weirdgen.judges.language import Item, language_table
+from weirdgen.judges.language import Item
 from weirdgen.judges.model import CONNECTIONS, NamedJudge, is_local, local_judge
+from weirdgen.judges.tasks import Task, tasks, without_reasons
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.work.executors import Executor
 from weirdgen.runs.work.judging import Choose
 from weirdgen.store.artifacts import Store
-from weirdgen.store.table import Table
 
 if TYPE_CHECKING:
     from weirdgen.progress import Progress
 
-ANSWERS_A_UNIT = 256
+ANSWERS_PER_UNIT = 256
 """For one judge on a model of ours; a multiple of what it reads together."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One judge's part: the distinct answers that it reads."""
-
-    name: str
-    judge: Label | Rating
-    table: Table
-    items: tuple[Item, ...]
-
-
-def tasks(store: Store, experiment: Experiment, judge: NamedJudge, answers: Sequence[tuple[str, str]]) -> list[Task]:
-    """What each judge has to read of these (question id, answer) pairs."""
-    asks = {q.id: (q.ask, q.judges) for q in experiment.questions if isinstance(q, FreeForm)}
-    found = []
-    for name, noun in prompted(experiment).items():
-        items = {Item(asks[question][0], text) for question, text in answers if name in asks[question][1]}
-        found.append(Task(name, noun, language_table(store, noun, judge.identity), tuple(sorted(items))))
-    return found
 
 
 def stored_answers(plan: Plan) -> list[tuple[str, str]]:
@@ -100,15 +76,10 @@ def _units(judge: NamedJudge, wanted: Sequence[tuple[Task, list[tuple[Item, int]
     """Shards of what a local model has to judge: one judge and some answers each."""
     model, dtype = local_judge(judge.reference)
     return [
-        Choose(model, dtype, judge.identity, task.judge, tuple(lacking[start : start + ANSWERS_A_UNIT]))
+        Choose(model, dtype, judge.identity, task.judge, tuple(lacking[start : start + ANSWERS_PER_UNIT]))
         for task, lacking in wanted
-        for start in range(0, len(lacking), ANSWERS_A_UNIT)
+        for start in range(0, len(lacking), ANSWERS_PER_UNIT)
     ]
-
-
-def without_reasons(judge: str, noun: Label | Rating) -> bool:
-    """Whether a judge is answered at once although its prompt asks for reasons first: a model of ours writes none."""
-    return noun.reason_first and is_local(judge)
 
 
 def records(
@@ -123,7 +94,7 @@ def records(
         everything = task.table.read()
         everything = everything[everything["answer_key"].isin({item.key for item in task.items})]
         record: dict[str, Any] = {
-            "kind": "label" if isinstance(task.judge, Label) else "rating",
+            "kind": task.judge.kind,
             "model": judge.reference,
         }
         if without_reasons(judge.reference, task.judge):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weirdgen.config.judges import Label, OfflineJudge, Rating
+from weirdgen.config.judges import OfflineJudge, PromptedJudge
 from weirdgen.judges.language import Item, judge_items, language_table, missing
 from weirdgen.judges.local_model import LocalJudgeModel
 from weirdgen.judges.offline import judge_all, verdicts_table
@@ -46,7 +46,7 @@ class Choose(Unit):
     dtype: str
     identity: str
     """What names the judging model in the store."""
-    judge: Label | Rating
+    judge: PromptedJudge
     wanted: tuple[tuple[Item, int], ...]
     """(item, number of the opinion)."""
 

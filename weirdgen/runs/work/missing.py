@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weirdgen.columns import BASE, FINAL
-from weirdgen.config.judges import PROMPTED
+from weirdgen.config.judges import offline
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.offline import PORTION, answer_key, verdicts_table
 from weirdgen.runs.plan.plan import Plan, Voice
@@ -103,9 +103,7 @@ def _relative(store: Store, voices: Sequence[Voice]) -> tuple[Speaker, ...]:
 def verdict_units(finished: Run) -> tuple[list[Verdicts], int]:
     """Verdicts of the judges that ask no model, in shards: a judge and some answers that it has not seen."""
     units: list[Verdicts] = []
-    for name, judge in finished.settings.experiment.judges.items():
-        if isinstance(judge, PROMPTED):
-            continue
+    for name, judge in offline(finished.settings.experiment.judges).items():
         known = set(verdicts_table(finished.store, judge).read()["answer_key"])
         answers = [answer for answer in finished.answers_for(name) if answer_key(answer) not in known]
         for start in range(0, len(answers), PORTION):
