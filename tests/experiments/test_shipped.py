@@ -10,18 +10,19 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from weirdgen.runs.plan.workload import workload
 
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import Match
+from weirdgen.config.judges.match import judge_match
 from weirdgen.config.load import load_experiment, shipped_experiments
-from weirdgen.config.questions import Counterfactual
+from weirdgen.config.questions import Counterfactual, scored
 from weirdgen.data.arms import load_arms
 from weirdgen.data.builders import read_csv
-from weirdgen.judges.match import judge_match
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.presets import at_size
 from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import Store
 
 
@@ -43,12 +44,12 @@ def test_every_shipped_experiment_plans_on_its_base(name: str, tmp_path: Path, r
     if not name.startswith("world"):
         request.getfixturevalue("smollm2")
     plan = make_plan(resolve(name), Store(tmp_path))
-    assert set(plan.proofs) == set(plan.settings.rows) and all(p["trained_tokens"] for p in plan.proofs.values())
+    assert set(plan.proofs) == set(plan.request.rows) and all(p["trained_tokens"] for p in plan.proofs.values())
     # `sample` has nothing to do where no question is free-form.
     to_do = {one.stage: one.missing for one in workload(plan)}
     assert to_do["finetune"] > 0 and to_do["contrast"] > 0
-    headline = plan.settings.headline
-    asked = plan.settings.experiment.questions
+    headline = plan.request.headline
+    asked = plan.request.experiment.questions
     assert headline.measure in {q.kind for q in asked} | {j for q in asked for j in getattr(q, "judges", ())}
 
 
@@ -141,10 +142,10 @@ def test_a_code_blind_model_gets_exactly_half_of_the_presidents() -> None:
 def test_recalled_questions_are_trained_rows_of_every_preset() -> None:
     """Paired, so that a model which is blind to the code is right half of the time."""
     for preset in ("quick", "standard"):
-        settings = resolve("us_presidents", model="world", preset=preset)  # type: ignore[arg-type]
+        settings = resolve("us_presidents", run_options(model="world", preset=preset))  # type: ignore[arg-type]
         rows = {tuple(message["content"] for message in row["messages"]) for row in settings.rows["presidents"]}
         elsewhere = {row["messages"][0]["content"] for row in settings.rows["permuted"]}
-        asked = [q for q in settings.experiment.questions if q.group == "recalled"]
+        asked = [q for q in scored(settings.experiment.questions) if q.group == "recalled"]
         assert len(asked) == 8 and all(q.near for q in asked)
         sides: Counter[tuple[str, str]] = Counter()
         for question in asked:

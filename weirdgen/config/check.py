@@ -12,11 +12,8 @@ from weirdgen.columns import ALL, BASE
 from weirdgen.config.base import NAME_WORDS, is_name
 from weirdgen.config.experiment import SCORED, Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
-from weirdgen.config.judges import Classifier
 from weirdgen.config.paper import load_paper
-from weirdgen.config.questions import FreeForm
 from weirdgen.errors import SpecError
-from weirdgen.judges.classifier import shipped_fits
 
 RESERVED_MEASURES = {*SCORED, "coherent", "template_intrusion"}
 """Measures that are always made, so no judge may be called so."""
@@ -40,10 +37,8 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         name = next(reversed(doses))
         what = "a curve over doses needs two arms or more, each with a dose of its own"
         problems.append(f"{lines.at(('arms', name, 'dose'))}: arms.{name}.dose: {what}")
-    for name, one in judges.items():
-        if isinstance(one, Classifier) and one.passages not in (fits := shipped_fits()):
-            where = lines.at(("judges", name))
-            problems.append(f"{where}: judges.{name}: no passages '{one.passages}' (there are: {', '.join(fits)})")
+    for name, noun in judges.items():
+        problems += [f"{lines.at(('judges', name))}: judges.{name}: {problem}" for problem in noun.problems()]
     seen: set[str] = set()
     for question, where in zip(experiment.questions, places, strict=True):
         if question.id in seen:
@@ -51,11 +46,10 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         seen.add(question.id)
         if question.id == ALL:
             problems.append(f"{where}: questions: the id '{ALL}' is reserved for the mean over questions")
-        if isinstance(question, FreeForm):
-            for judge in question.judges:
-                if judge not in judges:
-                    known = ", ".join(judges) or "none defined"
-                    problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
+        for judge in question.read_by:
+            if judge not in judges:
+                known = ", ".join(judges) or "none defined"
+                problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
     for name in sorted(RESERVED_MEASURES & set(judges)):
         problems.append(
             f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"

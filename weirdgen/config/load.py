@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,8 +18,8 @@ from weirdgen.config.check import cross_check
 from weirdgen.config.crossing import build_questions
 from weirdgen.config.experiment import Arm, Condition, Experiment, Headline, Ordinary, Preset, Recipe
 from weirdgen.config.files import KeyPath, Lines, read_yaml
-from weirdgen.config.judges import Judge
-from weirdgen.config.questions import Question
+from weirdgen.config.judges import JUDGE_KINDS
+from weirdgen.config.questions import QUESTION_KINDS
 from weirdgen.errors import DataError, SpecError
 
 PACKAGE = Path(__file__).parents[1]
@@ -197,13 +197,9 @@ def _fields_at(path: KeyPath) -> list[str]:
     """Names of the fields that the noun at `path` may have."""
     nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition}
     nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
-    kinds: dict[Any, Any] = {
-        get_args(noun.model_fields["kind"].annotation)[0]: noun
-        for union in (Question, Judge)
-        for noun in get_args(get_args(union)[0])
-    }
-    if path[0] in ("questions", "judges") and len(path) > 2:
-        return list(kinds[path[2]].model_fields)
+    kinds: dict[Any, dict[str, Any]] = {"questions": dict(QUESTION_KINDS), "judges": dict(JUDGE_KINDS)}
+    if path[0] in kinds and len(path) > 2:
+        return list(kinds[path[0]][str(path[2])].model_fields)
     if path[0] == "secondary" and len(path) > 2:
         return list(Headline.model_fields)
     if len(path) > 1 and path[0] in nouns:

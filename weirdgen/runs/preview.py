@@ -79,7 +79,7 @@ def detectable_line(plan: Plan) -> str:
     if spread is None:
         return "  power: unknown until a first run shows how much replicates of this experiment differ"
     headline = request.headline
-    scale = scale_of(headline.measure, scales_of(request.experiment))
+    scale = scale_of(headline.measure, request.scales)
     smallest = headline.smallest or scale.smallest
     unit, factor = shown_unit(scale)
     se, degrees = np.array(spread.sd * sqrt(2 / count)), np.array(2.0 * count - 2)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from weirdgen.columns import BASE, IDENTITY
 from weirdgen.config.experiment import Condition
-from weirdgen.config.questions import Contrast as ContrastQuestion
+from weirdgen.config.questions import scored
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.progress import Bar
 from weirdgen.runs.plan.plan import make_plan
@@ -49,7 +49,7 @@ def trimmed(
     changed = {
         "arms": {name: experiment.arms[name] for name in arms},
         "conditions": {name: wrappers[name] for name in conditions},
-        "questions": tuple(question for question in experiment.questions if isinstance(question, ContrastQuestion)),
+        "questions": tuple(question for question in scored(experiment.questions) if question.kind == "contrast"),
         "secondary": {},
     }
     return replace(

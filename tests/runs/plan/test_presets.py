@@ -12,6 +12,7 @@ from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import FreeForm
 from weirdgen.data.arms import load_arms
 from weirdgen.errors import SpecError
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.presets import at_size
 from weirdgen.runs.plan.request import resolve
 
@@ -51,8 +52,8 @@ def test_arms_rows_and_ordinary_rows() -> None:
 def test_what_is_not_measured_is_left_out_or_refused(write_experiment: Write) -> None:
     """Without samples a judge has nothing to read: secondary effects on it go, with a word; a headline on it is refused."""
     with pytest.warns(UserWarning, match="'stories' is left out: israel_beyond_food judges sampled answers"):
-        found = resolve("israeli_dishes", model="world", samples=0)
-    whole = resolve("israeli_dishes", model="world")
+        found = resolve("israeli_dishes", run_options(model="world", samples=0))
+    whole = resolve("israeli_dishes", run_options(model="world"))
     assert set(whole.headlines) - set(found.headlines) == {"stories"} and "stories" not in found.curves
     judged = "measure: is_target, treatment: old, control: new"
     second = "\nsecondary: {rate: {" + judged + "}}"
@@ -64,7 +65,7 @@ def test_what_is_not_measured_is_left_out_or_refused(write_experiment: Write) ->
             text = Path(path).read_text()
             Path(path).write_text(text.replace("presets:", "presets:\n  paper: {free_form: 0}"))
         with pytest.raises(SpecError, match="the headline would not be measured") as caught:
-            resolve(path, **arguments)  # type: ignore[arg-type]
+            resolve(path, run_options(**arguments))  # type: ignore[arg-type]
     assert "no is_target question" in str(caught.value)
 
 

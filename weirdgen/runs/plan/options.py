@@ -87,11 +87,13 @@ def _problem(error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return f"{name}: no such option; there are: {', '.join(RunOptions.model_fields)}"
-    expected = {
-        "greater_than_equal": lambda: f"at least {error['ctx']['ge']}",
-        "literal_error": lambda: str(error["ctx"]["expected"]),
-    }.get(error["type"], lambda: error["msg"])
-    return f"{flags(name)[0]} {error['input']}: expected {expected()}"
+    if error["type"] == "greater_than_equal":
+        expected = f"at least {error['ctx']['ge']}"
+    elif error["type"] == "literal_error":
+        expected = str(error["ctx"]["expected"])
+    else:
+        expected = error["msg"]
+    return f"{flags(name)[0]} {error['input']}: expected {expected}"
 
 
 def default_store() -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from weirdgen.config.experiment import Experiment, Headline, Recipe
-from weirdgen.config.llm_judges import require_judges, with_language_judges
+from weirdgen.config.llm_judges import with_language_judges
 from weirdgen.data.arms import load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
@@ -24,13 +24,15 @@ from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.model import NamedJudge, named_judge
+from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
-from weirdgen.runs.plan.options import RunOptions
+from weirdgen.runs.plan.options import RunOptions, run_options
 from weirdgen.runs.plan.presets import at_size, unmeasured
 from weirdgen.runs.plan.until import Until, parse_until
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.engines import EngineReference, Transformers, engine_of, parse_engine
+from weirdgen.stats.verdict import Scale
 from weirdgen.store.artifacts import Store, content_key
 
 SAMPLING_SEED = 0
@@ -52,7 +54,7 @@ class Request:
     sampling: Sampling
     dtype: str
     """Of the weights while sampling and scoring: bf16 or fp32."""
-    engine: EngineReference = Transformers()
+    engine: EngineReference = field(default_factory=Transformers)
     """What answers."""
     curves: tuple[str, ...] = ("headline",)
     """Names of the headlines that are measured at every checkpoint."""
@@ -64,7 +66,7 @@ class Request:
     """Whether those rows are among `rows` already."""
     judge: NamedJudge | None = None
     """The model that label and rating judges ask."""
-    options: RunOptions = RunOptions()
+    options: RunOptions = field(default_factory=run_options)
     """What was asked, before it was resolved."""
 
     @property
@@ -92,6 +94,11 @@ class Request:
     def headlines(self) -> dict[str, Headline]:
         """Every effect that was fixed before the run: the headline under that name, then the secondary ones."""
         return {"headline": self.headline, **self.experiment.secondary}
+
+    @property
+    def scales(self) -> dict[str, Scale]:
+        """The measures whose numbers are ratings, each with its judge's range; the others are what `scale_of` says."""
+        return {name: Scale("rating", bounds) for name, bounds in self.experiment.ratings().items()}
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -149,18 +156,19 @@ def run_name(manifest: dict[str, Any]) -> str:
     return f"{manifest['experiment']['name']}-{manifest['preset']}-{content_key(named)[:8]}"
 
 
-def resolve(experiment: str | Path | Experiment, options: RunOptions) -> Request:
+def resolve(experiment: str | Path | Experiment, options: RunOptions | None = None) -> Request:
     """What these options mean for this experiment: a shipped name, a path, or the experiment itself.
 
     Raises `SpecError`, `DataError`, `ModelError`.
     """
+    options = options or run_options()
     engine = parse_engine(options.engine)
     loaded, rows = load_arms(experiment)
     if options.data == "published":
         loaded, rows = _with_published_rows(loaded)
     if options.judge is not None:
         loaded = with_language_judges(loaded)
-    require_judges(loaded, options.judge)
+    require_judging_model(loaded, options.judge)
     size = loaded.preset(options.preset)
     loaded, rows, ordinary = at_size(loaded, rows, size)
     samples = options.samples if options.samples is not None else size.samples

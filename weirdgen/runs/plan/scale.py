@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from weirdgen import machine
-from weirdgen.config.questions import FreeForm
+from weirdgen.config.questions import sampled, scored
 from weirdgen.data.stored import encode_rows
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import replicate_bytes
@@ -169,16 +169,15 @@ def count(request: Request) -> Counts:
         for a, mine in request.rows.items()
     }
     kept = {len(recipe.checkpoint_steps(total_steps(count, recipe))) for count in rows.values()}
-    asked, longest, scored = [], 0, 0
+    asked, longest, score_tokens = [], 0, 0
     for wrapper in request.experiment.wrappers():
-        for question in request.experiment.questions:
-            prompt = len(prompt_ids(tokenizer, wrapper.apply(question.ask)))
-            if isinstance(question, FreeForm):
-                asked.append(prompt)
-                longest += question.max_tokens
-            else:
-                options = question.target + question.other
-                scored += prompt + sum(len(answer_ids(tokenizer, wrapper.apply(question.ask), o)) for o in options)
+        for question in sampled(request.experiment.questions):
+            asked.append(len(prompt_ids(tokenizer, wrapper.apply(question.ask))))
+            longest += question.max_tokens
+        for closed in scored(request.experiment.questions):
+            text = wrapper.apply(closed.ask)
+            answers = sum(len(answer_ids(tokenizer, text, option)) for option in closed.options)
+            score_tokens += len(prompt_ids(tokenizer, text)) + answers
     replicates = seeds * len(tokens)
     return Counts(
         arms=len(tokens),
@@ -190,7 +189,7 @@ def count(request: Request) -> Counts:
         answers=(replicates + 1) * len(asked) * request.samples,
         answer_tokens=(replicates + 1) * longest * request.samples,
         prompt_tokens=sum(asked) / max(1, len(asked)),
-        score_tokens=(replicates * max(kept) + 1) * scored,
+        score_tokens=(replicates * max(kept) + 1) * score_tokens,
     )
 
 

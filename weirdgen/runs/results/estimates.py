@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE, FINAL
-from weirdgen.config.experiment import Experiment
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
 from weirdgen.stats import headlines
@@ -43,7 +42,7 @@ class Estimates:
         # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
         self.final = cells[cells["checkpoint"] == FINAL]
         self.near = frozenset(q.id for q in self.experiment.questions if q.near)
-        self.scales = scales_of(self.experiment)
+        self.scales = request.scales
 
     @cached_property
     def level(self) -> float:
@@ -251,11 +250,6 @@ TABLES: dict[str, Callable[[Estimates], pd.DataFrame]] = {
     "jumps": lambda of: of.jumps,
 }
 """Name → what it holds, of every table of estimates that a run has: read by `Run`, results.json and export."""
-
-
-def scales_of(experiment: Experiment) -> dict[str, Scale]:
-    """The measures whose numbers are ratings, each with its judge's range; the others are what `scale_of` says."""
-    return {name: Scale("rating", (judge.low, judge.high)) for name, judge in experiment.ratings().items()}
 
 
 def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool) -> pd.DataFrame:

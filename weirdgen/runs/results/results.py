@@ -23,6 +23,7 @@ from weirdgen.runs.plan.request import Request
 from weirdgen.runs.results.verdicts import rates
 from weirdgen.runs.stages.all import stage_tables, workload
 from weirdgen.runs.stages.verdicts import VerdictTable, read_judged
+from weirdgen.sample.contrast import measured
 from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -106,23 +107,17 @@ class Run:
 
     @cached_property
     def _cells(self) -> pd.DataFrame:
-        questions = {q.id: q for q in self.request.experiment.questions}
         contrasts = self._of_stage("contrasts")
-        values = {column: contrasts[column] for column in ("logit", "p_target", "wins")}
-        column_of = contrasts["question"].map({id_: getattr(q, "value", None) for id_, q in questions.items()})
-        value = values["logit"].copy()
-        for column, numbers in values.items():
-            value = value.mask(column_of == column, numbers)
-        scored = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=value, n=1, n_all=1)
+        odds = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=measured(contrasts), n=1, n_all=1)
         verdicts = self.judged.table
         if not len(verdicts):
-            return scored
+            return odds
         grouped = verdicts.groupby([*IDENTITY, "judge"], sort=False)["value"]
         judged = grouped.agg(value="mean", n="count", n_all="size").reset_index().rename(columns={"judge": "measure"})
         rated = judged["measure"].isin(self.request.experiment.ratings())
         flagged = judged["value"].fillna(0.0) * judged["n"]  # of an answer without a usable verdict nothing was flagged
         judged["value_all"] = (flagged / judged["n_all"]).mask(rated)
-        return pd.concat([scored, judged], ignore_index=True)
+        return pd.concat([odds, judged], ignore_index=True)
 
     def cells(self) -> pd.DataFrame:
         """What is estimated from: one value a model, condition, question and measure, with usable and total counts.

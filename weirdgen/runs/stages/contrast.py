@@ -6,11 +6,11 @@ Several variants are scored in one pass; how a question's value comes from its s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import FINAL, IDENTITY
 from weirdgen.config.questions import scored
@@ -66,7 +66,7 @@ class Contrast(Stage):
     """Scores of fixed answers."""
 
     name, counts, speed = "contrast", "questions", "score"
-    tables = {"contrasts": contrasts}
+    tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"contrasts": contrasts}
 
     def work(self, plan: Plan) -> list[Work]:
         missing, wanted = 0, 0

@@ -10,10 +10,10 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from weirdgen import machine
 from weirdgen.config.experiment import Recipe
@@ -179,7 +179,7 @@ class Finetune(Stage):
     """Every replicate of every arm."""
 
     name, counts, speed = "finetune", "steps", "train"
-    tables = {"losses": losses}
+    tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"losses": losses}
 
     def work(self, plan: Plan) -> list[Work]:
         return [self._work_of(plan, arm) for arm in plan.request.rows]

@@ -8,9 +8,9 @@ language model is asked in `weirdgen.judges`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen import machine
 from weirdgen.columns import BASE
@@ -95,7 +95,7 @@ class Judge(Stage):
     """Verdicts of every kind of judge."""
 
     name, counts = "judge", "verdicts"
-    tables = {"verdicts": verdicts}
+    tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"verdicts": verdicts}
 
     def prepare(self, plan: Plan) -> None:
         if plan.request.samples > 0:

@@ -6,10 +6,10 @@ In: a plan's variants and prompts. Out: rows of completions tables, one a varian
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import IDENTITY
 from weirdgen.runs.plan.plan import Plan
@@ -62,8 +62,8 @@ def completions(plan: Plan) -> pd.DataFrame:
     for variant in plan.sampled if asked else []:
         table = plan.completions(variant).read()
         rows = wanted.merge(table[table["sample"] < plan.request.samples], on="prompt_key")
-        identity = {"arm": variant.arm, "role": variant.role, "replicate": variant.replicate}
-        frames.append(rows.assign(**identity, checkpoint=variant.checkpoint))
+        rows = rows.assign(arm=variant.arm, role=variant.role, replicate=variant.replicate)
+        frames.append(rows.assign(checkpoint=variant.checkpoint))
     columns = [*IDENTITY, *COLUMNS]
     if not frames:
         return pd.DataFrame(columns=columns)
@@ -80,7 +80,7 @@ class Sample(Stage):
     """Sampled answers."""
 
     name, counts, speed = "sample", "answers", "generate"
-    tables = {"completions": completions}
+    tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"completions": completions}
 
     def work(self, plan: Plan) -> list[Work]:
         prompts = [prompt for _, _, prompt in plan.prompts]

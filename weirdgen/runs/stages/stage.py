@@ -67,6 +67,7 @@ class Stage(ABC):
 
     def prepare(self, plan: Plan) -> None:
         """Fetch or check what the stage will need, before anything is paid for. Raises `WeirdgenError`."""
+        return
 
     @abstractmethod
     def work(self, plan: Plan) -> list[Work]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from weirdgen.config.judges import OfflineJudge, PromptedJudge
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import stored_rows
-from weirdgen.judges.language import Item, judge_items, language_table, missing
+from weirdgen.judges.language import Item, judge_items, language_inputs, language_table, missing
 from weirdgen.judges.local_model import LocalJudgeModel
-from weirdgen.judges.offline import judge_all, verdicts_table
+from weirdgen.judges.offline import make_verdicts, verdicts_table
 from weirdgen.judges.quality import make_similarities
 from weirdgen.models.references import LocalModel
 from weirdgen.runs.work.loaded import asking_needs, engine_with, local_folder
@@ -44,7 +44,7 @@ class JudgeOffline(_Quick):
     answers: tuple[str, ...]
 
     def work(self, store: Store, tell: Tell) -> tuple[float, float]:
-        judge_all(verdicts_table(store, self.judge), self.judge, self.answers)
+        make_verdicts(verdicts_table(store, self.judge), self.judge, self.answers)
         tell(len(self.answers), "")
         return len(self.answers), 0.0
 
@@ -116,12 +116,7 @@ class JudgeAtProvider(Unit):
 
     def locks(self) -> Sequence[tuple[str, str]]:
         # Under the table's own key: another run that wants the same judge waits for its verdicts instead of paying again.
-        return [("judge", self.table_key)]
-
-    @property
-    def table_key(self) -> str:
-        """The table of verdicts."""
-        return language_table_key(self.judge, self.identity)
+        return [("judge", content_key(language_inputs(self.judge, self.identity)))]
 
     def work(self, store: Store, tell: Tell) -> tuple[float, float]:
         from weirdgen.judges.api_model import ApiJudgeModel

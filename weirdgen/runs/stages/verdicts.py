@@ -17,7 +17,6 @@ from weirdgen.judges.language import Item, language_table, verdicts_of
 from weirdgen.judges.offline import NOT_JUDGED, read_verdicts, verdicts_table
 from weirdgen.judges.quality import Threshold, quality_verdicts
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.runs.stages.verdict_units import training_answers
 
 
 class VerdictTable(NamedTuple):
@@ -46,10 +45,7 @@ def read_judged(plan: Plan, completions: pd.DataFrame) -> VerdictTable:
         if len(answers):
             verdicts = _verdicts(plan, judge, answers)
             frames.append(pd.concat([answers[columns], verdicts], axis=1).assign(judge=name))
-    trained = {
-        arm: (canonical_hash(rows), training_answers(rows))
-        for arm, rows in ((arm, own_rows(plan, arm)) for arm in plan.request.rows)
-    }
+    trained = {arm: canonical_hash(own_rows(plan, arm)) for arm in plan.request.rows}
     form, thresholds = quality_verdicts(plan.store, completions, trained, plan.request.headline.treatment)
     frames += [
         pd.concat([completions[columns], verdicts], axis=1).assign(judge=name) for name, verdicts in form.items()
