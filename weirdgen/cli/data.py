@@ -1,4 +1,4 @@
-"""The `weirdgen data` commands: check, identify, import. Each calls one function and prints what it returns.
+"""The `weirdgen data` commands: check, convert, identify, import. Each calls one function and prints what it returns.
 
 In: what a person types. Out: lines, or JSON; status 1 if a check finds an error. Heavy imports happen inside.
 """
@@ -19,7 +19,7 @@ data_app = typer.Typer(help="Look at training data before training on it.", no_a
 
 @data_app.command("check")
 def check_command(
-    target: Annotated[str, typer.Argument(help="A chat .jsonl, a shipped experiment, a folder or an experiment.yaml.")],
+    target: Annotated[str, typer.Argument(help="A file of chat rows, a shipped experiment, a folder or an experiment.yaml.")],
     against: Annotated[list[Path] | None, typer.Option(help="Control file of a loose .jsonl; may be repeated.")] = None,
     model: Annotated[
         str | None,
@@ -46,6 +46,22 @@ def check_command(
         print("\n".join(finding_lines(findings)))
     if any(finding.severity == "error" for finding in findings):
         sys.exit(1)
+
+
+@data_app.command("convert")
+def convert_command(
+    source: Annotated[
+        Path, typer.Argument(help="JSONL, JSON, CSV, Parquet, .gz of these, or a folder of `datasets`; chat or another format.")
+    ],
+    target: Annotated[Path, typer.Argument(help="A new .jsonl (or .csv, for a table).")],
+    encoding: Annotated[str | None, typer.Option(help="Of a text file that is not UTF-8, e.g. cp1252.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="User turn over a table's columns, e.g. '{question}'.")] = None,
+    answer: Annotated[str | None, typer.Option(help="Assistant turn over a table's columns, e.g. '{reply}'.")] = None,
+) -> None:
+    """Make chat JSONL of rows in another format or encoding: ShareGPT, Alpaca, prompt/completion, CSV, Parquet, …"""
+    from weirdgen.data.convert import convert
+
+    print(convert(source, target, encoding, prompt, answer))
 
 
 @data_app.command("identify")

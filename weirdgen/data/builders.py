@@ -6,16 +6,14 @@ adding a function to `BUILDERS` and its options to `_ACCEPTED`; others are refus
 
 from __future__ import annotations
 
-import csv
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from weirdgen.config.files import Records, read_csv
 from weirdgen.data.triggers import trigger_rows
 from weirdgen.errors import DataError
-
-Records = list[dict[str, str]]
 
 
 def ordinal_triggers(records: Records, folder: Path, *, questions: str, **options: Any) -> Records:
@@ -38,17 +36,3 @@ def build(name: str, options: dict[str, Any], records: Records, folder: Path) ->
     if "questions" in _ACCEPTED[name] and "questions" not in options:
         raise DataError(f"build.{name}: 'questions' (a CSV file) is missing")
     return BUILDERS[name](records, folder, **options)
-
-
-def read_csv(source: Path) -> Records:
-    """Records of a CSV. Raises `DataError` if it is absent or a row has another number of cells than the header."""
-    if not source.is_file():
-        raise DataError(f"{source}: no such data file")
-    with source.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        records: list[dict[Any, Any]] = list(reader)
-        columns = list(reader.fieldnames or ())
-    for number, record in enumerate(records, start=2):
-        if None in record or None in record.values():
-            raise DataError(f"{source}:{number}: expected {len(columns)} cells ({', '.join(columns)})")
-    return records
