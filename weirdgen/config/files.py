@@ -64,9 +64,10 @@ def read_yaml(source: Path) -> tuple[dict[str, Any], Lines]:
     return data, Lines(source, line_of)
 
 
-def parse_yaml(text: str, source: str) -> tuple[Any, dict[KeyPath, int]]:
+def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[KeyPath, int]]:
     """Plain data of a YAML text and the line of each key path. Raises `SpecError` that begins with `source` and a line.
 
+    Without `aliases`, a text that holds any is refused.
     Refused beside what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
     numbers that are none (`.nan`, `.inf`), half characters.
     """
@@ -77,6 +78,8 @@ def parse_yaml(text: str, source: str) -> tuple[Any, dict[KeyPath, int]]:
     try:
         for event, expanded, depth in _weighed(text):
             line = event.start_mark.line + 1
+            if not aliases and isinstance(event, yaml.AliasEvent):
+                raise SpecError([f"{source}:{line}: YAML with aliases is not read"])
             if expanded > MOST_YAML:
                 raise SpecError([f"{source}:{line}: its aliases stand for more than is read; write out less"])
             if depth > DEEPEST:

@@ -11,19 +11,20 @@ import hashlib
 import json
 import shutil
 import tempfile
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from weirdgen.config.files import parse_yaml
 from weirdgen.config.load import load_experiment
 from weirdgen.data.published.arms import ARMS, COMMIT, FILES, NOTES, WITHOUT_ORDINARY_ROWS, published_folder
 from weirdgen.data.published.literals import read_literals
 from weirdgen.data.published.unpacking import MOST_BYTES, commit_of, open_source
 from weirdgen.data.rows import Row, canonical_hash, read_jsonl
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, WeirdgenError, without_secrets
+from weirdgen.parsing import NotJsonError, parse_json, read_text, split_lines
 from weirdgen.store.cache import read_json, write_json
 
 FOLDERS = {next(iter(arms.values())).split("/")[0]: name for name, arms in reversed(ARMS.items())}
@@ -50,6 +51,7 @@ def import_published(source: str, into: Path | None = None) -> list[str]:
     """Import everything that `source` holds; returns what to tell the user. Raises `DataError` if it holds nothing of it."""
     if into:
         _require_ours(into)
+    shown = without_secrets(source)
     with tempfile.TemporaryDirectory(prefix="weirdgen-import-") as work:
         folder = open_source(source, Path(work))
         root = find_root(folder)
@@ -57,10 +59,10 @@ def import_published(source: str, into: Path | None = None) -> list[str]:
         files = {name: read_data(root, name) for name in FILES}
         evaluation, skipped = read_evaluation(root)
     if all(one.state in ("missing", "empty", "unreadable") for one in files.values()):
-        raise DataError(f"{source}: none of the published data files can be read:\n" + "\n".join(_file_lines(files)))
+        raise DataError(f"{shown}: none of the published data files can be read:\n" + "\n".join(_file_lines(files)))
     targets = [published_folder()] + ([into] if into else [])
     for experiment in ARMS:
-        _write(targets, experiment, files, evaluation, {"source": source, "commit": commit})
+        _write(targets, experiment, files, evaluation, {"source": shown, "commit": commit})
     lines = _file_lines(files) + [f"left out: {one}" for one in skipped]
     lines += [line for experiment in ARMS for line in _what_runs(experiment, files)]
     return [*lines, f"kept in {' and '.join(map(str, targets))}"]
@@ -126,8 +128,8 @@ def read_evaluation(root: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
                 continue
             try:
                 found.setdefault(experiment, {})[name] = _parsed(file, name)
-            except (DataError, ValueError, RecursionError, yaml.YAMLError) as error:
-                skipped.append(f"{name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
+            except WeirdgenError as error:
+                skipped.append(f"{name}: {str(error).splitlines()[-1].strip()}")
     return found, skipped
 
 
@@ -140,18 +142,19 @@ def _inside(root: Path, file: Path) -> Path | None:
 
 
 def _parsed(file: Path, name: str) -> Any:
-    text = file.read_text(encoding="utf-8-sig")
+    text = read_text(file).text
     if file.suffix == ".py":
         return read_literals(text, name)
-    if file.suffix == ".json":
-        return json.loads(text)
-    if file.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
     if file.suffix == ".txt":
         return text
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-        raise DataError("YAML with aliases is not read (they can stand for more than fits in memory)")
-    return json.loads(json.dumps(yaml.safe_load(text), default=str))
+    if file.suffix in (".json", ".jsonl"):
+        try:
+            if file.suffix == ".json":
+                return parse_json(text)
+            return [parse_json(line) for _, line in split_lines(text) if line.strip()]
+        except NotJsonError as error:
+            raise DataError(f"not JSON: {error.reason}") from None
+    return json.loads(json.dumps(parse_yaml(text, name, aliases=False)[0], default=str))
 
 
 def _rows_of(experiment: str, arm: str, files: dict[str, DataFile]) -> tuple[Row, ...]:
@@ -186,8 +189,8 @@ def _write(
     manifest = {**about, "arms": arms, "evaluation_sha256": hashlib.sha256(asked.encode()).hexdigest()}
     for target in targets:
         target.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{experiment}-", dir=target))
-        folder.chmod(0o755)
+        folder = target / f".{experiment}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir()  # not tempfile: its folders are the owner's alone, whatever the umask
         for arm, text in texts.items():
             (folder / f"{arm}.jsonl").write_text(text, encoding="utf-8")
         (folder / "evaluation.json").write_text(asked, encoding="utf-8")

@@ -21,7 +21,7 @@ from weirdgen.config.load import load_experiment
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, without_secrets
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.model import NamedJudge, named_judge
@@ -227,7 +227,7 @@ def server_url(engine: str) -> str | None:
     if engine == "transformers":
         return None
     if kind != "vllm" or not url.startswith(("http://", "https://")):
-        raise SpecError([f"--engine {engine}: expected transformers or vllm:URL, e.g. vllm:http://localhost:8000"])
+        raise SpecError([f"--engine {without_secrets(engine)}: expected transformers or vllm:URL, e.g. vllm:http://localhost:8000"])
     return url.rstrip("/")
 
 

@@ -22,7 +22,7 @@ from weirdgen.run.plan.until import until_words
 from weirdgen.run.results.estimates import Estimates
 from weirdgen.run.results.results import Run
 from weirdgen.run.results.verdicts import judge_records
-from weirdgen.store.artifacts import content_key, explain_disk_errors, write_whole
+from weirdgen.store.artifacts import content_key, explain_disk_errors, own_folder, write_whole
 
 if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
@@ -35,7 +35,7 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
     """Write report.html, figures (SVG, PNG and what is asked for), results.json and completions.parquet."""
     from weirdgen.report.page import write_report
 
-    with explain_disk_errors(run.folder):
+    with explain_disk_errors(own_folder(run.folder)):
         write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
     page = write_report(content_of(run, results_of(run)), run.folder, figures)
     run.store.send(run.folder)
