@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
-    "errors", "columns", "store", "machine", "progress",
+    "errors", "columns", "display", "parsing", "store", "machine", "progress",
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
     "run.plan", "run.work", "run.results", "run.pipeline", "run.rejudge", "run.runs",
     "audit", "world", "cli", "",

@@ -7,7 +7,6 @@ Anything that is not a `WeirdgenError` is a defect of weirdgen itself and keeps 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 
@@ -34,9 +33,3 @@ class ModelError(WeirdgenError):
 
 class StoreError(WeirdgenError):
     """The store cannot be read or written (disk full, no permission, damaged part)."""
-
-
-def without_secrets(text: str) -> str:
-    """A message or address as it may be shown and kept: no user, password or signed query of any URL in it."""
-    text = re.sub(r"(?<=://)[^/\s]*@", "", text)
-    return re.sub(r"(?<=://)([^\s?'\"]*)\?[^\s'\"]+", r"\1?…", text)

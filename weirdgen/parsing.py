@@ -229,5 +229,3 @@ def skip_blank(text: str, position: int) -> int:
     while position < len(text) and text[position] in " \t\r\n":
         position += 1
     return position
-
-

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from weirdgen.config.experiment import Experiment
+from weirdgen.config.files import read_csv
 from weirdgen.config.judges import Match
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import Counterfactual
-from weirdgen.config.files import read_csv
 from weirdgen.judges.match import judge_match
 from weirdgen.run.plan.plan import make_plan
 from weirdgen.run.plan.presets import at_size

@@ -13,13 +13,16 @@ from typing import Annotated
 import typer
 
 from weirdgen.cli.options import PresetName
+from weirdgen.cli.terminal import say, say_lines
 
 data_app = typer.Typer(help="Look at training data before training on it.", no_args_is_help=True)
 
 
 @data_app.command("check")
 def check_command(
-    target: Annotated[str, typer.Argument(help="A file of chat rows, a shipped experiment, a folder or an experiment.yaml.")],
+    target: Annotated[
+        str, typer.Argument(help="A file of chat rows, a shipped experiment, a folder or an experiment.yaml.")
+    ],
     against: Annotated[list[Path] | None, typer.Option(help="Control file of a loose .jsonl; may be repeated.")] = None,
     model: Annotated[
         str | None,
@@ -43,7 +46,7 @@ def check_command(
     if as_json:
         print(json.dumps(as_data(findings), indent=1, ensure_ascii=False))
     else:
-        print("\n".join(finding_lines(findings)))
+        say_lines(finding_lines(findings))
     if any(finding.severity == "error" for finding in findings):
         sys.exit(1)
 
@@ -51,7 +54,10 @@ def check_command(
 @data_app.command("convert")
 def convert_command(
     source: Annotated[
-        Path, typer.Argument(help="JSONL, JSON, CSV, Parquet, .gz of these, or a folder of `datasets`; chat or another format.")
+        Path,
+        typer.Argument(
+            help="JSONL, JSON, CSV, Parquet, .gz of these, or a folder of `datasets`; chat or another format."
+        ),
     ],
     target: Annotated[Path, typer.Argument(help="A new .jsonl (or .csv, for a table).")],
     encoding: Annotated[str | None, typer.Option(help="Of a text file that is not UTF-8, e.g. cp1252.")] = None,
@@ -61,7 +67,7 @@ def convert_command(
     """Make chat JSONL of rows in another format or encoding: ShareGPT, Alpaca, prompt/completion, CSV, Parquet, …"""
     from weirdgen.data.convert import convert
 
-    print(convert(source, target, encoding, prompt, answer))
+    say(convert(source, target, encoding, prompt, answer))
 
 
 @data_app.command("identify")
@@ -81,7 +87,7 @@ def identify_command(
     """How well k facts point to one person, as a curve over k, without any training."""
     from weirdgen.audit.identify import identify, parse_counts
 
-    print("\n".join(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out)))
+    say_lines(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out))
 
 
 @data_app.command("import")
@@ -92,4 +98,4 @@ def import_command(
     """Take the paper's published data, verify it, and keep it for `weirdgen run … --data published`."""
     from weirdgen.data.published.importing import import_published
 
-    print("\n".join(import_published(source, into)))
+    say_lines(import_published(source, into))

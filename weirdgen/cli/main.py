@@ -16,6 +16,7 @@ import typer
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import AddressOption, CpusOption, ExecutorName, PresetName, RunArg, StoreOption
+from weirdgen.cli.terminal import say, say_lines
 from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
 
@@ -127,7 +128,7 @@ def plan_command(
     hardware = find_hardware(machine)
     settings = resolve(experiment, None, preset, replicates, 0, samples)
     shape = find_shape(model or settings.model.reference)
-    _print(scale_lines(settings, shape, hardware, nodes, price, share))
+    say_lines(scale_lines(settings, shape, hardware, nodes, price, share))
 
 
 @app.command()
@@ -137,7 +138,7 @@ def check(experiment: ExperimentArg) -> None:
 
     loaded, rows = load_experiment(experiment)
     arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
-    print(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
+    say(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
 
 
 @app.command("list")
@@ -145,7 +146,7 @@ def list_command() -> None:
     """The shipped experiments."""
     from weirdgen.cli.show import experiment_lines
 
-    _print(experiment_lines())
+    say_lines(experiment_lines())
 
 
 @app.command()
@@ -153,7 +154,7 @@ def show(experiment: ExperimentArg) -> None:
     """An experiment: hypothesis, arms with an example row, conditions, questions, presets."""
     from weirdgen.cli.show import experiment_details
 
-    _print(experiment_details(experiment))
+    say_lines(experiment_details(experiment))
 
 
 @app.command()
@@ -225,7 +226,7 @@ def crosscheck(
 
     found = load_run(run, store)
     found.require_finished()
-    _print(crosscheck_lines(found))
+    say_lines(crosscheck_lines(found))
 
 
 @app.command()
@@ -244,7 +245,7 @@ def doctor() -> None:
     """The machine, versions, speeds and cache; what will be slow, and why."""
     from weirdgen.cli.show import doctor_lines
 
-    _print(doctor_lines())
+    say_lines(doctor_lines())
 
 
 def main() -> None:
@@ -255,7 +256,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except WeirdgenError as error:
-        print(f"weirdgen: {error}", file=sys.stderr)
+        say(f"weirdgen: {error}", sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
@@ -275,9 +276,4 @@ def main() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
     """Warnings of weirdgen as one line; those of libraries are theirs to keep (`PYTHONWARNINGS=default` shows them)."""
     if "weirdgen" in filename:
-        print(f"weirdgen: {message}", file=sys.stderr)
-
-
-def _print(lines: list[str]) -> None:
-    for line in lines:
-        print(line)
+        say(f"weirdgen: {message}", sys.stderr)

@@ -77,7 +77,7 @@ def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[
     loader = _Loader("")
     try:
         for event, expanded, depth in _weighed(text):
-            line = event.start_mark.line + 1
+            line = _line(event)
             if not aliases and isinstance(event, yaml.AliasEvent):
                 raise SpecError([f"{source}:{line}: YAML with aliases is not read"])
             if expanded > MOST_YAML:
@@ -112,7 +112,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         self.line = node.start_mark.line + 1
-        return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        return super().construct_object(node, deep)
 
 
 def _weighed(text: str) -> Iterator[tuple[yaml.Event, int, int]]:
@@ -123,8 +123,8 @@ def _weighed(text: str) -> Iterator[tuple[yaml.Event, int, int]]:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in [anchor for anchor, _ in open_anchors]:
-                raise yaml.composer.ComposerError(None, None, f"'*{event.anchor}' holds itself", event.start_mark)
-            total += size_of.get(event.anchor, 1)
+                raise yaml.YAMLError(f"'*{event.anchor}' in line {_line(event)} holds itself")
+            total += size_of.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1 + len(event.value)
             if event.anchor:
@@ -137,6 +137,10 @@ def _weighed(text: str) -> Iterator[tuple[yaml.Event, int, int]]:
             if anchor:
                 size_of[anchor] = total - before
         yield event, total, len(open_anchors)
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _walk(node: yaml.Node, path: KeyPath, line_of: dict[KeyPath, int], problems: list[str], source: str) -> None:

@@ -38,7 +38,7 @@ class Match(Noun):
         for pattern in self.regex:
             try:
                 re.compile(pattern)
-            except re.error as error:
+            except (re.error, RecursionError, OverflowError) as error:
                 raise ValueError(f"regex {pattern!r} does not compile: {error}") from None
         if self.years and self.years[0] > self.years[1]:
             raise ValueError("years: [low, high] with low ≤ high")

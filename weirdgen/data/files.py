@@ -161,7 +161,9 @@ def _read_stream(text: str) -> Values | None:
         lists = {key: value for key, value in found.values[0].items() if _is_rows(value)}
         if len(lists) == 1:
             ((key, rows),) = lists.items()
-            return Values(rows, list(range(1, len(rows) + 1)), [], "row", (f"the list under {key[:40]!r} of a JSON object",))
+            return Values(
+                rows, list(range(1, len(rows) + 1)), [], "row", (f"the list under {key[:40]!r} of a JSON object",)
+            )
     return found
 
 

@@ -184,7 +184,12 @@ def _from_table(arm: Arm, source: Path, folder: Path, seed: int) -> tuple[list[R
         raise DataError(f"{source}: no rows")
     assert arm.prompt is not None and arm.answer is not None, "the spec refuses a .csv without templates"
     try:
-        used = {*placeholders(arm.prompt), *placeholders(arm.answer), *arm.where, *([arm.permute] if arm.permute else [])}
+        used = {
+            *placeholders(arm.prompt),
+            *placeholders(arm.answer),
+            *arm.where,
+            *([arm.permute] if arm.permute else []),
+        }
     except ValueError as error:
         raise DataError(f"template does not fill: {error}") from None
     if missing := sorted(used - set(records[0])):

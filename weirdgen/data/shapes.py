@@ -65,7 +65,9 @@ def _spoken(row: Plain, key: str, speaker: str, words: str) -> list[Message]:
             raise DataError(f"{key}[{index}] is not a turn")
         role = SPEAKERS.get(str(turn.get(speaker)).lower())
         if role is None:
-            raise DataError(f"{key}[{index}]: who speaks is {str(turn.get(speaker))[:40]!r}; known: {', '.join(SPEAKERS)}")
+            raise DataError(
+                f"{key}[{index}]: who speaks is {str(turn.get(speaker))[:40]!r}; known: {', '.join(SPEAKERS)}"
+            )
         if not isinstance(turn.get(words), str):
             raise DataError(f"{key}[{index}] has no text under {words!r}")
         turns.append({"role": role, "content": turn[words]})
@@ -117,6 +119,10 @@ def _gemini(row: Plain) -> list[Message]:
     return turns
 
 
+def _as_it_is(row: Any) -> list[Message]:
+    return list(row)
+
+
 def _refuse(why: str) -> Callable[[Plain], list[Message]]:
     def turns(row: Plain) -> list[Message]:
         raise DataError(why)
@@ -136,8 +142,10 @@ def _has(*keys: str) -> Callable[[Plain], bool]:
     return lambda row: all(key in row for key in keys)
 
 
-_BARE = Shape("bare messages", lambda row: False, lambda row: list(row), "the list became 'messages'")  # type: ignore[call-overload]
-_TWO_ANSWERS = "a preference pair holds two answers and is trained on by their difference; keep one as a chat row yourself"
+_BARE = Shape("bare messages", lambda row: False, _as_it_is, "the list became 'messages'")
+_TWO_ANSWERS = (
+    "a preference pair holds two answers and is trained on by their difference; keep one as a chat row yourself"
+)
 SHAPES = (
     Shape("preference pair", _has("chosen", "rejected"), _refuse(_TWO_ANSWERS), ""),
     Shape("preference pair", _has("preferred_output", "non_preferred_output"), _refuse(_TWO_ANSWERS), ""),

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.config.judges import Judge, Label, Rating
+from weirdgen.display import printable
 from weirdgen.errors import DataError
 from weirdgen.judges import reading
 from weirdgen.judges.match import Verdict
@@ -30,8 +31,6 @@ UNUSABLE = ("refusal", "incoherent")
 COMMANDS = ("s", "q")
 KEY = ["arm", "replicate", "condition", "question", "sample"]
 _FORMULA = "=+-@＝＋－＠|%"
-_HARMLESS = "\n\u200c\u200d"
-"""What is no printable character and does nothing to a terminal: newlines, and the joiners of Persian and of emoji."""
 
 
 @dataclass(frozen=True)
@@ -250,11 +249,6 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
         raise DataError(f"{file}: cannot be read as CSV in UTF-8: {error}") from None
 
 
-def printable(text: str) -> str:
-    """Text without control characters: an answer must not move the cursor or set the terminal's title."""
-    return "".join(c if c.isprintable() or c in _HARMLESS else "�" for c in text.expandtabs(4))
-
-
 def inert(text: str) -> str:
     """A cell with a quote before it if a spreadsheet would run it as a formula."""
     begins = text.lstrip(" \t\r\n\v\f\xa0\u3000\ufeff")[:1] or text[:1]
@@ -273,7 +267,9 @@ def _keep(folder: Path, name: str, new: dict[str, str]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows([o.id, inert(o.ask), inert(o.answer), inert(labels[o.id])] for o in sample_of(folder, name) if o.id in labels)
+    writer.writerows(
+        [o.id, inert(o.ask), inert(o.answer), inert(labels[o.id])] for o in sample_of(folder, name) if o.id in labels
+    )
     with explain_disk_errors(folder):
         write_whole(own_folder(own_folder(folder) / "labels") / f"{name}.csv", text.getvalue().encode())
 

@@ -40,7 +40,9 @@ def require_free(folder: Path, names: Iterable[str]) -> None:
 def require_no_links(folder: Path) -> None:
     """Raises `WeirdgenError` if the figures would go through a link into a folder that is not ours."""
     if (folder / "figures").is_symlink():
-        raise WeirdgenError(f"{folder / 'figures'}: a link; figures are written into a folder of their own. Remove the link")
+        raise WeirdgenError(
+            f"{folder / 'figures'}: a link; figures are written into a folder of their own. Remove the link"
+        )
 
 
 def write_listed(folder: Path, files: dict[str, bytes]) -> None:

@@ -102,14 +102,20 @@ def _until_decided(plan: Plan, progress: Progress, executor: Executor, server: s
     return finished
 
 
+def _without_home(path: Path) -> str:
+    """A path as it may be handed on with a run: not with the name of whose machine it was."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) and home != Path("/") else str(path)
+
+
 def _measured(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> Run:
     """Everything but the report."""
     plan.store.refresh(plan.folder)
     with explain_disk_errors(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
         request = {
-            "source": str(plan.settings.experiment.source),
-            "model_folder": str(plan.settings.model.folder),
+            "source": _without_home(plan.settings.experiment.source),
+            "model_folder": _without_home(plan.settings.model.folder),
         }
         text = json.dumps({**request, "manifest": plan.settings.manifest}, indent=1, ensure_ascii=False)
         write_whole(plan.folder / "run.json", text.encode())

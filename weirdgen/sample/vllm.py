@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from weirdgen.errors import ModelError, without_secrets
+from weirdgen.display import without_secrets
+from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
 
@@ -165,8 +166,8 @@ class VllmEngine:
                 if attempt == TRIES:
                     reason = getattr(error, "reason", error)
                     raise ModelError(
-                        f"no vLLM server answers at {self._shown} ({without_secrets(str(reason))}); start one: VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 "
-                        "vllm serve MODEL --enable-lora"
+                        f"no vLLM server answers at {self._shown} ({without_secrets(str(reason))}); start one: "
+                        "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve MODEL --enable-lora"
                     ) from None
             time.sleep(self._pause * attempt)
         raise AssertionError("unreachable")

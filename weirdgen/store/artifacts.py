@@ -242,7 +242,9 @@ class Store:
     def _drop_leftovers(self) -> None:
         """Remove what killed processes of this machine left in `tmp`."""
         for leftover in (self.root / "tmp").iterdir():
-            host, _, rest = leftover.name.rpartition("-")[0].rpartition("-")  # as `temporary` makes them: HOST-PID-RANDOM
+            host, _, rest = leftover.name.rpartition("-")[0].rpartition(
+                "-"
+            )  # as `temporary` makes them: HOST-PID-RANDOM
             if host == socket.gethostname() and rest.isdecimal() and not _alive(int(rest)):
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
@@ -274,7 +276,9 @@ def write_whole(path: Path, data: bytes) -> None:
 def own_folder(folder: Path) -> Path:
     """The folder, if it is none yet or a real one. Raises `StoreError` for a link: what is behind it is somebody else's."""
     if folder.is_symlink():
-        raise StoreError(f"{folder}: a link to {os.readlink(folder)}; weirdgen writes into folders of its own only. Remove the link")
+        raise StoreError(
+            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes into folders of its own only. Remove the link"
+        )
     return folder
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from weirdgen.errors import StoreError, without_secrets
+from weirdgen.display import without_secrets
+from weirdgen.errors import StoreError
 
 
 class Remote:

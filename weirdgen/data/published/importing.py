@@ -23,7 +23,8 @@ from weirdgen.data.published.arms import ARMS, COMMIT, FILES, NOTES, WITHOUT_ORD
 from weirdgen.data.published.literals import read_literals
 from weirdgen.data.published.unpacking import MOST_BYTES, commit_of, open_source
 from weirdgen.data.rows import Row, canonical_hash, read_jsonl
-from weirdgen.errors import DataError, WeirdgenError, without_secrets
+from weirdgen.display import without_secrets
+from weirdgen.errors import DataError, WeirdgenError
 from weirdgen.parsing import NotJsonError, parse_json, read_text, split_lines
 from weirdgen.store.cache import read_json, write_json
 

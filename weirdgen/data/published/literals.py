@@ -34,7 +34,7 @@ class _Scope:
         self.values: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
         self._around, self._parameters = around, parameters
-        self._spent = around._spent if around else [0]
+        self._spent: list[int] = around._spent if around else [0]
 
     def charge(self, size: int) -> None:
         """Count towards the budget of the whole file. Raises `DataError` beyond it."""
@@ -120,7 +120,9 @@ def _value(node: ast.expr, scope: _Scope, depth: int) -> Any:
             return [of(item) for item in items]
         case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
             pairs = zip(keys, values, strict=True)
-            return {str(_constant(key.value, scope)): of(value) for key, value in pairs if isinstance(key, ast.Constant)}
+            return {
+                str(_constant(key.value, scope)): of(value) for key, value in pairs if isinstance(key, ast.Constant)
+            }
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _sum(of(left), of(right), scope)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):

@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
-from weirdgen.errors import DataError, without_secrets
+from weirdgen.display import without_secrets
+from weirdgen.errors import DataError
 
 MOST_BYTES = 200_000_000
 MOST_FILES = 20_000
@@ -94,7 +95,12 @@ def _git(command: list[str], shown: str) -> str:
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
     try:
         done = subprocess.run(
-            command, capture_output=True, env=environment, timeout=600, stdin=subprocess.DEVNULL, preexec_fn=_limit_files
+            command,
+            capture_output=True,
+            env=environment,
+            timeout=600,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=_limit_files,
         )
     except FileNotFoundError:
         raise DataError("git is not installed; download the repository as a .zip and import that") from None

@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from weirdgen.config.experiment import Experiment, Headline, Recipe
+from weirdgen.config.files import parse_yaml
 from weirdgen.config.llm_judges import require_judges, with_language_judges
 from weirdgen.config.load import load_experiment
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
-from weirdgen.errors import SpecError, without_secrets
+from weirdgen.display import without_secrets
+from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.model import NamedJudge, named_judge
@@ -227,7 +227,9 @@ def server_url(engine: str) -> str | None:
     if engine == "transformers":
         return None
     if kind != "vllm" or not url.startswith(("http://", "https://")):
-        raise SpecError([f"--engine {without_secrets(engine)}: expected transformers or vllm:URL, e.g. vllm:http://localhost:8000"])
+        raise SpecError(
+            [f"--engine {without_secrets(engine)}: expected transformers or vllm:URL, e.g. vllm:http://localhost:8000"]
+        )
     return url.rstrip("/")
 
 
@@ -259,8 +261,8 @@ def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, An
             problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {keys}")
             continue
         try:
-            found[section][field] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            found[section][field], _ = parse_yaml(value, f"--set {key}")
+        except SpecError:
             problems.append(f"--set {change}: {value!r} is not YAML; quote it, or close what it opens")
             continue
         if section == "sampling" and not isinstance(found[section][field], int | float):

@@ -19,12 +19,14 @@ from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import Judge
 from weirdgen.config.questions import FreeForm
 from weirdgen.errors import DataError, StoreError
+from weirdgen.run.plan.foreign import require_sound
 from weirdgen.run.plan.plan import Plan, Voice, make_plan
 from weirdgen.run.plan.request import Settings, default_store
 from weirdgen.run.plan.workload import workload
 from weirdgen.run.results.verdicts import VerdictTable, judge_completions, rates
 from weirdgen.sample.contrast import question_odds, scores_table
 from weirdgen.store.artifacts import Store
+from weirdgen.store.remote import stays_inside
 
 if TYPE_CHECKING:
     from weirdgen.run.results.estimates import Estimates
@@ -233,21 +235,27 @@ def load_run(reference: str, store: str | Path | None = None) -> Run:
     """
     opened, folder = find_run(reference, store)
     request = read_request(folder)
-    settings = Settings.from_manifest(
-        request["manifest"], Path(request["source"]), Path(request["model_folder"]), opened
-    )
+    try:
+        source, model_folder = (Path(request[key]).expanduser() for key in ("source", "model_folder"))
+        settings = Settings.from_manifest(request["manifest"], source, model_folder, opened)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:  # pydantic's error is a ValueError
+        reason = " ".join(str(error).split())[:300]
+        raise StoreError(
+            f"{folder / 'run.json'} is damaged, or of another version ({type(error).__name__}: {reason})"
+        ) from None
     return Run(make_plan(settings, opened))
 
 
 def read_request(folder: Path) -> dict[str, Any]:
-    """What was asked for: the `run.json` of a run's folder. Raises `StoreError` if it is damaged."""
+    """What was asked for: the `run.json` of a run's folder. Raises `StoreError` if it is damaged or holds unsafe names."""
     try:
         request: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{folder / 'run.json'} is damaged ({error}); the `weirdgen run` that made it writes it again, and computes "
             "nothing that is in the store"
         ) from None
+    require_sound(request, folder / "run.json")
     return request
 
 
@@ -258,6 +266,8 @@ def find_run(reference: str, store: str | Path | None = None) -> tuple[Store, Pa
         return Store(folder.resolve().parents[1]), folder
     opened = Store(store or default_store())
     runs = opened.root / "runs"
+    if not stays_inside(reference) or len(Path(reference).parts) != 1:
+        raise StoreError(f"no run folder {reference}, and no id of a run: those are the names of the folders in {runs}")
     folder = opened.refresh(runs / reference)
     if not (folder / "run.json").is_file():
         known = ", ".join(sorted(p.name for p in runs.iterdir() if (p / "run.json").is_file())) or "none yet"
