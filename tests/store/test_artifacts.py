@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from weirdgen.errors import StoreError
-from weirdgen.store.artifacts import MARKER, Store, content_key, file_hash
+from weirdgen.store.artifacts import MARKER, Store, content_key, file_hash, text_key
 from weirdgen.store.table import COMPACT_PARTS, FLUSH_ROWS, open_table
 
 
@@ -231,3 +232,8 @@ def test_keys_name_content_not_order() -> None:
     assert (
         content_key({"a": 1, "b": [1, 2]}) == content_key({"b": [1, 2], "a": 1}) != content_key({"a": 1, "b": [2, 1]})
     )
+
+
+def test_a_text_is_named_by_its_bytes_and_half_a_surrogate_pair_has_a_name_too() -> None:
+    assert text_key("Who?") == hashlib.sha256(b"Who?").hexdigest()[:32]  # as verdicts of older stores are named
+    assert len({text_key("\ud83d"), text_key("\ud83e"), text_key("?")}) == 3

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from weirdgen.cli.options import PresetName
 from weirdgen.cli.terminal import say, say_lines
+from weirdgen.config.choices import PresetName
 
 data_app = typer.Typer(help="Look at training data before training on it.", no_args_is_help=True)
 
@@ -93,7 +93,7 @@ def identify_command(
 @data_app.command("import")
 def import_command(
     source: Annotated[str, typer.Argument(help="Folder, .zip, .tar(.gz) or git URL of the paper's repository.")],
-    into: Annotated[Path | None, typer.Option(help="Also write data, questions and judges in this folder.")] = None,
+    into: Annotated[Path | None, typer.Option(help="Also write the rows in this folder.")] = None,
 ) -> None:
     """Take the paper's published data, verify it, and keep it for `weirdgen run … --data published`."""
     from weirdgen.data.published.importing import import_published
