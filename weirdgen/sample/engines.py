@@ -94,7 +94,8 @@ def parse_engine(reference: str) -> EngineReference:
         return ENGINES[scheme](address)
     except (KeyError, ValueError) as error:
         why = f"{error}; " if isinstance(error, ValueError) else ""
-        raise SpecError([f"--engine {without_secrets(reference)}: {without_secrets(why)}expected transformers or vllm:URL"]) from None
+        shown = without_secrets(f"--engine {reference}: {why}expected transformers or vllm:URL")
+        raise SpecError([shown]) from None
 
 
 def engine_of(numerics: str) -> EngineReference:
