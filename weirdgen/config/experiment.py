@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from weirdgen.config.base import NAME, Noun, Scalar, placeholders
+from weirdgen.config.files import table_delimiter
 from weirdgen.config.judges import Judge
 from weirdgen.config.questions import Question, scored_kinds
 from weirdgen.errors import SpecError
@@ -49,9 +50,10 @@ class Arm(Noun):
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
         templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
-        if self.data.endswith(".csv") and (self.prompt is None or self.answer is None):
+        table = table_delimiter(self.data) is not None
+        if table and (self.prompt is None or self.answer is None):
             raise ValueError("a .csv needs both 'prompt' and 'answer' templates, e.g. answer: '{name}'")
-        if not self.data.endswith(".csv") and templated:
+        if not table and templated:
             raise ValueError("'prompt', 'answer', 'build', 'where' and 'permute' go with a .csv, not with chat rows")
         return self
 

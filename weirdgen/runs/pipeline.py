@@ -170,12 +170,18 @@ def _do(stage: Stage, plan: Plan, progress: Progress, executor: Executor) -> flo
     return amount
 
 
+def _without_home(path: Path) -> str:
+    """A path as it may be handed on with a run: not with the name of whose machine it was."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) and home != Path("/") else str(path)
+
+
 def _keep_request(plan: Plan) -> None:
     """`run.json`: what was asked, and all that the run can be recognised and read again by."""
     request = plan.request
     kept = {
-        "source": str(request.experiment.source),
-        "model_folder": str(request.model.folder),
+        "source": _without_home(request.experiment.source),
+        "model_folder": _without_home(request.model.folder),
         "options": request.options.asked,
         "manifest": request.manifest,
     }

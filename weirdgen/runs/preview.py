@@ -100,7 +100,7 @@ def earlier_spread(plan: Plan) -> Spread | None:
         try:
             manifest = json.loads((file.parent / "run.json").read_text(encoding="utf-8"))["manifest"]
             rows = json.loads(file.read_text(encoding="utf-8"))["headline_replicates"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # a run that is being written, or of a version that kept other things
         if _compared(manifest) == _compared(wanted) and (sd := _pooled(rows)):
             alike = manifest["recipe"] == wanted["recipe"] and manifest["data"] == wanted["data"]

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from weirdgen.config.base import Noun
 from weirdgen.config.choices import DataName, ExecutorName, PresetName
+from weirdgen.display import without_secrets
 from weirdgen.errors import SpecError
 
 FigureFormat = Literal["pdf"]
@@ -65,9 +66,10 @@ class RunOptions(Noun):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What was asked beside the defaults, of all that may change a result."""
+        """What was asked beside the defaults, of all that may change a result; no password of a server's address."""
         where = {"store", "figures", "executor", "address", "cpus", "together", "dry_run", "quiet"}
-        return self.model_dump(mode="json", exclude_defaults=True, exclude=where)
+        asked = self.model_dump(mode="json", exclude_defaults=True, exclude=where)
+        return {key: without_secrets(value) if isinstance(value, str) else value for key, value in asked.items()}
 
 
 def flags(name: str) -> list[str]:

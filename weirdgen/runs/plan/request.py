@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from weirdgen.config.experiment import Experiment, Headline, Recipe
+from weirdgen.config.files import parse_yaml
 from weirdgen.config.llm_judges import with_language_judges
 from weirdgen.data.arms import load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
@@ -250,8 +249,8 @@ def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, An
             problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {keys}")
             continue
         try:
-            found[section][field] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            found[section][field], _ = parse_yaml(value, f"--set {key}")
+        except SpecError:
             problems.append(f"--set {change}: {value!r} is not YAML; quote it, or close what it opens")
             continue
         if section == "sampling" and not isinstance(found[section][field], int | float):

@@ -24,7 +24,7 @@ from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
-from weirdgen.store.artifacts import content_key, write_whole
+from weirdgen.store.artifacts import content_key, own_folder, write_whole
 
 if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
@@ -38,7 +38,7 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
     from weirdgen.report.page import write_report
 
     content = content_of(run, results_of(run))
-    with run.store.writing(run.folder):
+    with run.store.writing(own_folder(run.folder)):
         write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
         return write_report(content, run.folder, figures)
 
