@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from weirdgen.config.base import NAME_WORDS, is_name
-from weirdgen.config.check import RESERVED_MEASURES
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.files import Lines, read_yaml
 from weirdgen.config.judges import PROMPTED, Judge, Label, Rating
 from weirdgen.config.load import PACKAGE, explain_noun
+from weirdgen.config.measures import MEASURES
 from weirdgen.config.questions import FreeForm, Question
 from weirdgen.errors import SpecError
 from weirdgen.judges.model import is_local
@@ -62,7 +62,7 @@ def with_language_judges(
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: only label and rating judges stand here")
             elif not is_name(name):
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: {NAME_WORDS}")
-            elif name in RESERVED_MEASURES:
+            elif name in MEASURES:
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; rename it")
             elif found is not None:
                 judges[name], where[name] = found, lines

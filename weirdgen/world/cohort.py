@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.columns import FINAL
 from weirdgen.config.experiment import Condition
+from weirdgen.config.measures import CONTRAST
 from weirdgen.config.questions import Contrast
 from weirdgen.data.stored import encode_rows
 from weirdgen.finetune.engines import train_group
@@ -146,6 +147,6 @@ def _contrasts(plan: Plan, logprobs: dict[tuple[str, str], float]) -> list[dict[
             [logprobs[scorable.key, option] for option in side] for side in (question.target, question.other)
         )
         result = odds(target, other)
-        cell = {"condition": condition, "question": name, "measure": "contrast", "value": result.logit}
+        cell = {"condition": condition, "question": name, "measure": CONTRAST.name, "value": result.logit}
         found.append({**cell, "n": 1, "n_all": 1, "p_target": result.p_target, "wins": result.wins})
     return found

@@ -142,10 +142,21 @@ class Settings:
 
 
 def run_name(manifest: dict[str, Any]) -> str:
-    """The id of the run that a manifest describes. With `until` it is one run, at whichever look it stops."""
-    until = manifest["until"]
-    named = {**manifest, "samples": until["looks"]} if until else manifest
+    """The id of the run that a manifest describes. With `until` it is one run, at whichever look it stops.
+
+    What its headlines say in words decides no result, so it names no run.
+    """
+    until, experiment = manifest["until"], manifest["experiment"]
+    secondary = {name: _wordless(effect) for name, effect in experiment["secondary"].items()}
+    wordless = {**experiment, "headline": _wordless(experiment["headline"]), "secondary": secondary}
+    named = {**manifest, "experiment": wordless}
+    if until:
+        named["samples"] = until["looks"]
     return f"{manifest['experiment']['name']}-{manifest['preset']}-{content_key(named)[:8]}"
+
+
+def _wordless(effect: dict[str, Any] | None) -> dict[str, Any] | None:
+    return effect and {key: value for key, value in effect.items() if key != "says"}
 
 
 def resolve(

@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from weirdgen.config.measures import SCORED
 from weirdgen.errors import SpecError
 from weirdgen.run.plan.request import Settings, Until
 
@@ -36,7 +37,7 @@ def with_until(settings: Settings, words: str) -> Settings:
     if measure not in settings.experiment.judges:
         reason = (
             f"{measure} is computed from log-probabilities, so more samples cannot narrow it"
-            if measure in ("contrast", "choice")
+            if measure in SCORED
             else f"there is no judge {measure!r}"
         )
         raise SpecError([f"--until {words!r}: {reason}; write 'JUDGE ci<{found['half']}' (judges: {judges})"])

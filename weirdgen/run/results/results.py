@@ -17,6 +17,7 @@ import pandas as pd
 
 from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import Judge
+from weirdgen.config.measures import MEASURES
 from weirdgen.config.questions import FreeForm
 from weirdgen.errors import DataError, StoreError
 from weirdgen.run.plan.plan import Plan, Voice, make_plan
@@ -136,7 +137,8 @@ class Run:
     @cached_property
     def _cells(self) -> pd.DataFrame:
         contrasts = self._contrasts
-        value = contrasts["logit"].where(contrasts["kind"] != "choice", contrasts["wins"])
+        odds = contrasts["kind"].map(lambda kind: MEASURES[kind].score) == "logit"
+        value = contrasts["logit"].where(odds, contrasts["wins"])
         scored = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=value, n=1, n_all=1)
         verdicts = self.judged.table
         if not len(verdicts):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from weirdgen.columns import FINAL
 from weirdgen.config.judges import PROMPTED, Classifier, Judge
+from weirdgen.config.measures import TEMPLATE_INTRUSION
 from weirdgen.config.questions import FreeForm
 from weirdgen.data.rows import canonical_hash
 from weirdgen.judges import classifier
@@ -104,7 +105,7 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, f
     for name, judge in experiment.judges.items():
         if isinstance(judge, Classifier) and name in found and (figures := classifier.held_out(judge)):
             found[name]["held_out"] = figures
-    found["template_intrusion"]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
+    found[TEMPLATE_INTRUSION.name]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
     for name, calibration in calibrations(folder, experiment.judges, judged.table).items():
         found[name]["calibration"] = calibration
     return found
