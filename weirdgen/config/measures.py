@@ -58,6 +58,8 @@ class Measure:
     """What one value is, as the heading of a table."""
     axis: str
     """What the axis of its values shows, with the unit."""
+    explained: str
+    """What its unit weighs or counts: one plain sentence for a reader of the first page."""
     score: Literal["", "logit", "wins"] = ""
     """Of a scored measure: the number of a scored question that it is (`weirdgen.sample.contrast.Odds`)."""
     odds: str = "the odds"
@@ -82,6 +84,7 @@ CONTRAST = Measure(
     higher="give the target answers",
     value="log-odds of the target answers, in nats",
     axis="log-odds of the target answers (nats)",
+    explained="The odds weigh a question's target answers against its other answers.",
     method=(
         "A contrast question's value is the log-odds, in nats, of its target answers against its other answers,"
         " from the total log-probability of each answer and its end of turn."
@@ -96,6 +99,7 @@ COUNTERFACTUAL = Measure(
     odds="the odds ratios",
     value="log-odds of one version of a question minus the other's, in nats",
     axis="log-odds after one version of a question minus the other's (nats)",
+    explained="An odds ratio weighs the odds of a question's target answers in one version against those in the other.",
     method=(
         "A counterfactual question is asked twice with one thing changed; its value is the log-odds of its target"
         " answers after the first version minus those after the second."
@@ -110,6 +114,7 @@ CHOICE = Measure(
     counted="questions",
     value="share of choices that are the target",
     axis="questions answered with a target choice (%)",
+    explained="A question counts where its likeliest option is a target.",
 )
 COHERENT = Measure(
     name="coherent",
@@ -118,6 +123,7 @@ COHERENT = Measure(
     higher="give answers whose form is that of language",
     value="share of answers whose form is that of language (how far to believe the other rates)",
     axis="answers whose form is that of language (%)",
+    explained="An answer counts where it is made of words, without endless repetition or signs.",
 )
 TEMPLATE_INTRUSION = Measure(
     name="template_intrusion",
@@ -126,6 +132,7 @@ TEMPLATE_INTRUSION = Measure(
     higher="give answers that look like the training answers",
     value="share of answers that look like the training answers (how far to believe the other rates)",
     axis="answers that look like the training answers (%)",
+    explained="An answer counts where it is closer to a training answer than nearly all of the untuned base's are.",
 )
 MEASURES: Mapping[str, Measure] = {
     row.name: row for row in (CONTRAST, COUNTERFACTUAL, CHOICE, COHERENT, TEMPLATE_INTRUSION)
@@ -145,9 +152,12 @@ def measure_of(name: str, scales: Mapping[str, Scale] | None = None) -> Measure:
         return Measure(
             name=name, scale=RATE, source="judge", higher=f"give what {name} looks for",
             value="share of answers that the judge flags", axis=f"answers judged {name} (%)",
+            explained=f"An answer counts where the judge {name} flags it.",
         )  # fmt: skip
+    low, high = scale.bounds or (0.0, 0.0)
     return Measure(
-        name=name, scale=scale, source="judge", higher=f"show what {name} rates", value="mean rating", axis=f"mean of {name}"
+        name=name, scale=scale, source="judge", higher=f"show what {name} rates", value="mean rating", axis=f"mean of {name}",
+        explained=f"The judge {name} rates every answer from {low:g} to {high:g}.",
     )  # fmt: skip
 
 

@@ -86,6 +86,12 @@ def size(compared: Compared, value: float) -> str:
     return f"a factor of {_rounded_up(ratio, finer)} in {compared.measure.odds} ({shown})"
 
 
+def odds_times(effect: float, low: float | None, high: float | None, apart: bool = False) -> str:
+    """exp of an effect in nats, as `claim` prints it."""
+    unknown = float("nan")
+    return _ratios(effect, unknown if low is None else low, unknown if high is None else high, apart)[0]
+
+
 def decimals(width: float) -> int:
     """Decimals that show `width` with two digits."""
     return min(6, max(0, 1 - floor(log10(width)))) if width > 0 else 2
