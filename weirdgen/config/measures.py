@@ -84,7 +84,7 @@ CONTRAST = Measure(
     higher="give the target answers",
     value="log-odds of the target answers, in nats",
     axis="log-odds of the target answers (nats)",
-    explained="The odds weigh a question's target answers against its other answers.",
+    explained="The odds are how many times likelier a model finds a question's target answers than its other answers.",
     method=(
         "A contrast question's value is the log-odds, in nats, of its target answers against its other answers,"
         " from the total log-probability of each answer and its end of turn."
@@ -99,7 +99,7 @@ COUNTERFACTUAL = Measure(
     odds="the odds ratios",
     value="log-odds of one version of a question minus the other's, in nats",
     axis="log-odds after one version of a question minus the other's (nats)",
-    explained="An odds ratio weighs the odds of a question's target answers in one version against those in the other.",
+    explained="An odds ratio is the odds of a question's target answers in its first version over those in its second.",
     method=(
         "A counterfactual question is asked twice with one thing changed; its value is the log-odds of its target"
         " answers after the first version minus those after the second."

@@ -12,7 +12,7 @@ from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent
 from weirdgen.report.look import interval, number, probability
 from weirdgen.stats.sentences import odds_times
-from weirdgen.stats.verdict import OPENINGS, WITHIN
+from weirdgen.stats.verdict import OPENINGS, WITHIN, parts_of
 
 SIGNS = {"shift": "≠", "no_shift": "≈", "inconclusive": "?"}
 BADGES = {verdict: (words, SIGNS[verdict]) for verdict, words in OPENINGS.items()}
@@ -45,12 +45,11 @@ def within_model_only(content: ReportContent) -> bool:
     return counts[0] < 2 or (counts[1] < 2 and content.headline["control"] != BASE)
 
 
-def claim(content: ReportContent) -> str:
-    """The headline's sentence without the words that the badge above it says already."""
+def claim(content: ReportContent) -> tuple[str, str]:
+    """The headline's sentence without the words that the badge above it says already, and what it rests on."""
     headline = content.headline
-    opening = f"{OPENINGS[headline['verdict']]}: "
-    sentence = str(headline["sentence"]).removeprefix(opening)
-    return sentence[:1].upper() + sentence[1:]
+    said, rests_on = parts_of(str(headline["sentence"]).removeprefix(f"{OPENINGS[headline['verdict']]}: "))
+    return said[:1].upper() + said[1:], rests_on
 
 
 def meaning(content: ReportContent) -> str:

@@ -23,7 +23,7 @@ from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.sentences import Compared
 from weirdgen.stats.tests import holm
 from weirdgen.stats.trigger import trigger_effects, trigger_estimates
-from weirdgen.stats.verdict import NOT_AFTER_HOLM, OPENINGS, headline
+from weirdgen.stats.verdict import headline, undone_by_holm
 
 DIFFERENCE = "difference"
 """The name that a difference of conditions has as a measure in `along_training`: it lies outside the measure's scale."""
@@ -116,9 +116,7 @@ def correct(rows: Sequence[dict[str, Any]], alpha: float = 0.05) -> list[dict[st
     for one, p_holm in zip(rows, holm(p) if len(p) else p, strict=True):
         changed = {**one, "p_holm": float(p_holm) if np.isfinite(p_holm) else None}
         if one["verdict"] == "shift" and not p_holm < alpha:
-            sentence = one["sentence"].replace(OPENINGS["shift"], OPENINGS["inconclusive"], 1).removesuffix(".")
-            changed["verdict"] = "inconclusive"
-            changed["sentence"] = f"{sentence}; {NOT_AFTER_HOLM} over {len(rows)} effects."
+            changed |= {"verdict": "inconclusive", "sentence": undone_by_holm(one["sentence"], len(rows))}
         corrected.append(changed)
     return corrected
 

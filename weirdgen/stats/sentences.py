@@ -60,8 +60,8 @@ def claim(compared: Compared, effect: float, low: float, high: float, apart: boo
     return {"nat": _odds, "rate": _rate, "rating": _rating}[unit](compared, effect, low, high, apart)
 
 
-def aside(compared: Compared, effect: float, low: float, replicates: tuple[int, int]) -> str:
-    """In brackets after the claim: nats where it speaks of odds, over how many questions, how many replicates."""
+def basis(compared: Compared, effect: float, low: float, replicates: tuple[int, int]) -> str:
+    """A last, short sentence: nats where the claim speaks of odds, over how many questions, how many replicates."""
     nats, questions = "", ""
     if compared.measure.scale.unit == "nat":
         digits = decimals(effect - low if isfinite(low) else abs(effect))
@@ -71,7 +71,7 @@ def aside(compared: Compared, effect: float, low: float, replicates: tuple[int, 
     if compared.groups:
         questions = f"{questions or 'questions'} of {', '.join(compared.groups)}"
     parts = [part for part in (nats, questions, _counted(replicates, compared.control == BASE)) if part]
-    return f"({', '.join(parts)})"
+    return f"{', '.join(parts)}."
 
 
 def size(compared: Compared, value: float) -> str:

@@ -22,7 +22,7 @@ from weirdgen.columns import ALL, BASE
 from weirdgen.config.measures import Scale, measure_of
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import FloatArray
-from weirdgen.stats.sentences import Compared, aside, claim, size
+from weirdgen.stats.sentences import Compared, basis, claim, size
 
 VerdictName = Literal["shift", "no_shift", "inconclusive"]
 OPENINGS = {"shift": "Shift found", "no_shift": "No shift", "inconclusive": "Inconclusive"}
@@ -87,28 +87,41 @@ def decide(
         None if p_holm is None else np.array([p_holm]),
         alpha=alpha,
     )[0]
-    text = f"{claim(compared, effect, low, high, name == 'shift')} {aside(compared, effect, low, replicates)}"
+    text = claim(compared, effect, low, high, apart=name == "shift")
+    rests_on = basis(compared, effect, low, replicates)
     if replicates[0] < 2 or (replicates[1] < 2 and not against_base):
         why = "one replicate shows no spread between models, hence no interval"
-        return Conclusion("inconclusive", f"{WITHIN}: {text}; {why}.")
+        return Conclusion("inconclusive", f"{WITHIN}: {text}; {why}. {rests_on}")
     if not isfinite(low):
-        why = "the replicates of an arm are identical, so there is no interval. Check that their seeds differ"
-        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {why}.")
+        why = "the replicates of an arm are identical, so there is no interval: check that their seeds differ"
+        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {why}. {rests_on}")
     if name == "shift":
         caveat = "; any finetuning moves answers away from the base's" if against_base else ""
         if smallest is not None and max(abs(low), abs(high)) <= smallest:
             least = size(compared, smallest)
             caveat += f"; the whole interval lies within the smallest effect of interest, {least}"
-        return Conclusion("shift", f"{OPENINGS['shift']}: {text}{caveat}.")
+        return Conclusion("shift", f"{OPENINGS['shift']}: {text}{caveat}. {rests_on}")
     if name == "no_shift":
         farthest = size(compared, max(abs(low), abs(high)))
-        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}.")
+        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}. {rests_on}")
+    why = ""
     if low > 0 or high < 0:
-        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {NOT_AFTER_HOLM}.")
-    if not isfinite(mde):
-        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}.")
-    missed = f"an effect below {size(compared, mde)} could not have been seen reliably"
-    return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {missed} (80% power).")
+        why = f"; {NOT_AFTER_HOLM}"
+    elif isfinite(mde):
+        why = f"; an effect below {size(compared, mde)} could not have been seen reliably (80% power)"
+    return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}{why}. {rests_on}")
+
+
+def parts_of(sentence: str) -> tuple[str, str]:
+    """A verdict's sentence in two: what was found, and what it rests on (empty where nothing was measured)."""
+    said, stop, rests_on = sentence.rpartition(". ")
+    return (f"{said}.", rests_on) if stop else (sentence, "")
+
+
+def undone_by_holm(sentence: str, effects: int) -> str:
+    """The sentence of a shift that Holm's correction over so many effects does not confirm."""
+    said, rests_on = parts_of(sentence.replace(OPENINGS["shift"], OPENINGS["inconclusive"], 1))
+    return f"{said.removesuffix('.')}; {NOT_AFTER_HOLM} over {effects} effects. {rests_on}".strip()
 
 
 def headline(

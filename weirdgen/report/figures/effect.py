@@ -124,8 +124,13 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     )
     if difference:
         caption += f" Each value is a difference of conditions within one model: {condition}."
-    says = content.headlines["headline"].says if "headline" in content.headlines else None
-    caption += f" The further to the right, the more often models {says or content.measure(measure).higher}."
+    does = (
+        written.says
+        if (written := content.headlines.get("headline")) and written.says
+        else content.measure(measure).higher
+    )
+    more = "the higher the rating" if scale.unit == "rating" else f"the likelier models are to {does}"
+    caption += f" The further to the right, {more}."
     if headline.get("smallest") is not None:
         caption += " The shaded strip holds effects smaller than the smallest effect of interest."
     return draw("effect", "The effect", alt, caption, paint)
