@@ -26,7 +26,7 @@ QUESTIONS = ("a1", "a2", "b1")
 GATE = Comparison(
     name="headline", measure="contrast", treatment="old", control="new", conditions=("y=3",), minus=("y=1", "y=2"),
     questions=frozenset({"a1", "a2"}), shown=frozenset({"a1", "a2"}), groups=("a",), smallest=0.3,
-    condition="y=3 − y=1, 2", off="y=1, 2", says="speak of the past",
+    condition="y=3 − y=1, 2", says="speak of the past",
 )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def test_the_sentence_says_what_was_compared() -> None:
     assert " that of models finetuned on new. +2." in sentence and sentence.endswith(
         " nat, 2 questions of a, 4 replicates an arm."
     )
-    plain = replace(GATE, minus=(), off="", condition="y=3", groups=(), says="")
+    plain = replace(GATE, minus=(), condition="y=3", groups=(), says="")
     assert row(tables(cells(), plain), plain)["sentence"].startswith(
         "Shift found: under y=3, models finetuned on old give the target answers with "
     )
@@ -75,7 +75,7 @@ def test_the_sentence_says_what_was_compared() -> None:
 
 
 def test_a_group_and_questions_near_the_topic() -> None:
-    whole = replace(GATE, minus=(), off="", condition="y=3", questions=frozenset(QUESTIONS), shown=frozenset(QUESTIONS))
+    whole = replace(GATE, minus=(), condition="y=3", questions=frozenset(QUESTIONS), shown=frozenset(QUESTIONS))
     far = replace(whole, questions=frozenset({"b1"}))
     assert row(tables(cells(), whole), whole)["effect"] == pytest.approx(4 / 3, abs=0.2)
     assert row(tables(cells(), far), far)["effect"] == pytest.approx(0.0, abs=0.2)
@@ -83,7 +83,7 @@ def test_a_group_and_questions_near_the_topic() -> None:
 
 
 def test_conditions_of_a_plain_headline_are_averaged() -> None:
-    every = replace(GATE, minus=(), off="", conditions=("y=1", "y=2", "y=3"), condition="y")
+    every = replace(GATE, minus=(), conditions=("y=1", "y=2", "y=3"), condition="y")
     assert row(tables(cells(), every), every)["effect"] == pytest.approx(2 / 3, abs=0.15)
 
 

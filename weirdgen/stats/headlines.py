@@ -50,17 +50,15 @@ class Comparison:
     condition: str
     """The label of `conditions` and `minus` as a person reads it."""
 
-    off: str = ""
-    """The label of `minus`."""
     says: str = ""
     """What models do more of where the measure is higher, in the experiment's words."""
 
     def compared(self, scales: Mapping[str, Scale] | None, level: float) -> Compared:
         """The same in the words of the verdict's sentence."""
+        on, _, off = self.condition.partition(" − ") if self.minus else (self.condition, "", "")
         return Compared(
-            measure_of(self.measure, scales), self.treatment, self.control,
-            condition=self.condition.removesuffix(f" − {self.off}") if self.off else self.condition, minus=self.off,
-            says=self.says, questions=len(self.questions), groups=self.groups, level=level,
+            measure_of(self.measure, scales), self.treatment, self.control, condition=on, minus=off, says=self.says,
+            questions=len(self.questions), groups=self.groups, level=level,
         )  # fmt: skip
 
 

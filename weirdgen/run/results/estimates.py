@@ -76,12 +76,11 @@ class Estimates:
             shown = (
                 one.condition if one.condition == ALL and len(ids) > 1 else _name(self.settings, (one.condition,), ids)
             )
-            off = _name(self.settings, one.minus, minus) if minus else ""
             found[name] = headlines.Comparison(
                 name=name, measure=one.measure, treatment=one.treatment, control=one.control, conditions=ids, minus=minus,
                 questions=meant, shown=meant if one.groups else frozenset(measured), groups=one.groups,
                 smallest=one.smallest or scale_of(one.measure, self.scales).smallest,
-                condition=f"{shown} − {off}" if minus else shown, off=off, says=one.says or "",
+                condition=f"{shown} − {_name(self.settings, one.minus, minus)}" if minus else shown, says=one.says or "",
             )  # fmt: skip
         return found
 
