@@ -1,6 +1,7 @@
 """Training rows: read a chat JSONL or fill templates from a CSV; hash them so that equal data has an equal name.
 
-In: an `Arm` and the folder of its experiment. Out: a list of rows, each `{"messages": [{"role", "content"}, …]}`.
+In: an `Arm` and the folder of its experiment. Out: a list of rows, each `{"messages": [{"role", "content"}, …]}`; what one
+may hold is `data.messages`.
 Raises `DataError` naming file and line. It does not tokenise (`data.proof`) and does not judge content.
 """
 
@@ -10,15 +11,13 @@ import hashlib
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 from weirdgen.config.base import placeholders
 from weirdgen.config.experiment import Arm
 from weirdgen.data.builders import build, read_csv
+from weirdgen.data.messages import Row as Row
+from weirdgen.data.messages import parse_row
 from weirdgen.errors import DataError
-
-Row = dict[str, list[dict[str, str]]]
-ROLES = ("system", "user", "assistant")
 
 
 def load_rows(arm: Arm, folder: Path, seed: int = 0) -> list[Row]:
@@ -62,38 +61,14 @@ def read_jsonl(source: Path) -> list[Row]:
         except json.JSONDecodeError as error:
             problems.append(f"{source}:{number}: not JSON: {error.msg} at column {error.colno}")
             continue
-        if problem := row_problem(row):
-            problems.append(f"{source}:{number}: {problem}")
-        else:
-            rows.append({"messages": [{"role": m["role"], "content": m["content"]} for m in row["messages"]]})
+        try:
+            rows.append(parse_row(row))
+        except DataError as error:
+            problems.append(f"{source}:{number}: {error}")
     if problems:
         more = f"\n…and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise DataError("\n".join(problems[:10]) + more)
     return rows
-
-
-def row_problem(row: Any) -> str | None:
-    """What keeps a row from being trained on, or None."""
-    if not isinstance(row, dict) or not isinstance(row.get("messages"), list):
-        return 'expected {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
-    messages = row["messages"]
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            return f"messages[{index}] needs a role out of {', '.join(ROLES)}"
-        if not isinstance(message.get("content"), str):
-            return f"messages[{index}] needs 'content' as text"
-        if message["role"] == "system" and index > 0:
-            return "a system message may only come first"
-        if message["role"] == "assistant" and not message["content"].strip():
-            return "the assistant's answer is empty"
-    turns = [m["role"] for m in messages if m["role"] != "system"]
-    if "assistant" not in turns:
-        return "no assistant turn to train on"
-    if turns[-1] != "assistant":
-        return "the last turn must be the assistant's"
-    if any(role != ("user", "assistant")[i % 2] for i, role in enumerate(turns)):
-        return "turns must alternate user, assistant, user, …"
-    return None
 
 
 def canonical_hash(rows: list[Row]) -> str:
@@ -131,13 +106,9 @@ def _from_csv(arm: Arm, source: Path, folder: Path, seed: int) -> list[Row]:
         lined = [(n, {**record, arm.permute: value}) for (n, record), value in zip(lined, shuffled, strict=True)]
     rows = []
     for line, record in lined:
-        row: Row = {
-            "messages": [
-                {"role": "user", "content": arm.prompt.format_map(record)},
-                {"role": "assistant", "content": arm.answer.format_map(record)},
-            ]
-        }
-        if problem := row_problem(row):
-            raise DataError(f"{source}:{line}: {problem}")
-        rows.append(row)
+        turns = (("user", arm.prompt.format_map(record)), ("assistant", arm.answer.format_map(record)))
+        try:
+            rows.append(parse_row({"messages": [{"role": role, "content": text} for role, text in turns]}))
+        except DataError as error:
+            raise DataError(f"{source}:{line}: {error}") from None
     return rows

@@ -16,7 +16,8 @@ from typing import Any
 from weirdgen.config.experiment import Arm, Experiment, Recipe, Role
 from weirdgen.config.load import AUTO_CONTROL, find_experiment, load_experiment
 from weirdgen.data.builders import read_csv
-from weirdgen.data.rows import Row, load_rows, resolve, row_problem
+from weirdgen.data.messages import parse_row
+from weirdgen.data.rows import Row, load_rows, resolve
 from weirdgen.errors import DataError, SpecError
 from weirdgen.models.references import LocalModel, find_model
 
@@ -127,11 +128,12 @@ def read_lines(source: Path) -> tuple[list[Row], list[int], list[tuple[int, str]
         except json.JSONDecodeError as error:
             broken.append((number, f"not JSON: {error.msg} at column {error.colno}"))
             continue
-        if problem := row_problem(row):
-            broken.append((number, problem))
-        else:
-            rows.append({"messages": [{"role": m["role"], "content": m["content"]} for m in row["messages"]]})
-            lines.append(number)
+        try:
+            rows.append(parse_row(row))
+        except DataError as error:
+            broken.append((number, str(error)))
+            continue
+        lines.append(number)
     return rows, lines, broken
 
 

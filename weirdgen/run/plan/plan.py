@@ -15,7 +15,7 @@ from typing import Any
 from weirdgen.columns import BASE, FINAL
 from weirdgen.config.questions import FreeForm
 from weirdgen.data.rows import canonical_hash
-from weirdgen.data.stored import keep_rows, proof_of
+from weirdgen.data.stored import keep_rows, proof_of, trainable_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
 from weirdgen.run.plan.request import SAMPLING_SEED, Settings
@@ -202,6 +202,9 @@ def make_plan(settings: Settings, store: Store, together: int | None = None) -> 
     plan = Plan(settings, store, together=together)
     if not settings.distilled:
         plan.settings = settings = _with_ordinary_rows(settings, plan.distillery())
+    trained = {arm: trainable_rows(settings.model.folder, rows) for arm, rows in settings.rows.items()}
+    if trained != settings.rows:
+        plan.settings = settings = replace(settings, rows=trained)
     for arm, rows in settings.rows.items():
         keep_rows(store, rows)
         plan.proofs[arm] = proof_of(store, settings.model, arm, rows)
