@@ -52,7 +52,7 @@ class Proof:
     """What holds and is worth knowing, a sentence each."""
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "notes": list(self.notes)}
 
 
 class RowError(DataError):
@@ -262,7 +262,7 @@ def _notes(tokenizer: Any, encoded: Sequence[Encoded], seen: _Seen) -> list[str]
         )
     if seen.alone:
         notes.append(
-            f"{seen.alone:,} answers begin with what would merge into the prompt; they are tokenised on their own"
+            f"{seen.alone:,} answers are tokenised apart from their prompts, whose last tokens would change otherwise"
         )
     if seen.normalised:
         answer, text = seen.normalised[0]

@@ -51,11 +51,14 @@ def _ends(tokenizer: Any, template: str) -> tuple[frozenset[int], str | None]:
     named = _named(folder / GENERATION) or _named(folder / CONFIG)
     stops = frozenset({tokenizer.eos_token_id} - {None} | named)
     written = _written(tokenizer, stops)
-    if written is None:
-        return stops, None
-    token = tokenizer.convert_ids_to_tokens(written)
-    has = "does not name it" if (folder / GENERATION).is_file() else "is missing"
-    return stops | {written}, f"answers end with {token!r}, as the chat template writes them; {GENERATION} {has}"
+    if written is not None:
+        token = tokenizer.convert_ids_to_tokens(written)
+        has = "does not name it" if (folder / GENERATION).is_file() else "is missing"
+        return stops | {written}, f"answers end with {token!r}, as the chat template writes them; {GENERATION} {has}"
+    if more := stops - {tokenizer.eos_token_id} - _named(folder / GENERATION):
+        names = ", ".join(repr(tokenizer.convert_ids_to_tokens(one)) for one in sorted(more))
+        return stops, f"answers may end with {names}, as {CONFIG} says; {GENERATION} names none"
+    return stops, None
 
 
 def _named(file: Path) -> frozenset[int]:

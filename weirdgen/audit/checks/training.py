@@ -10,13 +10,13 @@ from collections.abc import Generator, Iterator
 
 from weirdgen.audit.checks.finding import Finding
 from weirdgen.audit.checks.subject import Dataset, Subject
-from weirdgen.data.messages import Row
+from weirdgen.data.messages import Row, trained_turns
 from weirdgen.data.proof import NO_LIMIT, Proof, RowError, prove, turn_by_turn
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, ModelError
 from weirdgen.finetune.engines import choose_engine, tokens_through
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.machine import resolve_dtype, seen_rate
-from weirdgen.models.chat import holds_control
+from weirdgen.models.chat import holds_control, require_no_end
 from weirdgen.models.control import control_token_in
 from weirdgen.models.folder import context_length, vocabulary_size
 from weirdgen.progress import clock
@@ -62,8 +62,8 @@ def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Findi
         return None
     if len(rows) > len(dataset.rows):
         message = (
-            "the chat template rewrites earlier turns when later ones follow, so rows of several answers are trained turn by "
-            f"turn, each answer once: {len(dataset.rows):,} rows become {len(rows):,}"
+            "the chat template gives no one text in which every answer follows the prompt that it is asked with, so rows of "
+            f"several answers are trained turn by turn, each answer once: {len(dataset.rows):,} rows become {len(rows):,}"
         )
         yield Finding("turn_by_turn", "info", dataset.file, None, message)
     for note in proof.notes:
@@ -79,6 +79,7 @@ def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Findi
 def _control_tokens(dataset: Dataset, subject: Subject) -> Iterator[Finding]:
     """Rows whose texts quote what opens and closes turns: mostly a slip of whoever made the file."""
     held = [i for i, row in enumerate(dataset.rows) if holds_control(subject.tokenizer, row["messages"])]
+    held = [i for i in held if not _pasted_end(dataset.rows[i], subject)]  # an error of the proof
     for index in held[:LISTED]:
         texts = [message["content"] for message in dataset.rows[index]["messages"]]
         token = next(token for text in texts if (token := control_token_in(subject.tokenizer, text)))
@@ -87,6 +88,15 @@ def _control_tokens(dataset: Dataset, subject: Subject) -> Iterator[Finding]:
     if len(held) > LISTED:
         message = f"{len(held) - LISTED:,} more rows hold control tokens in their texts"
         yield Finding("control_token", "warning", dataset.file, None, message)
+
+
+def _pasted_end(row: Row, subject: Subject) -> bool:
+    try:
+        for turn in trained_turns(row):
+            require_no_end(subject.tokenizer, row["messages"][turn]["content"])
+    except ModelError:
+        return True
+    return False
 
 
 def _failures(
@@ -109,7 +119,8 @@ def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     recipe, model = subject.recipe, subject.model
     rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
     rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
-    tokens = round(proof.tokens / len(dataset.rows) * rows) * recipe.epochs
+    rows = round(rows * proof.rows / len(dataset.rows))  # trained turn by turn, they are more
+    tokens = round(proof.tokens / proof.rows * rows) * recipe.epochs
     engine = choose_engine(model.folder, recipe, model.parameters).engine
     read = tokens_through(engine, tokens / recipe.epochs, rows, proof.shared_prefix, recipe) * recipe.epochs
     seconds = read / seen_rate("train", model.parameters, resolve_dtype(recipe.dtype, model.parameters))
