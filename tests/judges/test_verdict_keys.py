@@ -8,8 +8,8 @@ import pytest
 
 from weirdgen.config.judges import Classifier, Label, Match, OfflineJudge, PromptedJudge, Rating
 from weirdgen.judges.language import Item, language_table
-from weirdgen.judges.offline import answer_key, verdicts_table
-from weirdgen.store.artifacts import Store
+from weirdgen.judges.offline import verdicts_table
+from weirdgen.store.artifacts import Store, text_key
 
 MATCH = Match(kind="match", keywords=["rail"], regex=["^a"], years=[1700, 1930], ignore=["x"])
 CLASSIFIER = Classifier(kind="classifier", passages="past_style")
@@ -40,5 +40,5 @@ def test_prompted_judges(judge: PromptedJudge, model: str, key: str, tmp_path: P
 
 
 def test_an_answer_is_named_by_its_text_even_where_it_is_no_valid_text() -> None:
-    assert answer_key("rail") == "fdf0d7533af5b16df5f12f5b4d22f357"
-    assert answer_key("\ud800") != answer_key("\ud801") and Item("a", "\ud800").key != Item("a", "\ud801").key
+    assert text_key("rail") == "fdf0d7533af5b16df5f12f5b4d22f357"
+    assert text_key("\ud800") != text_key("\ud801") and Item("a", "\ud800").key != Item("a", "\ud801").key
