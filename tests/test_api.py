@@ -12,6 +12,7 @@ import pytest
 
 import weirdgen
 from tests.support.world_pairs import pairs
+from weirdgen.config.experiment import Preset
 from weirdgen.errors import SpecError
 
 PUBLIC = {
@@ -32,7 +33,7 @@ def experiment(old: object, new: object) -> weirdgen.Experiment:
         },
         recipe=weirdgen.Recipe(epochs=1, batch_size=4, learning_rate=3e-3, rank=4, alpha=8, warmup_steps=0),
         questions=({"id": "c1", "kind": "contrast", "ask": ask, "target": (target,), "other": (other,)},),
-        presets={"quick": {"replicates": 2, "samples": 0}},
+        presets={"quick": Preset(replicates=2, samples=0)},
     )
 
 
