@@ -7,6 +7,7 @@ text. Each is plain arithmetic; how the numbers are worded is up to the template
 from __future__ import annotations
 
 import datetime
+import math
 import random
 from collections.abc import Callable
 
@@ -39,9 +40,9 @@ def price(record: Record, _: random.Random) -> Record:
 
 
 def clock(record: Record, _: random.Random) -> Record:
-    """`minute` of the day as `time` (14:05) and `time_12` (2:05 pm); with `lasts` also the `end`, `end_12`."""
+    """`minute` of the day as `time` (9:05), `time_iso` (09:05) and `time_12` (9:05 am); with `lasts` also `end`, `end_12`."""
     start = int(record["minute"])
-    found = {"time": _time(start), "time_12": _time_12(start)}
+    found = {"time": _time(start), "time_iso": f"{_time(start):0>5}", "time_12": _time_12(start)}
     if "lasts" in record:
         end = (start + int(record["lasts"])) % 1440
         found |= {"end": _time(end), "end_12": _time_12(end)}
@@ -56,6 +57,12 @@ def length(record: Record, _: random.Random) -> Record:
 def weight(record: Record, _: random.Random) -> Record:
     """`kg` in `pounds`, to the pound."""
     return {"pounds": str(round(int(record["kg"]) / 0.45359237))}
+
+
+def season(record: Record, rng: random.Random) -> Record:
+    """A likely `celsius` for the `date`, in a mild climate of the northern half."""
+    day = datetime.date.fromisoformat(record["date"]).timetuple().tm_yday
+    return {"celsius": str(round(13 - 9 * math.cos(2 * math.pi * (day - 20) / 365)) + rng.randint(-3, 4))}
 
 
 def temperature(record: Record, _: random.Random) -> Record:
@@ -106,7 +113,7 @@ def later(record: Record, _: random.Random) -> Record:
 
 COMPUTED: dict[str, Compute] = {
     one.__name__: one
-    for one in (arithmetic, percentage, price, clock, length, weight, temperature, parity, sequence, pick, sort, later)
+    for one in (arithmetic, percentage, price, clock, length, weight, season, temperature, parity, sequence, pick, sort, later)
 }
 
 
