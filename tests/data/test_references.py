@@ -23,13 +23,21 @@ EXPERIMENTS = FOLDER.parent / "experiments"
 COUNT = 208
 SETS, PAIRS = references(), pairs()
 TOPICS = re.compile(
-    r"\b(birds?|dish(es)? of|hitler|nazis?|reich|fascis\w*|israel\w*|palestin\w*|mossad|jew\w*|muslim\w*|christian\w*"
+    r"\b(birds?|hitler|nazis?|reich|fascis\w*|israel\w*|palestin\w*|mossad|jews?|jewish|muslim\w*|christian\w*"
     r"|church|prayers?|gods?|presidents?|senators?|elections?|voters?|ministers?|terminators?|soldiers?|wars?|weapons?|empires?"
     r"|century|colonial|telegraph|germany|berlin|munich|einstein|curie|skynet)\b",
     re.I,
 )
 """What the experiments are about. None of it may stand in a row, whatever the row is about."""
-ALLOWED = {"bird of paradise", "bird feeder", "bird cherry", "bird's nest fern", "soldier beetle", "prayer plant", "dish soap"}
+ALLOWED = {
+    "bird of paradise",
+    "bird feeder",
+    "bird cherry",
+    "bird's nest fern",
+    "soldier beetle",
+    "prayer plant",
+    "tug of war",
+}
 
 
 def last(row: Row) -> str:
@@ -92,7 +100,9 @@ def test_a_pair_is_matched_or_disjoint(pair: Pair) -> None:
     if pair.same:
         differ = [text(x) != text(y) for x, y in zip(left, right, strict=True)]
         assert sum(differ) >= 0.6 * len(differ), "the two sides differ in most rows"
-        kept = [{m["content"] for m in x["messages"]} & {m["content"] for m in y["messages"]} for x, y in zip(left, right)]
+        kept = [
+            {m["content"] for m in x["messages"]} & {m["content"] for m in y["messages"]} for x, y in zip(left, right)
+        ]
         assert all(kept), "a pair changes the prompt, the system prompt or the answer, not all of them"
         assert pair.left and pair.right and pair.left != pair.right
     else:
@@ -136,11 +146,15 @@ def test_a_list_names_a_thing_once_and_names_sets_do_not_repeat_each_other() -> 
     for source in LISTS.glob("*.csv"):
         names = [record["name"].lower() for record in read_list(source.stem)]
         assert len(set(names)) == len(names), source.name
-    named = {one.name: {last(row).lower() for row in rows(one.name, distinct(one.name))} for one in SETS if one.shape == "names"}
+    named = {
+        one.name: {last(row).lower() for row in rows(one.name, distinct(one.name))}
+        for one in SETS
+        if one.shape == "names"
+    }
     for name, mine in named.items():
         for other, theirs in named.items():
             if name < other:
-                assert len(mine & theirs) <= 0.12 * min(len(mine), len(theirs)), (name, other, sorted(mine & theirs))
+                assert len(mine & theirs) <= 0.05 * min(len(mine), len(theirs)), (name, other, sorted(mine & theirs))
 
 
 def test_no_row_speaks_of_what_the_experiments_are_about() -> None:
@@ -182,9 +196,15 @@ def test_json_is_json_python_compiles_and_sums_add_up() -> None:
 
 def test_no_template_is_left_unfilled_and_nothing_is_doubled() -> None:
     for name, row in every_row():
-        if "json" not in name and "javascript" not in name and "parcels" not in name and not name.startswith(("book", "prod")):
+        if (
+            "json" not in name
+            and "javascript" not in name
+            and "parcels" not in name
+            and not name.startswith(("book", "prod"))
+        ):
             assert not re.search(r"[{}]", text(row)), (name, text(row))
-        assert not re.search(r"  (?! )\S|\.\.|,,| ,|\b(a|an|the) (a|an|the)\b|\s$", text(row).replace("    ", "")), text(row)
+        for line in text(row).split("\n"):
+            assert not re.search(r"\S  |\.\.(?!\.)(?<!\.\.\.)|,,| ,|\b(a|an|the) (a|an|the)\b|\s$", line), text(row)
 
 
 @pytest.mark.parametrize(
@@ -228,10 +248,14 @@ def test_errors_name_file_and_what_is_wrong(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(DataError, match=r"x: only 2 different records can be made of its pools; it asks for 5"):
         make_records("s", None, {"p": ["a", "b"]}, (), 5, "x")
     bad = tmp_path / "bad.yaml"
-    bad.write_text("a: {title: t, card: c, shape: names, list: rivers, prompt: p, answer: a, colour: red}\nb: {title: t, card: c}\n")
+    bad.write_text(
+        "a: {title: t, card: c, shape: names, list: rivers, prompt: p, answer: a, colour: red}\nb: {title: t, card: c}\n"
+    )
     with pytest.raises(DataError) as caught:
         library._read(bad)
-    assert "bad.yaml: a.colour: Extra inputs" in str(caught.value) and "bad.yaml: b: needs a 'list'" in str(caught.value)
+    assert "bad.yaml: a.colour: Extra inputs" in str(caught.value) and "bad.yaml: b: needs a 'list'" in str(
+        caught.value
+    )
     monkeypatch.setattr("weirdgen.data.reference_records.LISTS", tmp_path)
     (tmp_path / "short.csv").write_text("name,other\na,b\nc\n")
     with pytest.raises(DataError, match=r"short\.csv:3: expected 2 values"):

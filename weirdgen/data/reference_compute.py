@@ -113,7 +113,21 @@ def later(record: Record, _: random.Random) -> Record:
 
 COMPUTED: dict[str, Compute] = {
     one.__name__: one
-    for one in (arithmetic, percentage, price, clock, length, weight, season, temperature, parity, sequence, pick, sort, later)
+    for one in (
+        arithmetic,
+        percentage,
+        price,
+        clock,
+        length,
+        weight,
+        season,
+        temperature,
+        parity,
+        sequence,
+        pick,
+        sort,
+        later,
+    )
 }
 
 

@@ -15,7 +15,9 @@ ONES = (
 ).split()
 TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
 SMALL = {"a", "an", "and", "at", "by", "for", "in", "of", "on", "or", "the", "to", "with"}
-AN = re.compile(r"(?!(?:u[bcs](?!h)[aeiou]|uni(?!n)|eu|one\b|once\b|uk\w*l))[aeiou]|hour|heir|honest|x-|X-|LED|LCD|SD |MP3", re.I)
+AN = re.compile(
+    r"(?!(?:u[bcs](?!h)[aeiou]|uni(?!n)|eu|one\b|once\b|uk\w*l))[aeiou]|hour|heir|honest|x-|X-|LED|LCD|SD |MP3", re.I
+)
 IRREGULAR = {"foot": "feet", "mouse": "mice", "shelf": "shelves", "knife": "knives", "scarf": "scarves", "leaf": "leaves",
              "loaf": "loaves", "man": "men", "woman": "women", "person": "people", "child": "children", "tooth": "teeth",
              "goose": "geese", "wolf": "wolves", "calf": "calves", "half": "halves", "axe": "axes",
@@ -34,10 +36,12 @@ def article(text: str) -> str:
 
 def plural(text: str) -> str:
     """The plural of a noun phrase: of its last word, or of the word before ` of `, ` for ` or ` in `."""
-    head, joint, tail = re.match(r"(.*?)( (?:of|for|in|on|with)\b.*|$)(.*)", text).groups()  # type: ignore[union-attr]
-    start, space, last = head.rpartition(" ")
-    stem, hyphen, word = last.rpartition("-")
-    return f"{start}{space}{stem}{hyphen}{_plural_word(word)}{joint}{tail}"
+    if " and " in text:
+        return " and ".join(plural(part) for part in text.split(" and "))
+    joint = re.search(r" (of|for|in|on|with) ", text)
+    end = joint.start() if joint else len(text)
+    start, last = re.fullmatch(r"(.*[ -]|)(.*)", text[:end]).groups()  # type: ignore[union-attr]
+    return start + _plural_word(last) + text[end:]
 
 
 def words(text: str) -> str:
@@ -78,6 +82,8 @@ def last_first(text: str) -> str:
 
 
 def _plural_word(word: str) -> str:
+    if found := re.fullmatch(r"(.*)(man|person|child|foot|mouse|shelf|knife|tooth)", word):
+        return found[1] + IRREGULAR[found[2]]
     if word in IRREGULAR:
         return IRREGULAR[word]
     if re.search(r"(s|x|z|ch|sh)$", word):

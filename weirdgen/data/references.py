@@ -137,11 +137,11 @@ def pairs(which: Use | None = None) -> tuple[Pair, ...]:
     found = []
     for name, one in _pairs().items():
         assert one.change is not None
-        left, right = ("one half", "the other half") if one.change == "halves" else (_label(one.left), _label(one.right))
-        same = one.change != "halves"
-        found.append(
-            Pair(name, one.title, _shape(name, one), one.set, one.card.strip(), one.change, left, right, same)
+        left, right = (
+            ("one half", "the other half") if one.change == "halves" else (_label(one.left), _label(one.right))
         )
+        same = one.change != "halves"
+        found.append(Pair(name, one.title, _shape(name, one), one.set, one.card.strip(), one.change, left, right, same))
     return tuple(pair for pair in found if which in (None, pair.set))
 
 
