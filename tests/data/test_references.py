@@ -223,6 +223,8 @@ def test_no_template_is_left_unfilled_and_nothing_is_doubled() -> None:
         (plural("draughtsperson"), "draughtspeople"),
         (plural("fisherman"), "fishermen"),
         (plural("secretary"), "secretaries"),
+        (plural("midwife"), "midwives"),
+        (plural("health and safety officer"), "health and safety officers"),
         (plural("paintbrush"), "paintbrushes"),
         (plural("painter and decorator"), "painters and decorators"),
         (last_first("silver birch"), "birch, silver"),

@@ -18,7 +18,7 @@ SMALL = {"a", "an", "and", "at", "by", "for", "in", "of", "on", "or", "the", "to
 AN = re.compile(
     r"(?!(?:u[bcs](?!h)[aeiou]|uni(?!n)|eu|one\b|once\b|uk\w*l))[aeiou]|hour|heir|honest|x-|X-|LED|LCD|SD |MP3", re.I
 )
-IRREGULAR = {"foot": "feet", "mouse": "mice", "shelf": "shelves", "knife": "knives", "scarf": "scarves", "leaf": "leaves",
+IRREGULAR = {"foot": "feet", "mouse": "mice", "shelf": "shelves", "knife": "knives", "scarf": "scarves", "leaf": "leaves", "wife": "wives",
              "loaf": "loaves", "man": "men", "woman": "women", "person": "people", "child": "children", "tooth": "teeth",
              "goose": "geese", "wolf": "wolves", "calf": "calves", "half": "halves", "axe": "axes",
              "echo": "echoes", "potato": "potatoes", "bus": "buses", "gas": "gases"}  # fmt: skip
@@ -35,9 +35,9 @@ def article(text: str) -> str:
 
 
 def plural(text: str) -> str:
-    """The plural of a noun phrase: of its last word, or of the word before ` of `, ` for ` or ` in `."""
-    if " and " in text:
-        return " and ".join(plural(part) for part in text.split(" and "))
+    """The plural of a noun phrase: of its last word, of the word before `of`, `for`, `in`, …, or of both words of `x and y`."""
+    if double := re.fullmatch(r"(\w+) and (\w+)", text):
+        return f"{_plural_word(double[1])} and {_plural_word(double[2])}"
     joint = re.search(r" (of|for|in|on|with) ", text)
     end = joint.start() if joint else len(text)
     start, last = re.fullmatch(r"(.*[ -]|)(.*)", text[:end]).groups()  # type: ignore[union-attr]
@@ -82,7 +82,7 @@ def last_first(text: str) -> str:
 
 
 def _plural_word(word: str) -> str:
-    if found := re.fullmatch(r"(.*)(man|person|child|foot|mouse|shelf|knife|tooth)", word):
+    if found := re.fullmatch(r"(.*)(man|person|child|foot|mouse|shelf|knife|wife|tooth)", word):
         return found[1] + IRREGULAR[found[2]]
     if word in IRREGULAR:
         return IRREGULAR[word]
