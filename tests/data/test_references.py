@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +20,7 @@ from weirdgen.data.reference_definitions import FOLDER, read_definitions
 from weirdgen.data.reference_records import LISTS, make_records, read_list
 from weirdgen.data.reference_text import article, fill, last_first, plural, words
 from weirdgen.data.references import Pair, Reference, distinct, pair_rows, pairs, references, rows
-from weirdgen.data.rows import Row, row_problem
+from weirdgen.data.rows import Row, canonical_hash, row_problem
 from weirdgen.errors import DataError
 
 EXPERIMENTS = FOLDER.parent / "experiments"
@@ -125,6 +128,19 @@ def test_every_row_comes_once_before_any_is_repeated_and_the_seed_decides_the_or
     library._set_rows.cache_clear()
     assert rows("sql_queries", 50) == first
     assert len(rows("rivers", 1)) == 1 and pair_rows("sums_digits", 5, 2) == pair_rows("sums_digits", 5, 2)
+
+
+def test_another_process_makes_the_same_rows() -> None:
+    script = (
+        "from weirdgen.data.references import *; from weirdgen.data.rows import canonical_hash;"
+        "print(*(canonical_hash(rows(one.name, 30)) for one in references()),"
+        "*(canonical_hash(side) for pair in pairs() for side in pair_rows(pair.name, 30)))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(FOLDER.parents[1])}
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    sets = [canonical_hash(rows(one.name, 30)) for one in SETS]
+    sides = [canonical_hash(side) for pair in PAIRS for side in pair_rows(pair.name, 30)]
+    assert told.stdout.split() == [*sets, *sides]
 
 
 def test_what_is_final_shares_no_list_and_hardly_a_thing_with_the_rest() -> None:
