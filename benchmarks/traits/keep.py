@@ -1,0 +1,165 @@
+"""The rule that makes questions of candidates: choose answers, then choose questions, then write the YAML.
+
+Within a candidate: as many answers a side (2 or 3), drawn from its pools so that the sides agree in characters, tokens, words
+and digits; of those that agree, log-odds within `CALM` of 0 come first, then the best match and the likeliest answers.
+Between candidates: |log-odds| at most `MOST`, the likeliest answer at least `LEAST`; then the worst is taken out one by one until
+`wanted` are left, where worst means what keeps the mean from 0, yes from no, first from second, the forms from equal numbers,
+the sides from equal lengths, a topic or a word from standing once. Nothing here looks at a finetuned model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations, product
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.traits import candidates, measure
+from benchmarks.traits.candidates import FOLDER, WISHES, Candidate
+
+WANTED = {"era": 132}
+USUAL = 48
+CALM, MOST, LEAST = 1.5, 3.0, -21.0
+CHARACTERS, TOKENS, WORDS = 0.2, 1.0, 0.7
+"""How far the sides' means may lie apart: characters as a share of the longer (or 1.5), tokens and words as numbers."""
+
+
+class Chosen(NamedTuple):
+    candidate: Candidate
+    target: tuple[str, ...]
+    other: tuple[str, ...]
+    row: measure.Row
+    characters: float
+    """Mean length of target answers − that of the others."""
+
+    @property
+    def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self.target, self.other
+
+    @property
+    def lean(self) -> int:
+        """+1 where a yes, what is named first, or one thing that all answers name is the target, −1 where it is the other, else 0."""
+        if self.candidate.form == "pick":
+            return 1 if self.candidate.id.endswith(".a") else -1
+        if self.candidate.form in ("name", "fill"):
+            same = [set.intersection(*(set(re.findall(r"[A-Z]\w+", a)) - {"It"} for a in s)) for s in self.sides]
+            return bool(same[0]) - bool(same[1])
+        starts = {answer.split(",")[0].split()[0].strip(".") for answer in self.target}
+        return 1 if starts == {"Yes"} else -1 if starts == {"No"} else 0
+
+
+def choose_answers(one: Candidate, found: measure.Scores) -> Chosen | None:
+    """The best matched subset of a candidate's answers, or None if none matches."""
+    best: tuple[float, Chosen] | None = None
+    for count in (2, 3):
+        for target, other in product(combinations(one.target, count), combinations(one.other, count)):
+            characters, tokens, words, digits = _apart(one.ask, target, other, found)
+            long = max(np.mean([len(a) for a in side]) for side in (target, other))
+            if abs(characters) > max(1.5, CHARACTERS * long) or abs(tokens) > TOKENS or abs(words) > WORDS or digits:
+                continue
+            row = measure.row(one.id, measure.DEFAULT, found, one.ask, target, other)
+            cost = 2 * max(0.0, abs(row.log_odds) - CALM) + 0.15 * abs(characters) + 0.7 * abs(tokens) + 0.5 * abs(words)
+            cost -= 0.15 * row.best + (0.3 if count == 3 else 0)
+            if best is None or cost < best[0]:
+                best = cost, Chosen(one, target, other, row, characters)
+    return best[1] if best else None
+
+
+def _apart(ask: str, target: tuple[str, ...], other: tuple[str, ...], found: measure.Scores) -> tuple[float, ...]:
+    """Target − other: characters, tokens, words, digits."""
+    counts = [
+        np.mean([[len(a), found[ask, a].tokens, len(a.split()), sum(map(str.isdigit, a))] for a in side], axis=0)
+        for side in (target, other)
+    ]
+    return tuple(float(x) for x in counts[0] - counts[1])
+
+
+def choose_questions(chosen: list[Chosen], wanted: int) -> list[Chosen]:
+    kept = [one for one in chosen if abs(one.row.log_odds) <= MOST and one.row.best >= LEAST]
+    while len(kept) > wanted:
+        costs = [_cost(kept[:i] + kept[i + 1 :]) for i in range(len(kept))]
+        kept.pop(int(np.argmin(costs)))
+    return kept
+
+
+def _cost(kept: list[Chosen]) -> float:
+    count = len(kept)
+    rows = [one.row for one in kept]
+    mean = np.mean([row.log_odds for row in rows])
+    tokens = np.mean([row.target_tokens - row.other_tokens for row in rows])
+    characters = np.mean([one.characters for one in kept])
+    forms = Counter(one.candidate.form for one in kept)
+    topics = Counter(one.candidate.topic for one in kept)
+    leans = [sum(one.lean for one in kept if one.candidate.form == form) for form in forms]
+    unlikely = sum(max(0.0, -row.best - 14) for row in rows) / count
+    wide = sum(abs(row.log_odds) for row in rows) / count
+    same = sum((n - 1) ** 2 for n in topics.values()) / count
+    words = sum(max(0.0, n / count - 0.1) ** 2 for n in _words(kept).values())
+    uneven = sum((n / count - 1 / len(forms)) ** 2 for n in forms.values())
+    lean = sum(max(0, abs(n) - 1) for n in leans) / count
+    return float(8 * mean**2 + 4 * tokens**2 + characters**2 + 0.3 * unlikely + 0.1 * wide + 2 * same + words + 4 * uneven + 4 * lean)
+
+
+def _words(kept: list[Chosen]) -> Counter[str]:
+    """Word → questions it stands in, wishes left out."""
+    counted: Counter[str] = Counter()
+    for one in kept:
+        ask = one.candidate.ask
+        for wish in WISHES.values():
+            ask = ask.replace(wish, "")
+        counted.update({w for w in re.findall(r"[a-z]+", " ".join([ask, *one.target, *one.other]).lower()) if len(w) > 4})
+    return counted
+
+
+def keep(trait: str) -> tuple[list[measure.Row], list[Chosen]]:
+    """Rows of all candidates that have matched answers, and the questions that are kept."""
+    read = candidates.read(trait)
+    wanted: dict[str, list[str]] = {}
+    for one in read:
+        wanted.setdefault(one.ask, []).extend((*one.target, *one.other))
+    found = measure.scores(measure.DEFAULT, wanted)
+    chosen = [one for one in (choose_answers(candidate, found) for candidate in read) if one]
+    kept = choose_questions(chosen, WANTED.get(trait, USUAL))
+    text = "\n".join(_lines(trait, kept))
+    (measure.QUESTIONS / f"{trait}.yaml").write_text(text, encoding="utf-8")
+    return [one.row for one in chosen], kept
+
+
+def _lines(trait: str, kept: list[Chosen]) -> Iterator[str]:
+    yield from candidates.header(trait)
+    yield "# version: 1"
+    yield "# Ids are trait.form.topic. Answers and questions were chosen by benchmarks/traits/keep.py; base_odds.csv has the figures."
+    yield "questions:"
+    for one in kept:
+        yield f"  - id: {one.candidate.id}"
+        yield "    kind: contrast"
+        yield f"    group: {trait}"
+        yield f"    ask: {_quoted(one.candidate.ask)}"
+        for side, answers in (("target", one.target), ("other", one.other)):
+            yield f"    {side}: [{', '.join(map(_quoted, answers))}]"
+    yield (FOLDER / f"{trait}.free.yaml").read_text(encoding="utf-8").rstrip("\n") if (
+        FOLDER / f"{trait}.free.yaml"
+    ).is_file() else ""
+    yield ""
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def main(only: list[str]) -> None:
+    measure.QUESTIONS.mkdir(exist_ok=True)
+    rows: list[measure.Row] = []
+    for trait in candidates.traits():
+        if only and trait not in only:
+            continue
+        mine, kept = keep(trait)
+        rows += mine
+        odds = np.array([one.row.log_odds for one in kept])
+        forms = ", ".join(f"{form} {n}" for form, n in Counter(one.candidate.form for one in kept).items())
+        print(f"{trait}: {len(kept)} of {len(candidates.read(trait))}, {odds.mean():+.2f} ± {odds.std(ddof=1):.2f}; {forms}")
+    if not only:
+        measure.write(rows, measure.DEFAULT)
