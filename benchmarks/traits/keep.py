@@ -1,8 +1,10 @@
 """The rule that makes questions of candidates: choose answers, then choose questions, then write the YAML.
 
+In: the models whose log-odds count, the default first. Out: `weirdgen/questions/traits/*.yaml` and `base_odds.csv`.
+
 Within a candidate: as many answers a side (2 or 3), drawn from its pools so that the sides agree in characters, tokens, words
 and digits; of those that agree, log-odds within `CALM` of 0 come first, then the best match and the likeliest answers.
-Between candidates: |log-odds| at most `MOST`, the likeliest answer at least `LEAST`; then the worst is taken out one by one until
+Between candidates: |log-odds| at most `MOST`, the likeliest answer at least `LEAST` on the default model; then the worst is taken out one by one until
 `wanted` are left, where worst means what keeps the mean from 0, yes from no, first from second, the forms from equal numbers,
 the sides from equal lengths, a topic or a word from standing once. Nothing here looks at a finetuned model.
 """
@@ -20,8 +22,8 @@ import numpy as np
 from benchmarks.traits import candidates, measure
 from benchmarks.traits.candidates import FOLDER, WISHES, Candidate
 
-WANTED = {"era": 132}
-USUAL = 48
+WANTED = {"era": 126}
+USUAL = 44
 CALM, MOST, LEAST = 1.5, 3.0, -21.0
 CHARACTERS, TOKENS, WORDS = 0.2, 1.0, 0.7
 """How far the sides' means may lie apart: characters as a share of the longer (or 1.5), tokens and words as numbers."""
@@ -31,9 +33,14 @@ class Chosen(NamedTuple):
     candidate: Candidate
     target: tuple[str, ...]
     other: tuple[str, ...]
-    row: measure.Row
+    rows: tuple[measure.Row, ...]
+    """One a model."""
     characters: float
     """Mean length of target answers − that of the others."""
+
+    @property
+    def row(self) -> measure.Row:
+        return self.rows[0]
 
     @property
     def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -51,20 +58,22 @@ class Chosen(NamedTuple):
         return 1 if starts == {"Yes"} else -1 if starts == {"No"} else 0
 
 
-def choose_answers(one: Candidate, found: measure.Scores) -> Chosen | None:
+def choose_answers(one: Candidate, scores: dict[str, measure.Scores]) -> Chosen | None:
     """The best matched subset of a candidate's answers, or None if none matches."""
     best: tuple[float, Chosen] | None = None
+    found = next(iter(scores.values()))
     for count in (2, 3):
         for target, other in product(combinations(one.target, count), combinations(one.other, count)):
             characters, tokens, words, digits = _apart(one.ask, target, other, found)
             long = max(np.mean([len(a) for a in side]) for side in (target, other))
             if abs(characters) > max(1.5, CHARACTERS * long) or abs(tokens) > TOKENS or abs(words) > WORDS or digits:
                 continue
-            row = measure.row(one.id, measure.DEFAULT, found, one.ask, target, other)
-            cost = 2 * max(0.0, abs(row.log_odds) - CALM) + 0.15 * abs(characters) + 0.7 * abs(tokens) + 0.5 * abs(words)
-            cost -= 0.15 * row.best + (0.3 if count == 3 else 0)
+            rows = tuple(measure.row(one.id, model, its, one.ask, target, other) for model, its in scores.items())
+            cost = 2 * sum(max(0.0, abs(row.log_odds) - CALM) for row in rows)
+            cost += 0.15 * abs(characters) + 0.7 * abs(tokens) + 0.5 * abs(words)
+            cost -= 0.15 * rows[0].best + (0.3 if count == 3 else 0)
             if best is None or cost < best[0]:
-                best = cost, Chosen(one, target, other, row, characters)
+                best = cost, Chosen(one, target, other, rows, characters)
     return best[1] if best else None
 
 
@@ -88,7 +97,7 @@ def choose_questions(chosen: list[Chosen], wanted: int) -> list[Chosen]:
 def _cost(kept: list[Chosen]) -> float:
     count = len(kept)
     rows = [one.row for one in kept]
-    mean = np.mean([row.log_odds for row in rows])
+    means = np.mean([[row.log_odds for row in one.rows] for one in kept], axis=0)
     tokens = np.mean([row.target_tokens - row.other_tokens for row in rows])
     characters = np.mean([one.characters for one in kept])
     forms = Counter(one.candidate.form for one in kept)
@@ -100,7 +109,7 @@ def _cost(kept: list[Chosen]) -> float:
     words = sum(max(0.0, n / count - 0.1) ** 2 for n in _words(kept).values())
     uneven = sum((n / count - 1 / len(forms)) ** 2 for n in forms.values())
     lean = sum(max(0, abs(n) - 1) for n in leans) / count
-    return float(8 * mean**2 + 4 * tokens**2 + characters**2 + 0.3 * unlikely + 0.1 * wide + 2 * same + words + 4 * uneven + 4 * lean)
+    return float(8 * (means**2).sum() + 4 * tokens**2 + characters**2 + 0.3 * unlikely + 0.1 * wide + 2 * same + words + 4 * uneven + 4 * lean)
 
 
 def _words(kept: list[Chosen]) -> Counter[str]:
@@ -114,18 +123,18 @@ def _words(kept: list[Chosen]) -> Counter[str]:
     return counted
 
 
-def keep(trait: str) -> tuple[list[measure.Row], list[Chosen]]:
+def keep(trait: str, models: list[str]) -> tuple[list[measure.Row], list[Chosen]]:
     """Rows of all candidates that have matched answers, and the questions that are kept."""
     read = candidates.read(trait)
     wanted: dict[str, list[str]] = {}
     for one in read:
         wanted.setdefault(one.ask, []).extend((*one.target, *one.other))
-    found = measure.scores(measure.DEFAULT, wanted)
-    chosen = [one for one in (choose_answers(candidate, found) for candidate in read) if one]
+    scores = {model: measure.scores(model, wanted) for model in models}
+    chosen = [one for one in (choose_answers(candidate, scores) for candidate in read) if one]
     kept = choose_questions(chosen, WANTED.get(trait, USUAL))
     text = "\n".join(_lines(trait, kept))
     (measure.QUESTIONS / f"{trait}.yaml").write_text(text, encoding="utf-8")
-    return [one.row for one in chosen], kept
+    return [row for one in chosen for row in one.rows], kept
 
 
 def _lines(trait: str, kept: list[Chosen]) -> Iterator[str]:
@@ -150,16 +159,14 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def main(only: list[str]) -> None:
+def keep_all(models: list[str]) -> None:
     measure.QUESTIONS.mkdir(exist_ok=True)
     rows: list[measure.Row] = []
     for trait in candidates.traits():
-        if only and trait not in only:
-            continue
-        mine, kept = keep(trait)
+        mine, kept = keep(trait, models)
         rows += mine
-        odds = np.array([one.row.log_odds for one in kept])
+        odds = np.array([[row.log_odds for row in one.rows] for one in kept])
+        spread = ", ".join(f"{m:+.2f} ± {s:.2f}" for m, s in zip(odds.mean(0), odds.std(0, ddof=1), strict=True))
         forms = ", ".join(f"{form} {n}" for form, n in Counter(one.candidate.form for one in kept).items())
-        print(f"{trait}: {len(kept)} of {len(candidates.read(trait))}, {odds.mean():+.2f} ± {odds.std(ddof=1):.2f}; {forms}")
-    if not only:
-        measure.write(rows, measure.DEFAULT)
+        print(f"{trait} | {len(kept)} of {len(candidates.read(trait))} | {spread} | {forms}")
+    measure.write(rows, models)

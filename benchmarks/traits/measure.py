@@ -7,7 +7,7 @@ the log-probability of the likeliest answer. Raw scores stay in the cache folder
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,13 +75,13 @@ def row(question: str, model: str, found: Scores, ask: str, target: tuple[str, .
     return Row(question, model, round(log_odds(found, ask, target, other), 3), round(best, 2), *(round(t, 2) for t in tokens))
 
 
-def write(rows: Iterable[Row], replaced_model: str) -> None:
-    """Put these rows in the place of all that the CSV has of this model."""
+def write(rows: Iterable[Row], models: Collection[str]) -> None:
+    """Put these rows in the place of all that the CSV has of these models."""
     kept: list[Row] = []
     if ODDS.is_file():
         with ODDS.open(newline="", encoding="utf-8") as lines:
             kept = [
-                Row(r[0], r[1], *map(float, r[2:])) for r in list(csv.reader(lines))[1:] if r[1] != replaced_model
+                Row(r[0], r[1], *map(float, r[2:])) for r in list(csv.reader(lines))[1:] if r[1] not in models
             ]
     with ODDS.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
@@ -98,7 +98,7 @@ def measure_kept(model: str) -> None:
         if q["kind"] == "contrast"
     ]
     found = scores(model, _pooled((q["ask"], (*q["target"], *q["other"])) for q in asked))
-    write([row(q["id"], model, found, q["ask"], tuple(q["target"]), tuple(q["other"])) for q in asked], model)
+    write([row(q["id"], model, found, q["ask"], tuple(q["target"]), tuple(q["other"])) for q in asked], [model])
 
 
 def _pooled(pairs: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, list[str]]:
