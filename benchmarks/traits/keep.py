@@ -29,6 +29,10 @@ CHARACTERS, TOKENS, WORDS = 0.2, 1.0, 0.7
 """How far the sides' means may lie apart: characters as a share of the longer (or 1.5), tokens and words as numbers."""
 
 
+REUSED = 0.06
+"""What an answer costs for each earlier candidate that has it, so that no answer carries a trait."""
+
+
 class Chosen(NamedTuple):
     candidate: Candidate
     target: tuple[str, ...]
@@ -54,12 +58,12 @@ class Chosen(NamedTuple):
         if self.candidate.form in ("name", "fill"):
             same = [set.intersection(*(set(re.findall(r"[A-Z]\w+", a)) - {"It"} for a in s)) for s in self.sides]
             return bool(same[0]) - bool(same[1])
-        starts = {answer.split(",")[0].split()[0].strip(".") for answer in self.target}
-        return 1 if starts == {"Yes"} else -1 if starts == {"No"} else 0
+        starts = tuple({re.split(r"\W", answer)[0] for answer in side} for side in self.sides)
+        return 1 if starts == ({"Yes"}, {"No"}) else -1 if starts == ({"No"}, {"Yes"}) else 0
 
 
-def choose_answers(one: Candidate, scores: dict[str, measure.Scores]) -> Chosen | None:
-    """The best matched subset of a candidate's answers, or None if none matches."""
+def choose_answers(one: Candidate, scores: dict[str, measure.Scores], used: Counter[str]) -> Chosen | None:
+    """The best matched subset of a candidate's answers, or None if none matches. `used` counts answers of earlier ones."""
     best: tuple[float, Chosen] | None = None
     found = next(iter(scores.values()))
     for count in (2, 3):
@@ -72,9 +76,13 @@ def choose_answers(one: Candidate, scores: dict[str, measure.Scores]) -> Chosen 
             cost = 2 * sum(max(0.0, abs(row.log_odds) - CALM) for row in rows)
             cost += 0.15 * abs(characters) + 0.7 * abs(tokens) + 0.5 * abs(words)
             cost -= 0.15 * rows[0].best + (0.3 if count == 3 else 0)
+            cost += REUSED * float(np.mean([used[answer] for answer in (*target, *other)]))
             if best is None or cost < best[0]:
                 best = cost, Chosen(one, target, other, rows, characters)
-    return best[1] if best else None
+    if best is None:
+        return None
+    used.update((*best[1].target, *best[1].other))
+    return best[1]
 
 
 def _apart(ask: str, target: tuple[str, ...], other: tuple[str, ...], found: measure.Scores) -> tuple[float, ...]:
@@ -130,7 +138,8 @@ def keep(trait: str, models: list[str]) -> tuple[list[measure.Row], list[Chosen]
     for one in read:
         wanted.setdefault(one.ask, []).extend((*one.target, *one.other))
     scores = {model: measure.scores(model, wanted) for model in models}
-    chosen = [one for one in (choose_answers(candidate, scores) for candidate in read) if one]
+    used: Counter[str] = Counter()
+    chosen = [one for one in (choose_answers(candidate, scores, used) for candidate in read) if one]
     kept = choose_questions(chosen, WANTED.get(trait, USUAL))
     text = "\n".join(_lines(trait, kept))
     (measure.QUESTIONS / f"{trait}.yaml").write_text(text, encoding="utf-8")
