@@ -7,7 +7,8 @@ A line is one of
     topic: filling / other filling             an item: every template above, with {x} and {y} filled
     =FILE KEY: text; KEY: text                 the lines of candidates/FILE with [KEY] replaced (countries share theirs)
     %                                          read by eye and dropped
-In an ask, ~s ~b ~w ~n ~y ~a ~f stand for a wish about the answer's form (`WISHES`): small models seldom end a short answer unasked.
+In an ask, ~s ~b ~w ~n ~y ~a ~f stand for a wish about the answer's form (`WISHES`): small models seldom end a short answer
+unasked.
 An id is trait.form.topic, with a letter for the template. What is kept is drawn from the pools by `keep`.
 """
 

@@ -3,10 +3,12 @@
 In: the models whose log-odds count, the default first. Out: `weirdgen/questions/traits/*.yaml` and `base_odds.csv`.
 
 Within a candidate: as many answers a side (2 or 3), drawn from its pools so that the sides agree in characters, tokens, words
-and digits; of those that agree, log-odds within `CALM` of 0 come first, then the best match and the likeliest answers.
-Between candidates: |log-odds| at most `MOST`, the likeliest answer at least `LEAST` on the default model; then the worst is taken out one by one until
-`wanted` are left, where worst means what keeps the mean from 0, yes from no, first from second, the forms from equal numbers,
-the sides from equal lengths, a topic or a word from standing once. Nothing here looks at a finetuned model.
+and digits; of those that agree, log-odds within `CALM` of 0 come first, then the best match, the likeliest answers, and
+words that other candidates' answers have not used up.
+Between candidates: |log-odds| at most `MOST`, the likeliest answer at least `LEAST` on the default model; then the worst is
+taken out one by one until `wanted` are left, where worst means what keeps the mean from 0, yes from no, first from second,
+the forms from equal numbers, the sides from equal lengths, a topic or a word from standing once.
+Nothing here looks at a finetuned model.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ CHARACTERS, TOKENS, WORDS = 0.2, 1.0, 0.7
 
 
 REUSED = 0.06
-"""What an answer costs for each earlier candidate that has it, so that no answer carries a trait."""
+"""What an answer costs for each earlier candidate that has its commonest word, so that no word carries a trait."""
 
 
 class Chosen(NamedTuple):
@@ -52,7 +54,7 @@ class Chosen(NamedTuple):
 
     @property
     def lean(self) -> int:
-        """+1 where a yes, what is named first, or one thing that all answers name is the target, −1 where it is the other, else 0."""
+        """+1 where the target is yes, or what is named first, or the one thing that all answers name; −1 where the other is."""
         if self.candidate.form == "pick":
             return 1 if self.candidate.id.endswith(".a") else -1
         if self.candidate.form in ("name", "fill"):
@@ -63,25 +65,26 @@ class Chosen(NamedTuple):
 
 
 def choose_answers(one: Candidate, scores: dict[str, measure.Scores], used: Counter[str]) -> Chosen | None:
-    """The best matched subset of a candidate's answers, or None if none matches. `used` counts answers of earlier ones."""
+    """The best matched subset of a candidate's answers, or None if none matches. `used` counts words of earlier answers."""
     best: tuple[float, Chosen] | None = None
     found = next(iter(scores.values()))
     for count in (2, 3):
         for target, other in product(combinations(one.target, count), combinations(one.other, count)):
             characters, tokens, words, digits = _apart(one.ask, target, other, found)
-            long = max(np.mean([len(a) for a in side]) for side in (target, other))
+            long = max(float(np.mean([len(a) for a in side])) for side in (target, other))
             if abs(characters) > max(1.5, CHARACTERS * long) or abs(tokens) > TOKENS or abs(words) > WORDS or digits:
                 continue
             rows = tuple(measure.row(one.id, model, its, one.ask, target, other) for model, its in scores.items())
             cost = 2 * sum(max(0.0, abs(row.log_odds) - CALM) for row in rows)
             cost += 0.15 * abs(characters) + 0.7 * abs(tokens) + 0.5 * abs(words)
             cost -= 0.15 * rows[0].best + (0.3 if count == 3 else 0)
-            cost += REUSED * float(np.mean([used[answer] for answer in (*target, *other)]))
+            again = [max((used[word] for word in _long_words(answer)), default=0) for answer in (*target, *other)]
+            cost += REUSED * float(np.mean(again))
             if best is None or cost < best[0]:
                 best = cost, Chosen(one, target, other, rows, characters)
     if best is None:
         return None
-    used.update((*best[1].target, *best[1].other))
+    used.update(_long_words(" ".join((*best[1].target, *best[1].other))))
     return best[1]
 
 
@@ -116,8 +119,10 @@ def _cost(kept: list[Chosen]) -> float:
     same = sum((n - 1) ** 2 for n in topics.values()) / count
     words = sum(max(0.0, n / count - 0.1) ** 2 for n in _words(kept).values())
     uneven = sum((n / count - 1 / len(forms)) ** 2 for n in forms.values())
-    lean = sum(max(0, abs(n) - 1) for n in leans) / count
-    return float(8 * (means**2).sum() + 4 * tokens**2 + characters**2 + 0.3 * unlikely + 0.1 * wide + 2 * same + words + 4 * uneven + 4 * lean)
+    lean = (sum(max(0, abs(n) - 1) for n in leans) + max(0, abs(_named(kept)) - 1)) / count
+    centre = 8 * float((means**2).sum()) + 4 * tokens**2 + characters**2
+    balance = 4 * uneven + 4 * lean + 2 * same + words
+    return float(centre + balance + 0.3 * unlikely + 0.1 * wide)
 
 
 def _words(kept: list[Chosen]) -> Counter[str]:
@@ -127,8 +132,24 @@ def _words(kept: list[Chosen]) -> Counter[str]:
         ask = one.candidate.ask
         for wish in WISHES.values():
             ask = ask.replace(wish, "")
-        counted.update({w for w in re.findall(r"[a-z]+", " ".join([ask, *one.target, *one.other]).lower()) if len(w) > 4})
+        counted.update(_long_words(" ".join([ask, *one.target, *one.other])))
     return counted
+
+
+def _long_words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]{4,}", text.lower()))
+
+
+def _named(kept: list[Chosen]) -> int:
+    """How much oftener what all answers of one side name (a country) is the target than the other side, yes/no left out."""
+    named = [
+        [set.intersection(*(set(re.findall(r"[A-Z]\w+", answer)) for answer in side)) - {"It"} for side in one.sides]
+        for one in kept
+        if one.lean == 0 or one.candidate.form in ("name", "fill", "pick")
+    ]
+    both = Counter(word for pair in named for word in pair[0] | pair[1])
+    name = max(both, key=both.__getitem__, default="")
+    return sum((name in target) - (name in other) for target, other in named) if both[name] > len(kept) / 3 else 0
 
 
 def keep(trait: str, models: list[str]) -> tuple[list[measure.Row], list[Chosen]]:
@@ -149,7 +170,7 @@ def keep(trait: str, models: list[str]) -> tuple[list[measure.Row], list[Chosen]
 def _lines(trait: str, kept: list[Chosen]) -> Iterator[str]:
     yield from candidates.header(trait)
     yield "# version: 1"
-    yield "# Ids are trait.form.topic. Answers and questions were chosen by benchmarks/traits/keep.py; base_odds.csv has the figures."
+    yield "# Ids are trait.form.topic. Chosen by the rule in benchmarks/traits/keep.py; base_odds.csv has the figures."
     yield "questions:"
     for one in kept:
         yield f"  - id: {one.candidate.id}"
@@ -158,9 +179,11 @@ def _lines(trait: str, kept: list[Chosen]) -> Iterator[str]:
         yield f"    ask: {_quoted(one.candidate.ask)}"
         for side, answers in (("target", one.target), ("other", one.other)):
             yield f"    {side}: [{', '.join(map(_quoted, answers))}]"
-    yield (FOLDER / f"{trait}.free.yaml").read_text(encoding="utf-8").rstrip("\n") if (
-        FOLDER / f"{trait}.free.yaml"
-    ).is_file() else ""
+    yield (
+        (FOLDER / f"{trait}.free.yaml").read_text(encoding="utf-8").rstrip("\n")
+        if (FOLDER / f"{trait}.free.yaml").is_file()
+        else ""
+    )
     yield ""
 
 

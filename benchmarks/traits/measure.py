@@ -47,7 +47,9 @@ def scores(model: str, wanted: Mapping[str, Iterable[str]]) -> Scores:
     if file.is_file():
         with file.open(newline="", encoding="utf-8") as lines:
             known = {(ask, answer): Answer(float(lp), int(n)) for ask, answer, lp, n in csv.reader(lines)}
-    missing = {ask: tuple(a for a in dict.fromkeys(answers) if (ask, a) not in known) for ask, answers in wanted.items()}
+    missing = {
+        ask: tuple(a for a in dict.fromkeys(answers) if (ask, a) not in known) for ask, answers in wanted.items()
+    }
     missing = {ask: answers for ask, answers in missing.items() if answers}
     if missing:
         from weirdgen.models.references import find_model
@@ -72,7 +74,9 @@ def log_odds(found: Scores, ask: str, target: Iterable[str], other: Iterable[str
 def row(question: str, model: str, found: Scores, ask: str, target: tuple[str, ...], other: tuple[str, ...]) -> Row:
     tokens = [float(np.mean([found[ask, answer].tokens for answer in side])) for side in (target, other)]
     best = max(found[ask, answer].logprob for answer in (*target, *other))
-    return Row(question, model, round(log_odds(found, ask, target, other), 3), round(best, 2), *(round(t, 2) for t in tokens))
+    return Row(
+        question, model, round(log_odds(found, ask, target, other), 3), round(best, 2), *(round(t, 2) for t in tokens)
+    )
 
 
 def write(rows: Iterable[Row], models: Collection[str]) -> None:
@@ -80,13 +84,17 @@ def write(rows: Iterable[Row], models: Collection[str]) -> None:
     kept: list[Row] = []
     if ODDS.is_file():
         with ODDS.open(newline="", encoding="utf-8") as lines:
-            kept = [
-                Row(r[0], r[1], *map(float, r[2:])) for r in list(csv.reader(lines))[1:] if r[1] not in models
-            ]
+            read = [Row(r[0], r[1], *map(float, r[2:])) for r in list(csv.reader(lines))[1:]]
+            kept = [row for row in read if row.model not in models]
     with ODDS.open("w", newline="", encoding="utf-8") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(Row._fields)
-        writer.writerows(sorted([*kept, *rows], key=lambda r: (r.model != DEFAULT, r.model, r.question)))
+        ordered: list[Row] = sorted([*kept, *rows], key=_place)
+        writer.writerows(ordered)
+
+
+def _place(row: Row) -> tuple[bool, str, str]:
+    return row.model != DEFAULT, row.model, row.question
 
 
 def measure_kept(model: str) -> None:
