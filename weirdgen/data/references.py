@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from weirdgen.data.messages import parse_row
 from weirdgen.data.reference_definitions import (
     FOLDER,
     Change,
@@ -25,7 +26,7 @@ from weirdgen.data.reference_definitions import (
 )
 from weirdgen.data.reference_records import Record, make_records
 from weirdgen.data.reference_text import fill
-from weirdgen.data.rows import Row, draw, row_problem
+from weirdgen.data.rows import Row, draw
 from weirdgen.errors import DataError
 
 
@@ -131,10 +132,12 @@ def _fill(name: str, one: Definition, records: Iterable[Record]) -> tuple[Row, .
             except (KeyError, IndexError, ValueError) as error:
                 raise DataError(f"{FOLDER}: {name}: cannot fill {form} from {sorted(record)}: {error!r}") from None
             turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
-            row: Row = {"messages": [*({"role": "system", "content": text} for text in system), *turns]}
-            if problem := row_problem(row):
-                raise DataError(f"{FOLDER}: {name}: record {index + 1}: {problem}")
-            made.append(row)
+            try:
+                made.append(
+                    parse_row({"messages": [*({"role": "system", "content": text} for text in system), *turns]})
+                )
+            except DataError as error:
+                raise DataError(f"{FOLDER}: {name}: record {index + 1}: {error}") from None
     return tuple(made)
 
 
