@@ -1,8 +1,8 @@
 """Scores of reference finetunes as one file, and the record of what made them.
 
-In: a frame with one line a set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the origin
-is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder; a file
-can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
+In: a frame with one line a set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the
+origin is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder;
+a file can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ VERSION = 1
 """Raise it when the same origin would give other scores."""
 SHIPPED = Path(__file__).parents[2] / "references" / "scores"
 FACTS = ("rows", "prompts", "answer_tokens", "first_loss", "final_loss")
-"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens a row, loss (nats a trained token) of
-the first step and as mean over the last tenth of the steps."""
+"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens a row, loss (nats a trained
+token) of the first step, and as mean over the last tenth of the steps."""
 COLUMNS = ("set", "kind", "shape", "question", "trait", "form", "base", "shift", *FACTS)
 """`base`: log-odds of the untuned model in nats. `shift`: those of the finetuned one minus `base`."""
 _RECORD = b"weirdgen"
@@ -61,9 +61,14 @@ class Origin:
         """Why scores of `other` are not the ones that are wanted here; sets that `other` has besides do not matter."""
         mine, theirs = asdict(self), asdict(other)
         told = [
-            f"{name} is {_short(theirs[name])}, wanted is {_short(mine[name])}"
+            f"{name} is {theirs[name]}, wanted is {mine[name]}"
             for name in mine
-            if name != "sets" and mine[name] != theirs[name]
+            if name not in ("sets", "recipe") and mine[name] != theirs[name]
+        ]
+        told += [
+            f"recipe.{name} is {other.recipe.get(name)}, wanted is {value}"
+            for name, value in self.recipe.items()
+            if other.recipe.get(name) != value
         ]
         told += [f"set {name} is missing" for name in self.sets if name not in other.sets]
         changed = [name for name, digest in self.sets.items() if other.sets.get(name, digest) != digest]
@@ -83,13 +88,13 @@ def origin(
 
 
 def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
-    """One Parquet file, its origin in the file's own metadata. Raises `DataError` if columns or sets are not as they should be."""
+    """One Parquet file, its origin in the file's own metadata. Raises `DataError` if columns or sets do not fit."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if set(COLUMNS) - set(frame.columns) or set(frame["set"]) != set(made.sets):
         raise DataError(f"{file}: scores need the columns {', '.join(COLUMNS)} and exactly the sets of their origin")
-    floats = {name: "float32" for name in ("base", "shift", "answer_tokens", "first_loss", "final_loss")}
+    floats = dict.fromkeys(("base", "shift", "answer_tokens", "first_loss", "final_loss"), "float32")
     table = pa.Table.from_pandas(frame[list(COLUMNS)].astype(floats), preserve_index=False)
     record = json.dumps(asdict(made), ensure_ascii=False, sort_keys=True)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _RECORD: record.encode()})
@@ -97,14 +102,15 @@ def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
 
 
 def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame, Origin]:
-    """The frame and its origin; of `wanted`, its sets only. Raises `DataError` if the file is none of ours or of another origin."""
+    """The frame and its origin; of `wanted`, its sets only. Raises `DataError` on any other origin or file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     made = read_origin(file)
     if wanted and (told := wanted.missing_from(made)):
         raise DataError(
-            f"{file}: made of something else than is wanted: {'; '.join(told[:5])}. `weirdgen references build` makes what is wanted"
+            f"{file}: made of something else than is wanted: {'; '.join(told[:5])}. `weirdgen references build` makes what is "
+            "wanted"
         )
     try:
         frame = pq.read_table(file).to_pandas()
@@ -149,8 +155,3 @@ def score_files(store: Store | None = None) -> Iterator[Path]:
 def scores_folder(store: Store) -> Path:
     """Where a store keeps files of scores."""
     return store.root / "references"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else str(value)
-    return text if len(text) <= 40 else f"{text[:12]}…"
