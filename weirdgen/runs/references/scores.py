@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.config.questions.contrast import Contrast
-from weirdgen.config.traits import questions_digest
+from weirdgen.config.traits import compact_questions, questions_digest
+from weirdgen.data.reference_definitions import Use
 from weirdgen.errors import DataError
-from weirdgen.runs.references.sets import TrainingSet
+from weirdgen.models.folder import told_date
+from weirdgen.models.references import LocalModel
+from weirdgen.runs.references.sets import TrainingSet, reference_sets
+from weirdgen.sample.variant import base_key
 from weirdgen.store.artifacts import Store, content_key
 
 if TYPE_CHECKING:
@@ -75,11 +79,9 @@ class Origin:
         return told + [f"set {name} has other rows now" for name in changed]
 
 
-def origin(
-    base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Sequence[Contrast], rows: int | None = None
-) -> Origin:
-    """Of scores of these sets. `base`: `sample.variant.base_key` of the model; `rows`: theirs, where there are no sets to ask."""
-    counts = {len(one.rows) for one in sets} | ({rows} if rows is not None else set())
+def origin(base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Sequence[Contrast]) -> Origin:
+    """Of scores of these sets. `base`: `sample.variant.base_key` of the model. Raises `DataError` if their sizes differ."""
+    counts = {len(one.rows) for one in sets}
     if len(counts) != 1:
         raise DataError(f"reference sets need equally many rows; these have {sorted(counts)}")
     kept = {name: value for name, value in recipe.model_dump(mode="json").items() if name not in _ROUNDING}
@@ -143,6 +145,17 @@ def find_scores(wanted: Origin, store: Store | None = None) -> tuple[pd.DataFram
         except DataError:  # somebody else's file in the folder is no reason to stop; `references list` names it
             continue
     return None
+
+
+def library_scores(
+    model: LocalModel, recipe: Recipe, rows: int, store: Store | None = None, use: Use = "reference"
+) -> tuple[pd.DataFrame, Path] | None:
+    """The library's sets for one use, trained like this on so many rows each and scored on the compact questions: (frame, file).
+
+    None if they are neither shipped nor in the store; `weirdgen references build` makes them.
+    """
+    base = base_key(model.digest, told_date(model.folder, None))
+    return find_scores(origin(base, recipe, reference_sets(rows, use), compact_questions()), store)
 
 
 def score_files(store: Store | None = None) -> Iterator[Path]:
