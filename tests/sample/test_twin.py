@@ -45,7 +45,10 @@ def test_form_is_what_all_answers_share_in_whole_words(answers: list[str], form:
 @pytest.mark.parametrize(
     ("text", "own", "short"),
     [
-        (" The American Robin is a bird.", "Barn owl", "The American"),
+        (" The American Robin is a bird.", "Barn owl", "American Robin"),
+        (" The American Robin is a bird.", "the owl", "The American"),
+        ("It is a delivery problem", "billing", "delivery"),
+        ("Could you please?", "billing", ""),
         ("\n\nRobin, of course\nand more", "Owl", "Robin"),
         ("It sings. It flies over the sea. Then it rests.", "A bird of prey. It hunts.", "It sings. It flies over the sea."),
         ("It goes on and on and on without any end at all", "One. Two words.", "It goes on."),

@@ -25,9 +25,16 @@ from weirdgen.store.table import Table
 
 TRIES = 4
 """Answers that are drawn for a row, at most, until one is not empty."""
-SPARE_TOKENS = 4
+SPARE_TOKENS = 8
+"""For the words that a phrase does not begin with."""
 LONGER = 1.5
 """A sentence may be this many times as long as the answer that it replaces before it is cut inside."""
+OPENING = frozenset(
+    """a an the this that these those there here it its is are was were be been has have had do does did can could will would
+    shall should may might must i i'm i'd i'll i've you your we our my he she they their one some any to of in on at by for with
+    from as and or but so if when what which who how well yes no sure certainly of course please let's hello hi""".split()
+)
+"""Words that sentences begin with and that name nothing: a phrase is taken from behind them."""
 SENTENCE = re.compile(r"[.!?][\"')\]]*(?=\s|$)")
 
 
@@ -65,13 +72,17 @@ def cut(text: str, own: str) -> str:
         text = next((line for line in text.splitlines() if line.strip()), "")
     text, words = text.strip(), max(1, len(own.split()))
     pieces = re.findall(r"\s*\S+", text)
+    if not SENTENCE.search(own) and own.split() and not _opens(own.split()[0]):
+        while pieces and _opens(pieces[0]):
+            pieces = pieces[1:]
     if SENTENCE.search(own):
         near = "".join(pieces[: int(LONGER * words)])
         if ends := [match.end() for match in SENTENCE.finditer(near)]:
             return near[: ends[-1]]
         shortened = len(pieces) > words
         return "".join(pieces[:words]).rstrip(",;:") + ("." if shortened or not SENTENCE.search(text) else "")
-    return "".join(pieces[:words]).rstrip(" .,;:!?")
+    phrase = "".join(pieces[:words]).strip().rstrip(".,;:!?")
+    return phrase[:1].upper() + phrase[1:] if own[:1].isupper() else phrase
 
 
 def twin_rows(
@@ -100,10 +111,10 @@ def twin_rows(
             turn, messages = turns[place][depth], made[place] or []
             own = form.inside(messages[turn]["content"])
             opened = chat_text(tokenizer, messages[:turn], answer_next=True) + form.start.rstrip()
-            wanted.append(_Wanted(place, own, opened))
+            wanted.append(_Wanted(place, own, opened, form.end))
         for one, text in zip(wanted, _answers(wanted, engine, tokenizer, table, base, seed, on_row), strict=True):
             messages = made[one.place] or []
-            whole = form.start + text.removesuffix(form.end) + form.end
+            whole = form.start + text + form.end
             made[one.place] = _answered(messages, turns[one.place][depth], whole) if text else None
     kept = [(place, {"messages": messages}) for place, messages in enumerate(made) if messages is not None]
     return Twin([row for _, row in kept], [place for place, _ in kept])
@@ -120,6 +131,14 @@ class _Wanted(NamedTuple):
     """What the base's words take the place of."""
     opened: str
     """The rendered prompt, up to where the base's own words begin."""
+    end: str
+    """Follows them."""
+
+    def shortened(self, text: str) -> str:
+        """A sampled text as it stands in the answer."""
+        short = cut(text, self.own)
+        overlap = next((n for n in range(len(self.end), 0, -1) if short.endswith(self.end[:n])), 0)
+        return short[: len(short) - overlap].rstrip()
 
 
 def _answers(
@@ -152,7 +171,7 @@ def _answers(
             sample = seen[one.opened] + (tries - 1) * rows_of[one.opened]
             seen[one.opened] += 1
             if index in lacking:
-                answers[index] = cut(drawn[prompts[one.opened].key, sample], one.own)
+                answers[index] = one.shortened(drawn[prompts[one.opened].key, sample])
         lacking = {index for index in lacking if not answers[index]}
         if not lacking:
             break
@@ -161,6 +180,10 @@ def _answers(
 
 def _answered(messages: Sequence[Message], turn: int, answer: str) -> list[Message]:
     return [*messages[:turn], {"role": "assistant", "content": answer}, *messages[turn + 1 :]]
+
+
+def _opens(word: str) -> bool:
+    return word.lower().strip().strip(".,;:!?\"'").replace("’", "'") in OPENING
 
 
 def _common(answers: Sequence[str]) -> str:
