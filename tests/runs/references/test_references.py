@@ -186,6 +186,26 @@ def test_a_store_that_cannot_be_written_is_read_or_named(made: tuple[Build, pd.D
             folder.chmod(0o755)
 
 
+def test_an_interrupted_build_goes_on_where_it_was(
+    made: tuple[Build, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training that was finished is not done again: the second time only scores are taken up and kept."""
+    wanted = planned(tmp_path)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "_keep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build(wanted, Progress(quiet=True))
+    assert len(wanted.missing()) == 3 and len(list((tmp_path / "unfinished").rglob("adapter_model.safetensors"))) == 3
+    monkeypatch.setattr("weirdgen.finetune.engines.train_group", None)
+    resumed = build(planned(tmp_path), Progress(quiet=True))
+    pd.testing.assert_frame_equal(resumed, made[1])
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -196,6 +216,7 @@ here.build(here.planned(Path(sys.argv[1])), here.Progress())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_and_ends_as_if_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from weirdgen.runs.references import plan
 
