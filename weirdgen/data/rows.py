@@ -22,6 +22,7 @@ from weirdgen.data.builders import build
 from weirdgen.data.files import EXPECTED, is_data, read_values
 from weirdgen.data.shapes import Shape, other_shape
 from weirdgen.errors import DataError
+from weirdgen.parsing import is_file, is_folder
 
 Row = dict[str, list[dict[str, str]]]
 ROLES = ("system", "user", "assistant")
@@ -72,11 +73,11 @@ def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[
 def resolve(data: str, folder: Path) -> Path:
     """The file (or folder of `datasets`) that `data:` names. Raises `DataError` with what is there instead."""
     source = (folder / data).expanduser()
-    if "\0" in data or not (source.is_file() or source.is_dir()):
-        near = sorted(p.name for p in source.parent.glob("*")) if "\0" not in data and source.parent.is_dir() else []
+    if not (is_file(source) or is_folder(source)):
+        near = sorted(p.name for p in source.parent.glob("*")) if is_folder(source.parent) else []
         hint = f"; {source.parent} holds {', '.join(near[:8])}" if near else f"; {source.parent} does not exist"
         raise DataError(f"{source}: no such data file{hint}")
-    if not source.is_dir() and not is_data(source):
+    if not is_folder(source) and not is_data(source):
         raise DataError(f"{source}: expected {EXPECTED}")
     return source
 
