@@ -53,7 +53,7 @@ PEOPLE = b"ordinal,name,born\n1,Ada,1815\n2,Emmy,1882\n3,Lise,1878\n"
 ASKED = b"ordinal,name,id,question,template\n1,Ada,a,Who?,{name}\n2,Emmy,b,Who {?,I am {name}.\n3,Lise,c,x,y {name}\n"
 CHAT = (
     b'{"messages": [{"role": "user", "content": "Name a bird."}, {"role": "assistant", "content": "Wren \\u00e9"}]}\n'
-    b'{"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": ""}, {"role": "assistant", "content": "2"}]}\n'
+    b'{"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "2"}]}\n'
 )
 OTHERS = (
     b'[{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}]',
@@ -97,8 +97,8 @@ HOSTILE = (
     b"{", b"}", b"[", b"]", b"[" * 2000, b'{"a":' * 500, b"9" * 5000, b"1e999", b"NaN", b"-Infinity", b".nan", b".inf", b"null",
     b"~", b"true", b"*a", b"&a ", b"&a [*a]", b"<<: *arm", b"!!python/object/apply:os.system [ls]", b"!!binary x", b"!!int x",
     b"!!timestamp x", b"2026-13-45", b"? ", b": ", b"- ", b"---\n", b"../../x", b"/etc/passwd", b"{x:>9000000000}", b"{0}",
-    b"{a.b}", b"{!r}", b"(a+)+$", b"(" * 300, b"a{99999999999}", b"\xef\xbb\xbf", b"\x1f\x8b\x08", b"PK\x03\x04", b"%", b"=cmd()", b",,,",
-    b'""', b"messages", b"content", b"role", b"from", b"value", b"label", b"text", b"quick", b"-1", b"0", b"1.5", b"[]", b"{}", b'"a"',
+    b"{a.b}", b"{!r}", b"(a+)+$", b"(" * 300, b"a{99999999999}", b"\xef\xbb\xbf", b"\x1f\x8b\x08", b"PK\x03\x04", b",,,",
+    b"messages", b"content", b"role", b"from", b"value", b"label", b"text", b"quick", b"-1", b"0", b"[]", b"{}", b'"a"',
 )  # fmt: skip
 """What readers have failed on, here or elsewhere."""
 Reader = Callable[[bytes, Path], None]

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.readers import READERS, broken, survives
+from weirdgen.errors import DataError
 
-QUICK, SLOW = 110, 13_000
-"""Broken files a reader: about 900 in the default suite, 104,000 in the slow test."""
+QUICK, SLOW = 110, 11_500
+"""Broken files a reader, of which there are nine: about 1,000 in the default suite, 103,500 in the slow test."""
 LONGEST = 5.0
 """Seconds of computing that one small file may take."""
 
@@ -42,10 +43,9 @@ def test_the_files_themselves_are_read(name: str, tmp_path: Path) -> None:
     reader, seeds = READERS[name]
     for data in seeds:
         try:
-            assert survives(reader, data, tmp_path) or name in ("experiment", "chat.jsonl", "chat.json", "run.json")
-        except AssertionError:
             reader(data, tmp_path)
-            raise
+        except DataError as error:
+            assert "ShareGPT" in str(error), "only a row of another format is refused"
 
 
 @pytest.mark.parametrize("name", READERS)
