@@ -42,10 +42,11 @@ def test_the_files_themselves_are_read(name: str, tmp_path: Path) -> None:
     """Else the broken ones would all be refused for another reason."""
     reader, seeds = READERS[name]
     for data in seeds:
-        try:
+        if b"conversations" in data and name == "chat.json":
+            with pytest.raises(DataError, match="ShareGPT"):
+                reader(data, tmp_path)
+        else:
             reader(data, tmp_path)
-        except DataError as error:
-            assert "ShareGPT" in str(error), "only a row of another format is refused"
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -105,8 +105,6 @@ def _read_lines(text: str) -> Values:
             found.problems.append((number, problem))
     if commas:
         found.how = ("lines that end in a comma",)
-    if found.problems and "\n" not in text.strip() and "\r" in text.strip():
-        found.problems = [(1, "its lines end in a carriage return alone; save it with newlines")]
     return found
 
 
@@ -148,7 +146,7 @@ def _read_array(text: str) -> Values | None:
 def _read_stream(text: str) -> Values | None:
     """Objects written over several lines, one after another; or the rows that one object holds. None if it is no such text."""
     position = skip_blank(text, 0)
-    found = Values(how=("JSON objects over several lines",) if "\n" in text.strip() else ())
+    found = Values()
     counted, line = 0, 1
     while position < len(text):
         try:
@@ -159,6 +157,10 @@ def _read_stream(text: str) -> Values | None:
         counted = position
         found.add(line, value)
         position = skip_blank(text, end)
+    if len(found.values) > 1 or "\n" in text.strip():
+        found.how = (
+            "JSON objects over several lines" if "\n" in text.strip() else "JSON objects without newlines between",
+        )
     if len(found.values) == 1 and isinstance(found.values[0], dict) and "messages" not in found.values[0]:
         lists = {key: value for key, value in found.values[0].items() if _is_rows(value)}
         if len(lists) == 1:
