@@ -15,7 +15,7 @@ from typing import Any
 from weirdgen.config.base import fill, placeholders
 from weirdgen.config.files import Table, read_table, table_delimiter
 from weirdgen.data.files import as_line, read_values
-from weirdgen.data.rows import row_problem
+from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import other_shape
 from weirdgen.errors import DataError
 from weirdgen.store.artifacts import explain_disk_errors, write_whole
@@ -65,8 +65,10 @@ def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[st
         except DataError as error:
             problems.append((place, f"{shape.name}: {error}" if shape else str(error)))
             continue
-        if problem := row_problem(row):
-            problems.append((place, f"{shape.name}: {problem}" if shape else problem))
+        try:
+            parse_row(row)
+        except DataError as error:
+            problems.append((place, f"{shape.name}: {error}" if shape else str(error)))
             continue
         rows.append(row)
         done[f"{shape.name}: {shape.how}" if shape else "chat rows"] += 1
@@ -110,9 +112,10 @@ def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | 
                 {"role": "assistant", "content": fill(answer, record)},
             ]
         }
-        if problem := row_problem(row):
-            problems.append((line, problem))
-        rows.append(row)
+        try:
+            rows.append(parse_row(row))
+        except DataError as error:
+            problems.append((line, str(error)))
     _raise(source, "line", problems)
     return rows, [*table.how, f"user {prompt}, assistant {answer}"]
 

@@ -269,7 +269,7 @@ def _half_in(value: Any) -> str | None:
     try:
         half = lone_surrogate(value)
     except (TypeError, ValueError, RecursionError):
-        return None  # bytes, dates and the like: no text of a chat row; `row_problem` says what is missing
+        return None  # bytes, dates and the like: no text of a chat row; `parse_row` says what is missing
     return f"a lone surrogate ({half}), which is half a character and no text" if half else None
 
 

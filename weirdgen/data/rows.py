@@ -1,8 +1,8 @@
 """Training rows: read chat rows from a file or fill templates from a table; hash them so that equal data has an equal name.
 
 In: an `Arm` and the folder of its experiment, or a file. Out: rows, each `{"messages": [{"role", "content"}, …]}`, and where
-each stands. Raises `DataError` naming file and line. How files are read is `weirdgen.data.files`. It does not tokenise
-(`data.proof`) and does not judge content.
+each stands. Raises `DataError` naming file and line. How files are read is `weirdgen.data.files`, what a row may hold
+`weirdgen.data.messages`. It does not tokenise (`data.proof`) and does not judge content.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ import random
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from weirdgen.config.base import fill, placeholders
 from weirdgen.config.experiment import Arm
 from weirdgen.config.files import read_table, table_delimiter
 from weirdgen.data.builders import build
 from weirdgen.data.files import EXPECTED, is_data, read_values
+from weirdgen.data.messages import Row as Row
+from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import Shape, other_shape
 from weirdgen.errors import DataError
 from weirdgen.parsing import is_file, is_folder
 
-Row = dict[str, list[dict[str, str]]]
-ROLES = ("system", "user", "assistant")
 CHAT = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
 
@@ -107,11 +106,15 @@ def read_rows(source: Path) -> Reading:
     if found.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
         raise DataError(f"{source}: its rows ({len(shapes):,}) are no chat but {_named(shapes[0], source)}")
     for place, value, shape in zip(found.places, found.values, shapes, strict=True):
-        if problem := _named(shape, source) if shape else row_problem(value):
-            problems.append((place, problem))
-        else:
-            rows.append({"messages": [{"role": m["role"], "content": m["content"]} for m in value["messages"]]})
-            places.append(place)
+        if shape:
+            problems.append((place, _named(shape, source)))
+            continue
+        try:
+            rows.append(parse_row(value))
+        except DataError as error:
+            problems.append((place, str(error)))
+            continue
+        places.append(place)
     notes = (f"{source}: {len(rows):,} rows, read as {', '.join(found.how)}",) if found.how else ()
     for note in notes:
         warnings.warn(note, ReadingNote, stacklevel=2)
@@ -131,30 +134,6 @@ def _named(shape: Shape | None, source: Path) -> str:
     if not shape.how:
         return f"{shape.name}; expected {CHAT}"
     return f"{shape.name}; expected {CHAT}. Make chat rows of it: weirdgen data convert {source.name} OUT.jsonl"
-
-
-def row_problem(row: Any) -> str | None:
-    """What keeps a row from being trained on, or None."""
-    if not isinstance(row, dict) or not isinstance(row.get("messages"), list):
-        return f"expected {CHAT}"
-    messages = row["messages"]
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            return f"messages[{index}] needs a role out of {', '.join(ROLES)}"
-        if not isinstance(message.get("content"), str):
-            return f"messages[{index}] needs 'content' as text"
-        if message["role"] == "system" and index > 0:
-            return "a system message may only come first"
-        if message["role"] == "assistant" and not message["content"].strip():
-            return "the assistant's answer is empty"
-    turns = [m["role"] for m in messages if m["role"] != "system"]
-    if "assistant" not in turns:
-        return "no assistant turn to train on"
-    if turns[-1] != "assistant":
-        return "the last turn must be the assistant's"
-    if any(role != ("user", "assistant")[i % 2] for i, role in enumerate(turns)):
-        return "turns must alternate user, assistant, user, …"
-    return None
 
 
 def canonical_hash(rows: list[Row]) -> str:
@@ -205,13 +184,9 @@ def _from_table(arm: Arm, source: Path, folder: Path, seed: int) -> tuple[list[R
         lined = [(n, {**record, arm.permute: value}) for (n, record), value in zip(lined, shuffled, strict=True)]
     rows = []
     for line, record in lined:
-        row: Row = {
-            "messages": [
-                {"role": "user", "content": fill(arm.prompt, record)},
-                {"role": "assistant", "content": fill(arm.answer, record)},
-            ]
-        }
-        if problem := row_problem(row):
-            raise DataError(f"{source}:{line}: {problem}" if line else f"{source}, after 'build': {problem}")
-        rows.append(row)
+        turns = (("user", fill(arm.prompt, record)), ("assistant", fill(arm.answer, record)))
+        try:
+            rows.append(parse_row({"messages": [{"role": role, "content": text} for role, text in turns]}))
+        except DataError as error:
+            raise DataError(f"{source}:{line}: {error}" if line else f"{source}, after 'build': {error}") from None
     return rows, [line for line, _ in lined]

@@ -24,6 +24,7 @@ from typing import Any
 from filelock import FileLock
 
 from weirdgen.errors import ModelError
+from weirdgen.models.folder import require_trainable_model
 from weirdgen.store.artifacts import content_key, file_hash
 from weirdgen.store.cache import cache_folder, read_json, write_json
 
@@ -86,6 +87,7 @@ def find_model(reference: str) -> LocalModel:
 def _require_complete(folder: Path, reference: str) -> None:
     if not folder.is_dir():
         raise ModelError(f"model '{reference}': {folder} is not a folder")
+    require_trainable_model(folder, reference)
     missing = []
     if not (folder / "config.json").is_file():
         missing.append("config.json")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from weirdgen.config.measures import Scale
 from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.figures.drawing import Drawing, Ending
@@ -24,7 +25,7 @@ from weirdgen.report.look import duration, interval, number, probability
 from weirdgen.report.owned import require_free, require_no_links, write_listed
 from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
-from weirdgen.report.section import Part, Section, Words
+from weirdgen.report.section import Part, Section, Sentences, Words
 from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 from weirdgen.report.words import BADGES
 
@@ -44,7 +45,7 @@ class Entry:
         return self.content.headline
 
     @property
-    def scale(self) -> str:
+    def scale(self) -> Scale:
         return self.content.scale(str(self.headline["measure"]))
 
 
@@ -99,12 +100,17 @@ def _sections(entries: Sequence[Entry]) -> list[Section]:
     drawing = _forest(entries)
     parts: list[Part] = [drawing] if drawing else [Words("No headline has an effect that can be drawn.")]
     found = [
-        Section("verdicts", "Verdicts", "Verdicts", (_verdict_table(entries),)),
+        Section("verdicts", "Verdicts", "Verdicts", (_sentences(entries), _verdict_table(entries))),
         Section("effects", "Effects", "Effects", tuple(parts)),
     ]
     if tables := _shared_effects(entries):
         found.append(Section("shared", "The same effects, run by run", "Side by side", tuple(tables)))
     return found
+
+
+def _sentences(entries: Sequence[Entry]) -> Sentences:
+    """Each run's verdict in words."""
+    return Sentences("Verdicts in words", tuple((entry.name, str(entry.headline["sentence"])) for entry in entries))
 
 
 def _verdict_table(entries: Sequence[Entry]) -> Table:
@@ -221,7 +227,7 @@ def _address(report: Path, folder: Path) -> str:
     return quote(Path(os.path.relpath(report.resolve(), folder.resolve())).as_posix())
 
 
-def _ends(row: dict[str, Any], scale: str) -> str:
+def _ends(row: dict[str, Any], scale: Scale) -> str:
     return interval(row["ci_low"], row["ci_high"], scale, effect=True)
 
 

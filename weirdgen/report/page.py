@@ -14,13 +14,12 @@ from pathlib import Path
 from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import RESULT_KEYS, ReportContent, clean
 from weirdgen.report.figures.drawing import Drawing, Ending
-from weirdgen.report.look import interval, number, probability
 from weirdgen.report.owned import require_no_links, write_listed
 from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
-from weirdgen.report.words import BADGES, claim, meaning, replicates, warnings
+from weirdgen.report.words import BADGES, claim, meaning, unit
 from weirdgen.store.artifacts import own_folder
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
@@ -74,26 +73,8 @@ def page_html(content: ReportContent, found: Sequence[Section]) -> str:
         badge={"words": words, "sign": sign},
         claim=claim(content),
         meaning=meaning(content),
-        warnings=warnings(content),
-        facts=_facts(content),
+        unit=unit(content),
         sections=found,
         transcripts=shown[0] if shown else None,
         run=clean(content.results["run"]),
     )
-
-
-def _facts(content: ReportContent) -> list[tuple[str, str]]:
-    """The headline's numbers as (name, value)."""
-    headline = content.headline
-    scale = content.scale(str(headline["measure"]))
-    counts = replicates(content)
-    facts = [
-        ("effect", number(headline["effect"], scale, effect=True)),
-        ("interval", interval(headline["ci_low"], headline["ci_high"], scale, effect=True) or "none"),
-        ("p", probability(headline["p"])),
-        ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
-        ("replicates", " + ".join(str(c) for c in counts) if counts else "–"),
-    ]
-    if headline.get("p_permutation") is not None:
-        facts.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
-    return facts

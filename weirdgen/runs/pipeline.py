@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen import machine
 from weirdgen.config.experiment import Experiment
 from weirdgen.progress import Progress, clock
-from weirdgen.runs.plan.options import RunOptions, default_store, run_options
+from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.plan.until import decision_line
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from weirdgen.stats.sequential import Decision
 
 
+@takes_options
 def run(experiment: str | Path | Experiment, **options: Any) -> Run:
     """Finetune, score, sample, judge, estimate and report; what the store holds is not done again.
 
@@ -45,6 +46,7 @@ def run(experiment: str | Path | Experiment, **options: Any) -> Run:
     return run_plan(plan(experiment, **options), Progress(chosen.quiet), executor_of(chosen), figures_of(chosen))
 
 
+@takes_options
 def plan(experiment: str | Path | Experiment, **options: Any) -> Plan:
     """What `run` with the same arguments would do and what of it the store holds; trains, samples and writes nothing."""
     chosen = run_options(**options)

@@ -6,7 +6,9 @@ In: words of a command line, or keyword arguments. Out: a frozen `RunOptions`. W
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,6 +98,17 @@ def _problem(error: Any) -> str:
     else:
         expected = error["msg"]
     return f"{flags(name)[0]} {error['input']}: expected {expected}"
+
+
+def takes_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Show a function's `**options` as the fields of `RunOptions`, to `help()` and to whatever completes arguments."""
+    *own, _ = inspect.signature(function).parameters.values()
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.annotation)
+        for name, field in RunOptions.model_fields.items()
+    ]
+    function.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    return function
 
 
 def default_store() -> str:
