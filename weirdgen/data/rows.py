@@ -132,7 +132,10 @@ def _named(shape: Shape | None, source: Path) -> str:
     """What a row of another format is, and the way from there to chat rows."""
     assert shape is not None, "asked for rows of another format only"
     if not shape.how:
-        return f"{shape.name}; expected {CHAT}"
+        try:
+            shape.turns({})
+        except DataError as why:
+            return f"{shape.name}: {why}; expected {CHAT}"
     return f"{shape.name}; expected {CHAT}. Make chat rows of it: weirdgen data convert {source.name} OUT.jsonl"
 
 
