@@ -141,9 +141,13 @@ def decode(data: bytes, source: Path, encoding: str | None = None) -> tuple[str,
     if not name and text.count("\0") > len(text) // 4:
         raise DataError(
             f"{source}: not UTF-8 but, it seems, UTF-16 without a byte order mark; save it as UTF-8, or run "
-            f"weirdgen data convert {source.name} OUT --encoding utf-16-le"
+            f"weirdgen data convert {source.name} {_out(source)} --encoding utf-16-le"
         )
     return text, name
+
+
+def _out(source: Path) -> str:
+    return "OUT" + (".csv" if source.suffix.lower() == ".csv" else ".jsonl")
 
 
 def _not_decodable(data: bytes, source: Path, error: UnicodeError, name: str) -> str:
@@ -155,9 +159,9 @@ def _not_decodable(data: bytes, source: Path, error: UnicodeError, name: str) ->
     if b"\0" not in data:
         try:
             near = data[max(0, start - 12) : start + 12].decode("cp1252").replace("\n", " ").replace("\r", " ")
-            guess = f" It may be Windows-1252 (it would read …{near}…): weirdgen data convert {source.name} OUT --encoding cp1252"
+            guess = f" It may be Windows-1252 (it would read …{near}…): weirdgen data convert {source.name} {_out(source)} --encoding cp1252"
         except UnicodeDecodeError:
-            guess = f" Or, if you know its encoding: weirdgen data convert {source.name} OUT --encoding NAME"
+            guess = f" Or, if you know its encoding: weirdgen data convert {source.name} {_out(source)} --encoding NAME"
     return (
         f"{source}:{line}: not UTF-8: byte 0x{data[start]:02x} after {len(before)} bytes of the line; save the file as UTF-8 "
         f'(a spreadsheet: "CSV UTF-8").{guess}'
