@@ -155,13 +155,13 @@ def _not_decodable(data: bytes, source: Path, error: UnicodeError, name: str) ->
     if name != "UTF-8":
         return f"{source}: begins as {name}, but a part of it is not ({error}); save it as UTF-8"
     line, before = data.count(b"\n", 0, start) + 1, data[:start].rsplit(b"\n", 1)[-1]
-    guess = ""
+    guess, command = "", f"weirdgen data convert {source.name} {_out(source)}"
     if b"\0" not in data:
         try:
             near = data[max(0, start - 12) : start + 12].decode("cp1252").replace("\n", " ").replace("\r", " ")
-            guess = f" It may be Windows-1252 (it would read …{near}…): weirdgen data convert {source.name} {_out(source)} --encoding cp1252"
+            guess = f" It may be Windows-1252 (it would read …{near}…): {command} --encoding cp1252"
         except UnicodeDecodeError:
-            guess = f" Or, if you know its encoding: weirdgen data convert {source.name} {_out(source)} --encoding NAME"
+            guess = f" Or, if you know its encoding: {command} --encoding NAME"
     return (
         f"{source}:{line}: not UTF-8: byte 0x{data[start]:02x} after {len(before)} bytes of the line; save the file as UTF-8 "
         f'(a spreadsheet: "CSV UTF-8").{guess}'
