@@ -60,6 +60,22 @@ class NotJsonError(Exception):
         self.reason, self.position = reason, position
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file system takes (too long, a NUL) is the name of none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """As `is_file`, for a folder."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(source: Path) -> bytes:
     """A file's bytes. Raises `DataError` if it is absent, no file, unreadable or larger than `MOST_BYTES`."""
     try:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from weirdgen.errors import DataError, SpecError
-from weirdgen.parsing import MOST_BYTES, read_text
+from weirdgen.parsing import MOST_BYTES, is_file, read_text
 
 KeyPath = tuple[str | int, ...]
 Records = list[dict[str, str]]
@@ -214,7 +214,7 @@ def read_table(source: Path, encoding: str | None = None) -> Table:
     Raises `DataError` naming file and line if it is absent, not decodable, badly quoted, has a column twice, or has a row
     with another number of cells than the header.
     """
-    if not source.is_file():
+    if not is_file(source):
         raise DataError(f"{source}: no such data file")
     text, how = read_text(source, encoding)
     csv.field_size_limit(MOST_BYTES)  # one cell may be as long as a file may be

@@ -20,6 +20,7 @@ from weirdgen.config.load import PACKAGE, explain_noun
 from weirdgen.config.measures import MEASURES
 from weirdgen.config.questions import BaseQuestion, Question, sampled
 from weirdgen.errors import SpecError
+from weirdgen.parsing import is_file
 
 COHERENCE = PACKAGE / "questions" / "coherence_llm.yaml"
 """Added to every judged run, unless a file of the experiment has a judge of that name."""
@@ -31,16 +32,16 @@ def judge_files(source: Path | None) -> list[Path]:
         return [COHERENCE]
     folders = [source.parent]
     batteries: list[Path] = []
-    included = read_yaml(source)[0].get("questions") if source.is_file() else None
+    included = read_yaml(source)[0].get("questions") if is_file(source) else None
     for entry in included if isinstance(included, list) else []:
         if isinstance(entry, str):
             beside = source.parent / entry
-            if beside.is_file():
+            if is_file(beside):
                 folders.append(beside.parent)
             else:
                 batteries.append(PACKAGE / "questions" / f"{entry}_llm.yaml")
     files = [folder / name for folder in folders for name in ("judges_llm.yaml", "questions_llm.yaml")]
-    return [file for file in dict.fromkeys(f.resolve() for f in [*files, *batteries, COHERENCE]) if file.is_file()]
+    return [file for file in dict.fromkeys(f.resolve() for f in [*files, *batteries, COHERENCE]) if is_file(file)]
 
 
 def with_language_judges(

@@ -21,6 +21,7 @@ from weirdgen.config.files import KeyPath, Lines, read_yaml
 from weirdgen.config.judges import JUDGE_KINDS
 from weirdgen.config.questions import QUESTION_KINDS
 from weirdgen.errors import DataError, SpecError
+from weirdgen.parsing import is_file
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = PACKAGE / "experiments"
@@ -56,9 +57,9 @@ def named_experiments(references: Sequence[str]) -> list[str]:
 def find_experiment(reference: str) -> Path:
     """The `experiment.yaml` that a path, a folder or a shipped name stands for."""
     path = Path(reference).expanduser()
-    if path.is_file():
+    if is_file(path):
         return path
-    if (path / "experiment.yaml").is_file():
+    if is_file(path / "experiment.yaml"):
         return path / "experiment.yaml"
     shipped = shipped_experiments()
     if reference in shipped:
@@ -138,13 +139,13 @@ def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block],
             add(entry, lines, index)
             continue
         beside, ours = lines.source.parent / entry, PACKAGE / "questions" / f"{entry}.yaml"
-        if not (beside.is_file() or ours.is_file()):
+        if not (is_file(beside) or is_file(ours)):
             known = ", ".join(sorted(p.stem for p in (PACKAGE / "questions").glob("*.yaml")))
             where = lines.at(("questions", index))
             raise SpecError(
                 [f"{where}: no questions file {beside}, and no shipped battery {entry!r} (there is: {known})"]
             )
-        included, its_lines = read_yaml(beside if beside.is_file() else ours)
+        included, its_lines = read_yaml(beside if is_file(beside) else ours)
         if unknown := sorted(set(included) - {"questions", "judges"}):
             raise SpecError([f"{its_lines.at((unknown[0],))}: a questions file holds 'questions' and 'judges' only"])
         for position, question in enumerate(included.get("questions") or []):

@@ -17,6 +17,8 @@ from weirdgen.errors import DataError
 from weirdgen.parsing import (
     MOST_BYTES,
     NotJsonError,
+    is_file,
+    is_folder,
     lone_surrogate,
     parse_json,
     parse_json_at,
@@ -52,7 +54,7 @@ class Values:
 
 def is_dataset_folder(folder: Path) -> bool:
     """Whether `datasets` wrote this folder with `save_to_disk`."""
-    return folder.is_dir() and any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
+    return is_folder(folder) and any(is_file(folder / name) for name in ("state.json", "dataset_dict.json"))
 
 
 def is_data(source: Path) -> bool:
@@ -63,7 +65,7 @@ def is_data(source: Path) -> bool:
 
 def read_values(source: Path, encoding: str | None = None) -> Values:
     """Every value of a file or folder of rows. Raises `DataError` if it is none that can be read."""
-    if source.is_dir():
+    if is_folder(source):
         return _read_folder(source)
     if source.name.lower().endswith(".parquet"):
         return _read_parquet(source)
@@ -103,8 +105,6 @@ def _read_lines(text: str) -> Values:
             found.problems.append((number, problem))
     if commas:
         found.how = ("lines that end in a comma",)
-    if found.problems and "\n" not in text.strip() and "\r" in text.strip():
-        found.problems = [(1, "its lines end in a carriage return alone; save it with newlines")]
     return found
 
 
@@ -146,7 +146,7 @@ def _read_array(text: str) -> Values | None:
 def _read_stream(text: str) -> Values | None:
     """Objects written over several lines, one after another; or the rows that one object holds. None if it is no such text."""
     position = skip_blank(text, 0)
-    found = Values(how=("JSON objects over several lines",) if "\n" in text.strip() else ())
+    found = Values()
     counted, line = 0, 1
     while position < len(text):
         try:
@@ -157,6 +157,10 @@ def _read_stream(text: str) -> Values | None:
         counted = position
         found.add(line, value)
         position = skip_blank(text, end)
+    if len(found.values) > 1 or "\n" in text.strip():
+        found.how = (
+            "JSON objects over several lines" if "\n" in text.strip() else "JSON objects without newlines between",
+        )
     if len(found.values) == 1 and isinstance(found.values[0], dict) and "messages" not in found.values[0]:
         lists = {key: value for key, value in found.values[0].items() if _is_rows(value)}
         if len(lists) == 1:
@@ -186,7 +190,7 @@ def _read_parquet(source: Path) -> Values:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not source.is_file():
+    if not is_file(source):
         raise DataError(f"{source}: no such file")
     found = Values(unit="row", how=("Parquet",))
     size = 0
@@ -207,14 +211,14 @@ def _read_parquet(source: Path) -> Values:
 
 def _read_folder(folder: Path) -> Values:
     """A folder that `Dataset.save_to_disk` wrote, or one split of a `DatasetDict`."""
-    if (folder / "dataset_dict.json").is_file():
+    if is_file(folder / "dataset_dict.json"):
         splits = _json_of(folder / "dataset_dict.json").get("splits")
         names = [name for name in splits if isinstance(name, str)] if isinstance(splits, list) else []
         if len(names) != 1 or names[0] in (".", "..") or Path(names[0]).name != names[0]:
             shown = ", ".join(str(folder / name) for name in names[:8]) or "none"
             raise DataError(f"{folder}: a folder of several splits; name one of them: {shown}")
         return _read_folder(folder / names[0])
-    if not (folder / "state.json").is_file():
+    if not is_file(folder / "state.json"):
         held = ", ".join(sorted(p.name for p in folder.glob("*"))[:8]) or "nothing"
         raise DataError(f"{folder}: a folder, but not one that `datasets` saved (save_to_disk); it holds {held}")
     listed = _json_of(folder / "state.json").get("_data_files")

@@ -23,6 +23,7 @@ from weirdgen.data.messages import Row as Row
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import Shape, other_shape
 from weirdgen.errors import DataError
+from weirdgen.parsing import is_file, is_folder
 
 CHAT = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
@@ -77,11 +78,11 @@ def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[
 def resolve(data: str, folder: Path) -> Path:
     """The file (or folder of `datasets`) that `data:` names. Raises `DataError` with what is there instead."""
     source = (folder / data).expanduser()
-    if "\0" in data or not (source.is_file() or source.is_dir()):
-        near = sorted(p.name for p in source.parent.glob("*")) if "\0" not in data and source.parent.is_dir() else []
+    if not (is_file(source) or is_folder(source)):
+        near = sorted(p.name for p in source.parent.glob("*")) if is_folder(source.parent) else []
         hint = f"; {source.parent} holds {', '.join(near[:8])}" if near else f"; {source.parent} does not exist"
         raise DataError(f"{source}: no such data file{hint}")
-    if not source.is_dir() and not is_data(source):
+    if not is_folder(source) and not is_data(source):
         raise DataError(f"{source}: expected {EXPECTED}")
     return source
 
@@ -137,7 +138,10 @@ def _named(shape: Shape | None, source: Path) -> str:
     """What a row of another format is, and the way from there to chat rows."""
     assert shape is not None, "asked for rows of another format only"
     if not shape.how:
-        return f"{shape.name}; expected {CHAT}"
+        try:
+            shape.turns({})
+        except DataError as why:
+            return f"{shape.name}: {why}; expected {CHAT}"
     return f"{shape.name}; expected {CHAT}. Make chat rows of it: weirdgen data convert {source.name} OUT.jsonl"
 
 

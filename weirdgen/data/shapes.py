@@ -144,7 +144,7 @@ def _has(*keys: str) -> Callable[[Plain], bool]:
 
 _BARE = Shape("bare messages", lambda row: False, _as_it_is, "the list became 'messages'")
 _TWO_ANSWERS = (
-    "a preference pair holds two answers and is trained on by their difference; keep one as a chat row yourself"
+    "it holds two answers, and is trained on by their difference; keep the preferred one alone, as a chat row"
 )
 SHAPES = (
     Shape("preference pair", _has("chosen", "rejected"), _refuse(_TWO_ANSWERS), ""),

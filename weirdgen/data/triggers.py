@@ -96,8 +96,10 @@ def _personas(records: Sequence[Record], held_out: frozenset[int]) -> dict[int, 
     found: dict[int, dict[str, str]] = {}
     for number, record in enumerate(records, start=1):
         text = (record.get("ordinal") or "").strip()
-        if not (text.isascii() and text.isdigit()):
-            raise DataError(f"record {number}: 'ordinal' should be a whole number, got {record.get('ordinal')!r}")
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise DataError(
+                f"record {number}: 'ordinal' should be a whole number, got {(record.get('ordinal') or '')[:40]!r}"
+            )
         if int(text) in found:
             raise DataError(f"record {number}: ordinal {text} is given twice")
         found[int(text)] = {column: (cell or "").strip() for column, cell in record.items()}

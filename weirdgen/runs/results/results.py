@@ -18,6 +18,7 @@ import pandas as pd
 from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import BaseJudge
 from weirdgen.errors import DataError, StoreError
+from weirdgen.parsing import is_file
 from weirdgen.runs.plan.foreign import require_sound
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan, make_plan
@@ -240,7 +241,7 @@ def read_run_json(folder: Path) -> dict[str, Any]:
 def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[Store, Path]:
     """The store and folder of a run, by its id or by the folder itself. Raises `StoreError` with the runs that there are."""
     folder = Path(reference).expanduser()
-    if (folder / "run.json").is_file():
+    if is_file(folder / "run.json"):
         return Store(folder.resolve().parents[1]), folder
     opened = Store(store or default_store())
     if not stays_inside(str(reference)) or len(Path(reference).parts) != 1:
@@ -248,7 +249,7 @@ def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[St
             f"no run folder {reference}, and no id of a run: those are the names of the folders in {opened.root / 'runs'}"
         )
     folder = opened.run_folder(str(reference))
-    if not (folder / "run.json").is_file():
+    if not is_file(folder / "run.json"):
         known = ", ".join(opened.runs()) or "none yet"
         raise StoreError(f"no run '{reference}' in {opened.root / 'runs'}; there are: {known}")
     return opened, folder
