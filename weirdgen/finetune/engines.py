@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from weirdgen import machine
 from weirdgen.config.experiment import Recipe
@@ -18,6 +18,9 @@ from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 from weirdgen.models.chat import Encoded
 from weirdgen.models.references import read_config
+
+if TYPE_CHECKING:
+    from weirdgen.models.exactness import Check
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 RESCALED_ATTENTION = ("attn_logit_softcapping",)
@@ -48,11 +51,13 @@ def resolve_engine(recipe: Recipe, parameters: int) -> Literal["auto", "replicas
 
 
 def choose_engine(model_folder: Path, recipe: Recipe, parameters: int) -> EngineChoice:
-    """The recipe's engine, `auto` resolved. Asking for replicas where they cannot be exact falls back with the reason.
+    """The recipe's engine, `auto` resolved. Asking for replicas where they are not exact falls back with the reason.
+
+    Facts of the configuration may choose trl at once; what chooses replicas is a comparison on the model itself.
 
     Raises `SpecError` if several devices are asked for where one replicate cannot be shared between them.
     """
-    choice = _engine(model_folder, recipe)
+    choice = _engine(model_folder, recipe, parameters)
     devices, why = recipe.devices or 1, "as recipe.devices asks"
     if choice.engine == "replicas":
         if devices > 1:
@@ -77,7 +82,7 @@ def _too_large(recipe: Recipe, parameters: int) -> str:
     return f"as {need / 2**30:,.1f} GiB of weights are too many for one GPU of {min(memory) / 2**30:,.1f} GiB"
 
 
-def _engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
+def _engine(model_folder: Path, recipe: Recipe, parameters: int) -> EngineChoice:
     if recipe.engine == "trl":
         return EngineChoice("trl", "as the recipe asks")
     if recipe.full:
@@ -93,7 +98,20 @@ def _engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
         return EngineChoice("trl", "the model attends in a sliding window")
     if any("expert" in key for key in config):
         return EngineChoice("trl", "the model routes tokens to experts")
+    check = together_check(model_folder, recipe, parameters)
+    if not check.holds(config.get("max_position_embeddings", 0)):
+        return EngineChoice("trl", f"replicates trained together would not be what each is alone: {check.reason}")
     return EngineChoice("replicas", "several replicates share each pass over the frozen base")
+
+
+def together_check(model_folder: Path, recipe: Recipe, parameters: int) -> Check:
+    """How training replicates together compared with each row alone, on this model: tried at its first use, then remembered.
+
+    Raises `ModelError` if the model cannot be loaded.
+    """
+    from weirdgen.finetune import exactness
+
+    return exactness.together_check(model_folder, machine.resolve_dtype(recipe.dtype, parameters))
 
 
 class Passes(NamedTuple):

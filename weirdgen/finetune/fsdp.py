@@ -31,9 +31,7 @@ def load_on_first(folder: Path, dtype: Any, first: bool) -> Any:
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
-        model = AutoModelForCausalLM.from_config(
-            AutoConfig.from_pretrained(str(folder)), dtype=dtype, attn_implementation="sdpa"
-        )
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(folder)), dtype=dtype)
     model.tie_weights()
     return model
 

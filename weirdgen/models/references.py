@@ -56,9 +56,26 @@ class LocalModel:
     """Number of weights."""
 
 
+OTHER_NAMES = {
+    "hidden_size": ("n_embd", "d_model"),
+    "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
+    "num_attention_heads": ("n_head", "n_heads"),
+    "max_position_embeddings": ("n_positions", "max_seq_len"),
+    "intermediate_size": ("n_inner", "ffn_dim"),
+}
+"""Key of a configuration → what older architectures call the same."""
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """A model folder's `config.json`."""
-    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    """A model folder's `config.json`; of a model that also sees or hears, the part for text with the rest below it."""
+    held = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    nested = held.get("text_config")
+    config = {**held, **nested} if isinstance(nested, dict) else held
+    for name, others in OTHER_NAMES.items():
+        value = next((config[other] for other in others if config.get(other)), None)
+        if config.get(name) is None and value is not None:
+            config[name] = value
+    return config
 
 
 def find_model(reference: str) -> LocalModel:
@@ -73,7 +90,7 @@ def find_model(reference: str) -> LocalModel:
         known = ", ".join(BUILT_IN)
         raise ModelError(f"model '{reference}': expected one of {known}, hub:ORG/NAME[@REVISION] or path:FOLDER")
     _require_complete(folder, reference)
-    return LocalModel(reference, folder, _digest(folder), _parameters(folder))
+    return LocalModel(reference, folder, digest(folder), _parameters(folder))
 
 
 def _require_complete(folder: Path, reference: str) -> None:
@@ -94,7 +111,7 @@ def _require_complete(folder: Path, reference: str) -> None:
         )
 
 
-def _digest(folder: Path) -> str:
+def digest(folder: Path) -> str:
     """Hash of every file that decides what the model says; kept in the cache by path, size and time of change."""
     files = sorted(
         f for f in folder.iterdir() if f.is_file() and f.suffix in (".json", ".jinja", ".safetensors", ".bin", ".model")
@@ -114,12 +131,28 @@ def _digest(folder: Path) -> str:
 
 def _parameters(folder: Path) -> int:
     """Number of weights, from the headers of the safetensors files; half the bytes of other formats."""
-    total = 0
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    names: dict[str, int] = {}
+    for file in weight_files(folder):
+        if file.suffix == ".safetensors":
+            with file.open("rb") as stream:
+                header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+            names |= {name: math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    total = sum(names.values())
     return total or sum(file.stat().st_size for file in folder.glob("pytorch_model*.bin")) // 2
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers reads weights from: one whole one, or the shards of an index, never a copy beside them."""
+    for whole, index in (
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ):
+        if (folder / whole).is_file():
+            return [folder / whole]
+        if (folder / index).is_file():
+            shards = json.loads((folder / index).read_text(encoding="utf-8")).get("weight_map", {})
+            return [folder / name for name in sorted(set(shards.values())) if (folder / name).is_file()]
+    return sorted(file for file in folder.glob("*.safetensors") if not file.name.startswith("consolidated"))
 
 
 def _from_hub(reference: str) -> Path:
@@ -128,7 +161,11 @@ def _from_hub(reference: str) -> Path:
     name, _, revision = reference.removeprefix("hub:").partition("@")
     patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+        return Path(
+            snapshot_download(
+                name, revision=revision or None, allow_patterns=patterns, ignore_patterns=["consolidated*"]
+            )
+        )
     except Exception as error:  # every failure of the hub client ends the same way for the user
         raise ModelError(
             f"model '{reference}' could not be fetched from the hub ({type(error).__name__}: {str(error).splitlines()[0]}). "
