@@ -99,8 +99,8 @@ def _engine(model_folder: Path, recipe: Recipe, parameters: int) -> EngineChoice
     if any("expert" in key for key in config):
         return EngineChoice("trl", "the model routes tokens to experts")
     check = together_check(model_folder, recipe, parameters)
-    if not check.holds(config.get("max_position_embeddings", 0)):
-        return EngineChoice("trl", f"replicates trained together would not be what each is alone: {check.reason}")
+    if not check.holds(config.get("max_position_embeddings", 2**30)):
+        return EngineChoice("trl", f"together, replicates would not be what each is alone: {check.reason}")
     return EngineChoice("replicas", "several replicates share each pass over the frozen base")
 
 

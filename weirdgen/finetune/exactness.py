@@ -18,13 +18,11 @@ from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.replicas import Job, first_pass, stack_adapters
 from weirdgen.models import exactness
 from weirdgen.models.chat import Encoded, load_tokenizer
-from weirdgen.models.exactness import CROSSED, TOLERANCE, Check, judged, trial_rows
+from weirdgen.models.exactness import TOLERANCE, Check, by_length, trial_rows
 from weirdgen.models.loading import load_model, torch_dtype
 from weirdgen.models.stacked import replace_layers, weight_oi
 
 TOGETHER = "replicates trained together"
-SHARED, LONGEST = 12, 24
-"""Tokens that the rows begin with, and tokens of the longest row."""
 SEEDS = (0, 1)
 
 
@@ -40,21 +38,22 @@ def together_check(folder: Path, dtype: str) -> Check:
 
 
 def check(model: Any, tokens: Sequence[int]) -> Check:
-    """Two replicates of three rows, on an fp32 model of which copies are changed.
+    """Two replicates of three rows, on copies of an fp32 model.
 
     `nats` is the largest difference of a replicate's loss, `share` the largest of a layer's gradient as a share of that gradient.
     """
     if not model._supports_attention_backend:
         return Check(TOGETHER, None, None, 0, "the model does not let its attention be replaced")
     windows = sorted({*exactness.attention_windows(model.config), *exactness.rotary_limits(model.config)})
-    crossed = [window for window in windows if window <= CROSSED]
-    beyond = min((window for window in windows if window > CROSSED), default=None)
-    longest = max([0, *crossed]) + LONGEST
-    rows = trial_rows(tokens, (longest, longest - 5, longest - 2), SHARED)
-    trained = [tuple(token >= SHARED + 2 for token in range(len(row))) for row in rows]
-    encoded = [Encoded(row, mine) for row, mine in zip(rows, trained, strict=True)]
-    recipe = Recipe(rank=2, alpha=4, batch_size=len(rows), grad_accumulation=1)
-    return judged(TOGETHER, lambda: _compare(model, encoded, recipe), beyond, of="the gradient")
+
+    def compare(longest: int) -> tuple[float, float]:
+        shared = longest // 2
+        rows = trial_rows(tokens, (longest, longest - 2, longest - 1), shared)
+        trained = [tuple(token > shared for token in range(len(row))) for row in rows]
+        encoded = [Encoded(row, mine) for row, mine in zip(rows, trained, strict=True)]
+        return _compare(copy.deepcopy(model), encoded, Recipe(rank=2, alpha=4, batch_size=3, grad_accumulation=1))
+
+    return by_length(TOGETHER, windows, compare, of="the gradient")
 
 
 def _compare(model: Any, rows: Sequence[Encoded], recipe: Recipe) -> tuple[float, float]:

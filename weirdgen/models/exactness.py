@@ -16,7 +16,7 @@ import hashlib
 import importlib.util
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ TOLERANCE = 1e-3
 below (1e-5 for the models that are right); a token that sees another row's is far above."""
 CROSSED = 256
 """Tokens of the longest row tried: windows up to this size are crossed. Beyond a larger window rows go alone, untried."""
+SHORT = 24
+"""Tokens of the longest row where no window has to be crossed."""
 MECHANISM_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError)
 """What a model's own code raises when it is run in a way that it does not know."""
 
@@ -45,7 +47,7 @@ class Check:
 
     mechanism: str
     nats: float | None
-    """Largest difference of a token's log-probability; None if the mechanism could not be run."""
+    """Largest difference of a token's log-probability (see `difference`); None if the mechanism could not be run."""
     share: float | None
     """Largest difference of the logits as a share of their standard deviation over the vocabulary; or, where it is trained,
     of a gradient as a share of that gradient."""
@@ -134,11 +136,15 @@ def ordinary_tokens(tokenizer: Any, model: Any) -> list[int]:
 
 
 def difference(expected_MV: torch.Tensor, got_MV: torch.Tensor) -> tuple[float, float]:
-    """(largest difference of a log-probability in nats, largest difference as a share of the logits' spread)."""
+    """(largest difference of a log-probability in nats, largest difference as a share of the logits' spread).
+
+    Where the spread is more than 1 the first is in units of it: rounding grows with the size of what is rounded.
+    """
     expected_MV, got_MV = expected_MV.float(), got_MV.float()
-    nats = (expected_MV.log_softmax(-1) - got_MV.log_softmax(-1)).abs().max()
+    nats_MV = (expected_MV.log_softmax(-1) - got_MV.log_softmax(-1)).abs()
     centred_MV, moved_MV = (x - x.mean(-1, keepdim=True) for x in (expected_MV, got_MV))
     spread_M1 = centred_MV.std(-1, keepdim=True).clamp(min=1e-12)
+    nats = (nats_MV / spread_M1.clamp(min=1)).max()
     share = ((centred_MV - moved_MV).norm(dim=-1, keepdim=True) / spread_M1 / expected_MV.shape[-1] ** 0.5).max()
     return float(nats), float(share)
 
@@ -153,12 +159,34 @@ def judged(
     try:
         nats, share = compare()
     except MECHANISM_ERRORS as error:
-        first = (str(error).strip().splitlines() or [""])[0][:160]
-        return Check(mechanism, None, None, 0, f"the model does not run this way ({type(error).__name__}: {first})")
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        return Check(mechanism, None, None, 0, f"the model does not run this way: {first}")
     if not (nats <= TOLERANCE and share <= TOLERANCE):  # NaN is no agreement
         return Check(mechanism, nats, share, 0, f"off by {nats:.2g} nat, {share:.2g} of {of}")
     reason = "" if limit is None else f"the model treats rows of more than {limit:,} tokens differently"
     return Check(mechanism, nats, share, limit, reason)
+
+
+def by_length(
+    mechanism: str,
+    limits: Sequence[int],
+    compare: Callable[[int], tuple[float, float]],
+    cross: Sequence[int] = (),
+    of: str = "the logits' spread",
+) -> Check:
+    """One mechanism on short rows, then on rows that cross every window of up to `CROSSED` tokens.
+
+    `limits` are lengths beyond which it is not used unless it was right there; `cross` are others to be crossed as well.
+    """
+    low, beyond = min([SHORT, *limits]), min((limit for limit in limits if limit > CROSSED), default=None)
+    short = judged(mechanism, lambda: compare(low), beyond, of)
+    crossed = [limit for limit in (*limits, *cross) if limit <= CROSSED]
+    if short.limit == 0 or not crossed:
+        return short
+    long = judged(mechanism, lambda: compare(max(crossed) + SHORT), beyond, of)
+    if long.limit != 0:
+        return long
+    return replace(short, limit=min(crossed), reason=f"in rows of more than {min(crossed)} tokens {long.reason}")
 
 
 def require_causal(plain: Plain, rows: Sequence[Sequence[int]], name: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from weirdgen.errors import ModelError
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.models import exactness
 from weirdgen.models.chat import Encoded
-from weirdgen.models.exactness import CROSSED, Check, Plain, difference, judged, trial_rows
+from weirdgen.models.exactness import SHORT, Check, Plain, by_length, difference, judged, trial_rows
 from weirdgen.models.stacked import Weights, attach_weights, detach_adapters, one_voice, weight_oi
 from weirdgen.sample.fast.alone import AloneStream
 from weirdgen.sample.fast.decoding import Head, use_grouped_attention
@@ -32,8 +32,6 @@ from weirdgen.sample.fast.stream import PlainStream, SharedStream, Stream
 TREE, LEAN_TREE = "option tree", "option tree, lean decoder"
 DECODING, LEAN_DECODING = "padded decoding", "shared decoding, lean decoder"
 STACKED, OWN_CACHE = "stacked adapters", "the model's own cache"
-SHORT = 24
-"""Tokens of the longest row where no window has to be crossed."""
 WRITTEN = 3
 """Tokens that are decoded behind a prompt."""
 
@@ -85,35 +83,16 @@ def check(model: Any, tokens: Sequence[int], name: str) -> list[Check]:
     stacked = _stacked(plain, model, tokens, name)
     checks = [
         stacked,
-        _by_length(TREE, both, lambda length: _tree(plain, model, tokens, length, lean=False)),
-        _by_length(DECODING, both, lambda length: _decoding(plain, model, tokens, length, _plain_stream)),
-        _by_length(OWN_CACHE, rotary, lambda length: _own_cache(plain, model, tokens, length), cross=attention),
+        by_length(TREE, both, lambda length: _tree(plain, model, tokens, length, lean=False)),
+        by_length(DECODING, both, lambda length: _decoding(plain, model, tokens, length, _plain_stream)),
+        by_length(OWN_CACHE, rotary, lambda length: _own_cache(plain, model, tokens, length), cross=attention),
     ]
     if LlamaDecoder.fits(model):
         checks += [
-            _by_length(LEAN_TREE, both, lambda length: _tree(plain, model, tokens, length, lean=True)),
-            _by_length(LEAN_DECODING, both, lambda length: _decoding(plain, model, tokens, length, _shared_stream)),
+            by_length(LEAN_TREE, both, lambda length: _tree(plain, model, tokens, length, lean=True)),
+            by_length(LEAN_DECODING, both, lambda length: _decoding(plain, model, tokens, length, _shared_stream)),
         ]
     return checks
-
-
-def _by_length(
-    mechanism: str, limits: Sequence[int], compare: Callable[[int], tuple[float, float]], cross: Sequence[int] = ()
-) -> Check:
-    """One mechanism on short rows, then on rows that cross every window up to `CROSSED` tokens.
-
-    `limits` are lengths beyond which it is not used unless it was right there; `cross` are others to be crossed as well.
-    """
-    low = min([SHORT, *limits])
-    short = judged(mechanism, lambda: compare(low))
-    beyond = min((limit for limit in limits if limit > CROSSED), default=None)
-    crossed = [limit for limit in (*limits, *cross) if limit <= CROSSED]
-    if short.limit == 0 or not crossed:
-        return short if short.limit == 0 else judged(mechanism, lambda: (short.nats or 0.0, short.share or 0.0), beyond)
-    long = judged(mechanism, lambda: compare(max(crossed) + SHORT), beyond)
-    if long.limit != 0:
-        return long
-    return replace(short, limit=min(crossed), reason=f"in rows of more than {min(crossed)} tokens {long.reason}")
 
 
 def _tree(plain: Plain, model: Any, tokens: Sequence[int], length: int, lean: bool) -> tuple[float, float]:
