@@ -106,6 +106,10 @@ def _measure(name: str, folder: Path, work: Path) -> Line:
         for mine, by in zip(losses, expected, strict=True)
         for ours, theirs in zip(mine, by, strict=True)
     )
+    base = plain(folder, None)
+    for seed, mine in zip((0, 1), losses, strict=True):
+        first = [data[index] for index in data_order(len(data), RECIPE, seed)[0][0][0]]
+        loss = max(loss, abs(mine[0]["loss"] - plain_loss(base, first)))
     adapters = [None, *(max(target.glob("step-*")) for target in targets)]
     engine = TransformersEngine(folder, "fp32")
     engine.use(adapters)
@@ -150,6 +154,15 @@ def logits_of(model: Any, ids: Sequence[int]) -> torch.Tensor:
     with torch.no_grad():
         model(input_ids=torch.tensor([[3]]), use_cache=False)
         return model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0].float()
+
+
+def plain_loss(model: Any, batch: Sequence[Encoded]) -> float:
+    """Cross-entropy over the trained tokens of a batch, a row at a time."""
+    total = 0.0
+    for row in batch:
+        logprob_TV = logits_of(model, row.ids).log_softmax(-1)
+        total -= sum(logprob_TV[i - 1, token].item() for i, token in enumerate(row.ids) if row.trained[i])
+    return total / sum(sum(row.trained) for row in batch)
 
 
 def logprob(model: Any, tokenizer: Any, ask: str, option: str) -> float:
@@ -214,7 +227,6 @@ def trl_and_peft(folder: Path, data: Sequence[Encoded], seed: int, work: Path) -
         def get_train_dataloader(self) -> Any:
             return torch.utils.data.DataLoader(self.train_dataset, batch_sampler=Order(), collate_fn=self.data_collator)
 
-    text = model.config.get_text_config()
     labels = [[t if on else -100 for t, on in zip(row.ids, row.trained, strict=True)] for row in data]
     trainer = InOrder(
         model=adapted,
@@ -225,7 +237,7 @@ def trl_and_peft(folder: Path, data: Sequence[Encoded], seed: int, work: Path) -
             max_grad_norm=RECIPE.max_grad_norm, optim="adamw_torch", seed=seed, use_cpu=True, logging_steps=1,
             save_strategy="no", report_to=[], disable_tqdm=True, max_length=None, gradient_checkpointing=False, bf16=False,
             dataset_kwargs={"skip_prepare_dataset": True}, remove_unused_columns=False,
-            router_aux_loss_coef=None if hasattr(text, "num_experts") else 0.0,
+            router_aux_loss_coef=0.0,
         ),
         train_dataset=Dataset.from_dict({"input_ids": [list(row.ids) for row in data], "labels": labels}),
         processing_class=load_tokenizer(folder),
@@ -245,7 +257,7 @@ name: when a model is first used, each way is tried on it in fp32 and compared w
 
 | way | where it is not right |
 |---|---|
-| replicates together, rows packed behind a shared prompt: loss and gradients of a step | trl trains one by one; the plan says why |
+| replicates together, rows packed behind a shared prompt: loss, gradients | trl trains one by one; the plan says why |
 | options of a question in a tree, under one mask (*tree*) | each option in a pass of its own |
 | several adapters in one pass; samples of all prompts in one padded batch and cache (*batch*) | samples of one prompt and \
 voice together, not padded |
@@ -258,16 +270,16 @@ The trial takes the first layers of each kind and is remembered in the cache by 
 SmolLM2-135M on one core, once, and 1.0 s for training. What was found is in each replicate's `result.json`.
 
 A model is refused in words if what it says about a token depends on what follows, if an adapter does not do what adding it to
-the weights does, or if trl computes another loss than the model itself. The base's own dropout is off in training; that of
-adapters is the recipe's. All linear layers that read text get adapters, but for the head, experts that are no layers of their
-own, and layers that PEFT refuses. Attention is sdpa where the model offers it, else eager.
+the weights does, or if trl computes another loss than the model itself. The base's own dropout and the balance of its experts
+are off in training; dropout of adapters is the recipe's. All linear layers that read text get adapters, but for the head,
+experts that are no layers of their own, and layers that PEFT refuses. Attention is sdpa where the model offers it, else eager.
 
 ## What was tried
 
 Tiny models with random weights (32 wide, 2–4 layers, windows of 8 tokens), fp32, against trl + peft and transformers as one
-would write them by hand: the largest difference of a loss over six steps of two replicates (limit 0.0001), of the score of
-four options by the base and both replicates (limit 0.001), and greedy answers that are the same. Made by
-`python -m tests.models_table` with {versions}.
+would write them by hand: the largest difference of a loss over six steps of two replicates, and of the first one from each
+row alone (limit 0.0001), of the score of four options by the base and both replicates (limit 0.001), and greedy answers that
+are the same. Made by `python -m tests.models_table` with {versions}.
 
 """
 

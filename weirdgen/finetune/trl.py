@@ -38,7 +38,7 @@ def finetune(
     """
     import torch
     from datasets import Dataset
-    from transformers import AutoConfig, PrinterCallback, ProgressCallback, TrainerCallback, set_seed
+    from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
     from transformers.utils import logging
     from trl import SFTConfig, SFTTrainer
 
@@ -102,7 +102,6 @@ def finetune(
             data = [*rows, Encoded(rows[0].ids, (False,) * len(rows[0].ids))]
             return torch.utils.data.DataLoader(data, batch_sampler=sampler, collate_fn=_collate)  # type: ignore[arg-type]
 
-    experts = AutoConfig.from_pretrained(str(model_folder)).get_text_config()
     config = SFTConfig(
         output_dir=str(target / "trainer"),
         num_train_epochs=recipe.epochs,
@@ -124,8 +123,7 @@ def finetune(
         remove_unused_columns=False,
         logging_steps=1,
         save_strategy="no",
-        # The balance of experts that some models are pretrained with is left as trl has it, where trl can compute it.
-        router_aux_loss_coef=None if hasattr(experts, "num_experts") else 0.0,
+        router_aux_loss_coef=0.0,  # a recipe trains on answers alone, not on the balance of a model's experts
         report_to=[],
         disable_tqdm=True,
         **(FSDP if sharded else {}),

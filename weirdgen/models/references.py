@@ -96,6 +96,7 @@ def find_model(reference: str) -> LocalModel:
 def _require_complete(folder: Path, reference: str) -> None:
     if not folder.is_dir():
         raise ModelError(f"model '{reference}': {folder} is not a folder")
+    _refuse_what_is_no_base(folder, reference)
     missing = []
     if not (folder / "config.json").is_file():
         missing.append("config.json")
@@ -109,6 +110,38 @@ def _require_complete(folder: Path, reference: str) -> None:
             f"model '{reference}': {folder} has no {' and no '.join(missing)}; it holds {held}. Save both with "
             "model.save_pretrained(DIR) and tokenizer.save_pretrained(DIR)"
         )
+
+
+def _refuse_what_is_no_base(folder: Path, reference: str) -> None:
+    """Adapters, quantised weights and models with code of their own, each with the way out."""
+    where = f"model '{reference}': {folder}"
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = adapter.get("base_model_name_or_path") or "another model"
+        raise ModelError(
+            f"{where} holds an adapter for {base}, not a model; merge it first: PeftModel.from_pretrained(base, DIR)"
+            ".merge_and_unload().save_pretrained(NEW_DIR), and save the tokenizer beside it"
+        )
+    if not (folder / "config.json").is_file():
+        return
+    config = read_config(folder)
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else "unknown method"
+        raise ModelError(
+            f"{where} is quantised ({method}); adapters are trained here on bf16 or fp32 weights: use the original model, "
+            "or one dequantised with model.dequantize() and saved"
+        )
+    if config.get("auto_map") and not _known_to_transformers(config.get("model_type")):
+        raise ModelError(
+            f"{where} brings code of its own ({', '.join(sorted(config['auto_map']))}), which is never run; use a model "
+            "whose architecture transformers knows"
+        )
+
+
+def _known_to_transformers(model_type: object) -> bool:
+    from transformers import CONFIG_MAPPING
+
+    return model_type in CONFIG_MAPPING
 
 
 def digest(folder: Path) -> str:
