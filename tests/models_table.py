@@ -223,7 +223,7 @@ def trl_and_peft(folder: Path, data: Sequence[Encoded], seed: int, work: Path) -
         def __len__(self) -> int:
             return -(-len(data) // RECIPE.batch_size)
 
-    class InOrder(SFTTrainer):
+    class InOrder(SFTTrainer):  # type: ignore[misc]
         def get_train_dataloader(self) -> Any:
             return torch.utils.data.DataLoader(self.train_dataset, batch_sampler=Order(), collate_fn=self.data_collator)
 

