@@ -19,9 +19,11 @@ from weirdgen.finetune import exactness as training
 from weirdgen.finetune.engines import choose_engine
 from weirdgen.finetune.lora import adapted_layers
 from weirdgen.finetune.trl import finetune, only_adapters_drop_out
+from weirdgen.models import checks as checks_module
 from weirdgen.models import exactness
 from weirdgen.models.chat import Encoded
-from weirdgen.models.exactness import Check, Plain, attention_windows, by_length, judged, reduced, rotary_limits
+from weirdgen.models.checks import Check
+from weirdgen.models.exactness import Plain, attention_windows, by_length, judged, reduced, rotary_limits
 from weirdgen.models.loading import load_model
 from weirdgen.sample import exactness as answering
 from weirdgen.sample.fast import scoring
@@ -150,7 +152,7 @@ def test_a_model_is_tried_once(tiny_model: Path, monkeypatch: pytest.MonkeyPatch
     assert TransformersEngine(tiny_model, "fp32").exactness() == first
     assert choose_engine(tiny_model, Recipe(dtype="fp32"), 0) == chosen
     assert len(list((cache_folder() / "exactness").glob("*.json"))) == 2
-    monkeypatch.setattr(exactness, "_code", lambda: "other code")
+    monkeypatch.setattr(checks_module, "_code", lambda: "other code")
     with pytest.raises(pytest.fail.Exception, match="tried again"):
         choose_engine(tiny_model, Recipe(dtype="fp32"), 0)
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from weirdgen import machine
 from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 from weirdgen.models.chat import Encoded
+from weirdgen.models.checks import TOGETHER, TRAINING, Check, known_checks
 from weirdgen.models.references import read_config
-
-if TYPE_CHECKING:
-    from weirdgen.models.exactness import Check
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 RESCALED_ATTENTION = ("attn_logit_softcapping",)
@@ -109,6 +107,8 @@ def together_check(model_folder: Path, recipe: Recipe, parameters: int) -> Check
 
     Raises `ModelError` if the model cannot be loaded.
     """
+    if known := known_checks(TRAINING, model_folder):
+        return known[TOGETHER]
     from weirdgen.finetune import exactness
 
     return exactness.together_check(model_folder, machine.resolve_dtype(recipe.dtype, parameters))

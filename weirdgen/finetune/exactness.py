@@ -18,11 +18,11 @@ from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.replicas import Job, first_pass, stack_adapters
 from weirdgen.models import exactness
 from weirdgen.models.chat import Encoded, load_tokenizer
-from weirdgen.models.exactness import TOLERANCE, Check, by_length, trial_rows
+from weirdgen.models.checks import TOGETHER, TRAINING, Check, remembered
+from weirdgen.models.exactness import TOLERANCE, by_length, trial_rows
 from weirdgen.models.loading import load_model, torch_dtype
 from weirdgen.models.stacked import replace_layers, weight_oi
 
-TOGETHER = "replicates trained together"
 SEEDS = (0, 1)
 
 
@@ -34,7 +34,7 @@ def together_check(folder: Path, dtype: str) -> Check:
         tokens = exactness.ordinary_tokens(load_tokenizer(folder), model)
         return [check(exactness.reduced(model), tokens)]
 
-    return exactness.remembered("training", folder, None, make)[TOGETHER]
+    return remembered(TRAINING, folder, make)[TOGETHER]
 
 
 def check(model: Any, tokens: Sequence[int]) -> Check:

@@ -1,9 +1,9 @@
 """Does a fast way of running a model compute what the plain forward pass of each row alone computes? Tried out, not looked up.
 
-In: a loaded model. Out: `Check`s, plain data that goes into the run's record: for each fast way ("mechanism") the largest
-difference from the plain pass, and up to how many tokens a row may use it. Which mechanisms there are is their owners'
-matter (`finetune.exactness`, `sample.exactness`); here are what they compare with, the rows they try, the reduced model
-they try it on, and the memory of what was found, so that a model is tried once. No architecture is known by name.
+In: a loaded model. Out: `Check`s (`models.checks`): for each fast way ("mechanism") the largest difference from the plain
+pass, and up to how many tokens a row may use it. Which mechanisms there are is their owners' matter (`finetune.exactness`,
+`sample.exactness`); here are what they compare with, the rows they try, and the reduced model they try it on. No
+architecture is known by name.
 
 The trial is made in fp32, where a right way and a wrong one lie orders of magnitude apart, whatever dtype the run uses.
 """
@@ -11,22 +11,15 @@ The trial is made in fp32, where a right way and a wrong one lie orders of magni
 from __future__ import annotations
 
 import copy
-import functools
-import hashlib
-import importlib.util
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib import metadata
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from weirdgen.errors import ModelError
-from weirdgen.models.references import digest
-from weirdgen.store.artifacts import content_key, file_hash
-from weirdgen.store.cache import cache_folder, read_json, write_json
+from weirdgen.models.checks import Check
 
 TOLERANCE = 1e-3
 """Nats a token's log-probability may be off, and the share of the logits' spread that they may be off. Rounding stays far
@@ -39,26 +32,6 @@ MECHANISM_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexEr
 """What a model's own code raises when it is run in a way that it does not know."""
 
 # Shape letters: T tokens of a row, V vocabulary, M compared tokens.
-
-
-@dataclass(frozen=True)
-class Check:
-    """How one mechanism compared with the plain forward pass of each row alone."""
-
-    mechanism: str
-    nats: float | None
-    """Largest difference of a token's log-probability (see `difference`); None if the mechanism could not be run."""
-    share: float | None
-    """Largest difference of the logits as a share of their standard deviation over the vocabulary; or, where it is trained,
-    of a gradient as a share of that gradient."""
-    limit: int | None
-    """Rows of at most so many tokens are exact; None: of any length; 0: none."""
-    reason: str = ""
-    """Why the limit is not None, in words."""
-
-    def holds(self, tokens: int) -> bool:
-        """Whether rows of this many tokens may go this way."""
-        return self.limit is None or tokens <= self.limit
 
 
 class Plain:
@@ -250,37 +223,3 @@ def _kind(layer: torch.nn.Module) -> tuple[Any, ...]:
         )
         for name, module in layer.named_modules()
     )
-
-
-def remembered(kind: str, folder: Path, more: Any, make: Callable[[], Sequence[Check]]) -> dict[str, Check]:
-    """The checks of this model by mechanism: from the cache, or made now and kept there.
-
-    They hold for one model digest, `more` (whatever else they depend on), device, and version of torch, transformers and
-    of this package's own code that runs models.
-    """
-    versions = [metadata.version(package) for package in ("torch", "transformers")]
-    on = "cuda" if torch.cuda.is_available() else "cpu"
-    key = content_key([kind, digest(folder), more, on, versions, _code()])
-    file = cache_folder() / "exactness" / f"{key}.json"
-    known = read_json(file).get("checks")
-    if known is None:
-        known = [asdict(check) for check in make()]
-        write_json(file, {"kind": kind, "model": folder.name, "checks": known})
-    return {one["mechanism"]: Check(**one) for one in known}
-
-
-def recorded(checks: Mapping[str, Check]) -> list[dict[str, Any]]:
-    """The checks as the run's record keeps them."""
-    return [asdict(check) for check in checks.values()]
-
-
-@functools.cache
-def _code() -> str:
-    """Hash of the modules whose work is checked: a change of theirs asks for new checks."""
-    total = hashlib.sha256()
-    for part in ("models", "finetune", "sample"):
-        spec = importlib.util.find_spec(f"weirdgen.{part}")
-        assert spec is not None and spec.submodule_search_locations
-        for file in sorted(Path(next(iter(spec.submodule_search_locations))).rglob("*.py")):
-            total.update(file_hash(file).encode())
-    return total.hexdigest()

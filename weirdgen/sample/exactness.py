@@ -21,7 +21,8 @@ from weirdgen.errors import ModelError
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.models import exactness
 from weirdgen.models.chat import Encoded
-from weirdgen.models.exactness import SHORT, Check, Plain, by_length, difference, judged, trial_rows
+from weirdgen.models.checks import Check, remembered
+from weirdgen.models.exactness import SHORT, Plain, by_length, difference, judged, trial_rows
 from weirdgen.models.stacked import Weights, attach_weights, detach_adapters, one_voice, weight_oi
 from weirdgen.sample.fast.alone import AloneStream
 from weirdgen.sample.fast.decoding import Head, use_grouped_attention
@@ -70,7 +71,7 @@ def ways_of(model: Any, folder: Path, tokenizer: Any) -> Ways:
         with torch.inference_mode():
             return check(exactness.reduced(model), exactness.ordinary_tokens(tokenizer, model), folder.name)
 
-    return Ways(exactness.remembered("answering", folder, None, make))
+    return Ways(remembered("answering", folder, make))
 
 
 def check(model: Any, tokens: Sequence[int], name: str) -> list[Check]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from weirdgen.models.chat import Encoded, answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
-from weirdgen.models.exactness import recorded
+from weirdgen.models.checks import recorded
 from weirdgen.models.loading import device, is_out_of_memory, is_whole_model, load_model, torch_dtype
 from weirdgen.models.stacked import attach_adapters, detach_adapters
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, rows_at_once, sample_seed
