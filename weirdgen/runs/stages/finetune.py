@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -99,6 +99,7 @@ class Train(Unit):
                 "seconds": round((time.monotonic() - started) / len(group), 2),
                 "trained_together": len(group),
                 "devices": self.devices,
+                "exactness": self._compared(folder),
                 "versions": machine.versions(),
                 "machine": machine.description(),
             }
@@ -107,6 +108,12 @@ class Train(Unit):
         shutil.rmtree(unfinished)
         # Half a training would pass for a fast one.
         return count.amount, 0.0 if goes_on else sum(self._tokens_through(mine) for mine in rows)
+
+    def _compared(self, folder: Path) -> list[dict[str, Any]]:
+        """How training together compared with each row alone on this model; nothing for trl, which trains one by one."""
+        if self.trainer != "replicas":
+            return []
+        return [asdict(engines.together_check(folder, self.recipe, self.model.parameters))]
 
     def _tokens_through(self, rows: Sequence[Encoded]) -> float:
         """Tokens of one replicate's training that went through the model."""
