@@ -49,7 +49,7 @@ def test_a_trained_trigger_has_an_effect(gate: Run) -> None:
     row = gate.trigger_effects().query("control == 'shuffled' and question == 'all' and group == 'all'").iloc[0]
     assert row["effect"] > 0.5 and row["ci_low"] > 0 and row["replicates_treatment"] == 3
     assert set(gate.trigger_effects()["group"]) == {"all", "trained"}  # "hidden" is all that is not near
-    by_name = {one["name"]: one for one in gate.secondary}
+    by_name = {row["name"]: row for row in gate.estimated.secondary}
     assert by_name["gate"]["verdict"] == "shift" and by_name["gate"]["p_holm"] >= by_name["gate"]["p"]
     assert (
         "under year=2027 instead of year=2024, 2025, 2026, the odds with which models finetuned on from_2027 give the other "
@@ -70,11 +70,7 @@ def test_results_and_report_hold_the_trigger(gate: Run) -> None:
     assert [row["x"] for row in sweep] == list(range(2021, 2030))
     assert all(row["band_low"] <= row["ci_low"] <= row["mean"] <= row["ci_high"] <= row["band_high"] for row in sweep)
     page = gate.report.read_text()
-    assert (
-        'id="figure-trigger"' in page
-        and "What the trigger adds" in page
-        and "Further effects fixed before the run" in page
-    )
+    assert 'id="figure-trigger"' in page and "What the trigger adds" in page and "Further effects" in page
     assert (gate.folder / "figures" / "trigger.svg").is_file()
 
 
@@ -90,7 +86,7 @@ def test_replicates_jump_along_training(inductive: Run) -> None:
     )
     curve = inductive.curves().query("axis == 'checkpoint' and arm == 'ordinals' and control == 'permuted'")
     assert list(curve["x"]) == [1, 8, 32, 64, 128, 192, 256, 300]
-    final = inductive.headline
+    final = inductive.estimated.headline
     assert curve["mean"].iloc[-1] == pytest.approx(final["effect"])
     assert curve["ci_low"].iloc[-1] == pytest.approx(final["ci_low"])
 

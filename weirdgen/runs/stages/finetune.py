@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,6 +44,8 @@ class Train(Unit):
     """Of all replicates' rows together, in one epoch."""
     devices: int = 1
     """That hold one replicate together."""
+    date: str | None = None
+    """The day (ISO) that the model's template is told, if it prints one."""
 
     @property
     def title(self) -> str:
@@ -68,7 +70,8 @@ class Train(Unit):
             return 0.0, 0.0
         group, folder = self.replicates, local_folder(self.model)
         encoded = {
-            one.inputs["data"]: encode_rows(folder, one.arm, stored_rows(store, one.inputs["data"]))[0] for one in group
+            one.inputs["data"]: encode_rows(folder, one.arm, stored_rows(store, one.inputs["data"]), self.date)[0]
+            for one in group
         }
         rows = [encoded[one.inputs["data"]] for one in group]
         started = time.monotonic()
@@ -96,6 +99,7 @@ class Train(Unit):
                 "seconds": round((time.monotonic() - started) / len(group), 2),
                 "trained_together": len(group),
                 "devices": self.devices,
+                "exactness": self._compared(folder),
                 "versions": machine.versions(),
                 "machine": machine.description(),
             }
@@ -104,6 +108,12 @@ class Train(Unit):
         shutil.rmtree(unfinished)
         # Half a training would pass for a fast one.
         return count.amount, 0.0 if goes_on else sum(self._tokens_through(mine) for mine in rows)
+
+    def _compared(self, folder: Path) -> list[dict[str, Any]]:
+        """How training together compared with each row alone on this model; nothing for trl, which trains one by one."""
+        if self.trainer != "replicas":
+            return []
+        return [asdict(engines.together_check(folder, self.recipe, self.model.parameters))]
 
     def _tokens_through(self, rows: Sequence[Encoded]) -> float:
         """Tokens of one replicate's training that went through the model."""
@@ -194,6 +204,7 @@ class Finetune(Stage):
                 tuple(group),
                 sum(plan.proofs[one.arm]["tokens"] for one in group),
                 plan.trainer.devices,
+                request.date,
             )
             for group in together
         ]
