@@ -191,7 +191,7 @@ def test_a_kill_between_page_and_results_leaves_no_report_that_counts(
 
     monkeypatch.setattr("weirdgen.report.owned.write_whole", noting)
     assert weirdgen.run(path, store=store).report.read_text() != "old"
-    assert order[-2:] == ["report.html", "results.json"]
+    assert order.index("report.html") < order.index("results.json")
 
 
 def test_a_torn_request_is_named(write_experiment: Write, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) ->
         ({"changes": ["recipe.targets=[nothing]"]}, "names no linear layer of this model; it has"),
         ({"changes": ["recipe.epochs=["]}, "--set recipe.epochs=[: '[' is not YAML"),
         ({"seeds": 0}, "--seeds 0: expected at least 1"),
-        ({"model": "gpt-5"}, "expected one of smollm2-135m-instruct, world, hub:"),
+        ({"model": "gpt-5"}, "expected one of smollm2-135m-instruct, gemma3-270m, world, hub:"),
         ({"model": "path:/nonexistent"}, "is not a folder"),
     ],
 )

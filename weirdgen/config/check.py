@@ -12,7 +12,7 @@ from weirdgen.columns import ALL, BASE
 from weirdgen.config.base import NAME_WORDS, is_name
 from weirdgen.config.experiment import Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
-from weirdgen.config.measures import MEASURES, SCORED
+from weirdgen.config.measures import MEASURES
 from weirdgen.config.paper import load_paper
 from weirdgen.errors import SpecError
 
@@ -109,7 +109,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
         return []
     problems: list[str] = []
     where = ".".join(map(str, path))
-    measures = {*SCORED} & {q.kind for q in experiment.questions} | set(experiment.judges)
+    measures = {measure for question in experiment.questions for measure in question.measures} | set(experiment.judges)
     controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
     controls += ["benign"] if experiment.control == "auto" else []
     conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))
