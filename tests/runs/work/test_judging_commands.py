@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -80,10 +81,12 @@ def test_labels_make_the_calibration_of_every_later_report(run: Run, judge: Invo
 
 
 def test_ctrl_c_keeps_every_label(run: Run) -> None:
+    # A test run that was started with `nohup … &` ignores the signal, and so would its children.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-m", "weirdgen", "judge", "label", run.id, "--store", str(run.store.root)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": os.getcwd()}, preexec_fn=listen,
     )  # fmt: skip
     assert process.stdin is not None
     process.stdin.write("yes\nno\n")

@@ -61,6 +61,8 @@ def completions(plan: Plan) -> pd.DataFrame:
     frames = []
     for variant in plan.sampled if asked else []:
         table = plan.completions(variant).read()
+        if not len(table):  # not drawn yet
+            continue
         rows = wanted.merge(table[table["sample"] < plan.request.samples], on="prompt_key")
         rows = rows.assign(arm=variant.arm, role=variant.role, replicate=variant.replicate)
         frames.append(rows.assign(checkpoint=variant.checkpoint))
