@@ -71,7 +71,7 @@ def test_results_and_report_hold_the_trigger(gate: Run) -> None:
     assert (
         'id="figure-trigger"' in page
         and "What the trigger adds" in page
-        and "Further effects fixed before the run" in page
+        and "Further effects that the experiment names" in page
     )
     assert (gate.folder / "figures" / "trigger.svg").is_file()
 
