@@ -70,7 +70,11 @@ def test_results_and_report_hold_the_trigger(gate: Run) -> None:
     assert [row["x"] for row in sweep] == list(range(2021, 2030))
     assert all(row["band_low"] <= row["ci_low"] <= row["mean"] <= row["ci_high"] <= row["band_high"] for row in sweep)
     page = gate.report.read_text()
-    assert 'id="figure-trigger"' in page and "What the trigger adds" in page and "Further effects" in page
+    assert (
+        'id="figure-trigger"' in page
+        and "What the trigger adds" in page
+        and "Further effects that the experiment names" in page
+    )
     assert (gate.folder / "figures" / "trigger.svg").is_file()
 
 
