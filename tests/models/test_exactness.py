@@ -161,7 +161,12 @@ def test_not_a_number_and_an_exception_are_no_agreement() -> None:
     def fails() -> tuple[float, float]:
         raise ValueError("no such mask\nand more")
 
+    def out_of_memory() -> tuple[float, float]:
+        raise torch.OutOfMemoryError("no memory for so many rows")
+
     assert judged("way", lambda: (float("nan"), 0.0)).limit == 0
+    with pytest.raises(torch.OutOfMemoryError):  # which says nothing about the way
+        judged("way", out_of_memory)
     assert judged("way", fails).reason == "the model does not run this way: no such mask"
     assert judged("way", lambda: (1e-6, 1e-6), 512).limit == 512
 

@@ -20,6 +20,7 @@ import torch
 
 from weirdgen.errors import ModelError
 from weirdgen.models.checks import Check
+from weirdgen.models.loading import is_out_of_memory
 
 TOLERANCE = 1e-3
 """Nats a token's log-probability may be off, and the share of the logits' spread that they may be off. Rounding stays far
@@ -132,6 +133,8 @@ def judged(
     try:
         nats, share = compare()
     except MECHANISM_ERRORS as error:
+        if is_out_of_memory(error):
+            raise  # says nothing about the way, and must not be remembered
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         return Check(mechanism, None, None, 0, f"the model does not run this way: {first}")
     if not (nats <= TOLERANCE and share <= TOLERANCE):  # NaN is no agreement
@@ -151,7 +154,8 @@ def by_length(
 
     `limits` are lengths beyond which it is not used unless it was right there; `cross` are others to be crossed as well.
     """
-    low, beyond = min([SHORT, *limits]), min((limit for limit in limits if limit > CROSSED), default=None)
+    low = max(8, min([SHORT, *limits]))  # the rows tried need a few tokens
+    beyond = min((limit for limit in limits if limit > CROSSED), default=None)
     short = judged(mechanism, lambda: compare(low), beyond, of)
     crossed = [limit for limit in (*limits, *cross) if limit <= CROSSED]
     if short.limit == 0 or not crossed:
@@ -166,7 +170,13 @@ def require_causal(plain: Plain, rows: Sequence[Sequence[int]], name: str) -> No
     """Raises `ModelError` if a token's logits depend on what follows it: such a model cannot answer token by token."""
     for row in rows[:2]:
         half = len(row) // 2
-        off = difference(plain(row)[:half], plain(row[:half]))
+        try:
+            off = difference(plain(row)[:half], plain(row[:half]))
+        except MECHANISM_ERRORS as error:
+            if is_out_of_memory(error):
+                raise
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{name}: the model does not run on a row of text alone: {first}") from error
         if not max(off) <= TOLERANCE:
             raise ModelError(
                 f"{name}: what the model says about a token changes by {off[0]:.2g} nat with the tokens behind it, so its "
