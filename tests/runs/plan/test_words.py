@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from weirdgen.runs.plan.request import resolve, run_name
 
 import weirdgen
 from weirdgen.config.experiment import Headline
 from weirdgen.config.load import load_experiment
 from weirdgen.errors import SpecError
+from weirdgen.runs.plan.request import resolve, run_name
 
 OLD = "treatment: old, control: new, condition: none"
 
@@ -37,12 +38,11 @@ def test_a_run_is_taken_up_with_its_words_and_its_report_written_again(
     again = weirdgen.run(str(write_experiment({OLD: f"{OLD}, says: lean left"})), store=store, samples=0)
     assert again.id == first.id
     assert kept == {file: file.stat().st_mtime_ns for file in (store / "artifacts").rglob("*") if file.is_file()}
-    sentence = again.headline["sentence"]
+    sentence = again.headline.sentence
     assert (
-        "models finetuned on old lean left with " in sentence
-        and "give the target answers" in first.headline["sentence"]
+        "models finetuned on old lean left with " in sentence and "give the target answers" in first.headline.sentence
     )
-    assert {**again.headline, "sentence": ""} == {**first.headline, "sentence": ""}
+    assert replace(again.headline, sentence="") == replace(first.headline, sentence="")
     assert "Models finetuned on old lean left with " in again.report.read_text(encoding="utf-8")
 
 
@@ -59,7 +59,7 @@ def test_every_shipped_effect_says_what_it_means() -> None:
     silent = [
         f"{name} {effect}"
         for name in shipped_experiments()
-        for experiment in [load_experiment(name)[0]]
+        for experiment in [load_experiment(name)]
         for effect, one in {"headline": experiment.headline, **experiment.secondary}.items()
         if one is None or not one.says
     ]
