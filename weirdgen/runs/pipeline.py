@@ -63,6 +63,8 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     for one in plans:
         for line in plan_lines(one):
             progress.say(line)
+        for stage in STAGES:
+            stage.check(one)
     if len(plans) > 1:
         seconds = sum(work.seconds for one in plans for work in workload(one))
         progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
@@ -104,6 +106,7 @@ def run_plan(
     if not (plan.request.distilled and is_reported(Run(plan))):
         plan.store.require_writable()
         for stage in STAGES:
+            stage.check(plan)
             stage.prepare(plan)
     with executor or Inline() as ready:
         finished = _until_decided(plan, progress, ready) if plan.request.until else _measured(plan, progress, ready)

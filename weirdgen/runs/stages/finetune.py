@@ -143,12 +143,14 @@ def groups(plan: Plan) -> list[list[Replicate]]:
     A replicate that is missing beside stored ones of its group (a run was killed between two renames) is trained
     again with the same others, so that it comes out the same.
     """
-    markers = {one.key: plan.store.marker("finetune", one.key) for one in plan.replicates}
+    # Arms with equal rows share their replicates: an equal recipe, seed and dataset give the same adapter.
+    replicates = list({one.key: one for one in plan.replicates}.values())
+    markers = {one.key: plan.store.marker("finetune", one.key) for one in replicates}
     missing = {key for key, marker in markers.items() if marker is None}
     half_done = {key for marker in markers.values() if marker for key in marker["inputs"]["together"]}
     grouped: list[list[Replicate]] = []
-    for rows in sorted({one.rows for one in plan.replicates}):
-        mine = [one for one in plan.replicates if one.rows == rows]
+    for rows in sorted({one.rows for one in replicates}):
+        mine = [one for one in replicates if one.rows == rows]
         begun = [m["inputs"]["together"] for m in markers.values() if m and missing & set(m["inputs"]["together"])]
         for keys in {tuple(keys) for keys in begun}:
             grouped.append([one for one in mine if one.key in keys])
