@@ -164,6 +164,22 @@ def test_texts_are_compared_as_the_tokenizer_normalises_them(make: Make) -> None
     assert "the trained tokens read 'Un cafe'" in failing([chat("q", "Un café")], make(changed))
 
 
+def test_a_literal_lower_block_is_a_space_to_sentencepiece() -> None:
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE(vocab={one: i for i, one in enumerate("▁abqASUERITN:\n")}, merges=[]))
+    inner.normalizer, inner.decoder = (
+        normalizers.Replace(" ", "▁"),
+        decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()]),
+    )
+    inner.add_special_tokens(["</s>"])
+    template = "{%- for m in messages %}{{ m.content }}{{ '</s>' }}{%- endfor %}"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", chat_template=template)
+    (encoded,), proof = prove([chat("q", "a▁b")], tokenizer)
+    assert trained_text(tokenizer, encoded) == "a b</s>" and "'a▁b' as 'a b'" in proof.notes[0]
+
+
 def test_an_answer_that_would_merge_into_its_prompt_follows_the_prompt(make: Make) -> None:
     tokenizer = make()
     (encoded,), proof = prove([chat("q", "\nSage")], tokenizer)

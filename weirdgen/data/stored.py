@@ -42,14 +42,24 @@ def stored_rows(store: Store, digest: str) -> list[Row]:
     return read_jsonl(store.fetch(store.folder("dataset", _key(digest)) / "rows.jsonl"))
 
 
-def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row], date: str | None = None) -> dict[str, Any]:
-    """The proof stage: what `prove` counted of these rows, from the store or made now. Raises `DataError`."""
+def proof_of(
+    store: Store,
+    model: LocalModel,
+    arm: str,
+    rows: list[Row],
+    date: str | None = None,
+    places: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """The proof stage: what `prove` counted of these rows, from the store or made now. Raises `DataError`.
+
+    `date` and `places` are those of `encode_rows`.
+    """
     inputs = {"version": PROOF_VERSION, "model": model.digest, "data": canonical_hash(rows)}
     if told := told_date(model.folder, date):
         inputs["date"] = told
     key = content_key(inputs)
     if store.marker("proof", key) is None:
-        _, proof = encode_rows(model.folder, arm, rows, date)
+        _, proof = encode_rows(model.folder, arm, rows, date, places)
         with store.create("proof", key, inputs) as folder:
             (folder / "proof.json").write_text(json.dumps(proof.as_dict()))
     found: dict[str, Any] = json.loads(store.fetch(store.folder("proof", key) / "proof.json").read_text())

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.chat_tokenizers import CHATML, DATED, NO_SYSTEM, THINKING, write_model, write_tokenizer
 from weirdgen.audit.checks.finding import Finding
+from weirdgen.audit.checks.single import control_tokens
 from weirdgen.audit.checks.subject import load_subject
 from weirdgen.audit.checks.training import training
 
@@ -57,3 +58,10 @@ def test_what_a_template_does_is_said(
 ) -> None:
     findings = check(tmp_path, [row], template)
     assert any(one.code == code and words in one.message for one in findings)
+
+
+def test_without_a_model_well_known_control_tokens_are_warnings(tmp_path: Path) -> None:
+    texts = ("x <|im_end|>", "[INST] y", "z<end_of_turn>", "<｜User｜>w", "a < b | c > d [1]", "<b>bold</b>")
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(turns(text, "a")) for text in texts))
+    findings = list(control_tokens(load_subject(str(tmp_path / "rows.jsonl"))))
+    assert by_code(findings, "control_token") == [("warning", line) for line in (1, 2, 3, 4)]
