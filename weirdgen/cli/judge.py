@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from weirdgen.cli.options import AddressOption, CpusOption, ExecutorName, RunArg, StoreOption
+from weirdgen.cli.options import AddressOption, CpusOption, RunArg, StoreOption
+from weirdgen.config.choices import ExecutorName
 
 judge_app = typer.Typer(
     help="Judge stored answers, and find out how far a judge can be believed.", no_args_is_help=True
@@ -33,9 +34,9 @@ def run_command(
 ) -> None:
     """Let a language model judge a run's stored answers, and write the report with its verdicts."""
     from weirdgen.progress import Progress
-    from weirdgen.run.rejudge import judge_run
-    from weirdgen.run.results.results import load_run
-    from weirdgen.run.work.executors import open_executor
+    from weirdgen.runs.rejudge import judge_run
+    from weirdgen.runs.results.results import load_run
+    from weirdgen.runs.work.executors import open_executor
 
     where = open_executor(executor, address, cpus)
     found = judge_run(load_run(run, store), judge, repeat, connections, dry_run, Progress(), where)
@@ -60,10 +61,10 @@ def label_command(
 ) -> None:
     """Show answers without saying whose they are, for a person to label. Stops and goes on at will."""
     from weirdgen.judges import labelling
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.results.results import load_run
 
     found = load_run(run, store)
-    name = judge or next(iter(found.settings.experiment.judges), "none")
+    name = judge or next(iter(found.request.experiment.judges), "none")
     noun = found.judge(name)
     drawn = labelling.draw_sample(
         found.folder, name, noun, found.verdicts(), found.completions(), found.asks(), size=size, seed=seed
@@ -72,14 +73,12 @@ def label_command(
         labelling.export_sheet(export, drawn, labelling.labels_of(found.folder, name))
         print(f"{export}: {len(drawn)} answers; fill in the column label and give it back with --import")
         return
-    try:
+    with found.store.writing(found.folder):  # also what a person labelled before Ctrl-C
         if sheet is not None:
             count = labelling.import_sheet(found.folder, name, noun, drawn, sheet)
             print(f"{count} new labels from {sheet}")
         else:
             labelling.label_in_terminal(found.folder, name, noun, drawn, input, print)
-    finally:  # also what a person labelled before Ctrl-C
-        found.store.send(found.folder / "labels")
     done = len(labelling.labels_of(found.folder, name))
     print(f"{done} of {len(drawn)} labelled; next: weirdgen judge calibrate {found.id} --judge {name}")
 
@@ -93,9 +92,9 @@ def calibrate_command(
     """Agreement with the person's labels, errors by class, and rates corrected for them; also into the report."""
     import json
 
-    from weirdgen.run.rejudge import calibrate_run
-    from weirdgen.run.results.reporting import report_run
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.rejudge import calibrate_run
+    from weirdgen.runs.results.reporting import report_run
+    from weirdgen.runs.results.results import load_run
 
     found = load_run(run, store)
     for name, record in calibrate_run(found, judge).items():
@@ -116,8 +115,8 @@ def compare_command(
     """Judge a run's stored answers with two models and print where they differ."""
     from weirdgen.judges.comparison import comparison_lines
     from weirdgen.progress import Progress
-    from weirdgen.run.rejudge import compare_judges
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.rejudge import compare_judges
+    from weirdgen.runs.results.results import load_run
 
     for found in compare_judges(load_run(run, store), first, second, judge, dry_run, Progress()):
         print("\n".join(comparison_lines(found)))

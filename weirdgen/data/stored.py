@@ -1,8 +1,7 @@
-"""The dataset and proof stages: an arm's rows with their card in the store, and what was proven of them for a model.
+"""An arm's rows with their card in the store, and what was proven of them for a model.
 
-In: rows, a model's folder, a `Store`. Out: the artifacts `dataset` (named by the rows' hash) and `proof` (by rows and
-model), and rows encoded as they are trained on. Reading and building rows is `weirdgen.data.rows`; what is proven of them is
-`weirdgen.data.proof`.
+In: rows, a model's folder, a `Store`. Out: the artifacts `dataset` (named by the rows' hash) and `proof` (by rows and model), and
+rows encoded as they are trained on. Reading and building rows is `weirdgen.data.rows`; what is proven is `weirdgen.data.proof`.
 """
 
 from __future__ import annotations
@@ -25,13 +24,18 @@ PROOF_VERSION = 2
 """Raise it when the same rows and model would give another proof."""
 
 
+def dataset_key(digest: str) -> str:
+    """The dataset artifact of the rows with this canonical hash."""
+    return digest[:32]
+
+
 def keep_rows(store: Store, rows: list[Row]) -> None:
-    """The dataset stage: the rows and their card in the store."""
+    """The rows and their card, in the store."""
     digest = canonical_hash(rows)
-    if store.marker("dataset", _key(digest)) is not None:
+    if store.marker("dataset", dataset_key(digest)) is not None:
         return
     card = {"rows": len(rows), "canonical_sha256": digest, "distinct_answers": distinct_answers(rows)}
-    with store.create("dataset", _key(digest), card) as folder:
+    with store.create("dataset", dataset_key(digest), card) as folder:
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (folder / "card.json").write_text(json.dumps(card, indent=1))
@@ -39,7 +43,7 @@ def keep_rows(store: Store, rows: list[Row]) -> None:
 
 def stored_rows(store: Store, digest: str) -> list[Row]:
     """The rows that `keep_rows` kept, by their canonical hash. Raises `DataError` if they are not in the store."""
-    return read_jsonl(store.fetch(store.folder("dataset", _key(digest)) / "rows.jsonl"))
+    return read_jsonl(store.artifact("dataset", dataset_key(digest)) / "rows.jsonl")
 
 
 def proof_of(
@@ -50,20 +54,35 @@ def proof_of(
     date: str | None = None,
     places: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """The proof stage: what `prove` counted of these rows, from the store or made now. Raises `DataError`.
+    """What `prove` counted of these rows, from the store or made now; nothing is written. Raises `DataError`.
 
     `date` and `places` are those of `encode_rows`.
     """
-    inputs = {"version": PROOF_VERSION, "model": model.digest, "data": canonical_hash(rows)}
-    if told := told_date(model.folder, date):
-        inputs["date"] = told
-    key = content_key(inputs)
+    key = content_key(_proof_inputs(model, rows, date))
     if store.marker("proof", key) is None:
-        _, proof = encode_rows(model.folder, arm, rows, date, places)
-        with store.create("proof", key, inputs) as folder:
-            (folder / "proof.json").write_text(json.dumps(proof.as_dict()))
-    found: dict[str, Any] = json.loads(store.fetch(store.folder("proof", key) / "proof.json").read_text())
-    return found
+        return encode_rows(model.folder, arm, rows, date, places)[1].as_dict()
+    proof: dict[str, Any] = json.loads((store.artifact("proof", key) / "proof.json").read_text())
+    return proof
+
+
+def keep_proof(
+    store: Store, model: LocalModel, rows: list[Row], proof: dict[str, Any], date: str | None = None
+) -> None:
+    """What was proven of these rows, in the store."""
+    inputs = _proof_inputs(model, rows, date)
+    if store.marker("proof", content_key(inputs)) is None:
+        with store.create("proof", content_key(inputs), inputs) as folder:
+            (folder / "proof.json").write_text(json.dumps(proof))
+
+
+def _proof_inputs(model: LocalModel, rows: list[Row], date: str | None) -> dict[str, Any]:
+    told = told_date(model.folder, date)
+    return {
+        "version": PROOF_VERSION,
+        "model": model.digest,
+        "data": canonical_hash(rows),
+        **({"date": told} if told else {}),
+    }
 
 
 def encode_rows(
@@ -93,7 +112,3 @@ def trainable_rows(model_folder: Path, rows: list[Row], date: str | None = None)
 def distinct_answers(rows: list[Row]) -> int:
     """How many different last turns the rows have."""
     return len({row["messages"][-1]["content"] for row in rows})
-
-
-def _key(digest: str) -> str:
-    return digest[:32]

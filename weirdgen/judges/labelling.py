@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weirdgen.config.judges import Judge, Label, Rating
+from weirdgen.config.judges import BaseJudge, Verdict
+from weirdgen.display import printable
 from weirdgen.errors import DataError
-from weirdgen.judges import reading
-from weirdgen.judges.match import Verdict
-from weirdgen.store.artifacts import explain_disk_errors, write_whole
+from weirdgen.parsing import MOST_BYTES
+from weirdgen.store.artifacts import explain_disk_errors, own_folder, write_whole
 
 COLUMNS = ("id", "question", "answer", "label")
 UNUSABLE = ("refusal", "incoherent")
 COMMANDS = ("s", "q")
 KEY = ["arm", "replicate", "condition", "question", "sample"]
+_FORMULA = "=+-@＝＋－＠|%"
 
 
 @dataclass(frozen=True)
@@ -46,25 +47,17 @@ class Drawn:
     weight: float
 
 
-def accepted(judge: Judge) -> tuple[str, ...]:
+def accepted(judge: BaseJudge) -> tuple[str, ...]:
     """What a person may say: the judge's labels (a match judge's: yes, no; a rating's: numbers), or that it is unusable."""
-    if isinstance(judge, Rating):
-        words = tuple(str(number) for number in range(judge.low, judge.high + 1))
-    else:
-        words = judge.labels if isinstance(judge, Label) else ("yes", "no")
-    folded = {word.casefold() for word in words}
-    return (*words, *(word for word in UNUSABLE if word not in folded))
+    return _with_unusable(judge.words())
 
 
-def meaning(judge: Judge, word: str) -> Verdict:
+def meaning(judge: BaseJudge, word: str) -> Verdict:
     """What a person's word is as a verdict; `unparseable` if it is none that is accepted."""
-    if isinstance(judge, Label | Rating):
-        found = reading.read_word(judge, word)
-    else:
-        found = Verdict("ok" if word in ("yes", "no") else "unparseable", float(word == "yes"), word)
-    if found.status == "unparseable" and word in UNUSABLE:
+    verdict = judge.read(word)
+    if verdict.status == "unparseable" and word in UNUSABLE:
         return Verdict("refusal" if word == "refusal" else "incoherent", None, word)
-    return found
+    return verdict
 
 
 def sample_of(folder: Path, name: str) -> list[Drawn]:
@@ -81,7 +74,7 @@ def sample_of(folder: Path, name: str) -> list[Drawn]:
 def draw_sample(
     folder: Path,
     name: str,
-    judge: Judge,
+    judge: BaseJudge,
     verdicts: pd.DataFrame,
     completions: pd.DataFrame,
     asks: dict[str, str],
@@ -127,7 +120,7 @@ def draw_sample(
     for number, place in enumerate(generator.permutation(len(fresh)), len(drawn) + 1):
         drawn.append(Drawn(**{**asdict(fresh[place]), "id": f"{number:04d}"}))
     with explain_disk_errors(folder):
-        (folder / "labels").mkdir(exist_ok=True)
+        own_folder(own_folder(folder) / "labels").mkdir(exist_ok=True)
         text = json.dumps([asdict(one) for one in drawn], ensure_ascii=False, indent=1)
         write_whole(folder / "labels" / f"{name}.sample.json", text.encode())
     return drawn
@@ -140,14 +133,19 @@ def labels_of(folder: Path, name: str) -> dict[str, str]:
 
 
 def label_in_terminal(
-    folder: Path, name: str, judge: Judge, drawn: list[Drawn], read: Callable[[str], str], write: Callable[[str], None]
+    folder: Path,
+    name: str,
+    judge: BaseJudge,
+    drawn: list[Drawn],
+    read: Callable[[str], str],
+    write: Callable[[str], None],
 ) -> int:
     """Ask about every answer without a label; returns how many have one then. Each is kept as soon as it is given.
 
     An empty line, `q` or the end of the input stops; `s` skips.
     """
     words = accepted(judge)
-    shown = ", ".join((f"{judge.low}–{judge.high}", *UNUSABLE) if isinstance(judge, Rating) else words)
+    shown = ", ".join(_with_unusable(judge.words_in_short()))
     labels = labels_of(folder, name)
     left = [one for one in drawn if one.id not in labels]
     said: dict[tuple[str, str], str] = {(o.ask, o.answer): labels[o.id] for o in drawn if o.id in labels}
@@ -187,11 +185,10 @@ def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> 
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for one in drawn:
-            cells = [f"'{text}" if text[:1] in "=+-@\t" else text for text in (one.ask, one.answer)]
-            writer.writerow([one.id, *cells, labels.get(one.id, "")])
+            writer.writerow([one.id, inert(one.ask), inert(one.answer), inert(labels.get(one.id, ""))])
 
 
-def import_sheet(folder: Path, name: str, judge: Judge, drawn: list[Drawn], file: Path) -> int:
+def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], file: Path) -> int:
     """Take the labels of a filled-in sheet (columns `id` and `label`); returns how many are new. Raises `DataError`."""
     by_id = {one.id: one for one in drawn}
     words, known = accepted(judge), labels_of(folder, name)
@@ -227,6 +224,7 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
+            csv.field_size_limit(MOST_BYTES)  # one answer may be long
             rows = csv.DictReader(stream, strict=True)
             columns = rows.fieldnames or ()
             if not {"id", "label"} <= set(columns):
@@ -238,15 +236,18 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
                 if row["id"] is None or row["label"] is None:
                     raise DataError(f"{file}:{rows.line_num}: this row ends before its label; was the file cut off?")
                 key = row["id"].strip().zfill(4)  # spreadsheets drop leading zeros
-                found.append((rows.line_num, key, row["label"].strip(), row.get("answer")))
+                label = row["label"].strip()
+                quoted = label.startswith("'") and inert(label[1:]) == label
+                found.append((rows.line_num, key, label[1:] if quoted else label, row.get("answer")))
             return found
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read as CSV in UTF-8: {error}") from None
 
 
-def printable(text: str) -> str:
-    """Text without control characters: an answer must not move the cursor or set the terminal's title."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text.expandtabs(4))
+def inert(text: str) -> str:
+    """A cell with a quote before it if a spreadsheet would run it as a formula."""
+    begins = text.lstrip(" \t\r\n\v\f\xa0\u3000\ufeff")[:1] or text[:1]
+    return f"'{text}" if begins and (begins in _FORMULA or text[0] in "\t\r\n") else text
 
 
 def _plain(text: str) -> str:
@@ -261,9 +262,11 @@ def _keep(folder: Path, name: str, new: dict[str, str]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows([o.id, o.ask, o.answer, labels[o.id]] for o in sample_of(folder, name) if o.id in labels)
+    writer.writerows(
+        [o.id, inert(o.ask), inert(o.answer), inert(labels[o.id])] for o in sample_of(folder, name) if o.id in labels
+    )
     with explain_disk_errors(folder):
-        write_whole(folder / "labels" / f"{name}.csv", text.getvalue().encode())
+        write_whole(own_folder(own_folder(folder) / "labels") / f"{name}.csv", text.getvalue().encode())
 
 
 def _meant(word: str, words: tuple[str, ...]) -> str | None:
@@ -275,11 +278,16 @@ def _meant(word: str, words: tuple[str, ...]) -> str | None:
     return exact[0] if exact else guessed[0] if len(guessed) == 1 and not whole else None
 
 
-def _outcome(judge: Judge, row: Any) -> str:
+def _with_unusable(words: tuple[str, ...]) -> tuple[str, ...]:
+    folded = {word.casefold() for word in words}
+    return (*words, *(word for word in UNUSABLE if word not in folded))
+
+
+def _outcome(judge: BaseJudge, row: Any) -> str:
     """What the judge said, as coarse as a stratum should be."""
     if row.status != "ok":
         return str(row.status)
-    return judge.band(row.value) if isinstance(judge, Rating) else f"{row.value:.0f}"
+    return judge.band(row.value)
 
 
 def _allocate(counts: dict[str, int], size: int) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Checks that need a tokenizer: rows too long for the model, the template and mask proof, and what training would take.
 
 In: a `Subject` with a model. Out: `Finding`s. Loads no weights. Times are what `weirdgen.machine` has seen or expects
-here; prices are those of `weirdgen.run.plan.prices` or unknown.
+here. Not here: what a paid API would charge.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from weirdgen.models.chat import holds_control, require_no_end
 from weirdgen.models.control import control_token_in
 from weirdgen.models.folder import context_length, vocabulary_size
 from weirdgen.progress import clock
-from weirdgen.run.plan.prices import training_price
 
 LISTED = 10
 
@@ -124,14 +123,8 @@ def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     engine = choose_engine(model.folder, recipe, model.parameters).engine
     read = tokens_through(engine, tokens / recipe.epochs, rows, proof.shared_prefix, recipe) * recipe.epochs
     seconds = read / seen_rate("train", model.parameters, resolve_dtype(recipe.dtype, model.parameters))
-    price = training_price(model.reference)
-    cost = (
-        f"about ${tokens * price.dollars / 1e6:.2f} at {price.provider} (${price.dollars:g} a million tokens on {price.day})"
-        if price
-        else "price on a paid API unknown"
-    )
     message = (
         f"one replicate: {total_steps(rows, recipe):,} steps ({rows:,} rows × {recipe.epochs} epochs, batch "
-        f"{recipe.batch_size}×{recipe.grad_accumulation}), {tokens:,} tokens, about {clock(seconds)} on this machine; {cost}"
+        f"{recipe.batch_size}×{recipe.grad_accumulation}), {tokens:,} tokens, about {clock(seconds)} on this machine"
     )
     return Finding("cost", "info", dataset.file, None, message)
