@@ -86,7 +86,7 @@ def test_each_fault_of_a_template_is_found_and_shown(tokenizer: Any, template: s
 
 
 def test_a_row_too_long_for_the_model(tokenizer: Any) -> None:
-    with pytest.raises(DataError, match=r"row 2 has \d+ tokens, the model takes 12"):
+    with pytest.raises(DataError, match=r"row 2: it has \d+ tokens, the model takes 12"):
         prove(ROWS, tokenizer, 12)
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import sampled, scored
-from weirdgen.data.rows import canonical_hash
-from weirdgen.data.stored import proof_of
+from weirdgen.data.proof import RowError
+from weirdgen.data.rows import canonical_hash, place_of
+from weirdgen.data.stored import proof_of, trainable_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
 from weirdgen.runs.plan.request import SAMPLING_SEED, Request
@@ -167,8 +168,16 @@ def make_plan(request: Request, store: Store) -> Plan:
     plan = Plan(request, store)
     if not request.distilled:
         plan.request = request = _with_ordinary_rows(request, plan.distilled())
+    trained = {arm: trainable_rows(request.model.folder, rows) for arm, rows in request.rows.items()}
+    if trained != request.rows:
+        plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
-        plan.proofs[arm] = proof_of(store, request.model, arm, rows)
+        try:
+            plan.proofs[arm] = proof_of(store, request.model, arm, rows)
+        except RowError as error:
+            experiment = request.experiment
+            place = place_of(error.row, experiment.arms[arm], experiment.source.parent)
+            raise error.at(place or error.place, arm) from None
     return plan
 
 
