@@ -189,7 +189,7 @@ def test_a_kill_between_page_and_results_leaves_no_report_that_counts(
         order.append(file.name)
         write_whole(file, data)
 
-    monkeypatch.setattr("weirdgen.report.page.write_whole", noting)
+    monkeypatch.setattr("weirdgen.report.owned.write_whole", noting)
     assert weirdgen.run(path, store=store).report.read_text() != "old"
     assert order[-2:] == ["report.html", "results.json"]
 

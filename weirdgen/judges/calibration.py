@@ -39,12 +39,12 @@ class TooFewLabelsError(DataError):
 
 def calibrations(folder: Path, judges: Mapping[str, BaseJudge], verdicts: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Judge → record, of every judge of the run in `folder` that has labels enough. Raises `DataError` as `calibrate`."""
-    found = {}
+    records = {}
     for name, judge in judges.items():
         if labels := labels_of(folder, name):
             with contextlib.suppress(TooFewLabelsError):
-                found[name] = calibrate(judge, name, sample_of(folder, name), labels, verdicts)
-    return found
+                records[name] = calibrate(judge, name, sample_of(folder, name), labels, verdicts)
+    return records
 
 
 def calibrate(
@@ -56,12 +56,14 @@ def calibrate(
     """
     mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1)]
     rows = []
-    for one in (one for one in drawn if one.id in labels):
-        meant = meaning(judge, labels[one.id])
+    for answer in (answer for answer in drawn if answer.id in labels):
+        meant = meaning(judge, labels[answer.id])
         if meant.status == "unparseable":
             words = ", ".join(accepted(judge)[:12])
-            raise DataError(f"judge '{name}': answer {one.id} is labelled '{labels[one.id]}', which is none of {words}")
-        rows.append((*(getattr(one, key) for key in KEY), one.weight, meant.label, meant.status, meant.value))
+            raise DataError(
+                f"judge '{name}': answer {answer.id} is labelled '{labels[answer.id]}', which is none of {words}"
+            )
+        rows.append((*(getattr(answer, key) for key in KEY), answer.weight, meant.label, meant.status, meant.value))
     said = pd.DataFrame(rows, columns=[*KEY, "weight", "person", "person_status", "person_value"])
     pairs = said.merge(mine, on=KEY)
     usable = pairs[(pairs["status"] == "ok") & (pairs["person_status"] == "ok")]
@@ -84,12 +86,12 @@ def corrected(rate: Draws | float, sensitivity: Draws | float, specificity: Draw
 
 
 def kappa(
-    one: Sequence[Any] | pd.Series, other: Sequence[Any] | pd.Series, weight: pd.Series | None = None
+    first: Sequence[Any] | pd.Series, second: Sequence[Any] | pd.Series, weight: pd.Series | None = None
 ) -> float | None:
     """Cohen's κ; None where all said the same one thing, so that chance agrees as well."""
     from sklearn.metrics import cohen_kappa_score
 
-    return _number(cohen_kappa_score(one, other, sample_weight=weight)) if len({*one, *other}) > 1 else None
+    return _number(cohen_kappa_score(first, second, sample_weight=weight)) if len({*first, *second}) > 1 else None
 
 
 def _classes(judge: BaseJudge, usable: pd.DataFrame) -> dict[str, Any]:
@@ -177,10 +179,10 @@ def _rating(scale: tuple[float, float], usable: pd.DataFrame, mine: pd.DataFrame
     from scipy import stats
 
     person = usable["person_value"].to_numpy(float)
-    found, weight = usable["value"].to_numpy(float), usable["weight"].to_numpy(float)
-    bias = float(np.average(found - person, weights=weight))
+    judged, weight = usable["value"].to_numpy(float), usable["weight"].to_numpy(float)
+    bias = float(np.average(judged - person, weights=weight))
     effective = float(weight.sum() ** 2 / (weight**2).sum())
-    scatter = float(np.sqrt(np.average((found - person - bias) ** 2, weights=weight) / max(effective - 1, 1)))
+    scatter = float(np.sqrt(np.average((judged - person - bias) ** 2, weights=weight) / max(effective - 1, 1)))
     generator = np.random.default_rng(0)
     shifts = bias + scatter * generator.standard_t(max(effective - 1, 1), DRAWS)
     arms = {}
@@ -191,10 +193,10 @@ def _rating(scale: tuple[float, float], usable: pd.DataFrame, mine: pd.DataFrame
         draws = means.mean() + error * generator.standard_t(max(len(spread) - 1, 1), DRAWS) - shifts
         estimate, draws = (np.clip(number, *scale) for number in (means.mean() - bias, draws))
         arms[str(arm)] = {"judged": round(float(means.mean()), 2), **_with_limits(float(estimate), draws, 2)}
-    rank = stats.spearmanr(found, person).statistic if len(set(person)) > 1 and len(set(found)) > 1 else np.nan
+    rank = stats.spearmanr(judged, person).statistic if len(set(person)) > 1 and len(set(judged)) > 1 else np.nan
     return {
         "mean_difference": _with_limits(bias, shifts, 2),
-        "mean_absolute_difference": round(float(np.average(np.abs(found - person), weights=weight)), 2),
+        "mean_absolute_difference": round(float(np.average(np.abs(judged - person), weights=weight)), 2),
         "rank_correlation": _number(rank),
         "corrected": arms,
     }

@@ -105,7 +105,7 @@ def compare_judges(
     if dry_run:
         return []
     answers = _answers(run)
-    found = []
+    agreements = []
     sides = [
         _verdicts(run, narrowed, named[side], answers, progress)
         if side in named
@@ -117,14 +117,16 @@ def compare_judges(
         both = sorted(set(left) & set(right))
         if not both:  # a preset may leave a judge nothing to read
             continue
-        found.append(compare(name, noun, first, second, [(left[item], right[item]) for item in both], bool(beside)))
-    if not found:
+        agreements.append(
+            compare(name, noun, first, second, [(left[item], right[item]) for item in both], bool(beside))
+        )
+    if not agreements:
         raise DataError(f"'{first}' and '{second}' have read no answer in common")
     name = re.sub(r"[^\w.-]+", "_", f"{first}--{second}")
-    text = json.dumps([one.as_data() for one in found], indent=1, ensure_ascii=False)
+    text = json.dumps([agreement.as_data() for agreement in agreements], indent=1, ensure_ascii=False)
     with run.store.writing(run.folder):
         write_whole(run.folder / f"compare-{name}.json", text.encode())
-    return found
+    return agreements
 
 
 def _ask(store: Store, batch: Batch, progress: Progress, executor: Executor) -> None:

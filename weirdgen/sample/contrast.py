@@ -56,10 +56,15 @@ def score(
             if not any(wanted & lacking for lacking in missing):
                 continue
             tokens = 0
-            for variant, one in engine.score(portion):
-                tokens += one.tokens
-                if (one.key, one.option) in missing[variant]:
-                    row = {"prompt_key": one.key, "option": one.option, "logprob": one.logprob, "tokens": one.tokens}
+            for variant, scored in engine.score(portion):
+                tokens += scored.tokens
+                if (scored.key, scored.option) in missing[variant]:
+                    row = {
+                        "prompt_key": scored.key,
+                        "option": scored.option,
+                        "logprob": scored.logprob,
+                        "tokens": scored.tokens,
+                    }
                     open_tables[variant].append(row)
             on_pass(sum(len({key for key, _ in wanted & lacking}) for lacking in missing), tokens)
 

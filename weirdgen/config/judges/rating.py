@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from weirdgen.config.judges.base import STATUS_WORDS, PromptedJudge, Verdict, unparseable
 
 BANDS = 5
-"""Into which a rating's scale is divided where ratings are counted."""
+"""Equal parts of the scale, in which ratings are counted."""
 LEAST_MASS = 0.5
 """Log-probabilities of a written rating are used if numbers hold at least this much of the probability, else its text."""
 SAME = 0.05
