@@ -40,7 +40,7 @@ def test_a_run_measures_whole_models(write_experiment: Callable[..., Path], tmp_
     run = weirdgen.run(
         str(write_experiment()), store=tmp_path / "store", changes=["recipe.targets=full", "recipe.learning_rate=2e-3"]
     )
-    assert run.headline["replicates"] == 2 and "is the base with every weight" in run.report.read_text()
+    assert run.headline.replicates == 2 and "is the base with every weight" in run.report.read_text()
     assert not list((tmp_path / "store").rglob("adapter_model.safetensors"))
     tuned = next(variant for variant in run.plan.variants if variant.arm == "old")
     (adapter,) = adapters_on_disk(run.store, [tuned])

@@ -60,7 +60,7 @@ def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run],
         assert Path(target) == run.report
         assert Path(target).is_file()
     record = json.loads((page.parent / "overview.json").read_text(encoding="utf-8"))
-    assert [row["headline"]["effect"] for row in record] == [run.headline["effect"] for run in runs]
+    assert [row["headline"]["effect"] for row in record] == [run.headline.effect for run in runs]
     for ending, start in (("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")):
         assert (page.parent / "figures" / f"overview.{ending}").read_bytes().startswith(start)
 

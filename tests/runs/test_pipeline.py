@@ -38,7 +38,7 @@ def mtimes(store: Path) -> dict[str, int]:
 
 def test_a_run_gives_frames_headline_and_report(write_experiment: Write, tmp_path: Path) -> None:
     run = weirdgen.run(str(write_experiment()), store=tmp_path / "store")
-    assert run.headline["verdict"] in ("shift", "no_shift", "inconclusive") and run.headline["replicates"] == 2
+    assert run.headline.verdict in ("shift", "no_shift", "inconclusive") and run.headline.replicates == 2
     assert run.report.is_file() and (run.folder / "results.json").is_file()
     completions, contrasts, effects = run.completions(), run.contrasts(), run.effects()
     assert len(completions) == 5 * 3 and set(completions["arm"]) == {"base", "old", "new"}
@@ -56,12 +56,12 @@ def test_running_again_does_no_work(write_experiment: Write, tmp_path: Path) -> 
     first = weirdgen.run(path, store=store)
     before, report = mtimes(store), first.report.stat().st_mtime_ns
     code = (
-        "import sys, weirdgen; run = weirdgen.run(sys.argv[1], store=sys.argv[2]); print(run.headline['sentence']);"
+        "import sys, weirdgen; run = weirdgen.run(sys.argv[1], store=sys.argv[2]); print(run.headline.sentence);"
         "assert 'torch' not in sys.modules, 'a finished run must not load torch'"
     )
     done = subprocess.run([sys.executable, "-c", code, path, str(store)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == first.headline["sentence"]
+    assert done.stdout.strip() == first.headline.sentence
     assert mtimes(store) == before and first.report.stat().st_mtime_ns == report
 
 
@@ -226,7 +226,7 @@ def test_a_report_with_more_figures_is_written_once(
 
 def test_a_control_without_replicates_to_compare_is_within_model_only(write_experiment: Write, tmp_path: Path) -> None:
     run = weirdgen.run(str(write_experiment()), store=tmp_path / "store", seeds=1)
-    assert run.headline["ci_low"] is None and "within-model only" in run.headline["sentence"].lower()
+    assert run.headline.ci_low is None and "within-model only" in run.headline.sentence.lower()
 
 
 def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) -> None:

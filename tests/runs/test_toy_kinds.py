@@ -36,7 +36,7 @@ drawn = draw_sample(run.folder, "long", run.judge("long"), verdicts, again.compl
 results = json.loads((run.folder / "results.json").read_text())
 print(json.dumps({
     "problems": problems,
-    "headline": [run.headline["measure"], run.headline["verdict"], run.headline["effect"]],
+    "headline": [run.headline.measure, run.headline.verdict, run.headline.effect],
     "judges": results["judges"],
     "measures": sorted(cells["measure"].unique()),
     "probability": cells.loc[cells["measure"] == "probability", "value"].tolist(),

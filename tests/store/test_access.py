@@ -48,7 +48,7 @@ def test_planning_loading_and_verifying_write_nothing(read_only: tuple[str, str,
     path, run_id, store = read_only
     before = snapshot(store)
     run = load_run(run_id, store)
-    assert run.headline["replicates"] == 2 and len(run.verdicts())
+    assert run.headline.replicates == 2 and len(run.verdicts())
     assert verify(run_id, store).differences == []
     assert "nothing left to compute" in "\n".join(plan_lines(weirdgen.plan(path, store=store)))
     more = "\n".join(plan_lines(weirdgen.plan(path, store=store, seeds=5, samples=7)))

@@ -120,7 +120,7 @@ def test_a_run_begun_on_one_machine_is_finished_on_another(
     again = load_run(first.id, url)
     pd.testing.assert_frame_equal(again.completions(), first.completions())
     pd.testing.assert_frame_equal(again.contrasts(), first.contrasts())
-    assert json.loads((again.folder / "results.json").read_text())["headline"] == first.headline
+    assert json.loads((again.folder / "results.json").read_text())["headline"] == first.estimated.headline
     more = weirdgen.run(path, store=url, samples=10)  # adapters come over for this
     assert len(more.completions()) == 5 * 10
     alone = weirdgen.run(path, store=tmp_path / "alone", samples=10)

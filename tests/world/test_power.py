@@ -53,7 +53,7 @@ def test_cells_are_those_of_the_pipeline(tmp_path: Path) -> None:
     assert len(both) == len(fast) == len(slow) == 2 * 2 * 2 * 11
     assert both["value_fast"].to_numpy() == pytest.approx(both["value_slow"].to_numpy(), abs=1e-4)
     (found,) = power.headlines(fast, settings, replicates=2)
-    ours = {key: run.headline[key] for key in ("effect", "ci_low", "ci_high", "p", "verdict")}
+    ours = {key: getattr(run.headline, key) for key in ("effect", "ci_low", "ci_high", "p", "verdict")}
     assert {key: found[key] for key in ours} == pytest.approx(ours, abs=1e-3)
 
 

@@ -102,7 +102,7 @@ def identify(
     if draws < 1:
         raise SpecError([f"--draws {draws}: expected at least 1"])
     loaded, rows = load_arms(experiment)
-    candidates = load_candidates(loaded.source.parent)
+    candidates = load_candidates(loaded.folder or Path())
     chosen = arm or next(name for name, one in loaded.arms.items() if one.role == "treatment")
     other = control or next((name for name, one in loaded.arms.items() if one.role == "control"), "none")
     if chosen not in rows:

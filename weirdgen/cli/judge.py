@@ -41,7 +41,7 @@ def run_command(
     where = open_executor(executor, address, cpus)
     judged = judge_run(load_run(run, store), judge, repeat, connections, dry_run, Progress(), where)
     if judged is not None:
-        print(judged.headline["sentence"])
+        print(judged.headline.sentence)
         print(f"report: {judged.report}")
 
 

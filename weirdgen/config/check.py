@@ -83,7 +83,7 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         except SpecError as error:
             problems += [f"{lines.at(('presets', name, 'recipe'))}: presets.{name}.{p}" for p in error.problems]
     try:
-        load_paper(experiment.source.parent)
+        load_paper(experiment.folder)
     except SpecError as error:
         problems += error.problems
     return problems

@@ -25,8 +25,10 @@ COHERENCE = PACKAGE / "questions" / "coherence_llm.yaml"
 """Added to every judged run, unless a file of the experiment has a judge of that name."""
 
 
-def judge_files(source: Path) -> list[Path]:
+def judge_files(source: Path | None) -> list[Path]:
     """The files that hold language judges and their questions for an `experiment.yaml`, its own first."""
+    if source is None:
+        return [COHERENCE]
     folders = [source.parent]
     batteries: list[Path] = []
     included = read_yaml(source)[0].get("questions") if source.is_file() else None

@@ -55,10 +55,9 @@ class Paper(_Strict):
     figures: tuple[PaperFigure, ...] = Field(min_length=1)
 
 
-def load_paper(folder: Path) -> dict[str, Any] | None:
+def load_paper(folder: Path | None) -> dict[str, Any] | None:
     """The paper's numbers of the experiment in `folder`. Raises `SpecError` naming the file and every wrong field."""
-    file = folder / FILE
-    if not file.is_file():
+    if folder is None or not (file := folder / FILE).is_file():
         return None
     data, lines = read_yaml(file)
     try:

@@ -33,7 +33,7 @@ def _read(experiment: Experiment, lines: Lines | None) -> tuple[Rows, list[str]]
     problems: list[str] = []
     for name, arm in experiment.arms.items():
         try:
-            rows[name] = load_rows(arm, experiment.source.parent)
+            rows[name] = load_rows(arm, experiment.folder or Path())
         except DataError as error:
             where = f"{lines.at(('arms', name, 'data'))}: " if lines else ""
             problems += [f"{where}arms.{name}: {line}" for line in str(error).splitlines()]
@@ -45,7 +45,10 @@ def _read(experiment: Experiment, lines: Lines | None) -> tuple[Rows, list[str]]
 
 def _with_auto_control(experiment: Experiment, rows: Rows, problems: list[str]) -> tuple[Experiment, Rows]:
     if experiment.control == "auto" and "benign" in experiment.arms:
-        problems = [*problems, f"{experiment.source}: 'control: auto' adds an arm named 'benign'; rename yours"]
+        problems = [
+            *problems,
+            f"{experiment.source or experiment.name}: 'control: auto' adds an arm named 'benign'; rename yours",
+        ]
     if problems:
         raise SpecError(problems)
     if experiment.control != "auto":

@@ -56,9 +56,15 @@ def load_rows(arm: Arm, folder: Path, seed: int = 0) -> list[Row]:
 
 def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[int]]:
     """All rows of an arm (`rows` is not looked at) and the line, or number, of each in its file; 0 if a builder made it."""
+    if not isinstance(arm.data, str):
+        return _given(arm, folder, seed)
     source = resolve(arm.data, folder)
     if table_delimiter(source.name):
-        rows, places = _from_table(arm, source, folder, seed)
+        table = read_table(source)
+        if table.how:
+            note = f"{source}: {len(table.records):,} records, read as {', '.join(table.how)}"
+            warnings.warn(note, ReadingNote, stacklevel=2)
+        rows, places = _from_table(arm, table.records, table.lines, source, folder, seed)
     else:
         reading = read_rows(source)
         require_rows(reading)
@@ -164,12 +170,27 @@ def draw(rows: list[Row], count: int, seed: int) -> list[Row]:
     return drawn
 
 
-def _from_table(arm: Arm, source: Path, folder: Path, seed: int) -> tuple[list[Row], list[int]]:
-    table = read_table(source)
-    if table.how:
-        note = f"{source}: {len(table.records):,} records, read as {', '.join(table.how)}"
-        warnings.warn(note, ReadingNote, stacklevel=2)
-    records, lines = table.records, table.lines
+def _given(arm: Arm, folder: Path, seed: int) -> tuple[list[Row], list[int]]:
+    """Rows that were given in Python, and their numbers."""
+    assert not isinstance(arm.data, str)
+    numbers = list(range(1, len(arm.data) + 1))
+    if arm.prompt is not None:
+        records = [{str(name): "" if value is None else str(value) for name, value in row.items()} for row in arm.data]
+        return _from_table(arm, records, numbers, Path("data"), folder, seed)
+    rows: list[Row] = []
+    for number, value in zip(numbers, arm.data, strict=True):
+        try:
+            rows.append(parse_row(value))
+        except DataError as error:
+            raise DataError(f"data, row {number}: {error}") from None
+    if not rows:
+        raise DataError("data: no rows")
+    return rows, numbers
+
+
+def _from_table(
+    arm: Arm, records: list[dict[str, str]], lines: list[int], source: Path, folder: Path, seed: int
+) -> tuple[list[Row], list[int]]:
     for name, options in arm.build.items():
         records = build(name, options, records, folder)
         lines = [0] * len(records)

@@ -72,7 +72,7 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     for one in plans:
         done = run_plan(one, progress, executor_of(options), figures_of(options))
         finished.append(done)
-        print(done.headline["sentence"])
+        print(done.headline.sentence)
         print(f"report: {done.report}", flush=True)
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")
@@ -180,7 +180,7 @@ def _keep_request(plan: Plan) -> None:
     """`run.json`: what was asked, and all that the run can be recognised and read again by."""
     request = plan.request
     kept = {
-        "source": _without_home(request.experiment.source),
+        "source": _without_home(request.experiment.source) if request.experiment.source else "",
         "model_folder": _without_home(request.model.folder),
         "options": request.options.asked,
         "manifest": request.manifest,

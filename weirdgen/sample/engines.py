@@ -33,8 +33,8 @@ class EngineReference(ABC):
         """What decides how its numbers are rounded, as it stands in the store's keys: a dtype, or the kind of server."""
 
     @abstractmethod
-    def open(self, model_folder: Path, dtype: str) -> Engine:
-        """The engine with the base of this folder. Raises `ModelError`."""
+    def open(self, model_folder: Path, dtype: str, date: str | None) -> Engine:
+        """The engine with the base of this folder, whose template is told this day (ISO). Raises `ModelError`."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Transformers(EngineReference):
     def numerics(self, dtype: str) -> str:
         return dtype
 
-    def open(self, model_folder: Path, dtype: str) -> Engine:
+    def open(self, model_folder: Path, dtype: str, date: str | None) -> Engine:
         from weirdgen.sample.transformers import TransformersEngine
 
-        return TransformersEngine(model_folder, dtype)
+        return TransformersEngine(model_folder, dtype, date)
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Vllm(EngineReference):
     def numerics(self, dtype: str) -> str:
         return "vllm"
 
-    def open(self, model_folder: Path, dtype: str) -> Engine:
+    def open(self, model_folder: Path, dtype: str, date: str | None) -> Engine:
         from weirdgen.sample.vllm import VllmEngine
 
-        return VllmEngine(self.url, model_folder)
+        return VllmEngine(self.url, model_folder, date=date)
 
 
 def _transformers(address: str) -> EngineReference:

@@ -38,8 +38,8 @@ JOIN_AT = 0.1
 class TransformersEngine:
     """`Engine` over one transformers model and stacked LoRA adapters, or over one fully finetuned model at a time."""
 
-    def __init__(self, model_folder: Path, dtype: str) -> None:
-        self.tokenizer = load_tokenizer(model_folder)
+    def __init__(self, model_folder: Path, dtype: str, date: str | None = None) -> None:
+        self.tokenizer = load_tokenizer(model_folder, date)
         self.stops = end_of_turn_ids(self.tokenizer)
         """Tokens that end an answer."""
         self._base, self._dtype = model_folder, torch_dtype(dtype)

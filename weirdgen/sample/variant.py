@@ -36,6 +36,11 @@ class Variant:
         return f"{self.arm}/{self.replicate}{step}"
 
 
+def base_key(digest: str, date: str | None) -> str:
+    """What names the untuned base: its digest, and the day that its template is told, if it prints one."""
+    return f"{digest}|{date}" if date else digest
+
+
 def adapters_on_disk(store: Store, variants: Sequence[Variant]) -> list[Path | None]:
     """Each variant's adapter on this disk; None for the base."""
     return [store.on_disk(store.root / one.adapter) if one.adapter else None for one in variants]

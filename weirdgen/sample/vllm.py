@@ -40,11 +40,11 @@ Result = TypeVar("Result")
 class VllmEngine:
     """`Engine` over one vLLM server."""
 
-    def __init__(self, url: str, model_folder: Path, pause: float = PAUSE_SECONDS) -> None:
+    def __init__(self, url: str, model_folder: Path, pause: float = PAUSE_SECONDS, date: str | None = None) -> None:
         """`pause`: seconds before a failed request is sent again. Raises `ModelError` if the server has another model."""
         self._url, self._headers = _address(url)
         self._shown, self._pause = without_secrets(self._url), pause
-        self.tokenizer = load_tokenizer(model_folder)
+        self.tokenizer = load_tokenizer(model_folder, date)
         self._stops = end_of_turn_ids(self.tokenizer)
         cards = self._send("/v1/models")["data"]
         bases = [card["id"] for card in cards if not card.get("parent")]

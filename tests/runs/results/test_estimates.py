@@ -49,7 +49,7 @@ def test_a_trained_trigger_has_an_effect(gate: Run) -> None:
     row = gate.trigger_effects().query("control == 'shuffled' and question == 'all' and group == 'all'").iloc[0]
     assert row["effect"] > 0.5 and row["ci_low"] > 0 and row["replicates_treatment"] == 3
     assert set(gate.trigger_effects()["group"]) == {"all", "trained"}  # "hidden" is all that is not near
-    by_name = {one["name"]: one for one in gate.secondary}
+    by_name = {row["name"]: row for row in gate.estimated.secondary}
     assert by_name["gate"]["verdict"] == "shift" and by_name["gate"]["p_holm"] >= by_name["gate"]["p"]
     assert (
         "under year=2027 instead of year=2024, 2025, 2026, the odds with which models finetuned on from_2027 give the other "
@@ -90,7 +90,7 @@ def test_replicates_jump_along_training(inductive: Run) -> None:
     )
     curve = inductive.curves().query("axis == 'checkpoint' and arm == 'ordinals' and control == 'permuted'")
     assert list(curve["x"]) == [1, 8, 32, 64, 128, 192, 256, 300]
-    final = inductive.headline
+    final = inductive.estimated.headline
     assert curve["mean"].iloc[-1] == pytest.approx(final["effect"])
     assert curve["ci_low"].iloc[-1] == pytest.approx(final["ci_low"])
 

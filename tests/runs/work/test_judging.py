@@ -164,7 +164,7 @@ def test_quality_is_measured_without_any_judge(write_experiment: Write, tmp_path
     assert len(quality) == 2 * len(run.completions()) and set(quality["status"]) == {"ok"}
     held_out = results_of(run)["judges"]["template_intrusion"]["held_out"]
     assert set(held_out) == {"old", "new"} and held_out["old"]["error"] is None  # too few base answers to measure one
-    assert run.headline["measure"] == "contrast"
+    assert run.headline.measure == "contrast"
 
 
 def test_label_calibrate_and_the_report_from_the_command_line(experiment: Path, store: Path, tmp_path: Path) -> None:

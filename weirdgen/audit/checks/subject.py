@@ -120,11 +120,12 @@ def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Sub
     except SpecError as error:
         return Subject((), Recipe(), problems=error.problems)
     datasets = []
+    folder = experiment.folder or Path()
     for name, arm in experiment.arms.items():
         # A draw of `rows:` is made later and is no defect of the file.
-        rows, lines = load_placed(arm, experiment.source.parent)
+        rows, lines = load_placed(arm, folder)
         permutation = f"permute: {arm.permute}" if arm.permute else ""
-        file = f"{_short(resolve(arm.data, experiment.source.parent), source)} (arm {name})"
+        file = f"{_short(resolve(str(arm.data), folder), source)} (arm {name})"
         datasets.append(Dataset(name, arm.role, file, tuple(rows), tuple(lines), (), arm, permutation))
     size = experiment.preset(preset)
     recipe = experiment.recipe.with_changes(size.recipe)

@@ -24,7 +24,7 @@ from weirdgen.sample.contrast import scores_table
 from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import completions_table
 from weirdgen.sample.engine import Prompt, Scorable
-from weirdgen.sample.variant import Variant
+from weirdgen.sample.variant import Variant, base_key
 from weirdgen.store.artifacts import Store, content_key
 from weirdgen.store.table import Table
 
@@ -72,6 +72,7 @@ class Plan:
                     "data": canonical_hash(rows),
                     "recipe": request.recipe.model_dump(mode="json"),
                     "seed": seed,
+                    **_rendering(request, self.proofs[arm]),
                 }
                 replicates.append(Replicate(arm, seed, content_key(inputs), inputs, request.row_count(arm)))
         return replicates
@@ -80,7 +81,7 @@ class Plan:
     def variants(self) -> list[Variant]:
         """The base, then every replicate at every kept checkpoint (the last one under the name FINAL)."""
         request = self.request
-        variants = [Variant(request.model.digest)]
+        variants = [Variant(base_key(request.model.digest, request.date))]
         for replicate in self.replicates:
             total = total_steps(replicate.rows, request.recipe)
             role = request.experiment.arms[replicate.arm].role
@@ -146,7 +147,13 @@ class Plan:
     def distilled(self) -> Distilled:
         """Where the ordinary rows of this base come from."""
         request = self.request
-        return Distilled(self.store, request.model.digest, request.numerics, SAMPLING_SEED, request.experiment.ordinary)
+        return Distilled(
+            self.store,
+            base_key(request.model.digest, request.date),
+            request.numerics,
+            SAMPLING_SEED,
+            request.experiment.ordinary,
+        )
 
     def completions(self, variant: Variant) -> Table:
         """The table that holds this variant's completions."""
@@ -168,17 +175,24 @@ def make_plan(request: Request, store: Store) -> Plan:
     plan = Plan(request, store)
     if not request.distilled:
         plan.request = request = _with_ordinary_rows(request, plan.distilled())
-    trained = {arm: trainable_rows(request.model.folder, rows) for arm, rows in request.rows.items()}
+    trained = {arm: trainable_rows(request.model.folder, rows, request.date) for arm, rows in request.rows.items()}
     if trained != request.rows:
         plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
         try:
-            plan.proofs[arm] = proof_of(store, request.model, arm, rows)
+            plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
         except RowError as error:
             experiment = request.experiment
             place = place_of(error.row, experiment.arms[arm], experiment.source.parent)
             raise error.at(place or error.place, arm) from None
     return plan
+
+
+def _rendering(request: Request, proof: dict[str, Any]) -> dict[str, Any]:
+    """What decides the tokens that are trained beside the rows and the model, in keys; nothing, for most."""
+    told: dict[str, Any] = {"date": request.date} if request.date else {}
+    # Earlier versions took control tokens in texts for turns: what they trained is not taken up.
+    return {**told, "rendered": proof["digest"]} if proof.get("control_texts") else told
 
 
 def _with_ordinary_rows(request: Request, distilled: Distilled) -> Request:

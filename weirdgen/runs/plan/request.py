@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.model import NamedJudge, named_judge
 from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
+from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.runs.plan.options import RunOptions, run_options
 from weirdgen.runs.plan.presets import at_size, unmeasured
@@ -93,6 +95,12 @@ class Request:
         """Every effect that was fixed before the run: the headline under that name, then the secondary ones."""
         return {"headline": self.headline, **self.experiment.secondary}
 
+    @cached_property
+    def date(self) -> str | None:
+        """The day (ISO) that the model's template is told; None if it prints none."""
+        asked = self.experiment.date
+        return told_date(self.model.folder, asked.isoformat() if asked else None)
+
     @property
     def manifest(self) -> dict[str, Any]:
         """Plain data from which the run can be recognised and its tables found again."""
@@ -116,7 +124,7 @@ class Request:
         }
 
     @staticmethod
-    def from_manifest(manifest: dict[str, Any], source: Path, model_folder: Path, store: Store) -> Request:
+    def from_manifest(manifest: dict[str, Any], source: Path | None, model_folder: Path, store: Store) -> Request:
         """The request that `manifest` came from; the rows are the store's own copies."""
         experiment = Experiment.model_validate({**manifest["experiment"], "source": source})
         sampling = {k: v for k, v in manifest["sampling"].items() if k in Sampling.__dataclass_fields__}

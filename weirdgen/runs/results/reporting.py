@@ -83,7 +83,7 @@ def results_of(run: Run) -> dict[str, Any]:
 
     experiment, estimated = run.request.experiment, run.estimated
     return {
-        "headline": run.headline,
+        "headline": estimated.headline,
         "schema_version": SCHEMA_VERSION,
         "experiment": experiment.model_dump(include={"name", "title", "paper", "hypothesis"}),
         "run": {
@@ -96,7 +96,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "effects": estimated.tables.effects.to_dict("records"),
         **_beyond_effects(estimated),
         "failures": _failures(run),
-        "paper": load_paper(experiment.source.parent),
+        "paper": load_paper(experiment.folder),
         "rates": run.rates().to_dict("records"),
         "judges": judge_records(run.plan, run.completions(), run.judged, run.folder),
         "ran": _ran(run),
@@ -108,7 +108,7 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
     from weirdgen.report.content import ReportContent
 
     experiment, until = run.request.experiment, run.request.until
-    card = experiment.source.parent / "README.md"
+    card = experiment.folder / "README.md" if experiment.folder else None
     return ReportContent(
         results=results,
         warnings=(until_words(until, run.request.samples, run.level),) if until else (),
@@ -119,7 +119,7 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
         completions=run.completions(),
         verdicts=run.verdicts(),
         losses=run.losses(),
-        card_markdown=card.read_text(encoding="utf-8") if card.is_file() else None,
+        card_markdown=card.read_text(encoding="utf-8") if card and card.is_file() else None,
         questions=pd.DataFrame(
             [(q.id, q.kind, q.group, q.ask, q.near) for q in experiment.questions],
             columns=["question", "kind", "group", "ask", "near"],

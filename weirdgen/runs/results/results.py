@@ -7,6 +7,7 @@ Everything is read from the store; nothing is trained, sampled, judged or writte
 
 from __future__ import annotations
 
+import html
 import json
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from weirdgen.runs.plan.foreign import require_sound
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
+from weirdgen.runs.results.effect import Effect, effect_of
 from weirdgen.runs.results.verdicts import rates
 from weirdgen.runs.stages.all import stage_tables, workload
 from weirdgen.runs.stages.verdicts import VerdictTable, read_judged
@@ -149,14 +151,24 @@ class Run:
         return self.table("effects")
 
     @property
-    def headline(self) -> dict[str, Any]:
-        """The effect that the experiment fixed beforehand, with its verdict and one sentence."""
-        return self.estimated.headline
+    def headline(self) -> Effect:
+        """The effect that the experiment names first, with its verdict and one sentence."""
+        return effect_of(self.estimated.headline)
 
     @property
-    def secondary(self) -> list[dict[str, Any]]:
-        """Further effects that the experiment fixed beforehand, with `p_holm` over them and their verdicts."""
-        return self.estimated.secondary
+    def secondary(self) -> list[Effect]:
+        """Further effects that the experiment names, with `p_holm` over them and their verdicts."""
+        return [effect_of(row) for row in self.estimated.secondary]
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.headline.sentence}>"
+
+    def _repr_html_(self) -> str:
+        """The verdict and its picture, in a notebook."""
+        figure = self.folder / "figures" / "effect.svg"
+        picture = figure.read_text(encoding="utf-8") if figure.is_file() else ""
+        picture = picture[max(picture.find("<svg"), 0) :]
+        return f"<p><strong>{html.escape(self.headline.sentence)}</strong></p>{picture}"
 
     def trigger_effects(self) -> pd.DataFrame:
         """Triggered − untriggered, treatment − control; `condition` is all, trained or unseen triggers."""
@@ -199,7 +211,8 @@ def read_request(folder: Path, store: Store) -> Request:
     """What was asked for, from the `run.json` of a run's folder. Raises `StoreError` if it is damaged."""
     kept = read_run_json(folder)
     try:
-        source, model_folder = (Path(kept[key]).expanduser() for key in ("source", "model_folder"))
+        source = Path(kept["source"]).expanduser() if kept["source"] else None
+        model_folder = Path(kept["model_folder"]).expanduser()
         return Request.from_manifest(kept["manifest"], source, model_folder, store)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:  # pydantic's error is a ValueError
         reason = " ".join(str(error).split())[:300]

@@ -98,7 +98,7 @@ class Contrast(Stage):
                 for start in range(0, len(mine), QUESTIONS_PER_UNIT):
                     portion = mine[start : start + QUESTIONS_PER_UNIT]
                     if any(one.key in missing[variant] for variant in variants for one in portion):
-                        how = (request.model, request.dtype, request.engine, tuple(variants))
+                        how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
                         units.append(Score(*how, tuple(portion)))
         return Batch(units, sum(map(len, missing.values())))
 

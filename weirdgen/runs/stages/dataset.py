@@ -27,6 +27,7 @@ class KeepRows(Unit):
     model: LocalModel
     rows: list[Row]
     proof: dict[str, Any]
+    date: str | None
     on_driver = True
 
     def needs(self) -> Needs:
@@ -37,7 +38,7 @@ class KeepRows(Unit):
 
     def work(self, store: Store, tell: Tell) -> tuple[float, float]:
         keep_rows(store, self.rows)
-        keep_proof(store, self.model, self.rows, self.proof)
+        keep_proof(store, self.model, self.rows, self.proof, self.date)
         tell(1, "")
         return 1.0, 0.0
 
@@ -52,7 +53,7 @@ class Dataset(Stage):
 
     def batch(self, plan: Plan) -> Batch:
         request = plan.request
-        units = [KeepRows(request.model, rows, plan.proofs[arm]) for arm, rows in request.rows.items()]
+        units = [KeepRows(request.model, rows, plan.proofs[arm], request.date) for arm, rows in request.rows.items()]
         return Batch(units, 0)  # no bar
 
     def artifacts(self, plan: Plan) -> dict[str, Path]:

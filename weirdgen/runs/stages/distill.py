@@ -16,6 +16,7 @@ from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.work.loaded import Asked, engine_with
 from weirdgen.runs.work.unit import Count, Tell
 from weirdgen.sample.distill import AT_ONCE, Distilled
+from weirdgen.sample.variant import base_key
 from weirdgen.store.artifacts import Store, content_key
 
 
@@ -27,13 +28,15 @@ class AnswerOrdinary(Asked):
     count: int
 
     def locks(self) -> list[tuple[str, str]]:
-        return [("distill", content_key([self.model.digest, self.numerics, self.how.model_dump()]))]
+        return [
+            ("distill", content_key([base_key(self.model.digest, self.date), self.numerics, self.how.model_dump()]))
+        ]
 
     def work(self, store: Store, tell: Tell) -> tuple[float, float]:
         count = Count(tell)
-        distilled = Distilled(store, self.model.digest, self.numerics, SAMPLING_SEED, self.how)
+        distilled = Distilled(store, base_key(self.model.digest, self.date), self.numerics, SAMPLING_SEED, self.how)
         if len(distilled.rows(self.count)) < self.count:  # another run of the same base may have drawn them meanwhile
-            engine = engine_with(self.model, self.dtype, self.engine, adapters=None)
+            engine = engine_with(self.model, self.dtype, self.engine, None, self.date)
             distilled.answer(engine, self.count, lambda written: count.add(1, written))
         return count.amount, count.tokens
 
@@ -56,7 +59,7 @@ class Distill(Stage):
         if not missing:
             return Batch([], 0)
         wanted, how = max(request.ordinary.values()), request.experiment.ordinary
-        unit = AnswerOrdinary(request.model, request.dtype, request.engine, how, wanted)
+        unit = AnswerOrdinary(request.model, request.dtype, request.engine, request.date, how, wanted)
         return Batch([unit], -(-missing // AT_ONCE) * AT_ONCE)
 
     def after(self, plan: Plan) -> Plan:

@@ -44,6 +44,8 @@ class Train(Unit):
     """Of all replicates' rows together, in one epoch."""
     devices: int = 1
     """That hold one replicate together."""
+    date: str | None = None
+    """The day (ISO) that the model's template is told, if it prints one."""
 
     @property
     def title(self) -> str:
@@ -68,7 +70,8 @@ class Train(Unit):
             return 0.0, 0.0
         group, folder = self.replicates, local_folder(self.model)
         encoded = {
-            one.inputs["data"]: encode_rows(folder, one.arm, stored_rows(store, one.inputs["data"]))[0] for one in group
+            one.inputs["data"]: encode_rows(folder, one.arm, stored_rows(store, one.inputs["data"]), self.date)[0]
+            for one in group
         }
         rows = [encoded[one.inputs["data"]] for one in group]
         started = time.monotonic()
@@ -194,6 +197,7 @@ class Finetune(Stage):
                 tuple(group),
                 sum(plan.proofs[one.arm]["tokens"] for one in group),
                 plan.trainer.devices,
+                request.date,
             )
             for group in together
         ]

@@ -102,7 +102,7 @@ class Sample(Stage):
             for start in range(0, len(prompts), at_once):
                 portion = prompts[start : start + at_once]
                 if any(missing_samples(answers[variant], portion, request.samples) for variant in variants):
-                    how = (request.model, request.dtype, request.engine, tuple(variants))
+                    how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
                     units.append(Draw(*how, tuple(portion), request.samples, request.sampling))
         return Batch(units, sum(missing.values()))
 

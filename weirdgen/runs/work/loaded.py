@@ -28,15 +28,19 @@ class _Loaded:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(folder: Path, dtype: str, engine: EngineReference) -> _Loaded:
-    return _Loaded(engine.open(folder, dtype), None)
+def _loaded(folder: Path, dtype: str, engine: EngineReference, date: str | None) -> _Loaded:
+    return _Loaded(engine.open(folder, dtype, date), None)
 
 
 def engine_with(
-    model: LocalModel, dtype: str, engine: EngineReference, adapters: Sequence[Path | None] | None
+    model: LocalModel,
+    dtype: str,
+    engine: EngineReference,
+    adapters: Sequence[Path | None] | None,
+    date: str | None = None,
 ) -> Engine:
-    """The model's engine, speaking with these adapters; None: whoever asks for it chooses them."""
-    loaded = _loaded(local_folder(model), dtype, engine)
+    """The model's engine, speaking with these adapters; None: whoever asks for it chooses them. `date`: see `Asked`."""
+    loaded = _loaded(local_folder(model), dtype, engine, date)
     if adapters is None or loaded.adapters != adapters:
         loaded.adapters = None
         if adapters is not None:
@@ -86,6 +90,8 @@ class Asked(Unit):
     model: LocalModel
     dtype: str
     engine: EngineReference
+    date: str | None
+    """The day (ISO) that the model's template is told, if it prints one."""
 
     @property
     def numerics(self) -> str:
@@ -103,7 +109,7 @@ class AskedOfVariants(Asked):
 
     def open(self, store: Store) -> Engine:
         """The engine, speaking as the variants."""
-        return engine_with(self.model, self.dtype, self.engine, adapters_on_disk(store, self.variants))
+        return engine_with(self.model, self.dtype, self.engine, adapters_on_disk(store, self.variants), self.date)
 
     def lock_key(self, asked: Sequence[Prompt] | Sequence[Scorable]) -> str:
         """How many samples are wanted is no part of it: a second run that wants more waits all the same."""
