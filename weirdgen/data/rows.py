@@ -76,6 +76,8 @@ def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[
 
 def place_of(row: Row, arm: Arm, folder: Path) -> str | None:
     """Where an arm's file has this row (`FILE:LINE`), whole or as the beginning of a longer one; None if nowhere."""
+    if not isinstance(arm.data, str):
+        return None
     wanted = [(message["role"], message["content"]) for message in row["messages"]]
     try:
         with warnings.catch_warnings(action="ignore", category=ReadingNote):

@@ -183,7 +183,7 @@ def make_plan(request: Request, store: Store) -> Plan:
             plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
         except RowError as error:
             experiment = request.experiment
-            place = place_of(error.row, experiment.arms[arm], experiment.source.parent)
+            place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
             raise error.at(place or error.place, arm) from None
     return plan
 
