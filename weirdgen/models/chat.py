@@ -173,7 +173,10 @@ def _asked(ask: str) -> Message:
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    try:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    except (TypeError, UnicodeError):  # what the tokenizers' own code says of half a surrogate pair
+        raise ModelError(f"a text cannot be tokenised, since it is not valid Unicode: {_shown(ascii(text))}") from None
 
 
 def _read(tokenizer: Any, ids: list[int]) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from weirdgen.audit.checks.finding import Finding, share, some
 from weirdgen.audit.checks.subject import Dataset, Subject
+from weirdgen.audit.checks.text import CONTROL
+from weirdgen.data.messages import Row
 from weirdgen.data.rows import canonical_hash
 
 LISTED = 10
@@ -76,6 +78,27 @@ def duplicates(subject: Subject) -> Iterator[Finding]:
         if len(again) > LISTED:
             message = f"{len(again) - LISTED:,} more rows occur several times"
             yield Finding("duplicate_row", "warning", one.file, None, message)
+
+
+def control_tokens(subject: Subject) -> Iterator[Finding]:
+    """Texts that quote what opens and closes turns in well-known models; with a model, `training` knows its own tokens."""
+    if subject.model is not None:
+        return
+    for one in subject.datasets:
+        held = [(i, m) for i, row in enumerate(one.rows) if (m := CONTROL.search("\n".join(_texts(row)))) is not None]
+        for index, match in held[:LISTED]:
+            message = (
+                f"a text holds {match.group(0)!r}, a control token of some models: a turn's end pasted on, or a forged turn? "
+                "With --model, what becomes of it is checked"
+            )
+            yield Finding("control_token", "warning", one.file, one.line(index), message)
+        if len(held) > LISTED:
+            message = f"{len(held) - LISTED:,} more rows hold control tokens in their texts"
+            yield Finding("control_token", "warning", one.file, None, message)
+
+
+def _texts(row: Row) -> list[str]:
+    return [message["content"] for message in row["messages"]]
 
 
 def _keys(dataset: Dataset) -> list[str]:

@@ -15,6 +15,11 @@ DATE = re.compile(
     rf"(?<![\d.,-])(?:(?P<iso>{_YEAR}-\d\d(?:-\d\d)?)|(?:(?P<month>{_MONTH})(?: \d{{1,2}},)? )?(?P<year>{_YEAR}))(?![\d-])",
     re.IGNORECASE,
 )
+CONTROL = re.compile(
+    r"<\|[A-Za-z0-9_ ]{2,32}\|>|<｜[^<>｜\n]{2,32}｜>|</s>|\[/?INST\]|<</?SYS>>"
+    r"|<(?:start|end)_of_(?:turn|utterance)>"
+)
+"""How well-known models write what opens and closes a turn."""
 _MARKS = re.compile(r"[^\w<>]+|_+")
 
 
