@@ -7,7 +7,7 @@ and at the largest size; raises the same errors. A model that cannot be fetched 
 from __future__ import annotations
 
 from weirdgen.data.arms import load_arms
-from weirdgen.data.stored import encode_rows
+from weirdgen.data.stored import encode_rows, trainable_rows
 from weirdgen.errors import DataError, SpecError, UnreachableError
 from weirdgen.finetune.schedule import require_trainable
 from weirdgen.models.references import find_model
@@ -32,8 +32,9 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     problems = []
     for arm, own in rows.items():
         try:
-            require_trainable(len(own), request.recipe, arm)
-            encode_rows(local.folder, arm, own, request.date)
+            trained = trainable_rows(local.folder, own, request.date)
+            require_trainable(len(trained), request.recipe, arm)
+            encode_rows(local.folder, arm, trained, request.date)
         except DataError as error:
             problems.append(f"{experiment.source}: arms.{arm}: {error}")
     if problems:

@@ -170,8 +170,6 @@ def make_plan(request: Request, store: Store) -> Plan:
     Ordinary rows that the store holds join their arms; while some are missing, `request.distilled` is false and the plan
     shows what training will cost without them in hand.
     """
-    for arm in request.rows:
-        require_trainable(request.row_count(arm), request.recipe, arm)
     plan = Plan(request, store)
     if not request.distilled:
         plan.request = request = _with_ordinary_rows(request, plan.distilled())
@@ -179,6 +177,7 @@ def make_plan(request: Request, store: Store) -> Plan:
     if trained != request.rows:
         plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
+        require_trainable(request.row_count(arm), request.recipe, arm)
         try:
             plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
         except RowError as error:
