@@ -16,6 +16,7 @@ import typer
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
+from weirdgen.cli.references import references_app
 from weirdgen.cli.terminal import say, say_lines
 from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(references_app, name="references")
 app.add_typer(world_app, name="world")
 
 ExperimentArg = Annotated[

@@ -189,7 +189,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
             warnings.warn(f"secondary effect '{name}' is left out: {why}", stacklevel=1)
     measured = {n: one for n, one in loaded.secondary.items() if not unmeasured(loaded, one, samples)}
     loaded = loaded.model_copy(update={"secondary": measured})
-    recipe_changes, sampling_changes = _parse_changes(options.changes)
+    recipe_changes, sampling_changes = parse_changes(options.changes)
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
     local = find_model(options.model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
@@ -249,7 +249,7 @@ def _with_published_rows(experiment: Experiment) -> tuple[Experiment, dict[str, 
     return experiment.model_copy(update=changed), {name: rows[name] for name in arms}
 
 
-def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """`--set` values: `recipe.FIELD=VALUE` and `sampling.FIELD=VALUE`, the value read as YAML."""
     found: dict[str, dict[str, Any]] = {"recipe": {}, "sampling": {}}
     accepted = {"recipe": tuple(Recipe.model_fields), "sampling": tuple(Sampling.__dataclass_fields__)}
