@@ -24,7 +24,7 @@ could still jump, and below `ENOUGH_FOR_NO_SHIFT` replicates, where that is more
 jumps leave no trace at all in an interval over samples, are simulated in `bootstrap`.
 
 **Seeds added after looking.** Who adds seeds because the interval includes zero, and stops once it does not, is wrong in more
-than 5% (4, then 6, then 12 replicates: 11%). `added_seeds_level` is the level for the interval at every look that keeps the
+than 5% (4, then 6, then 12 replicates: 10%). `added_seeds_level` is the level for the interval at every look that keeps the
 misses of zero at any look at 5%, as `sequential.look_level` does for samples.
 
 **Arms that share seeds.** A treatment's and a control's replicate of one seed share the adapter's start and the order of rows,
