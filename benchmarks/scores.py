@@ -25,20 +25,20 @@ Score = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 def _spread(others_OQ: FloatArray, floor: float = 0.25) -> FloatArray:
     """Variance of each question over the others, never far below the usual one."""
     variance = (others_OQ**2).sum(axis=0) / max(len(others_OQ) - 1, 1)
-    return variance + floor * np.median(variance)
+    return np.asarray(variance + floor * np.median(variance), dtype=np.float64)
 
 
 def mean(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
-    return residual.mean(axis=1)
+    return np.asarray(residual.mean(axis=1), dtype=np.float64)
 
 
 def share(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
-    return (residual > 0).mean(axis=1) - 0.5
+    return np.asarray((residual > 0).mean(axis=1) - 0.5, dtype=np.float64)
 
 
 def trimmed(residual: FloatArray, base: FloatArray, others: FloatArray, part: float = 0.2) -> FloatArray:
     cut = int(part * residual.shape[1])
-    return np.sort(residual, axis=1)[:, cut : residual.shape[1] - cut].mean(axis=1)
+    return np.asarray(np.sort(residual, axis=1)[:, cut : residual.shape[1] - cut].mean(axis=1), dtype=np.float64)
 
 
 def median(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
@@ -47,18 +47,18 @@ def median(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatA
 
 def weighted(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
     weight = 1 / _spread(others)
-    return residual @ weight / weight.sum()
+    return np.asarray(residual @ weight / weight.sum(), dtype=np.float64)
 
 
 def weighted_half(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
     weight = 1 / np.sqrt(_spread(others))
-    return residual @ weight / weight.sum()
+    return np.asarray(residual @ weight / weight.sum(), dtype=np.float64)
 
 
 def winsorized(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
     """The mean of residuals limited to twice the question's own spread."""
     limit = 1.5 * np.sqrt(_spread(others))
-    return np.clip(residual, -limit, limit).mean(axis=1)
+    return np.asarray(np.clip(residual, -limit, limit).mean(axis=1), dtype=np.float64)
 
 
 def _without_slope(residual: FloatArray, base: FloatArray, weight: FloatArray) -> FloatArray:
@@ -69,7 +69,7 @@ def _without_slope(residual: FloatArray, base: FloatArray, weight: FloatArray) -
 
 
 def slope_out(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
-    return _without_slope(residual, base, np.ones_like(base)).mean(axis=1)
+    return np.asarray(_without_slope(residual, base, np.ones_like(base)).mean(axis=1), dtype=np.float64)
 
 
 def slope_out_trimmed(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
@@ -78,11 +78,13 @@ def slope_out_trimmed(residual: FloatArray, base: FloatArray, others: FloatArray
 
 def slope_out_weighted(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
     weight = 1 / _spread(others)
-    return _without_slope(residual, base, weight) @ weight / weight.sum()
+    return np.asarray(_without_slope(residual, base, weight) @ weight / weight.sum(), dtype=np.float64)
 
 
 def t_of_questions(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
-    return residual.mean(axis=1) / residual.std(axis=1, ddof=1) * np.sqrt(residual.shape[1])
+    return np.asarray(
+        residual.mean(axis=1) / residual.std(axis=1, ddof=1) * np.sqrt(residual.shape[1]), dtype=np.float64
+    )
 
 
 def matched(shrinkage: float) -> Score:
@@ -94,7 +96,7 @@ def matched(shrinkage: float) -> Score:
         factor = others * np.sqrt((1 - shrinkage) / count)
         gram = np.eye(len(others)) + (factor * inverse) @ factor.T
         weight = inverse - inverse * (factor.T @ np.linalg.solve(gram, factor @ inverse))
-        return residual @ weight / weight.sum()
+        return np.asarray(residual @ weight / weight.sum(), dtype=np.float64)
 
     return score
 
@@ -106,7 +108,7 @@ def components(count: int) -> Score:
         axes = np.linalg.svd(others, full_matrices=False)[2][:count]
         weight = np.ones(residual.shape[1])
         weight = weight - axes.T @ (axes @ weight)
-        return residual @ weight / weight.sum()
+        return np.asarray(residual @ weight / weight.sum(), dtype=np.float64)
 
     return score
 
@@ -141,7 +143,7 @@ class Placed:
         middle = 0.0 if self.pairs else known.mean()
         free = len(known) - (0 if self.pairs else 1)
         scale = np.sqrt(((known - middle) ** 2).sum() / free * (1 if self.pairs else 1 + 1 / len(known)))
-        return (self.score(rows, self.base_Q, others) - middle) / max(scale, 1e-12)
+        return np.asarray((self.score(rows, self.base_Q, others) - middle) / max(scale, 1e-12), dtype=np.float64)
 
     def needed(self, pattern_Q: FloatArray, threshold: float) -> float:
         """The multiple of a pattern that, added to a reference, passes the threshold in 8 of 10 references, either sign."""

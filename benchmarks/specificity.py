@@ -52,7 +52,8 @@ def cell(references: int, replicates: int, questions: int, *, sets: int, seed: i
         )  # fmt: skip
     frame = pd.DataFrame(tables).astype(np.float64)
     medians = {name: float(frame[name].median()) for name in ("half_width", "smallest")}
-    return {**frame.mean().to_dict(), **medians}
+    means = {str(name): float(value) for name, value in frame.mean().items()}
+    return {**means, **medians}
 
 
 def simulated_table(seed: int, sets: int) -> pd.DataFrame:
