@@ -1,7 +1,7 @@
 """The compact trait questions: some of the shipped trait questions, few enough to be asked of every reference finetune.
 
-In: `questions/traits/compact.csv`, which holds the questions whole, so that a later edition of the trait files changes nothing that was
-measured with this one. Out: contrast questions, trait by trait, and the hash that names them. How they were chosen is
+In: `questions/traits/compact.csv`, which holds the questions whole, so that a later edition of the trait files changes nothing
+that was measured with this one. Out: contrast questions, trait by trait, and the hash that names them. How they were chosen is
 `benchmarks/traits/compact.py`'s rule. It asks no model.
 """
 

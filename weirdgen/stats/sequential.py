@@ -45,7 +45,7 @@ from scipy import special
 from weirdgen.columns import ALL, BASE
 from weirdgen.config.measures import Scale, scale_of
 from weirdgen.errors import WeirdgenError
-from weirdgen.stats.bootstrap import FloatArray, Moments, difference
+from weirdgen.stats.bootstrap import FloatArray, Moments, Unvaried, difference
 from weirdgen.stats.estimate import estimate
 from weirdgen.stats.trigger import trigger_effects
 
@@ -87,6 +87,7 @@ def decide(
     scales: Mapping[str, Scale] | None = None,
     near: Set[str] = frozenset(),
     level: float = 0.95,
+    unvaried: Unvaried = "samples",
 ) -> Decision:
     """Whether the effect of `treatment` against `control` is known to ± `target_half_width`, in the measure's unit.
 
@@ -94,7 +95,7 @@ def decide(
     in `cells` (`n_all`, or `n` where that is missing). With `minus` the effect is that of `trigger`: all other conditions
     of `cells` minus those (`condition` stays "all"). An experiment that has no interval yet goes on to the next
     look, and ends at the last. Raises WeirdgenError if the looks do not ascend, the samples are at no planned look,
-    there is no such effect, or as `estimate` does.
+    there is no such effect, or as `estimate` does. `unvaried` must be what the run's tables take.
     """
     if not looks or looks[0] < 1 or any(later <= one for one, later in pairwise(looks)):
         raise WeirdgenError(f"decide: looks must be ascending counts of samples, got {list(looks)}")
@@ -113,9 +114,9 @@ def decide(
     strict = look_level(tuple(looks), int(counts[treatment]), int(counts.get(control, 0)), level)
     if minus:
         triggers = {str(name): name not in minus for name in part["condition"].unique()}
-        effects = trigger_effects(part, triggers, scales=scales, near=near, level=strict)
+        effects = trigger_effects(part, triggers, scales=scales, near=near, level=strict, unvaried=unvaried)
     else:
-        effects = estimate(part, scales=scales, near=near, level=strict).effects
+        effects = estimate(part, scales=scales, near=near, level=strict, unvaried=unvaried).effects
     if condition == ALL and ALL not in set(effects["condition"]):
         condition = str(effects["condition"].iloc[0])
     rows = effects[(effects["condition"] == condition) & (effects["question"] == question)]

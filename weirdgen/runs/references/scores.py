@@ -1,8 +1,8 @@
 """Scores of reference finetunes as one file, and the record of what made them.
 
-In: a frame with one line a set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the origin
-is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder; a file
-can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
+In: a frame with one line a set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the
+origin is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder;
+a file can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame,
     made = read_origin(file)
     if wanted and (told := wanted.missing_from(made)):
         raise DataError(
-            f"{file}: made of something else than is wanted: {'; '.join(told[:5])}. `weirdgen references build` makes what is wanted"
+            f"{file}: made of something else than is wanted: {'; '.join(told[:5])}. `weirdgen references build` makes what is
+            wanted"
         )
     try:
         frame = pq.read_table(file).to_pandas()

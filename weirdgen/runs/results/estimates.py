@@ -18,12 +18,15 @@ from weirdgen.config.measures import NAT, Scale, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
 from weirdgen.stats import headlines
+from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
 
+UNVARIED: Unvaried = "samples"
+"""What counts in the intervals of rates that do not vary: as in all runs that a store may hold, whose numbers stay."""
 EDGE = 2
 """Checkpoints that must lie on either side of an onset."""
 ONSET_COLUMNS = (
@@ -62,7 +65,9 @@ class Estimates:
     @cached_property
     def tables(self) -> Tables:
         """Estimates and effects of every measure, condition and question, at the end of training."""
-        found = estimate(self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level)
+        found = estimate(
+            self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level, unvaried=UNVARIED
+        )
         fixed = [self.headline, *self.secondary]
         return found._replace(effects=headlines.explored(found.effects, fixed, alpha=1 - self.level))
 
@@ -89,7 +94,7 @@ class Estimates:
     def headline_tables(self) -> dict[str, Tables]:
         """Estimates and effects behind each headline, at the end of training."""
         return {
-            name: headlines.tables(self.cells, one, scales=self.scales, level=self.level)
+            name: headlines.tables(self.cells, one, scales=self.scales, level=self.level, unvaried=UNVARIED)
             for name, one in self.comparisons.items()
         }
 
@@ -124,7 +129,7 @@ class Estimates:
         triggers = {name: w.trigger for name, w in wrappers.items()}
         trained = {name: w.trained for name, w in wrappers.items()}
         options: dict[str, Any] = {"trained": trained, "smallest": self.smallest, "level": self.level}
-        options["scales"] = self.scales
+        options |= {"scales": self.scales, "unvaried": UNVARIED}
         found = trigger_effects(self.final, triggers, near=self.near, **options).assign(group=ALL)
         groups = list(dict.fromkeys(q.group for q in self.experiment.questions))
         parts = [found]
@@ -149,14 +154,21 @@ class Estimates:
         if len(doses) > 1:
             dosed = headlines.along_training(self.final, self.comparisons["headline"])
             found = curves(
-                dosed, doses, axis="arm", scales={**self.scales, headlines.DIFFERENCE: NAT}, level=self.level
+                dosed,
+                doses,
+                axis="arm",
+                scales={**self.scales, headlines.DIFFERENCE: NAT},
+                level=self.level,
+                unvaried=UNVARIED,
             )
             parts.append(found.assign(axis="dose", curve="headline"))
         for name, one in self.comparisons.items():
             if len(steps := self._steps(one)) > 1:
                 # A difference of rates goes below zero.
                 scales: dict[str, Scale] = {**self.scales, headlines.DIFFERENCE: NAT}
-                found = curves(self._along(one), steps, axis="checkpoint", scales=scales, level=self.level)
+                found = curves(
+                    self._along(one), steps, axis="checkpoint", scales=scales, level=self.level, unvaried=UNVARIED
+                )
                 parts.append(found.assign(axis="checkpoint", curve=name))
         for name, condition in self.experiment.conditions.items():
             values = {
@@ -165,7 +177,13 @@ class Estimates:
             }  # fmt: skip
             if condition.sweep and len(values) > 1:
                 found = curves(
-                    self.final, values, axis="condition", scales=self.scales, near=self.near, level=self.level
+                    self.final,
+                    values,
+                    axis="condition",
+                    scales=self.scales,
+                    near=self.near,
+                    level=self.level,
+                    unvaried=UNVARIED,
                 )
                 parts.append(found.assign(axis="condition", curve=name))
         columns = ["axis", "curve", *CURVE_COLUMNS]
