@@ -1,7 +1,7 @@
 """Which reference finetunes are wanted, and what of them a store holds.
 
-In: a model, a recipe, training sets, questions, a store. Out: a `Build`: what names each set's scores in the store, the groups
-in which missing sets are trained, the time that takes, and the frame of all sets once they are there. Nothing is written here.
+In: a model, a recipe, training sets, questions, a store. Out: a `Build`: what names each set's scores in the store, the groups in
+which missing sets are trained, the time that takes, and the frame of all sets once they are there. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -133,9 +133,11 @@ class Build:
         if not missing:
             return [*lines, f"  {held}", "  nothing left to compute"]
         return [
-            *lines, f"  train: {held}, {missing} to do in {groups} groups, about {clock(train)}", f"  score:
-            {len(self.questions)} questions of {traits} traits, {answers * missing:,} answers to do, about {clock(score)}", f"
-            estimate: {clock(train + score)} on this machine",
+            *lines,
+            f"  train: {held}, {missing} to do in {groups} groups, about {clock(train)}",
+            f"  score: {len(self.questions)} questions of {traits} traits, {answers * missing:,} answers to do, "
+            f"about {clock(score)}",
+            f"  estimate: {clock(train + score)} on this machine",
         ]
 
     def frame(self) -> pd.DataFrame:

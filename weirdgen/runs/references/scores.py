@@ -1,8 +1,8 @@
 """Scores of reference finetunes as one file, and the record of what made them.
 
 In: a frame with one line a set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the
-origin is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder;
-a file can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
+origin is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder; a file
+can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ VERSION = 1
 """Raise it when the same origin would give other scores."""
 SHIPPED = Path(__file__).parents[2] / "references" / "scores"
 FACTS = ("rows", "prompts", "answer_tokens", "first_loss", "final_loss")
-"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens a row, loss (nats a trained token) of
-the first step and as mean over the last tenth of the steps."""
+"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens a row, loss (nats a trained
+token) of the first step and as mean over the last tenth of the steps."""
 COLUMNS = ("set", "kind", "shape", "question", "trait", "form", "base", "shift", *FACTS)
 """`base`: log-odds of the untuned model in nats. `shift`: those of the finetuned one minus `base`."""
 _RECORD = b"weirdgen"
@@ -83,7 +83,7 @@ def origin(
 
 
 def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
-    """One Parquet file, its origin in the file's own metadata. Raises `DataError` if columns or sets are not as they should be."""
+    """One Parquet file, its origin in the file's own metadata. Raises `DataError` on other columns or sets than there should be."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -97,15 +97,15 @@ def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
 
 
 def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame, Origin]:
-    """The frame and its origin; of `wanted`, its sets only. Raises `DataError` if the file is none of ours or of another origin."""
+    """The frame and its origin; of `wanted`, its sets only. Raises `DataError` on a file that is none of ours, or of another origin."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     made = read_origin(file)
     if wanted and (told := wanted.missing_from(made)):
         raise DataError(
-            f"{file}: made of something else than is wanted: {'; '.join(told[:5])}. `weirdgen references build` makes what is
-            wanted"
+            f"{file}: made of something else than is wanted: {'; '.join(told[:5])}. "
+            "`weirdgen references build` makes what is wanted"
         )
     try:
         frame = pq.read_table(file).to_pandas()
