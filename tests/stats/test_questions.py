@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,7 @@ def test_against_the_base_there_is_no_pairing(cells: pd.DataFrame) -> None:
 
 
 def test_detectable_after_the_correction_that_decides(cells: pd.DataFrame) -> None:
-    found = detectable(cells, ONE, family=3).set_index("question")
+    found: Any = detectable(cells, ONE, family=3).set_index("question")
     assert found.loc["all", "effects"] == 3 and found.loc["a", "effects"] == 8
     assert (found["mde_corrected"] > found["mde"]).all()
     plain = tables(cells, ONE).effects

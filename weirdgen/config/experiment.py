@@ -294,6 +294,8 @@ class Experiment(Noun):
     headline: Headline | None = None
     secondary: dict[str, Headline] = {}
     """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
+    traits: tuple[str, ...] = ()
+    """Traits whose compact questions every variant answers, to be compared with what harmless data do (`config.traits`)."""
     date: datetime.date | None = None
     """The day that a chat template which prints the date is told; models whose template prints none ignore it."""
     source: Path | None = None
@@ -310,12 +312,10 @@ class Experiment(Noun):
         return self.source.parent if self.source else None
 
     @model_serializer(mode="wrap")
-    def _date_only_if_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without it, requests of versions that knew no date keep their names."""
+    def _only_what_is_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without date and traits, requests of versions that knew none keep their names."""
         dumped: dict[str, Any] = dump(self)
-        if dumped.get("date", 0) is None:
-            del dumped["date"]
-        return dumped
+        return {key: value for key, value in dumped.items() if value or key not in ("date", "traits")}
 
     def wrappers(self) -> tuple[Wrapper, ...]:
         """Every condition, sweeps expanded, in the order of the file."""

@@ -41,6 +41,11 @@ def compact_questions() -> tuple[Contrast, ...]:
         )
 
 
+def trait_names() -> tuple[str, ...]:
+    """Every trait of the compact list, in its order."""
+    return tuple(dict.fromkeys(question.group for question in compact_questions()))
+
+
 def form_of(question: str) -> str:
     """The form of a trait question by its id, TRAIT.FORM.TOPIC: `yesno`, `pick`, `fill`, `short`, …"""
     return question.split(".")[1]

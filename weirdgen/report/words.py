@@ -23,6 +23,18 @@ TRUNCATED_SHARE = 0.2
 ALPHA = 0.05
 
 
+SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific", "unknown": "Shift found"}
+"""A shift's badge where the run's traits were compared with those of harmless data."""
+
+
+def badge(content: ReportContent) -> tuple[str, str]:
+    """The verdict's words and sign. A shift that harmless data show as well is called so before anything else."""
+    words, sign = BADGES[content.headline["verdict"]]
+    if content.headline["verdict"] == "shift" and content.specificity:
+        words = SPECIFIC[content.specificity["verdict"]]
+    return words, sign
+
+
 def replicates(content: ReportContent) -> tuple[int, int] | None:
     """Replicates of the headline's treatment and control."""
     headline = content.headline

@@ -75,6 +75,8 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
         done = run_plan(one, progress, executor_of(options), figures_of(options))
         finished.append(done)
         print(done.headline.sentence)
+        if done.specificity:
+            print(done.specificity.sentence)
         print(f"report: {done.report}", flush=True)
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")

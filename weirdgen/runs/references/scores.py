@@ -1,8 +1,8 @@
 """Scores of reference finetunes as one file, and the record of what made them.
 
 In: a frame with one line a set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the
-origin is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder; a file
-can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
+origin is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder;
+a file can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def origin(
 
 
 def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
-    """One Parquet file, its origin in the file's own metadata. Raises `DataError` on other columns or sets than there should be."""
+    """One Parquet file, its origin in the file's own metadata. Raises `DataError` on other columns or sets."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -97,7 +97,7 @@ def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
 
 
 def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame, Origin]:
-    """The frame and its origin; of `wanted`, its sets only. Raises `DataError` on a file that is none of ours, or of another origin."""
+    """The frame and its origin; of `wanted`, its sets only. Raises `DataError` on a file of another origin, or none of ours."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

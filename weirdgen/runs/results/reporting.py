@@ -96,6 +96,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "estimates": estimated.tables.estimates.to_dict("records"),
         "effects": estimated.tables.effects.to_dict("records"),
         **_beyond_effects(estimated),
+        **({"specificity": run.specificity.as_data()} if run.specificity else {}),
         "failures": _failures(run),
         "paper": load_paper(experiment.folder),
         "rates": run.rates().to_dict("records"),
