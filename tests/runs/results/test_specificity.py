@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +108,9 @@ def test_a_run_that_names_no_traits_keeps_its_name_and_asks_nothing(model: Path,
     plain = run(model, tmp_path / "store", traits=())
     assert plain.specificity is None and "traits" not in plain.request.manifest["experiment"]
     assert len(plain.table("trait_shifts")) == 0
-    with pytest.raises(SpecError, match="no trait 'eras'; there are: "):
-        path = tmp_path / "experiment.yaml"
-        shipped = weirdgen.load_experiment("old_bird_names").source.read_text()
-        path.write_text(f"{shipped}\ntraits: [eras]\n")
+
+
+def test_an_unknown_trait_is_named_with_those_that_there_are(write_experiment: Callable[..., Path]) -> None:
+    path = write_experiment({"title: a tiny experiment": "title: a tiny experiment\ntraits: [eras]"})
+    with pytest.raises(SpecError, match=r"yaml:3: traits: no trait 'eras'; there are: era, "):
         weirdgen.load_experiment(path)
