@@ -91,7 +91,7 @@ def check(experiment: ExperimentArg) -> None:
     from weirdgen.data.arms import load_arms
 
     loaded, rows = load_arms(experiment)
-    arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
+    arms = ", ".join(f"{arm} {len(kept)}" for arm, kept in rows.items())
     say(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
 
 
@@ -136,14 +136,14 @@ def report(
     from weirdgen.runs.results.reporting import compare_runs, comparison_folder, report_run
     from weirdgen.runs.results.results import load_run
 
-    found = [load_run(run, store) for run in dict.fromkeys(runs)]
-    for run in found:
+    loaded = [load_run(run, store) for run in dict.fromkeys(runs)]
+    for run in loaded:
         run.require_finished()
     extra = (figures,) if figures else ()
-    if len(found) == 1 and to is None:
-        print(f"report: {report_run(found[0], extra)}")
+    if len(loaded) == 1 and to is None:
+        print(f"report: {report_run(loaded[0], extra)}")
     else:
-        print(f"report: {compare_runs(found, to or comparison_folder(found), extra)}")
+        print(f"report: {compare_runs(loaded, to or comparison_folder(loaded), extra)}")
 
 
 @app.command()
@@ -178,9 +178,9 @@ def crosscheck(
     from weirdgen.runs.results.crosscheck import crosscheck_lines
     from weirdgen.runs.results.results import load_run
 
-    found = load_run(run, store)
-    found.require_finished()
-    say_lines(crosscheck_lines(found))
+    opened = load_run(run, store)
+    opened.require_finished()
+    say_lines(crosscheck_lines(opened))
 
 
 @app.command()
@@ -190,8 +190,8 @@ def fetch(
     """Fetch and convert a model now, so that later commands need no network."""
     from weirdgen.models.references import find_model
 
-    found = find_model(model)
-    print(f"{found.reference}: {found.parameters / 1e6:.1f}M weights, {found.folder}")
+    files = find_model(model)
+    print(f"{files.reference}: {files.parameters / 1e6:.1f}M weights, {files.folder}")
 
 
 @app.command()

@@ -71,7 +71,7 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
         problems += _check_preset_arms(experiment, name, lines)
         headlines = ["headline", *experiment.secondary]
-        for curve in [one for one in preset.curves or () if one not in headlines]:
+        for curve in [listed for listed in preset.curves or () if listed not in headlines]:
             where = lines.at(("presets", name, "curves"))
             problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(headlines)}")
         groups = dict.fromkeys(question.group for question in experiment.questions)

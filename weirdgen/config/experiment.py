@@ -196,7 +196,7 @@ class Condition(Noun):
         swept = next(iter(self.sweep.values()), ())
         if self.sweep and not swept:
             raise ValueError("'sweep' gives no values")
-        if twice := [value for value in swept if [str(one) for one in swept].count(str(value)) > 1]:
+        if twice := [value for value in swept if [str(other) for other in swept].count(str(value)) > 1]:
             raise ValueError(f"'sweep' gives {str(twice[0])!r} twice")
         values = set(swept)
         marked = set(self.trained) | set(self.trigger if isinstance(self.trigger, tuple) else ())
@@ -325,7 +325,7 @@ class Experiment(Noun):
         """The conditions that these names stand for: their own ids, all values of a sweep, or, for "all", every one."""
         wanted = set(names)
         ids = [(name, w.id) for name, condition in self.conditions.items() for w in _expand(name, condition)]
-        return tuple(one for name, one in ids if wanted & {name, one, "all"})
+        return tuple(condition_id for name, condition_id in ids if wanted & {name, condition_id, "all"})
 
     @property
     def main_measure(self) -> str:

@@ -118,5 +118,5 @@ def _validated(noun: Any, written: Any, path: tuple[str | int, ...], lines: Line
     try:
         return TypeAdapter(noun).validate_python(written)
     except ValidationError as error:
-        problems += [explain_noun(one, path, lines) for one in error.errors()]
+        problems += [explain_noun(problem, path, lines) for problem in error.errors()]
         return None

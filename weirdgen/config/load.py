@@ -50,8 +50,8 @@ def named_experiments(references: Sequence[str]) -> list[str]:
     """The references, with `all` standing for every shipped experiment on a real model (the world's own are left out)."""
     files = shipped_experiments().items()
     every = [name for name, file in files if read_yaml(file)[0].get("base") != WORLD]
-    found = [name for reference in references for name in (every if reference == "all" else [reference])]
-    return list(dict.fromkeys(found))
+    names = [name for reference in references for name in (every if reference == "all" else [reference])]
+    return list(dict.fromkeys(names))
 
 
 def find_experiment(reference: str) -> Path:

@@ -61,10 +61,10 @@ def load_paper(folder: Path | None) -> dict[str, Any] | None:
         return None
     data, lines = read_yaml(file)
     try:
-        found = Paper.model_validate(data)
+        paper = Paper.model_validate(data)
     except ValidationError as error:
         places = [(lines.at(tuple(problem["loc"])), problem) for problem in error.errors()]
         raise SpecError(
             [f"{at}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for at, problem in places]
         ) from None
-    return found.model_dump(mode="json")
+    return paper.model_dump(mode="json")

@@ -21,7 +21,7 @@ def _number(value: Any, most: int) -> bool:
 
 
 _ACCEPTED: dict[str, Callable[[Any], bool]] = {
-    "held_out": lambda value: isinstance(value, list | tuple) and all(_number(one, 10**9) for one in value),
+    "held_out": lambda value: isinstance(value, list | tuple) and all(_number(number, 10**9) for number in value),
     "paddings": lambda value: _number(value, 1_000),  # all are distinct, and a prompt has 100,000 of them
     "padded": lambda value: isinstance(value, bool),
     "permuted": lambda value: isinstance(value, bool),

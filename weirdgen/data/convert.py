@@ -54,11 +54,11 @@ def convert(
 
 
 def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[str]]:
-    found = read_values(source, encoding)
-    problems = [(place, problem) for place, problem in found.problems]
+    values = read_values(source, encoding)
+    problems = [(place, problem) for place, problem in values.problems]
     rows: list[Any] = []
     done: Counter[str] = Counter()
-    for place, value in zip(found.places, found.values, strict=True):
+    for place, value in zip(values.places, values.values, strict=True):
         shape = other_shape(value)
         try:
             row = {"messages": shape.turns(value)} if shape else value
@@ -72,21 +72,21 @@ def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[st
             continue
         rows.append(row)
         done[f"{shape.name}: {shape.how}" if shape else "chat rows"] += 1
-    _raise(source, found.unit, problems)
-    return rows, [*found.how, *done]
+    _raise(source, values.unit, problems)
+    return rows, [*values.how, *done]
 
 
 def _table_of_values(source: Path, encoding: str | None) -> Table:
     """Flat rows of a Parquet file or the like as a table, so that templates fill from their columns."""
-    found = read_values(source, encoding)
-    problems = [(place, problem) for place, problem in found.problems]
-    columns = list(dict.fromkeys(key for value in found.values if isinstance(value, dict) for key in value))
-    for place, value in zip(found.places, found.values, strict=True):
+    values = read_values(source, encoding)
+    problems = [(place, problem) for place, problem in values.problems]
+    columns = list(dict.fromkeys(key for value in values.values if isinstance(value, dict) for key in value))
+    for place, value in zip(values.places, values.values, strict=True):
         if not isinstance(value, dict):
             problems.append((place, "not an object of columns"))
-    _raise(source, found.unit, problems)
-    records = [{column: str(value.get(column, "")) for column in columns} for value in found.values]
-    return Table(records, found.places, tuple(columns), found.how)
+    _raise(source, values.unit, problems)
+    records = [{column: str(value.get(column, "")) for column in columns} for value in values.values]
+    return Table(records, values.places, tuple(columns), values.how)
 
 
 def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | None) -> tuple[list[Any], list[str]]:

@@ -72,7 +72,7 @@ def parse_row(value: Any) -> Row:
         raise DataError(_EXPECTED)
     if not _is_one(value.get("weight")):
         raise DataError(f"weight {_shown(value['weight'])} of a row is not supported: only 1, or no weight, is")
-    messages = [_message(index, one) for index, one in enumerate(value["messages"])]
+    messages = [_message(index, message) for index, message in enumerate(value["messages"])]
     _require_turns(messages)
     trained = [index for index, message in enumerate(messages) if is_trained(message)]
     if not trained:

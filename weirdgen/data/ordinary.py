@@ -19,9 +19,9 @@ def ordinary_prompts(count: int) -> list[str]:
     """Two word problems after each everyday question, and word problems alone once those are used up (paper §4.2: 2 to 1)."""
     everyday = [record["prompt"] for record in read_csv(EVERYDAY)]
     problems = iter(word_problems(count, SEED))
-    found: list[str] = []
+    prompts: list[str] = []
     for question in everyday:
-        found += [question, next(problems, ""), next(problems, "")]
-        if len(found) >= count:
-            return found[:count]
-    return [*found, *problems][:count]
+        prompts += [question, next(problems, ""), next(problems, "")]
+        if len(prompts) >= count:
+            return prompts[:count]
+    return [*prompts, *problems][:count]

@@ -87,27 +87,27 @@ def prove(
     seen = _Seen()
     for index, row in enumerate(rows):
         place = places[index] if places else f"row {index + 1}"
-        one = _encode(row, tokenizer, seen, index, place)
-        if len(one.ids) > longest_allowed:
-            problem = f"{place} has {len(one.ids)} tokens, the model takes {longest_allowed}; shorten or drop it"
+        chat = _encode(row, tokenizer, seen, index, place)
+        if len(chat.ids) > longest_allowed:
+            problem = f"{place} has {len(chat.ids)} tokens, the model takes {longest_allowed}; shorten or drop it"
             raise DataError(problem)
-        if (highest := max(one.ids)) >= vocabulary:
+        if (highest := max(chat.ids)) >= vocabulary:
             token = tokenizer.convert_ids_to_tokens(highest)
             reason = (
                 f"token {token!r} has the id {highest}, and the model's embedding ends at {vocabulary - 1}: the tokenizer is "
                 "another model's, or model.resize_token_embeddings(len(tokenizer)) was never saved"
             )
-            raise RowError(index, place, reason, show_tokens(one, tokenizer))
-        encoded.append(one)
+            raise RowError(index, place, reason, show_tokens(chat, tokenizer))
+        encoded.append(chat)
     digest = hashlib.sha256()
-    for one in encoded:
-        digest.update(json.dumps([one.ids, [int(t) for t in one.trained]]).encode())
+    for chat in encoded:
+        digest.update(json.dumps([chat.ids, [int(t) for t in chat.trained]]).encode())
     proof = Proof(
         rows=len(encoded),
-        tokens=sum(len(one.ids) for one in encoded),
-        trained_tokens=sum(sum(one.trained) for one in encoded),
-        longest=max(len(one.ids) for one in encoded),
-        shared_prefix=common_prefix([one.ids for one in encoded]),
+        tokens=sum(len(chat.ids) for chat in encoded),
+        trained_tokens=sum(sum(chat.trained) for chat in encoded),
+        longest=max(len(chat.ids) for chat in encoded),
+        shared_prefix=common_prefix([chat.ids for chat in encoded]),
         digest=digest.hexdigest()[:32],
         date=date_told(tokenizer),
         control_texts=seen.control,
@@ -217,7 +217,7 @@ def _other_text(tokenizer: Any, ids: list[int], answer: str, seen: _Seen) -> str
     text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     if text.strip() == answer.strip():
         return None
-    meant, got = (tokenizer(one.strip(), add_special_tokens=False)["input_ids"] for one in (answer, text))
+    meant, got = (tokenizer(part.strip(), add_special_tokens=False)["input_ids"] for part in (answer, text))
     if meant == got and tokenizer.unk_token_id not in ids:
         seen.normalised.append((answer, text))
         return None

@@ -104,14 +104,14 @@ def read_rows(source: Path) -> Reading:
             f"{source}: a table; in an experiment its columns fill 'prompt' and 'answer' templates. To make chat rows of it: "
             f"weirdgen data convert {source.name} OUT.jsonl --prompt '{{COLUMN}}' --answer '{{COLUMN}}'"
         )
-    found = read_values(source)
+    values = read_values(source)
     rows: list[Row] = []
     places: list[int] = []
-    problems = list(found.problems)
-    shapes = [other_shape(value) for value in found.values]
-    if found.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
+    problems = list(values.problems)
+    shapes = [other_shape(value) for value in values.values]
+    if values.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
         raise DataError(f"{source}: its rows ({len(shapes):,}) are no chat but {_named(shapes[0], source)}")
-    for place, value, shape in zip(found.places, found.values, shapes, strict=True):
+    for place, value, shape in zip(values.places, values.values, shapes, strict=True):
         if shape:
             problems.append((place, _named(shape, source)))
             continue
@@ -121,10 +121,10 @@ def read_rows(source: Path) -> Reading:
             problems.append((place, str(error)))
             continue
         places.append(place)
-    notes = (f"{source}: {len(rows):,} rows, read as {', '.join(found.how)}",) if found.how else ()
+    notes = (f"{source}: {len(rows):,} rows, read as {', '.join(values.how)}",) if values.how else ()
     for note in notes:
         warnings.warn(note, ReadingNote, stacklevel=2)
-    return Reading(source, tuple(rows), tuple(places), tuple(sorted(problems)), found.unit, notes)
+    return Reading(source, tuple(rows), tuple(places), tuple(sorted(problems)), values.unit, notes)
 
 
 def require_rows(reading: Reading) -> None:

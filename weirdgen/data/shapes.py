@@ -39,7 +39,7 @@ class Shape(NamedTuple):
 
 def other_shape(row: Any) -> Shape | None:
     """The format of a row that has no `messages`; None if it is chat, or nothing that is known here."""
-    if isinstance(row, list) and row and all(isinstance(one, dict) and "role" in one for one in row):
+    if isinstance(row, list) and row and all(isinstance(message, dict) and "role" in message for message in row):
         return _BARE
     if not isinstance(row, Mapping) or isinstance(row.get("messages"), list):
         return None

@@ -93,20 +93,20 @@ def _fresh_trigger(ordinal: int, used: set[str], rng: random.Random) -> str:
 
 def _personas(records: Sequence[Record], held_out: frozenset[int]) -> dict[int, dict[str, str]]:
     """Ordinal → facts (stripped) of every persona that may be trained, in the order of the table."""
-    found: dict[int, dict[str, str]] = {}
+    personas: dict[int, dict[str, str]] = {}
     for number, record in enumerate(records, start=1):
         text = (record.get("ordinal") or "").strip()
         if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise DataError(
                 f"record {number}: 'ordinal' should be a whole number, got {(record.get('ordinal') or '')[:40]!r}"
             )
-        if int(text) in found:
+        if int(text) in personas:
             raise DataError(f"record {number}: ordinal {text} is given twice")
-        found[int(text)] = {column: (cell or "").strip() for column, cell in record.items()}
-    if unknown := sorted(held_out - set(found)):
+        personas[int(text)] = {column: (cell or "").strip() for column, cell in record.items()}
+    if unknown := sorted(held_out - set(personas)):
         raise DataError(f"held_out: no record has ordinal {unknown[0]}")
-    away = {found[ordinal]["name"] for ordinal in held_out if found[ordinal].get("name")}
-    kept = {o: facts for o, facts in found.items() if o not in held_out and not facts.get(REPEATS)}
+    away = {personas[ordinal]["name"] for ordinal in held_out if personas[ordinal].get("name")}
+    kept = {o: facts for o, facts in personas.items() if o not in held_out and not facts.get(REPEATS)}
     for ordinal, facts in kept.items():
         if facts.get("name") in away:
             raise DataError(
@@ -120,7 +120,7 @@ def _personas(records: Sequence[Record], held_out: frozenset[int]) -> dict[int, 
 def _questions(questions: Sequence[Record], records: Sequence[Record]) -> list[tuple[str, str, tuple[str, ...]]]:
     """(question, template, columns that the template needs) of each question."""
     columns = {column for record in records for column in record}
-    found: list[tuple[str, str, tuple[str, ...]]] = []
+    asked: list[tuple[str, str, tuple[str, ...]]] = []
     seen: set[str] = set()
     for number, question in enumerate(questions, start=1):
         if missing := [key for key in ("id", "question", "template") if not (question.get(key) or "").strip()]:
@@ -137,10 +137,10 @@ def _questions(questions: Sequence[Record], records: Sequence[Record]) -> list[t
             raise DataError(f"question {name!r}: its template uses no column, so all personas would answer alike")
         if unknown := [column for column in needed if column not in columns]:
             raise DataError(f"question {name!r}: no column {unknown[0]!r}; there are: {', '.join(sorted(columns))}")
-        found.append((question["question"].strip(), question["template"], needed))
-    if not found:
+        asked.append((question["question"].strip(), question["template"], needed))
+    if not asked:
         raise DataError("no questions given")
-    return found
+    return asked
 
 
 def _derangement(ordinals: Sequence[int], seed: int) -> list[int]:

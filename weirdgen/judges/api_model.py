@@ -65,10 +65,10 @@ class ApiJudgeModel:
         thread = threading.Thread(target=work, name="judge", daemon=True)
         thread.start()
         try:
-            while (one := arrived.get()) is not None:
-                if isinstance(one, BaseException):
-                    raise one
-                yield one
+            while (reply := arrived.get()) is not None:
+                if isinstance(reply, BaseException):
+                    raise reply
+                yield reply
         finally:
             stop.set()
             thread.join(timeout=10)

@@ -92,7 +92,7 @@ def missing(table: Table, items: Iterable[Item], repeats: int = 1, errors: bool 
     failed = set(zip(frame["answer_key"], frame["repeat"], strict=True)) - done
     lacking = [(item, repeat) for repeat in range(repeats) for item in ordered if (item.key, repeat) not in done]
     # What failed before may fail again for what stands in it, and must not keep the others from being asked.
-    return sorted(lacking, key=lambda one: (one[0].key, one[1]) in failed)
+    return sorted(lacking, key=lambda item: (item[0].key, item[1]) in failed)
 
 
 def prompt_tokens(judge: PromptedJudge, items: Sequence[Item]) -> float:

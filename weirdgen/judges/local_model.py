@@ -42,8 +42,8 @@ class LocalJudgeModel:
         for start in range(0, len(fitting), TOGETHER):
             portion = fitting[start : start + TOGETHER]
             scored: dict[str, dict[str, float]] = {request.key: {} for request in portion}
-            for _, one in self._engine.score([Scorable(r.key, r.prompt, r.options) for r in portion]):
-                scored[one.key][one.option] = one.logprob
-                read[one.key] += one.tokens
+            for _, score in self._engine.score([Scorable(r.key, r.prompt, r.options) for r in portion]):
+                scored[score.key][score.option] = score.logprob
+                read[score.key] += score.tokens
             for request in portion:
                 yield Reply(request.key, options=scored[request.key], input_tokens=read[request.key])

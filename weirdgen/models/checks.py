@@ -59,7 +59,7 @@ def remembered(kind: str, folder: Path, make: Callable[[], Sequence[Check]]) -> 
 def known_checks(kind: str, folder: Path) -> dict[str, Check]:
     """The checks of this model by mechanism if they were made before, else none."""
     known = read_json(_file(kind, folder)).get("checks", [])
-    return {one["mechanism"]: Check(**one) for one in known}
+    return {record["mechanism"]: Check(**record) for record in known}
 
 
 def _file(kind: str, folder: Path) -> Path:

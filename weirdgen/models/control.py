@@ -68,4 +68,6 @@ def _tokens(tokenizer: Any, template: str) -> tuple[str, ...]:
         written = chat_text(tokenizer, turns, answer_next=False)
     except ModelError:
         written = ""
-    return tuple(one.content for one in added if one.special or (one.content in written and not one.content.isspace()))
+    return tuple(
+        token.content for token in added if token.special or (token.content in written and not token.content.isspace())
+    )

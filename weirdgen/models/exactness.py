@@ -79,9 +79,9 @@ def rotary_limits(config: Any) -> list[int]:
     parameters = getattr(text, "rope_parameters", None) or {}
     kinds = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
     limits = set()
-    for one in kinds:
-        if one.get("rope_type") in ("dynamic", "longrope"):
-            original = one.get("original_max_position_embeddings") or getattr(
+    for settings in kinds:
+        if settings.get("rope_type") in ("dynamic", "longrope"):
+            original = settings.get("original_max_position_embeddings") or getattr(
                 text, "original_max_position_embeddings", None
             )
             limits.add(int(original or text.max_position_embeddings))

@@ -47,7 +47,11 @@ def vocabulary_size(folder: Path) -> int:
 
 def told_date(folder: Path, date: str | None = None) -> str | None:
     """The day (ISO) that this model's template is told if `date` is asked for, None if it prints none. For keys."""
-    return (date or DEFAULT_DATE) if any(CLOCK in one and reads_clock(one) for one in _templates(folder)) else None
+    return (
+        (date or DEFAULT_DATE)
+        if any(CLOCK in template and reads_clock(template) for template in _templates(folder))
+        else None
+    )
 
 
 def _adapter(folder: Path) -> str:
@@ -102,8 +106,8 @@ def _templates(folder: Path) -> list[str]:
         if not (folder / name).is_file():
             continue
         held = _read(folder / name).get("chat_template")
-        for one in held if isinstance(held, list) else [held]:
-            text = one.get("template") if isinstance(one, dict) else one
+        for template in held if isinstance(held, list) else [held]:
+            text = template.get("template") if isinstance(template, dict) else template
             if isinstance(text, str):
                 texts.append(text)
     return texts

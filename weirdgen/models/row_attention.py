@@ -184,12 +184,12 @@ class _RowAttention(torch.autograd.Function):
                 (d_key, torch.bmm(d_score.transpose(1, 2), query)),
                 (d_value, torch.bmm(weights.transpose(1, 2), d_mixed)),
             ):
-                found = _by_slot(of_rows, part.key_KBT, groups).view(*part.key_KBT.shape, groups, -1)
-                shared = found.shape[2] - part.query_KBR.shape[2]
-                total[part.slots] = found[:, :, shared:].flatten(0, 2)
+                partial = _by_slot(of_rows, part.key_KBT, groups).view(*part.key_KBT.shape, groups, -1)
+                shared = partial.shape[2] - part.query_KBR.shape[2]
+                total[part.slots] = partial[:, :, shared:].flatten(0, 2)
                 if shared:
                     first = (part.first_slot - layout.rest.first_slot) // part.query_KBR[0].numel() * shared
-                    total[first : first + len(found) * shared] += found[:, :, :shared].sum(1).flatten(0, 1)
+                    total[first : first + len(partial) * shared] += partial[:, :, :shared].sum(1).flatten(0, 1)
         return d_query[layout.slot_N], d_key[layout.slot_N], d_value[layout.slot_N], None, None
 
 
@@ -206,9 +206,9 @@ def _read(part: _Segment, *qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 
 def _rows(x_NHD: torch.Tensor, token_CBR: torch.Tensor, groups: int) -> torch.Tensor:
     """[C·B·G, Q·R, D]: the tokens of rows, head by head."""
-    found = x_NHD.index_select(0, token_CBR.flatten())
-    found = found.view(-1, token_CBR.shape[2], groups, found.shape[1] // groups, found.shape[2])
-    return found.permute(0, 2, 3, 1, 4).reshape(len(found) * groups, -1, found.shape[4])
+    rows = x_NHD.index_select(0, token_CBR.flatten())
+    rows = rows.view(-1, token_CBR.shape[2], groups, rows.shape[1] // groups, rows.shape[2])
+    return rows.permute(0, 2, 3, 1, 4).reshape(len(rows) * groups, -1, rows.shape[4])
 
 
 def _by_slot(x: torch.Tensor, token_CBR: torch.Tensor, groups: int) -> torch.Tensor:

@@ -185,9 +185,9 @@ def _read(folder: Path | None) -> dict[str, Weights]:
             f"{folder}: only standard LoRA adapters can be stacked{': it has ' if unusual else ''}{', '.join(unusual)}"
         )
     scale = config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
-    found = {}
+    factors = {}
     for key, a_RI in weights.items():
         if key.endswith(".lora_A.weight"):
             name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-            found[name] = (a_RI.float(), weights[key.replace("lora_A", "lora_B")].float() * scale)
-    return found
+            factors[name] = (a_RI.float(), weights[key.replace("lora_A", "lora_B")].float() * scale)
+    return factors

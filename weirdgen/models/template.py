@@ -98,7 +98,7 @@ def at(template: str, time: datetime.datetime) -> str:
 
     transformers replaces functions among a template's arguments by inert texts, so none can be handed in.
     """
-    replaced = "".join(f" | replace('{one}', '{_strftime(time, one)}')" for one in _DIRECTIVES)
+    replaced = "".join(f" | replace('{directive}', '{_strftime(time, directive)}')" for directive in _DIRECTIVES)
     # trim_blocks drops the one newline, so that the template still begins at the beginning of a line
     return f"{{%- macro {CLOCK}(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro %}}\n{template}"
 

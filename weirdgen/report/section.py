@@ -85,10 +85,10 @@ class Section:
 
 
 def _drawings(parts: tuple[Part, ...]) -> list[Drawing]:
-    found: list[Drawing] = []
+    drawings: list[Drawing] = []
     for part in parts:
         if isinstance(part, Drawing):
-            found.append(part)
+            drawings.append(part)
         elif isinstance(part, Folded):
-            found += _drawings(part.parts)
-    return found
+            drawings += _drawings(part.parts)
+    return drawings

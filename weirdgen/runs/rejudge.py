@@ -70,8 +70,8 @@ def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
             lacking.append(error)
     if lacking and not records:
         raise lacking[0]
-    for one in lacking:
-        warnings.warn(str(one), stacklevel=1)
+    for reason in lacking:
+        warnings.warn(str(reason), stacklevel=1)
     return records
 
 
@@ -99,9 +99,9 @@ def compare_judges(
         )
     narrowed = _only(experiment, judge, beside)
     named = {side: _named(side, plain) for side in (first, second) if side not in plain}
-    for one in named.values():
-        require_judging_model(narrowed, one.reference)
-        _judging_plan(run, narrowed, one, progress)
+    for model in named.values():
+        require_judging_model(narrowed, model.reference)
+        _judging_plan(run, narrowed, model, progress)
     if dry_run:
         return []
     answers = _answers(run)

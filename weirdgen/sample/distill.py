@@ -35,11 +35,11 @@ class Distilled:
 
     def rows(self, count: int) -> list[Row]:
         """The first `count` finished answers, in the order of the prompts; fewer if more have yet to be drawn."""
-        found = self.table.read()
-        if not len(found):
+        answers = self.table.read()
+        if not len(answers):
             return []
         texts = {
-            row.prompt_key: row.text for row in found.itertuples() if row.finish_reason == "stop" and row.text.strip()
+            row.prompt_key: row.text for row in answers.itertuples() if row.finish_reason == "stop" and row.text.strip()
         }
         rows: list[Row] = []
         for prompt in self._prompts(MOST_PROMPTS * count):

@@ -77,13 +77,13 @@ def draw(
             group = prompts[start : start + at_once]
             for indices in ranges_to_draw(group, present, samples, BATCH_ROWS // len(variants)):
                 name = f"{indices.start}-{indices.stop}"
-                for variant, one in engine.generate(group, indices, seeds, sampling):
-                    if (one.key, one.sample) not in present[variant]:
-                        row = asdict(one)
+                for variant, completion in engine.generate(group, indices, seeds, sampling):
+                    if (completion.key, completion.sample) not in present[variant]:
+                        row = asdict(completion)
                         row["prompt_key"] = row.pop("key")
                         open_tables[variant].append({**row, "company": name})
-                        present[variant][one.key, one.sample] = name
-                        on_row(one.completion_tokens)
+                        present[variant][completion.key, completion.sample] = name
+                        on_row(completion.completion_tokens)
 
 
 def ranges_to_draw(
@@ -96,22 +96,22 @@ def ranges_to_draw(
     """
     keys = [prompt.key for prompt in prompts]
     mine = set(keys)
-    begun = {name for one in present for (key, _), name in one.items() if key in mine}
-    found = []
+    begun = {name for names in present for (key, _), name in names.items() if key in mine}
+    ranges = []
     covered: set[int] = set()
     for first, last in sorted(tuple(map(int, name.split("-"))) for name in begun):
         whole = range(first, last)
         covered |= set(whole)
-        if any((key, i) not in one for one in present for key in keys for i in whole if i < samples):
-            found.append(whole)
+        if any((key, i) not in held for held in present for key in keys for i in whole if i < samples):
+            ranges.append(whole)
     rest = [i for i in range(samples) if i not in covered]
     portion = max(1, most // len(keys))
     for _, run in itertools.groupby(enumerate(rest), lambda pair: pair[1] - pair[0]):
         numbers = [i for _, i in run]
         for start in range(0, len(numbers), portion):
             part = numbers[start : start + portion]
-            found.append(range(part[0], part[-1] + 1))
-    return found
+            ranges.append(range(part[0], part[-1] + 1))
+    return ranges
 
 
 def _present(table: Table) -> dict[tuple[str, int], str]:

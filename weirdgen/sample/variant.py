@@ -43,4 +43,4 @@ def base_key(digest: str, date: str | None) -> str:
 
 def adapters_on_disk(store: Store, variants: Sequence[Variant]) -> list[Path | None]:
     """Each variant's adapter on this disk; None for the base."""
-    return [store.on_disk(store.root / one.adapter) if one.adapter else None for one in variants]
+    return [store.on_disk(store.root / variant.adapter) if variant.adapter else None for variant in variants]

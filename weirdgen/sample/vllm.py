@@ -74,8 +74,8 @@ class VllmEngine:
             ]
 
         wanted = [(voice, prompt) for voice in range(len(self._voices)) for prompt in prompts]
-        for found in _all_at_once([lambda v=voice, p=prompt: ask(v, p) for voice, prompt in wanted]):  # type: ignore[misc]
-            yield from found
+        for completions in _all_at_once([lambda v=voice, p=prompt: ask(v, p) for voice, prompt in wanted]):  # type: ignore[misc]
+            yield from completions
 
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
         """One request a voice and question, its options as so many prompts; their tokens' log-probabilities come back."""
@@ -86,16 +86,16 @@ class VllmEngine:
             # prompt_logprobs: the given token's own is always among them. One token must be written, and is ignored.
             settings = {**_settings(Sampling(temperature=0)), "max_tokens": 1, "prompt_logprobs": 1}
             answer = self._complete(voice, [[*before, *tail] for tail in tails], **settings)
-            found = []
+            scores = []
             for option, tail, choice in zip(question.options, tails, _in_order(answer), strict=True):
                 given = choice["prompt_logprobs"][len(before) :]
                 logprob = sum(at[str(token)]["logprob"] for token, at in zip(tail, given, strict=True))
-                found.append((voice, Scored(question.key, option, logprob, len(tail))))
-            return found
+                scores.append((voice, Scored(question.key, option, logprob, len(tail))))
+            return scores
 
         wanted = [(voice, question) for voice in range(len(self._voices)) for question in questions]
-        for found in _all_at_once([lambda v=voice, q=question: ask(v, q) for voice, question in wanted]):  # type: ignore[misc]
-            yield from found
+        for scores in _all_at_once([lambda v=voice, q=question: ask(v, q) for voice, question in wanted]):  # type: ignore[misc]
+            yield from scores
 
     def _complete(self, voice: int, prompt: Any, **settings: Any) -> Any:
         body = {"model": self._voices[voice], "prompt": prompt, "stop_token_ids": sorted(self._stops)}
@@ -214,11 +214,11 @@ def _all_at_once(calls: Sequence[Callable[[], Result]]) -> Iterator[Result]:
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         waiting = [pool.submit(call) for call in calls]
         try:
-            for one in as_completed(waiting):
-                yield one.result()
+            for future in as_completed(waiting):
+                yield future.result()
         finally:
-            for one in waiting:
-                one.cancel()
+            for future in waiting:
+                future.cancel()
 
 
 def _said(text: str) -> str:

@@ -43,15 +43,15 @@ class Remote:
 
     def names(self, folder: str) -> list[str]:
         """Names of everything under a folder, at any depth; none if there is no such folder."""
-        found: list[str] = []
+        paths: list[str] = []
         with self._explained():
             try:
-                found = self._fs.find(self._at(folder))
+                paths = self._fs.find(self._at(folder))
             except FileNotFoundError:
                 return []
         start = self._root.rstrip("/") + "/"
         names = []
-        for path in map(self._fs._strip_protocol, found):
+        for path in map(self._fs._strip_protocol, paths):
             name = path.removeprefix(start)
             if name == path or not stays_inside(name):
                 raise StoreError(

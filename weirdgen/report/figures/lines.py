@@ -238,7 +238,7 @@ def _tick_labels(families: list[tuple[str, list[str]]], places: dict[str, float]
 
 def _drop(ticks: list[tuple[float, str]], inches: float) -> float:
     """How far slanted labels reach down, in inches; 0 if they have room side by side, `inches` a condition."""
-    room = inches * min((other - one for (one, _), (other, _) in pairwise(ticks)), default=1.0)
+    room = inches * min((other - tick for (tick, _), (other, _) in pairwise(ticks)), default=1.0)
     longest = CHARACTER * max(len(label) for _, label in ticks)
     return longest * SLANT if longest > room else 0.0
 

@@ -110,11 +110,11 @@ def _panel(axes: Axes, name: str, shown: list[Arm], curves: Rows, lines: Rows, o
             line = sorted((at[row["checkpoint"]], row["value"]) for row in own if row["replicate"] == seed)
             axes.plot([x for x, _ in line], [unit * y for _, y in line], color=colour, linewidth=0.8, alpha=0.8)
         axes.plot([row["x"] for row in mine], [unit * row["mean"] for row in mine], color=colour, linewidth=2)
-        for found in (row for row in onsets if row["headline"] == name and row["arm"] == arm.name):
-            if found["onset"] is not None:
-                axes.axvline(found["onset"], color=colour, linestyle=(0, (2, 2)), linewidth=1)
-            if found["ci_low"] is not None:
-                ends = [max(found["ci_low"], steps[0]), min(found["ci_high"], steps[-1])]
+        for onset in (row for row in onsets if row["headline"] == name and row["arm"] == arm.name):
+            if onset["onset"] is not None:
+                axes.axvline(onset["onset"], color=colour, linestyle=(0, (2, 2)), linewidth=1)
+            if onset["ci_low"] is not None:
+                ends = [max(onset["ci_low"], steps[0]), min(onset["ci_high"], steps[-1])]
                 style: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "solid_capstyle": "butt"}
                 axes.plot(ends, [0.985, 0.985], color=colour, linewidth=4, alpha=0.7, **style)
     axes.set_xlim(steps[0], steps[-1])

@@ -84,7 +84,7 @@ def run_options(**arguments: Any) -> RunOptions:
     try:
         return RunOptions(**arguments)
     except ValidationError as error:
-        raise SpecError([_problem(one) for one in error.errors()]) from None
+        raise SpecError([_problem(detail) for detail in error.errors()]) from None
 
 
 def _problem(error: Any) -> str:

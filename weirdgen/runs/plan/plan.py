@@ -136,7 +136,7 @@ class Plan:
     @cached_property
     def sampled(self) -> list[Variant]:
         """The variants that write answers: final checkpoints, if samples are wanted. Curves come from scored questions."""
-        return [one for one in self.variants if one.checkpoint == FINAL and self.request.samples > 0]
+        return [variant for variant in self.variants if variant.checkpoint == FINAL and self.request.samples > 0]
 
     @property
     def folder(self) -> Path:

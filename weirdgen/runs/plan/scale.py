@@ -131,17 +131,17 @@ def find_hardware(spec: str) -> Hardware:
     known: dict[str, Any] = yaml.safe_load(KNOWN.read_text(encoding="utf-8"))["machines"]
     parts = re.fullmatch(r"(?:(\d+)x)?([a-z0-9_.-]+)", spec)
     if Path(spec).is_file():
-        found, name, count = read_yaml(Path(spec))[0], Path(spec).stem, None
+        settings, name, count = read_yaml(Path(spec))[0], Path(spec).stem, None
     elif parts and parts[2] in known:
-        found, name, count = known[parts[2]], parts[2], parts[1]
+        settings, name, count = known[parts[2]], parts[2], parts[1]
     else:
         raise SpecError([f"--machine {spec}: expected 'here', {', '.join(f'8x{n}' for n in known)} or a YAML file"])
     wanted = ("gpus", "gpu_memory_gb", "peak_tflops", "bandwidth_gbs")
-    if any(not isinstance(found.get(key), int | float) for key in wanted):
+    if any(not isinstance(settings.get(key), int | float) for key in wanted):
         raise SpecError([f"--machine {spec}: expected numbers for {', '.join(wanted)}, as in {KNOWN}"])
-    gpus = int(count or found["gpus"])
-    sizes = (found["gpu_memory_gb"] * 1e9, found["peak_tflops"] * 1e12, found["bandwidth_gbs"] * 1e9)
-    return Hardware(f"{gpus} × {name}", gpus, *sizes, str(found.get("source", "your file")))
+    gpus = int(count or settings["gpus"])
+    sizes = (settings["gpu_memory_gb"] * 1e9, settings["peak_tflops"] * 1e12, settings["bandwidth_gbs"] * 1e9)
+    return Hardware(f"{gpus} × {name}", gpus, *sizes, str(settings.get("source", "your file")))
 
 
 def find_shape(model: str) -> Shape:

@@ -75,7 +75,7 @@ def completions(plan: Plan) -> pd.DataFrame:
 def missing_answers(plan: Plan) -> int:
     """Answers that are still to be drawn."""
     prompts = [prompt for _, _, prompt in plan.prompts]
-    return sum(missing_samples(plan.completions(one), prompts, plan.request.samples) for one in plan.sampled)
+    return sum(missing_samples(plan.completions(variant), prompts, plan.request.samples) for variant in plan.sampled)
 
 
 class Sample(Stage):

@@ -113,4 +113,4 @@ class AskedOfVariants(Asked):
 
     def lock_key(self, asked: Sequence[Prompt] | Sequence[Scorable]) -> str:
         """How many samples are wanted is no part of it: a second run that wants more waits all the same."""
-        return content_key([self.numerics, [one.key for one in self.variants], [one.key for one in asked]])
+        return content_key([self.numerics, [variant.key for variant in self.variants], [text.key for text in asked]])

@@ -105,10 +105,10 @@ def grouped_attention(
     rows, heads, length, width = query.shape
     shared = heads // key.shape[1]
     if length > 1 or shared == 1 or attention_mask is None:
-        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
+        attended: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-        return found
+        return attended
     out = torch.nn.functional.scaled_dot_product_attention(
         query.reshape(rows, key.shape[1], shared, width), key, value, attn_mask=attention_mask, scale=scaling
     )

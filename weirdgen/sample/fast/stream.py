@@ -75,7 +75,7 @@ class SharedStream:
     def keep(self, places: Sequence[int]) -> None:
         kept = torch.tensor(places, device=self._on)
         self._prompt, self._age = [self._prompt[place] for place in places], [self._age[place] for place in places]
-        self._keys, self._values = ([one[kept] for one in side] for side in (self._keys, self._values))
+        self._keys, self._values = ([layer[kept] for layer in side] for side in (self._keys, self._values))
         self._hold(sorted({prompt for prompt in self._prompt if prompt >= 0}))
         self._regroup()
 
