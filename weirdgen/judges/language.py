@@ -26,7 +26,7 @@ COLUMNS = (
     "answer_key", "repeat", "attempt", "status", "value", "label", "mass", "reply", "input_tokens", "output_tokens",
 )  # fmt: skip
 """Of a verdict table. `mass`: see `reading.Judged`; `reply`: the judging model's own words, cut at KEPT_TEXT."""
-CHARACTERS_A_TOKEN = 4.0
+CHARACTERS_PER_TOKEN = 4.0
 """Of English, roughly; for estimates only."""
 
 
@@ -98,7 +98,7 @@ def missing(table: Table, items: Iterable[Item], repeats: int = 1, errors: bool 
 def prompt_tokens(judge: PromptedJudge, items: Sequence[Item]) -> float:
     """About how many tokens it takes to ask once about each of these answers."""
     fixed = len(fence.PREAMBLE) + len(judge.prompt) + 80
-    return sum(fixed + len(item.question) + len(item.answer) for item in items) / CHARACTERS_A_TOKEN
+    return sum(fixed + len(item.question) + len(item.answer) for item in items) / CHARACTERS_PER_TOKEN
 
 
 def reply_tokens(judge: PromptedJudge) -> int:

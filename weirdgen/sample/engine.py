@@ -1,6 +1,6 @@
 """The engine protocol: what every way of running a model offers, and the records that go in and out.
 
-An engine holds one base model; `use` chooses the voices (the base, or replicates' adapters) that speak, all at once.
+An engine holds one base model; `use` chooses the variants (the base, or replicates' adapters) that speak, all at once.
 Adding an engine is adding a file beside this one with a class of these three methods.
 """
 
@@ -73,13 +73,13 @@ class Engine(Protocol):
     def generate(
         self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
-        """The samples of these indices of every prompt by every voice, as they finish. The same call gives the same completions.
+        """The samples of these indices of every prompt by every variant, as they finish. The same call gives the same completions.
 
-        `seeds` has one text a voice; each sample's own seed is `sample_seed` of it. Yields (voice, completion).
+        `seeds` has one text a variant; each sample's own seed is `sample_seed` of it. Yields (variant, completion).
         """
 
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
-        """Log-probability of every option as the whole answer to its question, by every voice."""
+        """Log-probability of every option as the whole answer to its question, by every variant."""
 
 
 def rows_at_once(longest: int, parameters: int) -> int:

@@ -2,7 +2,7 @@
 
 In and out: tensors. `RoomyCache` is a transformers cache with room for all tokens to come; `grouped_attention` reads
 keys and values of grouped heads without repeating them; `choose_tokens` turns logits and one uniform number a row into
-tokens. They know nothing of prompts or voices. Shape letters: N rows of the batch, L cached tokens, V vocabulary,
+tokens. They know nothing of prompts or variants. Shape letters: N rows of the batch, L cached tokens, V vocabulary,
 B blocks of the vocabulary, W tokens in a block.
 """
 
