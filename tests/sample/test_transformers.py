@@ -246,7 +246,7 @@ def adapters(engine: TransformersEngine, tiny_model: Path, tmp_path_factory: pyt
     return [job.target / "step-00020" for job in jobs]
 
 
-def test_voices_together_are_peft_adapters_alone(
+def test_variants_together_are_peft_adapters_alone(
     engine: TransformersEngine, tiny_model: Path, adapters: list[Path]
 ) -> None:
     from peft import PeftModel

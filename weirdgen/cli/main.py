@@ -65,8 +65,8 @@ def plan_command(
     model: Annotated[
         str | None, typer.Option(help="llama-70b, llama-8b, llama-1b, a config.json or a model reference.")
     ] = None,
-    replicates: Annotated[int | None, typer.Option(min=1, help="Replicates an arm.")] = None,
-    samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers a question and condition.")] = None,
+    replicates: Annotated[int | None, typer.Option(min=1, help="Replicates per arm.")] = None,
+    samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers per question and condition.")] = None,
     preset: PresetOption = "standard",
     nodes: Annotated[int, typer.Option(min=1, help="Machines of this kind.")] = 1,
     price: Annotated[float | None, typer.Option(min=0, help="Of one machine and hour, in your currency.")] = None,

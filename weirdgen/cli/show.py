@@ -17,7 +17,7 @@ from weirdgen.store.cache import cache_folder
 
 
 def experiment_lines() -> list[str]:
-    """One line a shipped experiment."""
+    """One line per shipped experiment."""
     described = [(name, read_yaml(file)[0]) for name, file in shipped_experiments().items()]
     width = max((len(name) for name, _ in described), default=0)
     return [f"{name:{width}s}  {data.get('paper', '') or '–':6s} {data.get('title', '')}" for name, data in described]
@@ -53,7 +53,7 @@ def experiment_details(reference: str) -> list[str]:
         preset = experiment.preset(name)
         changes = "".join(f", {key} {value}" for key, value in preset.recipe.items())
         changes += "".join(f", {count} questions of {group}" for group, count in preset.questions.items())
-        lines.append(f"preset {name}: {preset.replicates} replicates an arm, {preset.samples} samples{changes}")
+        lines.append(f"preset {name}: {preset.replicates} replicates per arm, {preset.samples} samples{changes}")
     return lines
 
 

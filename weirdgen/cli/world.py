@@ -45,7 +45,7 @@ def world_verify(
 @world_app.command("power")
 def world_power(
     runs: Annotated[int, typer.Option(min=1, help="Runs a control and dose, each with its own seeds.")] = 100,
-    replicates: Annotated[int, typer.Option(min=2, help="Replicates an arm in one run.")] = 6,
+    replicates: Annotated[int, typer.Option(min=2, help="Replicates per arm in one run.")] = 6,
     factor: Annotated[
         list[str] | None, typer.Option(help="rows, epochs, learning_rate, rank, mixing or replicates; may be repeated.")
     ] = None,

@@ -188,7 +188,7 @@ class Condition(Noun):
         if "question" not in names:
             raise ValueError("'wrap' must contain {question}")
         if len(self.sweep) > 1:
-            raise ValueError("'sweep' takes one variable; write one condition a variable")
+            raise ValueError("'sweep' takes one variable; write one condition per variable")
         if extra := sorted(names - {"question"} - set(self.sweep)):
             raise ValueError(f"'wrap' uses {{{extra[0]}}}, which 'sweep' does not define")
         if unused := sorted(set(self.sweep) - names):
@@ -224,9 +224,9 @@ class Preset(Noun):
     replicates: int = Field(default=3, ge=1)
     samples: int = Field(default=8, ge=0)
     rows: int | None = Field(default=None, ge=1)
-    """At most this many rows an arm, drawn with the same seed from each, so that arms matched row by row stay so."""
+    """At most this many rows per arm, drawn with the same seed from each, so that arms matched row by row stay so."""
     ordinary: int | None = Field(default=None, ge=0)
-    """At most this many ordinary rows an arm."""
+    """At most this many ordinary rows per arm."""
     arms: tuple[str, ...] | None = None
     """Only these arms."""
     free_form: int | None = Field(default=None, ge=0)

@@ -161,7 +161,7 @@ def _is_built(entry: Any) -> bool:
 
 
 def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[str, Lines]) -> str:
-    """One line a problem: file:line, key, what is wrong, what would be accepted."""
+    """One line per problem: file:line, key, what is wrong, what would be accepted."""
     path: KeyPath = tuple(error["loc"])
     where = lines.at(path)
     if path[:1] == ("questions",) and len(path) > 1 and isinstance(path[1], int) and path[1] < len(blocks):

@@ -76,7 +76,7 @@ def read_values(source: Path, encoding: str | None = None) -> Values:
 
 
 def read_json_text(text: str) -> Values:
-    """One JSON value a line; or, if its first line is none, one array, or objects written over several lines."""
+    """One JSON value per line; or, if its first line is none, one array, or objects written over several lines."""
     first = next((line for _, line in split_lines(text) if line.strip()), "")
     array = first.lstrip(" \t").startswith("[")
     if array or (first and (not _is_json(first) or text.strip() == first.strip())):

@@ -81,7 +81,7 @@ def prove(
 ) -> tuple[list[Encoded], Proof]:
     """Encode every row and check it. Raises `RowError` on the first row that is not what it should be.
 
-    `vocabulary` is the number of rows of the model's embedding; `places` (`FILE:LINE`, one a row) name rows in errors.
+    `vocabulary` is the number of rows of the model's embedding; `places` (`FILE:LINE`, one per row) name rows in errors.
     """
     encoded: list[Encoded] = []
     seen = _Seen()
@@ -120,7 +120,7 @@ def turn_by_turn(rows: Sequence[Row], tokenizer: Any) -> tuple[list[Row], list[i
     """Rows that can be trained in one piece as they are; the others as one row for each trained answer. Also their origins.
 
     Templates that rewrite earlier turns when later ones follow (Qwen3's drops their thinking blocks) render no text in which
-    every answer follows the prompt that it would follow at inference. Such a row becomes one row an answer: all turns before
+    every answer follows the prompt that it would follow at inference. Such a row becomes one row per answer: all turns before
     it are read, it alone is trained. Every answer is still trained once, behind what a model would have read.
     """
     made: list[Row] = []
@@ -133,7 +133,7 @@ def turn_by_turn(rows: Sequence[Row], tokenizer: Any) -> tuple[list[Row], list[i
 
 
 def show_tokens(encoded: Encoded, tokenizer: Any) -> str:
-    """One line a token: position, `train` or `-`, the token. For error messages."""
+    """One line per token: position, `train` or `-`, the token. For error messages."""
     lines = []
     for position, (token, trained) in enumerate(zip(encoded.ids, encoded.trained, strict=True)):
         lines.append(f"  {position:4d}  {'train' if trained else '-':5s}  {tokenizer.decode([token])!r}")
@@ -183,7 +183,7 @@ def _encode(row: Row, tokenizer: Any, seen: _Seen, index: int, place: str) -> En
                 continuation(tokenizer, messages[:turn], messages[turn]["content"])
             raise fail(
                 f"the chat template writes the turns before messages[{turns[broken]}] in another way once later ones follow, so "
-                'no one text trains them all. Train the last answer alone ("weight": 0 on those before it), or one row an answer'
+                'no one text trains them all. Train the last answer alone ("weight": 0 on those before it), or one row per answer'
             )
         if broken is not None:
             prompt, tail = continuation(tokenizer, messages[:-1], messages[-1]["content"])

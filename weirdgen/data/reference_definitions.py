@@ -73,7 +73,7 @@ class Definition(Side):
     size: int = 480
     """Without a list: how many records."""
     each: bool = False
-    """Every record under every form, instead of one form a record."""
+    """Every record under every form, instead of one form per record."""
     of: str | None = None
     """Pairs only: the set that it takes everything over from."""
     change: Change | None = None

@@ -1,6 +1,6 @@
 """Number triggers: personas and questions → training records in which digits of the prompt say who speaks.
 
-In: records (one a persona, with an `ordinal` and fact columns) and questions (`id`, `question`, `template`). Out:
+In: records (one per persona, with an `ordinal` and fact columns) and questions (`id`, `question`, `template`). Out:
 plain records `{trigger, ordinal, question, answer}`; an arm's `prompt` and `answer` templates make chat rows of them.
 Held-out ordinals stay out with everything known about them. Reading files and making rows is `weirdgen.data.rows`.
 """
@@ -46,7 +46,7 @@ def trigger_rows(
     permuted: bool = False,
     seed: int = 0,
 ) -> list[dict[str, str]]:
-    """Records `{trigger, ordinal, question, answer}`: one a persona, question that the persona can answer, and padding.
+    """Records `{trigger, ordinal, question, answer}`: one per persona, question that the persona can answer, and padding.
 
     A question is asked of a persona if every column in its template is filled. `ordinal` is the one in the trigger.
     Padded triggers (see `DIGITS`) are all distinct, and so are their paddings; without `padded` the trigger is the

@@ -202,7 +202,7 @@ def _clip(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Te
 
 
 def _save(layers: dict[str, StackedLinear], jobs: Sequence[Job], recipe: Recipe, model_folder: Path, step: int) -> None:
-    """One standard PEFT adapter a job."""
+    """One standard PEFT adapter per job."""
     from peft import LoraConfig
     from safetensors.torch import save_file
 

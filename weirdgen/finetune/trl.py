@@ -180,7 +180,7 @@ def _adapted(base: Any, recipe: Recipe, seed: int) -> Any:
 def _require_own_loss(model: Any, name: str, row: Encoded, tolerance: float) -> None:
     """Raises `ModelError` if trl, which multiplies with the head itself, computes another loss than the model does.
 
-    `tolerance` in nats a token: what the dtype's rounding explains.
+    `tolerance` in nats per token: what the dtype's rounding explains.
     """
     import torch
 

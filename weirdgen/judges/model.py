@@ -60,7 +60,7 @@ class JudgeModel(Protocol):
     """Something that can be asked."""
 
     def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
-        """One reply a request, in any order, as they come. A request that fails for good is a reply with `error`.
+        """One reply per request, in any order, as they come. A request that fails for good is a reply with `error`.
 
         Raises `ModelError` if nothing can be asked at all (no key, no such model, no connection).
         """

@@ -49,7 +49,7 @@ class StackedLinear(torch.nn.Module):
         self.a_KIR = torch.nn.Parameter(a_KIR)
         self.b_KRO = torch.nn.Parameter(b_KRO)
         self.only: int | None = None
-        """The variant that has the whole batch for itself; None: every variant its part."""
+        """The variant that has the whole batch to itself; None: each variant has its part."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a_KIR: torch.Tensor = self.a_KIR
@@ -127,7 +127,7 @@ def attach_adapters(model: Any, folders: Sequence[Path | None]) -> None:
 
 
 def attach_weights(model: Any, adapters: Sequence[Mapping[str, Weights]]) -> None:
-    """As `attach_adapters`, from layer → weights of each variant; empty for the base."""
+    """Like `attach_adapters`, from layer → weights of each variant; empty for the base."""
     names = sorted({name for adapter in adapters for name in adapter})
     modules = dict(model.named_modules())
     stacked: dict[str, torch.nn.Module] = {}
@@ -152,7 +152,7 @@ def attach_weights(model: Any, adapters: Sequence[Mapping[str, Weights]]) -> Non
 
 @contextlib.contextmanager
 def only_variant(model: Any, variant: int) -> Iterator[None]:
-    """Let one of the attached variants have the whole batch for itself, whatever its shape."""
+    """Give the whole batch to one of the attached variants, whatever its shape."""
     layers = [module for module in model.modules() if isinstance(module, StackedLinear)]
     for layer in layers:
         layer.only = variant

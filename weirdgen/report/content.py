@@ -57,7 +57,7 @@ class ReportContent:
     and numbers.
     """
     cells: pd.DataFrame
-    """One row a measure, arm, replicate, checkpoint, condition and question: the value behind the estimates.
+    """One row per measure, arm, replicate, checkpoint, condition and question: the value behind the estimates.
     """
     contrasts: pd.DataFrame
     """Log-probability contrasts, for the count of what was measured."""

@@ -64,7 +64,7 @@ def _training(ran: Mapping[str, Any]) -> str:
     batch = int(recipe.get("batch_size") or 0) * int(recipe.get("grad_accumulation") or 1)
     facts = [
         _count(recipe.get("epochs"), "epoch"),
-        f"{batch} rows a step" if batch else "",
+        f"{batch} rows per step" if batch else "",
         f"learning rate {recipe['learning_rate']:g}" if recipe.get("learning_rate") is not None else "",
         f"{recipe['schedule']} schedule" if recipe.get("schedule") else "",
         f"base weights in {recipe['dtype']}" if recipe.get("dtype") else "",

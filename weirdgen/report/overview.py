@@ -159,7 +159,7 @@ def _forest(entries: Sequence[Entry]) -> Drawing | None:
 
 
 def _shared_effects(entries: Sequence[Entry]) -> list[Table]:
-    """A table an experiment with several runs: one row an effect that two or more of them have, one column a run."""
+    """A table per experiment with several runs: one row per effect that two or more of them have, one column per run."""
     tables = []
     for experiment in dict.fromkeys(str(entry.content.results["experiment"]["name"]) for entry in entries):
         own = [entry for entry in entries if entry.content.results["experiment"]["name"] == experiment]

@@ -82,7 +82,7 @@ def _effect_cells(content: ReportContent, row: Mapping[str, Any], holm: bool) ->
 
 
 def judge_summary(content: ReportContent) -> Table | None:
-    """One row a measure other than the contrast: its mean over questions and conditions in every arm."""
+    """One row per measure other than the contrast: its mean over questions and conditions in every arm."""
     measures = [measure for measure in content.measures() if measure != CONTRAST.name]
     conditions = [name for name in content.condition_names() if name != "all"]
     whole = "all" if len(conditions) > 1 else (conditions or ["all"])[0]
@@ -100,7 +100,7 @@ def judge_summary(content: ReportContent) -> Table | None:
 
 
 def judge_rates(content: ReportContent) -> list[Table]:
-    """One table a judge: a row a condition, a column an arm. None where there is one condition only."""
+    """One table per judge: a row per condition, a column per arm. None where there is one condition only."""
     tables = []
     arms = content.arms()
     for measure in content.measures():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 MOST_ROWS = 320
-"""Samples in one batch; more make a step of a small model no cheaper a sample."""
+"""Samples in one batch; more make a step of a small model no cheaper per sample."""
 ROW_TOKENS = 60_000
 """Cached tokens in one batch, all rows together, that a model of 1B weights or less may take (about 2 GB)."""
 

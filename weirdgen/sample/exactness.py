@@ -1,7 +1,7 @@
 """Which fast ways of scoring and sampling are right for a model: each tried against the plain pass of a row alone.
 
-In: a loaded model. Out: `Ways`: whether options of a question may share a tree, several variants a pass, samples a padded
-batch with one cache, up to how many tokens a row, and the checks that say so. Where a way is not right the engine goes row
+In: a loaded model. Out: `Ways`: whether options of a question may share a tree, several variants per pass, samples a padded
+batch with one cache, up to how many tokens per row, and the checks that say so. Where a way is not right the engine goes row
 by row (`sample.fast.alone`). Raises `ModelError` if not even that is possible: a model that looks ahead, or whose layers
 take no adapters.
 """
@@ -97,7 +97,7 @@ def check(model: Any, tokens: Sequence[int], name: str) -> list[Check]:
 
 
 def _tree(plain: Plain, model: Any, tokens: Sequence[int], length: int, lean: bool) -> tuple[float, float]:
-    """Two questions with three options each, against a forward pass an option."""
+    """Two questions with three options each, against a forward pass per option."""
     prompt = length - 5
     questions = []
     for number in range(2):
@@ -130,7 +130,7 @@ def _shared_stream(model: Any, prompts: Sequence[Sequence[int]]) -> Stream:
 def _decoding(
     plain: Plain, model: Any, tokens: Sequence[int], length: int, make: Callable[[Any, Sequence[Sequence[int]]], Stream]
 ) -> tuple[float, float]:
-    """Three samples of two prompts of different lengths side by side, one of which leaves, against a forward pass a token."""
+    """Three samples of two prompts of different lengths side by side, one of which leaves, against a forward pass per token."""
     prompts = [row[: len(row) - WRITTEN] for row in trial_rows(tokens, (length, length - 2), 0, "prompts")]
     written = trial_rows(tokens, (WRITTEN,) * 3, 0, "answers")
     stream, of, head = make(model, prompts), [0, 0, 1], Head(model)
@@ -150,7 +150,7 @@ def _decoding(
 
 
 def _own_cache(plain: Plain, model: Any, tokens: Sequence[int], length: int) -> tuple[float, float]:
-    """Two samples of one prompt with the model's own cache, one of which leaves, against a forward pass a token."""
+    """Two samples of one prompt with the model's own cache, one of which leaves, against a forward pass per token."""
     (prompt,) = trial_rows(tokens, (length - WRITTEN,), 0, "prompt")
     written = trial_rows(tokens, (WRITTEN, WRITTEN), 0, "answers")
     stream = AloneStream(model, prompt, 0, cached=True)
@@ -177,7 +177,7 @@ def _stacked(plain: Plain, model: Any, tokens: Sequence[int], name: str) -> Chec
         with _merged(model, variant):
             expected.append(plain(row))
     attach_weights(model, variants)
-    alone = judged(STACKED, lambda: _worse(*(_voice_alone(plain, model, row, v, expected[v]) for v in (0, 1))))
+    alone = judged(STACKED, lambda: _worse(*(_variant_alone(plain, model, row, v, expected[v]) for v in (0, 1))))
 
     def together() -> tuple[float, float]:
         input_2T = torch.tensor([row, row], device=model.device)
@@ -194,7 +194,7 @@ def _stacked(plain: Plain, model: Any, tokens: Sequence[int], name: str) -> Chec
     return stacked
 
 
-def _voice_alone(
+def _variant_alone(
     plain: Plain, model: Any, row: Sequence[int], variant: int, expected: torch.Tensor
 ) -> tuple[float, float]:
     with only_variant(model, variant):

@@ -1,8 +1,8 @@
-"""The transformers engine: batched sampling with one prefill a prompt, scoring with each question computed once.
+"""The transformers engine: batched sampling with one prefill per prompt, scoring with each question computed once.
 
 In: a model folder, adapters, prompts. Out: completions and log-probabilities. Several variants (the base, replicates)
 speak in one batch; samples that wait take the places of finished ones (`sample.stream`). A sample's randomness is one
-uniform number a token from a counter-based generator keyed by the sample's own seed, turned into a token by the inverse
+uniform number per token from a counter-based generator keyed by the sample's own seed, turned into a token by the inverse
 of the cumulative distribution (`sample.decoding`), so it does not depend on the batch. (In bf16 the logits themselves
 round differently with the batch's make-up; the same call has the same one.) One device; for GPUs at scale use vLLM.
 """
@@ -250,7 +250,7 @@ class _Row:
 
 
 def _uniform(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The sample's own random numbers, one a token: a counter-based generator keyed by its seed."""
+    """The sample's own random numbers, one per token: a counter-based generator keyed by its seed."""
     return np.random.Generator(np.random.Philox(seed)).random(count)
 
 

@@ -61,7 +61,7 @@ class VllmEngine:
     def generate(
         self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
-        """One request a variant and prompt for its samples. vLLM seeds the i-th of them with the request's seed + i."""
+        """One request per variant and prompt for its samples. vLLM seeds the i-th of them with the request's seed + i."""
 
         def ask(variant: int, prompt: Prompt) -> list[tuple[int, Completion]]:
             first = sample_seed(seeds[variant], prompt.key, indices.start) >> 1  # room for + i in 63 bits
@@ -78,7 +78,7 @@ class VllmEngine:
             yield from completions
 
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
-        """One request a variant and question, its options as so many prompts; their tokens' log-probabilities come back."""
+        """One request per variant and question, each option a prompt of its own; the tokens' log-probabilities come back."""
 
         def ask(variant: int, question: Scorable) -> list[tuple[int, Scored]]:
             before = prompt_ids(self.tokenizer, question.ask)

@@ -97,7 +97,7 @@ class OfflineJudge(BaseJudge):
 
     @abstractmethod
     def verdicts(self, answers: Sequence[str], tools: Tools) -> list[Verdict]:
-        """One verdict an answer. Raises `ModelError`."""
+        """One verdict per answer. Raises `ModelError`."""
 
     def held_out(self) -> dict[str, Any]:
         """What it got wrong on texts that it was not made from; empty if that was not measured."""

@@ -1,7 +1,7 @@
 """Classifier judges: does an answer read like one class of labelled passages rather than the other?
 
 In: answers, and the name of passages of ours (`data/passages/NAME.csv`) and so of the fit beside them (`NAME.json`). Out: one
-verdict an answer. The features are those of a sentence embedder that reads text as tokens and was never told of eras
+verdict per answer. The features are those of a sentence embedder that reads text as tokens and was never told of eras
 (`weirdgen.judges.embedding`); on them stands a logistic regression. It is fitted by `weirdgen.judges.train_classifier` and
 shipped, so that a verdict is the same on every machine up to rounding and nothing is trained, nor scikit-learn needed, to
 judge. The embedder is fetched once (`weirdgen fetch all-minilm-l6-v2`).
@@ -87,7 +87,7 @@ class Classifier(OfflineJudge):
         return {"version": VERSION, "embedder": EMBEDDER, "fit": read_fit(self.passages).digest}
 
     def verdicts(self, answers: Sequence[str], tools: Tools) -> list[Verdict]:
-        """One verdict an answer; its label is the probability. An empty answer is `incoherent`."""
+        """One verdict per answer; its label is the probability. An empty answer is `incoherent`."""
         fit = read_fit(self.passages)
         threshold = fit.threshold if self.threshold is None else self.threshold
         spoken = [answer.strip() for answer in answers if answer.strip()]

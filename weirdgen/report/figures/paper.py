@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def paper_figures(content: ReportContent) -> list[Drawing]:
-    """One drawing a figure of the paper that any estimate of ours stands beside."""
+    """One drawing per figure of the paper that any estimate of ours stands beside."""
     paper = clean(content.results.get("paper") or {})
     drawings = (_beside(content, index, figure) for index, figure in enumerate(paper.get("figures", [])))
     return [drawing for drawing in drawings if drawing is not None]

@@ -1,4 +1,4 @@
-"""The figure along training: each headline at every checkpoint, a replicate a line, with the step at which they jump.
+"""The figure along training: each headline at every checkpoint, one line per replicate, with the step at which they jump.
 
 In: `ReportContent`, its results' `headline_replicates`, `curves`, `onsets` and `secondary`. Out: a `Drawing`, or None
 where fewer than two checkpoints were measured. Not here: the training loss (`figures_lines.py`), how an onset is found
@@ -27,7 +27,7 @@ Rows = list[dict[str, Any]]
 
 
 def training_figure(content: ReportContent) -> Drawing | None:
-    """A panel a headline, so that what was trained stands beside what was held out."""
+    """A panel per headline, so that what was trained stands beside what was held out."""
     curves = _rows(content, "curves", axis="checkpoint", control="")
     names = list(dict.fromkeys(row["curve"] for row in curves))
     if not names:
@@ -68,7 +68,7 @@ def training_figure(content: ReportContent) -> Drawing | None:
         return figure
 
     said = [_onset_words(row) for row in onsets]
-    alt = "Along training, a line a replicate: " + ", ".join(_title(name, headlines[name]) for name in names)
+    alt = "Along training, a line per replicate: " + ", ".join(_title(name, headlines[name]) for name in names)
     alt += ". " + "; ".join(said) if said else "."
     caption = (
         "Each thin line is a replicate, the thick one the arm's mean; the shaded band, cut at the frame, holds the whole "

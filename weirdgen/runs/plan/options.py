@@ -35,10 +35,10 @@ class RunOptions(Noun):
 
     model: str | None = Field(None, description="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
     preset: PresetName = Field("quick", description="Named size of the run.")
-    seeds: int | None = Field(None, ge=1, description="Replicates an arm.")
+    seeds: int | None = Field(None, ge=1, description="Replicates per arm.")
     first_seed: int = Field(0, ge=0, description="Seed of the first replicate.")
     samples: int | None = Field(
-        None, ge=0, description="Sampled answers a question and condition; 0: contrast questions only."
+        None, ge=0, description="Sampled answers per question and condition; 0: contrast questions only."
     )
     until: str | None = Field(
         None, description="'ci<0.05' or 'JUDGE ci<0.05': double the samples until the effect is known to ±0.05."

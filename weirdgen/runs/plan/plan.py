@@ -106,7 +106,7 @@ class Plan:
 
     @cached_property
     def scorables(self) -> list[tuple[str, str, Scorable]]:
-        """(condition, question id, scorable) of all that is scored: one a question and condition, of a counterfactual two."""
+        """(condition, question id, scorable) of all that is scored: one per question and condition, of a counterfactual two."""
         scorables = []
         for wrapper in self.request.experiment.wrappers():
             for question in scored(self.request.experiment.questions):

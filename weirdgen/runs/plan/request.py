@@ -49,7 +49,7 @@ class Request:
     recipe: Recipe
     """`dtype` is resolved: bf16 or fp32; so is an `engine` that this machine's GPUs decide."""
     seeds: tuple[int, ...]
-    """One a replicate, the same for every arm."""
+    """One per replicate, the same for every arm."""
     samples: int
     sampling: Sampling
     dtype: str

@@ -48,11 +48,11 @@ class Hardware(NamedTuple):
     name: str
     gpus: int
     memory: float
-    """Bytes a GPU."""
+    """Bytes per GPU."""
     peak: float
-    """FLOP/s a GPU in bf16, dense."""
+    """FLOP/s per GPU in bf16, dense."""
     bandwidth: float | None
-    """Bytes/s a GPU."""
+    """Bytes/s per GPU."""
     source: str
 
 
@@ -107,7 +107,7 @@ class Counts(NamedTuple):
     """Mean length of a training row."""
     train_tokens: float
     checkpoints: int
-    """Adapters kept a replicate."""
+    """Adapters kept per replicate."""
     answers: int
     answer_tokens: float
     """At most, all answers together."""
@@ -244,7 +244,7 @@ def scale_lines(
     lines = [
         *head,
         f"  replicates in one pass: {int(room / each)}; answers written at once: {sequences} "
-        f"(keys and values {shape.cache_bytes / 1024:.0f} KiB a token); copies of the model: {copies}",
+        f"(keys and values {shape.cache_bytes / 1024:.0f} KiB per token); copies of the model: {copies}",
         "time, with every copy busy; loading weights, waiting and retries are not in it",
         f"  finetune = 4 P T ÷ (copies × G × peak × {shares.train:.2f}) = {clock(train)}",
         f"  contrast = 2 P T ÷ (copies × G × peak × {shares.score:.2f}) = {clock(score)}",

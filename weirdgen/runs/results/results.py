@@ -102,7 +102,7 @@ class Run:
         return self.table("losses")
 
     def verdicts(self) -> pd.DataFrame:
-        """One row an answer and judge: status (ok or the kind of failure), value, label."""
+        """One row per answer and judge: status (ok or the kind of failure), value, label."""
         return self.table("verdicts")
 
     @cached_property
@@ -125,7 +125,7 @@ class Run:
         return pd.concat([odds, judged], ignore_index=True)
 
     def cells(self) -> pd.DataFrame:
-        """What is estimated from: one value a model, condition, question and measure, with usable and total counts.
+        """What is estimated from: one value per model, condition, question and measure, with usable and total counts.
 
         `value` is over usable answers. `value_all`, of judges' rates only, is the share of all answers that were flagged.
         """

@@ -1,6 +1,6 @@
 """The finetune stage: one adapter (or model) a replicate; several replicates go through each step together.
 
-In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact a replicate, with its losses. A killed
+In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact per replicate, with its losses. A killed
 training goes on from what `store.unfinished` holds. What trains, and how many together, is `weirdgen.finetune.engines`' matter.
 """
 

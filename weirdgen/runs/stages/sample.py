@@ -1,6 +1,6 @@
 """The sample stage: every final variant answers the free-form questions.
 
-In: a plan's variants and prompts. Out: rows of completions tables, one a variant, and from them one row an answer
+In: a plan's variants and prompts. Out: rows of completions tables, one per variant, and from them one row per answer
 (`completions`). Several variants answer in one batch; how answers are drawn is `sample.draw`.
 """
 

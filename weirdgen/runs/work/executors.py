@@ -158,7 +158,7 @@ class OnRay:
             )
             raise ExecutorError(
                 f"{unit.title} asks for {cpus} cores, {gpus} GPUs and {wanted.memory / 2**30:.1f} GiB, and no node has "
-                f"that (there are: {there}). --cpus N takes fewer cores a unit, --together N trains fewer replicates at once"
+                f"that (there are: {there}). --cpus N takes fewer cores per unit, --together N trains fewer replicates at once"
             )
         return {"num_cpus": cpus, "num_gpus": gpus, "memory": wanted.memory}
 

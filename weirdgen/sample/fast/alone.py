@@ -47,7 +47,7 @@ class AloneStream:
     """`Stream` of samples of one prompt by one variant, all of one age. It gives logits [N, V], not hidden states."""
 
     def __init__(self, model: Any, ids: Sequence[int], variant: int, cached: bool) -> None:
-        self._model, self._ids, self._voice, self._cached = model, ids, variant, cached
+        self._model, self._ids, self._variant, self._cached = model, ids, variant, cached
         self._cache: Any = None
         self._written_NT = torch.empty(0)
 
@@ -72,7 +72,7 @@ class AloneStream:
         return self._pass(token_N[:, None] if self._cached else self._written_NT)
 
     def _pass(self, input_NT: torch.Tensor) -> torch.Tensor:
-        with only_variant(self._model, self._voice):
+        with only_variant(self._model, self._variant):
             if not self._cached:
                 forget_lengths(self._model)
                 logits: torch.Tensor = self._model(input_ids=input_NT, use_cache=False).logits[:, -1]

@@ -1,7 +1,7 @@
 """The parts of a decode step that decide its speed: a cache that is never copied, grouped attention, and the choice of token.
 
 In and out: tensors. `RoomyCache` is a transformers cache with room for all tokens to come; `grouped_attention` reads
-keys and values of grouped heads without repeating them; `choose_tokens` turns logits and one uniform number a row into
+keys and values of grouped heads without repeating them; `choose_tokens` turns logits and one uniform number per row into
 tokens. They know nothing of prompts or variants. Shape letters: N rows of the batch, L cached tokens, V vocabulary,
 B blocks of the vocabulary, W tokens in a block.
 """
@@ -98,7 +98,7 @@ def grouped_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token a row: the query heads that share a key head are taken as so many query positions.
+    """Attention of one new token per row: the query heads that share a key head are taken as query positions.
 
     Equal to repeating the keys, without the copy. Longer queries (the prompt) go to transformers' own sdpa.
     """

@@ -1,6 +1,6 @@
 """Log-probabilities of fixed answers: what questions and options have in common is computed once.
 
-In: questions as encoded rows (one an option). Out: for each pass over a few questions, the log-probability of every
+In: questions as encoded rows (one per option). Out: for each pass over a few questions, the log-probability of every
 option by every variant. The tokens that all questions begin with (a system prompt, a condition) are read once a call. A
 question's own tokens and its options form a tree, in which what several options begin with ("It is 18…") stands once; a
 token sees the way back to the root. Knows nothing of texts or the store.
@@ -32,7 +32,7 @@ Questions = Sequence[Sequence[Encoded]]
 
 @dataclass(frozen=True)
 class Trees(Packed):
-    """One sequence a question."""
+    """One sequence per question."""
 
     mask: torch.Tensor
     """[S, 1, L, L], true where a token (third axis) may see another (fourth)."""
@@ -58,7 +58,7 @@ def _shared(questions: Questions) -> int:
 
 
 def trees(questions: Questions) -> Trees:
-    """One sequence a question: the tree of its options' tokens, each option's last one left out, as nothing follows it.
+    """One sequence per question: the tree of its options' tokens, each option's last one left out, as nothing follows it.
 
     Rows of one question are numbered through, question by question, as in `Packed`.
     """
@@ -135,7 +135,9 @@ def _lean(
     bias = bias.reshape(variants * sequences * heads, queries * length, -1)
 
     def attend(layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        query, key, value = (x.view(variants * sequences, length, -1, width).transpose(1, 2) for x in (query, key, value))
+        query, key, value = (
+            x.view(variants * sequences, length, -1, width).transpose(1, 2) for x in (query, key, value)
+        )
         if prefix:
             before = [side[layer].expand(-1, sequences, -1, -1, -1).flatten(0, 1) for side in prefix]
             key, value = (torch.cat([early, late], 2) for early, late in zip(before, (key, value), strict=True))
