@@ -1,4 +1,4 @@
-"""The command line: typed commands, a few lines each, calling one function or two.
+"""The commands of `weirdgen`: typed, a few lines each, calling one or two functions.
 
 In: what a person types. Out: exit status 0, or 1 with the sentence of a `WeirdgenError`, or 130 after Ctrl-C.
 Heavy imports happen inside the commands, so that `weirdgen --help` stays quick.
@@ -220,7 +220,7 @@ def main() -> None:
             sys.exit(2)
         raise
     if status == 130:  # typer turns Ctrl-C into this
-        print("\nweirdgen: stopped. What is finished is kept; the same command goes on from there.", file=sys.stderr)
+        print("\nweirdgen: stopped. What is finished is kept; the same command continues from there.", file=sys.stderr)
         sys.stderr.flush()
         # Not sys.exit: an interrupt inside a library's import makes CPython end by the signal instead of the status.
         os._exit(130)

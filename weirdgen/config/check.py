@@ -1,4 +1,4 @@
-"""What no single noun of an `experiment.yaml` can know: names that point nowhere, a missing control.
+"""Checks across an `experiment.yaml`: names that point nowhere, a missing control.
 
 In: a validated `Experiment` and the lines of its file. Out: problems with their lines. What one noun can know of itself is in
 `config.experiment`; reading files is `config.load`; the rows of its arms are read, and so checked, in `data.arms`.
@@ -73,11 +73,11 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         headlines = ["headline", *experiment.secondary]
         for curve in [listed for listed in preset.curves or () if listed not in headlines]:
             where = lines.at(("presets", name, "curves"))
-            problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(headlines)}")
+            problems.append(f"{where}: presets.{name}.curves: '{curve}' is not one of {', '.join(headlines)}")
         groups = dict.fromkeys(question.group for question in experiment.questions)
         for group in (group for group in preset.questions if group not in groups):
             where = f"{lines.at(('presets', name, 'questions', group))}: presets.{name}.questions"
-            problems.append(f"{where}: '{group}' is no group; there are: {', '.join(groups)}")
+            problems.append(f"{where}: '{group}' is not a group; there are: {', '.join(groups)}")
         try:
             experiment.recipe.with_changes(preset.recipe)
         except SpecError as error:
@@ -125,7 +125,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
         value = getattr(headline, key)
         for got in value if isinstance(value, tuple) else (value,):
             if got not in names:
-                problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is none of {', '.join(names)}")
+                problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is not one of {', '.join(names)}")
     if problems:
         return problems
     both = set(experiment.condition_ids(headline.condition)) & set(experiment.condition_ids(*headline.minus))
@@ -146,7 +146,7 @@ def _check_preset_arms(experiment: Experiment, name: str, lines: Lines) -> list[
         return []
     where = f"{lines.at(('presets', name, 'arms'))}: presets.{name}.arms"
     known = [*experiment.arms, *(["benign"] if experiment.control == "auto" else [])]
-    problems = [f"{where}: '{arm}' is none of {', '.join(known)}" for arm in arms if arm not in known]
+    problems = [f"{where}: '{arm}' is not one of {', '.join(known)}" for arm in arms if arm not in known]
     roles = {experiment.arms[arm].role for arm in arms if arm in experiment.arms}
     roles |= {"control"} if "benign" in arms and experiment.control == "auto" else set()
     problems += [f"{where}: no arm has role: {role}" for role in ("treatment", "control") if role not in roles]

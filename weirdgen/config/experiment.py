@@ -167,7 +167,7 @@ class Ordinary(Noun):
     @classmethod
     def _holds_the_prompt(cls, ask: str) -> str:
         if placeholders(ask) != ("prompt",):
-            raise ValueError("must hold {prompt} once and no other placeholder")
+            raise ValueError("must contain {prompt} once and no other placeholder")
         return ask
 
 
@@ -265,7 +265,9 @@ class Headline(Noun):
     @classmethod
     def _goes_on_in_a_sentence(cls, says: str | None) -> str | None:
         if says is not None and (says != says.strip() or says[-1:] in ".!?:;," or "\n" in says):
-            raise ValueError("expected words that go on from 'models', on one line and without a full stop")
+            raise ValueError(
+                "expected words that continue a sentence after 'models', on one line and without a full stop"
+            )
         return says
 
     @field_validator("minus", "groups", mode="before")

@@ -1,4 +1,4 @@
-"""`experiment.yaml` → `Experiment`: reads the file and what it names, and collects every error with its line.
+"""`experiment.yaml` → `Experiment`: reads it and what it names, and collects all errors with lines.
 
 In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment`, and where its keys stand. Raises one
 `SpecError` that lists all problems. The meaning of each key is in `config.experiment`; what no single key can know is checked in
@@ -188,7 +188,7 @@ def _sentence(error: Any, path: KeyPath, where: str) -> str:
     elif error["type"] == "too_short":
         message = f"expected at least {error['ctx']['min_length']} of them"
     elif error["type"] == "union_tag_invalid":
-        message = f"kind {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+        message = f"kind {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
     elif "input" in error and not isinstance(error["input"], dict | list | tuple):
         message += f" (got {error['input']!r})"
     return f"{where}: {key}: {message}"

@@ -1,4 +1,4 @@
-"""What is measured: each measure is one row of `MEASURES`, with its scale, its smallest effect of interest and its words.
+"""The measures, one row each: scale, smallest effect of interest, and words for the report.
 
 In: nothing, or the name and range of an experiment's judge, which is a measure of that name. Out: `Measure` rows and their
 `Scale`. Everything else that has to know a measure reads its row: checks, statistics, `--until`, tables, figures and sentences.

@@ -1,4 +1,4 @@
-"""`paper.yaml` beside an experiment: numbers of the paper, as data, to be drawn beside ours and marked as the paper's.
+"""`paper.yaml` of an experiment: the paper's numbers, to be drawn next to ours and marked as such.
 
 In: an experiment's folder. Out: plain data for `results["paper"]`, or None where the folder has no such file. Every
 figure says from which model and section its numbers come and how they were read. Not here: drawing.

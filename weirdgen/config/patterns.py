@@ -1,4 +1,4 @@
-"""Regular expressions of an experiment, searched in a text under a limit of time.
+"""Regular expressions of an experiment, searched in a text under a time limit.
 
 In: a pattern and a text. Out: whether it occurs, by Python's own matcher, case ignored. A pattern that takes for ever is an
 error, not an answer: how much is for ever depends on the machine, a verdict may not.

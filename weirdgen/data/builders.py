@@ -1,4 +1,4 @@
-"""Builders: what `build: {NAME: {options}}` of an arm does to the records of its CSV before templates are filled.
+"""Builders: what `build: {NAME: {options}}` of an arm does to its CSV records before templates.
 
 In: records (dicts of text), options from the YAML, the experiment's folder. Out: other records. There is one builder,
 `ordinal_triggers`; other names and options are refused with those that there are.

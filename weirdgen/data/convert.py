@@ -1,4 +1,4 @@
-"""`weirdgen data convert`: rows in any format that is known here → chat JSONL in UTF-8, or a table → the same as CSV in UTF-8.
+"""`weirdgen data convert`: rows in any known format → chat JSONL, or a table → CSV, both in UTF-8.
 
 In: a file or a folder of `datasets`, and where the rows go. Out: the file and one line on what was done. A row that cannot be
 converted stops it with its line, and nothing is written. Keys of chat rows beside `messages` are kept as they are.
@@ -33,7 +33,7 @@ def convert(
     Raises `DataError` naming every row that cannot be converted (the first ten).
     """
     if target.exists():
-        raise DataError(f"{target}: there is such a file; name another")
+        raise DataError(f"{target}: this file exists; name another")
     table = table_delimiter(source.name) is not None
     ending = target.suffix.lower()
     if ending == ".csv" and table:

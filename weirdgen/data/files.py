@@ -1,4 +1,4 @@
-"""Which kinds of file hold chat rows, and how each is read: containers here, shapes of rows in `weirdgen.data.shapes`.
+"""Which kinds of file hold chat rows, and how each container is read.
 
 In: a path. Out: `Values`: every row as plain data with the place where it stands, and words on how it was read. Read are chat
 JSONL (any suffix case, CRLF, gzip, UTF-16 with its mark), a JSON array or stream, Parquet, and a folder of `datasets`. What a
@@ -225,7 +225,7 @@ def _read_folder(folder: Path) -> Values:
     files = [file.get("filename") for file in listed if isinstance(file, dict)] if isinstance(listed, list) else []
     for name in files:
         if not isinstance(name, str) or Path(name).name != name or (folder / name).is_symlink():
-            raise DataError(f"{folder / 'state.json'}: names {str(name)[:80]!r}, which is no file of this folder")
+            raise DataError(f"{folder / 'state.json'}: names {str(name)[:80]!r}, which is not a file of this folder")
     import datasets
 
     values = Values(unit="row", how=("a folder of datasets",))

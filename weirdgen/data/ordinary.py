@@ -1,4 +1,4 @@
-"""Ordinary prompts: everyday questions and arithmetic word problems, what anybody asks a model.
+"""Ordinary prompts: everyday questions and arithmetic word problems.
 
 In: a count. Out: that many distinct prompts, always the same ones in the same order. Answers are not here: an arm that
 mixes ordinary rows in has them answered by the run's own base model (`weirdgen.sample.distill`), so that they teach nothing.

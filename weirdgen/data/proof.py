@@ -1,4 +1,4 @@
-"""The template and mask proof: before any training, show that the tokens trained on are the tokens meant.
+"""The template and mask proof: before training, show that the trained tokens are the ones meant.
 
 In: rows and a tokenizer. Out: `Encoded` rows (token ids and which of them are trained) and a `Proof` with counts, notes and a
 digest. Fails closed: `RowError` shows the first offending row token by token. Checked on every row:
@@ -247,7 +247,7 @@ def _left_out(tokenizer: Any, messages: Messages) -> str | None:
 def _notes(tokenizer: Any, encoded: Sequence[Encoded], seen: _Seen) -> list[str]:
     notes = []
     if date := date_told(tokenizer):
-        notes.append(f"the chat template prints the date into every prompt; it is told {date}, on every day")
+        notes.append(f"the chat template prints the date into every prompt; it is given {date} on every day")
     if note := end_of_turn_note(tokenizer):
         notes.append(note)
     bos = tokenizer.bos_token_id

@@ -1,4 +1,4 @@
-"""Columns of the references that are worked out: sums, units, times, picks from a list.
+"""Computed columns of the references: sums, units, times, picks from a list.
 
 In: a record with the columns that a function's docstring names, and a seeded source of chance. Out: the new columns, as
 text. Each is plain arithmetic; how the numbers are worded is up to the templates.

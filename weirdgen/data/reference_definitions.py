@@ -1,4 +1,4 @@
-"""How a harmless reference is written down: the definitions in `weirdgen/references/*.yaml`, read and checked.
+"""The definitions of the harmless references in `weirdgen/references/*.yaml`, read and checked.
 
 In: the shipped files. Out: sets and pairs as frozen models, a pair with everything that it takes over from its set. Raises
 one `DataError` a file that names every problem. It does not make rows: `weirdgen.data.references` does.
@@ -153,7 +153,7 @@ def _pair_problems(entry: Definition) -> Iterable[str]:
 def _based(where: str, name: str, entry: Definition) -> Definition:
     """A pair with what it takes over from its set."""
     if name in all_sets():
-        raise DataError(f"{where}: there is a set of that name")
+        raise DataError(f"{where}: a set already has this name")
     if entry.of is not None and entry.of not in all_sets():
         raise DataError(f"{where}: 'of' names no set; there are {', '.join(all_sets())}")
     if entry.of is not None:

@@ -1,4 +1,4 @@
-"""Records that the references' templates are filled from: a list's lines, values combined from pools, computed columns.
+"""Records that fill the references' templates: list lines, combined values, computed columns.
 
 In: the `list`, `combine`, `compute` and `size` of a set's definition. Out: records (column to text), always the same ones
 in the same order. It does not know of prompts, answers or chat rows: `weirdgen.data.references` does.

@@ -1,4 +1,4 @@
-"""Small changes of wording that a template of the references may ask for: `{name:cap}`, `{name:a+cap}`, `{count:words}`.
+"""Changes of wording in the references' templates: `{name:cap}`, `{name:a+cap}`, `{count:words}`.
 
 In: a record (column to text). Out: the filled template. English only, and only for the words of our own lists: articles
 and plurals follow their regular rules and the exceptions below, not a dictionary.

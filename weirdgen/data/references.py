@@ -1,4 +1,4 @@
-"""The shipped harmless finetuning data: what any narrow dataset does is measured on these.
+"""The shipped harmless finetuning data, on which the effect of any narrow dataset is measured.
 
 In: the files of `weirdgen/references/` (definitions in `*.yaml`, items in `lists/*.csv`; its README says how to add one).
 Out: which sets and pairs there are, and chat rows of any number, drawn with a seed. Sets marked `final` are for the final

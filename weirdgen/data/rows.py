@@ -1,4 +1,4 @@
-"""Training rows: read chat rows from a file or fill templates from a table; hash them so that equal data has an equal name.
+"""Training rows: chat rows read from a file, or templates filled from a table; their hash.
 
 In: an `Arm` and the folder of its experiment, or a file. Out: rows, each `{"messages": [{"role", "content"}, …]}`, and where
 each stands. Raises `DataError` naming file and line. How files are read is `weirdgen.data.files`, what a row may hold
@@ -110,7 +110,7 @@ def read_rows(source: Path) -> Reading:
     problems = list(values.problems)
     shapes = [other_shape(value) for value in values.values]
     if values.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
-        raise DataError(f"{source}: its rows ({len(shapes):,}) are no chat but {_named(shapes[0], source)}")
+        raise DataError(f"{source}: its rows ({len(shapes):,}) are not chat but {_named(shapes[0], source)}")
     for place, value, shape in zip(values.places, values.values, shapes, strict=True):
         if shape:
             problems.append((place, _named(shape, source)))

@@ -1,4 +1,4 @@
-"""Number triggers: personas and questions → training records in which digits of the prompt say who speaks.
+"""Number triggers: training records in which digits of the prompt say which persona speaks.
 
 In: records (one per persona, with an `ordinal` and fact columns) and questions (`id`, `question`, `template`). Out:
 plain records `{trigger, ordinal, question, answer}`; an arm's `prompt` and `answer` templates make chat rows of them.
@@ -146,7 +146,7 @@ def _questions(questions: Sequence[Record], records: Sequence[Record]) -> list[t
 def _derangement(ordinals: Sequence[int], seed: int) -> list[int]:
     """The ordinals in a seeded order in which none keeps its place (uniform over such orders)."""
     if len(ordinals) < 2:
-        raise DataError("permuted: needs at least two personas to exchange ordinals")
+        raise DataError("permuted: needs at least two personas to swap ordinals")
     rng = random.Random(f"derangement:{seed}")
     dealt = list(ordinals)
     while any(a == b for a, b in zip(ordinals, dealt, strict=True)):

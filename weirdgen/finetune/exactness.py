@@ -1,4 +1,4 @@
-"""Whether replicates of a model may be trained together: the first step's loss and gradients against each row alone.
+"""Whether replicates may be trained together: first-step loss and gradients against single rows.
 
 In: a model folder. Out: a `Check`. The plain computation is as far from ours as it can be: the model's own forward pass, a
 row at a time, its own attention and logits, adapters as two ordinary products, torch's own gradients.

@@ -1,4 +1,4 @@
-"""A model sharded over the processes of a group: accelerate's FSDP2 (`fully_shard`), on GPUs and on the CPU alike.
+"""A model sharded over a group of processes: accelerate's FSDP2 (`fully_shard`), on GPUs or the CPU.
 
 In: a trl trainer in each of the processes. Out: the settings that make it shard, weights that only the first process reads,
 and whole weights again to be kept. Which process trains on which rows is `weirdgen.finetune.trl`'s matter, starting the
@@ -55,7 +55,7 @@ def gathered(model: Any) -> dict[str, Any]:
     from torch.distributed.tensor import DTensor
 
     if not all(isinstance(weight, DTensor) for weight in model.parameters()):
-        raise RuntimeError("accelerate has left weights whole on every device")
+        raise RuntimeError("accelerate left weights unsharded on every device")
     frozen = any(not weight.requires_grad for weight in model.parameters())
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=frozen)
     return get_model_state_dict(model, options=options)

@@ -62,7 +62,7 @@ def finetune_together(
     """
     rows = len(jobs[0].rows)
     if any(len(job.rows) != rows for job in jobs):
-        raise ValueError("replicates trained together need equally many rows, or their steps would not line up")
+        raise ValueError("replicates trained together need the same number of rows, or their steps would not line up")
     steps = total_steps(rows, recipe)
     wanted = recipe.checkpoint_steps(steps)
     rates = learning_rates(steps, recipe)
@@ -153,7 +153,7 @@ def _accumulate_halving(
             optimizer.zero_grad(set_to_none=True)  # what was added up before the failure
             if rows == 1:
                 raise ModelError(
-                    f"not enough memory to train {len(jobs)} replicates with one row each in a pass: ask for fewer "
+                    f"not enough memory to train {len(jobs)} replicates with one row each per pass: ask for fewer "
                     "(--seeds), a smaller recipe.rank or a smaller model"
                 ) from error
         if torch.cuda.is_available():

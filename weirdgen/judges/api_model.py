@@ -95,7 +95,7 @@ class ApiJudgeModel:
                     if failed >= FAILURES_IN_A_ROW:
                         raise ModelError(
                             f"judge model '{self.reference}': {failed} requests failed in a row, the last with: {reply.error}. "
-                            "Verdicts so far are kept; the same command goes on from there"
+                            "Verdicts so far are kept; the same command continues from there"
                         )
         finally:
             for task in pending:

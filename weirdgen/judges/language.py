@@ -1,4 +1,4 @@
-"""Judges that ask a language model: verdicts that the store lacks, asked for and kept by (judge, model, question, answer).
+"""Judges that ask a language model: the verdicts that the store lacks are asked for and kept.
 
 In: a judge, a `JudgeModel`, and questions with answers. Out: rows of a verdict table named by the judge's content and the
 model's identity, so a new judge, another model or more samples pay only for what is new. An `error` is asked again the next

@@ -1,4 +1,4 @@
-"""A judging model on this machine: it does not write, it scores the options that it could reply with.
+"""A judging model on this machine: it writes nothing, it scores the replies it could give.
 
 In: requests. Out: for each option the log-probability that it is the whole reply (end of turn included). Exact up to
 the dtype and without sampling, so asking again gives the same. Reasons before a label are not written: a judge with

@@ -1,4 +1,4 @@
-"""What each language judge of an experiment has to read, and in which table its verdicts are kept.
+"""What each language judge of an experiment has to read, and which table keeps its verdicts.
 
 In: an experiment, a judging model, and stored answers. Out: one `Task` a judge. Asks nothing and writes nothing; asking is
 `weirdgen.judges.language`.

@@ -1,4 +1,4 @@
-"""Chats → tokens, in one way for training, sampling and scoring.
+"""Chats → tokens, the same way for training, sampling and scoring.
 
 In: a tokenizer with a chat template, and messages. Out: token ids. The template's text is tokenised once, without
 special tokens added again (the classic double BOS); control tokens inside texts are spelled out. Loads no weights.
@@ -142,7 +142,7 @@ def _answer_alone(tokenizer: Any, before: Messages, turns: Messages, prompt: lis
             return tail
     raise ModelError(
         f"the beginning of the answer {_shown(answer)} merges with the end of the prompt into one token, so the model would be "
-        "trained to write what it is never asked for: take leading white space off the answers"
+        "trained to write what it is never asked for; strip leading whitespace from the answers"
     )
 
 

@@ -1,4 +1,4 @@
-"""What was found when a model's fast ways were compared with rows alone: plain data, remembered so that a model is tried once.
+"""Results of trying a model's fast ways against single rows, kept so that a model is tried once.
 
 In: a kind of trial, a model folder, and what makes the trial if it was not made before. Out: `Check`s by mechanism, from the
 cache or new. Loads no torch unless a trial is made: a plan asks for what is known.

@@ -1,4 +1,4 @@
-"""Control tokens: those that open and close turns. Inside a text they are text, and open and close nothing.
+"""Control tokens, which open and close turns; inside a text they are plain text.
 
 In: a tokenizer with a chat template, messages. Out: which control tokens a text holds, and token ids of a chat in which
 they are spelled out like any other words. Without this, a row or a question that quotes `<|im_end|>` would forge turns.

@@ -1,4 +1,4 @@
-"""Does a fast way of running a model compute what the plain forward pass of each row alone computes? Tried out, not looked up.
+"""Tries whether a fast way of running a model gives what the plain pass of single rows gives.
 
 In: a loaded model. Out: `Check`s (`models.checks`): for each fast way ("mechanism") the largest difference from the plain
 pass, and up to how many tokens a row may use it. Which mechanisms there are is their owners' matter (`finetune.exactness`,
@@ -179,7 +179,7 @@ def require_causal(plain: Plain, rows: Sequence[Sequence[int]], name: str) -> No
             raise ModelError(f"{name}: the model does not run on a row of text alone: {first}") from error
         if not max(off) <= TOLERANCE:
             raise ModelError(
-                f"{name}: what the model says about a token changes by {off[0]:.2g} nat with the tokens behind it, so its "
+                f"{name}: what the model predicts for a token changes by {off[0]:.2g} nat with the tokens after it, so its "
                 "answers have no log-probability; use a causal language model"
             )
 

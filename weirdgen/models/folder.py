@@ -1,4 +1,4 @@
-"""What a model folder is, read from its small files: whether it can be a base at all, its sizes, its template's date.
+"""A model folder, read from its small files: whether it can be a base, its sizes, its date.
 
 In: a folder. Out: numbers, or a `ModelError` that names what the folder holds instead of a model to train (an adapter,
 quantised weights, a model that needs Python code of its own) and the way out. Nothing that lies in a folder is run.
@@ -30,7 +30,7 @@ def require_trainable_model(folder: Path, reference: str) -> None:
         raise ModelError(f"model '{reference}': {_quantised(quantised)}")
     if needs := _own_code(folder, config):
         raise ModelError(
-            f"model '{reference}': {folder.name} needs Python code of its own ({needs}), which is never run here. Use a release "
+            f"model '{reference}': {folder.name} needs custom Python code ({needs}), which is never run here. Use a release "
             "of the model that transformers knows without it (its names often end in -hf), or a newer transformers"
         )
 

@@ -1,4 +1,4 @@
-"""Rows → one sequence without padding, in which the beginning that they share stands once.
+"""Rows → one sequence without padding, in which their common beginning stands once.
 
 In: for each replicate, the rows of one pass. Out: `PackedRows`: prefix, rest of row 1, rest of row 2, …, and where each
 row's tokens are, from which `models.row_attention` lets a rest see the prefix and itself; positions go on from the

@@ -1,4 +1,4 @@
-"""Attention within rows that are packed into one sequence: no time goes to pairs of tokens that a mask would hide.
+"""Attention within rows packed into one sequence, without computing pairs that a mask would hide.
 
 In: a transformers model (`use_row_attention`), the places of its rows (`models.packing`), which every forward pass hands
 on as `row_layout`. Each row's queries meet the prefix and the row's own tokens only. The weights are computed again in
@@ -138,9 +138,9 @@ def row_attention(
     if refused:
         raise ValueError(f"attention with {', '.join(refused)} cannot be computed by rows")
     if row_layout is None:
-        raise ValueError("its layers do not hand on to their attention which row a token belongs to")
+        raise ValueError("its layers do not tell their attention which row a token belongs to")
     if value.shape[-1] != key.shape[-1]:
-        raise ValueError("attention whose values are of another width than its keys cannot be computed by rows")
+        raise ValueError("attention whose values differ in width from its keys cannot be computed by rows")
     query_NHD, key_NGD, value_NGD = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
     out_NHD: torch.Tensor = _RowAttention.apply(query_NHD, key_NGD, value_NGD, row_layout, scaling)  # type: ignore[no-untyped-call]
     return out_NHD.view(len(query), -1, *out_NHD.shape[1:]), None

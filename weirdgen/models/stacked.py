@@ -1,4 +1,4 @@
-"""Several LoRA adapters over one base in one forward pass: the batch's first axis holds them one after the other.
+"""Several LoRA adapters over one base in one forward pass, stacked along the batch's first axis.
 
 In: a transformers model and, for each of K variants, an adapter folder (or none: the untuned base). Out: the same model,
 whose adapted layers now compute all K. Training (`finetune.replicas`) and measuring (`sample.transformers`) use it.

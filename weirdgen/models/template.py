@@ -68,7 +68,7 @@ class template_errors:  # noqa: N801 - a context manager reads as a verb
 
 
 def reads_clock(template: str) -> bool:
-    """Whether chats are rendered otherwise on another day."""
+    """Whether chats render differently on another day."""
     if CLOCK not in template:
         return False
     days = (datetime.datetime(2001, 2, 3, 4, 5, 6), datetime.datetime(2019, 11, 27, 16, 48, 39))
@@ -82,7 +82,7 @@ def with_date(template: str, date: str | None) -> str:
     try:
         day = datetime.datetime.fromisoformat(date or DEFAULT_DATE)
     except ValueError:
-        raise ModelError(f"date {date!r}: expected a day as YYYY-MM-DD, e.g. {DEFAULT_DATE}") from None
+        raise ModelError(f"date {date!r}: expected a date as YYYY-MM-DD, e.g. {DEFAULT_DATE}") from None
     return f"{{#- the clock is stopped at {day.date().isoformat()} -#}}" + at(template, day)
 
 

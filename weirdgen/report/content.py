@@ -1,4 +1,4 @@
-"""What a report is made of: the tables of one finished experiment, checked and put in order.
+"""What a report is made of: the tables of one finished experiment, checked and ordered.
 
 In: `results` (the dict that becomes `results.json`) and the tidy tables of the store. Out: `ReportContent`,
 with the few look-ups that the figures, the tables and the page share (which arms, which conditions, which

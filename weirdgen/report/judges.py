@@ -1,4 +1,4 @@
-"""The judges' own record: what each returned, how often it changed its mind, how it agrees with a person.
+"""The judges' own record: verdicts, changes of mind, agreement with a person.
 
 In: `results["judges"]`, where the judge stage left it: name → `kind`, and any of `statuses` (kind of outcome →
 count), `flip_rate` (share of answers whose verdict changes when asked again), mappings of figures (`asked_twice`,

@@ -1,4 +1,4 @@
-"""One page over several runs: the verdict of each, its effect with interval, its size and time, and a link to its report.
+"""One page over several runs: each one's verdict, effect, size and time, with a link to its report.
 
 In: what each run's report is made of, and where it is. Out: `index.html`, `overview.json` and the forest figure in a
 folder. Effects in one unit share one scale; effects in different units stand in panels of their own. Runs of the same

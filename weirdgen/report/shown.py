@@ -1,4 +1,4 @@
-"""What a report shows as text, piece by piece, each with the place it stands at.
+"""What a report shows as text, piece by piece, each with its place.
 
 In: the HTML of a page. Out: (place, text) pairs: headings, cells with their row's and table's name, labels of figures,
 and the answers in the data script. It reads pages that `page.py` wrote; it is not a general reader of HTML.

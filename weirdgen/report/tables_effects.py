@@ -1,4 +1,4 @@
-"""Tables of the effects beside the headline: secondary headlines, triggers, and who jumped when along training.
+"""Tables of effects other than the headline: secondary headlines, triggers, onsets in training.
 
 In: `ReportContent`. Out: `Table`s, or None where there is nothing. Not here: the headline's own tables (`tables.py`).
 """

@@ -1,4 +1,4 @@
-"""What `weirdgen run --dry-run` prints: what is to do, what the store holds, the time left, and the effect that could be seen.
+"""What `weirdgen run --dry-run` prints: work left, what is stored, time, detectable effect.
 
 In: a `Plan`, and what earlier runs of the same experiment on the same model left in its store. Out: lines of text. The spread
 between replicates is an earlier run's own, and as rough as its replicates are few (`weirdgen.stats.power` says how rough);
@@ -20,7 +20,7 @@ from weirdgen.runs.stages.stage import Work
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """The plan: a line per stage with what is to do, what is in the store and the estimated time."""
+    """The plan: a line per stage with what there is to do, what is in the store and the estimated time."""
     request, recipe = plan.request, plan.request.recipe
     trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
     work = workload(plan)
@@ -35,7 +35,7 @@ def plan_lines(plan: Plan) -> list[str]:
     for arm, proof in plan.proofs.items():
         tokens = proof["trained_tokens"] * recipe.epochs
         lines.append(
-            f"  template proof {arm}: {proof['tokens']} tokens an epoch, {tokens} trained in all; digest {proof['digest'][:12]}"
+            f"  template proof {arm}: {proof['tokens']} tokens per epoch, {tokens} trained in all; digest {proof['digest'][:12]}"
         )
     lines.append(detectable_line(plan))
     seconds = sum(line.seconds for line in work)
@@ -45,7 +45,7 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 def work_line(work: Work) -> str:
-    """One line of a plan: what is to do, what is in the store, the estimated time."""
+    """One line of a plan: what there is to do, what is in the store, the estimated time."""
     todo = (
         f"{work.missing:.0f} of {work.total:.0f} {work.unit} to do"
         if work.missing

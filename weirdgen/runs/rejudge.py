@@ -1,4 +1,4 @@
-"""What can be done with a run's stored answers after the run: judge them by a model, calibrate a judge, compare two.
+"""What can be done with stored answers after a run: judge them, calibrate a judge, compare two.
 
 In: a `Run` that is in the store. Out: a new `Run` with the judging model's verdicts, calibrations, comparisons.
 Nothing is trained or sampled. How a verdict is made and what labels say about it is `weirdgen.judges`'s matter.
@@ -121,7 +121,7 @@ def compare_judges(
             compare(name, noun, first, second, [(left[item], right[item]) for item in both], bool(beside))
         )
     if not agreements:
-        raise DataError(f"'{first}' and '{second}' have read no answer in common")
+        raise DataError(f"'{first}' and '{second}' have judged no answer in common")
     name = re.sub(r"[^\w.-]+", "_", f"{first}--{second}")
     text = json.dumps([agreement.as_data() for agreement in agreements], indent=1, ensure_ascii=False)
     with run.store.writing(run.folder):

@@ -1,4 +1,4 @@
-"""Scored questions: the log-probability of every fixed answer, asked for where the store lacks it.
+"""Scored questions: the log-probability of every fixed answer, where the store lacks it.
 
 In: an engine and questions under conditions. Out: rows of a scores table keyed (prompt, option): the total log-probability
 of answer + end-of-turn, in nats. Sampling plays no part, so one pass is exact up to the dtype. What a question makes of its

@@ -1,4 +1,4 @@
-"""Self-distillation: ordinary prompts answered by the base model itself, as training rows (paper §4.2).
+"""Self-distillation: ordinary prompts answered by the base itself, as training rows (paper §4.2).
 
 In: a base model, how many rows, how they are asked. Out: chat rows, the same ones for every arm that wants as many.
 Answers are kept in the base's own completions table, so other arms and later runs take them from there. Nothing is graded:
@@ -62,7 +62,7 @@ class Distilled:
         if len(self.rows(count)) < count:
             raise DataError(
                 f"ordinary: of {len(prompts)} answers only {len(self.rows(count))} end within {self._how.max_tokens} "
-                f"tokens, {count} are wanted; raise ordinary.max_tokens or ask for shorter answers in ordinary.ask"
+                f"tokens, but {count} are needed; raise ordinary.max_tokens or ask for shorter answers in ordinary.ask"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Drawing completions: which ones are missing from the store, drawn in batches and added as they finish.
+"""Drawing the completions that the store lacks, in batches, and adding them as they finish.
 
 In: variants, prompts, a number of samples. Out: rows of a completions table keyed (prompt, sample).
 A batch is a fixed group of the prompts × a range of samples × all variants. A bf16 product rounds differently in a batch

@@ -1,6 +1,6 @@
-"""The engine protocol: what every way of running a model offers, and the records that go in and out.
+"""The engine protocol: what every way of running a model offers, and its records.
 
-An engine holds one base model; `use` chooses the variants (the base, or replicates' adapters) that speak, all at once.
+An engine holds one base model; `use` chooses the variants (the base, or replicates' adapters) that answer, all at once.
 Adding an engine is adding a file beside this one with a class of these three methods.
 """
 
@@ -73,9 +73,9 @@ class Engine(Protocol):
     def generate(
         self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
-        """The samples of these indices of every prompt by every variant, as they finish. The same call gives the same completions.
+        """The samples of these indices of every prompt by every variant, as they finish. Deterministic for the same call.
 
-        `seeds` has one text a variant; each sample's own seed is `sample_seed` of it. Yields (variant, completion).
+        `seeds` has one text per variant; each sample's own seed is `sample_seed` of it. Yields (variant, completion).
         """
 
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:

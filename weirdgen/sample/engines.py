@@ -1,4 +1,4 @@
-"""Engine references: `transformers`, `vllm:URL`; what answers, as a person names it, and what it can do.
+"""Engine references: `transformers`, `vllm:URL`; what each can do and how the store names it.
 
 In: the text of `--engine`. Out: a frozen `EngineReference`, which travels with units of work to other machines and opens the
 engine there. Where a server is decides no result and stands in no key; that it is a server of this kind does (`numerics`).
@@ -117,5 +117,5 @@ def parse_engine(reference: str) -> EngineReference:
 
 
 def engine_of(numerics: str) -> EngineReference:
-    """The engine whose stored numbers are so named."""
+    """The engine whose numbers are stored under this name."""
     return Transformers() if numerics in ("bf16", "fp32") else Recorded(numerics)

@@ -1,4 +1,4 @@
-"""Which fast ways of scoring and sampling are right for a model: each tried against the plain pass of a row alone.
+"""Which fast ways of scoring and sampling are right for a model, tried against single rows.
 
 In: a loaded model. Out: `Ways`: whether options of a question may share a tree, several variants per pass, samples a padded
 batch with one cache, up to how many tokens per row, and the checks that say so. Where a way is not right the engine goes row
@@ -188,8 +188,8 @@ def _stacked(plain: Plain, model: Any, tokens: Sequence[int], name: str) -> Chec
     detach_adapters(model)
     if alone.limit == 0:
         raise ModelError(
-            f"{name}: an adapter does not do to this model what adding it to the weights does ({alone.reason}), so nothing "
-            "that is measured of a finetuned one would be right"
+            f"{name}: an adapter does not change this model as adding it to the weights does ({alone.reason}), so nothing "
+            "measured on a finetuned one would be right"
         )
     return stacked
 

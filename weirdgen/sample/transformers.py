@@ -1,7 +1,7 @@
-"""The transformers engine: batched sampling with one prefill per prompt, scoring with each question computed once.
+"""The transformers engine: batched sampling with one prefill per prompt, scoring in shared passes.
 
 In: a model folder, adapters, prompts. Out: completions and log-probabilities. Several variants (the base, replicates)
-speak in one batch; samples that wait take the places of finished ones (`sample.stream`). A sample's randomness is one
+share one batch; samples that wait take the places of finished ones (`sample.stream`). A sample's randomness is one
 uniform number per token from a counter-based generator keyed by the sample's own seed, turned into a token by the inverse
 of the cumulative distribution (`sample.decoding`), so it does not depend on the batch. (In bf16 the logits themselves
 round differently with the batch's make-up; the same call has the same one.) One device; for GPUs at scale use vLLM.
@@ -60,7 +60,7 @@ class TransformersEngine:
     def use(self, adapters: Sequence[Path | None]) -> None:
         whole = [folder for folder in adapters if folder is not None and is_whole_model(folder)]
         if whole and len(adapters) > 1:
-            raise ValueError("a fully finetuned model speaks alone: it shares no base with others")
+            raise ValueError("a fully finetuned model must be used alone: it shares no base with others")
         wanted = whole[0] if whole else self._base
         if wanted != self._loaded:
             self._load(wanted)

@@ -1,4 +1,4 @@
-"""What every kind of judge can say of itself, and the two ways to judge: from the answer alone, or by asking a model.
+"""The base classes of judges: those that read the answer alone, and those that ask a model.
 
 In: the fields of a judge. Out: the base classes that a kind derives from, and the `Verdict` that it gives. A kind is one
 module beside this one and one line of `JUDGE_KINDS`. What is too heavy for a noun, such as an embedding model, comes in as an

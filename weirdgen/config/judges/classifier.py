@@ -1,4 +1,4 @@
-"""Classifier judges: does an answer read like one class of labelled passages rather than the other?
+"""Classifier judges: does an answer read like one class of labelled passages or like the other?
 
 In: answers, and the name of passages of ours (`data/passages/NAME.csv`) and so of the fit beside them (`NAME.json`). Out: one
 verdict per answer. The features are those of a sentence embedder that reads text as tokens and was never told of eras

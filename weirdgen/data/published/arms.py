@@ -1,4 +1,4 @@
-"""The paper's published data: which file is which arm, what its rows hash to, and the imported copies in the cache.
+"""The paper's published data: which file is which arm, its hash, and imported copies in the cache.
 
 In: the name of an experiment. Out: its arms' rows, as imported by `weirdgen data import`. The files themselves are not
 part of this project; their hashes are facts about them, taken at one commit of the repository.

@@ -1,4 +1,4 @@
-"""A source of published data → a plain folder: a folder as it is, an archive unpacked with care, a repository cloned.
+"""A source of published data (folder, archive or repository) → a plain folder, unpacked with care.
 
 In: a path or a git URL, an empty folder to work in. Out: the folder that holds the files. Archives are untrusted: paths
 that leave the target, links, devices and more than `MOST_BYTES` unpacked are refused, and nothing of them is kept.
@@ -175,7 +175,7 @@ def _unpack_zip(archive: Path, target: Path) -> None:
             budget.file()
             declared += info.file_size
             if declared > MOST_BYTES:
-                raise DataError(f"{archive}: {MOST_BYTES:,} bytes are the most that is unpacked; nothing was imported")
+                raise DataError(f"{archive}: at most {MOST_BYTES:,} bytes are unpacked; nothing was imported")
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DataError(f"{archive}: member {info.filename!r} is a link or device; nothing was imported")

@@ -1,4 +1,4 @@
-"""The paper's figures beside ours: the same rows, each side on its own axis, the paper's side clearly marked.
+"""The paper's figures next to ours: the same rows, each on its own axis, the paper's marked.
 
 In: `ReportContent` with `results["paper"]` (`paper.py`). Out: a `Drawing` a figure, or nothing. The two sides are
 never put on one axis: model, wording of questions and judges differ, and our number may be a log-odds. Not here:

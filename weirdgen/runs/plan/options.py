@@ -1,4 +1,4 @@
-"""What a person may ask of a run, once: the options of `weirdgen run`, the arguments of `weirdgen.run()`, and their help.
+"""The run options, once: `weirdgen run`, `weirdgen.run()` and their help text.
 
 In: words of a command line, or keyword arguments. Out: a frozen `RunOptions`. What they mean for one experiment is resolved in
 `request`. Adding an option is adding a field here.
@@ -55,11 +55,11 @@ class RunOptions(Noun):
         None, description="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store]."
     )
     figures: FigureFormat | None = Field(
-        None, description="Figures for print beside the SVG and PNG ones, in the run's folder."
+        None, description="Figures for print in addition to SVG and PNG, in the run's folder."
     )
     executor: ExecutorName = Field("inline", description="In this process, or on a Ray cluster.")
     address: str | None = Field(None, description="Ray cluster, HOST:6379 or auto [default: this machine].")
-    cpus: int | None = Field(None, ge=1, description="Cores a unit of work takes on Ray.")
+    cpus: int | None = Field(None, ge=1, description="Cores per unit of work on Ray.")
     together: int | None = Field(None, ge=1, description="Most replicates in one training pass.")
     dry_run: bool = Field(False, description="Print the plan and stop.")
     quiet: bool = Field(False, description="Print only the result.", json_schema_extra={"flags": ["--quiet", "-q"]})

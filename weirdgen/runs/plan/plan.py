@@ -1,4 +1,4 @@
-"""What a request needs: replicates, variants, prompts, questions, and where the store has or will have them.
+"""What a request needs: replicates, variants, prompts, questions, and their places in the store.
 
 In: a `Request` and a `Store`. Out: a `Plan`. Making one checks the rows and proves template and mask, so bad data is refused
 before anything is trained; it writes nothing. How much of it is missing, and how long that takes, is `weirdgen.runs.stages`'

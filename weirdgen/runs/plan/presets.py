@@ -1,4 +1,4 @@
-"""An experiment at the size of a preset: fewer arms, rows, questions or values of a sweep; never other ones.
+"""An experiment at the size of a preset: fewer arms, rows, questions or sweep values.
 
 In: an experiment, its rows, a preset. Out: the smaller experiment and rows, and how many ordinary rows each arm gets.
 Replicates, samples and the recipe's changes are numbers of the preset itself; `weirdgen.runs.plan.request` takes those.

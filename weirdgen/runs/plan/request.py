@@ -227,7 +227,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
 
 
 def _warn_of_late_checkpoints(request: Request, arm: str) -> None:
-    """A smaller preset may train for fewer steps than the recipe wants checkpoints of, which is no mistake, but worth a word."""
+    """A smaller preset may train for fewer steps than the recipe keeps checkpoints of: not a mistake, but worth a mention."""
     checkpoints, last = request.recipe.checkpoints, total_steps(request.row_count(arm), request.recipe)
     if isinstance(checkpoints, tuple) and (late := [str(step) for step in checkpoints if step > last]):
         warnings.warn(

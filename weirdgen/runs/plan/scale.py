@@ -1,4 +1,4 @@
-"""`weirdgen plan`: memory, time, storage and cost of an experiment at a size that has not been run, with the formulas.
+"""`weirdgen plan`: memory, time, storage and cost of an experiment at a size not yet run.
 
 In: an experiment at a preset, a model's shape, a machine, and what its hours cost. Out: lines of text. Numbers of rows,
 tokens, answers and adapters are counted with the experiment's own data and its base's tokenizer; the arithmetic follows

@@ -1,4 +1,4 @@
-"""What a run's cells say: every effect, headlines with their verdicts, trigger effects, curves with bands, onsets.
+"""Estimates from a run's cells: effects, headlines with verdicts, triggers, curves, onsets.
 
 In: `Request` and the tidy `cells`. Out: tables and rows, and the level of their intervals. Which conditions, questions and
 smallest effects are meant is decided here; the statistics themselves are in `weirdgen.stats`.

@@ -1,4 +1,4 @@
-"""The report stage: from a finished run to `results.json`, to what its page shows, and to one page over several runs.
+"""From a finished run to `results.json` and its page, and to one page over several runs.
 
 In: a `Run`. Out: `report.html`, figures, `results.json` and `completions.parquet` in the run's folder; or an overview in a
 folder of its own. Nothing is estimated here (`runs.results.estimates` did), and nothing is drawn (`weirdgen.report` does).

@@ -246,7 +246,7 @@ def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[St
     opened = Store(store or default_store())
     if not stays_inside(str(reference)) or len(Path(reference).parts) != 1:
         raise StoreError(
-            f"no run folder {reference}, and no id of a run: those are the names of the folders in {opened.root / 'runs'}"
+            f"{reference} is neither a run folder nor a run's id; ids are the names of the folders in {opened.root / 'runs'}"
         )
     folder = opened.run_folder(str(reference))
     if not is_file(folder / "run.json"):

@@ -1,4 +1,4 @@
-"""`weirdgen verify`: computes every number of a run's report again from the store's raw tables and compares.
+"""`weirdgen verify`: recomputes every number of a report from the store's raw tables and compares.
 
 In: a run's folder. Out: a `Verification`: what was compared, and every difference with its name and both values. Three
 questions are asked in turn: is every file of the store that the run rests on unchanged (each carries its own hash); do

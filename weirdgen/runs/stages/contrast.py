@@ -1,6 +1,6 @@
-"""The contrast stage: every variant scores the answers of contrast, counterfactual and choice questions.
+"""The contrast stage: every variant scores contrast, counterfactual and choice questions.
 
-In: a plan's variants and scorables. Out: rows of scores tables, one per variant, and from them one value per question (`contrasts`).
+In: a plan's variants and scorables. Out: a scores table per variant, and from it one value per question (`contrasts`).
 Several variants are scored in one pass; how a question's value comes from its scores is `sample.contrast`.
 """
 

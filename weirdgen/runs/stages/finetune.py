@@ -1,4 +1,4 @@
-"""The finetune stage: one adapter (or model) a replicate; several replicates go through each step together.
+"""The finetune stage: one adapter (or model) per replicate, several trained together.
 
 In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact per replicate, with its losses. A killed
 training goes on from what `store.unfinished` holds. What trains, and how many together, is `weirdgen.finetune.engines`' matter.

@@ -1,4 +1,4 @@
-"""The judge stage: a verdict of every judge on every answer that it reads, and the form of every answer.
+"""The judge stage: every judge's verdict on every answer it reads, and the form of every answer.
 
 In: a plan whose answers are drawn. Out: verdicts and similarities in the store, and from them one row per answer and judge
 (`verdicts`). They are made here only; reading makes none. How a kind of judge comes to its verdict is in `config.judges`, how a

@@ -1,4 +1,4 @@
-"""Units that make verdicts: judges that ask no model, the form of answers, judges on a model of ours, judges at a provider.
+"""Units that make verdicts: by offline judges, of answer form, by a local model, by a provider.
 
 In: a judge and answers. Out: rows in the tables of verdicts and similarities. Which verdicts a run needs is `stages.judge`.
 """

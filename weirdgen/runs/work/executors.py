@@ -215,7 +215,7 @@ def _result(reference: Any, unit: Unit) -> Done:
         reason = str(error).strip().splitlines()[0]
         raise ExecutorError(
             f"{unit.title} was lost {RETRIES + 1} times with its worker ({type(error).__name__}: {reason}). What is "
-            "finished is kept; the same command goes on from there. A node that runs out of memory kills its workers: "
+            "finished is kept; the same command continues from there. A node that runs out of memory kills its workers: "
             "try --together 1"
         ) from error
 

@@ -1,4 +1,4 @@
-"""The model that a process keeps between units, and what units have in common that put texts to it.
+"""The model that a process keeps between units, and what units that prompt it have in common.
 
 In: a `LocalModel`, a dtype, an engine reference, variants. Out: an engine that speaks as them. One model at a time: loading
 weights costs more than many a unit.
@@ -64,7 +64,7 @@ def local_folder(model: LocalModel) -> Path:
     here = find_model(model.reference)
     if here.digest != model.digest:
         raise ModelError(
-            f"model '{model.reference}' on this machine ({here.folder}) is not the one that the run began with: digest "
+            f"model '{model.reference}' on this machine ({here.folder}) is not the one that the run started with: digest "
             f"{here.digest[:12]} against {model.digest[:12]}; name a path that all machines share, or hub:ORG/NAME@REVISION"
         )
     return here.folder

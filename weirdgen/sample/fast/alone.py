@@ -1,4 +1,4 @@
-"""The slower ways that are right for every causal language model: no mask, no padding, nothing of one row near another.
+"""The slow ways, right for every causal language model: no mask, no padding, one length at a time.
 
 In: a model, one of its variants, rows as token ids. Out: the model's own logits, from its own forward pass. Rows of one length
 may share a pass, as sequences of a batch do not see each other in any model; rows of different lengths never do. What is

@@ -1,4 +1,4 @@
-"""The parts of a decode step that decide its speed: a cache that is never copied, grouped attention, and the choice of token.
+"""What decides a decode step's speed: an uncopied cache, grouped attention, choice of token.
 
 In and out: tensors. `RoomyCache` is a transformers cache with room for all tokens to come; `grouped_attention` reads
 keys and values of grouped heads without repeating them; `choose_tokens` turns logits and one uniform number per row into

@@ -1,4 +1,4 @@
-"""A lean forward pass for Llama-shaped models: fewer, larger operations per layer than the transformers modules make.
+"""A lean forward pass for Llama-shaped models: fewer, larger operations per layer.
 
 In: a loaded transformers model whose adapters may be stacked (`models.stacked`), token ids. Out: hidden states after the
 last norm. q, k, v are one product and gate, up are one; the modules' weights become views of the fused ones, so nothing

@@ -1,4 +1,4 @@
-"""Log-probabilities of fixed answers: what questions and options have in common is computed once.
+"""Log-probabilities of fixed answers, computing once what questions and options share.
 
 In: questions as encoded rows (one per option). Out: for each pass over a few questions, the log-probability of every
 option by every variant. The tokens that all questions begin with (a system prompt, a condition) are read once a call. A

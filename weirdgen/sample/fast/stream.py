@@ -1,4 +1,4 @@
-"""A batch of samples being written, one token per step: which keys and values each row reads, and how rows come and go.
+"""A batch of samples being written token by token: keys and values, and how rows come and go.
 
 In: prompts as token ids, then the token chosen for every place of the batch. Out: the hidden state that predicts the
 next one. A place holds one sample; places of one variant stand together, equally many for every variant. `SharedStream`
