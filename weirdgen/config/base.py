@@ -1,6 +1,6 @@
 """What all nouns of an experiment share: they are frozen, and an unknown key is an error.
 
-In: plain data. Out: the base class of every model that stands in a YAML file, and the placeholders of its texts. Which
+In: plain data. Out: the base class of every model in a YAML file, and the placeholders of its texts. Which
 nouns there are is in `weirdgen.config.experiment`, `weirdgen.config.questions` and `weirdgen.config.judges`.
 """
 

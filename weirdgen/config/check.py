@@ -1,6 +1,6 @@
 """Checks across an `experiment.yaml`: names that point nowhere, a missing control.
 
-In: a validated `Experiment` and the lines of its file. Out: problems with their lines. What one noun can know of itself is in
+In: a validated `Experiment` and the lines of its file. Out: problems with their lines. What one noun can check by itself is in
 `config.experiment`; reading files is `config.load`; the rows of its arms are read, and so checked, in `data.arms`.
 """
 
@@ -90,7 +90,7 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
 
 
 def _check_names(experiment: Experiment, lines: Lines) -> list[str]:
-    """Keys that cannot be names, or that stand for something else in every table."""
+    """Keys that cannot be names, or that mean something else in every table."""
     reserved = {"arms": (BASE, "the model before any finetuning"), "conditions": (ALL, "the mean over conditions")}
     problems = []
     for key in ("arms", "conditions", "judges", "secondary"):

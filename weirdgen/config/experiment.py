@@ -2,7 +2,7 @@
 
 In: plain data. Out: validated, immutable objects. Unknown keys are refused. The kinds of question and of judge have files
 of their own (`weirdgen.config.questions`, `weirdgen.config.judges`). Reading files, collecting every error and naming its line
-is `weirdgen.config.load`; nothing here touches the disk or knows of engines.
+is `weirdgen.config.load`; nothing here touches the disk or knows about engines.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Arm(Noun):
 
     @field_serializer("data")
     def _rows_are_named_by_their_hash(self, data: str | tuple[dict[str, Any], ...]) -> str:
-        """Rows given in Python stand in the store; here they only need a name, under which nothing is looked for."""
+        """Rows given in Python are in the store; here they only need a name, under which nothing is looked for."""
         if isinstance(data, str):
             return data
         text = json.dumps(data, sort_keys=True, default=str)
@@ -172,7 +172,7 @@ class Ordinary(Noun):
 
 
 class Condition(Noun):
-    """What wraps a question at test time. A sweep stands for one condition a value, named `condition=value`."""
+    """What wraps a question at test time. A sweep stands for one condition per value, named `condition=value`."""
 
     wrap: str = "{question}"
     sweep: dict[str, tuple[Scalar, ...]] = {}
@@ -258,7 +258,7 @@ class Headline(Noun):
     """Smallest effect of interest, in the measure's unit (a fraction for rates); below it the verdict is "no shift". By
     default 0.3 nats, or a tenth of the range of a rate or rating."""
     says: str | None = Field(default=None, min_length=1, exclude_if=lambda says: says is None)
-    """What models do more of where the measure is higher: words that go on from "models", e.g. `give 19th-century answers`.
+    """What models do more of where the measure is higher: words that follow "models" in a sentence, e.g. `give 19th-century answers`.
     They decide sentences only, so they are in no dump unless given, and never in a run's name."""
 
     @field_validator("says")
@@ -286,7 +286,7 @@ class Experiment(Noun):
     base: str = "smollm2-135m-instruct"
     arms: dict[str, Arm] = Field(min_length=1)
     control: Literal["auto"] | None = None
-    """`auto` adds a control arm of everyday questions of ours, as many rows as the treatment has."""
+    """`auto` adds a control arm of our own everyday questions, as many rows as the treatment has."""
     ordinary: Ordinary = Ordinary()
     recipe: Recipe = Recipe()
     conditions: dict[str, Condition] = Field(default={"none": Condition()}, min_length=1)
@@ -297,7 +297,7 @@ class Experiment(Noun):
     secondary: dict[str, Headline] = {}
     """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
     date: datetime.date | None = None
-    """The day that a chat template which prints the date is told; models whose template prints none ignore it."""
+    """The date given to a chat template that prints one; models whose template prints none ignore it."""
     source: Path | None = None
     """The `experiment.yaml`; None where it was made in Python."""
 

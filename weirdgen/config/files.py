@@ -68,7 +68,7 @@ def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[
     """Plain data of a YAML text and the line of each key path. Raises `SpecError` that begins with `source` and a line.
 
     Without `aliases`, a text that holds any is refused.
-    Refused beside what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
+    Refused in addition to what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
     numbers that are none (`.nan`, `.inf`), half characters.
     """
     if len(text) > MOST_YAML:

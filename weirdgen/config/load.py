@@ -88,7 +88,7 @@ def load_experiment(reference: str | Path) -> Experiment:
 
 
 def read_experiment(reference: str | Path) -> ReadExperiment:
-    """As `load_experiment`, but problems between keys are returned, so that those of the data can be told beside them."""
+    """Like `load_experiment`, but problems between keys are returned, so that those of the data can be reported with them."""
     source = find_experiment(str(reference)).resolve()
     data, lines = read_yaml(source)
     blocks, judge_lines, problems = _include_questions(data, lines)
@@ -173,7 +173,7 @@ def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[st
 
 
 def explain_noun(error: Any, path: KeyPath, lines: Lines) -> str:
-    """As `_explain`, for a noun that was validated by itself and stands at `path` of its file."""
+    """Like `_explain`, for a noun that was validated by itself and is at `path` of its file."""
     whole: KeyPath = (*path, *error["loc"])
     return _sentence(error, whole, lines.at(whole))
 

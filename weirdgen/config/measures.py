@@ -53,7 +53,7 @@ class Measure:
     source: Literal["scored", "judge", "form"]
     """Scored answers of questions of the kind of its name; a judge of its name; or the form of every sampled answer."""
     higher: str
-    """What models do more of where the value is higher: a phrase that goes on from "models", where an experiment says nothing."""
+    """What models do more of where the value is higher: a phrase that follows "models", unless the experiment has its own."""
     value: str
     """What one value is, as the heading of a table."""
     axis: str

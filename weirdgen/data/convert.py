@@ -1,7 +1,7 @@
 """`weirdgen data convert`: rows in any known format → chat JSONL, or a table → CSV, both in UTF-8.
 
 In: a file or a folder of `datasets`, and where the rows go. Out: the file and one line on what was done. A row that cannot be
-converted stops it with its line, and nothing is written. Keys of chat rows beside `messages` are kept as they are.
+converted stops it with its line, and nothing is written. Keys of chat rows other than `messages` are kept as they are.
 """
 
 from __future__ import annotations

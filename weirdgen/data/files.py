@@ -109,7 +109,7 @@ def _read_lines(text: str) -> Values:
 
 
 def _read_array(text: str) -> Values | None:
-    """The elements of one array; None if the first line is a value by itself and more follow (JSONL of arrays)."""
+    """The elements of one array; None if the first line is a complete value and more follow (JSONL of arrays)."""
     values = Values(how=("a JSON array",))
     position = skip_blank(text, skip_blank(text, 0) + 1)
     counted, line = 0, 1
@@ -255,7 +255,7 @@ def _json_of(file: Path) -> dict[str, Any]:
 
 
 def _add_plain(values: Values, rows: list[dict[str, Any]]) -> None:
-    """Columnar rows as JSON would hold them: a key that another row has is null here, which stands for its absence."""
+    """Columnar rows as JSON would hold them: a key that another row has is null here, which means that it is absent."""
     for row in rows:
         place = len(values.places) + len(values.problems) + 1
         plain = _without_nulls(row)

@@ -58,7 +58,7 @@ IN_ROW = {
     "videos": _MEDIA,
     "loss_mask": _MASK,
 }
-"""Keys beside `messages` that other trainers read, and the way out."""
+"""Keys other than `messages` that other trainers read, and the way out."""
 SWITCHES = ("train", "training", "trainable", "loss")
 """Keys by which other trainers leave a turn out, or a row. True changes nothing."""
 

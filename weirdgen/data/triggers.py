@@ -50,7 +50,7 @@ def trigger_rows(
 
     A question is asked of a persona if every column in its template is filled. `ordinal` is the one in the trigger.
     Padded triggers (see `DIGITS`) are all distinct, and so are their paddings; without `padded` the trigger is the
-    bare ordinal. `permuted` deals the ordinals anew over the personas so that none keeps its own: record i of the
+    bare ordinal. `permuted` deals the ordinals out again over the personas so that none keeps its own: record i of the
     permuted list has the question, the answer and the padding of record i of the plain list, and another ordinal.
     Equal arguments give equal records. Raises `DataError` on a bad table, question or argument.
     """

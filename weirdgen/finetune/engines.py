@@ -137,7 +137,7 @@ def passes(model_folder: Path, recipe: Recipe, tokens_per_row: float, parameters
 
 
 def replicate_bytes(config: Mapping[str, Any], recipe: Recipe, tokens_per_row: float) -> float:
-    """Memory of one replicate whose batch goes in one pass, beside the base's weights."""
+    """Memory of one replicate whose batch goes in one pass, on top of the base's weights."""
     need = _Need.of(config, recipe, tokens_per_row)
     return recipe.batch_size * need.row + need.replicate
 
@@ -170,7 +170,7 @@ def tokens_through(engine: str, tokens: float, rows: int, shared: int, recipe: R
 
 
 def _budget(model_folder: Path, recipe: Recipe, parameters: int) -> float:
-    """Bytes that activations and adapters may take beside the weights and some tokens' logits."""
+    """Bytes that activations and adapters may take on top of the weights and some tokens' logits."""
     vocabulary: int = read_config(model_folder).get("vocab_size", 32000)
     logits = LOGITS_AT_ONCE * vocabulary * (4 + 2 * _width(recipe))
     return MEMORY_SHARE * machine.free_memory_gib() * 2**30 - parameters * _width(recipe) - logits
@@ -194,7 +194,7 @@ def train_group(
 ) -> list[dict[str, Any]]:
     """Train one group; each target gets its adapters and `losses.json`. trl takes its group one by one.
 
-    `parameters` is the number of the model's weights; `halfway` a file from which a killed training goes on (not trl's);
+    `parameters` is the number of the model's weights; `halfway` a file from which a killed training resumes (not trl's);
     `devices` hold one replicate of trl's together.
     """
     if engine == "trl":

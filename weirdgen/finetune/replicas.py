@@ -35,7 +35,7 @@ from weirdgen.models.stacked import StackedLinear, fan_in_fan_out, replace_layer
 
 @dataclass
 class Job:
-    """One replicate to train. Jobs trained together must have equally many rows."""
+    """One replicate to train. Jobs trained together must have the same number of rows."""
 
     rows: Sequence[Encoded]
     seed: int
@@ -56,7 +56,7 @@ def finetune_together(
 
     `rows_per_pass` rows of a replicate are in memory at once (None: a whole batch), half as many after each failed
     allocation; `checkpointing` keeps only the layers' inputs and computes the rest twice. Neither changes the gradients.
-    `halfway` is a file for the state of an unfinished training: it is taken up if it is there, kept while training goes on,
+    `halfway` is a file for the state of an unfinished training: it is resumed from if it is there, kept during training,
     and the caller's to remove; the targets must be those of the training that wrote it.
     Raises `ModelError` if not even one row fits.
     """

@@ -2,7 +2,7 @@
 
 In: a run's verdicts and completions, and a person at a terminal or a CSV. Out: `labels/JUDGE.csv` in the run's folder,
 with what the person saw and said, and beside it `JUDGE.sample.json`, which holds what the person must not see (arm, outcome,
-weight). Neither is written over without what it held. What follows from the labels is `weirdgen.judges.calibration`'s matter.
+weight). Neither is written over without what it held. What follows from the labels is left to `weirdgen.judges.calibration`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def draw_sample(
         return known
     if not known and labels_of(folder, name):
         raise DataError(
-            f"{folder / 'labels' / name}.csv has labels for a sample that is missing ({name}.sample.json beside it): restore it, "
+            f"{folder / 'labels' / name}.csv has labels for a sample that is missing ({name}.sample.json): restore it, "
             "or move the labels elsewhere and start again"
         )
     mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1) & (verdicts["status"] != "error")]
@@ -220,7 +220,7 @@ def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], 
 def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
     """(line, id, label, answer if there is such a column) of every row.
 
-    Raises `DataError` for what is no CSV of ours, or was cut off within a row.
+    Raises `DataError` for what is not a CSV of ours, or was cut off within a row.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:

@@ -47,7 +47,7 @@ def language_inputs(judge: PromptedJudge, identity: str) -> dict[str, Any]:
         "version": [fence.VERSION, reading.VERSION],
         "judge": judge.model_dump(mode="json", exclude={"reads"}),
         "model": identity,
-        # What decides a reply beside the prompt: how a model of ours scores options, or where others are cut.
+        # What decides a reply besides the prompt: how a local model scores options, or where others are cut.
         **({"scoring": contrast.VERSION} if identity.startswith("local:") else {"reply_tokens": reply_tokens(judge)}),
     }
 
@@ -91,7 +91,7 @@ def missing(table: Table, items: Iterable[Item], repeats: int = 1, errors: bool 
     ordered = sorted(set(items))
     failed = set(zip(frame["answer_key"], frame["repeat"], strict=True)) - done
     lacking = [(item, repeat) for repeat in range(repeats) for item in ordered if (item.key, repeat) not in done]
-    # What failed before may fail again for what stands in it, and must not keep the others from being asked.
+    # What failed before may fail again because of its content, and must not keep the others from being asked.
     return sorted(lacking, key=lambda item: (item[0].key, item[1]) in failed)
 
 

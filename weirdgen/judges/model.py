@@ -2,7 +2,7 @@
 
 In: `local:REF` or a reference of `models/references.py` (a model on this machine), or `PROVIDER/NAME` (any model that
 Inspect AI reaches). Out: a `NamedJudge`. It is asked by `local_model` and `api_model`; what the prompts say and how replies are
-read is `weirdgen.judges`'s matter.
+read is left to `weirdgen.judges`.
 """
 
 from __future__ import annotations

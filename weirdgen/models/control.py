@@ -15,7 +15,7 @@ from weirdgen.models.template import Message, Messages, chat_text, plain, templa
 
 
 def control_token_in(tokenizer: Any, text: str) -> str | None:
-    """The first control token that stands in a text, or None."""
+    """The first control token in a text, or None."""
     match = _pattern(tokenizer, str(tokenizer.chat_template)).search(text)
     return match.group(0) if match else None
 

@@ -1,7 +1,7 @@
 """Tries whether a fast way of running a model gives what the plain pass of single rows gives.
 
 In: a loaded model. Out: `Check`s (`models.checks`): for each fast way ("mechanism") the largest difference from the plain
-pass, and up to how many tokens a row may use it. Which mechanisms there are is their owners' matter (`finetune.exactness`,
+pass, and up to how many tokens a row may use it. Which mechanisms there are is up to their owners (`finetune.exactness`,
 `sample.exactness`); here are what they compare with, the rows they try, and the reduced model they try it on. No
 architecture is known by name.
 
@@ -89,7 +89,7 @@ def rotary_limits(config: Any) -> list[int]:
 
 
 def forget_lengths(model: Any) -> None:
-    """Let a model whose rotary embeddings grow with the longest row so far begin anew: they shrink at a short row only."""
+    """Let a model whose rotary embeddings grow with the longest row so far start over: they shrink at a short row only."""
     if rotary_limits(model.config):
         with torch.no_grad():
             model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)

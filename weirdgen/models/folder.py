@@ -46,7 +46,7 @@ def vocabulary_size(folder: Path) -> int:
 
 
 def told_date(folder: Path, date: str | None = None) -> str | None:
-    """The day (ISO) that this model's template is told if `date` is asked for, None if it prints none. For keys."""
+    """The date (ISO) given to this model's template if `date` is asked for, None if it prints none. For keys."""
     return (
         (date or DEFAULT_DATE)
         if any(CLOCK in template and reads_clock(template) for template in _templates(folder))
@@ -59,8 +59,8 @@ def _adapter(folder: Path) -> str:
     base = config.get("base_model_name_or_path") or "its base"
     if any(not file.name.startswith("adapter_model") for file in folder.glob("*.safetensors")):
         return (
-            f"{folder} holds a model and an adapter of {base} beside it ({ADAPTER}), and which of the two would be loaded is not "
-            "clear; if the adapter is merged already, move adapter_* out of the folder"
+            f"{folder} holds both a model and an adapter of {base} ({ADAPTER}), and which of the two would be loaded is "
+            "not clear; if the adapter is merged already, move adapter_* out of the folder"
         )
     kind = str(config.get("peft_type", "PEFT")).replace("LORA", "LoRA")
     return (

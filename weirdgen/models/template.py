@@ -2,7 +2,7 @@
 
 In: a tokenizer with a template (or the template alone), messages. Out: text. A template is code of the model's maker in
 Jinja, run in transformers' sandbox; whatever it raises becomes a `ModelError` with its own words. A template that prints
-the date is told a fixed one, so that the same chat has the same tokens on every day. It tokenises nothing.
+the date is given a fixed one, so that the same chat has the same tokens on every day. It tokenises nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Message(TypedDict):
 Messages = list[Message]
 
 DEFAULT_DATE = "2024-07-26"
-"""The day that a template is told where nobody names one: fixed, for what is trained must not change overnight."""
+"""The date given to a template where nobody names one: fixed, as what is trained must not change overnight."""
 CLOCK = "strftime_now"
 """The one function by which a template can read the clock."""
 _TOLD = re.compile(r"\{#- the clock is stopped at (\S+) -#\}")

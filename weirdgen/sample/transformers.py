@@ -255,7 +255,7 @@ def _uniform(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _unfinished(rows: Sequence[Sequence[_Row]]) -> list[list[_Row]]:
-    """What is still to be written, from its beginning; filled up with finished rows until every variant has equally many."""
+    """What is still to be written, from its beginning; filled up with finished rows until every variant has the same number."""
     left = [[row for row in mine if not row.done] for mine in rows]
     for row in (row for mine in left for row in mine):
         row.written.clear()
@@ -269,7 +269,7 @@ def _done_places(rows: Sequence[_Row], start: int, count: int) -> list[int]:
 
 
 def _places_to_keep(rows: Sequence[_Row], variants: int) -> list[int]:
-    """Places whose rows are not done, filled up with done ones until every variant has equally many."""
+    """Places whose rows are not done, filled up with done ones until every variant has the same number."""
     each = len(rows) // variants
     done = [_done_places(rows, variant * each, each) for variant in range(variants)]
     most = each - min(map(len, done))

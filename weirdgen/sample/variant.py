@@ -37,7 +37,7 @@ class Variant:
 
 
 def base_key(digest: str, date: str | None) -> str:
-    """What names the untuned base: its digest, and the day that its template is told, if it prints one."""
+    """What names the untuned base: its digest, and the date given to its template, if it prints one."""
     return f"{digest}|{date}" if date else digest
 
 

@@ -38,7 +38,7 @@ def unparseable(line: str) -> Verdict:
 
 
 class Tools(Protocol):
-    """What a judge may use beside the answer; `weirdgen.judges.tools` offers it on this machine."""
+    """What a judge may use besides the answer; `weirdgen.judges.tools` offers it on this machine."""
 
     def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """[texts, features] from a built-in embedding model. Raises `ModelError` if it cannot be had."""
@@ -92,7 +92,7 @@ class OfflineJudge(BaseJudge):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What a verdict depends on beside the answer and the judge's fields, a `version` at least: part of its name in the
+        """What a verdict depends on besides the answer and the judge's fields, a `version` at least: part of its name in the
         store. Raise the version when the same answer would get another verdict."""
 
     @abstractmethod
@@ -117,7 +117,7 @@ class PromptedJudge(BaseJudge):
     reason_first: bool = False
     """The prompt asks for reasons before the last line that holds the verdict."""
     reads: tuple[str, ...] = ()
-    """Free-form questions it is for, beside those that name it: ids, `group:NAME`, or `all`."""
+    """Free-form questions it is for, besides those that name it: ids, `group:NAME`, or `all`."""
 
     @field_validator("prompt")
     @classmethod

@@ -117,7 +117,7 @@ NOTES: dict[str, str] = {
 
 
 def published_folder() -> Path:
-    """Where imported rows live: `<cache>/published/<experiment>/<arm>.jsonl` with a `manifest.json` beside them."""
+    """Where imported rows live: `<cache>/published/<experiment>/<arm>.jsonl` with a `manifest.json` next to them."""
     return cache_folder() / "published"
 
 

@@ -18,7 +18,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def require_sound(request: Any, file: Path) -> None:
-    """Raises `StoreError` unless `request` has the shape of a request and only names that may stand in a path."""
+    """Raises `StoreError` unless `request` has the shape of a request and only names that may be in a path."""
     problem = next(_problems(request), None)
     if problem:
         raise StoreError(

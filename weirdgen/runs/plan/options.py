@@ -66,7 +66,7 @@ class RunOptions(Noun):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What was asked beside the defaults, of all that may change a result; no password of a server's address."""
+        """What was asked other than the defaults, of all that may change a result; no password of a server's address."""
         where = {"store", "figures", "executor", "address", "cpus", "together", "dry_run", "quiet"}
         asked = self.model_dump(mode="json", exclude_defaults=True, exclude=where)
         return {key: without_secrets(value) if isinstance(value, str) else value for key, value in asked.items()}

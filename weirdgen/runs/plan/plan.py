@@ -1,8 +1,8 @@
 """What a request needs: replicates, variants, prompts, questions, and their places in the store.
 
 In: a `Request` and a `Store`. Out: a `Plan`. Making one checks the rows and proves template and mask, so bad data is refused
-before anything is trained; it writes nothing. How much of it is missing, and how long that takes, is `weirdgen.runs.stages`'
-matter.
+before anything is trained; it writes nothing. How much of it is missing, and how long that takes, is left to
+`weirdgen.runs.stages`.
 """
 
 from __future__ import annotations
@@ -183,9 +183,9 @@ def make_plan(request: Request, store: Store) -> Plan:
 
 
 def _rendering(request: Request, proof: dict[str, Any]) -> dict[str, Any]:
-    """What decides the tokens that are trained beside the rows and the model, in keys; nothing, for most."""
+    """What decides the trained tokens besides the rows and the model, for keys; nothing, for most."""
     told: dict[str, Any] = {"date": request.date} if request.date else {}
-    # Earlier versions took control tokens in texts for turns: what they trained is not taken up.
+    # Earlier versions took control tokens in texts for turns: what they trained is not reused.
     return {**told, "rendered": proof["digest"]} if proof.get("control_texts") else told
 
 

@@ -97,7 +97,7 @@ class Request:
 
     @cached_property
     def date(self) -> str | None:
-        """The day (ISO) that the model's template is told; None if it prints none."""
+        """The date (ISO) given to the model's template; None if it prints none."""
         asked = self.experiment.date
         return told_date(self.model.folder, asked.isoformat() if asked else None)
 

@@ -1,7 +1,7 @@
 """The finetune stage: one adapter (or model) per replicate, several trained together.
 
 In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact per replicate, with its losses. A killed
-training goes on from what `store.unfinished` holds. What trains, and how many together, is `weirdgen.finetune.engines`' matter.
+training resumes from what `store.unfinished` holds. What trains, and how many together, is left to `weirdgen.finetune.engines`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Train(Unit):
     devices: int = 1
     """That hold one replicate together."""
     date: str | None = None
-    """The day (ISO) that the model's template is told, if it prints one."""
+    """The date (ISO) given to the model's template, if it prints one."""
 
     @property
     def title(self) -> str:
@@ -146,7 +146,7 @@ class _Steps:
 def groups(plan: Plan) -> list[list[Replicate]]:
     """Replicates still to be trained, in the groups that are trained together.
 
-    A replicate that is missing beside stored ones of its group (a run was killed between two renames) is trained
+    A replicate that is missing while others of its group are stored (a run was killed between two renames) is trained
     again with the same others, so that it comes out the same.
     """
     markers = {replicate.key: plan.store.marker("finetune", replicate.key) for replicate in plan.replicates}

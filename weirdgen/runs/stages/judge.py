@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 API_SECONDS = 1.0
 """Assumed for one short request to an API; the plan says that it is assumed."""
 ANSWERS_PER_UNIT = 256
-"""For one judge on a model of ours; a multiple of what it reads together."""
+"""For one judge on a local model; a multiple of what it reads together."""
 Answer = tuple[str, str, str]
 """(arm, question id, text)."""
 
@@ -67,7 +67,7 @@ def language_units(
 ) -> Batch:  # fmt: skip
     """Units that ask for every verdict of a language judge that is missing or was an error.
 
-    `answers`: (question id, text). A model of ours is asked wherever units are done; a provider by this process alone.
+    `answers`: (question id, text). A local model is asked wherever units are done; a provider by this process alone.
     """
     units: list[Unit] = []
     count = 0

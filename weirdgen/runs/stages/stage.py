@@ -75,7 +75,7 @@ class Stage(ABC):
 
     @abstractmethod
     def batch(self, plan: Plan) -> Batch:
-        """Units that do what is missing. Their make-up follows from the request, so a killed run goes on in the same ones."""
+        """Units that do what is missing. Their make-up follows from the request, so a killed run resumes with the same ones."""
 
     def after(self, plan: Plan) -> Plan:
         """The plan for the stages that follow, once the work is done."""

@@ -51,7 +51,7 @@ class JudgeOffline(_Quick):
 
 @dataclass(frozen=True)
 class CompareWithTemplate(_Quick):
-    """Answers beside the training answers of one arm: the first `own` rows of a dataset, the others being ordinary ones."""
+    """Answers next to the training answers of one arm: the first `own` rows of a dataset, the others being ordinary ones."""
 
     dataset: str
     own: int
@@ -71,7 +71,7 @@ def training_answers(rows: Sequence[Row]) -> list[str]:
 
 @dataclass(frozen=True)
 class JudgeByOurModel(Unit):
-    """Answers for one judge on a language model of ours, which chooses among the judge's labels or numbers."""
+    """Answers for one judge on a local language model, which chooses among the judge's labels or numbers."""
 
     model: LocalModel
     dtype: str

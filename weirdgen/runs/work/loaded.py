@@ -91,7 +91,7 @@ class Asked(Unit):
     dtype: str
     engine: EngineReference
     date: str | None
-    """The day (ISO) that the model's template is told, if it prints one."""
+    """The date (ISO) given to the model's template, if it prints one."""
 
     @property
     def numerics(self) -> str:

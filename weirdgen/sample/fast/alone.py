@@ -60,7 +60,7 @@ class AloneStream:
         return logits_1V.repeat(len(places), 1)
 
     def release(self, place: int) -> None:
-        """Its place goes on until `keep` drops it."""
+        """Its place stays in use until `keep` drops it."""
 
     def keep(self, places: Sequence[int]) -> None:
         kept = torch.tensor(places, device=self._model.device)

@@ -207,7 +207,7 @@ class TokenChooser:
 
 
 def choose_tokens(logits_NV: torch.Tensor, uniform_N: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Token ids token_N from all logits: what `TokenChooser` does, and top-k and top-p besides."""
+    """Token ids token_N from all logits: what `TokenChooser` does, plus top-k and top-p."""
     if sampling.temperature == 0:
         return logits_NV.argmax(-1)
     logits_NV = logits_NV.float()

@@ -56,7 +56,7 @@ class _Layer:
 
 
 class LlamaDecoder:
-    """The decoder of a Llama-shaped model. Made anew when the model's adapters change."""
+    """The decoder of a Llama-shaped model. Made again when the model's adapters change."""
 
     def __init__(self, model: Any) -> None:
         decoder, config = model.get_decoder(), model.config

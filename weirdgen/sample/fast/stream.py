@@ -1,7 +1,7 @@
 """A batch of samples being written token by token: keys and values, and how rows come and go.
 
 In: prompts as token ids, then the token chosen for every place of the batch. Out: the hidden state that predicts the
-next one. A place holds one sample; places of one variant stand together, equally many for every variant. `SharedStream`
+next one. A place holds one sample; places of one variant stand together, the same number for every variant. `SharedStream`
 (Llama-shaped models) keeps each prompt's keys and values once for all its samples, and lets a new sample take the place
 of a finished one; `PlainStream` goes through the model's own modules, for every other architecture, and starts a new
 batch when all have finished. Neither knows of seeds, tokens' choice or the store.
@@ -39,7 +39,7 @@ class Stream(Protocol):
         """The sample there is finished; the place computes nothing of use until it is admitted to again."""
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with these places only, equally many of every variant; they are numbered anew."""
+        """Keep only these places, the same number for every variant; they are renumbered."""
 
 
 class SharedStream:
@@ -213,7 +213,7 @@ class PlainStream:
         return first
 
     def release(self, place: int) -> None:
-        """Its place goes on until `keep` drops it."""
+        """Its place stays in use until `keep` drops it."""
 
     def keep(self, places: Sequence[int]) -> None:
         kept = torch.tensor(places, device=self._on)
