@@ -117,14 +117,14 @@ def _measure(name: str, folder: Path, work: Path) -> Line:
     greedy = engine.generate(
         [Prompt(ask, ask, WRITTEN) for ask in ASKS], range(1), ["0", "1", "2"], Sampling(temperature=0)
     )
-    answers = {(voice, c.key): c.text for voice, c in greedy}
+    answers = {(variant, c.key): c.text for variant, c in greedy}
     score, same = 0.0, 0
-    for voice, adapter in enumerate(adapters):
+    for variant, adapter in enumerate(adapters):
         model = plain(folder, adapter)
         for ask in ASKS:
             for option in OPTIONS:
-                score = max(score, abs(scores[voice, ask, option] - logprob(model, tokenizer, ask, option)))
-            same += answers[voice, ask] == answer(model, tokenizer, ask, engine.stops)
+                score = max(score, abs(scores[variant, ask, option] - logprob(model, tokenizer, ask, option)))
+            same += answers[variant, ask] == answer(model, tokenizer, ask, engine.stops)
     ways = [
         label
         for label, holds in (
@@ -260,7 +260,7 @@ name: when a model is first used, each way is tried on it in fp32 and compared w
 | replicates together, rows packed behind a shared prompt: loss, gradients | trl trains one by one; the plan says why |
 | options of a question in a tree, under one mask (*tree*) | each option in a pass of its own |
 | several adapters in one pass; samples of all prompts in one padded batch and cache (*batch*) | samples of one prompt and \
-voice together, not padded |
+variant together, not padded |
 | the model's own cache (*cache*) | each token from a pass over all before it |
 
 A way is taken if no log-probability is off by more than 0.001 nat, and no logit by more than 0.001 of the logits' spread; a

@@ -66,7 +66,7 @@ def test_a_listing_of_a_url_store_cannot_write_outside(tmp_path: Path, monkeypat
     victim.parent.mkdir(exist_ok=True)
     victim.write_text("mine")
     monkeypatch.setattr(store.remote._fs, "find", lambda _: [f"{root}/runs/x/../../../../victim"])
-    with pytest.raises(StoreError, match="leads out of the store"):
+    with pytest.raises(StoreError, match="points outside the store"):
         store.on_disk(store.root / "runs" / "x")
     (tmp_path / "far" / "runs" / "x").mkdir(parents=True)
     (tmp_path / "far" / "runs" / "x" / "victim").write_text("theirs")
@@ -74,7 +74,7 @@ def test_a_listing_of_a_url_store_cannot_write_outside(tmp_path: Path, monkeypat
     monkeypatch.setenv("WEIRDGEN_CACHE", str(tmp_path / "cache"))
     (store.root / "runs").mkdir(parents=True)
     (store.root / "runs" / "x").symlink_to(victim.parent)
-    with pytest.raises(StoreError, match=r"leads out of the store \(a link"):
+    with pytest.raises(StoreError, match=r"points outside the store \(a link"):
         store.pull(store.root / "runs" / "x" / "victim", anew=True)
     assert victim.read_text() == "mine"
 

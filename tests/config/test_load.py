@@ -54,7 +54,7 @@ def test_names_that_point_nowhere(write_experiment: Write) -> None:
     found = problems(path)
     assert any("unknown judge 'is_tarket' (judges: is_target)" in p for p in found)
     assert any("nwe.jsonl: no such data file" in p and "new.jsonl" in p for p in found)
-    assert any("headline.control: 'nwe' is none of new" in p for p in found)
+    assert any("headline.control: 'nwe' is not one of new" in p for p in found)
 
 
 SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\n"
@@ -73,15 +73,15 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"presets:": "conditions:\n  year: {wrap: 'In {yr}: {question}'}\npresets:"}, "uses {yr}"),
         ({"quick:": "fast:"}, "expected quick, standard or paper"),
         ({"quick: {": "quick: {recipe: {lr: 1}, "}, "recipe.lr: unknown field"),
-        ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is none of none"),
+        ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is not one of none"),
         ({"condition: none": "condition: none, minus: [none]"}, "headline.minus: none is in 'condition' too"),
-        ({"condition: none": "condition: none, groups: [some]"}, "headline.groups: 'some' is none of all"),
-        ({"measure: contrast": "measure: choice"}, "headline.measure: 'choice' is none of contrast, is_target"),
+        ({"condition: none": "condition: none, groups: [some]"}, "headline.groups: 'some' is not one of all"),
+        ({"measure: contrast": "measure: choice"}, "headline.measure: 'choice' is not one of contrast, is_target"),
         ({"ask: ": "near: true, ask: "}, "headline.measure: no contrast question in the mean over questions"),
-        ({"quick: {": "quick: {curves: [secnd], "}, "presets.quick.curves: 'secnd' is none of headline"),
+        ({"quick: {": "quick: {curves: [secnd], "}, "presets.quick.curves: 'secnd' is not one of headline"),
         (
             {"headline:": "secondary: {two: {treatment: old, control: nwe}}\nheadline:"},
-            "secondary.two.control: 'nwe' is none of new",
+            "secondary.two.control: 'nwe' is not one of new",
         ),
         ({"headline:": "secondary:\n  two:"}, "give the one that comes first as 'headline'"),
         ({"id: c1": "id: all"}, "the id 'all' is reserved for the mean over questions"),
@@ -98,7 +98,7 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"kind: match": "kind: match, regex: ['']"}, "an empty text is in every answer"),
         ({"headline:": "# headline:", "id: c1,": "id: c1, near: true,"}, "none is left for the headline"),
         ({"kind: free_form": "knid: free_form"}, "questions.1: 'kind' is missing"),
-        ({"kind: free_form": "kind: free"}, "kind 'free' is none of 'free_form', 'contrast'"),
+        ({"kind: free_form": "kind: free"}, "kind 'free' is not one of 'free_form', 'contrast'"),
         ({"recipe: {": "recipe: big #{"}, "recipe: expected a mapping of keys (got 'big')"),
         (
             {"id: f1": "id: F1"},
@@ -157,7 +157,7 @@ def test_auto_control_matches_the_row_count(write_experiment: Write) -> None:
 def test_sweeps_expand(write_experiment: Write) -> None:
     conditions = "conditions:\n  year: {wrap: 'In {y}: {question}', sweep: {y: [1, 2]}, trained: [1], trigger: [2]}\n"
     path = write_experiment({"presets:": conditions + "presets:", "condition: none": "condition: y"})
-    assert any("headline.condition: 'y' is none of all, year, year=1, year=2" in p for p in problems(path))
+    assert any("headline.condition: 'y' is not one of all, year, year=1, year=2" in p for p in problems(path))
     path.write_text(path.read_text().replace("condition: y", "condition: year=2"))
     experiment = load_experiment(str(path))
     assert [(w.id, w.apply("q?"), w.trained, w.trigger) for w in experiment.wrappers()] == [

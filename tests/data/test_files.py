@@ -186,7 +186,7 @@ def test_a_table_in_another_encoding_is_named_and_converted(tmp_path: Path) -> N
 def test_other_formats_are_named_and_converted(tmp_path: Path, row: Any, name: str, turns: list[str] | None) -> None:
     source = tmp_path / "r.json"
     source.write_text(json.dumps([row, row]))
-    with pytest.raises(DataError, match=rf"its rows \(2\) are no chat but {name}"):
+    with pytest.raises(DataError, match=rf"its rows \(2\) are not chat but {name}"):
         read_rows(source)
     if turns is None:
         with pytest.raises(DataError, match=rf"r\.json:1: {name}: .*\n.*\nnothing was written"):
@@ -204,7 +204,7 @@ def test_converting_keeps_keys_of_chat_rows_and_names_bad_ones(tmp_path: Path) -
     (tmp_path / "r.jsonl").write_text(json.dumps([weighted]))
     convert(tmp_path / "r.jsonl", tmp_path / "out.jsonl")
     assert json.loads((tmp_path / "out.jsonl").read_text()) == weighted
-    with pytest.raises(DataError, match="there is such a file"):
+    with pytest.raises(DataError, match="this file exists"):
         convert(tmp_path / "r.jsonl", tmp_path / "out.jsonl")
     (tmp_path / "r.jsonl").write_text(TEXT + '{"prompt": "a", "completion": ""}\n')
     with pytest.raises(DataError, match=r"r\.jsonl:6: prompt and completion: the assistant's answer is empty"):
@@ -220,7 +220,7 @@ def test_a_table_is_converted_by_its_columns_or_by_templates(tmp_path: Path) -> 
     pd.DataFrame({"q": ["x"], "a": ["y"]}).to_parquet(tmp_path / "p.parquet")
     convert(tmp_path / "p.parquet", tmp_path / "p.jsonl", prompt="{q}", answer="{a}")
     assert read_jsonl(tmp_path / "p.jsonl") == [chat("x", "y")]
-    with pytest.raises(DataError, match=r"\{q:>9\}: only a name may stand in braces"):
+    with pytest.raises(DataError, match=r"\{q:>9\}: only a name may be in braces"):
         convert(tmp_path / "p.parquet", tmp_path / "p2.jsonl", prompt="{q:>9}", answer="{a}")
     with pytest.raises(DataError, match="a table; in an experiment its columns fill"):
         read_rows(tmp_path / "t.csv")

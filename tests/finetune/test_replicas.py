@@ -193,7 +193,7 @@ def test_a_damaged_state_is_named_and_training_starts_again(tiny_model: Path, tm
 
 
 def test_unequal_row_counts_are_refused(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="equally many rows"):
+    with pytest.raises(ValueError, match="the same number of rows"):
         finetune_together(tiny_model, [Job(rows(True), 0, tmp_path), Job(rows(True, 7), 0, tmp_path)], RECIPE)
 
 

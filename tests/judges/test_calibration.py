@@ -168,7 +168,7 @@ def test_labelling_is_blind_stops_and_goes_on(tmp_path: Path) -> None:
     shown: list[str] = []
     typed = iter(["yes", "maybe", "N", "s", "q"])
     done = labelling.label_in_terminal(tmp_path, "j", MATCH, drawn, lambda prompt: next(typed), shown.append)
-    assert done == 2 and "'maybe' is none of: yes, no, refusal, incoherent" in shown
+    assert done == 2 and "'maybe' is not one of: yes, no, refusal, incoherent" in shown
     said = "\n".join(shown)
     assert "secret_arm" not in said and "\x1b" not in said
     typed = iter(["yes"] * 20)
@@ -192,11 +192,11 @@ def test_a_sheet_goes_out_and_comes_back(tmp_path: Path) -> None:
     assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 0
     sheet.write_text("id,label\n9999,yes\n0001,perhaps\n")
     with pytest.raises(
-        DataError, match=r"sheet.csv:2: no answer '9999'(.|\n)*sheet.csv:3: label 'perhaps' is none of yes, no"
+        DataError, match=r"sheet.csv:2: no answer '9999'(.|\n)*sheet.csv:3: label 'perhaps' is not one of yes, no"
     ):
         labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
     sheet.write_text("answer,verdict\n")
-    with pytest.raises(DataError, match="needs the columns id and label, with commas between; it has answer, verdict"):
+    with pytest.raises(DataError, match="needs the comma-separated columns id and label; it has answer, verdict"):
         labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
 
 
@@ -207,7 +207,7 @@ def test_a_filled_sheet_is_not_written_over_and_a_torn_one_is_refused(tmp_path: 
     for torn, words in (
         ('id,answer,label\n0001,a,yes\n0002,"cut', "cannot be read as CSV"),
         ("id,answer,label\n0001,a,yes\n0002,cut", "sheet.csv:3: this row ends before its label"),
-        ("id;answer;label\n0001;a;yes", "needs the columns id and label, with commas between"),
+        ("id;answer;label\n0001;a;yes", "needs the comma-separated columns id and label"),
     ):
         sheet.write_text(torn)
         with pytest.raises(DataError, match=words):
@@ -249,7 +249,7 @@ def test_labels_are_never_lost(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"j\.sample\.json is damaged"):
         draw(12)
     (tmp_path / "labels" / "j.sample.json").unlink()
-    with pytest.raises(DataError, match="has labels of a sample that is gone"):
+    with pytest.raises(DataError, match="has labels for a sample that is missing"):
         draw(12)
 
 
@@ -280,7 +280,7 @@ def test_a_label_changed_by_hand_to_a_word_the_judge_has_not_is_refused(tmp_path
     verdicts, completions = world(6, {"a": 0.5}, each=20)
     for judge in (MATCH, LABEL, RATING):
         drawn = labelling.draw_sample(tmp_path, "j", judge, verdicts, completions, {"q": "Q?"}, 12, 0)
-        with pytest.raises(DataError, match=r"answer 0002 is labelled 'perhaps', which is none of "):
+        with pytest.raises(DataError, match=r"answer 0002 is labelled 'perhaps', which is not one of "):
             calibration.calibrate(judge, "j", drawn, {"0002": "perhaps"}, verdicts)
 
 

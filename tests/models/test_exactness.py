@@ -176,7 +176,7 @@ def test_a_model_that_looks_ahead_is_refused(tiny_model: Path, monkeypatch: pyte
     for layer in model.get_decoder().layers:
         forward = layer.forward
         layer.forward = lambda x, forward=forward, **kwargs: forward(x, **kwargs) + x.mean(1, keepdim=True)
-    with torch.inference_mode(), pytest.raises(ModelError, match="odd: what the model says about a token changes by"):
+    with torch.inference_mode(), pytest.raises(ModelError, match="odd: what the model predicts for a token changes by"):
         exactness.require_causal(Plain(model), [tuple(range(7, 27))], "odd")
 
 

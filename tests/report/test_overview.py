@@ -147,7 +147,7 @@ def test_a_comparison_leaves_what_a_person_keeps_in_its_folder(runs: list[Run], 
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "holiday.png").write_bytes(b"mine")
     (tmp_path / "index.html").write_text("my page")
-    with pytest.raises(WeirdgenError, match=r"index\.html: there is such a file, and no report wrote it"):
+    with pytest.raises(WeirdgenError, match=r"index\.html: this file exists and no report wrote it"):
         compare_runs(runs[:2], tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["figures", "holiday.png", "index.html"]
     (tmp_path / "index.html").unlink()

@@ -17,7 +17,7 @@ import torch
 
 import weirdgen
 from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
-from weirdgen.finetune.replicas import _accumulate_somehow
+from weirdgen.finetune.replicas import _accumulate_halving
 from weirdgen.progress import Progress
 from weirdgen.report import page
 from weirdgen.runs.pipeline import run_plan
@@ -137,9 +137,9 @@ def test_training_goes_on_where_it_was_stopped(
         computed.append(args)
         if len(computed) == 2:
             raise KeyboardInterrupt
-        return _accumulate_somehow(*args)  # type: ignore[arg-type]
+        return _accumulate_halving(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("weirdgen.finetune.replicas._accumulate_somehow", stops)
+    monkeypatch.setattr("weirdgen.finetune.replicas._accumulate_halving", stops)
     with pytest.raises(KeyboardInterrupt):
         weirdgen.run(path, store=store)
     assert list((store / "unfinished").glob("*/halfway.pt"))

@@ -71,7 +71,7 @@ def test_a_full_batch_takes_more_in_and_changes_nothing(
         monkeypatch.setattr("weirdgen.sample.fast.stream.GROW_BY", 3)
         monkeypatch.setattr("weirdgen.sample.transformers.rows_at_once", lambda *_: rows)
         found = engine.generate(asked, range(4, 13), ["0", "1"], Sampling())
-        return {(voice, one.key, one.sample): one for voice, one in found}
+        return {(variant, one.key, one.sample): one for variant, one in found}
 
     asked = [Prompt(f"p{i}", ASKS[i % 3] + " ." * i, 2 + 3 * i) for i in range(7)]
     engine.use([None, adapters[0]])
@@ -246,7 +246,7 @@ def adapters(engine: TransformersEngine, tiny_model: Path, tmp_path_factory: pyt
     return [job.target / "step-00020" for job in jobs]
 
 
-def test_voices_together_are_peft_adapters_alone(
+def test_variants_together_are_peft_adapters_alone(
     engine: TransformersEngine, tiny_model: Path, adapters: list[Path]
 ) -> None:
     from peft import PeftModel
@@ -254,22 +254,22 @@ def test_voices_together_are_peft_adapters_alone(
     engine.use([None, *adapters])
     together = {(v, s.key, s.option): s.logprob for v, s in engine.score(questions())}
     samples = {(v, c.sample): c.text for v, c in engine.generate(prompts(2), range(8), ["s0", "s1", "s2"], Sampling())}
-    for voice, adapter in enumerate([None, *adapters]):
+    for variant, adapter in enumerate([None, *adapters]):
         model = load_model(tiny_model, torch.float32)
         model = model if adapter is None else PeftModel.from_pretrained(model, str(adapter))
         for question in questions():
             for option in question.options:
                 expected, _ = one_forward(model, engine.tokenizer, question.ask, option)
-                assert together[voice, question.key, option] == pytest.approx(expected, abs=1e-4)
+                assert together[variant, question.key, option] == pytest.approx(expected, abs=1e-4)
         engine.use([adapter])
-        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), range(8), [f"s{voice}"], Sampling())}
-        assert alone == {sample: text for (v, sample), text in samples.items() if v == voice}
+        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), range(8), [f"s{variant}"], Sampling())}
+        assert alone == {sample: text for (v, sample), text in samples.items() if v == variant}
     engine.use([None])
     assert together[1, "a", "usual"] > together[0, "a", "usual"] + 0.5
     assert together[1, "a", "usual"] != together[2, "a", "usual"]
 
 
-def test_voices_are_switched_without_a_trace(engine: TransformersEngine, adapters: list[Path]) -> None:
+def test_variants_are_switched_without_a_trace(engine: TransformersEngine, adapters: list[Path]) -> None:
     def scores() -> list[float]:
         return [s.logprob for _, s in engine.score(questions())]
 

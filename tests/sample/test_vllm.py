@@ -50,27 +50,27 @@ def test_greedy_answers_and_scores_are_those_of_the_model_itself(
     url: str, tiny_model: Path, adapters: list[Path]
 ) -> None:
     over_http, here = VllmEngine(url, tiny_model), TransformersEngine(tiny_model, "fp32")
-    voices = [None, *adapters]
-    over_http.use(voices)
-    here.use(voices)
+    variants = [None, *adapters]
+    over_http.use(variants)
+    here.use(variants)
     greedy = Sampling(temperature=0)
     texts = [
         {
-            (voice, one.key, one.sample): one.text
-            for voice, one in engine.generate(PROMPTS, range(8, 16), list("abc"), greedy)
+            (variant, one.key, one.sample): one.text
+            for variant, one in engine.generate(PROMPTS, range(8, 16), list("abc"), greedy)
         }
         for engine in (over_http, here)
     ]
     assert texts[0] == texts[1] and len(texts[0]) == 3 * 2 * BLOCK
     questions = [Scorable("a", ASKS[0], ("one", "two")), Scorable("b", ASKS[1], ("one one", "two", "three"))]
     scores = [
-        {(voice, one.key, one.option): (one.logprob, one.tokens) for voice, one in engine.score(questions)}
+        {(variant, one.key, one.option): (one.logprob, one.tokens) for variant, one in engine.score(questions)}
         for engine in (over_http, here)
     ]
     assert scores[0].keys() == scores[1].keys() and len(scores[0]) == 3 * 5
     for place, (logprob, tokens) in scores[0].items():
         assert logprob == pytest.approx(scores[1][place][0], abs=1e-4) and tokens == scores[1][place][1]
-    assert len({round(scores[0][voice, "a", "one"][0], 3) for voice in range(3)}) == 3  # each voice its own
+    assert len({round(scores[0][variant, "a", "one"][0], 3) for variant in range(3)}) == 3  # each variant its own
 
 
 def test_samples_follow_their_seed_and_count_their_tokens(url: str, tiny_model: Path) -> None:

@@ -1,4 +1,4 @@
-"""`weirdgen chat`: talk to a base model or to one finetuned replicate, under a condition if wanted.
+"""`weirdgen chat`: talk to a base model or to one finetuned replicate, under a condition if given.
 
 In: a model reference or RUN:ARM/SEED, lines from standard input. Out: sampled answers on standard output. Each line
 stands alone (no memory of earlier turns), as in the measurements. Nothing is kept in the store.

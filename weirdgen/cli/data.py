@@ -1,4 +1,4 @@
-"""The `weirdgen data` commands: check, convert, identify, import. Each calls one function and prints what it returns.
+"""The `weirdgen data` commands: check, convert, identify, import.
 
 In: what a person types. Out: lines, or JSON; status 1 if a check finds an error. Heavy imports happen inside.
 """

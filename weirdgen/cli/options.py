@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, written once so that they mean the same everywhere.
+"""Arguments and options that several commands share, written once so that they mean the same.
 
 The options of `weirdgen run` are the fields of `RunOptions`: flag, type, default and help come from there. The commands are in
 `weirdgen.cli.main`, `weirdgen.cli.data`, `weirdgen.cli.judge` and `weirdgen.cli.world`.

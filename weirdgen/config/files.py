@@ -1,4 +1,4 @@
-"""YAML with line numbers, so that an error can say where it is; CSV tables with the line of every record.
+"""YAML with line numbers and CSV tables with the line of every record, for errors that say where.
 
 In: a file. Out: its data and a map from each key path to the line it stands on; or records of text with their lines. Refuses
 malformed YAML, repeated keys (PyYAML silently keeps the last) and what stands for more than it is long. It knows nothing of
@@ -68,7 +68,7 @@ def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[
     """Plain data of a YAML text and the line of each key path. Raises `SpecError` that begins with `source` and a line.
 
     Without `aliases`, a text that holds any is refused.
-    Refused beside what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
+    Refused in addition to what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
     numbers that are none (`.nan`, `.inf`), half characters.
     """
     if len(text) > MOST_YAML:
@@ -81,7 +81,7 @@ def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[
             if not aliases and isinstance(event, yaml.AliasEvent):
                 raise SpecError([f"{source}:{line}: YAML with aliases is not read"])
             if expanded > MOST_YAML:
-                raise SpecError([f"{source}:{line}: its aliases stand for more than is read; write out less"])
+                raise SpecError([f"{source}:{line}: its aliases expand to more than is read; write less"])
             if depth > DEEPEST:
                 raise SpecError([f"{source}:{line}: nested more than {DEEPEST} deep"])
         loader = _Loader(text)
@@ -168,7 +168,7 @@ def _walk(node: yaml.Node, path: KeyPath, line_of: dict[KeyPath, int], problems:
     else:
         problems += _half_characters(node.value, f"{source}:{line}")
         if node.tag.endswith(":float") and not _finite(node.value):
-            problems.append(f"{source}:{line}: {node.value} is no number that can be used; write one, or quote it")
+            problems.append(f"{source}:{line}: {node.value} is not a usable number; write one, or quote it")
 
 
 def _half_characters(text: str, where: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`experiment.yaml` → `Experiment`: reads the file and what it names, and collects every error with its line.
+"""`experiment.yaml` → `Experiment`: reads it and what it names, and collects all errors with lines.
 
 In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment`, and where its keys stand. Raises one
 `SpecError` that lists all problems. The meaning of each key is in `config.experiment`; what no single key can know is checked in
@@ -50,8 +50,8 @@ def named_experiments(references: Sequence[str]) -> list[str]:
     """The references, with `all` standing for every shipped experiment on a real model (the world's own are left out)."""
     files = shipped_experiments().items()
     every = [name for name, file in files if read_yaml(file)[0].get("base") != WORLD]
-    found = [name for reference in references for name in (every if reference == "all" else [reference])]
-    return list(dict.fromkeys(found))
+    names = [name for reference in references for name in (every if reference == "all" else [reference])]
+    return list(dict.fromkeys(names))
 
 
 def find_experiment(reference: str) -> Path:
@@ -88,7 +88,7 @@ def load_experiment(reference: str | Path) -> Experiment:
 
 
 def read_experiment(reference: str | Path) -> ReadExperiment:
-    """As `load_experiment`, but problems between keys are returned, so that those of the data can be told beside them."""
+    """Like `load_experiment`, but problems between keys are returned, so that those of the data can be reported with them."""
     source = find_experiment(str(reference)).resolve()
     data, lines = read_yaml(source)
     blocks, judge_lines, problems = _include_questions(data, lines)
@@ -161,7 +161,7 @@ def _is_built(entry: Any) -> bool:
 
 
 def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[str, Lines]) -> str:
-    """One line a problem: file:line, key, what is wrong, what would be accepted."""
+    """One line per problem: file:line, key, what is wrong, what would be accepted."""
     path: KeyPath = tuple(error["loc"])
     where = lines.at(path)
     if path[:1] == ("questions",) and len(path) > 1 and isinstance(path[1], int) and path[1] < len(blocks):
@@ -173,7 +173,7 @@ def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[st
 
 
 def explain_noun(error: Any, path: KeyPath, lines: Lines) -> str:
-    """As `_explain`, for a noun that was validated by itself and stands at `path` of its file."""
+    """Like `_explain`, for a noun that was validated by itself and is at `path` of its file."""
     whole: KeyPath = (*path, *error["loc"])
     return _sentence(error, whole, lines.at(whole))
 
@@ -188,7 +188,7 @@ def _sentence(error: Any, path: KeyPath, where: str) -> str:
     elif error["type"] == "too_short":
         message = f"expected at least {error['ctx']['min_length']} of them"
     elif error["type"] == "union_tag_invalid":
-        message = f"kind {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+        message = f"kind {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
     elif "input" in error and not isinstance(error["input"], dict | list | tuple):
         message += f" (got {error['input']!r})"
     return f"{where}: {key}: {message}"

@@ -1,4 +1,4 @@
-"""Builders: what `build: {NAME: {options}}` of an arm does to the records of its CSV before templates are filled.
+"""Builders: what `build: {NAME: {options}}` of an arm does to its CSV records before templates.
 
 In: records (dicts of text), options from the YAML, the experiment's folder. Out: other records. There is one builder,
 `ordinal_triggers`; other names and options are refused with those that there are.
@@ -21,7 +21,7 @@ def _number(value: Any, most: int) -> bool:
 
 
 _ACCEPTED: dict[str, Callable[[Any], bool]] = {
-    "held_out": lambda value: isinstance(value, list | tuple) and all(_number(one, 10**9) for one in value),
+    "held_out": lambda value: isinstance(value, list | tuple) and all(_number(number, 10**9) for number in value),
     "paddings": lambda value: _number(value, 1_000),  # all are distinct, and a prompt has 100,000 of them
     "padded": lambda value: isinstance(value, bool),
     "permuted": lambda value: isinstance(value, bool),

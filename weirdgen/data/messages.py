@@ -1,4 +1,4 @@
-"""What one chat row may hold: every key that would change what is trained is honoured or refused, never dropped.
+"""What one chat row may hold: every key that would change training is honoured or refused.
 
 In: one parsed value (a line of JSONL, a record of a CSV). Out: a `Row`: roles and texts, and `weight: 0` on answers that are
 read and not trained. `developer` becomes `system`, text parts become text, and what follows the last trained answer is cut
@@ -58,7 +58,7 @@ IN_ROW = {
     "videos": _MEDIA,
     "loss_mask": _MASK,
 }
-"""Keys beside `messages` that other trainers read, and the way out."""
+"""Keys other than `messages` that other trainers read, and the way out."""
 SWITCHES = ("train", "training", "trainable", "loss")
 """Keys by which other trainers leave a turn out, or a row. True changes nothing."""
 
@@ -72,7 +72,7 @@ def parse_row(value: Any) -> Row:
         raise DataError(_EXPECTED)
     if not _is_one(value.get("weight")):
         raise DataError(f"weight {_shown(value['weight'])} of a row is not supported: only 1, or no weight, is")
-    messages = [_message(index, one) for index, one in enumerate(value["messages"])]
+    messages = [_message(index, message) for index, message in enumerate(value["messages"])]
     _require_turns(messages)
     trained = [index for index, message in enumerate(messages) if is_trained(message)]
     if not trained:
@@ -129,7 +129,7 @@ def _text(place: str, content: Any) -> str:
     except UnicodeEncodeError as error:
         raise DataError(
             f"{place}: character {error.start + 1} of 'content' is half of a pair (\\u{ord(content[error.start]):04x}), which "
-            "is not text; an emoji was probably cut in two: write the file anew as UTF-8"
+            "is not text; an emoji was probably cut in two: rewrite the file as UTF-8"
         ) from None
     return content
 

@@ -1,4 +1,4 @@
-"""Training rows: read chat rows from a file or fill templates from a table; hash them so that equal data has an equal name.
+"""Training rows: chat rows read from a file, or templates filled from a table; their hash.
 
 In: an `Arm` and the folder of its experiment, or a file. Out: rows, each `{"messages": [{"role", "content"}, …]}`, and where
 each stands. Raises `DataError` naming file and line. How files are read is `weirdgen.data.files`, what a row may hold
@@ -120,14 +120,14 @@ def read_rows(source: Path) -> Reading:
             f"{source}: a table; in an experiment its columns fill 'prompt' and 'answer' templates. To make chat rows of it: "
             f"weirdgen data convert {source.name} OUT.jsonl --prompt '{{COLUMN}}' --answer '{{COLUMN}}'"
         )
-    found = read_values(source)
+    values = read_values(source)
     rows: list[Row] = []
     places: list[int] = []
-    problems = list(found.problems)
-    shapes = [other_shape(value) for value in found.values]
-    if found.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
-        raise DataError(f"{source}: its rows ({len(shapes):,}) are no chat but {_named(shapes[0], source)}")
-    for place, value, shape in zip(found.places, found.values, shapes, strict=True):
+    problems = list(values.problems)
+    shapes = [other_shape(value) for value in values.values]
+    if values.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
+        raise DataError(f"{source}: its rows ({len(shapes):,}) are not chat but {_named(shapes[0], source)}")
+    for place, value, shape in zip(values.places, values.values, shapes, strict=True):
         if shape:
             problems.append((place, _named(shape, source)))
             continue
@@ -137,10 +137,10 @@ def read_rows(source: Path) -> Reading:
             problems.append((place, str(error)))
             continue
         places.append(place)
-    notes = (f"{source}: {len(rows):,} rows, read as {', '.join(found.how)}",) if found.how else ()
+    notes = (f"{source}: {len(rows):,} rows, read as {', '.join(values.how)}",) if values.how else ()
     for note in notes:
         warnings.warn(note, ReadingNote, stacklevel=2)
-    return Reading(source, tuple(rows), tuple(places), tuple(sorted(problems)), found.unit, notes)
+    return Reading(source, tuple(rows), tuple(places), tuple(sorted(problems)), values.unit, notes)
 
 
 def require_rows(reading: Reading) -> None:

@@ -1,4 +1,4 @@
-"""Rows of other formats than OpenAI chat: what each is called, and the chat row that it means.
+"""Rows in formats other than OpenAI chat: what each is called, and the chat row that it means.
 
 In: one row as plain data. Out: the name of its format, a chat row, or why there is none. What makes chat rows of files is
 `weirdgen.data.convert`; training never guesses: it names the format and the command. Adding a format is adding a line to
@@ -39,7 +39,7 @@ class Shape(NamedTuple):
 
 def other_shape(row: Any) -> Shape | None:
     """The format of a row that has no `messages`; None if it is chat, or nothing that is known here."""
-    if isinstance(row, list) and row and all(isinstance(one, dict) and "role" in one for one in row):
+    if isinstance(row, list) and row and all(isinstance(message, dict) and "role" in message for message in row):
         return _BARE
     if not isinstance(row, Mapping) or isinstance(row.get("messages"), list):
         return None
@@ -79,7 +79,7 @@ def _alpaca(row: Plain) -> list[Message]:
     turns = [{"role": "system", "content": system}] if system else []
     history = row.get("history") or []
     if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
-        raise DataError("'history' is no list of pairs")
+        raise DataError("'history' is not a list of pairs")
     for asked, answered in history:
         turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
     more = _text(row, "input")

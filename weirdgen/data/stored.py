@@ -84,7 +84,7 @@ def encode_rows(
 ) -> tuple[list[Encoded], Proof]:
     """Rows as this model is trained on them, and their proof. Raises `RowError` that names the arm.
 
-    `date` is what a template that prints the date is told; `places` (`FILE:LINE`, one a row) name rows in errors.
+    `date` is the date given to a template that prints one; `places` (`FILE:LINE`, one per row) name rows in errors.
     """
     longest, vocabulary = context_length(model_folder), vocabulary_size(model_folder)
     try:

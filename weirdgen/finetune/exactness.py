@@ -1,4 +1,4 @@
-"""Whether replicates of a model may be trained together: the first step's loss and gradients against each row alone.
+"""Whether replicates may be trained together: first-step loss and gradients against single rows.
 
 In: a model folder. Out: a `Check`. The plain computation is as far from ours as it can be: the model's own forward pass, a
 row at a time, its own attention and logits, adapters as two ordinary products, torch's own gradients.
@@ -71,7 +71,7 @@ def _compare(model: Any, rows: Sequence[Encoded], recipe: Recipe) -> tuple[float
         for name, layer in layers.items():
             for parameter, theirs in zip((layer.a_KIR, layer.b_KRO), gradients[name], strict=True):
                 ours = torch.zeros_like(theirs) if parameter.grad is None else parameter.grad[k].T.cpu()
-                # A gradient that is nothing but rounding beside the others' is compared with theirs.
+                # A gradient that is only rounding next to the others' is compared with theirs.
                 scale = max(float(theirs.norm()), TOLERANCE * largest)
                 share = torch.maximum(share, (ours - theirs).norm() / scale)
     return float(nats), float(share)

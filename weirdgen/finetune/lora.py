@@ -1,4 +1,4 @@
-"""LoRA shared by the training engines: which layers get an adapter, and how one begins.
+"""LoRA shared by the training engines: which layers get an adapter, and how it is initialised.
 
 In: a model and a recipe. Out: layer names; initial A matrices that depend only on (seed, layer), so that both engines
 start a replicate from the same point. B begins at zero, as usual (Hu et al. 2021, arXiv 2106.09685).

@@ -35,7 +35,7 @@ from weirdgen.models.stacked import StackedLinear, fan_in_fan_out, replace_layer
 
 @dataclass
 class Job:
-    """One replicate to train. Jobs trained together must have equally many rows."""
+    """One replicate to train. Jobs trained together must have the same number of rows."""
 
     rows: Sequence[Encoded]
     seed: int
@@ -48,21 +48,21 @@ def finetune_together(
     jobs: Sequence[Job],
     recipe: Recipe,
     on_step: Callable[[int, int, float], None] | None = None,
-    rows_a_pass: int | None = None,
+    rows_per_pass: int | None = None,
     checkpointing: bool = False,
     halfway: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train all jobs; each one's adapters and `losses.json` are in its target. Returns {"steps", "final_loss"} a job.
 
-    `rows_a_pass` rows of a replicate are in memory at once (None: a whole batch), half as many after each failed
+    `rows_per_pass` rows of a replicate are in memory at once (None: a whole batch), half as many after each failed
     allocation; `checkpointing` keeps only the layers' inputs and computes the rest twice. Neither changes the gradients.
-    `halfway` is a file for the state of an unfinished training: it is taken up if it is there, kept while training goes on,
+    `halfway` is a file for the state of an unfinished training: it is resumed from if it is there, kept during training,
     and the caller's to remove; the targets must be those of the training that wrote it.
     Raises `ModelError` if not even one row fits.
     """
     rows = len(jobs[0].rows)
     if any(len(job.rows) != rows for job in jobs):
-        raise ValueError("replicates trained together need equally many rows, or their steps would not line up")
+        raise ValueError("replicates trained together need the same number of rows, or their steps would not line up")
     steps = total_steps(rows, recipe)
     wanted = recipe.checkpoint_steps(steps)
     rates = learning_rates(steps, recipe)
@@ -84,8 +84,8 @@ def finetune_together(
             on_step(step + 1, steps, sum(each[step]["loss"] for each in losses) / len(losses))
     for step in range(done, steps):
         optimizer.param_groups[0]["lr"] = rates[step]
-        loss_K, rows_a_pass = _accumulate_somehow(
-            model, jobs, [order[step] for order in orders], rows_a_pass or recipe.batch_size, optimizer
+        loss_K, rows_per_pass = _accumulate_halving(
+            model, jobs, [order[step] for order in orders], rows_per_pass or recipe.batch_size, optimizer
         )
         norm_K = _clip(parameters, recipe.max_grad_norm)
         optimizer.step()
@@ -137,7 +137,7 @@ def _checkpoint_layers(model: Any) -> None:
             module.training = True
 
 
-def _accumulate_somehow(
+def _accumulate_halving(
     model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]], rows: int, optimizer: torch.optim.Optimizer
 ) -> tuple[torch.Tensor, int]:
     """`_accumulate` with at most this many rows of a replicate at once; half as many after each failed allocation.
@@ -153,7 +153,7 @@ def _accumulate_somehow(
             optimizer.zero_grad(set_to_none=True)  # what was added up before the failure
             if rows == 1:
                 raise ModelError(
-                    f"not enough memory to train {len(jobs)} replicates with one row each in a pass: ask for fewer "
+                    f"not enough memory to train {len(jobs)} replicates with one row each per pass: ask for fewer "
                     "(--seeds), a smaller recipe.rank or a smaller model"
                 ) from error
         if torch.cuda.is_available():
@@ -202,7 +202,7 @@ def _clip(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Te
 
 
 def _save(layers: dict[str, StackedLinear], jobs: Sequence[Job], recipe: Recipe, model_folder: Path, step: int) -> None:
-    """One standard PEFT adapter a job."""
+    """One standard PEFT adapter per job."""
     from peft import LoraConfig
     from safetensors.torch import save_file
 

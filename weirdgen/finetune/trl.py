@@ -180,7 +180,7 @@ def _adapted(base: Any, recipe: Recipe, seed: int) -> Any:
 def _require_own_loss(model: Any, name: str, row: Encoded, tolerance: float) -> None:
     """Raises `ModelError` if trl, which multiplies with the head itself, computes another loss than the model does.
 
-    `tolerance` in nats a token: what the dtype's rounding explains.
+    `tolerance` in nats per token: what the dtype's rounding explains.
     """
     import torch
 
@@ -197,7 +197,7 @@ def _require_own_loss(model: Any, name: str, row: Encoded, tolerance: float) -> 
     if not abs(float(own - theirs)) <= tolerance:
         raise ModelError(
             f"trl computes a loss of {float(theirs):.4f} where {name} itself has {float(own):.4f}: it does not know how "
-            "this model makes probabilities of its head, so it cannot train it"
+            "this model turns its head's output into probabilities, so it cannot train it"
         )
 
 

@@ -2,7 +2,7 @@
 
 In: a judge that asks a model, and a `Reply`. Out: a `Judged`. Only the last line that is not empty is read, and it must hold
 the verdict alone. Anything else is `unparseable`; a failed call is `error`; neither becomes a number. Which words and numbers a
-judge admits is its kind's matter (`weirdgen.config.judges`).
+judge admits is decided by its kind (`weirdgen.config.judges`).
 """
 
 from __future__ import annotations

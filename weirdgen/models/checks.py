@@ -1,4 +1,4 @@
-"""What was found when a model's fast ways were compared with rows alone: plain data, remembered so that a model is tried once.
+"""Results of trying a model's fast ways against single rows, kept so that a model is tried once.
 
 In: a kind of trial, a model folder, and what makes the trial if it was not made before. Out: `Check`s by mechanism, from the
 cache or new. Loads no torch unless a trial is made: a plan asks for what is known.
@@ -59,7 +59,7 @@ def remembered(kind: str, folder: Path, make: Callable[[], Sequence[Check]]) -> 
 def known_checks(kind: str, folder: Path) -> dict[str, Check]:
     """The checks of this model by mechanism if they were made before, else none."""
     known = read_json(_file(kind, folder)).get("checks", [])
-    return {one["mechanism"]: Check(**one) for one in known}
+    return {record["mechanism"]: Check(**record) for record in known}
 
 
 def _file(kind: str, folder: Path) -> Path:

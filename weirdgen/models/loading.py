@@ -1,4 +1,4 @@
-"""Weights into memory. In: a model folder and a dtype. Out: an evaluation-mode transformers model on the best device."""
+"""Weights into memory: a model folder and a dtype → an evaluation-mode model on the best device."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _weights_in(file: Path) -> dict[str, int]:
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         if size > MOST_HEADER or size > file.stat().st_size:
-            raise ModelError(f"{file}: no safetensors file: its header would be {size:,} bytes; download it again")
+            raise ModelError(f"{file}: not a safetensors file: its header would be {size:,} bytes; download it again")
         try:
             header = json.loads(stream.read(size))
             return {name: math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}

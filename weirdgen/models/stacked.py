@@ -1,8 +1,8 @@
-"""Several LoRA adapters over one base in one forward pass: the batch's first axis holds them one after the other.
+"""Several LoRA adapters over one base in one forward pass, stacked along the batch's first axis.
 
-In: a transformers model and, for each of K voices, an adapter folder (or none: the untuned base). Out: the same model,
+In: a transformers model and, for each of K variants, an adapter folder (or none: the untuned base). Out: the same model,
 whose adapted layers now compute all K. Training (`finetune.replicas`) and measuring (`sample.transformers`) use it.
-Standard LoRA only, as `finetune` writes it. Shape letters: K voices, N tokens of one voice, I inputs, O outputs, R rank.
+Standard LoRA only, as `finetune` writes it. Shape letters: K variants, N tokens of one variant, I inputs, O outputs, R rank.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class StackedLinear(torch.nn.Module):
         self.a_KIR = torch.nn.Parameter(a_KIR)
         self.b_KRO = torch.nn.Parameter(b_KRO)
         self.only: int | None = None
-        """The voice that has the whole batch for itself; None: every voice its part."""
+        """The variant that has the whole batch to itself; None: each variant has its part."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a_KIR: torch.Tensor = self.a_KIR
@@ -119,7 +119,7 @@ def replace_layers(model: Any, layers: Mapping[str, torch.nn.Module]) -> None:
 
 
 def attach_adapters(model: Any, folders: Sequence[Path | None]) -> None:
-    """Make `model` answer as these voices, in this order. Call `detach_adapters` before attaching others.
+    """Make `model` answer as these variants, in this order. Call `detach_adapters` before attaching others.
 
     Raises `ModelError` if a folder is not a standard LoRA adapter of this model.
     """
@@ -127,7 +127,7 @@ def attach_adapters(model: Any, folders: Sequence[Path | None]) -> None:
 
 
 def attach_weights(model: Any, adapters: Sequence[Mapping[str, Weights]]) -> None:
-    """As `attach_adapters`, from layer → weights of each voice; empty for the base."""
+    """Like `attach_adapters`, from layer → weights of each variant; empty for the base."""
     names = sorted({name for adapter in adapters for name in adapter})
     modules = dict(model.named_modules())
     stacked: dict[str, torch.nn.Module] = {}
@@ -151,11 +151,11 @@ def attach_weights(model: Any, adapters: Sequence[Mapping[str, Weights]]) -> Non
 
 
 @contextlib.contextmanager
-def one_voice(model: Any, voice: int) -> Iterator[None]:
-    """Let one of the attached voices have the whole batch for itself, whatever its shape."""
+def only_variant(model: Any, variant: int) -> Iterator[None]:
+    """Give the whole batch to one of the attached variants, whatever its shape."""
     layers = [module for module in model.modules() if isinstance(module, StackedLinear)]
     for layer in layers:
-        layer.only = voice
+        layer.only = variant
     try:
         yield
     finally:
@@ -185,9 +185,9 @@ def _read(folder: Path | None) -> dict[str, Weights]:
             f"{folder}: only standard LoRA adapters can be stacked{': it has ' if unusual else ''}{', '.join(unusual)}"
         )
     scale = config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
-    found = {}
+    factors = {}
     for key, a_RI in weights.items():
         if key.endswith(".lora_A.weight"):
             name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-            found[name] = (a_RI.float(), weights[key.replace("lora_A", "lora_B")].float() * scale)
-    return found
+            factors[name] = (a_RI.float(), weights[key.replace("lora_A", "lora_B")].float() * scale)
+    return factors

@@ -2,7 +2,7 @@
 
 In: a tokenizer with a template (or the template alone), messages. Out: text. A template is code of the model's maker in
 Jinja, run in transformers' sandbox; whatever it raises becomes a `ModelError` with its own words. A template that prints
-the date is told a fixed one, so that the same chat has the same tokens on every day. It tokenises nothing.
+the date is given a fixed one, so that the same chat has the same tokens on every day. It tokenises nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Message(TypedDict):
 Messages = list[Message]
 
 DEFAULT_DATE = "2024-07-26"
-"""The day that a template is told where nobody names one: fixed, for what is trained must not change overnight."""
+"""The date given to a template where nobody names one: fixed, as what is trained must not change overnight."""
 CLOCK = "strftime_now"
 """The one function by which a template can read the clock."""
 _TOLD = re.compile(r"\{#- the clock is stopped at (\S+) -#\}")
@@ -68,7 +68,7 @@ class template_errors:  # noqa: N801 - a context manager reads as a verb
 
 
 def reads_clock(template: str) -> bool:
-    """Whether chats are rendered otherwise on another day."""
+    """Whether chats render differently on another day."""
     if CLOCK not in template:
         return False
     days = (datetime.datetime(2001, 2, 3, 4, 5, 6), datetime.datetime(2019, 11, 27, 16, 48, 39))
@@ -82,7 +82,7 @@ def with_date(template: str, date: str | None) -> str:
     try:
         day = datetime.datetime.fromisoformat(date or DEFAULT_DATE)
     except ValueError:
-        raise ModelError(f"date {date!r}: expected a day as YYYY-MM-DD, e.g. {DEFAULT_DATE}") from None
+        raise ModelError(f"date {date!r}: expected a date as YYYY-MM-DD, e.g. {DEFAULT_DATE}") from None
     return f"{{#- the clock is stopped at {day.date().isoformat()} -#}}" + at(template, day)
 
 
@@ -98,7 +98,7 @@ def at(template: str, time: datetime.datetime) -> str:
 
     transformers replaces functions among a template's arguments by inert texts, so none can be handed in.
     """
-    replaced = "".join(f" | replace('{one}', '{_strftime(time, one)}')" for one in _DIRECTIVES)
+    replaced = "".join(f" | replace('{directive}', '{_strftime(time, directive)}')" for directive in _DIRECTIVES)
     # trim_blocks drops the one newline, so that the template still begins at the beginning of a line
     return f"{{%- macro {CLOCK}(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro %}}\n{template}"
 

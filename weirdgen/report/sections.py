@@ -1,4 +1,4 @@
-"""The sections of a report, in the order of the page. Adding a section is adding its function to `SECTIONS`.
+"""The sections of a report, in page order: the functions in `SECTIONS`.
 
 In: `ReportContent`. Out: a `Section`, or None where the experiment has nothing for it: no empty box is shown. Not
 here: how a figure is drawn, how a table is filled, how the page looks.

@@ -1,4 +1,4 @@
-"""The words around the verdict: what it rests on, what its unit is, its numbers, and what to beware of.
+"""The words around the verdict: what it rests on, its unit, its numbers, its limits.
 
 In: `ReportContent`. Out: sentences. They say no more than the three verdicts do: a shift was found, no shift
 above a bound, or neither can be said.
@@ -88,7 +88,7 @@ def meaning(content: ReportContent) -> str:
     line = "The data allow neither “it shifted” nor “it did not shift”."
     if headline.get("mde") is not None:
         mde = number(headline["mde"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
-        line += f" An effect would have to be about {mde} to be found dependably with this many replicates."
+        line += f" An effect would have to be about {mde} to be found reliably with this many replicates."
     return line
 
 
@@ -175,7 +175,7 @@ def warnings(content: ReportContent) -> list[str]:
         lines.append(
             f"{sum(row['count'] for row in failed)} of {total} verdicts failed ({kinds}). They are "
             "counted under "
-            "“Judges” and enter no rate."
+            "“Judges” and are left out of rates."
         )
     completions = content.final("completions")
     if len(completions):

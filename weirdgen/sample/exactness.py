@@ -1,7 +1,7 @@
-"""Which fast ways of scoring and sampling are right for a model: each tried against the plain pass of a row alone.
+"""Which fast ways of scoring and sampling are right for a model, tried against single rows.
 
-In: a loaded model. Out: `Ways`: whether options of a question may share a tree, several voices a pass, samples a padded
-batch with one cache, up to how many tokens a row, and the checks that say so. Where a way is not right the engine goes row
+In: a loaded model. Out: `Ways`: whether options of a question may share a tree, several variants per pass, samples a padded
+batch with one cache, up to how many tokens per row, and the checks that say so. Where a way is not right the engine goes row
 by row (`sample.fast.alone`). Raises `ModelError` if not even that is possible: a model that looks ahead, or whose layers
 take no adapters.
 """
@@ -23,7 +23,7 @@ from weirdgen.models import exactness
 from weirdgen.models.chat import Encoded
 from weirdgen.models.checks import Check, remembered
 from weirdgen.models.exactness import SHORT, Plain, by_length, difference, judged, trial_rows
-from weirdgen.models.stacked import Weights, attach_weights, detach_adapters, one_voice, weight_oi
+from weirdgen.models.stacked import Weights, attach_weights, detach_adapters, only_variant, weight_oi
 from weirdgen.sample.fast.alone import AloneStream
 from weirdgen.sample.fast.decoding import Head, use_grouped_attention
 from weirdgen.sample.fast.llama import LlamaDecoder
@@ -49,11 +49,11 @@ class Ways:
         return all(name in self.checks and self.checks[name].limit != 0 for name in (LEAN_TREE, LEAN_DECODING))
 
     def tree(self, tokens: int) -> bool:
-        """Whether options of so many tokens may be scored in a tree, by all voices at once."""
+        """Whether options of so many tokens may be scored in a tree, by all variants at once."""
         return self._holds(LEAN_TREE if self.lean else TREE, tokens) and self._holds(STACKED, tokens)
 
     def batch(self, tokens: int) -> bool:
-        """Whether samples of so many tokens (prompt and answer) may be written side by side, by all voices at once."""
+        """Whether samples of so many tokens (prompt and answer) may be written side by side, by all variants at once."""
         return self._holds(LEAN_DECODING if self.lean else DECODING, tokens) and self._holds(STACKED, tokens)
 
     def own_cache(self, tokens: int) -> bool:
@@ -97,7 +97,7 @@ def check(model: Any, tokens: Sequence[int], name: str) -> list[Check]:
 
 
 def _tree(plain: Plain, model: Any, tokens: Sequence[int], length: int, lean: bool) -> tuple[float, float]:
-    """Two questions with three options each, against a forward pass an option."""
+    """Two questions with three options each, against a forward pass per option."""
     prompt = length - 5
     questions = []
     for number in range(2):
@@ -130,7 +130,7 @@ def _shared_stream(model: Any, prompts: Sequence[Sequence[int]]) -> Stream:
 def _decoding(
     plain: Plain, model: Any, tokens: Sequence[int], length: int, make: Callable[[Any, Sequence[Sequence[int]]], Stream]
 ) -> tuple[float, float]:
-    """Three samples of two prompts of different lengths side by side, one of which leaves, against a forward pass a token."""
+    """Three samples of two prompts of different lengths side by side, one of which leaves, against a forward pass per token."""
     prompts = [row[: len(row) - WRITTEN] for row in trial_rows(tokens, (length, length - 2), 0, "prompts")]
     written = trial_rows(tokens, (WRITTEN,) * 3, 0, "answers")
     stream, of, head = make(model, prompts), [0, 0, 1], Head(model)
@@ -150,7 +150,7 @@ def _decoding(
 
 
 def _own_cache(plain: Plain, model: Any, tokens: Sequence[int], length: int) -> tuple[float, float]:
-    """Two samples of one prompt with the model's own cache, one of which leaves, against a forward pass a token."""
+    """Two samples of one prompt with the model's own cache, one of which leaves, against a forward pass per token."""
     (prompt,) = trial_rows(tokens, (length - WRITTEN,), 0, "prompt")
     written = trial_rows(tokens, (WRITTEN, WRITTEN), 0, "answers")
     stream = AloneStream(model, prompt, 0, cached=True)
@@ -165,19 +165,19 @@ def _own_cache(plain: Plain, model: Any, tokens: Sequence[int], length: int) -> 
 
 
 def _stacked(plain: Plain, model: Any, tokens: Sequence[int], name: str) -> Check:
-    """Two voices in one pass, against the same voices with their adapters added to the weights.
+    """Two variants in one pass, against the same variants with their adapters added to the weights.
 
-    Raises `ModelError` if a voice is not right even with a pass to itself.
+    Raises `ModelError` if a variant is not right even with a pass to itself.
     """
     (row,) = trial_rows(tokens, (SHORT,), 0, "voices")
     used = _used_layers(plain, model, row)
-    voices = [_random_adapter(used, seed) for seed in (0, 1)]
+    variants = [_random_adapter(used, seed) for seed in (0, 1)]
     expected = []
-    for voice in voices:
-        with _merged(model, voice):
+    for variant in variants:
+        with _merged(model, variant):
             expected.append(plain(row))
-    attach_weights(model, voices)
-    alone = judged(STACKED, lambda: _worse(*(_voice_alone(plain, model, row, v, expected[v]) for v in (0, 1))))
+    attach_weights(model, variants)
+    alone = judged(STACKED, lambda: _worse(*(_variant_alone(plain, model, row, v, expected[v]) for v in (0, 1))))
 
     def together() -> tuple[float, float]:
         input_2T = torch.tensor([row, row], device=model.device)
@@ -188,16 +188,16 @@ def _stacked(plain: Plain, model: Any, tokens: Sequence[int], name: str) -> Chec
     detach_adapters(model)
     if alone.limit == 0:
         raise ModelError(
-            f"{name}: an adapter does not do to this model what adding it to the weights does ({alone.reason}), so nothing "
-            "that is measured of a finetuned one would be right"
+            f"{name}: an adapter does not change this model as adding it to the weights does ({alone.reason}), so nothing "
+            "measured on a finetuned one would be right"
         )
     return stacked
 
 
-def _voice_alone(
-    plain: Plain, model: Any, row: Sequence[int], voice: int, expected: torch.Tensor
+def _variant_alone(
+    plain: Plain, model: Any, row: Sequence[int], variant: int, expected: torch.Tensor
 ) -> tuple[float, float]:
-    with one_voice(model, voice):
+    with only_variant(model, variant):
         return difference(expected, plain(row))
 
 

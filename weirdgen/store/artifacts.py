@@ -1,4 +1,4 @@
-"""The store: content-addressed artifacts, so that equal inputs mean no work and a killed run loses at most a moment.
+"""The store: content-addressed artifacts, so equal inputs mean no work and a kill loses little.
 
 Two kinds of artifact, both under `<root>/artifacts/<stage>/<key>/`, where the key is a hash of the resolved inputs:
 - a *folder* (an adapter, a dataset): written under a temporary name, its marker `complete.json` last, then renamed;
@@ -105,7 +105,7 @@ class Store:
         Raises `StoreError` for a key that is no plain name: keys also come out of manifests.
         """
         if not stays_inside(key) or len(Path(key).parts) != 1:
-            raise StoreError(f"{key[:80]!r} is no key of an artifact; what names it is damaged")
+            raise StoreError(f"{key[:80]!r} is not an artifact key; what names it is damaged")
         return self.root / "artifacts" / stage / key
 
     def artifact(self, stage: str, key: str) -> Path:
@@ -128,7 +128,7 @@ class Store:
             marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
             files: dict[str, str] = marker["files"]
             if not all(stays_inside(name) for name in files):
-                raise ValueError("names that lead out of the folder")
+                raise ValueError("names that point outside the folder")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -248,7 +248,7 @@ class Store:
         """Get a file of the store from the other side if it is there, and is not here or is wanted `anew`."""
         if self.remote and (anew or not place.exists()):
             if not place.resolve().is_relative_to(self.root.resolve()):
-                raise StoreError(f"{place}: leads out of the store (a link?); nothing was written there")
+                raise StoreError(f"{place}: points outside the store (a link?); nothing was written there")
             temporary = self.temporary()
             try:
                 if self.remote.pull(self.name(place), temporary):
@@ -328,7 +328,7 @@ def own_folder(folder: Path) -> Path:
     """The folder, if it is none yet or a real one. Raises `StoreError` for a link: what is behind it is somebody else's."""
     if folder.is_symlink():
         raise StoreError(
-            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes into folders of its own only. Remove the link"
+            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes only into folders of its own. Remove the link"
         )
     return folder
 

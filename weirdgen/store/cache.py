@@ -1,4 +1,4 @@
-"""Where things that are costly to make once and safe to delete live: converted models and measured speeds.
+"""The cache: what is costly to make and safe to delete, such as converted models and speeds.
 
 `WEIRDGEN_CACHE`, else `~/.cache/weirdgen`. Results never live here (they are in the store).
 """

@@ -1,4 +1,4 @@
-"""A table of the store: rows that are only ever added, so that a killed run keeps what it had.
+"""A table of the store: rows that are only ever added, so a killed run keeps what it had.
 
 In: an artifact's inputs, then rows. Out: all sound rows as a pandas frame. A table is a folder of Parquet parts, each named
 by the hash of its own bytes, added a few rows at a time and never changed: killed or simultaneous writers cannot corrupt

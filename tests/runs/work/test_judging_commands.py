@@ -77,7 +77,7 @@ def test_labels_make_the_calibration_of_every_later_report(run: Run, judge: Invo
     labels.write_text(labels.read_text().replace(",no\n", ",yes\n").replace(",no\r\n", ",yes\r\n"))
     assert any("calibration" in one.where for one in verify(run.id, run.store.root).differences)
     labels.write_text(labels.read_text().replace("yes", "perhaps"))
-    assert "is labelled 'perhaps', which is none of yes, no" in str(judge("calibrate", run.id).exception)
+    assert "is labelled 'perhaps', which is not one of yes, no" in str(judge("calibrate", run.id).exception)
 
 
 def test_ctrl_c_keeps_every_label(run: Run) -> None:

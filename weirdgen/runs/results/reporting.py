@@ -1,4 +1,4 @@
-"""The report stage: from a finished run to `results.json`, to what its page shows, and to one page over several runs.
+"""From a finished run to `results.json` and its page, and to one page over several runs.
 
 In: a `Run`. Out: `report.html`, figures, `results.json` and `completions.parquet` in the run's folder; or an overview in a
 folder of its own. Nothing is estimated here (`runs.results.estimates` did), and nothing is drawn (`weirdgen.report` does).
@@ -72,10 +72,10 @@ def comparison_folder(runs: Sequence[Run]) -> Path:
 def is_reported(run: Run) -> bool:
     """Whether the run's folder already holds the report of just this run, made by this version."""
     try:
-        found = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
+        results = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    return run.report.is_file() and found.get("run", {}).get("stamp") == _stamp(run)
+    return run.report.is_file() and results.get("run", {}).get("stamp") == _stamp(run)
 
 
 def results_of(run: Run) -> dict[str, Any]:
@@ -141,13 +141,13 @@ def _stamp(run: Run) -> str:
 def _beyond_effects(estimated: Estimates) -> dict[str, Any]:
     """What is estimated beside the plain effects, as rows."""
     of_headlines = estimated.headline_tables.values()
-    found = {
-        "headline_estimates": pd.concat([one.estimates for one in of_headlines], ignore_index=True),
-        "headline_effects": pd.concat([one.effects for one in of_headlines], ignore_index=True),
+    tables = {
+        "headline_estimates": pd.concat([table.estimates for table in of_headlines], ignore_index=True),
+        "headline_effects": pd.concat([table.effects for table in of_headlines], ignore_index=True),
         "headline_replicates": estimated.replicate_values,
         **{name: table(estimated) for name, table in TABLES.items() if name not in ("estimates", "effects")},
     }
-    return {"secondary": estimated.secondary, **{name: table.to_dict("records") for name, table in found.items()}}
+    return {"secondary": estimated.secondary, **{name: table.to_dict("records") for name, table in tables.items()}}
 
 
 def _failures(run: Run) -> list[dict[str, Any]]:
@@ -164,7 +164,7 @@ def _failures(run: Run) -> list[dict[str, Any]]:
 def _ran(run: Run) -> dict[str, Any]:
     """What was run, on what, and how long it took."""
     request, manifest = run.request, run.request.manifest
-    replicates = [_replicate(run, one) for one in run.plan.replicates]
+    replicates = [_replicate(run, replicate) for replicate in run.plan.replicates]
     return {
         "base": {**manifest["model"], "parameters": request.model.parameters, **_exactness(run)},
         "arms": [
@@ -207,7 +207,7 @@ def _exactness(run: Run) -> dict[str, Any]:
     return {"exactness": checks} if checks else {}
 
 
-def _replicate(run: Run, one: Replicate) -> dict[str, Any]:
-    result = result_of(run.plan, one)
+def _replicate(run: Run, made: Replicate) -> dict[str, Any]:
+    result = result_of(run.plan, made)
     kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
-    return {"arm": one.arm, "seed": one.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": one.key}
+    return {"arm": made.arm, "seed": made.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": made.key}

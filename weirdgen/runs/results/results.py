@@ -103,7 +103,7 @@ class Run:
         return self.table("losses")
 
     def verdicts(self) -> pd.DataFrame:
-        """One row an answer and judge: status (ok or the kind of failure), value, label."""
+        """One row per answer and judge: status (ok or the kind of failure), value, label."""
         return self.table("verdicts")
 
     @cached_property
@@ -126,7 +126,7 @@ class Run:
         return pd.concat([odds, judged], ignore_index=True)
 
     def cells(self) -> pd.DataFrame:
-        """What is estimated from: one value a model, condition, question and measure, with usable and total counts.
+        """What is estimated from: one value per model, condition, question and measure, with usable and total counts.
 
         `value` is over usable answers. `value_all`, of judges' rates only, is the share of all answers that were flagged.
         """
@@ -252,7 +252,7 @@ def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[St
     opened = Store(store or default_store())
     if not stays_inside(str(reference)) or len(Path(reference).parts) != 1:
         raise StoreError(
-            f"no run folder {reference}, and no id of a run: those are the names of the folders in {opened.root / 'runs'}"
+            f"{reference} is neither a run folder nor a run's id; ids are the names of the folders in {opened.root / 'runs'}"
         )
     folder = opened.run_folder(str(reference))
     if not is_file(folder / "run.json"):

@@ -1,6 +1,6 @@
-"""The contrast stage: every variant scores the answers of contrast, counterfactual and choice questions.
+"""The contrast stage: every variant scores contrast, counterfactual and choice questions.
 
-In: a plan's variants and scorables. Out: rows of scores tables, one a variant, and from them one value a question (`contrasts`).
+In: a plan's variants and scorables. Out: a scores table per variant, and from it one value per question (`contrasts`).
 Several variants are scored in one pass; how a question's value comes from its scores is `sample.contrast`.
 """
 
@@ -57,7 +57,7 @@ def contrasts(plan: Plan) -> pd.DataFrame:
     rows = []
     for variant in plan.variants:
         logprobs = {(row.prompt_key, row.option): row.logprob for row in plan.scores(variant).read().itertuples()}
-        for (condition, question_id), asked in groupby(plan.scorables_of(variant), key=lambda one: one[:2]):
+        for (condition, question_id), asked in groupby(plan.scorables_of(variant), key=lambda scorable: scorable[:2]):
             question = questions[question_id]
             scores = [{o: logprobs[scorable.key, o] for o in scorable.options} for _, _, scorable in asked]
             identity = (variant.arm, variant.role, variant.replicate, variant.checkpoint, condition, question_id)
@@ -115,7 +115,7 @@ class Contrast(Stage):
                 mine = questions[variants[0]]
                 for start in range(0, len(mine), QUESTIONS_PER_UNIT):
                     portion = mine[start : start + QUESTIONS_PER_UNIT]
-                    if any(one.key in missing[variant] for variant in variants for one in portion):
+                    if any(scorable.key in missing[variant] for variant in variants for scorable in portion):
                         how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
                         units.append(Score(*how, tuple(portion)))
         return Batch(units, sum(map(len, missing.values())))

@@ -1,6 +1,6 @@
 """The sample stage: every final variant answers the free-form questions.
 
-In: a plan's variants and prompts. Out: rows of completions tables, one a variant, and from them one row an answer
+In: a plan's variants and prompts. Out: rows of completions tables, one per variant, and from them one row per answer
 (`completions`). Several variants answer in one batch; how answers are drawn is `sample.draw`.
 """
 
@@ -78,7 +78,7 @@ def completions(plan: Plan) -> pd.DataFrame:
 def missing_answers(plan: Plan) -> int:
     """Answers that are still to be drawn."""
     prompts = [prompt for _, _, prompt in plan.prompts]
-    return sum(missing_samples(plan.completions(one), prompts, plan.request.samples) for one in plan.sampled)
+    return sum(missing_samples(plan.completions(variant), prompts, plan.request.samples) for variant in plan.sampled)
 
 
 class Sample(Stage):

@@ -1,6 +1,6 @@
-"""Which variants go through a batch together: chosen when a run first tries, then kept in its folder.
+"""Which variants share a batch: chosen when a run first tries, then kept in its folder.
 
-A bf16 product rounds differently in a batch of another shape. A run that was killed goes on in the same batches, and so ends as
+A bf16 product rounds differently in a batch of another shape. A run that was killed resumes in the same batches, and so ends as
 if undisturbed; a larger run later measures only what is new.
 """
 

@@ -1,4 +1,4 @@
-"""The model that a process keeps between units, and what units have in common that put texts to it.
+"""The model that a process keeps between units, and what units that prompt it have in common.
 
 In: a `LocalModel`, a dtype, an engine reference, variants. Out: an engine that speaks as them. One model at a time: loading
 weights costs more than many a unit.
@@ -66,7 +66,7 @@ def local_folder(model: LocalModel) -> Path:
     here = find_model(model.reference)
     if here.digest != model.digest:
         raise ModelError(
-            f"model '{model.reference}' on this machine ({here.folder}) is not the one that the run began with: digest "
+            f"model '{model.reference}' on this machine ({here.folder}) is not the one that the run started with: digest "
             f"{here.digest[:12]} against {model.digest[:12]}; name a path that all machines share, or hub:ORG/NAME@REVISION"
         )
     return here.folder
@@ -110,7 +110,7 @@ class Asked(Unit):
     dtype: str
     engine: EngineReference
     date: str | None
-    """The day (ISO) that the model's template is told, if it prints one."""
+    """The date (ISO) given to the model's template, if it prints one."""
 
     @property
     def numerics(self) -> str:
@@ -134,4 +134,4 @@ class AskedOfVariants(Asked):
 
     def lock_key(self, asked: Sequence[Prompt] | Sequence[Scorable]) -> str:
         """How many samples are wanted is no part of it: a second run that wants more waits all the same."""
-        return content_key([self.numerics, [one.key for one in self.variants], [one.key for one in asked]])
+        return content_key([self.numerics, [variant.key for variant in self.variants], [text.key for text in asked]])

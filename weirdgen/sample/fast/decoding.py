@@ -1,8 +1,8 @@
-"""The parts of a decode step that decide its speed: a cache that is never copied, grouped attention, and the choice of token.
+"""What decides a decode step's speed: an uncopied cache, grouped attention, choice of token.
 
 In and out: tensors. `RoomyCache` is a transformers cache with room for all tokens to come; `grouped_attention` reads
-keys and values of grouped heads without repeating them; `choose_tokens` turns logits and one uniform number a row into
-tokens. They know nothing of prompts or voices. Shape letters: N rows of the batch, L cached tokens, V vocabulary,
+keys and values of grouped heads without repeating them; `choose_tokens` turns logits and one uniform number per row into
+tokens. They know nothing of prompts or variants. Shape letters: N rows of the batch, L cached tokens, V vocabulary,
 B blocks of the vocabulary, W tokens in a block.
 """
 
@@ -98,17 +98,17 @@ def grouped_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token a row: the query heads that share a key head are taken as so many query positions.
+    """Attention of one new token per row: the query heads that share a key head are taken as query positions.
 
     Equal to repeating the keys, without the copy. Longer queries (the prompt) go to transformers' own sdpa.
     """
     rows, heads, length, width = query.shape
     shared = heads // key.shape[1]
     if length > 1 or shared == 1 or attention_mask is None:
-        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
+        attended: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-        return found
+        return attended
     out = torch.nn.functional.scaled_dot_product_attention(
         query.reshape(rows, key.shape[1], shared, width), key, value, attn_mask=attention_mask, scale=scaling
     )
@@ -207,7 +207,7 @@ class TokenChooser:
 
 
 def choose_tokens(logits_NV: torch.Tensor, uniform_N: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Token ids token_N from all logits: what `TokenChooser` does, and top-k and top-p besides."""
+    """Token ids token_N from all logits: what `TokenChooser` does, plus top-k and top-p."""
     if sampling.temperature == 0:
         return logits_NV.argmax(-1)
     logits_NV = logits_NV.float()
