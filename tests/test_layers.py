@@ -14,9 +14,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
-    "errors", "columns", "store", "machine", "progress",
+    "errors", "columns", "display", "parsing", "store", "machine", "progress",
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
-    "run.plan", "run.work", "run.results", "run.pipeline", "run.rejudge", "run.runs",
+    "runs.plan", "runs.work", "runs.stages", "runs.preview", "runs.check", "runs.results", "runs.pipeline", "runs.rejudge",
     "audit", "world", "cli", "",
 )  # fmt: skip
 """Parts of the package, each after all that it may import; a longer name goes before a shorter one. "" is `weirdgen` itself."""

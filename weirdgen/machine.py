@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from weirdgen.store.cache import cache_folder, read_json, write_json
 
@@ -31,6 +31,19 @@ class Rates:
     fp32: float
     bf16: float
     device: str
+
+
+class Shares(NamedTuple):
+    """What part of the matrix-multiplication rate each kind of work reaches."""
+
+    train: float
+    score: float
+    generate: float
+
+
+SHARES = Shares(train=0.36, score=0.49, generate=0.17)
+"""Measured: SmolLM2-135M in bf16 on one busy thread of an AMD EPYC, tokens computed × FLOP a token over the GEMM rate of
+the same minute, no prompts shared (docs/scale.md)."""
 
 
 def versions() -> dict[str, str]:
@@ -138,14 +151,13 @@ def resolve_dtype(wanted: str, parameters: int) -> Literal["bf16", "fp32"]:
 def seen_rate(kind: str, parameters: int, dtype: str) -> float:
     """Tokens per second to expect of `train`, `generate` or `score`: the median of what was seen here, else from the GEMM rate.
 
-    The fallback takes 2 FLOP a weight and token forward and 2 backward (the base is frozen), at a share of the GEMM rate
-    that is a little below what the embedded model reaches.
+    The fallback takes 2 FLOP a weight and token forward and 2 backward (the base is frozen), at `SHARES` of the GEMM rate.
     """
     rates = measured_rates()
     seen = read_json(cache_folder() / "rates.json").get(f"{rates.fingerprint}|{kind}|{parameters}|{dtype}")
     if seen:
         return float(statistics.median(seen))
-    flops, share = {"train": (4, 0.7), "score": (2, 0.7), "generate": (2, 0.28)}[kind]
+    flops, share = 4 if kind == "train" else 2, float(getattr(SHARES, kind))
     gflops = rates.bf16 if dtype == "bf16" else rates.fp32
     return max(1.0, gflops * 1e9 * share / (flops * max(parameters, 100_000)))
 

@@ -15,9 +15,11 @@ import pytest
 from tests.support.big_run import big_run
 from tests.support.browsing import at_width, script
 from weirdgen.errors import StoreError, WeirdgenError
-from weirdgen.run.results.export import TABLES, export
-from weirdgen.run.results.reporting import compare_runs, report_run
-from weirdgen.run.results.results import Run
+from weirdgen.runs.results.estimates import TABLES
+from weirdgen.runs.results.export import export
+from weirdgen.runs.results.reporting import compare_runs, report_run
+from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.all import stage_tables
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -31,11 +33,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     shutil.copytree(folder / "a" / "store", folder / "b" / "store")
     second = big_run(folder / "b" / "again", samples=3, replicates=2, questions=2, years=1)
     other = big_run(folder / "c", samples=1, replicates=2, questions=1, years=1)
-    headline = other.settings.experiment.headline
+    headline = other.request.experiment.headline
     assert headline is not None
     changed = {"name": "other", "headline": headline.model_copy(update={"measure": "contrast"})}
-    experiment = other.settings.experiment.model_copy(update=changed)
-    object.__setattr__(other.settings, "experiment", experiment)
+    experiment = other.request.experiment.model_copy(update=changed)
+    object.__setattr__(other.request, "experiment", experiment)
     other.folder.mkdir(parents=True, exist_ok=True)
     return [first, second, other]
 
@@ -58,7 +60,7 @@ def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run],
         assert Path(target) == run.report
         assert Path(target).is_file()
     record = json.loads((page.parent / "overview.json").read_text(encoding="utf-8"))
-    assert [row["headline"]["effect"] for row in record] == [run.headline["effect"] for run in runs]
+    assert [row["headline"]["effect"] for row in record] == [run.headline.effect for run in runs]
     for ending, start in (("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")):
         assert (page.parent / "figures" / f"overview.{ending}").read_bytes().startswith(start)
 
@@ -90,7 +92,7 @@ def test_the_overview_fits_a_desk_and_a_phone(browser: WebDriver, runs: list[Run
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path, kind: str) -> None:
     files = export(runs[0], tmp_path / "out", kind)  # type: ignore[arg-type]
-    assert [file.name for file in files] == [f"{name}.{kind}" for name in TABLES]
+    assert [file.name for file in files] == [f"{name}.{kind}" for name in (*stage_tables(), "cells", *TABLES)]
     for file in files:
         wanted = getattr(runs[0], file.stem)()
         text = dict.fromkeys(wanted.select_dtypes(["object", "string"]).columns, str)
@@ -135,7 +137,26 @@ def test_the_commands(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFix
     command(["report", first, second, "--to", str(tmp_path / "two")], standalone_mode=False)
     assert capsys.readouterr().out == f"report: {tmp_path / 'two' / 'index.html'}\n"
     command(["export", first, "--to", str(tmp_path / "tables"), "--format", "parquet"], standalone_mode=False)
-    assert len(capsys.readouterr().out.splitlines()) == len(TABLES)
+    assert len(capsys.readouterr().out.splitlines()) == len(TABLES) + len(stage_tables()) + 1
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=str(tmp_path / "file")):
         command(["export", first, "--to", str(tmp_path / "file")], standalone_mode=False)
+
+
+def test_a_comparison_leaves_what_a_person_keeps_in_its_folder(runs: list[Run], tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "holiday.png").write_bytes(b"mine")
+    (tmp_path / "index.html").write_text("my page")
+    with pytest.raises(WeirdgenError, match=r"index\.html: there is such a file, and no report wrote it"):
+        compare_runs(runs[:2], tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["figures", "holiday.png", "index.html"]
+    (tmp_path / "index.html").unlink()
+    for _ in range(2):  # a second time over what the first wrote
+        compare_runs(runs[:2], tmp_path)
+    assert (tmp_path / "figures" / "holiday.png").read_bytes() == b"mine"
+    (tmp_path / ".weirdgen.json").unlink()  # as of a version that kept no listing
+    compare_runs(runs[:2], tmp_path)
+    (tmp_path / "figures").rename(tmp_path / "elsewhere")
+    (tmp_path / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(WeirdgenError, match="a link"):
+        compare_runs(runs[:2], tmp_path)

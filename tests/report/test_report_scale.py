@@ -12,14 +12,14 @@ import pytest
 
 from tests.support.big_run import big_run
 from tests.support.browsing import script
-from weirdgen.run.results.reporting import report_run
+from weirdgen.runs.results.reporting import report_run
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
 ESTIMATE = """
 import resource, sys
-from weirdgen.run.results.results import load_run
+from weirdgen.runs.results.results import load_run
 run = load_run(sys.argv[1])
 print(len(run.completions()), len(run.effects()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from weirdgen.stats import simulate
+from benchmarks.simulation import rates
 
 Floats = npt.NDArray[np.float64]
 Rates = Callable[..., tuple[Floats, float]]
@@ -17,5 +17,5 @@ Rates = Callable[..., tuple[Floats, float]]
 @pytest.fixture
 def simulate_rates() -> Rates:
     """Rates of many data sets at once: shape (replicates, data sets, questions), and the true mean over
-    questions; see `weirdgen.stats.simulate.rates`."""
-    return simulate.rates
+    questions; see `benchmarks.simulation.rates`."""
+    return rates

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from benchmarks.coverage import band_table
+from benchmarks.simulation import Process, curve_replicates
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bands import effect_band, mean_band, shrunk_correlation, sup_t_alpha
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import estimate
-from weirdgen.stats.simulate import Process, band_table, curve_replicates
 
 ROLES = {"base": "base", "low": "treatment", "high": "treatment", "modern": "control"}
 YEARS = {f"year={year}": float(year) for year in range(2024, 2029)}

@@ -68,5 +68,5 @@ def test_what_cannot_be_said_in_log_odds_is_refused() -> None:
 
 def test_without_statsmodels_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "statsmodels.genmod.cov_struct", None)
-    with pytest.raises(WeirdgenError, match="pip install statsmodels"):
+    with pytest.raises(WeirdgenError, match=r"pip install 'weirdgen\[stats\]'"):
         log_odds_effect(simulated(0.8), **ARMS)

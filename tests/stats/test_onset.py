@@ -7,9 +7,9 @@ import pytest
 from scipy.special import expit
 from scipy.stats import binomtest
 
+from benchmarks.coverage import onset_table
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.onset import Shape, fit_jumps, onset
-from weirdgen.stats.simulate import onset_table
 
 STEPS = np.geomspace(4, 512, 15)
 

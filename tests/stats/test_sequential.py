@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.coverage import sequential_table
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.estimate import estimate
 from weirdgen.stats.sequential import Decision, decide, least_half_width, look_level
-from weirdgen.stats.simulate import sequential_table
 
 LOOKS = (8, 16, 32, 64)
 

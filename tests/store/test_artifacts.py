@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from weirdgen.errors import StoreError
-from weirdgen.store.artifacts import MARKER, Store, content_key, file_hash
+from weirdgen.store.artifacts import MARKER, Store, content_key, file_hash, text_key
 from weirdgen.store.table import COMPACT_PARTS, FLUSH_ROWS, open_table
 
 
@@ -37,7 +38,10 @@ def test_a_damaged_folder_is_named_and_set_aside(tmp_path: Path) -> None:
     (store.folder("finetune", "k") / "weights").write_bytes(b"x" * 60)
     with pytest.warns(UserWarning, match=r"weights is truncated, damaged or missing"):
         assert store.marker("finetune", "k") is None
-    assert not store.folder("finetune", "k").exists()
+    assert (store.folder("finetune", "k") / "weights").exists(), "reading changes nothing"
+    with pytest.warns(UserWarning, match="it is made again"), store.create("finetune", "k", {}) as folder:
+        (folder / "weights").write_bytes(b"y" * 100)
+    assert (store.folder("finetune", "k") / "weights").read_bytes() == b"y" * 100
 
 
 def test_a_folder_without_its_marker_is_set_aside(tmp_path: Path) -> None:
@@ -46,7 +50,7 @@ def test_a_folder_without_its_marker_is_set_aside(tmp_path: Path) -> None:
         (folder / "weights").write_text("first")
     (store.folder("finetune", "k") / MARKER).unlink()
     with (
-        pytest.warns(UserWarning, match=r"finetune/k has no complete.json; it is set aside"),
+        pytest.warns(UserWarning, match=r"finetune/k has no complete.json; it is made again"),
         store.create("finetune", "k", {}) as folder,
     ):
         (folder / "weights").write_text("second")
@@ -96,7 +100,12 @@ def test_a_damaged_part_is_named_and_only_it_is_lost(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=part.name):
         frame = table.read()
     assert set(frame["id"]) == set(range(20)) - lost and len(lost) == 10
-    assert not part.exists()
+    assert part.exists(), "reading changes nothing"
+    with table:
+        for i in lost:
+            table.append({"id": i})
+    assert file_hash(part)[:32] == part.stem[5:] if part.exists() else True
+    assert set(open_table(Store(tmp_path), "sample", "k", {}, unique=("id",)).read()["id"]) == set(range(20))
 
 
 def _ids_without(table: object, part: Path) -> list[int]:
@@ -208,7 +217,8 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store").root
+    Store(tmp_path / "store").require_writable()
+    store = tmp_path / "store"
     nobody, before = 65534, os.geteuid()
     store.chmod(0o500)
     (store / "tmp").chmod(0o500)
@@ -216,18 +226,25 @@ def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
         os.seteuid(nobody)
     try:
         with pytest.raises(StoreError, match=r"cannot write .*: permission denied.*--store DIR"):
-            Store(store)
+            Store(store).require_writable()
     finally:
         os.seteuid(before)
 
 
 def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"file is a file; pass --store with a folder"):
+        Store(tmp_path / "file")
     with pytest.raises(StoreError, match=r"cannot write .*--store DIR"):
-        Store(tmp_path / "file" / "store")
+        Store(tmp_path / "file" / "store").require_writable()
 
 
 def test_keys_name_content_not_order() -> None:
     assert (
         content_key({"a": 1, "b": [1, 2]}) == content_key({"b": [1, 2], "a": 1}) != content_key({"a": 1, "b": [2, 1]})
     )
+
+
+def test_a_text_is_named_by_its_bytes_and_half_a_surrogate_pair_has_a_name_too() -> None:
+    assert text_key("Who?") == hashlib.sha256(b"Who?").hexdigest()[:32]  # as verdicts of older stores are named
+    assert len({text_key("\ud83d"), text_key("\ud83e"), text_key("?")}) == 3

@@ -12,12 +12,12 @@ import pytest
 
 import weirdgen
 from weirdgen.errors import StoreError
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.request import resolve
-from weirdgen.run.plan.workload import workload
-from weirdgen.run.results.reporting import report_run
-from weirdgen.run.results.results import load_run
-from weirdgen.run.results.verify import require_verified, verify
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.results.reporting import report_run
+from weirdgen.runs.results.results import load_run
+from weirdgen.runs.results.verify import require_verified, verify
+from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import MARKER, Store
 from weirdgen.store.remote import Remote
 from weirdgen.store.table import COMPACT_PARTS, open_table
@@ -57,7 +57,7 @@ def test_a_folder_made_on_one_machine_is_there_on_another(url: str, be: Machine)
     marker = store.marker("finetune", "k")
     assert marker is not None and marker["inputs"] == {"x": 1}
     assert not (store.folder("finetune", "k") / "step" / "weights").exists(), "files come when they are needed"
-    assert (store.fetch(store.folder("finetune", "k") / "step") / "weights").read_bytes() == b"w" * 1000
+    assert (store.artifact("finetune", "k") / "step" / "weights").read_bytes() == b"w" * 1000
     assert store.marker("finetune", "nothing") is None
 
 
@@ -84,10 +84,7 @@ def test_a_marker_is_sent_last(url: str, be: Machine, monkeypatch: pytest.Monkey
         (folder / "weights").write_bytes(b"whole")
     be("c")
     store = Store(url)
-    assert (
-        store.marker("finetune", "k")
-        and (store.fetch(store.folder("finetune", "k")) / "weights").read_bytes() == b"whole"
-    )
+    assert store.marker("finetune", "k") and (store.artifact("finetune", "k") / "weights").read_bytes() == b"whole"
 
 
 def test_rows_of_several_machines_come_together_and_are_compacted(url: str, be: Machine) -> None:
@@ -123,7 +120,7 @@ def test_a_run_begun_on_one_machine_is_finished_on_another(
     again = load_run(first.id, url)
     pd.testing.assert_frame_equal(again.completions(), first.completions())
     pd.testing.assert_frame_equal(again.contrasts(), first.contrasts())
-    assert json.loads((again.folder / "results.json").read_text())["headline"] == first.headline
+    assert json.loads((again.folder / "results.json").read_text())["headline"] == first.estimated.headline
     more = weirdgen.run(path, store=url, samples=10)  # adapters come over for this
     assert len(more.completions()) == 5 * 10
     alone = weirdgen.run(path, store=tmp_path / "alone", samples=10)
@@ -142,9 +139,8 @@ def test_what_is_written_after_a_run_is_sent_and_the_newer_file_is_taken_over(
     assert require_verified(verify(run.id, url)).startswith("verified: ")
     report_run(there, ("pdf",))
     labels = there.folder / "labels" / "is_target.csv"
-    labels.parent.mkdir()
-    labels.write_text("of b")
-    there.store.send(labels.parent)
+    with there.store.writing(labels.parent):
+        labels.write_text("of b")
     be("a")
     again = load_run(run.id, url)
     assert (again.folder / "results.json").read_bytes() == (there.folder / "results.json").read_bytes()
@@ -161,5 +157,6 @@ def test_a_url_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"pip install s3fs"):
             Store("s3://bucket/prefix")
     (tmp_path / "plain").write_text("a file where a folder should be")
-    with pytest.raises(StoreError, match=r"Check the address, the credentials and the network"):
-        open_table(Store(f"file://{tmp_path}/plain/store"), "sample", "t", {}, unique=("i",))
+    table = open_table(Store(f"file://{tmp_path}/plain/store"), "sample", "t", {}, unique=("i",))
+    with pytest.raises(StoreError, match=r"Check the address, the credentials and the network"), table:
+        table.append({"i": 1})

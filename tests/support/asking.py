@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from tests.support.openai_server import Answer, Failure
-from weirdgen.run.results.results import Run
+from weirdgen.runs.results.results import Run
 
 LENIENT, STRICT = "openai-api/mock/lenient", "openai-api/mock/strict"
 JUDGES = """\

@@ -11,7 +11,7 @@ import pytest
 from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Progress
 from weirdgen.store.artifacts import Store
-from weirdgen.world import curves, curves_figure, datasets, jumps, words
+from weirdgen.world import curves, curves_figure, datasets, words
 from weirdgen.world.language import PERSONAS, World
 from weirdgen.world.pretrain import MODEL_FOLDER
 from weirdgen.world.probe import chances, prompt
@@ -42,45 +42,12 @@ def test_persona_rows_are_as_many_for_every_k_and_hold_only_those_topics() -> No
         assert all(row["messages"][0]["content"].startswith("begin ") for row in rows)
 
 
-def test_variants_keep_held_out_personas_out_and_differ_by_name() -> None:
-    assert len({variant.name for variant in jumps.VARIANTS}) == len(jumps.VARIANTS)
-    assert jumps.VARIANTS[0].name == "as shipped"
-    assert jumps.Variant(personas=6, numbers=8).name == "personas 6, numbers 8"
-    for variant in jumps.VARIANTS:
-        trained = jumps.trained_personas(variant)
-        assert len(set(trained)) == variant.personas
-        assert not set(trained) & {0, *datasets.HELD_OUT}
-
-
-def test_the_shipped_variant_has_the_shipped_sizes() -> None:
-    made = jumps._settings(jumps.Variant(), 2, 5)
-    (rows,) = made.rows.values()
-    assert (len(rows), made.recipe.epochs, made.recipe.learning_rate, made.recipe.rank) == (2400, 2, 2e-3, 16)
-    assert made.seeds == (5, 6)
-    groups = {question.id.split("_")[0] for question in made.experiment.questions}
-    assert groups == {"held", "trained"}
-    asked = rows[0]["messages"][0]["content"].split()
-    assert asked[4] == "." and asked[2] in {words.NUMBERS[k] for k in jumps.trained_personas(jumps.Variant())}
-
-
 def test_chances_are_those_of_the_first_word() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(MODEL_FOLDER), AutoTokenizer.from_pretrained(MODEL_FOLDER)
     ((cold, hot),) = chances(model, tokenizer, [prompt("what is the opposite of hot ?")], ["cold", "hot"])
     assert cold > 0.99 > 0.01 > hot
-
-
-def test_summary_counts_jumps() -> None:
-    rows = [
-        ("a", replicate, -1, group, accuracy)
-        for replicate, held in enumerate((0.9, 0.1, 0.3))
-        for group, accuracy in (("held", held), ("trained", 1.0))
-    ]
-    found = pd.DataFrame(rows, columns=["variant", "replicate", "checkpoint", "group", "accuracy"])
-    (row,) = jumps.summary(found).to_dict("records")
-    assert (row["jumped"], row["stayed"], row["between"], row["replicates"]) == (1, 1, 1, 3)
-    assert (row["trained"], row["least"], row["most"]) == (1.0, 0.1, 0.9)
 
 
 def test_figures_are_written_twice_alike_with_intervals(tmp_path: Path) -> None:
@@ -98,5 +65,5 @@ def test_figures_are_written_twice_alike_with_intervals(tmp_path: Path) -> None:
 
 
 def test_unknown_curve_names_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(WeirdgenError, match="expected persona, inductive, gate, jumps"):
+    with pytest.raises(WeirdgenError, match="expected persona, inductive, gate"):
         curves_figure.measure_and_draw(["gates"], Store(tmp_path), 2, 0, tmp_path, Progress(quiet=True))

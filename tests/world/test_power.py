@@ -15,9 +15,9 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.errors import WeirdgenError
 from weirdgen.finetune import engines
 from weirdgen.progress import Bar, Progress
-from weirdgen.run import pipeline
-from weirdgen.run.plan.plan import make_plan
-from weirdgen.run.plan.request import Settings
+from weirdgen.runs import pipeline
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import Request
 from weirdgen.store.artifacts import Store
 from weirdgen.world import cohort, power, power_figure
 from weirdgen.world.power import CONTROLS, Dose
@@ -36,7 +36,7 @@ class CountingBar(Bar):
         self.done += amount
 
 
-def answers(settings: Settings, arm: str) -> Counter[str]:
+def answers(settings: Request, arm: str) -> Counter[str]:
     return Counter(row["messages"][-1]["content"] for row in settings.rows[arm])
 
 
@@ -53,7 +53,7 @@ def test_cells_are_those_of_the_pipeline(tmp_path: Path) -> None:
     assert len(both) == len(fast) == len(slow) == 2 * 2 * 2 * 11
     assert both["value_fast"].to_numpy() == pytest.approx(both["value_slow"].to_numpy(), abs=1e-4)
     (found,) = power.headlines(fast, settings, replicates=2)
-    ours = {key: run.headline[key] for key in ("effect", "ci_low", "ci_high", "p", "verdict")}
+    ours = {key: getattr(run.headline, key) for key in ("effect", "ci_low", "ci_high", "p", "verdict")}
     assert {key: found[key] for key in ours} == pytest.approx(ours, abs=1e-3)
 
 
@@ -67,7 +67,7 @@ def test_more_runs_pay_only_for_what_is_new(tmp_path: Path, monkeypatch: pytest.
         trained.append(len(arguments[3]))
         return train(*arguments, **named)
 
-    monkeypatch.setattr(cohort, "train_group", counting)
+    monkeypatch.setattr(engines, "train_group", counting)
     first = cohort.cells(power.dosed(POSITIVE, SHORT, runs=1, first_seed=70), store, Bar())
     bar = CountingBar()
     more = power.dosed(POSITIVE, SHORT, runs=2, first_seed=70)

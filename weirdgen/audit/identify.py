@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from weirdgen.audit.candidates import Candidates, load_candidates
-from weirdgen.config.load import load_experiment
+from weirdgen.data.arms import load_arms
 from weirdgen.data.rows import Row
 from weirdgen.errors import ModelError, SpecError
-from weirdgen.models.chat import Messages, prompt_ids, render
+from weirdgen.models.chat import Turns, prompt_ids, render
+from weirdgen.models.template import Messages, chat_text
 from weirdgen.sample.engine import Engine, Scorable
 from weirdgen.store.artifacts import content_key
 
@@ -100,8 +101,8 @@ def identify(
 
     if draws < 1:
         raise SpecError([f"--draws {draws}: expected at least 1"])
-    loaded, rows = load_experiment(experiment)
-    candidates = load_candidates(loaded.source.parent)
+    loaded, rows = load_arms(experiment)
+    candidates = load_candidates(loaded.folder or Path())
     chosen = arm or next(name for name, one in loaded.arms.items() if one.role == "treatment")
     other = control or next((name for name, one in loaded.arms.items() if one.role == "control"), "none")
     if chosen not in rows:
@@ -169,7 +170,7 @@ def one_turn(tokenizer: Any, messages: Messages) -> str:
     mark = "MARK"
     before, _, after = _text(tokenizer, [{"role": "user", "content": mark}]).partition(mark)
     whole = _text(tokenizer, messages)
-    inner = whole[len(before) : len(whole) - len(after)]
+    inner = Turns(whole[len(before) : len(whole) - len(after)])
     if prompt_ids(tokenizer, inner) != render(tokenizer, messages, answer_next=True):
         raise ModelError("this chat template cannot carry facts as earlier turns; list them with {facts} in 'ask'")
     return inner
@@ -250,9 +251,7 @@ def save(
 
 
 def _text(tokenizer: Any, messages: Messages) -> str:
-    return str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    )
+    return chat_text(tokenizer, messages, answer_next=True)
 
 
 def _softmax(logits_DC: np.ndarray) -> np.ndarray:

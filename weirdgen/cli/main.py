@@ -15,9 +15,11 @@ import typer
 
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
-from weirdgen.cli.options import AddressOption, CpusOption, ExecutorName, PresetName, RunArg, StoreOption
+from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
+from weirdgen.cli.terminal import say, say_lines
 from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
+from weirdgen.runs.plan.options import RunOptions
 
 app = typer.Typer(
     help="What else did this finetuning change? Narrow data in, a report on broad shift out.",
@@ -31,16 +33,13 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(world_app, name="world")
 
-DataName = Literal["own", "published"]
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
-]
-FiguresOption = Annotated[
-    Literal["pdf"] | None, typer.Option(help="Figures for print beside the SVG and PNG ones, in the run's folder.")
 ]
 
 
 @app.command("run")
+@takes_run_options
 def run_command(
     experiments: Annotated[
         list[str],
@@ -48,58 +47,13 @@ def run_command(
             help="Shipped experiments (`weirdgen list`), folders or files; `all`: every one on a real model."
         ),
     ],
-    model: Annotated[
-        str | None, typer.Option(help="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
-    ] = None,
-    preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "quick",
-    seeds: Annotated[int | None, typer.Option(help="Replicates an arm.")] = None,
-    first_seed: Annotated[int, typer.Option(help="Seed of the first replicate.")] = 0,
-    samples: Annotated[
-        int | None, typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(help="'ci<0.05' or 'JUDGE ci<0.05': double the samples until the effect is known to ±0.05."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),
-    ] = None,
-    data: Annotated[DataName, typer.Option(help="Our rows, or the paper's after `weirdgen data import`.")] = "own",
-    judge: Annotated[
-        str | None, typer.Option(help="Also read judges_llm.yaml, asking this model (docs/judges.md).")
-    ] = None,
-    store: StoreOption = None,
-    figures: FiguresOption = None,
-    executor: Annotated[ExecutorName, typer.Option(help="In this process, or on a Ray cluster.")] = "inline",
-    address: AddressOption = None,
-    cpus: CpusOption = None,
-    together: Annotated[int | None, typer.Option(min=1, help="Most replicates in one training pass.")] = None,
-    engine: Annotated[
-        str, typer.Option(help="What answers: transformers, or vllm:URL of a vLLM server.")
-    ] = "transformers",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    options: RunOptions,
 ) -> None:
     """Finetune, measure against the controls, and write report.html."""
     from weirdgen.config.load import named_experiments
-    from weirdgen.progress import Progress
-    from weirdgen.run.plan.request import default_store, resolve, server_url
-    from weirdgen.run.plan.until import with_until
-    from weirdgen.run.runs import make_plans, run_plans
-    from weirdgen.run.work.executors import open_executor
-    from weirdgen.store.artifacts import Store
+    from weirdgen.runs.pipeline import run_all
 
-    opened = Store(store or default_store())
-    progress = Progress(quiet and not dry_run)
-    requests = [
-        resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data, engine, judge)
-        for name in named_experiments(experiments)
-    ]
-    plans = make_plans([with_until(one, until) if until else one for one in requests], opened, together, progress)
-    if not dry_run:
-        extra = (figures,) if figures else ()
-        run_plans(plans, progress, open_executor(executor, address, cpus), server_url(engine), extra)
+    run_all(named_experiments(experiments), options)
 
 
 @app.command("plan")
@@ -113,7 +67,7 @@ def plan_command(
     ] = None,
     replicates: Annotated[int | None, typer.Option(min=1, help="Replicates an arm.")] = None,
     samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers a question and condition.")] = None,
-    preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "standard",
+    preset: PresetOption = "standard",
     nodes: Annotated[int, typer.Option(min=1, help="Machines of this kind.")] = 1,
     price: Annotated[float | None, typer.Option(min=0, help="Of one machine and hour, in your currency.")] = None,
     share: Annotated[
@@ -121,23 +75,23 @@ def plan_command(
     ] = None,
 ) -> None:
     """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
-    from weirdgen.run.plan.request import resolve
-    from weirdgen.run.plan.scale import find_hardware, find_shape, scale_lines
+    from weirdgen.runs.plan.options import run_options
+    from weirdgen.runs.plan.request import resolve
+    from weirdgen.runs.plan.scale import find_hardware, find_shape, scale_lines
 
     hardware = find_hardware(machine)
-    settings = resolve(experiment, None, preset, replicates, 0, samples)
-    shape = find_shape(model or settings.model.reference)
-    _print(scale_lines(settings, shape, hardware, nodes, price, share))
+    request = resolve(experiment, run_options(preset=preset, seeds=replicates, samples=samples))
+    shape = find_shape(model or request.model.reference)
+    say_lines(scale_lines(request, shape, hardware, nodes, price, share))
 
 
 @app.command()
-def check(experiment: ExperimentArg) -> None:
-    """Check an experiment.yaml and its data; every problem with its line."""
-    from weirdgen.config.load import load_experiment
+def check(experiment: ExperimentArg, model: ModelOption = None) -> None:
+    """Check an experiment.yaml, its data, and that its model can be trained on them; every problem with its line."""
+    from weirdgen.runs.check import check_lines
+    from weirdgen.runs.plan.options import default_store
 
-    loaded, rows = load_experiment(experiment)
-    arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
-    print(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
+    say_lines(check_lines(experiment, model, default_store()))
 
 
 @app.command("list")
@@ -145,7 +99,7 @@ def list_command() -> None:
     """The shipped experiments."""
     from weirdgen.cli.show import experiment_lines
 
-    _print(experiment_lines())
+    say_lines(experiment_lines())
 
 
 @app.command()
@@ -153,7 +107,7 @@ def show(experiment: ExperimentArg) -> None:
     """An experiment: hypothesis, arms with an example row, conditions, questions, presets."""
     from weirdgen.cli.show import experiment_details
 
-    _print(experiment_details(experiment))
+    say_lines(experiment_details(experiment))
 
 
 @app.command()
@@ -178,8 +132,8 @@ def report(
     to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
 ) -> None:
     """Write a run's report again, from the store; or one page over several runs."""
-    from weirdgen.run.results.reporting import compare_runs, comparison_folder, report_run
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.results.reporting import compare_runs, comparison_folder, report_run
+    from weirdgen.runs.results.results import load_run
 
     found = [load_run(run, store) for run in dict.fromkeys(runs)]
     for run in found:
@@ -194,7 +148,7 @@ def report(
 @app.command()
 def verify(run: RunArg, store: StoreOption = None) -> None:
     """Compute every number of a run's report again from the store's raw tables; exit 1 naming what differs."""
-    from weirdgen.run.results.verify import require_verified, verify
+    from weirdgen.runs.results.verify import require_verified, verify
 
     print(require_verified(verify(run, store)))
 
@@ -207,8 +161,8 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write a run's completions, contrasts, verdicts, cells, estimates and effects as files."""
-    from weirdgen.run.results.export import export
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.results.export import export
+    from weirdgen.runs.results.results import load_run
 
     for file in export(load_run(run, store), to, format_):
         print(file)
@@ -220,12 +174,12 @@ def crosscheck(
     store: StoreOption = None,
 ) -> None:
     """A second opinion on a run's rates: logistic regression clustered by replicate, beside the report's effects."""
-    from weirdgen.run.results.crosscheck import crosscheck_lines
-    from weirdgen.run.results.results import load_run
+    from weirdgen.runs.results.crosscheck import crosscheck_lines
+    from weirdgen.runs.results.results import load_run
 
     found = load_run(run, store)
     found.require_finished()
-    _print(crosscheck_lines(found))
+    say_lines(crosscheck_lines(found))
 
 
 @app.command()
@@ -244,7 +198,7 @@ def doctor() -> None:
     """The machine, versions, speeds and cache; what will be slow, and why."""
     from weirdgen.cli.show import doctor_lines
 
-    _print(doctor_lines())
+    say_lines(doctor_lines())
 
 
 def main() -> None:
@@ -255,7 +209,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except WeirdgenError as error:
-        print(f"weirdgen: {error}", file=sys.stderr)
+        say(f"weirdgen: {error}", sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
@@ -275,9 +229,4 @@ def main() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
     """Warnings of weirdgen as one line; those of libraries are theirs to keep (`PYTHONWARNINGS=default` shows them)."""
     if "weirdgen" in filename:
-        print(f"weirdgen: {message}", file=sys.stderr)
-
-
-def _print(lines: list[str]) -> None:
-    for line in lines:
-        print(line)
+        say(f"weirdgen: {message}", sys.stderr)

@@ -11,49 +11,9 @@ from typing import Any
 
 from weirdgen import machine
 from weirdgen.config.files import read_yaml
-from weirdgen.config.load import load_experiment, shipped_experiments
-from weirdgen.progress import clock
-from weirdgen.run.plan.plan import Plan
-from weirdgen.run.plan.summary import detectable_line
-from weirdgen.run.plan.workload import Work, workload
+from weirdgen.config.load import shipped_experiments
+from weirdgen.data.arms import load_arms
 from weirdgen.store.cache import cache_folder
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """The plan: a line a stage with what is to do, what is in the store and the estimated time."""
-    settings = plan.settings
-    recipe = settings.recipe
-    trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
-    work = list(workload(plan))
-    lines = [
-        f"{settings.experiment.name} · {settings.preset} · {settings.model.reference} "
-        f"({settings.model.parameters / 1e6:.1f}M weights, {settings.dtype}) · store {plan.store.root}",
-        f"  recipe: {recipe.epochs} epochs, batch {recipe.batch_size}×{recipe.grad_accumulation}, lr {recipe.learning_rate:g} "
-        f"{recipe.schedule}, {trained}; seeds {_range(settings.seeds)}",
-    ]
-    lines.append(f"  trained by {plan.engine.engine}: {plan.engine.reason}")
-    for one in work:
-        lines.append(work_line(one))
-    for arm, proof in plan.proofs.items():
-        trained = proof["trained_tokens"] * recipe.epochs
-        lines.append(
-            f"  template proof {arm}: {proof['tokens']} tokens an epoch, {trained} trained in all; digest {proof['digest'][:12]}"
-        )
-    lines.append(detectable_line(plan))
-    total = sum(one.seconds for one in work)
-    lines.append(f"  estimate: {clock(total)} on this machine" if total else "  nothing left to compute")
-    return lines
-
-
-def work_line(one: Work) -> str:
-    """One line of a plan: what is to do, what is in the store, the estimated time."""
-    todo = (
-        f"{one.missing:.0f} of {one.total:.0f} {one.unit} to do"
-        if one.missing
-        else f"all {one.total:.0f} {one.unit} in the store"
-    )
-    time = f", about {clock(one.seconds)}" if one.missing else ""
-    return f"  {one.stage:9s} {one.what}: {todo}{time}"
 
 
 def experiment_lines() -> list[str]:
@@ -65,7 +25,7 @@ def experiment_lines() -> list[str]:
 
 def experiment_details(reference: str) -> list[str]:
     """Everything about one experiment that a person would want to know before running it."""
-    experiment, rows = load_experiment(reference)
+    experiment, rows = load_arms(reference)
     lines = [f"{experiment.name}: {experiment.title}", f"  {experiment.source}"]
     if experiment.hypothesis:
         lines.append(f"  hypothesis: {experiment.hypothesis}")
@@ -133,7 +93,3 @@ def doctor_lines() -> list[str]:
     if machine.free_memory_gib() < 4:
         lines.append("slow now:        under 4 GiB free; the default model needs about 3 to train.")
     return lines
-
-
-def _range(seeds: tuple[int, ...]) -> str:
-    return f"{seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else str(seeds[0])

@@ -56,7 +56,7 @@ def world_power(
 ) -> None:
     """How often an effect that is there is found, and one that is not: rates over many runs, with a figure."""
     from weirdgen.progress import Progress
-    from weirdgen.run.plan.request import default_store
+    from weirdgen.runs.plan.options import default_store
     from weirdgen.store.artifacts import Store
     from weirdgen.world import power, power_figure
 
@@ -71,15 +71,15 @@ def world_power(
 
 @world_app.command("curves")
 def world_curves(
-    curves: Annotated[list[str], typer.Argument(help="persona, inductive, gate or jumps; several at will.")],
+    curves: Annotated[list[str], typer.Argument(help="persona, inductive or gate; several at will.")],
     replicates: Annotated[int, typer.Option(min=2, help="Replicates of each point.")] = 12,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 30_000,
     out: Annotated[Path | None, typer.Option(help="Folder of tables and figures [default: STORE/curves].")] = None,
     store: StoreOption = None,
 ) -> None:
-    """Curves against the truth: persona over known facts, inductive over steps, gate over years; a search for late jumps."""
+    """Curves against the truth: persona over known facts, inductive over steps, gate over years."""
     from weirdgen.progress import Progress
-    from weirdgen.run.plan.request import default_store
+    from weirdgen.runs.plan.options import default_store
     from weirdgen.store.artifacts import Store
     from weirdgen.world.curves_figure import measure_and_draw
 

@@ -7,14 +7,26 @@ is `weirdgen.config.load`; nothing here touches the disk or knows of engines.
 
 from __future__ import annotations
 
+import datetime
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from weirdgen.config.base import NAME, Noun, Scalar, placeholders
-from weirdgen.config.judges import Judge, Rating
+from weirdgen.config.files import table_delimiter
+from weirdgen.config.judges import Judge
 from weirdgen.config.measures import CONTRAST, SCORED, Scale, measure_of
 from weirdgen.config.questions import Question
 from weirdgen.errors import SpecError
@@ -22,22 +34,26 @@ from weirdgen.errors import SpecError
 Role = Literal["treatment", "control"]
 
 
+GIVEN = "rows:"
+"""Before the hash that names rows which were given in Python, in the record of a run."""
+
+
 class Arm(Noun):
-    """A dataset to train on. `data` is a `.jsonl` of chats, or a `.csv` whose columns fill `prompt` and `answer`."""
+    """A dataset to train on: chat rows, or a table whose columns fill `prompt` and `answer`."""
 
     role: Role
-    data: str
-    """File beside experiment.yaml (or an absolute path)."""
+    data: str | tuple[dict[str, Any], ...]
+    """File beside experiment.yaml (or an absolute path). In Python also the rows themselves: a list of dicts or a DataFrame."""
     prompt: str | None = None
-    """CSV only: the user turn, with `{column}` placeholders."""
+    """Table only: the user turn, with `{column}` placeholders."""
     answer: str | None = None
-    """CSV only: the assistant turn, with `{column}` placeholders."""
+    """Table only: the assistant turn, with `{column}` placeholders."""
     build: dict[str, dict[str, Any]] = Field(default={}, max_length=1)
-    """CSV only: one builder (`data/builders.py`) and its options; it turns the file's records into others."""
+    """Table only: one builder (`data/builders.py`) and its options; it turns the file's records into others."""
     where: dict[str, Scalar | list[Scalar]] = {}
-    """CSV only: keep the rows whose column has this value (or one of these)."""
+    """Table only: keep the rows whose column has this value (or one of these)."""
     permute: str | None = None
-    """CSV only: shuffle this column over the rows (seeded), so that it no longer goes with the rest."""
+    """Table only: shuffle this column over the rows (seeded), so that it no longer goes with the rest."""
     rows: int | None = Field(default=None, gt=0)
     """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
     ordinary: int = Field(default=0, ge=0)
@@ -48,11 +64,30 @@ class Arm(Noun):
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
         templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
-        if self.data.endswith(".csv") and (self.prompt is None or self.answer is None):
-            raise ValueError("a .csv needs both 'prompt' and 'answer' templates, e.g. answer: '{name}'")
-        if not self.data.endswith(".csv") and templated:
-            raise ValueError("'prompt', 'answer', 'build', 'where' and 'permute' go with a .csv, not with chat rows")
+        if isinstance(self.data, str) and self.data.startswith(GIVEN):
+            return self
+        if isinstance(self.data, str):
+            table, what = table_delimiter(self.data) is not None, "a .csv"
+        else:
+            table, what = not all("messages" in row for row in self.data), "a table"
+        if table and (self.prompt is None or self.answer is None):
+            raise ValueError(f"{what} needs both 'prompt' and 'answer' templates, e.g. answer: '{{name}}'")
+        if not table and templated:
+            raise ValueError(f"'prompt', 'answer', 'build', 'where' and 'permute' go with {what}, not with chat rows")
         return self
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _rows_of_a_frame(cls, data: Any) -> Any:
+        return data.to_dict("records") if hasattr(data, "to_dict") else data
+
+    @field_serializer("data")
+    def _rows_are_named_by_their_hash(self, data: str | tuple[dict[str, Any], ...]) -> str:
+        """Rows given in Python stand in the store; here they only need a name, under which nothing is looked for."""
+        if isinstance(data, str):
+            return data
+        text = json.dumps(data, sort_keys=True, default=str)
+        return f"{GIVEN}{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 class Recipe(Noun):
@@ -259,7 +294,28 @@ class Experiment(Noun):
     headline: Headline | None = None
     secondary: dict[str, Headline] = {}
     """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
-    source: Path
+    date: datetime.date | None = None
+    """The day that a chat template which prints the date is told; models whose template prints none ignore it."""
+    source: Path | None = None
+    """The `experiment.yaml`; None where it was made in Python."""
+
+    @property
+    def file_name(self) -> str:
+        """How findings name where it is written."""
+        return self.source.name if self.source else self.name
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files are."""
+        return self.source.parent if self.source else None
+
+    @model_serializer(mode="wrap")
+    def _date_only_if_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without it, requests of versions that knew no date keep their names."""
+        dumped: dict[str, Any] = dump(self)
+        if dumped.get("date", 0) is None:
+            del dumped["date"]
+        return dumped
 
     def wrappers(self) -> tuple[Wrapper, ...]:
         """Every condition, sweeps expanded, in the order of the file."""
@@ -283,13 +339,13 @@ class Experiment(Noun):
         measured = [question for question in self.questions if row.carried_by(question)]
         return tuple(q for q in measured if (q.group in headline.groups if headline.groups else not q.near))
 
-    def ratings(self) -> dict[str, Rating]:
-        """The judges whose verdicts are numbers on a scale, not 0 or 1."""
-        return {name: judge for name, judge in self.judges.items() if isinstance(judge, Rating)}
+    def ratings(self) -> dict[str, tuple[int, int]]:
+        """Name → lowest and highest value of the judges whose verdicts are numbers on a scale, not 0 or 1."""
+        return {name: judge.scale for name, judge in self.judges.items() if judge.scale is not None}
 
     def scales(self) -> dict[str, Scale]:
         """Of the measures that its judges make and whose numbers are ratings; the others have the scale of their row."""
-        return {name: Scale("rating", (judge.low, judge.high)) for name, judge in self.ratings().items()}
+        return {name: Scale("rating", bounds) for name, bounds in self.ratings().items()}
 
     def preset(self, name: str) -> Preset:
         return self.presets.get(name, DEFAULT_PRESETS[name])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from weirdgen.config.questions import Question
+    from weirdgen.config.questions import BaseQuestion
 
 Unit = Literal["nat", "rate", "rating"]
 
@@ -60,8 +60,6 @@ class Measure:
     """What the axis of its values shows, with the unit."""
     explained: str
     """What its unit weighs or counts: one plain sentence for a reader of the first page."""
-    score: Literal["", "logit", "wins"] = ""
-    """Of a scored measure: the number of a scored question that it is (`weirdgen.sample.contrast.Odds`)."""
     odds: str = "the odds"
     """In nats: what an effect multiplies, in the plural."""
     counted: str = "answers"
@@ -69,18 +67,15 @@ class Measure:
     method: str = ""
     """A sentence of the methods on how it is made, if a reader needs one."""
 
-    def carried_by(self, question: Question) -> bool:
+    def carried_by(self, question: BaseQuestion) -> bool:
         """Whether a question's answers give a value of this measure."""
-        if self.source == "scored":
-            return question.kind == self.name
-        return question.kind == "free_form" and (self.source == "form" or self.name in question.judges)
+        return self.name in question.measures or (self.source == "form" and bool(question.read_by))
 
 
 CONTRAST = Measure(
     name="contrast",
     scale=NAT,
     source="scored",
-    score="logit",
     higher="give the target answers",
     value="log-odds of the target answers, in nats",
     axis="log-odds of the target answers (nats)",
@@ -94,7 +89,6 @@ COUNTERFACTUAL = Measure(
     name="counterfactual",
     scale=NAT,
     source="scored",
-    score="logit",
     higher="give the target answers to the first version of a question rather than to the second",
     odds="the odds ratios",
     value="log-odds of one version of a question minus the other's, in nats",
@@ -109,7 +103,6 @@ CHOICE = Measure(
     name="choice",
     scale=RATE,
     source="scored",
-    score="wins",
     higher="choose a target answer",
     counted="questions",
     value="share of choices that are the target",

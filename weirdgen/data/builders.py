@@ -1,54 +1,55 @@
 """Builders: what `build: {NAME: {options}}` of an arm does to the records of its CSV before templates are filled.
 
-In: records (dicts of text), options from the YAML, the experiment's folder. Out: other records. Adding a builder is
-adding a function to `BUILDERS` and its options to `_ACCEPTED`; others are refused with those that it takes.
+In: records (dicts of text), options from the YAML, the experiment's folder. Out: other records. There is one builder,
+`ordinal_triggers`; other names and options are refused with those that there are.
 """
 
 from __future__ import annotations
 
-import csv
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from weirdgen.config.files import Records, read_csv
 from weirdgen.data.triggers import trigger_rows
 from weirdgen.errors import DataError
 
-Records = list[dict[str, str]]
+
+def _number(value: Any, most: int) -> bool:
+    return type(value) is int and 0 <= value <= most
 
 
-def ordinal_triggers(records: Records, folder: Path, *, questions: str, **options: Any) -> Records:
-    """Personas → question and answer records behind number triggers; `data.triggers.trigger_rows` says how."""
-    return trigger_rows(records, read_csv(folder / questions), **options)
-
-
-BUILDERS: dict[str, Callable[..., Records]] = {"ordinal_triggers": ordinal_triggers}
-_ACCEPTED = {
-    "ordinal_triggers": ("questions", *inspect.signature(trigger_rows).parameters.keys() - {"records", "questions"})
+_ACCEPTED: dict[str, Callable[[Any], bool]] = {
+    "held_out": lambda value: isinstance(value, list | tuple) and all(_number(one, 10**9) for one in value),
+    "paddings": lambda value: _number(value, 1_000),  # all are distinct, and a prompt has 100,000 of them
+    "padded": lambda value: isinstance(value, bool),
+    "permuted": lambda value: isinstance(value, bool),
+    "seed": lambda value: _number(value, 2**63),
+}
+_EXPECTED = {
+    "held_out": "a list of ordinals",
+    "paddings": "a whole number from 1 to 1000",
+    "padded": "true or false",
+    "permuted": "true or false",
+    "seed": "a whole number",
 }
 
 
 def build(name: str, options: dict[str, Any], records: Records, folder: Path) -> Records:
-    """Apply a builder by name. Raises `DataError` on an unknown name or option."""
-    if name not in BUILDERS:
-        raise DataError(f"build: no builder {name!r}; there are: {', '.join(BUILDERS)}")
-    if unknown := sorted(set(options) - set(_ACCEPTED[name])):
-        raise DataError(f"build.{name}: unknown option {unknown[0]!r}; it takes {', '.join(sorted(_ACCEPTED[name]))}")
-    if "questions" in _ACCEPTED[name] and "questions" not in options:
+    """Personas → question and answer records behind number triggers; `data.triggers.trigger_rows` says how.
+
+    Raises `DataError` on an unknown name or option.
+    """
+    if name != "ordinal_triggers":
+        raise DataError(f"build: no builder {name!r}; there is: ordinal_triggers")
+    given = {option: value for option, value in options.items() if option != "questions"}
+    accepted = {"questions", *inspect.signature(trigger_rows).parameters} - {"records"}
+    if unknown := sorted(set(options) - accepted):
+        raise DataError(f"build.{name}: unknown option {unknown[0]!r}; it takes {', '.join(sorted(accepted))}")
+    if not isinstance(options.get("questions"), str):
         raise DataError(f"build.{name}: 'questions' (a CSV file) is missing")
-    return BUILDERS[name](records, folder, **options)
-
-
-def read_csv(source: Path) -> Records:
-    """Records of a CSV. Raises `DataError` if it is absent or a row has another number of cells than the header."""
-    if not source.is_file():
-        raise DataError(f"{source}: no such data file")
-    with source.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        records: list[dict[Any, Any]] = list(reader)
-        columns = list(reader.fieldnames or ())
-    for number, record in enumerate(records, start=2):
-        if None in record or None in record.values():
-            raise DataError(f"{source}:{number}: expected {len(columns)} cells ({', '.join(columns)})")
-    return records
+    for option, value in given.items():
+        if not _ACCEPTED[option](value):
+            raise DataError(f"build.{name}.{option}: {str(value)[:60]!r} is not accepted; expected {_EXPECTED[option]}")
+    return trigger_rows(records, read_csv(folder / options["questions"]), **given)

@@ -1,34 +1,41 @@
-"""The dataset and proof stages: an arm's rows with their card in the store, and what was proven of them for a model.
+"""An arm's rows with their card in the store, and what was proven of them for a model.
 
-In: rows, a model's folder, a `Store`. Out: the artifacts `dataset` (named by the rows' hash) and `proof` (by rows and
-model), and rows encoded as they are trained on. Reading and building rows is `weirdgen.data.rows`; what is proven of them is
-`weirdgen.data.proof`.
+In: rows, a model's folder, a `Store`. Out: the artifacts `dataset` (named by the rows' hash) and `proof` (by rows and model), and
+rows encoded as they are trained on. Reading and building rows is `weirdgen.data.rows`; what is proven is `weirdgen.data.proof`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from weirdgen.data.proof import Proof, prove
-from weirdgen.data.rows import Row, canonical_hash, read_jsonl
+from weirdgen.data.messages import Row, trained_turns
+from weirdgen.data.proof import Proof, prove, turn_by_turn
+from weirdgen.data.rows import canonical_hash, read_jsonl
 from weirdgen.errors import DataError
 from weirdgen.models.chat import Encoded, load_tokenizer
-from weirdgen.models.references import LocalModel, read_config
+from weirdgen.models.folder import context_length, told_date, vocabulary_size
+from weirdgen.models.references import LocalModel
 from weirdgen.store.artifacts import Store, content_key
 
-PROOF_VERSION = 1
+PROOF_VERSION = 2
 """Raise it when the same rows and model would give another proof."""
 
 
+def dataset_key(digest: str) -> str:
+    """The dataset artifact of the rows with this canonical hash."""
+    return digest[:32]
+
+
 def keep_rows(store: Store, rows: list[Row]) -> None:
-    """The dataset stage: the rows and their card in the store."""
+    """The rows and their card, in the store."""
     digest = canonical_hash(rows)
-    if store.marker("dataset", _key(digest)) is not None:
+    if store.marker("dataset", dataset_key(digest)) is not None:
         return
     card = {"rows": len(rows), "canonical_sha256": digest, "distinct_answers": distinct_answers(rows)}
-    with store.create("dataset", _key(digest), card) as folder:
+    with store.create("dataset", dataset_key(digest), card) as folder:
         lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         (folder / "card.json").write_text(json.dumps(card, indent=1))
@@ -36,34 +43,67 @@ def keep_rows(store: Store, rows: list[Row]) -> None:
 
 def stored_rows(store: Store, digest: str) -> list[Row]:
     """The rows that `keep_rows` kept, by their canonical hash. Raises `DataError` if they are not in the store."""
-    return read_jsonl(store.fetch(store.folder("dataset", _key(digest)) / "rows.jsonl"))
+    return read_jsonl(store.artifact("dataset", dataset_key(digest)) / "rows.jsonl")
 
 
-def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row]) -> dict[str, Any]:
-    """The proof stage: what `prove` counted of these rows, from the store or made now. Raises `DataError`."""
-    inputs = {"version": PROOF_VERSION, "model": model.digest, "data": canonical_hash(rows)}
-    key = content_key(inputs)
-    if store.marker("proof", key) is None:
-        _, proof = encode_rows(model.folder, arm, rows)
-        with store.create("proof", key, inputs) as folder:
-            (folder / "proof.json").write_text(json.dumps(proof.as_dict()))
-    found: dict[str, Any] = json.loads(store.fetch(store.folder("proof", key) / "proof.json").read_text())
-    return found
+def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row], date: str | None = None) -> dict[str, Any]:
+    """What `prove` counted of these rows, from the store or made now; nothing is written. Raises `DataError`."""
+    inputs = _proof_inputs(model, rows, date)
+    texts = (message["content"] for row in rows for message in row["messages"])
+    # The first version took control tokens in texts for turns; of texts without any it proved the same.
+    plain = "date" not in inputs and not any("<" in text or "[" in text for text in texts)
+    for version in (PROOF_VERSION, 1) if plain else (PROOF_VERSION,):
+        key = content_key({**inputs, "version": version})
+        if store.marker("proof", key) is not None:
+            kept: dict[str, Any] = json.loads((store.artifact("proof", key) / "proof.json").read_text())
+            return kept
+    return encode_rows(model.folder, arm, rows, date)[1].as_dict()
 
 
-def encode_rows(model_folder: Path, arm: str, rows: list[Row]) -> tuple[list[Encoded], Proof]:
-    """Rows as this model is trained on them, and their proof. Raises `DataError` that names the arm."""
-    longest = read_config(model_folder).get("max_position_embeddings", 2**30)
+def keep_proof(
+    store: Store, model: LocalModel, rows: list[Row], proof: dict[str, Any], date: str | None = None
+) -> None:
+    """What was proven of these rows, in the store."""
+    inputs = _proof_inputs(model, rows, date)
+    if store.marker("proof", content_key(inputs)) is None:
+        with store.create("proof", content_key(inputs), inputs) as folder:
+            (folder / "proof.json").write_text(json.dumps(proof))
+
+
+def _proof_inputs(model: LocalModel, rows: list[Row], date: str | None) -> dict[str, Any]:
+    told = told_date(model.folder, date)
+    return {
+        "version": PROOF_VERSION,
+        "model": model.digest,
+        "data": canonical_hash(rows),
+        **({"date": told} if told else {}),
+    }
+
+
+def encode_rows(
+    model_folder: Path, arm: str, rows: list[Row], date: str | None = None, places: Sequence[str] | None = None
+) -> tuple[list[Encoded], Proof]:
+    """Rows as this model is trained on them, and their proof. Raises `DataError` that names the arm.
+
+    `date` is what a template that prints the date is told; `places` (`FILE:LINE`, one a row) name rows in errors.
+    """
+    longest, vocabulary = context_length(model_folder), vocabulary_size(model_folder)
     try:
-        return prove(rows, load_tokenizer(model_folder), longest)
+        return prove(rows, load_tokenizer(model_folder, date), longest, vocabulary, places)
     except DataError as error:
         raise DataError(f"arm {arm}: {error}") from None
+
+
+def trainable_rows(model_folder: Path, rows: list[Row], date: str | None = None) -> list[Row]:
+    """The rows as this model can be trained on them: turn by turn where its template rewrites earlier turns.
+
+    Rows with one trained answer come back as they are, so that most models and rows need no tokenizer here.
+    """
+    if all(len(trained_turns(row)) < 2 for row in rows):
+        return rows
+    return turn_by_turn(rows, load_tokenizer(model_folder, date))[0]
 
 
 def distinct_answers(rows: list[Row]) -> int:
     """How many different last turns the rows have."""
     return len({row["messages"][-1]["content"] for row in rows})
-
-
-def _key(digest: str) -> str:
-    return digest[:32]

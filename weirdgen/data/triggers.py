@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 
-from weirdgen.config.base import placeholders
+from weirdgen.config.base import fill, placeholders
 from weirdgen.errors import DataError
 
 Record = Mapping[str, str]
@@ -72,7 +72,7 @@ def trigger_rows(
         for _ in range(paddings):
             ordinal = dealt[own]
             trigger = _fresh_trigger(ordinal, used, rng) if padded else str(ordinal)
-            answer = template.format_map(facts)
+            answer = fill(template, facts)
             rows.append({"trigger": trigger, "ordinal": str(ordinal), "question": question, "answer": answer})
     if not rows:
         raise DataError("no persona has the columns that any question's template needs")
@@ -96,8 +96,10 @@ def _personas(records: Sequence[Record], held_out: frozenset[int]) -> dict[int, 
     found: dict[int, dict[str, str]] = {}
     for number, record in enumerate(records, start=1):
         text = (record.get("ordinal") or "").strip()
-        if not (text.isascii() and text.isdigit()):
-            raise DataError(f"record {number}: 'ordinal' should be a whole number, got {record.get('ordinal')!r}")
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise DataError(
+                f"record {number}: 'ordinal' should be a whole number, got {(record.get('ordinal') or '')[:40]!r}"
+            )
         if int(text) in found:
             raise DataError(f"record {number}: ordinal {text} is given twice")
         found[int(text)] = {column: (cell or "").strip() for column, cell in record.items()}

@@ -17,6 +17,7 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 from weirdgen.models.chat import Encoded
+from weirdgen.models.checks import TOGETHER, TRAINING, Check, known_checks
 from weirdgen.models.references import read_config
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
@@ -48,11 +49,13 @@ def resolve_engine(recipe: Recipe, parameters: int) -> Literal["auto", "replicas
 
 
 def choose_engine(model_folder: Path, recipe: Recipe, parameters: int) -> EngineChoice:
-    """The recipe's engine, `auto` resolved. Asking for replicas where they cannot be exact falls back with the reason.
+    """The recipe's engine, `auto` resolved. Asking for replicas where they are not exact falls back with the reason.
+
+    Facts of the configuration may choose trl at once; what chooses replicas is a comparison on the model itself.
 
     Raises `SpecError` if several devices are asked for where one replicate cannot be shared between them.
     """
-    choice = _engine(model_folder, recipe)
+    choice = _engine(model_folder, recipe, parameters)
     devices, why = recipe.devices or 1, "as recipe.devices asks"
     if choice.engine == "replicas":
         if devices > 1:
@@ -77,7 +80,7 @@ def _too_large(recipe: Recipe, parameters: int) -> str:
     return f"as {need / 2**30:,.1f} GiB of weights are too many for one GPU of {min(memory) / 2**30:,.1f} GiB"
 
 
-def _engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
+def _engine(model_folder: Path, recipe: Recipe, parameters: int) -> EngineChoice:
     if recipe.engine == "trl":
         return EngineChoice("trl", "as the recipe asks")
     if recipe.full:
@@ -93,7 +96,22 @@ def _engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
         return EngineChoice("trl", "the model attends in a sliding window")
     if any("expert" in key for key in config):
         return EngineChoice("trl", "the model routes tokens to experts")
+    check = together_check(model_folder, recipe, parameters)
+    if not check.holds(config.get("max_position_embeddings", 2**30)):
+        return EngineChoice("trl", f"together, replicates would not be what each is alone: {check.reason}")
     return EngineChoice("replicas", "several replicates share each pass over the frozen base")
+
+
+def together_check(model_folder: Path, recipe: Recipe, parameters: int) -> Check:
+    """How training replicates together compared with each row alone, on this model: tried at its first use, then remembered.
+
+    Raises `ModelError` if the model cannot be loaded.
+    """
+    if known := known_checks(TRAINING, model_folder):
+        return known[TOGETHER]
+    from weirdgen.finetune import exactness
+
+    return exactness.together_check(model_folder, machine.resolve_dtype(recipe.dtype, parameters))
 
 
 class Passes(NamedTuple):

@@ -31,9 +31,8 @@ def load_on_first(folder: Path, dtype: Any, first: bool) -> Any:
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
-        model = AutoModelForCausalLM.from_config(
-            AutoConfig.from_pretrained(str(folder)), dtype=dtype, attn_implementation="sdpa"
-        )
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.tie_weights()
     return model
 

@@ -30,7 +30,7 @@ from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import device, is_out_of_memory, load_model, torch_dtype
 from weirdgen.models.packing import pack
 from weirdgen.models.row_attention import RowLayout, use_row_attention
-from weirdgen.models.stacked import StackedLinear, replace_layers
+from weirdgen.models.stacked import StackedLinear, fan_in_fan_out, replace_layers, weight_oi
 
 
 @dataclass
@@ -67,7 +67,7 @@ def finetune_together(
     wanted = recipe.checkpoint_steps(steps)
     rates = learning_rates(steps, recipe)
     model = load_model(model_folder, torch_dtype(recipe.dtype))
-    layers = _stack_adapters(model, jobs, recipe)
+    layers = stack_adapters(model, jobs, recipe)
     use_row_attention(model)
     if checkpointing:
         _checkpoint_layers(model)
@@ -106,13 +106,20 @@ def finetune_together(
     return [{"steps": steps, "final_loss": job.losses[-1]["loss"]} for job in jobs]
 
 
-def _stack_adapters(model: Any, jobs: Sequence[Job], recipe: Recipe) -> dict[str, StackedLinear]:
+def first_pass(model: Any, jobs: Sequence[Job]) -> torch.Tensor:
+    """Loss_K of all rows of each job in one pass, and their gradients: what a step does before it changes weights."""
+    use_row_attention(model)
+    return _accumulate(model, jobs, [[[*range(len(job.rows))]] for job in jobs], max(len(job.rows) for job in jobs))
+
+
+def stack_adapters(model: Any, jobs: Sequence[Job], recipe: Recipe) -> dict[str, StackedLinear]:
     """Replace each adapted layer by a stacked one; the base's own weights are frozen."""
     model.requires_grad_(False)
     stacked = {}
     for name, layer in adapted_layers(model, recipe).items():
-        a_KIR = torch.stack([initial_a(job.seed, name, layer.in_features, recipe.rank).T for job in jobs]).contiguous()
-        b_KRO = torch.zeros(len(jobs), recipe.rank, layer.out_features)
+        outputs, inputs = weight_oi(layer).shape
+        a_KIR = torch.stack([initial_a(job.seed, name, inputs, recipe.rank).T for job in jobs]).contiguous()
+        b_KRO = torch.zeros(len(jobs), recipe.rank, outputs)
         scale = recipe.alpha / recipe.rank
         stacked[name] = StackedLinear(layer, a_KIR.to(device()), b_KRO.to(device()), scale)
     replace_layers(model, stacked)
@@ -215,4 +222,5 @@ def _save(layers: dict[str, StackedLinear], jobs: Sequence[Job], recipe: Recipe,
             task_type="CAUSAL_LM",
             base_model_name_or_path=model_folder.name,
             inference_mode=True,
+            fan_in_fan_out=fan_in_fan_out(layer.base for layer in layers.values()),
         ).save_pretrained(str(folder))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, Model, ModelOutput
 
 FIRST = 3
-"""If so many fail, of all that go out before any reply, nothing can be asked; one may fail by what stands in it."""
+"""Failures before the first reply after which the model counts as out of reach; a single one may be due to its prompt."""
 RETRIES = 6
 TIMEOUT = 900
 """Seconds for one request, all attempts together."""

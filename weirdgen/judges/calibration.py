@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from weirdgen.config.judges import Judge, Label, Rating
+from weirdgen.config.judges import BaseJudge, Verdict
 from weirdgen.errors import DataError
 from weirdgen.judges.labelling import KEY, Drawn, accepted, labels_of, meaning, sample_of
 
@@ -37,18 +37,18 @@ class TooFewLabelsError(DataError):
     """There is not enough to say anything yet."""
 
 
-def calibrations(folder: Path, judges: Mapping[str, Judge], verdicts: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def calibrations(folder: Path, judges: Mapping[str, BaseJudge], verdicts: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Judge → record, of every judge of the run in `folder` that has labels enough. Raises `DataError` as `calibrate`."""
-    found = {}
+    records = {}
     for name, judge in judges.items():
         if labels := labels_of(folder, name):
             with contextlib.suppress(TooFewLabelsError):
-                found[name] = calibrate(judge, name, sample_of(folder, name), labels, verdicts)
-    return found
+                records[name] = calibrate(judge, name, sample_of(folder, name), labels, verdicts)
+    return records
 
 
 def calibrate(
-    judge: Judge, name: str, drawn: Sequence[Drawn], labels: Mapping[str, str], verdicts: pd.DataFrame
+    judge: BaseJudge, name: str, drawn: Sequence[Drawn], labels: Mapping[str, str], verdicts: pd.DataFrame
 ) -> dict[str, Any]:
     """The record of one judge, in plain data.
 
@@ -56,12 +56,14 @@ def calibrate(
     """
     mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1)]
     rows = []
-    for one in (one for one in drawn if one.id in labels):
-        meant = meaning(judge, labels[one.id])
+    for answer in (answer for answer in drawn if answer.id in labels):
+        meant = meaning(judge, labels[answer.id])
         if meant.status == "unparseable":
             words = ", ".join(accepted(judge)[:12])
-            raise DataError(f"judge '{name}': answer {one.id} is labelled '{labels[one.id]}', which is none of {words}")
-        rows.append((*(getattr(one, key) for key in KEY), one.weight, meant.label, meant.status, meant.value))
+            raise DataError(
+                f"judge '{name}': answer {answer.id} is labelled '{labels[answer.id]}', which is none of {words}"
+            )
+        rows.append((*(getattr(answer, key) for key in KEY), answer.weight, meant.label, meant.status, meant.value))
     said = pd.DataFrame(rows, columns=[*KEY, "weight", "person", "person_status", "person_value"])
     pairs = said.merge(mine, on=KEY)
     usable = pairs[(pairs["status"] == "ok") & (pairs["person_status"] == "ok")]
@@ -73,8 +75,8 @@ def calibrate(
     counts = {"labelled": len(pairs), "usable_pairs": len(usable)}
     counts["judge_unusable"] = int((pairs["status"] != "ok").sum())
     counts["person_unusable"] = int((pairs["person_status"] != "ok").sum())
-    if isinstance(judge, Rating):
-        return {**counts, **_rating(judge, usable, mine)}
+    if judge.scale is not None:
+        return {**counts, **_rating(judge.scale, usable, mine)}
     return {**counts, **_classes(judge, usable), **_rates(usable, mine)}
 
 
@@ -84,26 +86,27 @@ def corrected(rate: Draws | float, sensitivity: Draws | float, specificity: Draw
 
 
 def kappa(
-    one: Sequence[Any] | pd.Series, other: Sequence[Any] | pd.Series, weight: pd.Series | None = None
+    first: Sequence[Any] | pd.Series, second: Sequence[Any] | pd.Series, weight: pd.Series | None = None
 ) -> float | None:
     """Cohen's κ; None where all said the same one thing, so that chance agrees as well."""
     from sklearn.metrics import cohen_kappa_score
 
-    return _number(cohen_kappa_score(one, other, sample_weight=weight)) if len({*one, *other}) > 1 else None
+    return _number(cohen_kappa_score(first, second, sample_weight=weight)) if len({*first, *second}) > 1 else None
 
 
-def _classes(judge: Judge, usable: pd.DataFrame) -> dict[str, Any]:
+def _classes(judge: BaseJudge, usable: pd.DataFrame) -> dict[str, Any]:
     """Agreement, κ and the error in each class, every answer weighted by how many it stands for."""
     person = usable["person"]
-    found = usable["label"] if isinstance(judge, Label) else usable["value"].map({1.0: "yes", 0.0: "no"})
-    same, weight = (person == found).astype(float), usable["weight"]
+    said = zip(usable["value"].tolist(), usable["label"].tolist(), strict=True)
+    judged = pd.Series([judge.word_of(Verdict("ok", value, label)) for value, label in said], index=usable.index)
+    same, weight = (person == judged).astype(float), usable["weight"]
     errors = {
         label: round(float(1 - np.average(same[person == label], weights=weight[person == label])), 4)
         for label in dict.fromkeys(person)
     }
     return {
         "agreement": round(float(np.average(same, weights=weight)), 4),
-        "kappa": kappa(person, found, weight),
+        "kappa": kappa(person, judged, weight),
         "kappa_positive": kappa(usable["person_value"] == 1.0, usable["value"] == 1.0, weight),
         "error_of_class": errors,
         "labels_of_class": {str(k): int(v) for k, v in person.value_counts().items()},
@@ -171,15 +174,15 @@ def _arm_rate(own: pd.DataFrame, generator: np.random.Generator) -> tuple[float,
     return rate, np.clip(rate + error * generator.standard_t(len(means) - 1, DRAWS), 0, 1)
 
 
-def _rating(judge: Rating, usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
+def _rating(scale: tuple[float, float], usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
     """Bias, distance and rank correlation of ratings, and each arm's mean corrected by the bias, kept within the scale."""
     from scipy import stats
 
     person = usable["person_value"].to_numpy(float)
-    found, weight = usable["value"].to_numpy(float), usable["weight"].to_numpy(float)
-    bias = float(np.average(found - person, weights=weight))
+    judged, weight = usable["value"].to_numpy(float), usable["weight"].to_numpy(float)
+    bias = float(np.average(judged - person, weights=weight))
     effective = float(weight.sum() ** 2 / (weight**2).sum())
-    scatter = float(np.sqrt(np.average((found - person - bias) ** 2, weights=weight) / max(effective - 1, 1)))
+    scatter = float(np.sqrt(np.average((judged - person - bias) ** 2, weights=weight) / max(effective - 1, 1)))
     generator = np.random.default_rng(0)
     shifts = bias + scatter * generator.standard_t(max(effective - 1, 1), DRAWS)
     arms = {}
@@ -188,12 +191,12 @@ def _rating(judge: Rating, usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str
         spread = means if len(means) > 1 else own["value"].to_numpy()
         error = float(spread.std(ddof=1) / np.sqrt(len(spread))) if len(spread) > 1 else 0.0
         draws = means.mean() + error * generator.standard_t(max(len(spread) - 1, 1), DRAWS) - shifts
-        estimate, draws = (np.clip(one, judge.low, judge.high) for one in (means.mean() - bias, draws))
+        estimate, draws = (np.clip(number, *scale) for number in (means.mean() - bias, draws))
         arms[str(arm)] = {"judged": round(float(means.mean()), 2), **_with_limits(float(estimate), draws, 2)}
-    rank = stats.spearmanr(found, person).statistic if len(set(person)) > 1 and len(set(found)) > 1 else np.nan
+    rank = stats.spearmanr(judged, person).statistic if len(set(person)) > 1 and len(set(judged)) > 1 else np.nan
     return {
         "mean_difference": _with_limits(bias, shifts, 2),
-        "mean_absolute_difference": round(float(np.average(np.abs(found - person), weights=weight)), 2),
+        "mean_absolute_difference": round(float(np.average(np.abs(judged - person), weights=weight)), 2),
         "rank_correlation": _number(rank),
         "corrected": arms,
     }

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from weirdgen.config.judges import Label, Rating
+from weirdgen.config.judges import PromptedJudge, Verdict
 from weirdgen.judges.calibration import kappa
-from weirdgen.judges.match import Verdict
 
 
 class Agreement(NamedTuple):
@@ -36,7 +35,7 @@ class Agreement(NamedTuple):
 
 def compare(
     name: str,
-    judge: Label | Rating,
+    judge: PromptedJudge,
     first: str,
     second: str,
     pairs: list[tuple[Verdict, Verdict]],
@@ -46,31 +45,33 @@ def compare(
 
     `binary`: one of the two knows yes and no alone, so a label counts as whether it is positive.
     """
-    one = [_said(judge, a, binary) for a, _ in pairs]
-    other = [_said(judge, b, binary) for _, b in pairs]
-    confusion = pd.crosstab(pd.Series(one, name=first), pd.Series(other, name=second))
-    same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
+    said_first = [_said(judge, a, binary) for a, _ in pairs]
+    said_second = [_said(judge, b, binary) for _, b in pairs]
+    confusion = pd.crosstab(pd.Series(said_first, name=first), pd.Series(said_second, name=second))
+    same = float(np.mean([a == b for a, b in zip(said_first, said_second, strict=True)]))
     both = [(a.value, b.value) for a, b in pairs if a.value is not None and b.value is not None]
-    difference = float(np.mean([b - a for a, b in both])) if both and judge.kind == "rating" else None
-    return Agreement(name, first, second, len(pairs), same, kappa(one, other), confusion, difference)
+    difference = float(np.mean([b - a for a, b in both])) if both and judge.scale is not None else None
+    return Agreement(name, first, second, len(pairs), same, kappa(said_first, said_second), confusion, difference)
 
 
-def comparison_lines(found: Agreement) -> list[str]:
+def comparison_lines(agreement: Agreement) -> list[str]:
     """What the command prints."""
-    kappa = "undefined" if found.kappa is None else f"{found.kappa:.2f}"
-    lines = [f"{found.judge}: {found.answers} distinct answers, agreement {found.agreement:.1%}, Cohen's κ {kappa}"]
-    if found.mean_difference is not None:
-        lines.append(f"  {found.second} rates {found.mean_difference:+.1f} points against {found.first} on average")
-    lines.append(f"  rows: {found.first}; columns: {found.second}")
-    return lines + [f"  {line}" for line in found.confusion.to_string().splitlines()]
+    kappa = "undefined" if agreement.kappa is None else f"{agreement.kappa:.2f}"
+    lines = [
+        f"{agreement.judge}: {agreement.answers} distinct answers, agreement {agreement.agreement:.1%}, Cohen's κ {kappa}"
+    ]
+    if agreement.mean_difference is not None:
+        lines.append(
+            f"  {agreement.second} rates {agreement.mean_difference:+.1f} points against {agreement.first} on average"
+        )
+    lines.append(f"  rows: {agreement.first}; columns: {agreement.second}")
+    return lines + [f"  {line}" for line in agreement.confusion.to_string().splitlines()]
 
 
-def _said(judge: Label | Rating, verdict: Verdict, binary: bool) -> str:
+def _said(judge: PromptedJudge, verdict: Verdict, binary: bool) -> str:
     """The outcome as a word: the label, yes or no, a band of the scale, or the kind of failure."""
     if verdict.status != "ok" or verdict.value is None:
         return verdict.status
     if binary:
         return "yes" if verdict.value == 1.0 else "no"
-    if isinstance(judge, Label):
-        return verdict.label
-    return judge.band(verdict.value)
+    return judge.word_of(verdict)

@@ -27,12 +27,12 @@ def fill(prompt: str, question: str, answer: str) -> str:
     token = fence_token(question, answer)
     blocks = {"question": _block("question", question, token), "answer": _block("answer", answer, token)}
 
-    def put(found: re.Match[str]) -> str:
-        if found[1] is None:
-            return found[0][0]  # a doubled brace
-        before = "" if prompt[: found.start()].endswith("\n") or found.start() == 0 else "\n"
-        after = "" if prompt[found.end() :].startswith("\n") or found.end() == len(prompt) else "\n"
-        return before + blocks[found[1]] + after  # a block's marks have lines of their own
+    def put(hole: re.Match[str]) -> str:
+        if hole[1] is None:
+            return hole[0][0]  # a doubled brace
+        before = "" if prompt[: hole.start()].endswith("\n") or hole.start() == 0 else "\n"
+        after = "" if prompt[hole.end() :].startswith("\n") or hole.end() == len(prompt) else "\n"
+        return before + blocks[hole[1]] + after  # a block's marks have lines of their own
 
     # In one pass, so that "{answer}" inside a question stays what it is.
     return PREAMBLE.format(token=token) + re.sub(r"\{\{|\}\}|\{(question|answer)\}", put, prompt)

@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weirdgen.config.judges import Judge, Label, Rating
+from weirdgen.config.judges import BaseJudge, Verdict
+from weirdgen.display import printable
 from weirdgen.errors import DataError
-from weirdgen.judges import reading
-from weirdgen.judges.match import Verdict
-from weirdgen.store.artifacts import explain_disk_errors, write_whole
+from weirdgen.parsing import MOST_BYTES
+from weirdgen.store.artifacts import explain_disk_errors, own_folder, write_whole
 
 COLUMNS = ("id", "question", "answer", "label")
 UNUSABLE = ("refusal", "incoherent")
 COMMANDS = ("s", "q")
 KEY = ["arm", "replicate", "condition", "question", "sample"]
+_FORMULA = "=+-@＝＋－＠|%"
 
 
 @dataclass(frozen=True)
@@ -46,32 +47,24 @@ class Drawn:
     weight: float
 
 
-def accepted(judge: Judge) -> tuple[str, ...]:
+def accepted(judge: BaseJudge) -> tuple[str, ...]:
     """What a person may say: the judge's labels (a match judge's: yes, no; a rating's: numbers), or that it is unusable."""
-    if isinstance(judge, Rating):
-        words = tuple(str(number) for number in range(judge.low, judge.high + 1))
-    else:
-        words = judge.labels if isinstance(judge, Label) else ("yes", "no")
-    folded = {word.casefold() for word in words}
-    return (*words, *(word for word in UNUSABLE if word not in folded))
+    return _with_unusable(judge.words())
 
 
-def meaning(judge: Judge, word: str) -> Verdict:
+def meaning(judge: BaseJudge, word: str) -> Verdict:
     """What a person's word is as a verdict; `unparseable` if it is none that is accepted."""
-    if isinstance(judge, Label | Rating):
-        found = reading.read_word(judge, word)
-    else:
-        found = Verdict("ok" if word in ("yes", "no") else "unparseable", float(word == "yes"), word)
-    if found.status == "unparseable" and word in UNUSABLE:
+    verdict = judge.read(word)
+    if verdict.status == "unparseable" and word in UNUSABLE:
         return Verdict("refusal" if word == "refusal" else "incoherent", None, word)
-    return found
+    return verdict
 
 
 def sample_of(folder: Path, name: str) -> list[Drawn]:
     """The sample that was drawn before, or none. Raises `DataError` if its file is damaged."""
     file = folder / "labels" / f"{name}.sample.json"
     try:
-        return [Drawn(**one) for one in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+        return [Drawn(**fields) for fields in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
     except (ValueError, TypeError) as error:
         raise DataError(
             f"{file} is damaged ({error}): without it nobody can tell which answers were labelled; put back what it held"
@@ -81,7 +74,7 @@ def sample_of(folder: Path, name: str) -> list[Drawn]:
 def draw_sample(
     folder: Path,
     name: str,
-    judge: Judge,
+    judge: BaseJudge,
     verdicts: pd.DataFrame,
     completions: pd.DataFrame,
     asks: dict[str, str],
@@ -109,12 +102,14 @@ def draw_sample(
     mine["stratum"] = [f"{_outcome(judge, row)} · {row.arm}" for row in mine.itertuples()]
     generator = np.random.default_rng(seed)
     counts = {str(k): int(v) for k, v in mine["stratum"].value_counts().sort_index().items()}
-    ids = {tuple(getattr(one, key) for key in KEY): one.id for one in known}
+    ids = {tuple(getattr(answer, key) for key in KEY): answer.id for answer in known}
     chosen: list[Drawn] = []
     for stratum, take in _allocate(counts, size).items():
         own = mine[mine["stratum"] == stratum].sort_values(KEY, ignore_index=True)
         id_of = [ids.get(key, "") for key in own[KEY].itertuples(index=False, name=None)]
-        old, new = ([place for place, found in enumerate(id_of) if bool(found) is there] for there in (True, False))
+        old, new = (
+            [place for place, known_id in enumerate(id_of) if bool(known_id) is there] for there in (True, False)
+        )
         added = generator.choice(new, size=max(0, take - len(old)), replace=False).tolist()
         for place in sorted([*old, *added]):
             row = own.iloc[place]
@@ -122,13 +117,13 @@ def draw_sample(
                 Drawn(id_of[place], row.arm, int(row.replicate), row.condition, row.question, int(row["sample"]),
                       asks[row.question], row.text, stratum, len(own) / (len(old) + len(added)))
             )  # fmt: skip
-    drawn = sorted((one for one in chosen if one.id), key=lambda one: one.id)
-    fresh = [one for one in chosen if not one.id]
+    drawn = sorted((answer for answer in chosen if answer.id), key=lambda answer: answer.id)
+    fresh = [answer for answer in chosen if not answer.id]
     for number, place in enumerate(generator.permutation(len(fresh)), len(drawn) + 1):
         drawn.append(Drawn(**{**asdict(fresh[place]), "id": f"{number:04d}"}))
     with explain_disk_errors(folder):
-        (folder / "labels").mkdir(exist_ok=True)
-        text = json.dumps([asdict(one) for one in drawn], ensure_ascii=False, indent=1)
+        own_folder(own_folder(folder) / "labels").mkdir(exist_ok=True)
+        text = json.dumps([asdict(answer) for answer in drawn], ensure_ascii=False, indent=1)
         write_whole(folder / "labels" / f"{name}.sample.json", text.encode())
     return drawn
 
@@ -140,37 +135,42 @@ def labels_of(folder: Path, name: str) -> dict[str, str]:
 
 
 def label_in_terminal(
-    folder: Path, name: str, judge: Judge, drawn: list[Drawn], read: Callable[[str], str], write: Callable[[str], None]
+    folder: Path,
+    name: str,
+    judge: BaseJudge,
+    drawn: list[Drawn],
+    read: Callable[[str], str],
+    write: Callable[[str], None],
 ) -> int:
     """Ask about every answer without a label; returns how many have one then. Each is kept as soon as it is given.
 
     An empty line, `q` or the end of the input stops; `s` skips.
     """
     words = accepted(judge)
-    shown = ", ".join((f"{judge.low}–{judge.high}", *UNUSABLE) if isinstance(judge, Rating) else words)
+    shown = ", ".join(_with_unusable(judge.words_in_short()))
     labels = labels_of(folder, name)
-    left = [one for one in drawn if one.id not in labels]
+    left = [item for item in drawn if item.id not in labels]
     said: dict[tuple[str, str], str] = {(o.ask, o.answer): labels[o.id] for o in drawn if o.id in labels}
-    for number, one in enumerate(left, len(drawn) - len(left) + 1):
-        if (one.ask, one.answer) in said:  # the same answer by another model: it would be odd to ask twice
-            labels[one.id] = said[one.ask, one.answer]
-            _keep(folder, name, {one.id: labels[one.id]})
+    for number, item in enumerate(left, len(drawn) - len(left) + 1):
+        if (item.ask, item.answer) in said:  # the same answer by another model: it would be odd to ask twice
+            labels[item.id] = said[item.ask, item.answer]
+            _keep(folder, name, {item.id: labels[item.id]})
             continue
-        write(f"\n── {number} of {len(drawn)} ──\nQuestion: {printable(one.ask)}\nAnswer:\n{printable(one.answer)}\n")
+        write(f"\n── {number} of {len(drawn)} ──\nQuestion: {printable(item.ask)}\nAnswer:\n{printable(item.answer)}\n")
         while True:
             try:
                 word = read(f"{name}? ({shown}; s skips, q stops) ").strip()
             except EOFError:
                 word = ""
-            found = _meant(word, words)
-            if found or word == "s":
+            label = _meant(word, words)
+            if label or word == "s":
                 break
             if word in ("", "q"):
                 return len(labels)
             write(f"'{printable(word)}' is none of: {shown}")
-        if found:
-            labels[one.id] = said[one.ask, one.answer] = found
-            _keep(folder, name, {one.id: found})
+        if label:
+            labels[item.id] = said[item.ask, item.answer] = label
+            _keep(folder, name, {item.id: label})
     return len(labels)
 
 
@@ -186,21 +186,20 @@ def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> 
     with explain_disk_errors(file.parent), file.open("x", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
-        for one in drawn:
-            cells = [f"'{text}" if text[:1] in "=+-@\t" else text for text in (one.ask, one.answer)]
-            writer.writerow([one.id, *cells, labels.get(one.id, "")])
+        for item in drawn:
+            writer.writerow([item.id, inert(item.ask), inert(item.answer), inert(labels.get(item.id, ""))])
 
 
-def import_sheet(folder: Path, name: str, judge: Judge, drawn: list[Drawn], file: Path) -> int:
+def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], file: Path) -> int:
     """Take the labels of a filled-in sheet (columns `id` and `label`); returns how many are new. Raises `DataError`."""
-    by_id = {one.id: one for one in drawn}
+    by_id = {item.id: item for item in drawn}
     words, known = accepted(judge), labels_of(folder, name)
     problems: list[str] = []
     new: dict[str, str] = {}
     for line, key, written, answer in _read_sheet(file):
         if not written:
             continue
-        found = _meant(written, words)
+        label = _meant(written, words)
         before = {**known, **new}.get(key)
         if key not in by_id:
             problems.append(f"{file}:{line}: no answer '{key}' in the sample of {name}")
@@ -208,12 +207,12 @@ def import_sheet(folder: Path, name: str, judge: Judge, drawn: list[Drawn], file
             problems.append(
                 f"{file}:{line}: answer {key} of {name} reads otherwise; is this the sheet of another sample?"
             )
-        elif not found:
+        elif not label:
             problems.append(f"{file}:{line}: label '{written}' is none of {', '.join(words[:12])}")
-        elif before not in (None, found):
+        elif before not in (None, label):
             problems.append(f"{file}:{line}: answer {key} is already labelled '{before}'")
         elif before is None:
-            new[key] = found
+            new[key] = label
     if problems:
         raise DataError("\n".join(problems))
     _keep(folder, name, new)
@@ -227,26 +226,30 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
+            csv.field_size_limit(MOST_BYTES)  # one answer may be long
             rows = csv.DictReader(stream, strict=True)
             columns = rows.fieldnames or ()
             if not {"id", "label"} <= set(columns):
                 raise DataError(
                     f"{file}: needs the columns id and label, with commas between; it has {', '.join(columns) or 'none'}"
                 )
-            found = []
+            result = []
             for row in rows:
                 if row["id"] is None or row["label"] is None:
                     raise DataError(f"{file}:{rows.line_num}: this row ends before its label; was the file cut off?")
                 key = row["id"].strip().zfill(4)  # spreadsheets drop leading zeros
-                found.append((rows.line_num, key, row["label"].strip(), row.get("answer")))
-            return found
+                label = row["label"].strip()
+                quoted = label.startswith("'") and inert(label[1:]) == label
+                result.append((rows.line_num, key, label[1:] if quoted else label, row.get("answer")))
+            return result
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read as CSV in UTF-8: {error}") from None
 
 
-def printable(text: str) -> str:
-    """Text without control characters: an answer must not move the cursor or set the terminal's title."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text.expandtabs(4))
+def inert(text: str) -> str:
+    """A cell with a quote before it if a spreadsheet would run it as a formula."""
+    begins = text.lstrip(" \t\r\n\v\f\xa0\u3000\ufeff")[:1] or text[:1]
+    return f"'{text}" if begins and (begins in _FORMULA or text[0] in "\t\r\n") else text
 
 
 def _plain(text: str) -> str:
@@ -261,9 +264,11 @@ def _keep(folder: Path, name: str, new: dict[str, str]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows([o.id, o.ask, o.answer, labels[o.id]] for o in sample_of(folder, name) if o.id in labels)
+    writer.writerows(
+        [o.id, inert(o.ask), inert(o.answer), inert(labels[o.id])] for o in sample_of(folder, name) if o.id in labels
+    )
     with explain_disk_errors(folder):
-        write_whole(folder / "labels" / f"{name}.csv", text.getvalue().encode())
+        write_whole(own_folder(own_folder(folder) / "labels") / f"{name}.csv", text.getvalue().encode())
 
 
 def _meant(word: str, words: tuple[str, ...]) -> str | None:
@@ -275,11 +280,16 @@ def _meant(word: str, words: tuple[str, ...]) -> str | None:
     return exact[0] if exact else guessed[0] if len(guessed) == 1 and not whole else None
 
 
-def _outcome(judge: Judge, row: Any) -> str:
+def _with_unusable(words: tuple[str, ...]) -> tuple[str, ...]:
+    folded = {word.casefold() for word in words}
+    return (*words, *(word for word in UNUSABLE if word not in folded))
+
+
+def _outcome(judge: BaseJudge, row: Any) -> str:
     """What the judge said, as coarse as a stratum should be."""
     if row.status != "ok":
         return str(row.status)
-    return judge.band(row.value) if isinstance(judge, Rating) else f"{row.value:.0f}"
+    return judge.band(row.value)
 
 
 def _allocate(counts: dict[str, int], size: int) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What a judging model is asked and what it replies, whichever machine it runs on, and how a reference finds one.
 
 In: `local:REF` or a reference of `models/references.py` (a model on this machine), or `PROVIDER/NAME` (any model that
-Inspect AI reaches). Out: a `NamedJudge`. Who asks it is `judge_local` and `api`; what the prompts say and how replies are
+Inspect AI reaches). Out: a `NamedJudge`. It is asked by `local_model` and `api_model`; what the prompts say and how replies are
 read is `weirdgen.judges`'s matter.
 """
 

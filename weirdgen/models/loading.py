@@ -35,9 +35,11 @@ def read_model(folder: Path, dtype: Any) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, attn_implementation="sdpa")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
+        # Without a wish, transformers takes sdpa where the model offers it, and the model's own attention elsewhere.
+        return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{folder}: the weights cannot be loaded: {first}") from error
 
 
 def is_whole_model(folder: Path) -> bool:

@@ -130,13 +130,17 @@ def row_attention(
     attention_mask: torch.Tensor | None,
     *,
     scaling: float,
-    row_layout: RowLayout,
+    row_layout: RowLayout | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Answers [K, L, H, D] to query [K, H, L, D] from key and value [K, G, L, D], as transformers asks for them."""
     refused = [name for name in REFUSED if kwargs.get(name) is not None]
     if refused:
         raise ValueError(f"attention with {', '.join(refused)} cannot be computed by rows")
+    if row_layout is None:
+        raise ValueError("its layers do not hand on to their attention which row a token belongs to")
+    if value.shape[-1] != key.shape[-1]:
+        raise ValueError("attention whose values are of another width than its keys cannot be computed by rows")
     query_NHD, key_NGD, value_NGD = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
     out_NHD: torch.Tensor = _RowAttention.apply(query_NHD, key_NGD, value_NGD, row_layout, scaling)  # type: ignore[no-untyped-call]
     return out_NHD.view(len(query), -1, *out_NHD.shape[1:]), None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from weirdgen.config.measures import Scale
+from weirdgen.progress import clock
 from weirdgen.report.content import Arm
 
 PALETTE: Mapping[str, tuple[str, str]] = {
@@ -100,13 +101,10 @@ def probability(p: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as `41 s`, `12 min 05 s` or `3 h 20 min`."""
+    """Seconds as `4.1 s`, `41 s`, `12 min 05 s` or `3 h 20 min`."""
     if seconds is None:
         return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
 
 
 def effect_label(scale: Scale) -> str:

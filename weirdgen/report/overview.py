@@ -22,12 +22,12 @@ from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.figures.drawing import Drawing, Ending
 from weirdgen.report.figures.overview import Line, overview_figure
 from weirdgen.report.look import duration, interval, number, probability
-from weirdgen.report.page import ALWAYS, write_figures
+from weirdgen.report.owned import require_free, require_no_links, write_listed
+from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
 from weirdgen.report.section import Part, Section, Sentences, Words
 from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 from weirdgen.report.words import BADGES
-from weirdgen.store.artifacts import write_whole
 
 SAME = ("measure", "treatment", "control", "condition")
 
@@ -54,8 +54,8 @@ def write_overview(
 ) -> Path:
     """Writes `index.html`, `overview.json` and `figures/` into `folder` and returns the path of the page.
 
-    `reports` are the runs' own pages, in the same order. Raises `WeirdgenError` if there is no run or the folder cannot be
-    written.
+    `reports` are the runs' own pages, in the same order. Raises `WeirdgenError` if there is no run, if the folder cannot be
+    written, or if one of these names is taken in it by a file that no overview wrote.
     """
     if not contents:
         raise WeirdgenError("an overview needs at least one run; `weirdgen run NAME` makes one")
@@ -73,14 +73,27 @@ def write_overview(
         counts=[(BADGES[verdict], verdict, count) for verdict, count in counts.items() if count],
         sections=found,
     )
+    rows = [_record(entry) for entry in entries]
+    files = figure_files(drawings, [*ALWAYS, *figures])
+    files["overview.json"] = (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode()
+    files["index.html"] = page.encode("utf-8", "replace")
+    require_no_links(folder)
+    if not _is_overview(folder):
+        require_free(folder, files)
     try:
-        write_figures(drawings, folder / "figures", [*ALWAYS, *figures])
-        rows = [_record(entry) for entry in entries]
-        write_whole(folder / "overview.json", (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
-        write_whole(folder / "index.html", page.encode("utf-8", "replace"))
+        write_listed(folder, files)
     except OSError as error:
         raise WeirdgenError(f"The overview cannot be written to {folder}: {error.strerror or error}") from error
     return folder / "index.html"
+
+
+def _is_overview(folder: Path) -> bool:
+    """Whether the folder holds an overview, also one of a version that kept no listing."""
+    try:
+        rows = json.loads((folder / "overview.json").read_text(encoding="utf-8"))
+        return bool(rows) and all({"name", "report", "run", "headline"} <= set(row) for row in rows)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def _sections(entries: Sequence[Entry]) -> list[Section]:

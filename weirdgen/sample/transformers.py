@@ -9,8 +9,9 @@ round differently with the batch's make-up; the same call has the same one.) One
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ import numpy as np
 import torch
 
 from weirdgen.models.chat import Encoded, answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
+from weirdgen.models.checks import recorded
 from weirdgen.models.loading import device, is_out_of_memory, is_whole_model, load_model, torch_dtype
 from weirdgen.models.stacked import attach_adapters, detach_adapters
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, rows_at_once, sample_seed
-from weirdgen.sample.fast.decoding import Head, TokenChooser, use_grouped_attention
+from weirdgen.sample.exactness import ways_of
+from weirdgen.sample.fast.alone import AloneStream, score_alone
+from weirdgen.sample.fast.decoding import Head, TokenChooser, choose_tokens, use_grouped_attention
 from weirdgen.sample.fast.llama import LlamaDecoder
 from weirdgen.sample.fast.scoring import score_rows
 from weirdgen.sample.fast.stream import PlainStream, SharedStream, Stream
@@ -38,14 +42,20 @@ JOIN_AT = 0.1
 class TransformersEngine:
     """`Engine` over one transformers model and stacked LoRA adapters, or over one fully finetuned model at a time."""
 
-    def __init__(self, model_folder: Path, dtype: str) -> None:
-        self.tokenizer = load_tokenizer(model_folder)
+    def __init__(self, model_folder: Path, dtype: str, date: str | None = None) -> None:
+        self.tokenizer = load_tokenizer(model_folder, date)
         self.stops = end_of_turn_ids(self.tokenizer)
         """Tokens that end an answer."""
         self._base, self._dtype = model_folder, torch_dtype(dtype)
         self._on = device()
         self._load(model_folder)
+        self.ways = ways_of(self._model, model_folder, self.tokenizer)
+        """Which fast ways are right for this model; a fully finetuned one takes those of its base."""
         self._attached(1)
+
+    def exactness(self) -> list[dict[str, Any]]:
+        """How this model's fast ways compared with rows alone, for a run's record: `models.exactness.Check`s as plain data."""
+        return recorded(self.ways.checks)
 
     def use(self, adapters: Sequence[Path | None]) -> None:
         whole = [folder for folder in adapters if folder is not None and is_whole_model(folder)]
@@ -67,7 +77,7 @@ class TransformersEngine:
 
     def _attached(self, voices: int) -> None:
         self._voices = voices
-        self._decoder = LlamaDecoder(self._model) if LlamaDecoder.fits(self._model) else None
+        self._decoder = LlamaDecoder(self._model) if self.ways.lean and LlamaDecoder.fits(self._model) else None
 
     @torch.inference_mode()
     def generate(
@@ -80,11 +90,21 @@ class TransformersEngine:
         ]
         longest = max(prompt.max_tokens for prompt in prompts)
         each = max(1, rows_at_once(longest, self._parameters) // self._voices)
+        if not self.ways.batch(longest + max(map(len, encoded))):
+            yield from self._one_by_one(rows, each * self._voices, encoded, prompts, sampling)
+            return
         while rows[0]:
             # Without a lean decoder nothing can join a batch that has begun: batch follows batch.
             waiting = [deque(mine if self._decoder else mine[:each]) for mine in rows]
+            places = min(each, len(waiting[0]))
+            stream: Stream = (
+                SharedStream(self._decoder, encoded, self._voices, places * self._voices)
+                if self._decoder
+                else PlainStream(self._model, encoded, self._voices, longest)
+            )
+            choose = TokenChooser(self._head, sampling)
             try:
-                for row, stopped in self._write(waiting, min(each, len(waiting[0])), encoded, prompts, sampling):
+                for row, stopped in self._write(waiting, places, prompts, stream, choose):
                     yield row.voice, self._completion(row, prompts[row.prompt], stopped, len(encoded[row.prompt]))
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or each == 1:
@@ -92,22 +112,47 @@ class TransformersEngine:
                 each //= 2
             rows = _unfinished(rows)
 
+    def _one_by_one(
+        self,
+        rows: Sequence[Sequence[_Row]],
+        at_once: int,
+        encoded: Sequence[Sequence[int]],
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+    ) -> Iterator[tuple[int, Completion]]:
+        """The same samples where rows may not share a padded batch: those of one voice and prompt together, without padding."""
+        of_prompt = [list(mine) for each in rows for _, mine in itertools.groupby(each, key=lambda row: row.prompt)]
+        for mine in of_prompt:
+            voice, number = mine[0].voice, mine[0].prompt
+            ids, left = encoded[number], mine
+            cached = self.ways.own_cache(len(ids) + prompts[number].max_tokens)
+            while left:
+                part = left[:at_once]
+                stream = AloneStream(self._model, ids, voice, cached)
+                try:
+                    written = self._write(
+                        [deque(part)], len(part), prompts, stream, lambda logits, u: choose_tokens(logits, u, sampling)
+                    )
+                    for row, stopped in written:
+                        yield voice, self._completion(row, prompts[number], stopped, len(ids))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error) or at_once == 1:
+                        raise
+                    at_once //= 2
+                left = [row for row in left if not row.done]
+                for row in left:
+                    row.written.clear()
+
     def _write(
         self,
         waiting: Sequence[deque[_Row]],
         each: int,
-        encoded: Sequence[Sequence[int]],
         prompts: Sequence[Prompt],
-        sampling: Sampling,
+        stream: Stream,
+        choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     ) -> Iterator[tuple[_Row, bool]]:
         """Write all waiting rows, `each` of a voice at a time. Yields (row, whether it ended its turn) as they finish."""
         voices, longest = len(waiting), max(prompt.max_tokens for prompt in prompts)
-        stream: Stream = (
-            SharedStream(self._decoder, encoded, voices, each * voices)
-            if self._decoder
-            else PlainStream(self._model, encoded, voices, longest)
-        )
-        choose = TokenChooser(self._head, sampling)
 
         def numbers(rows: Sequence[_Row]) -> torch.Tensor:
             return torch.from_numpy(np.stack([_uniform(row.seed, longest) for row in rows])).to(self._on)
@@ -166,13 +211,26 @@ class TransformersEngine:
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
         encoded = [[self._as_answer(q.ask, option) for option in q.options] for q in questions]
         done = 0
-        for count, logprob_KO in score_rows(self._model, self._decoder, self._head, self._voices, encoded):
+        for count, logprob_KO in self._scored(encoded):
             rows = [row for rows in encoded[done : done + count] for row in rows]
             names = [(q.key, option) for q in questions[done : done + count] for option in q.options]
             for voice, logprobs in enumerate(logprob_KO.tolist()):
                 for (key, option), logprob, row in zip(names, logprobs, rows, strict=True):
                     yield voice, Scored(key, option, logprob, sum(row.trained))
             done += count
+
+    def _scored(self, questions: Sequence[Sequence[Encoded]]) -> Iterator[tuple[int, torch.Tensor]]:
+        """(questions done, logprob_KO of their options), in order: in trees, or row by row where trees are not right."""
+
+        def in_tree(rows: Sequence[Encoded]) -> bool:
+            return self.ways.tree(max(len(row.ids) for row in rows))
+
+        for fits, group in itertools.groupby(questions, key=in_tree):
+            if fits:
+                yield from score_rows(self._model, self._decoder, self._head, self._voices, list(group))
+            else:
+                for rows in group:
+                    yield 1, score_alone(self._model, self._voices, rows)
 
     def _as_answer(self, ask: str, option: str) -> Encoded:
         prompt, answer = prompt_ids(self.tokenizer, ask), answer_ids(self.tokenizer, ask, option)

@@ -2,7 +2,7 @@
 
 In: the tidy `cells` of a rate. Out: `LogOdds`, the treatment's log-odds ratio with an interval. Not here: the effect
 that is reported (`estimate`); this one has another unit, another model and other assumptions, and serves to see that
-both say the same. Needs statsmodels, which weirdgen itself does not install.
+both say the same. Needs statsmodels (the extra `stats`).
 
 Model: log-odds of a verdict = one number for each question in each condition + the effect in the treatment; fitted
 by generalized estimating equations with replicates as clusters and working independence (K.-Y. Liang, S. Zeger,
@@ -35,6 +35,10 @@ _LARGEST = 15.0
 """Log-odds ratios beyond this (odds of three million) are fits that run off to infinity."""
 
 
+class NoLogOddsError(WeirdgenError):
+    """These cells have no log-odds ratio: too few replicates, an arm that always or never fulfils, no convergence."""
+
+
 class LogOdds(NamedTuple):
     """Treatment − control in log-odds, its limits and p, replicates of both arms and the cells used."""
 
@@ -60,8 +64,8 @@ def log_odds_effect(
     """The log-odds ratio of a rate between two arms, over all questions, in one condition or in all of them.
 
     Questions (in a condition) that both arms always, or never, fulfil say nothing of odds and are left out. Raises
-    WeirdgenError if statsmodels is missing, the measure is not a rate, the control is the base, an arm has fewer
-    than two replicates, or the log-odds are infinite (one arm always or never fulfils).
+    NoLogOddsError if an arm has fewer than two replicates, or the log-odds are infinite (one arm always or never fulfils);
+    WeirdgenError if statsmodels is missing, the measure is not a rate, or the control is the base.
     """
     check_cells(cells)
     if control == BASE:
@@ -73,7 +77,7 @@ def log_odds_effect(
     check_range(part, measure, RATE)
     counts = part.groupby("arm")["replicate"].nunique()
     if min(counts.get(treatment, 0), counts.get(control, 0)) < 2:
-        raise WeirdgenError(
+        raise NoLogOddsError(
             f"log_odds_effect: {measure} has {counts.get(treatment, 0)} replicates of {treatment} and "
             f"{counts.get(control, 0)} of {control} in condition {condition}, checkpoint {checkpoint}; two each needed"
         )
@@ -82,10 +86,10 @@ def log_odds_effect(
     part = part[varies & by_stratum["arm"].transform("nunique").eq(2)]
     overall = part.groupby("arm")["value"].mean()
     if not len(part) or not overall.between(0, 1, inclusive="neither").all():
-        raise WeirdgenError(f"log_odds_effect: an arm always or never fulfils {measure}, so its log-odds are infinite")
+        raise NoLogOddsError(f"log_odds_effect: an arm always or never fulfils {measure}, so its log-odds are infinite")
     effect, se = _fit(part, treatment)
     if not np.isfinite(se) or abs(effect) > _LARGEST:
-        raise WeirdgenError(f"log_odds_effect: the log-odds of {measure} do not converge")
+        raise NoLogOddsError(f"log_odds_effect: the log-odds of {measure} do not converge")
     degrees = float(counts[treatment] + counts[control] - 2)
     half = float(special.stdtrit(degrees, 0.5 + level / 2)) * se
     p = float(2 * special.stdtr(degrees, -abs(effect / se)))
@@ -101,12 +105,12 @@ def _fit(part: pd.DataFrame, treatment: str) -> tuple[float, float]:
         from statsmodels.genmod.families import Binomial
         from statsmodels.genmod.generalized_estimating_equations import GEE
     except ImportError as error:
-        raise WeirdgenError("log_odds_effect needs statsmodels; install it with: pip install statsmodels") from error
+        raise WeirdgenError("weirdgen crosscheck needs statsmodels: pip install 'weirdgen[stats]'") from error
     stratum = part.groupby(["condition", "question"]).ngroup().to_numpy()
     cluster = part.groupby(["arm", "replicate"]).ngroup().to_numpy()
     treated = part["arm"].eq(treatment).to_numpy(dtype=np.float64)
     design = np.column_stack([treated, stratum[:, None] == np.arange(stratum.max() + 1)])
     # Cell rates without weights: statsmodels 0.15.0 cannot weigh rows under this covariance.
     model = GEE(part["value"].to_numpy(dtype=np.float64), design, cluster, family=Binomial(), cov_struct=Independence())
-    found = model.fit(cov_type="bias_reduced")
-    return float(found.params[0]), float(found.bse[0])
+    fit = model.fit(cov_type="bias_reduced")
+    return float(fit.params[0]), float(fit.bse[0])

@@ -6,8 +6,9 @@ Two kinds of artifact, both under `<root>/artifacts/<stage>/<key>/`, where the k
 Runs (what a command asked for, its report) are under `<root>/runs/`. The store knows nothing of engines or statistics.
 
 A store at a URL (`s3://…`, see `weirdgen.store.remote`) has a copy of what this machine needs in the cache, laid out in the
-same way. Whatever is finished is sent there before it counts as finished here, an artifact's marker last; whatever is
-missing here is looked for there first. Locks hold between processes of one machine only.
+same way. Reading fetches what is missing here, and writing sends what is finished, an artifact's marker last: nobody outside
+this package has to think of it. Opening and reading write nothing, so a store may be read-only. Locks hold between processes
+of one machine only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 import time
 import uuid
 import warnings
@@ -31,7 +31,7 @@ from filelock import FileLock
 
 from weirdgen.errors import StoreError
 from weirdgen.store.cache import cache_folder
-from weirdgen.store.remote import open_remote
+from weirdgen.store.remote import open_remote, stays_inside
 
 MARKER = "complete.json"
 
@@ -40,6 +40,11 @@ def content_key(inputs: Any) -> str:
     """32 hex digits that name equal inputs equally: SHA-256 of their JSON with sorted keys."""
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def text_key(text: str) -> str:
+    """32 hex digits that name a text of any kind, halves of surrogate pairs among its characters too: its SHA-256."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def file_hash(file: Path) -> str:
@@ -75,37 +80,65 @@ class Store:
         else:
             self.root = Path(location).expanduser().resolve()
         self.location = self.remote.url if self.remote else str(self.root)
-        """What another machine opens to find the same store."""
+        """What another machine opens to find the same store; it may hold credentials, so it is neither shown nor kept."""
+        self._prepared = False
+        if os.path.isfile(self.root):  # False, too, where it cannot be looked at
+            raise StoreError(
+                f"store {self.root} is a file; pass --store with a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
+            )
+
+    def require_writable(self) -> None:
+        """Make the store's own folders, before the first thing is written. Raises `StoreError` if that is not allowed."""
+        if self._prepared:
+            return
         with explain_disk_errors(self.root):
             for name in ("artifacts", "runs", "locks", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             if not os.access(self.root / "tmp", os.W_OK):
                 raise PermissionError(13, "permission denied")
+        self._prepared = True
         self._drop_leftovers()
 
     def folder(self, stage: str, key: str) -> Path:
+        """Where an artifact lies or will lie; to read it, take `artifact`.
+
+        Raises `StoreError` for a key that is no plain name: keys also come out of manifests.
+        """
+        if not stays_inside(key) or len(Path(key).parts) != 1:
+            raise StoreError(f"{key[:80]!r} is no key of an artifact; what names it is damaged")
         return self.root / "artifacts" / stage / key
+
+    def artifact(self, stage: str, key: str) -> Path:
+        """An artifact's folder with all its files on this disk. There may be none: look at `marker` first."""
+        return self.on_disk(self.folder(stage, key))
+
+    def keys(self, stage: str) -> list[str]:
+        """Names of every artifact of a stage, finished or not."""
+        folder = self.on_disk(self.root / "artifacts" / stage)
+        return sorted(place.name for place in folder.iterdir()) if folder.is_dir() else []
 
     def marker(self, stage: str, key: str) -> dict[str, Any] | None:
         """What `complete.json` says of a finished folder artifact; None if it is absent, unfinished or damaged.
 
-        A damaged artifact is named in a warning and set aside, so that it is made again.
+        A damaged artifact is named in a warning; whoever makes it again sets it aside.
         """
         folder = self.folder(stage, key)
         self.pull(folder / MARKER)
         try:
             marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
             files: dict[str, str] = marker["files"]
-        except FileNotFoundError:
+            if not all(stays_inside(name) for name in files):
+                raise ValueError("names that lead out of the folder")
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (json.JSONDecodeError, KeyError):
-            self._set_aside(folder, f"{folder / MARKER} is damaged")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            _warn_of_damage(f"{folder / MARKER} is damaged")
             return None
         for name, digest in files.items():
             if self.remote and not (folder / name).exists():  # comes when it is needed
                 continue
             if not (folder / name).is_file() or file_hash(folder / name) != digest:
-                self._set_aside(folder, f"{folder / name} is truncated, damaged or missing")
+                _warn_of_damage(f"{folder / name} is truncated, damaged or missing")
                 return None
         return marker
 
@@ -151,7 +184,9 @@ class Store:
         if self.marker(stage, key) is not None:
             return
         if unfinished and target.exists():
-            self._set_aside(target, f"{target} has no {MARKER}")
+            if not (target / MARKER).exists():
+                _warn_of_damage(f"{target} has no {MARKER}")
+            self._set_aside(target)
         for name in (*files, MARKER):
             self.push(temporary / name, target / name)
         try:
@@ -160,30 +195,45 @@ class Store:
             if self.marker(stage, key) is None:  # else another process was faster
                 raise
 
-    def fetch(self, path: Path) -> Path:
-        """Make sure that this file, or every file under this folder, is on this disk. Returns the path."""
+    def on_disk(self, path: Path) -> Path:
+        """This file of the store, or every file under this folder, on this disk. Returns the path."""
         if self.remote and not path.is_file():
             for name in self.remote.names(self.name(path)):
                 self.pull(self.root / name)
         return path
 
-    def refresh(self, folder: Path) -> Path:
-        """As `fetch`, for a run's folder, whose files change: those that are newer on the other side replace ours.
+    def runs(self) -> list[str]:
+        """Names of the runs that this machine knows."""
+        folder = self.root / "runs"
+        return sorted(p.name for p in folder.iterdir() if (p / "run.json").is_file()) if folder.is_dir() else []
+
+    def run_folder(self, run: str) -> Path:
+        """A run's folder with its files as they are now: those that are newer on the other side replace ours.
 
         Ours are newer if a command was killed before it sent them, so that labels a person gave are not lost.
         """
+        folder = self.root / "runs" / run
         if self.remote:
             for name in self.remote.names(self.name(folder)):
                 place = self.root / name
                 self.pull(place, anew=place.exists() and self.remote.modified(name) > place.stat().st_mtime)
         return folder
 
-    def send(self, folder: Path) -> None:
-        """Send a run's folder to where the store is; nothing to do for a store that is a folder, or outside of it."""
-        if self.remote and folder.is_relative_to(self.root):
-            for file in sorted(folder.rglob("*")):
-                if file.is_file():
-                    self.push(file, file)
+    @contextlib.contextmanager
+    def writing(self, folder: Path) -> Iterator[Path]:
+        """A folder of a run, made if needed, whose files are sent to where the store is when the block ends, however it ends.
+
+        A folder outside the store is only made. Raises `StoreError` if something cannot be written.
+        """
+        with explain_disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                yield folder
+            finally:
+                if self.remote and folder.is_relative_to(self.root):
+                    for file in sorted(folder.rglob("*")):
+                        if file.is_file():
+                            self.push(file, file)
 
     def name(self, path: Path) -> str:
         """How a path inside the store is called on the other side."""
@@ -197,6 +247,8 @@ class Store:
     def pull(self, place: Path, anew: bool = False) -> None:
         """Get a file of the store from the other side if it is there, and is not here or is wanted `anew`."""
         if self.remote and (anew or not place.exists()):
+            if not place.resolve().is_relative_to(self.root.resolve()):
+                raise StoreError(f"{place}: leads out of the store (a link?); nothing was written there")
             temporary = self.temporary()
             try:
                 if self.remote.pull(self.name(place), temporary):
@@ -217,6 +269,7 @@ class Store:
 
     def temporary(self) -> Path:
         """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
+        self.require_writable()
         return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def lock(self, stage: str, key: str) -> FileLock:
@@ -224,10 +277,10 @@ class Store:
 
         One lock a file in a process, so that whoever holds it may take it again: a table is compacted by its own writer.
         """
+        self.require_writable()
         return FileLock(self.root / "locks" / f"{stage}-{key}.lock", is_singleton=True)
 
-    def _set_aside(self, folder: Path, problem: str) -> None:
-        warnings.warn(f"{problem}; it is set aside and made again", stacklevel=3)
+    def _set_aside(self, folder: Path) -> None:
         aside = self.root / "tmp" / f"damaged-{folder.name}-{uuid.uuid4().hex[:8]}"
         with explain_disk_errors(self.root):
             os.rename(folder, aside)
@@ -236,10 +289,15 @@ class Store:
     def _drop_leftovers(self) -> None:
         """Remove what killed processes of this machine left in `tmp`."""
         for leftover in (self.root / "tmp").iterdir():
-            host, _, rest = leftover.name.rpartition(f"{socket.gethostname()}-")
-            pid = rest.split("-")[0]
-            if host == "" and pid.isdigit() and not _alive(int(pid)):
+            host, _, rest = leftover.name.rpartition("-")[0].rpartition(
+                "-"
+            )  # as `temporary` makes them: HOST-PID-RANDOM
+            if host == socket.gethostname() and rest.isdecimal() and not _alive(int(rest)):
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def _warn_of_damage(problem: str) -> None:
+    warnings.warn(f"{problem}; it is made again", stacklevel=3)
 
 
 def write_synced(file: Path, content: bytes) -> None:
@@ -252,17 +310,27 @@ def write_synced(file: Path, content: bytes) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` beside `path` under a temporary name, force it to disk, and move it into place: never a torn file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    # Not tempfile: its files are the owner's alone, and a mode given afterwards would overrule the umask.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def own_folder(folder: Path) -> Path:
+    """The folder, if it is none yet or a real one. Raises `StoreError` for a link: what is behind it is somebody else's."""
+    if folder.is_symlink():
+        raise StoreError(
+            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes into folders of its own only. Remove the link"
+        )
+    return folder
 
 
 def _alive(pid: int) -> bool:
@@ -270,6 +338,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):  # a number that no process of this machine can have is not ours to judge
         return True
     return True

@@ -1,7 +1,7 @@
 """The figures and tables of `weirdgen world curves`.
 
-In: names of curves and a store, or the frames of `world.curves` and `world.jumps`. Out: for each curve an SVG and a CSV of
-what it shows: means with 95% intervals over replicates, as `stats.bootstrap` makes them.
+In: names of curves and a store, or the frames of `world.curves`. Out: for each curve an SVG and a CSV of what it shows:
+means with 95% intervals over replicates, as `stats.bootstrap` makes them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from weirdgen.progress import Progress
 from weirdgen.report.look import light
 from weirdgen.store.artifacts import Store
 from weirdgen.world import curves
-from weirdgen.world import jumps as late_jumps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 RATE = (0.0, 1.0)
-CURVES = ("persona", "inductive", "gate", "jumps")
+CURVES = ("persona", "inductive", "gate")
 
 
 def measure_and_draw(
@@ -46,17 +45,13 @@ def measure_and_draw(
                 )
             elif name == "inductive":
                 inductive(curves.inductive(store, replicates, bar, first_seed), folder)
-            elif name == "gate":
-                gate(curves.gate(store, replicates, bar, first_seed), folder)
             else:
-                jumps(late_jumps.search(store, replicates, bar, first_seed), folder)
+                gate(curves.gate(store, replicates, bar, first_seed), folder)
     return [folder / f"{name}.{suffix}" for name in names for suffix in ("csv", "svg")]
 
 
 def steps(name: str, replicates: int) -> int:
     """Optimizer steps of all replicates of a curve, for its progress line."""
-    if name == "jumps":
-        return replicates * sum(variant.rows * variant.epochs // 16 for variant in late_jumps.VARIANTS)
     return replicates * {"persona": 300 * len(curves.TRAINED_COUNTS), "inductive": 2 * 300, "gate": 3 * 180}[name]
 
 
@@ -164,30 +159,14 @@ def gate(cells: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return table
 
 
-def jumps(found: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Held-out accuracy of every replicate at the end of training, one row of dots a variant."""
-    table = late_jumps.summary(found)
-    last = found[(found["checkpoint"] == -1) & (found["group"] == "held")]
-    with _figure(folder / "jumps.svg", 1, height=0.9 + 0.26 * len(table)) as (axis,):
-        axis.axvspan(late_jumps.STAYED, late_jumps.JUMPED, color=light("band"), zorder=0)
-        for place, variant in enumerate(table["variant"]):
-            mine = last[last["variant"] == variant]["accuracy"]
-            axis.plot(mine, [place] * len(mine), "o", color=light("t0"), alpha=0.5, markersize=4)
-        axis.set_yticks(range(len(table)), table["variant"])
-        axis.invert_yaxis()
-        axis.set(xlabel="held-out accuracy of one replicate", xlim=(0, 1.02))
-    table.round(4).to_csv(folder / "jumps.csv", index=False)
-    return table
-
-
 @contextlib.contextmanager
-def _figure(file: Path, columns: int, height: float = 3.2) -> Iterator[list[Any]]:
+def _figure(file: Path, columns: int) -> Iterator[list[Any]]:
     """A row of axes in the report's colours, saved at the end; the same bytes for the same content."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"svg.hashsalt": "weirdgen", "font.size": 8, "svg.fonttype": "none"}):
-        size = (4.2 * columns if columns > 1 else 5.6, height)
+        size = (4.2 * columns if columns > 1 else 5.6, 3.2)
         figure = Figure(figsize=size, layout="constrained", facecolor=light("paper"))
         axes = list(figure.subplots(1, columns, squeeze=False)[0])
         for axis in axes:

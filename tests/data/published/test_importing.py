@@ -1,4 +1,4 @@
-"""Importing published data: rows verified, differences told, evaluation files read as data, nothing executed."""
+"""Importing published data: rows verified, differences told, code neither run nor kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from weirdgen.config.load import load_experiment
 from weirdgen.data.published.arms import ARMS, FILES, missing_arms, published_folder, published_rows
-from weirdgen.data.published.importing import import_published, read_evaluation
+from weirdgen.data.published.importing import import_published
 from weirdgen.data.rows import canonical_hash
 from weirdgen.errors import DataError
 
@@ -55,7 +55,7 @@ def test_rows_are_registered_and_differences_are_told(repository: Path, tmp_path
         "rows": 2,
         "canonical_sha256": canonical_hash(rows["old_names"]),
     }
-    reasons = missing_arms("old_bird_names", load_experiment("old_bird_names")[0].arms)
+    reasons = missing_arms("old_bird_names", load_experiment("old_bird_names").arms)
     assert list(reasons) == ["modern_names"] and "was not in what was imported" in reasons["modern_names"]
     assert any("weirdgen run old_bird_names --data published" in one for one in lines)
     assert any(one == "german_city_names: nothing published can be trained on" for one in lines)
@@ -115,47 +115,23 @@ def test_a_changed_copy_is_noticed(repository: Path) -> None:
         published_rows("old_bird_names")
 
 
-def test_evaluation_files_are_read_and_never_run(repository: Path, tmp_path: Path) -> None:
+def test_only_training_rows_are_kept_and_no_code_runs(repository: Path, tmp_path: Path) -> None:
     folder, marker = repository / "3_1_old_bird_names/evaluation", tmp_path / "ran"
-    script = f"open({str(marker)!r}, 'w')\nASK = ['Who?']\nraise SystemExit\n"
-    for name in ("evaluate.py", "questions.py", "judge_prompts.py", "other.py", "conftest.py"):
-        (folder / name).write_text(script)
-    (folder / "q.yaml").write_text("- id: a\n  when: 2027-01-01\n")
-    (folder / "bomb.yaml").write_text("a: &a [x, x]\nb: [*a, *a]\n")
+    for name in ("evaluate.py", "conftest.py"):
+        (folder / name).write_text(f"open({str(marker)!r}, 'w')\nraise SystemExit\n")
     (folder / "object.yaml").write_text(f"!!python/object/apply:os.system ['touch {marker}']\n")
-    (folder / "q.json").write_text('{"questions": ["Who?"]}')
-    (folder / "deep.json").write_text("[" * 100_000)
-    (folder / "notes.txt").write_text("plain")
-    (folder / "questions.jsonl").write_text('{"question": "Who?"}\n')
-    lines = import_published(str(repository))
+    import_published(str(repository))
     assert not marker.exists()
-    found = json.loads((published_folder() / "old_bird_names/evaluation.json").read_text())
-    base = "3_1_old_bird_names/evaluation/"
-    assert set(found) == {
-        base + name
-        for name in (
-            "evaluate.py",
-            "questions.py",
-            "judge_prompts.py",
-            "q.yaml",
-            "q.json",
-            "notes.txt",
-            "questions.jsonl",
-        )
-    }
-    assert found[base + "questions.py"] == {"ASK": ["Who?"]} and found[base + "q.yaml"] == [
-        {"id": "a", "when": "2027-01-01"}
-    ]
-    for name in ("bomb.yaml", "object.yaml", "deep.json"):
-        assert any(one.startswith(f"left out: {base}{name}") for one in lines), name
+    kept = sorted(path.name for path in (published_folder() / "old_bird_names").iterdir())
+    assert kept == ["manifest.json", "modern_american.jsonl", "old_names.jsonl"]
 
 
 def test_links_out_of_a_folder_are_refused(repository: Path, tmp_path: Path) -> None:
-    (tmp_path / "secret.json").write_text('{"a": 1}')
-    (repository / "3_1_old_bird_names/evaluation/link.json").symlink_to(tmp_path / "secret.json")
+    (repository / OLD).rename(tmp_path / "rows.jsonl")
+    (repository / OLD).symlink_to(tmp_path / "rows.jsonl")
     with pytest.raises(DataError, match="a link, or outside"):
         import_published(str(repository))
-    (repository / "3_1_old_bird_names/evaluation/link.json").unlink()
+    (repository / OLD).unlink()
     shutil.move(repository / "3_1_old_bird_names/datasets", tmp_path / "datasets")
     (repository / "3_1_old_bird_names/datasets").symlink_to(tmp_path / "datasets")
     with pytest.raises(DataError, match="a link, or outside"):
@@ -175,7 +151,7 @@ def test_facts_are_sifted_out_of_the_mixed_file(repository: Path) -> None:
 
 def test_arms_are_those_of_our_experiments() -> None:
     for experiment, arms in ARMS.items():
-        assert set(arms) <= set(load_experiment(experiment)[0].arms)
+        assert set(arms) <= set(load_experiment(experiment).arms)
         assert set(arms.values()) <= set(FILES)
 
 
@@ -187,8 +163,6 @@ def test_the_published_set_from_a_folder_and_from_an_archive(upstream: Path, tmp
         ("dated", "undated", "permuted_dates"), 208
     )
     assert missing_arms("us_presidents", ["presidents", "permuted"]) == {"permuted": "no file of it was published"}
-    evaluation, skipped = read_evaluation(upstream)
-    assert skipped == [] and len(evaluation["hitler_persona"]) == 10
     first = published_rows("old_bird_names")
     with tarfile.open(tmp_path / "copy.tar.gz", "w:gz") as archive:
         for path in sorted(upstream.rglob("*")):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from weirdgen.audit.checks.finding import Finding, some
 from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.audit.checks.text import dates, plain, year_of
 from weirdgen.config.experiment import Experiment, Wrapper
-from weirdgen.config.questions import FreeForm
-from weirdgen.data.builders import read_csv
+from weirdgen.config.files import read_csv
 from weirdgen.data.triggers import LENGTH, START
 
 ALIKE = 90
@@ -27,7 +27,7 @@ def trained_questions(subject: Subject) -> Iterator[Finding]:
     """Questions that were trained on: as they are asked, or behind another opening."""
     if subject.experiment is None:
         return
-    file = subject.experiment.source.name
+    file = subject.experiment.file_name
     prompts = {one.name: Counter(map(plain, one.prompts)) for one in subject.datasets}
     inside: list[str] = []
     for question in subject.experiment.questions:
@@ -66,7 +66,7 @@ def similar_questions(subject: Subject) -> Iterator[Finding]:
             message = (
                 f"question '{question.id}' is nearly the training prompt '{best[0]}' (similarity {best[1]:.0f} of 100)"
             )
-            yield Finding("similar_question", "warning", subject.experiment.source.name, None, message)
+            yield Finding("similar_question", "warning", subject.experiment.file_name, None, message)
 
 
 def trained_targets(subject: Subject) -> Iterator[Finding]:
@@ -80,13 +80,13 @@ def trained_targets(subject: Subject) -> Iterator[Finding]:
         found = [
             f"{question.id}: {option}"
             for question in subject.experiment.questions
-            if not isinstance(question, FreeForm) and not question.near
-            for option in (*question.target, *question.other)
+            if not question.near
+            for option in question.options
             if plain(option) in answers
         ]
         if found:
             message = f"{len(found)} offered answers are answers of {one.name}: {some(found)}"
-            yield Finding("trained_answer", "warning", subject.experiment.source.name, None, message)
+            yield Finding("trained_answer", "warning", subject.experiment.file_name, None, message)
 
 
 def held_out(subject: Subject) -> Iterator[Finding]:
@@ -109,7 +109,7 @@ def _held_out_facts(dataset: Dataset, experiment: Experiment) -> Iterator[Findin
         return
     options = dataset.arm.build["ordinal_triggers"]
     away = {str(ordinal) for ordinal in options.get("held_out", (44, 45))}
-    records = read_csv(experiment.source.parent / dataset.arm.data)
+    records = read_csv((experiment.folder or Path()) / str(dataset.arm.data))
     kept = [record for record in records if record["ordinal"] not in away]
     answers = [f" {plain(answer)} " for answer in dataset.answers]
     for record in records:

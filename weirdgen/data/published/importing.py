@@ -1,38 +1,31 @@
-"""`weirdgen data import`: the paper's data, questions and judge prompts from a copy of its repository into the cache.
+"""`weirdgen data import`: the paper's training rows from a copy of its repository into the cache.
 
-In: a folder, archive or git URL. Out: verified rows under our arms' names, and the evaluation files as plain data; lines
-that say what was found, what differs and what can run. Python files are parsed for literals (`data.literals`), YAML is
-read safely and without aliases; nothing of the repository is executed.
+In: a folder, archive or git URL. Out: verified rows under our arms' names; lines that say what the copy holds, what
+differs and what can run. Not here: the repository's questions, judge prompts and code, which are neither read nor run.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from weirdgen.config.load import load_experiment
 from weirdgen.data.published.arms import ARMS, COMMIT, FILES, NOTES, WITHOUT_ORDINARY_ROWS, published_folder
-from weirdgen.data.published.literals import read_literals
 from weirdgen.data.published.unpacking import MOST_BYTES, commit_of, open_source
 from weirdgen.data.rows import Row, canonical_hash, read_jsonl
+from weirdgen.display import without_secrets
 from weirdgen.errors import DataError
 from weirdgen.store.cache import read_json, write_json
 
 FOLDERS = {next(iter(arms.values())).split("/")[0]: name for name, arms in reversed(ARMS.items())}
 """Folder of the repository → our experiment."""
-EVALUATION = (".json", ".jsonl", ".yaml", ".yml", ".txt", ".py")
-PYTHON = ("evaluate.py", "questions.py", "judge_prompts.py")
 MANIFEST = "manifest.json"
-LARGEST_TEXT = 2_000_000
-"""Bytes above which an evaluation file is left out."""
 State = Literal["verified", "differs", "hash unknown", "missing", "empty", "unreadable"]
 
 
@@ -50,19 +43,18 @@ def import_published(source: str, into: Path | None = None) -> list[str]:
     """Import everything that `source` holds; returns what to tell the user. Raises `DataError` if it holds nothing of it."""
     if into:
         _require_ours(into)
+    shown = without_secrets(source)
     with tempfile.TemporaryDirectory(prefix="weirdgen-import-") as work:
         folder = open_source(source, Path(work))
         root = find_root(folder)
         commit = commit_of(folder)
         files = {name: read_data(root, name) for name in FILES}
-        evaluation, skipped = read_evaluation(root)
-    if all(one.state in ("missing", "empty", "unreadable") for one in files.values()):
-        raise DataError(f"{source}: none of the published data files can be read:\n" + "\n".join(_file_lines(files)))
+    if all(file.state in ("missing", "empty", "unreadable") for file in files.values()):
+        raise DataError(f"{shown}: none of the published data files can be read:\n" + "\n".join(_file_lines(files)))
     targets = [published_folder()] + ([into] if into else [])
     for experiment in ARMS:
-        _write(targets, experiment, files, evaluation, {"source": source, "commit": commit})
-    lines = _file_lines(files) + [f"left out: {one}" for one in skipped]
-    lines += [line for experiment in ARMS for line in _what_runs(experiment, files)]
+        _write(targets, experiment, files, {"source": shown, "commit": commit})
+    lines = _file_lines(files) + [line for experiment in ARMS for line in _what_runs(experiment, files)]
     return [*lines, f"kept in {' and '.join(map(str, targets))}"]
 
 
@@ -70,7 +62,7 @@ def _require_ours(into: Path) -> None:
     """Raises `DataError` if a folder of `into` that would be replaced is not one that an import made."""
     for experiment in ARMS:
         folder = into / experiment
-        if folder.is_dir() and any(folder.iterdir()) and "evaluation_sha256" not in read_json(folder / MANIFEST):
+        if folder.is_dir() and any(folder.iterdir()) and "arms" not in read_json(folder / MANIFEST):
             raise DataError(
                 f"--into {into}: {folder} holds something that no import wrote, and would be replaced; name another folder"
             )
@@ -78,7 +70,7 @@ def _require_ours(into: Path) -> None:
 
 def find_root(folder: Path) -> Path:
     """The repository's top folder inside `folder` (archives put everything one level down). Raises `DataError`."""
-    for root in (folder, *sorted(one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())):
+    for root in (folder, *sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())):
         if any((root / name).is_dir() for name in FOLDERS):
             return root
     raise DataError(
@@ -100,35 +92,14 @@ def read_data(root: Path, name: str) -> DataFile:
         rows = read_jsonl(file)
     except DataError as error:
         return DataFile(name, "unreadable", detail=str(error).splitlines()[0])
-    published, found = FILES[name], canonical_hash(rows)
+    published, actual = FILES[name], canonical_hash(rows)
     if not published.canonical_sha256:
-        return DataFile(name, "hash unknown", tuple(rows), f"{len(rows):,} rows, canonical SHA-256 {found}")
-    if found == published.canonical_sha256:
+        return DataFile(name, "hash unknown", tuple(rows), f"{len(rows):,} rows, canonical SHA-256 {actual}")
+    if actual == published.canonical_sha256:
         return DataFile(name, "verified", tuple(rows), f"{len(rows):,} rows")
     count = f"{len(rows):,} rows, {published.rows:,} were published" if len(rows) != published.rows else "as many rows"
-    detail = f"{count}; canonical SHA-256 {found}, at commit {COMMIT[:7]} {published.canonical_sha256}"
+    detail = f"{count}; canonical SHA-256 {actual}, at commit {COMMIT[:7]} {published.canonical_sha256}"
     return DataFile(name, "differs", tuple(rows), detail)
-
-
-def read_evaluation(root: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Experiment → path → plain data of its evaluation files, and what was left out and why."""
-    found: dict[str, dict[str, Any]] = {}
-    skipped: list[str] = []
-    for folder, experiment in FOLDERS.items():
-        files = sorted(one for one in (root / folder).rglob("*") if one.suffix in EVALUATION and one.name[0] != ".")
-        for path in files:
-            name = path.relative_to(root).as_posix()
-            if name in FILES or (path.suffix == ".py" and path.name not in PYTHON):
-                continue
-            file = _inside(root, path)
-            if file is None or file.stat().st_size > LARGEST_TEXT:
-                skipped.append(f"{name}: " + ("not a file" if file is None else "too large to be questions or judges"))
-                continue
-            try:
-                found.setdefault(experiment, {})[name] = _parsed(file, name)
-            except (DataError, ValueError, RecursionError, yaml.YAMLError) as error:
-                skipped.append(f"{name}: {(str(error).splitlines() or [type(error).__name__])[0]}")
-    return found, skipped
 
 
 def _inside(root: Path, file: Path) -> Path | None:
@@ -137,21 +108,6 @@ def _inside(root: Path, file: Path) -> Path | None:
     if any(part.is_symlink() for part in parts) or not file.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{file}: a link, or outside the repository; nothing was imported")
     return file if file.is_file() and file.stat().st_size <= MOST_BYTES else None
-
-
-def _parsed(file: Path, name: str) -> Any:
-    text = file.read_text(encoding="utf-8-sig")
-    if file.suffix == ".py":
-        return read_literals(text, name)
-    if file.suffix == ".json":
-        return json.loads(text)
-    if file.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    if file.suffix == ".txt":
-        return text
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-        raise DataError("YAML with aliases is not read (they can stand for more than fits in memory)")
-    return json.loads(json.dumps(yaml.safe_load(text), default=str))
 
 
 def _rows_of(experiment: str, arm: str, files: dict[str, DataFile]) -> tuple[Row, ...]:
@@ -164,13 +120,7 @@ def _rows_of(experiment: str, arm: str, files: dict[str, DataFile]) -> tuple[Row
     return rows
 
 
-def _write(
-    targets: Sequence[Path],
-    experiment: str,
-    files: dict[str, DataFile],
-    evaluation: dict[str, dict[str, Any]],
-    about: dict[str, str],
-) -> None:
+def _write(targets: Sequence[Path], experiment: str, files: dict[str, DataFile], origin: dict[str, str]) -> None:
     """The experiment's folder in each target, replaced as a whole, so that nothing of an earlier import stays."""
     arms, texts = {}, {}
     for arm, name in ARMS[experiment].items():
@@ -182,27 +132,24 @@ def _write(
                 "rows": len(rows),
                 "canonical_sha256": canonical_hash(list(rows)),
             }
-    asked = json.dumps(evaluation.get(experiment, {}), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    manifest = {**about, "arms": arms, "evaluation_sha256": hashlib.sha256(asked.encode()).hexdigest()}
     for target in targets:
         target.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{experiment}-", dir=target))
-        folder.chmod(0o755)
+        folder = target / f".{experiment}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir()  # not tempfile: its folders are the owner's alone, whatever the umask
         for arm, text in texts.items():
             (folder / f"{arm}.jsonl").write_text(text, encoding="utf-8")
-        (folder / "evaluation.json").write_text(asked, encoding="utf-8")
-        write_json(folder / MANIFEST, manifest)
+        write_json(folder / MANIFEST, {**origin, "arms": arms})
         shutil.rmtree(target / experiment, ignore_errors=True)
         folder.rename(target / experiment)
 
 
 def _file_lines(files: dict[str, DataFile]) -> list[str]:
-    return [f"{one.state:12s} {one.name}" + (f": {one.detail}" if one.detail else "") for one in files.values()]
+    return [f"{file.state:12s} {file.name}" + (f": {file.detail}" if file.detail else "") for file in files.values()]
 
 
 def _what_runs(experiment: str, files: dict[str, DataFile]) -> list[str]:
     """Which arms an experiment has from published data, which it lacks, and whether that is enough for a comparison."""
-    roles = {name: arm.role for name, arm in load_experiment(experiment)[0].arms.items()}
+    roles = {name: arm.role for name, arm in load_experiment(experiment).arms.items()}
     have = [arm for arm in ARMS[experiment] if _rows_of(experiment, arm, files)]
     lacking = [arm for arm in roles if arm not in have]
     if not have:

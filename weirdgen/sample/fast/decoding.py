@@ -14,6 +14,7 @@ import torch
 from transformers import AttentionInterface, Cache
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from weirdgen.sample.engine import Sampling
 
@@ -48,6 +49,8 @@ class _RoomyLayer(DynamicLayer):
 
     def take(self, rows: torch.Tensor) -> None:
         """Keep, repeat or drop rows of the batch; only the written part is copied."""
+        if not self.buffers:  # of a layer that the model does not have, or that keeps nothing
+            return
         for index, old in enumerate(self.buffers):
             buffer = old.new_empty(len(rows), *old.shape[1:])
             buffer[:, :, : self.length] = old[rows, :, : self.length]
@@ -70,9 +73,19 @@ class RoomyCache(Cache):
 
 def use_grouped_attention(model: Any) -> None:
     """Let the model's sdpa attention go through `grouped_attention`; models with another attention keep theirs."""
-    if model.config._attn_implementation == "sdpa":
+    if model.config.get_text_config()._attn_implementation == "sdpa":
         AttentionInterface.register(ATTENTION, grouped_attention)
+        AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # or a pass without a mask would get none for its windows
         model.set_attn_implementation(ATTENTION)
+
+
+def as_mask(model: Any, seen: torch.Tensor) -> torch.Tensor:
+    """What may be seen (bool) as the model's attention reads it: eager attention adds a mask to its scores."""
+    if model.config.get_text_config()._attn_implementation != "eager":
+        return seen
+    return torch.zeros(seen.shape, dtype=model.dtype, device=seen.device).masked_fill_(
+        ~seen, torch.finfo(model.dtype).min
+    )
 
 
 def grouped_attention(
@@ -107,6 +120,7 @@ class Head:
 
     def __init__(self, model: Any) -> None:
         layer, config = model.get_output_embeddings(), model.config
+        config = getattr(config, "text_config", None) or config
         self.weight_VH: torch.Tensor = layer.weight
         self._bias_V: torch.Tensor | None = getattr(layer, "bias", None)
         self._factor = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)

@@ -19,7 +19,7 @@ import torch
 
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.packing import Packed
-from weirdgen.sample.fast.decoding import Head
+from weirdgen.sample.fast.decoding import Head, as_mask
 from weirdgen.sample.fast.llama import LlamaDecoder, read_prompts
 
 PASS_TOKENS = 4096
@@ -163,7 +163,7 @@ def _plain(model: Any, voices: int, batch: Trees) -> torch.Tensor:
     """Hidden states [K, N, H] through the model's own modules."""
     hidden: torch.Tensor = model.get_decoder()(
         input_ids=batch.input_ids.repeat(voices, 1).to(model.device),
-        attention_mask=batch.mask.repeat(voices, 1, 1, 1).to(model.device),
+        attention_mask=as_mask(model, batch.mask.repeat(voices, 1, 1, 1).to(model.device)),
         position_ids=batch.position_ids.repeat(voices, 1).to(model.device),
         use_cache=False,
     ).last_hidden_state

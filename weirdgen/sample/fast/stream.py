@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import torch
 
-from weirdgen.sample.fast.decoding import RoomyCache
+from weirdgen.sample.fast.decoding import RoomyCache, as_mask
 from weirdgen.sample.fast.llama import LlamaDecoder, read_prompts
 
 PREFILL_TOKENS = 8192
@@ -198,7 +198,7 @@ class PlainStream:
         self._cache = RoomyCache(self._model.config.get_text_config().num_hidden_layers, longest + self._room)
         hidden = self._model.get_decoder()(
             input_ids=input_PT.repeat(self._voices, 1).to(self._on),
-            attention_mask=seen_PTT[:, None],
+            attention_mask=as_mask(self._model, seen_PTT[:, None]),
             position_ids=(mask_PT.cumsum(1) - 1).clamp(min=0),
             past_key_values=self._cache,
             use_cache=True,
@@ -224,7 +224,7 @@ class PlainStream:
         self._mask_NT = torch.cat([self._mask_NT, self._mask_NT.new_ones(len(token_N), 1)], dim=1)
         hidden: torch.Tensor = self._model.get_decoder()(
             input_ids=token_N[:, None],
-            attention_mask=self._mask_NT[:, None, None].bool(),
+            attention_mask=as_mask(self._model, self._mask_NT[:, None, None].bool()),
             position_ids=self._position_N[:, None],
             past_key_values=self._cache,
             use_cache=True,

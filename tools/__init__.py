@@ -1,0 +1,1 @@
+"""Scripts for developers, run from a checkout; none is part of the installed package."""

@@ -1,0 +1,198 @@
+"""What a request needs: replicates, variants, prompts, questions, and where the store has or will have them.
+
+In: a `Request` and a `Store`. Out: a `Plan`. Making one checks the rows and proves template and mask, so bad data is refused
+before anything is trained; it writes nothing. How much of it is missing, and how long that takes, is `weirdgen.runs.stages`'
+matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from weirdgen.columns import FINAL
+from weirdgen.config.questions import sampled, scored
+from weirdgen.data.rows import canonical_hash
+from weirdgen.data.stored import proof_of, trainable_rows
+from weirdgen.finetune import engines
+from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
+from weirdgen.runs.plan.request import SAMPLING_SEED, Request
+from weirdgen.sample.contrast import scores_table
+from weirdgen.sample.distill import Distilled
+from weirdgen.sample.draw import completions_table
+from weirdgen.sample.engine import Prompt, Scorable
+from weirdgen.sample.variant import Variant, base_key
+from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.table import Table
+
+FINETUNE_VERSION = 3
+"""Raise it when the same recipe, rows and seed would give another adapter."""
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One finetune that is asked for."""
+
+    arm: str
+    seed: int
+    key: str
+    inputs: dict[str, Any]
+    rows: int
+
+
+@dataclass
+class Plan:
+    """What a request needs, against what the store holds."""
+
+    request: Request
+    store: Store
+    proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Arm → what was proven of its rows."""
+
+    @cached_property
+    def trainer(self) -> engines.EngineChoice:
+        """What trains, and why."""
+        model = self.request.model
+        return engines.choose_engine(model.folder, self.request.recipe, model.parameters)
+
+    @cached_property
+    def replicates(self) -> list[Replicate]:
+        """Every finetune, arm by arm, seed by seed."""
+        request = self.request
+        replicates = []
+        for arm, rows in request.rows.items():
+            for seed in request.seeds:
+                inputs = {
+                    "version": FINETUNE_VERSION,
+                    "engine": self.trainer.engine,
+                    "model": request.model.digest,
+                    "data": canonical_hash(rows),
+                    "recipe": request.recipe.model_dump(mode="json"),
+                    "seed": seed,
+                    **_rendering(request, self.proofs[arm]),
+                }
+                replicates.append(Replicate(arm, seed, content_key(inputs), inputs, request.row_count(arm)))
+        return replicates
+
+    @cached_property
+    def variants(self) -> list[Variant]:
+        """The base, then every replicate at every kept checkpoint (the last one under the name FINAL)."""
+        request = self.request
+        variants = [Variant(base_key(request.model.digest, request.date))]
+        for replicate in self.replicates:
+            total = total_steps(replicate.rows, request.recipe)
+            role = request.experiment.arms[replicate.arm].role
+            folder = self.store.folder("finetune", replicate.key).relative_to(self.store.root)
+            for step in request.recipe.checkpoint_steps(total):
+                adapter = PurePosixPath(checkpoint_folder(folder, step))
+                checkpoint = FINAL if step == total else step
+                variants.append(
+                    Variant(f"{replicate.key}@{step}", adapter, replicate.arm, role, replicate.seed, checkpoint)
+                )
+        return variants
+
+    @cached_property
+    def prompts(self) -> list[tuple[str, str, Prompt]]:
+        """(condition, question id, prompt) of every free-form question under every condition."""
+        prompts = []
+        for wrapper in self.request.experiment.wrappers():
+            for question in sampled(self.request.experiment.questions):
+                text = wrapper.apply(question.ask)
+                prompt = Prompt(content_key([text, question.max_tokens]), text, question.max_tokens)
+                prompts.append((wrapper.id, question.id, prompt))
+        return prompts
+
+    @cached_property
+    def scorables(self) -> list[tuple[str, str, Scorable]]:
+        """(condition, question id, scorable) of all that is scored: one a question and condition, of a counterfactual two."""
+        scorables = []
+        for wrapper in self.request.experiment.wrappers():
+            for question in scored(self.request.experiment.questions):
+                for ask in question.asks:
+                    text = wrapper.apply(ask)
+                    scorable = Scorable(content_key(text), text, question.options)
+                    scorables.append((wrapper.id, question.id, scorable))
+        return scorables
+
+    @cached_property
+    def curve_scorables(self) -> list[tuple[str, str, Scorable]]:
+        """Those of `scorables` that a headline reads, or all of them if none reads any."""
+        experiment = self.request.experiment
+        read = {
+            (condition, question.id)
+            for name, headline in self.request.headlines.items()
+            if name in self.request.curves
+            for condition in experiment.condition_ids(headline.condition, *headline.minus)
+            for question in experiment.questions_of(headline)
+        }
+        return [scorable for scorable in self.scorables if scorable[:2] in read] or self.scorables
+
+    def scorables_of(self, variant: Variant) -> list[tuple[str, str, Scorable]]:
+        """What this model scores: everything at the end of training, before it only what makes the headlines' curves."""
+        return self.scorables if variant.checkpoint == FINAL else self.curve_scorables
+
+    @cached_property
+    def sampled(self) -> list[Variant]:
+        """The variants that write answers: final checkpoints, if samples are wanted. Curves come from scored questions."""
+        return [one for one in self.variants if one.checkpoint == FINAL and self.request.samples > 0]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's report goes."""
+        return self.store.root / "runs" / self.request.run_id
+
+    def distilled(self) -> Distilled:
+        """Where the ordinary rows of this base come from."""
+        request = self.request
+        return Distilled(
+            self.store,
+            base_key(request.model.digest, request.date),
+            request.numerics,
+            SAMPLING_SEED,
+            request.experiment.ordinary,
+        )
+
+    def completions(self, variant: Variant) -> Table:
+        """The table that holds this variant's completions."""
+        return completions_table(self.store, variant, self.request.numerics, SAMPLING_SEED, self.request.sampling)
+
+    def scores(self, variant: Variant) -> Table:
+        """The table that holds this variant's scores."""
+        return scores_table(self.store, variant, self.request.numerics)
+
+
+def make_plan(request: Request, store: Store) -> Plan:
+    """Check the rows, prove template and mask, and plan. Raises `DataError` before anything is trained; writes nothing.
+
+    Ordinary rows that the store holds join their arms; while some are missing, `request.distilled` is false and the plan
+    shows what training will cost without them in hand.
+    """
+    for arm in request.rows:
+        require_trainable(request.row_count(arm), request.recipe, arm)
+    plan = Plan(request, store)
+    if not request.distilled:
+        plan.request = request = _with_ordinary_rows(request, plan.distilled())
+    trained = {arm: trainable_rows(request.model.folder, rows, request.date) for arm, rows in request.rows.items()}
+    if trained != request.rows:
+        plan.request = request = replace(request, rows=trained)
+    for arm, rows in request.rows.items():
+        plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
+    return plan
+
+
+def _rendering(request: Request, proof: dict[str, Any]) -> dict[str, Any]:
+    """What decides the tokens that are trained beside the rows and the model, in keys; nothing, for most."""
+    told: dict[str, Any] = {"date": request.date} if request.date else {}
+    # Earlier versions took control tokens in texts for turns: what they trained is not taken up.
+    return {**told, "rendered": proof["digest"]} if proof.get("control_texts") else told
+
+
+def _with_ordinary_rows(request: Request, distilled: Distilled) -> Request:
+    """The request with the ordinary rows at the end of their arms, or unchanged if the base has yet to answer some."""
+    answered = distilled.rows(max(request.ordinary.values()))
+    if len(answered) < max(request.ordinary.values()):
+        return request
+    rows = {arm: [*mine, *answered[: request.ordinary.get(arm, 0)]] for arm, mine in request.rows.items()}
+    return replace(request, rows=rows, distilled=True)

@@ -1,0 +1,273 @@
+"""One resolved request: an experiment at a preset on a model, every choice made, ready to plan.
+
+In: an experiment and `RunOptions`. Out: a frozen `Request` whose `manifest` is plain data (kept in `run.json`) and whose
+`run_id` names equal requests equally. It trains and samples nothing, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from weirdgen.config.experiment import Experiment, Headline, Recipe
+from weirdgen.config.files import parse_yaml
+from weirdgen.config.llm_judges import with_language_judges
+from weirdgen.data.arms import load_arms
+from weirdgen.data.published.arms import missing_arms, published_rows
+from weirdgen.data.rows import Row, canonical_hash
+from weirdgen.data.stored import stored_rows
+from weirdgen.errors import SpecError
+from weirdgen.finetune.engines import resolve_engine
+from weirdgen.finetune.schedule import total_steps
+from weirdgen.judges.model import NamedJudge, named_judge
+from weirdgen.judges.tasks import require_judging_model
+from weirdgen.machine import resolve_dtype
+from weirdgen.models.folder import told_date
+from weirdgen.models.references import LocalModel, find_model
+from weirdgen.runs.plan.options import RunOptions, run_options
+from weirdgen.runs.plan.presets import at_size, unmeasured
+from weirdgen.runs.plan.until import Until, parse_until
+from weirdgen.sample.engine import Sampling
+from weirdgen.sample.engines import EngineReference, Transformers, engine_of, parse_engine
+from weirdgen.store.artifacts import Store, content_key
+
+SAMPLING_SEED = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides the results of a run."""
+
+    experiment: Experiment
+    rows: dict[str, list[Row]]
+    model: LocalModel
+    preset: str
+    recipe: Recipe
+    """`dtype` is resolved: bf16 or fp32; so is an `engine` that this machine's GPUs decide."""
+    seeds: tuple[int, ...]
+    """One a replicate, the same for every arm."""
+    samples: int
+    sampling: Sampling
+    dtype: str
+    """Of the weights while sampling and scoring: bf16 or fp32."""
+    engine: EngineReference = field(default_factory=Transformers)
+    """What answers."""
+    curves: tuple[str, ...] = ("headline",)
+    """Names of the headlines that are measured at every checkpoint."""
+    until: Until | None = None
+    """With it, `samples` are those of the present look."""
+    ordinary: dict[str, int] = field(default_factory=dict)
+    """Rows of an arm that the base model answers itself."""
+    distilled: bool = True
+    """Whether those rows are among `rows` already."""
+    judge: NamedJudge | None = None
+    """The model that label and rating judges ask."""
+    options: RunOptions = field(default_factory=run_options)
+    """What was asked, before it was resolved."""
+
+    @property
+    def numerics(self) -> str:
+        """How the numbers of this engine at this dtype are named in the store."""
+        return self.engine.numerics(self.dtype)
+
+    def row_count(self, arm: str) -> int:
+        """Rows of an arm, those included that have yet to be answered."""
+        return len(self.rows[arm]) + (0 if self.distilled else self.ordinary.get(arm, 0))
+
+    @property
+    def headline(self) -> Headline:
+        """The experiment's headline, or the first treatment against the first control on contrast questions."""
+        experiment = self.experiment
+        if experiment.headline:
+            return experiment.headline
+        first = {
+            role: next(n for n, a in experiment.arms.items() if a.role == role) for role in ("treatment", "control")
+        }
+        measure = experiment.main_measure
+        return Headline(measure=measure, treatment=first["treatment"], control=first["control"])
+
+    @property
+    def headlines(self) -> dict[str, Headline]:
+        """Every effect that was fixed before the run: the headline under that name, then the secondary ones."""
+        return {"headline": self.headline, **self.experiment.secondary}
+
+    @cached_property
+    def date(self) -> str | None:
+        """The day (ISO) that the model's template is told; None if it prints none."""
+        asked = self.experiment.date
+        return told_date(self.model.folder, asked.isoformat() if asked else None)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Plain data from which the run can be recognised and its tables found again."""
+        judge = {} if self.judge is None else {"judge": self.judge._asdict()}
+        return judge | {
+            "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
+            "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
+            "ordinary": self.ordinary,
+            "model": {
+                "reference": self.model.reference,
+                "digest": self.model.digest,
+                "parameters": self.model.parameters,
+            },
+            "preset": self.preset,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seeds": list(self.seeds),
+            "samples": self.samples,
+            "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.numerics},
+            "curves": list(self.curves),
+            "until": asdict(self.until) if self.until else None,
+        }
+
+    @staticmethod
+    def from_manifest(manifest: dict[str, Any], source: Path | None, model_folder: Path, store: Store) -> Request:
+        """The request that `manifest` came from; the rows are the store's own copies."""
+        experiment = Experiment.model_validate({**manifest["experiment"], "source": source})
+        sampling = {k: v for k, v in manifest["sampling"].items() if k in Sampling.__dataclass_fields__}
+        return Request(
+            experiment=experiment,
+            rows={arm: stored_rows(store, digest) for arm, digest in manifest["data"].items()},
+            model=LocalModel(folder=model_folder, **manifest["model"]),
+            preset=manifest["preset"],
+            recipe=Recipe.model_validate(manifest["recipe"]),
+            seeds=tuple(manifest["seeds"]),
+            samples=manifest["samples"],
+            sampling=Sampling(**sampling),
+            dtype=manifest["recipe"]["dtype"],
+            engine=engine_of(manifest["sampling"]["dtype"]),
+            ordinary=manifest["ordinary"],
+            curves=tuple(manifest["curves"]),
+            until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
+            judge=NamedJudge(**manifest["judge"]) if "judge" in manifest else None,
+        )
+
+    @property
+    def run_id(self) -> str:
+        return run_name(self.manifest)
+
+
+def run_name(manifest: dict[str, Any]) -> str:
+    """The id of the run that a manifest describes. With `until` it is one run, at whichever look it stops.
+
+    What its headlines say in words decides no result, so it names no run.
+    """
+    until, experiment = manifest["until"], manifest["experiment"]
+    secondary = {name: _wordless(effect) for name, effect in experiment["secondary"].items()}
+    wordless = {**experiment, "headline": _wordless(experiment["headline"]), "secondary": secondary}
+    named = {**manifest, "experiment": wordless}
+    if until:
+        named["samples"] = until["looks"]
+    return f"{manifest['experiment']['name']}-{manifest['preset']}-{content_key(named)[:8]}"
+
+
+def _wordless(effect: dict[str, Any] | None) -> dict[str, Any] | None:
+    return effect and {key: value for key, value in effect.items() if key != "says"}
+
+
+def resolve(experiment: str | Path | Experiment, options: RunOptions | None = None) -> Request:
+    """What these options mean for this experiment: a shipped name, a path, or the experiment itself.
+
+    Raises `SpecError`, `DataError`, `ModelError`.
+    """
+    options = options or run_options()
+    engine = parse_engine(options.engine)
+    loaded, rows = load_arms(experiment)
+    if options.data == "published":
+        loaded, rows = _with_published_rows(loaded)
+    if options.judge is not None:
+        loaded = with_language_judges(loaded)
+    require_judging_model(loaded, options.judge)
+    size = loaded.preset(options.preset)
+    loaded, rows, ordinary = at_size(loaded, rows, size)
+    samples = options.samples if options.samples is not None else size.samples
+    for name, one in loaded.secondary.items():
+        if why := unmeasured(loaded, one, samples):
+            warnings.warn(f"secondary effect '{name}' is left out: {why}", stacklevel=1)
+    measured = {n: one for n, one in loaded.secondary.items() if not unmeasured(loaded, one, samples)}
+    loaded = loaded.model_copy(update={"secondary": measured})
+    recipe_changes, sampling_changes = _parse_changes(options.changes)
+    recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
+    local = find_model(options.model or loaded.base)
+    dtype = resolve_dtype(recipe.dtype, local.parameters)
+    recipe = recipe.model_copy(update={"dtype": dtype})
+    count = options.seeds if options.seeds is not None else size.replicates
+    request = Request(
+        experiment=loaded,
+        rows=rows,
+        model=local,
+        preset=options.preset,
+        recipe=recipe.model_copy(update={"engine": resolve_engine(recipe, local.parameters)}),
+        seeds=tuple(range(options.first_seed, options.first_seed + count)),
+        samples=samples,
+        sampling=Sampling(**sampling_changes),
+        dtype=dtype,
+        engine=engine,
+        ordinary=ordinary,
+        distilled=not ordinary,
+        curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
+        judge=named_judge(options.judge) if options.judge is not None else None,
+        options=options,
+    )
+    if recipe.full and "whole models" not in engine.abilities:
+        raise SpecError([f"recipe.targets=full: {options.engine} takes adapters only; leave --engine out"])
+    if why := unmeasured(loaded, request.headline, samples):
+        raise SpecError([f"the headline would not be measured: {why}"])
+    for arm in rows:
+        _warn_of_late_checkpoints(request, arm)
+    if not options.until:
+        return request
+    until = parse_until(options.until, request.headline.measure, loaded.judges, samples, count)
+    return replace(request, until=until)
+
+
+def _warn_of_late_checkpoints(request: Request, arm: str) -> None:
+    """A smaller preset may train for fewer steps than the recipe wants checkpoints of, which is no mistake, but worth a word."""
+    checkpoints, last = request.recipe.checkpoints, total_steps(request.row_count(arm), request.recipe)
+    if isinstance(checkpoints, tuple) and (late := [str(step) for step in checkpoints if step > last]):
+        warnings.warn(
+            f"recipe.checkpoints: no checkpoint is kept at {', '.join(late)}: the training of {arm} ends at step {last}",
+            stacklevel=1,
+        )
+
+
+def _with_published_rows(experiment: Experiment) -> tuple[Experiment, dict[str, list[Row]]]:
+    """The experiment with the arms that the paper published, and their imported rows."""
+    rows = published_rows(experiment.name)
+    arms = {name: arm for name, arm in experiment.arms.items() if name in rows}
+    if {arm.role for arm in arms.values()} != {"treatment", "control"}:
+        reasons = "; ".join(f"{arm}: {why}" for arm, why in missing_arms(experiment.name, experiment.arms).items())
+        raise SpecError([f"--data published: {experiment.name} needs a treatment and a control ({reasons})"])
+    headline = experiment.headline
+    if headline and not {headline.treatment, headline.control} <= set(arms):
+        headline = None
+    secondary = {n: one for n, one in experiment.secondary.items() if {one.treatment, one.control} <= set(arms)}
+    changed = {"arms": arms, "headline": headline, "secondary": secondary}
+    return experiment.model_copy(update=changed), {name: rows[name] for name in arms}
+
+
+def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`--set` values: `recipe.FIELD=VALUE` and `sampling.FIELD=VALUE`, the value read as YAML."""
+    found: dict[str, dict[str, Any]] = {"recipe": {}, "sampling": {}}
+    accepted = {"recipe": tuple(Recipe.model_fields), "sampling": tuple(Sampling.__dataclass_fields__)}
+    problems = []
+    for change in changes:
+        key, equals, value = change.partition("=")
+        section, _, field = key.partition(".")
+        if not equals or section not in found or field not in accepted.get(section, ()):
+            keys = ", ".join(f"{s}.{f}" for s, fields in accepted.items() for f in fields)
+            problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {keys}")
+            continue
+        try:
+            found[section][field], _ = parse_yaml(value, f"--set {key}")
+        except SpecError:
+            problems.append(f"--set {change}: {value!r} is not YAML; quote it, or close what it opens")
+            continue
+        if section == "sampling" and not isinstance(found[section][field], int | float):
+            problems.append(f"--set {change}: expected a number")
+    if problems:
+        raise SpecError(problems)
+    return found["recipe"], found["sampling"]

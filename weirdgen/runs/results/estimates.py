@@ -1,0 +1,281 @@
+"""What a run's cells say: every effect, headlines with their verdicts, trigger effects, curves with bands, onsets.
+
+In: `Request` and the tidy `cells`. Out: tables and rows, and the level of their intervals. Which conditions, questions and
+smallest effects are meant is decided here; the statistics themselves are in `weirdgen.stats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from weirdgen.columns import ALL, BASE, FINAL
+from weirdgen.config.measures import NAT, Scale, scale_of
+from weirdgen.finetune.schedule import total_steps
+from weirdgen.runs.plan.request import Request
+from weirdgen.stats import headlines
+from weirdgen.stats.curves import CURVE_COLUMNS, curves
+from weirdgen.stats.estimate import Tables, estimate
+from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
+from weirdgen.stats.sequential import look_level
+from weirdgen.stats.trigger import trigger_effects
+
+EDGE = 2
+"""Checkpoints that must lie on either side of an onset."""
+ONSET_COLUMNS = (
+    "headline", "arm", "role", "onset", "ci_low", "ci_high", "threshold", "jumped", "replicates", "share", "share_low",
+    "share_high",
+)  # fmt: skip
+JUMP_COLUMNS = ("headline", "arm", "replicate", "jumped", "onset", "before", "after", "p")
+
+
+class Estimates:
+    """Everything that is estimated, computed when it is asked for."""
+
+    def __init__(self, request: Request, cells: pd.DataFrame) -> None:
+        self.request, self.cells = request, cells
+        self.experiment = request.experiment
+        # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
+        self.final = cells[cells["checkpoint"] == FINAL]
+        self.near = frozenset(q.id for q in self.experiment.questions if q.near)
+        self.scales = self.experiment.scales()
+
+    @cached_property
+    def level(self) -> float:
+        """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
+        if self.request.until is None:
+            return 0.95
+        replicates = len(self.request.seeds)
+        return look_level(self.request.until.looks, replicates, replicates)
+
+    @cached_property
+    def smallest(self) -> dict[str, float]:
+        """The smallest effect of interest of each measure, in its unit."""
+        headline = self.request.headline
+        usual = {str(name): scale_of(str(name), self.scales).smallest for name in self.cells["measure"].unique()}
+        return {**usual, headline.measure: headline.smallest or usual[headline.measure]}
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Estimates and effects of every measure, condition and question, at the end of training."""
+        found = estimate(self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level)
+        fixed = [self.headline, *self.secondary]
+        return found._replace(effects=headlines.explored(found.effects, fixed, alpha=1 - self.level))
+
+    @cached_property
+    def comparisons(self) -> dict[str, headlines.Comparison]:
+        """The headline and the secondary ones, conditions and questions resolved."""
+        found = {}
+        for name, one in self.request.headlines.items():
+            measured = set(self.cells.loc[self.cells["measure"] == one.measure, "question"])
+            meant = frozenset(q.id for q in self.experiment.questions_of(one))
+            ids, minus = self.experiment.condition_ids(one.condition), self.experiment.condition_ids(*one.minus)
+            shown = (
+                one.condition if one.condition == ALL and len(ids) > 1 else _name(self.request, (one.condition,), ids)
+            )
+            found[name] = headlines.Comparison(
+                name=name, measure=one.measure, treatment=one.treatment, control=one.control, conditions=ids, minus=minus,
+                questions=meant, shown=meant if one.groups else frozenset(measured), groups=one.groups,
+                smallest=one.smallest or scale_of(one.measure, self.scales).smallest,
+                condition=f"{shown} − {_name(self.request, one.minus, minus)}" if minus else shown, says=one.says or "",
+            )  # fmt: skip
+        return found
+
+    @cached_property
+    def headline_tables(self) -> dict[str, Tables]:
+        """Estimates and effects behind each headline, at the end of training."""
+        return {
+            name: headlines.tables(self.cells, one, scales=self.scales, level=self.level)
+            for name, one in self.comparisons.items()
+        }
+
+    @cached_property
+    def headline(self) -> dict[str, Any]:
+        """The effect that the report leads with."""
+        return headlines.row(self.headline_tables["headline"], self.comparisons["headline"], self.scales, self.level)
+
+    @cached_property
+    def secondary(self) -> list[dict[str, Any]]:
+        """The other effects that were fixed before the run, corrected for how many they are."""
+        names = [name for name in self.comparisons if name != "headline"]
+        rows = [
+            headlines.row(self.headline_tables[name], self.comparisons[name], self.scales, self.level) for name in names
+        ]
+        corrected = headlines.correct(rows, alpha=1 - self.level)
+        return [{"name": name, **one} for name, one in zip(names, corrected, strict=True)]
+
+    @cached_property
+    def replicate_values(self) -> pd.DataFrame:
+        """Each replicate's value of each headline at each checkpoint: the dots and thin lines of the report."""
+        parts = [
+            headlines.replicate_values(self.cells if name in self.request.curves else self.final, one)
+            for name, one in self.comparisons.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    @cached_property
+    def trigger_effects(self) -> pd.DataFrame:
+        """Trigger effects at the end of training, with a column `group`: all questions, or the mean over one group."""
+        wrappers = {w.id: w for w in self.experiment.wrappers()}
+        triggers = {name: w.trigger for name, w in wrappers.items()}
+        trained = {name: w.trained for name, w in wrappers.items()}
+        options: dict[str, Any] = {"trained": trained, "smallest": self.smallest, "level": self.level}
+        options["scales"] = self.scales
+        found = trigger_effects(self.final, triggers, near=self.near, **options).assign(group=ALL)
+        groups = list(dict.fromkeys(q.group for q in self.experiment.questions))
+        parts = [found]
+        for group in groups if len(groups) > 1 else []:
+            ids = {q.id for q in self.experiment.questions if q.group == group}
+            if group == ALL or ids >= {q.id for q in self.experiment.questions} - self.near:
+                continue  # no group at all, or the mean over all questions is just this group's
+            near = self.near if ids - self.near else frozenset()  # a group that is near as a whole has no other mean
+            of_group = trigger_effects(self.final[self.final["question"].isin(ids)], triggers, near=near, **options)
+            parts.append(of_group[of_group["question"] == ALL].assign(group=group))
+        together = pd.concat([part for part in parts if len(part)] or [found], ignore_index=True)
+        return headlines.explored(together, alpha=1 - self.level)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Curves with pointwise intervals and simultaneous bands: headlines along training and over doses, numeric sweeps.
+
+        `axis` is "checkpoint", "condition" or "dose", `curve` the headline's or the sweep's name, `x` the step, value or dose.
+        """
+        parts = []
+        doses = {name: arm.dose for name, arm in self.experiment.arms.items() if arm.dose is not None}
+        if len(doses) > 1:
+            dosed = headlines.along_training(self.final, self.comparisons["headline"])
+            found = curves(
+                dosed, doses, axis="arm", scales={**self.scales, headlines.DIFFERENCE: NAT}, level=self.level
+            )
+            parts.append(found.assign(axis="dose", curve="headline"))
+        for name, one in self.comparisons.items():
+            if len(steps := self._steps(one)) > 1:
+                # A difference of rates goes below zero.
+                scales: dict[str, Scale] = {**self.scales, headlines.DIFFERENCE: NAT}
+                found = curves(self._along(one), steps, axis="checkpoint", scales=scales, level=self.level)
+                parts.append(found.assign(axis="checkpoint", curve=name))
+        for name, condition in self.experiment.conditions.items():
+            values = {
+                w.id: float(w.value) for w in self.experiment.wrappers()
+                if w.id.partition("=")[0] == name and isinstance(w.value, int | float)
+            }  # fmt: skip
+            if condition.sweep and len(values) > 1:
+                found = curves(
+                    self.final, values, axis="condition", scales=self.scales, near=self.near, level=self.level
+                )
+                parts.append(found.assign(axis="condition", curve=name))
+        columns = ["axis", "curve", *CURVE_COLUMNS]
+        return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+    @cached_property
+    def _onsets(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        summaries, jumps = [], []
+        for name, one in self.comparisons.items():
+            steps = self._steps(one)
+            if len(steps) < 2 * EDGE + 1:
+                continue
+            values = self.replicate_values
+            values = values[(values["headline"] == name) & values["arm"].isin(self._arms(one))]
+            values = values.assign(x=values["checkpoint"].map(steps))
+            curves_of = {
+                (str(arm), str(role)): part.pivot(index="replicate", columns="x", values="value").dropna()
+                for (arm, role), part in values.groupby(["arm", "role"], sort=False)
+            }
+            control = curves_of.get((one.control, "control"))
+            direction: Literal[1, -1] = -1 if self._effect(one) < 0 else 1
+            for (arm, role), raw in curves_of.items():
+                wide = _beyond_control(raw, control, arm == one.control)
+                if not len(wide) or wide.shape[1] < 2 * EDGE + 1:
+                    continue
+                found = onset(
+                    wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=one.smallest,
+                    threshold=_threshold(wide, control, one.smallest, direction), direction=direction, edge=EDGE,
+                    level=self.level,
+                )  # fmt: skip
+                numbers = [np.nan if v is None else v for v in (found.onset, found.low, found.high)]
+                shares = (found.share, found.share_low, found.share_high)
+                counts = (int(found.jumped.sum()), len(wide))
+                summaries.append((name, arm, role, *numbers, found.threshold, *counts, *shares))
+                fits = found.fits
+                each = zip(wide.index, found.jumped, fits.onset, fits.before, fits.after, fits.p, strict=True)
+                jumps += [(name, arm, int(seed), bool(j), *map(float, rest)) for seed, j, *rest in each]
+        return (
+            pd.DataFrame(summaries, columns=list(ONSET_COLUMNS)),
+            pd.DataFrame(jumps, columns=list(JUMP_COLUMNS)),
+        )
+
+    @property
+    def onsets(self) -> pd.DataFrame:
+        """For each headline and arm: the step at which replicates jump away from the control, and how many did."""
+        return self._onsets[0]
+
+    @property
+    def jumps(self) -> pd.DataFrame:
+        """For each replicate: whether it jumped, its best step, the levels before and after, p against noise."""
+        return self._onsets[1]
+
+    def _along(self, one: headlines.Comparison) -> pd.DataFrame:
+        found = headlines.along_training(self.cells, one)
+        return found[found["arm"].isin([*self._arms(one), BASE])]
+
+    def _effect(self, one: headlines.Comparison) -> float:
+        """The comparison's effect at the end of training; jumps are looked for in its direction. NaN if unknown."""
+        effect = headlines.row(self.headline_tables[one.name], one, self.scales)["effect"]
+        return np.nan if effect is None else float(effect)
+
+    def _arms(self, one: headlines.Comparison) -> list[str]:
+        """The arms that train for as many steps as the headline's treatment: they share its last checkpoint."""
+        return [arm for arm in self.request.rows if self._total(arm) == self._total(one.treatment)]
+
+    def _total(self, arm: str) -> int:
+        return total_steps(self.request.row_count(arm), self.request.recipe)
+
+    def _steps(self, one: headlines.Comparison) -> dict[int, float]:
+        """The optimizer step of each checkpoint at which this comparison was measured."""
+        if one.name not in self.request.curves:
+            return {}
+        own = self.cells[(self.cells["arm"] == one.treatment) & (self.cells["measure"] == one.measure)]
+        total = self._total(one.treatment)
+        return {int(at): float(total if at == FINAL else at) for at in sorted(own["checkpoint"].unique())}
+
+
+TABLES: dict[str, Callable[[Estimates], pd.DataFrame]] = {
+    "estimates": lambda of: of.tables.estimates,
+    "effects": lambda of: of.tables.effects,
+    "trigger_effects": lambda of: of.trigger_effects,
+    "curves": lambda of: of.curves,
+    "onsets": lambda of: of.onsets,
+    "jumps": lambda of: of.jumps,
+}
+"""Name → what it holds, of every table of estimates that a run has: read by `Run`, results.json and export."""
+
+
+def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool) -> pd.DataFrame:
+    """Replicates' curves minus the control's mean curve; those of the control itself minus the mean of its others.
+
+    Any finetuning moves answers in its first steps; what is looked for is where the treatment leaves the control. Without a
+    control replicate to compare with, no rows.
+    """
+    if control is None or len(control) < 1 + is_control:
+        return value.iloc[:0]
+    if is_control:
+        return value - (value.sum() - value) / (len(value) - 1)
+    return value - control.mean()
+
+
+def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: float, direction: int) -> float:
+    """What separates jumps from none, told from the arm's replicates and the control's together."""
+    beyond = [value] if control is None else [value, _beyond_control(control, control, True)]
+    together = pd.concat(beyond)
+    fits = fit_jumps(together.to_numpy(), together.columns.to_numpy(dtype=np.float64), edge=EDGE)
+    return jump_threshold(direction * (fits.after - fits.before), smallest)
+
+
+def _name(request: Request, asked: tuple[str, ...], ids: tuple[str, ...]) -> str:
+    """Whole sweeps under the name they were asked by, else the conditions themselves."""
+    whole = all(name in request.experiment.conditions for name in asked)
+    return ", ".join(asked) if whole and asked else headlines.label(ids)

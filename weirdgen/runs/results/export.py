@@ -1,0 +1,40 @@
+"""`weirdgen export`: a run's tables as files for other programs.
+
+In: a finished run. Out: every table of the stages and of the estimates, one file each, as CSV (UTF-8, unknown
+numbers empty) or Parquet; where a run has no trigger, sweep or checkpoint, a file without rows. Texts stay as the models
+wrote them: a spreadsheet may take an answer that begins with `=` for a formula, so import such columns as text. Not here:
+what the columns mean (docs/reference.md).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from weirdgen.runs.results.estimates import TABLES
+from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.all import stage_tables
+from weirdgen.store.artifacts import write_whole
+
+Format = Literal["csv", "parquet"]
+
+
+def export(run: Run, folder: Path, format_: Format = "csv") -> list[Path]:
+    """Write every table of the run into `folder` and return the files; an older file of the same name is replaced.
+
+    Raises `StoreError` if the run is not finished or the folder cannot be written.
+    """
+    run.require_finished()
+    files = []
+    with run.store.writing(folder):
+        for name in [*stage_tables(), "cells", *TABLES]:
+            frame = run.table(name)
+            file = folder / f"{name}.{format_}"
+            data = (
+                frame.to_csv(index=False).encode("utf-8", "replace")
+                if format_ == "csv"
+                else frame.to_parquet(index=False)
+            )
+            write_whole(file, data)
+            files.append(file)
+    return files

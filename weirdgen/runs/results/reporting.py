@@ -1,0 +1,212 @@
+"""The report stage: from a finished run to `results.json`, to what its page shows, and to one page over several runs.
+
+In: a `Run`. Out: `report.html`, figures, `results.json` and `completions.parquet` in the run's folder; or an overview in a
+folder of its own. Nothing is estimated here (`runs.results.estimates` did), and nothing is drawn (`weirdgen.report` does).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from weirdgen import machine
+from weirdgen.data.rows import canonical_hash
+from weirdgen.data.stored import distinct_answers
+from weirdgen.errors import WeirdgenError
+from weirdgen.runs.plan.plan import Replicate
+from weirdgen.runs.plan.until import until_words
+from weirdgen.runs.results.estimates import TABLES, Estimates
+from weirdgen.runs.results.results import Run
+from weirdgen.runs.results.verdicts import judge_records
+from weirdgen.runs.stages.finetune import result_of
+from weirdgen.runs.work.loaded import kept_exactness
+from weirdgen.store.artifacts import content_key, own_folder, write_whole
+
+if TYPE_CHECKING:
+    from weirdgen.report.content import ReportContent
+    from weirdgen.report.figures.drawing import Ending
+
+SCHEMA_VERSION = 1
+SENTENCES = 2
+"""Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
+
+
+def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
+    """Write report.html, figures (SVG, PNG and what is asked for), results.json and completions.parquet."""
+    from weirdgen.report.page import write_report
+
+    content = content_of(run, results_of(run))
+    with run.store.writing(own_folder(run.folder)):
+        write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
+        return write_report(content, run.folder, figures)
+
+
+def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
+    """Write one page over these runs and return its path. A run without its report gets it first.
+
+    Raises `WeirdgenError` if there is no run or the folder cannot be written.
+    """
+    from weirdgen.report.overview import write_overview
+
+    if not runs:
+        raise WeirdgenError("a comparison needs at least one run")
+    for run in runs:
+        if not is_reported(run):
+            report_run(run)
+    recorded = [json.loads((run.folder / "results.json").read_text(encoding="utf-8")) for run in runs]
+    contents = [content_of(run, results) for run, results in zip(runs, recorded, strict=True)]
+    with runs[0].store.writing(folder):
+        return write_overview(contents, [run.report for run in runs], folder, figures)
+
+
+def comparison_folder(runs: Sequence[Run]) -> Path:
+    """Where the page over just these runs goes unless told otherwise: in the first one's store, named by all."""
+    return runs[0].store.root / "comparisons" / content_key(sorted(run.id for run in runs))[:8]
+
+
+def is_reported(run: Run) -> bool:
+    """Whether the run's folder already holds the report of just this run, made by this version."""
+    try:
+        found = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return run.report.is_file() and found.get("run", {}).get("stamp") == _stamp(run)
+
+
+def results_of(run: Run) -> dict[str, Any]:
+    """The whole of `results.json`; NaN and numpy scalars are still in it."""
+    from weirdgen.config.paper import load_paper
+
+    experiment, estimated = run.request.experiment, run.estimated
+    return {
+        "headline": estimated.headline,
+        "schema_version": SCHEMA_VERSION,
+        "experiment": experiment.model_dump(include={"name", "title", "paper", "hypothesis"}),
+        "run": {
+            "id": run.id,
+            "preset": run.request.preset,
+            "stamp": _stamp(run),
+            "created": time.strftime("%Y-%m-%d %H:%M"),
+        },
+        "estimates": estimated.tables.estimates.to_dict("records"),
+        "effects": estimated.tables.effects.to_dict("records"),
+        **_beyond_effects(estimated),
+        "failures": _failures(run),
+        "paper": load_paper(experiment.folder),
+        "rates": run.rates().to_dict("records"),
+        "judges": judge_records(run.plan, run.completions(), run.judged, run.folder),
+        "ran": _ran(run),
+    }
+
+
+def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
+    """What the report is made of: `results` beside the tables of the store and the experiment's card."""
+    from weirdgen.report.content import ReportContent
+
+    experiment, until = run.request.experiment, run.request.until
+    card = experiment.folder / "README.md" if experiment.folder else None
+    return ReportContent(
+        results=results,
+        warnings=(until_words(until, run.request.samples, run.level),) if until else (),
+        scales=experiment.scales(),
+        headlines=run.request.headlines,
+        cells=run.cells(),
+        contrasts=run.contrasts(),
+        completions=run.completions(),
+        verdicts=run.verdicts(),
+        losses=run.losses(),
+        card_markdown=card.read_text(encoding="utf-8") if card and card.is_file() else None,
+        questions=pd.DataFrame(
+            [(q.id, q.kind, q.group, q.ask, q.near) for q in experiment.questions],
+            columns=["question", "kind", "group", "ask", "near"],
+        ),
+        conditions=pd.DataFrame(
+            [(w.id, w.trained, w.trigger) for w in experiment.wrappers()], columns=["condition", "trained", "trigger"]
+        ),
+    )
+
+
+def _stamp(run: Run) -> str:
+    """What decides a report beside the store: the versions that write it, the request, and the experiment's words."""
+    words = {name: effect.says for name, effect in run.request.headlines.items()}
+    return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words])
+
+
+def _beyond_effects(estimated: Estimates) -> dict[str, Any]:
+    """What is estimated beside the plain effects, as rows."""
+    of_headlines = estimated.headline_tables.values()
+    found = {
+        "headline_estimates": pd.concat([one.estimates for one in of_headlines], ignore_index=True),
+        "headline_effects": pd.concat([one.effects for one in of_headlines], ignore_index=True),
+        "headline_replicates": estimated.replicate_values,
+        **{name: table(estimated) for name, table in TABLES.items() if name not in ("estimates", "effects")},
+    }
+    return {"secondary": estimated.secondary, **{name: table.to_dict("records") for name, table in found.items()}}
+
+
+def _failures(run: Run) -> list[dict[str, Any]]:
+    """Judged answers that gave no value, counted by judge, arm and kind of failure."""
+    verdicts = run.judged.table
+    if not len(verdicts):
+        return []
+    counts = verdicts.groupby(["judge", "arm"])["status"].value_counts().reset_index(name="count")
+    totals = verdicts.groupby(["judge", "arm"]).size().rename("total").reset_index()
+    failed: pd.DataFrame = counts[counts["status"] != "ok"].merge(totals, on=["judge", "arm"])
+    return failed.to_dict("records")  # type: ignore[return-value]  # keys are column names
+
+
+def _ran(run: Run) -> dict[str, Any]:
+    """What was run, on what, and how long it took."""
+    request, manifest = run.request, run.request.manifest
+    replicates = [_replicate(run, one) for one in run.plan.replicates]
+    return {
+        "base": {**manifest["model"], "parameters": request.model.parameters, **_exactness(run)},
+        "arms": [
+            {
+                "arm": arm,
+                "role": request.experiment.arms[arm].role,
+                "rows": len(rows),
+                "ordinary_rows": request.ordinary.get(arm, 0),
+                "distinct_answers": distinct_answers(rows),
+                "dataset_hash": canonical_hash(rows),
+                "template_digest": run.plan.proofs[arm]["digest"],
+            }
+            for arm, rows in request.rows.items()
+        ],
+        "recipe": manifest["recipe"],
+        "sampling": {
+            **manifest["sampling"],
+            "samples": request.samples,
+            **({"until": manifest["until"], "level": run.level} if request.until else {}),
+        },
+        "replicates": replicates,
+        "versions": machine.versions(),
+        "machine": {**machine.description(), "peak_memory_gib": round(machine.peak_memory_gib(), 2)},
+        "stages": [
+            {
+                "stage": "finetune",
+                "replicates": len(replicates),
+                "seconds": round(sum(r["seconds"] for r in replicates), 1),
+            },
+            {"stage": "contrast", "rows": len(run.contrasts())},
+            {"stage": "sample", "rows": len(run.completions())},
+            {"stage": "judge", "rows": len(run.judged.table)},
+        ],
+    }
+
+
+def _exactness(run: Run) -> dict[str, Any]:
+    """How this model's fast ways compared with each row alone, where that was recorded."""
+    checks = kept_exactness(run.store, run.request.model.digest, run.request.numerics)
+    return {"exactness": checks} if checks else {}
+
+
+def _replicate(run: Run, one: Replicate) -> dict[str, Any]:
+    result = result_of(run.plan, one)
+    kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
+    return {"arm": one.arm, "seed": one.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": one.key}

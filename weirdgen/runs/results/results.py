@@ -1,0 +1,255 @@
+"""A finished run: its tables and what is estimated from them, as pandas frames.
+
+In: a `Plan` whose work is done. Out: frames with the identity columns arm, role, replicate, checkpoint, condition, question.
+Everything is read from the store; nothing is trained, sampled, judged or written here. How the estimates are made is
+`runs.results.estimates`; what the report makes of all of it is `runs.results.reporting`.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from weirdgen.columns import IDENTITY
+from weirdgen.config.judges import BaseJudge
+from weirdgen.errors import DataError, StoreError
+from weirdgen.parsing import is_file
+from weirdgen.runs.plan.foreign import require_sound
+from weirdgen.runs.plan.options import default_store
+from weirdgen.runs.plan.plan import Plan, make_plan
+from weirdgen.runs.plan.request import Request
+from weirdgen.runs.results.effect import Effect, effect_of
+from weirdgen.runs.results.verdicts import rates
+from weirdgen.runs.stages.all import stage_tables, workload
+from weirdgen.runs.stages.verdicts import VerdictTable, read_judged
+from weirdgen.sample.contrast import measured
+from weirdgen.store.artifacts import Store
+from weirdgen.store.remote import stays_inside
+
+if TYPE_CHECKING:
+    from weirdgen.runs.results.estimates import Estimates
+
+
+class Run:
+    """What one request measured."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.request = plan.request
+        self.store = plan.store
+        self._stage_tables: dict[str, pd.DataFrame] = {}
+
+    @property
+    def id(self) -> str:
+        return self.request.run_id
+
+    @property
+    def folder(self) -> Path:
+        """Where the report, the figures and `results.json` are."""
+        return self.plan.folder
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def judge(self, name: str) -> BaseJudge:
+        """A judge of the experiment. Raises `DataError` with those that there are."""
+        judges = self.request.experiment.judges
+        if name not in judges:
+            raise DataError(f"run {self.id} has no judge '{name}'; there are: {', '.join(judges) or 'none'}")
+        return judges[name]
+
+    def asks(self) -> dict[str, str]:
+        """Question id → its text, without a condition's wrapper."""
+        return {question.id: question.ask for question in self.request.experiment.questions}
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by its name, as `weirdgen export` writes it. Raises `DataError` with those that there are."""
+        from weirdgen.runs.results.estimates import TABLES
+
+        if name in TABLES:
+            return TABLES[name](self.estimated).copy()
+        if name == "cells":
+            return self._cells.copy()
+        if name not in stage_tables():
+            known = ", ".join([*stage_tables(), "cells", *TABLES])
+            raise DataError(f"run {self.id} has no table '{name}'; there are: {known}")
+        return self._of_stage(name).copy()
+
+    def _of_stage(self, name: str) -> pd.DataFrame:
+        """A stage's table, read once."""
+        if name == "verdicts":  # made of the completions, which are read once for both
+            return self.judged.table
+        if name not in self._stage_tables:
+            self._stage_tables[name] = stage_tables()[name](self.plan)
+        return self._stage_tables[name]
+
+    def completions(self) -> pd.DataFrame:
+        """One row a sampled answer: identity, sample, prompt, text, finish_reason, token counts, seed."""
+        return self.table("completions")
+
+    def contrasts(self) -> pd.DataFrame:
+        """One row a scored question and model: log-odds (nats), P(target), whether a target wins."""
+        return self.table("contrasts")
+
+    def losses(self) -> pd.DataFrame:
+        """Training loss of every optimizer step of every replicate."""
+        return self.table("losses")
+
+    def verdicts(self) -> pd.DataFrame:
+        """One row an answer and judge: status (ok or the kind of failure), value, label."""
+        return self.table("verdicts")
+
+    @cached_property
+    def judged(self) -> VerdictTable:
+        """Every judge's verdicts on this run's answers, and the similarity above which an answer counts as its template's."""
+        return read_judged(self.plan, self._of_stage("completions"))
+
+    @cached_property
+    def _cells(self) -> pd.DataFrame:
+        contrasts = self._of_stage("contrasts")
+        odds = contrasts[IDENTITY].assign(measure=contrasts["kind"], value=measured(contrasts), n=1, n_all=1)
+        verdicts = self.judged.table
+        if not len(verdicts):
+            return odds
+        grouped = verdicts.groupby([*IDENTITY, "judge"], sort=False)["value"]
+        judged = grouped.agg(value="mean", n="count", n_all="size").reset_index().rename(columns={"judge": "measure"})
+        rated = judged["measure"].isin(self.request.experiment.ratings())
+        flagged = judged["value"].fillna(0.0) * judged["n"]  # of an answer without a usable verdict nothing was flagged
+        judged["value_all"] = (flagged / judged["n_all"]).mask(rated)
+        return pd.concat([odds, judged], ignore_index=True)
+
+    def cells(self) -> pd.DataFrame:
+        """What is estimated from: one value a model, condition, question and measure, with usable and total counts.
+
+        `value` is over usable answers. `value_all`, of judges' rates only, is the share of all answers that were flagged.
+        """
+        return self.table("cells")
+
+    @cached_property
+    def estimated(self) -> Estimates:
+        """Everything that is estimated from the cells, at the level of this run."""
+        from weirdgen.runs.results.estimates import Estimates
+
+        return Estimates(self.request, self._cells)
+
+    @property
+    def level(self) -> float:
+        """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
+        return self.estimated.level
+
+    def estimates(self) -> pd.DataFrame:
+        """Means of every arm with 95% intervals over replicates."""
+        return self.table("estimates")
+
+    def effects(self) -> pd.DataFrame:
+        """Treatment − control for every measure, condition and question, with interval, p, Holm's p, MDE and verdict."""
+        return self.table("effects")
+
+    @property
+    def headline(self) -> Effect:
+        """The effect that the experiment names first, with its verdict and one sentence."""
+        return effect_of(self.estimated.headline)
+
+    @property
+    def secondary(self) -> list[Effect]:
+        """Further effects that the experiment names, with `p_holm` over them and their verdicts."""
+        return [effect_of(row) for row in self.estimated.secondary]
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.headline.sentence}>"
+
+    def _repr_html_(self) -> str:
+        """The verdict and its picture, in a notebook."""
+        figure = self.folder / "figures" / "effect.svg"
+        picture = figure.read_text(encoding="utf-8") if figure.is_file() else ""
+        picture = picture[max(picture.find("<svg"), 0) :]
+        return f"<p><strong>{html.escape(self.headline.sentence)}</strong></p>{picture}"
+
+    def trigger_effects(self) -> pd.DataFrame:
+        """Triggered − untriggered, treatment − control; `condition` is all, trained or unseen triggers."""
+        return self.table("trigger_effects")
+
+    def curves(self) -> pd.DataFrame:
+        """Headlines along checkpoints and measures along sweeps, with intervals and simultaneous bands."""
+        return self.table("curves")
+
+    def onsets(self) -> pd.DataFrame:
+        """The step at which replicates jump, with its interval, and how many of an arm's replicates did."""
+        return self.table("onsets")
+
+    def jumps(self) -> pd.DataFrame:
+        """Which replicates jumped, and when."""
+        return self.table("jumps")
+
+    def require_finished(self) -> None:
+        """Raises `StoreError` if something of the run has not been computed yet."""
+        if left := [f"{work.missing:.0f} {work.unit}" for work in workload(self.plan) if work.missing]:
+            raise StoreError(
+                f"run {self.id} is not finished: {', '.join(left)} missing; run `weirdgen run` again first"
+            )
+
+    def rates(self) -> pd.DataFrame:
+        """Flagged answers of the usable and of all answers, for each 0-or-1 measure, arm and condition."""
+        return rates(self.judged.table, self.request.experiment.ratings())
+
+
+def load_run(reference: str | Path, store: str | Path | None = None) -> Run:
+    """A run by its id or folder, from the store alone: its experiment's files may have changed since.
+
+    Raises `StoreError` with the runs that there are.
+    """
+    opened, folder = find_run(reference, store)
+    return Run(make_plan(read_request(folder, opened), opened))
+
+
+def read_request(folder: Path, store: Store) -> Request:
+    """What was asked for, from the `run.json` of a run's folder. Raises `StoreError` if it is damaged."""
+    kept = read_run_json(folder)
+    try:
+        source = Path(kept["source"]).expanduser() if kept["source"] else None
+        model_folder = Path(kept["model_folder"]).expanduser()
+        return Request.from_manifest(kept["manifest"], source, model_folder, store)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:  # pydantic's error is a ValueError
+        reason = " ".join(str(error).split())[:300]
+        raise StoreError(
+            f"{folder / 'run.json'} is damaged, or of another version ({type(error).__name__}: {reason})"
+        ) from None
+
+
+def read_run_json(folder: Path) -> dict[str, Any]:
+    """The `run.json` of a run's folder: where its files were, what was asked, and the manifest that it was resolved to.
+
+    It may come from somebody else. Raises `StoreError` if it is damaged, or holds a name that may not stand in a path.
+    """
+    try:
+        kept: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{folder / 'run.json'} is damaged ({error}); the `weirdgen run` that made it writes it again, and computes "
+            "nothing that is in the store"
+        ) from None
+    require_sound(kept, folder / "run.json")
+    return kept
+
+
+def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[Store, Path]:
+    """The store and folder of a run, by its id or by the folder itself. Raises `StoreError` with the runs that there are."""
+    folder = Path(reference).expanduser()
+    if is_file(folder / "run.json"):
+        return Store(folder.resolve().parents[1]), folder
+    opened = Store(store or default_store())
+    if not stays_inside(str(reference)) or len(Path(reference).parts) != 1:
+        raise StoreError(
+            f"no run folder {reference}, and no id of a run: those are the names of the folders in {opened.root / 'runs'}"
+        )
+    folder = opened.run_folder(str(reference))
+    if not is_file(folder / "run.json"):
+        known = ", ".join(opened.runs()) or "none yet"
+        raise StoreError(f"no run '{reference}' in {opened.root / 'runs'}; there are: {known}")
+    return opened, folder
