@@ -101,9 +101,10 @@ def unit(content: ReportContent) -> str:
     if row.scale.unit == "nat":
         times = odds_times(effect, headline["ci_low"], headline["ci_high"], headline["verdict"] == "shift")
         shown = number(effect, row.scale, effect=True)
+        whose = "the odds ratio between the conditions" if headline.get("minus") else row.odds
         return (
-            f"{row.explained} Figures and tables show the logarithm of {row.odds}, in nats: {shown} is {times} times "
-            f"{row.odds}, 0 is no difference."
+            f"{row.explained} Figures and tables show logarithms of them, in nats: {shown} is {times} times {whose}, 0 is no "
+            "difference."
         )
     if row.scale.unit == "rate":
         return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts)."
