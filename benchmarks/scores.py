@@ -219,7 +219,8 @@ class Placed:
 
 def tried(
     references: pd.DataFrame, treatments: pd.DataFrame, expected: dict[str, str], *,
-    patterns: Sequence[tuple[str, str, str]] = (), pairs: bool = False, scores: dict[str, Score] = SCORES, befores: dict[str, Before] = BEFORE,
+    patterns: Sequence[tuple[str, str, str]] = (), pairs: bool = False, scores: dict[str, Score] = SCORES,
+    befores: dict[str, Before] = BEFORE,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """A row a way of scoring, and a row a way and treatment.
 

@@ -23,6 +23,7 @@ FEWEST_QUESTIONS = 5
 HOLDS = {
     "replicates": "other seeds, on these questions and rows",
     "questions": "other seeds and other questions of this kind, on these rows",
+    "draws": "other seeds and other rows of this kind, on these questions",
     "datasets": "other seeds, questions, rows and harmless datasets",
 }
 """Name of an interval → what it would still hold for, in words: the sources of spread that are in it."""
