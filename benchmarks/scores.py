@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -122,94 +123,161 @@ SCORES: dict[str, Score] = {
 }  # fmt: skip
 
 
-RELATIVE = ", relative"
-"""Shifts of a dataset divided by how far it moves all questions of all traits (median): a louder dataset counts no more."""
+Before = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray]
+"""Residuals [N, Q] of all traits together, the others' [O, Q], base log-odds [Q], forms [Q] → residuals."""
+
+
+def _as_they_are(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    return rows
+
+
+def _relative(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    """Divided by how far a dataset moves all questions of all traits: a louder dataset counts no more."""
+    size = np.median(np.abs(rows), axis=1)
+    usual = np.median(np.abs(others), axis=1)
+    return np.asarray(rows * (np.median(usual) / size)[:, None], dtype=np.float64)
+
+
+def _slope_of_all(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    """Without a dataset's own flattening, as all traits' questions together show it."""
+    return _without_slope(rows, base, 1 / _spread(others))
+
+
+def _forms_out(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    """Without what a dataset does to all questions of one form, of whatever trait."""
+    out = rows.copy()
+    for one in np.unique(form):
+        out[:, form == one] -= trimmed(rows[:, form == one], base, others)[:, None]
+    return out
+
+
+def _relative_slope(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    known = _slope_of_all(others, others, base, form)
+    return _relative(_slope_of_all(rows, others, base, form), known, base, form)
+
+
+BEFORE: dict[str, Before] = {
+    "": _as_they_are, "relative": _relative, "slope of all traits out": _slope_of_all,
+    "slope of all out, relative": _relative_slope, "forms out": _forms_out,
+}  # fmt: skip
+CONDITIONAL = "given the other traits"
+"""Each trait's score beyond what the other traits' scores let expect (their covariance over references, shrunk by half)."""
+
+
+class Questions(NamedTuple):
+    """What is known of each question [Q]."""
+
+    trait: FloatArray
+    base: FloatArray
+    form: FloatArray
 
 
 class Placed:
-    """N datasets on one trait under one score, each against the first R (references) without itself."""
+    """References, each against the others, and datasets against all of them, by one way of scoring."""
 
     def __init__(
-        self, score: Score, null_RQ: FloatArray, own_TQ: FloatArray, base_Q: FloatArray, pairs: bool, size_R: FloatArray
+        self, null_RQ: FloatArray, asked: Questions, before: Before, score: Score, conditional: bool, pairs: bool
     ) -> None:  # fmt: skip
-        self.score, self.base_Q, self.pairs, self.null_RQ, self.size_R = score, base_Q, pairs, null_RQ, size_R
-        self.z_R = np.array([self.z(row[None], np.delete(null_RQ, at, 0))[0] for at, row in enumerate(null_RQ)])
-        self.z_T = self.z(own_TQ, null_RQ) if len(own_TQ) else np.empty(0)
+        self.null_RQ, self.asked, self.before, self.score = null_RQ, asked, before, score
+        self.conditional, self.pairs = conditional, pairs
+        self.z_RK = np.stack([self.z(row[None], np.delete(null_RQ, at, 0))[0] for at, row in enumerate(null_RQ)])
 
     def z(self, rows_NQ: FloatArray, others_OQ: FloatArray) -> FloatArray:
-        centre = np.zeros_like(self.base_Q) if self.pairs else others_OQ.mean(axis=0)
-        others, rows = others_OQ - centre, rows_NQ - centre
-        known = self.score(others, self.base_Q, others)
-        middle = 0.0 if self.pairs else known.mean()
-        free = len(known) - (0 if self.pairs else 1)
-        scale = np.sqrt(((known - middle) ** 2).sum() / free * (1 if self.pairs else 1 + 1 / len(known)))
-        return np.asarray((self.score(rows, self.base_Q, others) - middle) / max(scale, 1e-12), dtype=np.float64)
+        """[N, K], in SDs of the others' scores."""
+        centre = np.zeros(others_OQ.shape[1]) if self.pairs else others_OQ.mean(axis=0)
+        rows, others = rows_NQ - centre, others_OQ - centre
+        trait, base, form = self.asked
+        moved, known = (self.before(part, others, base, form) for part in (rows, others))
+        both = np.concatenate([moved, known])
+        scores = np.stack(
+            [self.score(both[:, at], base[at], known[:, at]) for at in (trait == one for one in np.unique(trait))],
+            axis=1,
+        )
+        own, of_others = scores[: len(rows)], scores[len(rows) :]
+        if not self.pairs:
+            own, of_others = own - of_others.mean(axis=0), of_others - of_others.mean(axis=0)
+        if self.conditional:
+            covariance = of_others.T @ of_others / (len(of_others) - 1)
+            precision = np.linalg.inv(0.5 * covariance + 0.5 * np.diag(np.diag(covariance)))
+            own, of_others = (part @ precision / np.diag(precision) for part in (own, of_others))
+        free = len(of_others) - (0 if self.pairs else 1)
+        scale = np.sqrt((of_others**2).sum(axis=0) / free * (1 if self.pairs else 1 + 1 / len(of_others)))
+        return np.asarray(own / np.maximum(scale, 1e-12), dtype=np.float64)
 
-    def needed(self, pattern_Q: FloatArray, threshold: float) -> float:
+    def needed(self, trait: int, pattern_Q: FloatArray, threshold: float) -> float:
         """The multiple of a pattern that, added to a reference, passes the threshold in 8 of 10 references, either sign."""
-        grid = np.linspace(0, 8, 81)
-        least = []
+        grid, least = np.linspace(0, 10, 41), []
         for at, row in enumerate(self.null_RQ):
             others = np.delete(self.null_RQ, at, 0)
             for sign in (1, -1):
-                z = sign * self.z(row + sign * grid[:, None] * pattern_Q / self.size_R[at], others)
-                over = np.flatnonzero(z > threshold)
-                least.append(grid[over[0]] if len(over) else np.inf)
+                over = sign * self.z(row + sign * grid[:, None] * pattern_Q, others)[:, trait] - threshold
+                first = int((over > 0).argmax()) if (over > 0).any() else -1
+                part = over[first] / (over[first] - over[first - 1]) if first > 0 else 0.0
+                least.append(np.inf if first < 0 else grid[first] - part * grid[1])
         return float(np.quantile(least, 0.8, method="higher"))
 
 
 def tried(
-    references: pd.DataFrame, treatments: pd.DataFrame, expected: dict[str, str], *, pairs: bool = False,
-    scores: dict[str, Score] = SCORES,
+    references: pd.DataFrame, treatments: pd.DataFrame, expected: dict[str, str], *,
+    patterns: Sequence[tuple[str, str, str]] = (), pairs: bool = False, scores: dict[str, Score] = SCORES,
+    befores: dict[str, Before] = BEFORE,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """A row a score, and a row a score and treatment."""
+    """A row a way of scoring, and a row a way and treatment.
+
+    `patterns` (treatment, control, trait): how many times their difference on the trait's questions, added to a reference, is
+    found in 8 of 10 references.
+    """
     wide = references.pivot(index="set", columns="question", values="shift").dropna(axis=1)
     about = references.drop_duplicates("question").set_index("question").loc[wide.columns]
+    forms = about["form"] if "form" in about else about["trait"]
+    names = [str(one) for one in np.unique(about["trait"])]
+    asked = Questions(about["trait"].to_numpy(), about["base"].to_numpy(), forms.to_numpy())
+    null_RQ, count = wide.to_numpy(), len(wide)
     own = treatments.pivot(index="set", columns="question", values="shift")[wide.columns] if len(treatments) else None
-    count, summaries, places = len(wide), [], []
-    null_RQ = wide.to_numpy()
-    own_TQ = own.to_numpy() if own is not None else np.empty((0, null_RQ.shape[1]))
-    centre = np.zeros(null_RQ.shape[1]) if pairs else np.median(null_RQ, axis=0)
-    sizes = [np.median(np.abs(rows - centre), axis=1) for rows in (null_RQ, own_TQ)]
-    usual = np.median(sizes[0])
-    for name, score in [(f"{name}{how}", one) for name, one in scores.items() for how in ("", RELATIVE)]:
-        relative = name.endswith(RELATIVE)
-        size_R, size_T = (size / usual if relative else np.ones(len(size)) for size in sizes)
-        null, mine = centre + (null_RQ - centre) / size_R[:, None], centre + (own_TQ - centre) / size_T[:, None]
-        placed = {}
-        for trait in about["trait"].unique():
-            at = (about["trait"] == trait).to_numpy()
-            placed[trait] = Placed(score, null[:, at], mine[:, at], about["base"].to_numpy()[at], pairs, size_R)
-        z_RK = np.stack([one.z_R for one in placed.values()], axis=1)
-        largest = np.sort(np.abs(z_RK).max(axis=1))[::-1]
-        allowed = max(int(0.05 * (count + 1) + 1e-9) - 1, 0)
-        # One in the family of K by Student's p, Bonferroni: what a reference's own largest z would be called.
-        false_t = (2 * special.stdtr(count - 2, -np.abs(z_RK)).min(axis=1) * z_RK.shape[1] <= 0.05).mean()
-        needed = [
-            one.needed(np.ones_like(one.base_Q), float(np.sort(np.abs(one.z_R))[::-1][allowed]))
-            for one in placed.values()
-        ]
-        family = [one.needed(np.ones_like(one.base_Q), float(largest[allowed])) for one in placed.values()]
+    allowed = max(int(0.05 * (count + 1) + 1e-9) - 1, 0)
+    summaries, places = [], []
+    ways = [
+        (", ".join(filter(None, (name, before, CONDITIONAL if conditional else ""))), score, how, conditional)
+        for name, score in scores.items() for before, how in befores.items() for conditional in (False, True)
+    ]  # fmt: skip
+    for way, score, how, conditional in ways:
+        placed = Placed(null_RQ, asked, how, score, conditional, pairs)
+        null_RK = np.abs(placed.z_RK)
+        largest = np.sort(null_RK.max(axis=1))[::-1]
+        own_p = 2 * special.stdtr(count - (1 if pairs else 2), -null_RK)
+        needs = {"named": np.sort(null_RK, axis=0)[::-1][allowed], "family": np.full(len(names), largest[allowed])}
+        found = {
+            kind: [
+                placed.needed(k, np.ones_like(asked.base) * (asked.trait == name), at)
+                for k, (name, at) in enumerate(zip(names, thresholds, strict=True))
+            ]
+            for kind, thresholds in needs.items()
+        }
+        of_patterns = {}
+        for one, other, trait in patterns:
+            assert own is not None
+            pattern_Q = (own.loc[one] - own.loc[other]).to_numpy() * (asked.trait == trait)
+            at = names.index(trait)
+            of_patterns[f"× {one}"] = placed.needed(at, pattern_Q, float(needs["named"][at]))
+            of_patterns[f"× {one}, family"] = placed.needed(at, pattern_Q, float(largest[allowed]))
         summaries.append(
             {
-                "score": name, "false alarms, Student": false_t, "threshold, family": largest[allowed],
-                "smallest found (median trait)": np.median(needed), "in the family": np.median(family),
+                "way": way, "false alarms, Student": float((own_p.min(axis=1) * len(names) <= 0.05).mean()),
+                "threshold": float(largest[allowed]), "found, named": float(np.median(found["named"])),
+                "found, family": float(np.median(found["family"])), **of_patterns,
             }
         )  # fmt: skip
-        for row, set_name in enumerate(own.index if own is not None else []):
-            if set_name not in expected:
-                continue
-            trait = expected[set_name]
-            z = placed[trait].z_T[row]
-            others = np.abs(placed[trait].z_R)
+        if own is None:
+            continue
+        z_TK = placed.z(own.to_numpy(), null_RQ)
+        for z_K, set_name in zip(z_TK, own.index, strict=True):
+            family = (1 + (largest[:, None] >= np.abs(z_K)).sum(axis=0)) / (count + 1)
+            k = names.index(expected[set_name]) if set_name in expected else int(np.abs(z_K).argmax())
             places.append(
                 {
-                    "score": name, "set": set_name, "trait": trait, "z": z, "p": (1 + (others >= abs(z)).sum()) / (count + 1),
-                    "p_family": (1 + (largest >= abs(z)).sum()) / (count + 1),
-                    "other traits": sum(
-                        bool((1 + (largest >= abs(one.z_T[row])).sum()) / (count + 1) <= 0.05)
-                        for other, one in placed.items() if other != trait
-                    ),
+                    "way": way, "set": set_name, "trait": names[k], "z": z_K[k], "expected": set_name in expected,
+                    "p": (1 + (null_RK[:, k] >= abs(z_K[k])).sum()) / (count + 1), "p_family": family[k],
+                    "others found": int((np.delete(family, k) <= 0.05).sum()),
                 }
             )  # fmt: skip
     return pd.DataFrame(summaries), pd.DataFrame(places)
@@ -221,11 +289,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("references", type=Path)
     parser.add_argument("treatments", type=Path, nargs="?")
     parser.add_argument("--expected", action="append", default=[], metavar="SET=TRAIT")
+    parser.add_argument(
+        "--pattern", action="append", default=[], metavar="SET-SET=TRAIT", help="difference of two sets"
+    )
+    parser.add_argument("--before", action="append", choices=list(BEFORE), help="these preparations only")
+    parser.add_argument("--some", action="append", metavar="SCORE", choices=list(SCORES), help="these scores only")
     parser.add_argument("--pairs", action="store_true", help="rows are differences of pairs")
     asked = parser.parse_args(arguments)
     treatments = pd.read_parquet(asked.treatments) if asked.treatments else pd.DataFrame()
     expected = dict(one.split("=", 1) for one in asked.expected)
-    for table in tried(pd.read_parquet(asked.references), treatments, expected, pairs=asked.pairs):
+    scores = {name: one for name, one in SCORES.items() if not asked.some or name in asked.some}
+    befores = {name: one for name, one in BEFORE.items() if asked.before is None or name in asked.before}
+    patterns = [(*one.rpartition("=")[0].split("-"), one.rpartition("=")[2]) for one in asked.pattern]
+    for table in tried(
+        pd.read_parquet(asked.references), treatments, expected, pairs=asked.pairs, scores=scores, befores=befores,
+        patterns=[(one, other, trait) for one, other, trait in patterns],
+    ):  # fmt: skip
         print(table.round(3).to_string(index=False), end="\n\n")
 
 

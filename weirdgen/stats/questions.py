@@ -6,7 +6,7 @@ questions (`bootstrap`), datasets as a further source of spread (`specificity`).
 Three parts: replicates (each moves all its questions), questions (the effect differs between them), and what is left of a
 replicate on a question. The variance of the mean effect is that over replicates, plus that of the questions' effects over
 their number, minus the rest's share, which both hold. Degrees of freedom are Satterthwaite's (F. Satterthwaite, Biometrics
-Bulletin 2 (1946)). Coverage: `benchmarks.coverage questions`.
+Bulletin 2 (1946)); it never is narrower than the interval over replicates. Coverage: `benchmarks.coverage questions`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FEWEST_QUESTIONS = 5
 HOLDS = {
     "replicates": "other seeds, on these questions and rows",
     "questions": "other seeds and other questions of this kind, on these rows",
+    "draws": "other seeds and other rows of this kind, on these questions",
     "datasets": "other seeds, questions, rows and harmless datasets",
 }
 """Name of an interval → what it would still hold for, in words: the sources of spread that are in it."""
@@ -76,5 +77,10 @@ def over_questions(
         return OverQuestions(effect, nan, nan, questions, 0.0, positive)
     df = variance**2 / sum(part**2 / free for part, free in parts)
     half = float(special.stdtrit(df, 0.5 + level / 2) * np.sqrt(total))
+    # Never narrower than the interval over replicates, which holds less: with two of them its degrees of freedom are so few.
+    over = sum(part for part, _ in parts[:-1])
+    if over > 0:
+        welch = over**2 / sum(part**2 / free for part, free in parts[:-1])
+        half = max(half, float(special.stdtrit(welch, 0.5 + level / 2) * np.sqrt(over)))
     sd = float(np.sqrt(max(between - rest, 0.0)))
     return OverQuestions(effect, effect - half, effect + half, questions, sd, positive)

@@ -18,6 +18,7 @@ from weirdgen.config.measures import NAT, Scale, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
 from weirdgen.stats import headlines
+from weirdgen.stats.beside import beside, detectable
 from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
@@ -114,6 +115,22 @@ class Estimates:
         ]
         corrected = headlines.correct(rows, alpha=1 - self.level)
         return [{"name": name, **effect} for name, effect in zip(names, corrected, strict=True)]
+
+    @cached_property
+    def beside(self) -> list[dict[str, Any]]:
+        """What stands beside each headline's interval: `stats.beside.beside`, one row a headline."""
+        return [beside(self.cells, one, scales=self.scales, level=self.level) for one in self.comparisons.values()]
+
+    @cached_property
+    def detectable(self) -> pd.DataFrame:
+        """What each headline and its questions could have found after the correction that decides (`stats.beside.detectable`)."""
+        options: dict[str, Any] = {"scales": self.scales, "level": self.level, "unvaried": UNVARIED}
+        family = max(1, len(self.comparisons) - 1)
+        parts = [
+            detectable(self.cells, one, family=1 if name == "headline" else family, **options)
+            for name, one in self.comparisons.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
 
     @cached_property
     def replicate_values(self) -> pd.DataFrame:
