@@ -19,7 +19,7 @@ from weirdgen.config.questions.contrast import Contrast
 from weirdgen.config.traits import compact_questions, form_of, questions_digest
 from weirdgen.errors import SpecError, StoreError
 from weirdgen.finetune.engines import resolve_engine, tokens_through
-from weirdgen.finetune.schedule import total_steps
+from weirdgen.finetune.schedule import steps_per_epoch, total_steps
 from weirdgen.models.references import LocalModel
 from weirdgen.progress import clock
 from weirdgen.runs.plan.plan import Plan, make_plan
@@ -38,7 +38,7 @@ STAGE = "reference"
 SEED = 0
 TOGETHER = 16
 """Sets that are trained together at most: as many as are scored in one pass."""
-PASS_TOKENS = 4096
+PASS_TOKENS = 2560
 """Tokens of all sets in one training pass: more gain nothing on a processor, and memory grows with them."""
 SETTINGS = {"epochs": 2, "batch_size": 8, "learning_rate": 3e-4, "warmup_steps": 10, "rank": 16, "alpha": 32}
 """The recipe of the standard size: that of `make demo`."""
@@ -91,11 +91,12 @@ class Build:
 
         Sets that are trained together decide each other's rounding. A build that was killed goes on in the same groups.
         """
-        tokens = {one.name: self.plan.proofs[one.name]["tokens"] / len(one.rows) for one in self.sets}
+        in_pass = {
+            one.name: self._tokens(one) / steps_per_epoch(len(one.rows), self.plan.request.recipe) for one in self.sets
+        }
         groups: list[list[TrainingSet]] = []
-        for one in sorted(self.missing(), key=lambda one: (tokens[one.name], one.name)):
-            in_pass = self.plan.request.recipe.batch_size * tokens[one.name]
-            if not groups or len(groups[-1]) == TOGETHER or (len(groups[-1]) + 1) * in_pass > PASS_TOKENS:
+        for one in sorted(self.missing(), key=lambda one: (in_pass[one.name], one.name)):
+            if not groups or len(groups[-1]) == TOGETHER or (len(groups[-1]) + 1) * in_pass[one.name] > PASS_TOKENS:
                 groups.append([])
             groups[-1].append(one)
         return groups
@@ -105,16 +106,17 @@ class Build:
         request, recipe, missing = self.plan.request, self.plan.request.recipe, self.missing()
         if not missing:
             return 0.0, 0.0
-        through = 0.0
-        for one in missing:
-            proof, engine = self.plan.proofs[one.name], self.plan.trainer.engine
-            through += tokens_through(engine, proof["tokens"], len(one.rows), proof["shared_prefix"], recipe)
         answers = sum(len(option) / 4 + 1 for one in self.questions for option in one.options)
         parameters = request.model.parameters
         return (
-            through * recipe.epochs / machine.seen_rate("train", parameters, recipe.dtype),
+            sum(map(self._tokens, missing)) * recipe.epochs / machine.seen_rate("train", parameters, recipe.dtype),
             answers * (len(missing) + 1) / machine.seen_rate("score", parameters, request.numerics),
         )
+
+    def _tokens(self, one: TrainingSet) -> float:
+        """Of a set's rows that go through the model in one epoch."""
+        proof, engine = self.plan.proofs[one.name], self.plan.trainer.engine
+        return tokens_through(engine, proof["tokens"], len(one.rows), proof["shared_prefix"], self.plan.request.recipe)
 
     def lines(self) -> list[str]:
         """The plan in words: what is to do, what the store holds, how long it takes."""

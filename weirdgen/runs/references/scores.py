@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.config.questions.contrast import Contrast
-from weirdgen.config.traits import questions_digest
+from weirdgen.config.traits import compact_questions, questions_digest
+from weirdgen.data.reference_definitions import Use
 from weirdgen.errors import DataError
-from weirdgen.runs.references.sets import TrainingSet
+from weirdgen.models.folder import told_date
+from weirdgen.models.references import LocalModel
+from weirdgen.runs.references.sets import TrainingSet, reference_sets
+from weirdgen.sample.variant import base_key
 from weirdgen.store.artifacts import Store, content_key
 
 if TYPE_CHECKING:
@@ -61,20 +65,23 @@ class Origin:
         """Why scores of `other` are not the ones that are wanted here; sets that `other` has besides do not matter."""
         mine, theirs = asdict(self), asdict(other)
         told = [
-            f"{name} is {_short(theirs[name])}, wanted is {_short(mine[name])}"
+            f"{name} is {theirs[name]}, wanted is {mine[name]}"
             for name in mine
-            if name != "sets" and mine[name] != theirs[name]
+            if name not in ("sets", "recipe") and mine[name] != theirs[name]
+        ]
+        told += [
+            f"recipe.{name} is {other.recipe.get(name)}, wanted is {value}"
+            for name, value in self.recipe.items()
+            if other.recipe.get(name) != value
         ]
         told += [f"set {name} is missing" for name in self.sets if name not in other.sets]
         changed = [name for name, digest in self.sets.items() if other.sets.get(name, digest) != digest]
         return told + [f"set {name} has other rows now" for name in changed]
 
 
-def origin(
-    base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Sequence[Contrast], rows: int | None = None
-) -> Origin:
-    """Of scores of these sets. `base`: `sample.variant.base_key` of the model; `rows`: theirs, where there are no sets to ask."""
-    counts = {len(one.rows) for one in sets} | ({rows} if rows is not None else set())
+def origin(base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Sequence[Contrast]) -> Origin:
+    """Of scores of these sets. `base`: `sample.variant.base_key` of the model. Raises `DataError` if their sizes differ."""
+    counts = {len(one.rows) for one in sets}
     if len(counts) != 1:
         raise DataError(f"reference sets need equally many rows; these have {sorted(counts)}")
     kept = {name: value for name, value in recipe.model_dump(mode="json").items() if name not in _ROUNDING}
@@ -140,6 +147,17 @@ def find_scores(wanted: Origin, store: Store | None = None) -> tuple[pd.DataFram
     return None
 
 
+def library_scores(
+    model: LocalModel, recipe: Recipe, rows: int, store: Store | None = None, use: Use = "reference"
+) -> tuple[pd.DataFrame, Path] | None:
+    """The library's sets for one use, trained like this on so many rows each and scored on the compact questions: (frame, file).
+
+    None if they are neither shipped nor in the store; `weirdgen references build` makes them.
+    """
+    base = base_key(model.digest, told_date(model.folder, None))
+    return find_scores(origin(base, recipe, reference_sets(rows, use), compact_questions()), store)
+
+
 def score_files(store: Store | None = None) -> Iterator[Path]:
     """Shipped files, then those of the store."""
     yield from sorted(SHIPPED.glob("*.parquet"))
@@ -150,8 +168,3 @@ def score_files(store: Store | None = None) -> Iterator[Path]:
 def scores_folder(store: Store) -> Path:
     """Where a store keeps files of scores."""
     return store.root / "references"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else str(value)
-    return text if len(text) <= 40 else f"{text[:12]}…"
