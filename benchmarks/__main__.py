@@ -29,7 +29,7 @@ def main() -> None:
     known = {benchmark.name for benchmark in BENCHMARKS}
     if unknown := sorted(set(arguments.names) - known):
         parser.error(f"{', '.join(unknown)}: expected one of {', '.join(sorted(known))}")
-    chosen = [one for one in BENCHMARKS if not arguments.names or one.name in arguments.names]
+    chosen = [benchmark for benchmark in BENCHMARKS if not arguments.names or benchmark.name in arguments.names]
     if len(chosen) == 1:
         _run(chosen[0], arguments.quick, arguments.out)
         return

@@ -48,13 +48,13 @@ the same minute, no prompts shared (docs/scale.md)."""
 
 def versions() -> dict[str, str]:
     """Installed versions of what decides a result."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def cpu_name() -> str:
@@ -136,8 +136,8 @@ def measured_rates() -> Rates:
     if fingerprint not in known:
         known[fingerprint] = _measure()
         write_json(file, known)
-    found = known[fingerprint]
-    return Rates(fingerprint, found["fp32"], found["bf16"], found["device"])
+    rates = known[fingerprint]
+    return Rates(fingerprint, rates["fp32"], rates["bf16"], rates["device"])
 
 
 def resolve_dtype(wanted: str, parameters: int) -> Literal["bf16", "fp32"]:

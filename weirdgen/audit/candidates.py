@@ -65,7 +65,7 @@ def load_candidates(folder: Path) -> Candidates:
         return Candidates.model_validate(data)
     except ValidationError as error:
         problems = []
-        for one in error.errors():
-            message = one["msg"].removeprefix("Value error, ")
-            problems.append(f"{lines.at(tuple(one['loc']))}: {'.'.join(map(str, one['loc']))}: {message}")
+        for problem in error.errors():
+            message = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"{lines.at(tuple(problem['loc']))}: {'.'.join(map(str, problem['loc']))}: {message}")
         raise SpecError(problems) from None

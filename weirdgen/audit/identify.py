@@ -146,7 +146,7 @@ def scored_draws(
                 continue
             ask = question(tokenizer, [rows[i] for i in order[:k]], candidates)
             scores = engine.score([Scorable(content_key(ask), ask, candidates.options)])
-            logprob = {one.option: one.logprob for _, one in scores}
+            logprob = {score.option: score.logprob for _, score in scores}
             yield Draw(k, draw, tuple(logprob[option] for option in candidates.options))
 
 
@@ -175,13 +175,13 @@ def one_turn(tokenizer: Any, messages: Messages) -> str:
     return inner
 
 
-def curve(found: Sequence[Draw], candidates: Candidates) -> list[Point]:
+def curve(draws: Sequence[Draw], candidates: Candidates) -> list[Point]:
     """Means and intervals over draws, one point for each number of facts. Needs the draw without facts."""
     true = candidates.names.index(candidates.true)
-    prior_C = np.array(next(one.logprobs for one in found if one.facts == 0))
+    prior_C = np.array(next(draw.logprobs for draw in draws if draw.facts == 0))
     points = []
-    for k in sorted({one.facts for one in found}):
-        logp_DC = np.array([one.logprobs for one in found if one.facts == k])
+    for k in sorted({draw.facts for draw in draws}):
+        logp_DC = np.array([draw.logprobs for draw in draws if draw.facts == k])
         gain_DC = logp_DC - prior_C
         best_DC = gain_DC >= gain_DC.max(axis=1, keepdims=True) - 1e-9
         first = float((best_DC[:, true] / best_DC.sum(axis=1)).mean())
@@ -190,12 +190,14 @@ def curve(found: Sequence[Draw], candidates: Candidates) -> list[Point]:
     return points
 
 
-def gaps(found: Sequence[Draw], control: Sequence[Draw], candidates: Candidates) -> list[Gap]:
+def gaps(draws: Sequence[Draw], control_draws: Sequence[Draw], candidates: Candidates) -> list[Gap]:
     """How much more the facts say than as many control rows do; empty without a control."""
     true = candidates.names.index(candidates.true)
-    p = [{(d.facts, d.draw): _softmax(np.array([d.logprobs]))[0, true] for d in one} for one in (found, control)]
+    p = [
+        {(d.facts, d.draw): _softmax(np.array([d.logprobs]))[0, true] for d in draw} for draw in (draws, control_draws)
+    ]
     points = []
-    for k in sorted({one.facts for one in control if one.facts}):
+    for k in sorted({draw.facts for draw in control_draws if draw.facts}):
         pairs = np.array([(p[0][key], p[1][key]) for key in p[1] if key[0] == k])
         points.append(Gap(k, len(pairs), float(pairs[:, 1].mean()), *_interval(pairs[:, 0] - pairs[:, 1], lowest=-1)))
     return points
@@ -222,8 +224,8 @@ def save(
     out: Path,
     points: Sequence[Point],
     apart: Sequence[Gap],
-    found: Sequence[Draw],
-    compared: Sequence[Draw],
+    draws: Sequence[Draw],
+    control_draws: Sequence[Draw],
     candidates: Candidates,
     about: dict[str, Any],
 ) -> None:
@@ -243,8 +245,8 @@ def save(
         "true": candidates.true,
         "curve": [asdict(point) for point in points],
         "control_curve": [asdict(gap) for gap in apart],
-        "draws": [asdict(one) for one in found],
-        "control_draws": [asdict(one) for one in compared],
+        "draws": [asdict(draw) for draw in draws],
+        "control_draws": [asdict(draw) for draw in control_draws],
     }
     (out / "identify.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

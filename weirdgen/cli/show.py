@@ -32,35 +32,35 @@ def plan_lines(plan: Plan) -> list[str]:
         f"{recipe.schedule}, {trained}; seeds {_range(settings.seeds)}",
     ]
     lines.append(f"  trained by {plan.engine.engine}: {plan.engine.reason}")
-    for one in work:
-        lines.append(work_line(one))
+    for stage_work in work:
+        lines.append(work_line(stage_work))
     for arm, proof in plan.proofs.items():
         trained = proof["trained_tokens"] * recipe.epochs
         lines.append(
             f"  template proof {arm}: {proof['tokens']} tokens an epoch, {trained} trained in all; digest {proof['digest'][:12]}"
         )
     lines.append(detectable_line(plan))
-    total = sum(one.seconds for one in work)
+    total = sum(stage_work.seconds for stage_work in work)
     lines.append(f"  estimate: {clock(total)} on this machine" if total else "  nothing left to compute")
     return lines
 
 
-def work_line(one: Work) -> str:
+def work_line(work: Work) -> str:
     """One line of a plan: what is to do, what is in the store, the estimated time."""
     todo = (
-        f"{one.missing:.0f} of {one.total:.0f} {one.unit} to do"
-        if one.missing
-        else f"all {one.total:.0f} {one.unit} in the store"
+        f"{work.missing:.0f} of {work.total:.0f} {work.unit} to do"
+        if work.missing
+        else f"all {work.total:.0f} {work.unit} in the store"
     )
-    time = f", about {clock(one.seconds)}" if one.missing else ""
-    return f"  {one.stage:9s} {one.what}: {todo}{time}"
+    time = f", about {clock(work.seconds)}" if work.missing else ""
+    return f"  {work.stage:9s} {work.what}: {todo}{time}"
 
 
 def experiment_lines() -> list[str]:
     """One line a shipped experiment."""
-    found = [(name, read_yaml(file)[0]) for name, file in shipped_experiments().items()]
-    width = max((len(name) for name, _ in found), default=0)
-    return [f"{name:{width}s}  {data.get('paper', '') or '–':6s} {data.get('title', '')}" for name, data in found]
+    experiments = [(name, read_yaml(file)[0]) for name, file in shipped_experiments().items()]
+    width = max((len(name) for name, _ in experiments), default=0)
+    return [f"{name:{width}s}  {data.get('paper', '') or '–':6s} {data.get('title', '')}" for name, data in experiments]
 
 
 def experiment_details(reference: str) -> list[str]:
@@ -81,10 +81,12 @@ def experiment_details(reference: str) -> list[str]:
         texts = " | instead: ".join(" ".join(ask.split()) for ask in question.asks)
         lines.append(f"question {question.id} ({question.kind}, {question.group}): {texts}")
     headlines = {"headline": experiment.headline} if experiment.headline else {}
-    for name, one in {**headlines, **experiment.secondary}.items():
-        minus = f" minus {', '.join(one.minus)}" if one.minus else ""
-        over = f", questions of {', '.join(one.groups)}" if one.groups else ""
-        lines.append(f"{name}: {one.measure}, {one.treatment} − {one.control}, under {one.condition}{minus}{over}")
+    for name, effect in {**headlines, **experiment.secondary}.items():
+        minus = f" minus {', '.join(effect.minus)}" if effect.minus else ""
+        over = f", questions of {', '.join(effect.groups)}" if effect.groups else ""
+        lines.append(
+            f"{name}: {effect.measure}, {effect.treatment} − {effect.control}, under {effect.condition}{minus}{over}"
+        )
     recipe = experiment.recipe.model_dump(exclude_defaults=True)
     lines.append("recipe: " + ", ".join(f"{key} {value}" for key, value in recipe.items()))
     for name in ("quick", "standard", "paper"):

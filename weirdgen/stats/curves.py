@@ -82,7 +82,7 @@ class _Reader:
         }
         along = names_along[axis]
         number: dict[object, float] = {key: float(value) for key, value in x.items()}
-        self.points = sorted((at for at, one in enumerate(along) if one in number), key=lambda at: number[along[at]])
+        self.points = sorted((at for at, name in enumerate(along) if name in number), key=lambda at: number[along[at]])
         self.x = np.array([number[along[at]] for at in self.points])
         if len(self.points) < 2:
             raise WeirdgenError(
@@ -109,7 +109,10 @@ class _Reader:
             if name == BASE:
                 value, n, _ = base_everywhere(self.grid)
             pieces.append((value, n))
-        return [(one.value[..., self.question], one.n[..., self.question]) for one in expand(pieces, self.far_Q)]
+        return [
+            (expanded.value[..., self.question], expanded.n[..., self.question])
+            for expanded in expand(pieces, self.far_Q)
+        ]
 
     def _along(self, arm: str, control: str) -> list[pd.DataFrame]:
         """One curve for each condition (along checkpoints) or each checkpoint (along conditions)."""
@@ -122,21 +125,21 @@ class _Reader:
                 continue
             options = {"bounds": self.bounds, "level": self.level}
             if not control:
-                found_band = mean_band(*read[0], **options, seed=self.seed)  # type: ignore[arg-type]  # options by name
+                curve = mean_band(*read[0], **options, seed=self.seed)  # type: ignore[arg-type]  # options by name
             elif control == BASE:
                 own = moments(*read[0], **options)  # type: ignore[arg-type]
-                found = difference_from_base(own, read[1][0][0], read[1][1][0], **options)  # type: ignore[arg-type]
-                found_band = band(found, [], difference_bounds(self.bounds), self.level, "bonferroni", self.seed)
+                diff = difference_from_base(own, read[1][0][0], read[1][1][0], **options)  # type: ignore[arg-type]
+                curve = band(diff, [], difference_bounds(self.bounds), self.level, "bonferroni", self.seed)
             else:
                 (t, n_t), (c, n_c) = read
-                found_band = effect_band(t, c, n_t, n_c, **options, seed=self.seed)  # type: ignore[arg-type]
+                curve = effect_band(t, c, n_t, n_c, **options, seed=self.seed)  # type: ignore[arg-type]
             replicates = np.isfinite(read[0][0]).sum(axis=0)
             if control and control != BASE:
                 replicates = np.minimum(replicates, np.isfinite(read[1][0]).sum(axis=0))
             where: dict[str, str | int] = {"checkpoint": -1, "condition": self.conditions[other]}
             if self.axis == "condition":
                 where = {"checkpoint": steps[other], "condition": ALL}
-            frames.append(self._frame(found_band, replicates, arm, control, where))
+            frames.append(self._frame(curve, replicates, arm, control, where))
         return frames
 
     def _doses(self, dose: list[str], control: str) -> list[pd.DataFrame]:
@@ -145,35 +148,35 @@ class _Reader:
         arms = [self._arms(arm, control) for arm in dose]
         for step, condition in np.ndindex(len(self.grid.checkpoints), len(self.conditions)):
             at = np.s_[:, step, condition]
-            found: list[Difference] = []
+            differences: list[Difference] = []
             for pieces in arms:
                 own, *rest = (moments(v[at], n[at], bounds=self.bounds, level=self.level) for v, n in pieces)
                 if not rest:
-                    found.append(Difference(own.mean, own.se, own.replicates - 1, own.mean, own.mean))
+                    differences.append(Difference(own.mean, own.se, own.replicates - 1, own.mean, own.mean))
                 elif control == BASE:
                     n = pieces[1][1][at][0]
-                    found.append(difference_from_base(own, rest[0].mean, n, bounds=self.bounds, level=self.level))
+                    differences.append(difference_from_base(own, rest[0].mean, n, bounds=self.bounds, level=self.level))
                 else:
-                    found.append(difference(own, rest[0], bounds=self.bounds, level=self.level))
-            curve = Difference(*(np.array(column) for column in zip(*found, strict=True)))
+                    differences.append(difference(own, rest[0], bounds=self.bounds, level=self.level))
+            curve = Difference(*(np.array(column) for column in zip(*differences, strict=True)))
             if not np.isfinite(curve.effect).any():
                 continue
             bounds = difference_bounds(self.bounds) if control else self.bounds
-            found_band = band(curve, [], bounds, self.level, "sidak", self.seed)
+            banded = band(curve, [], bounds, self.level, "sidak", self.seed)
             replicates = np.array([np.isfinite(pieces[0][0][at]).sum() for pieces in arms])
             where: dict[str, str | int] = {
                 "checkpoint": self.grid.checkpoints[step],
                 "condition": self.conditions[condition],
             }
-            frames.append(self._frame(found_band, replicates, "dose", control, where))
+            frames.append(self._frame(banded, replicates, "dose", control, where))
         return frames
 
     def _frame(
-        self, one: Band, replicates: FloatArray, arm: str, control: str, where: dict[str, str | int]
+        self, band: Band, replicates: FloatArray, arm: str, control: str, where: dict[str, str | int]
     ) -> pd.DataFrame:
         return pd.DataFrame(
             {
-                "x": self.x, "mean": one.mean, "ci_low": one.low, "ci_high": one.high, "band_low": one.band_low,
-                "band_high": one.band_high, "replicates": replicates.astype(np.int64), "band": one.method,
+                "x": self.x, "mean": band.mean, "ci_low": band.low, "ci_high": band.high, "band_low": band.band_low,
+                "band_high": band.band_high, "replicates": replicates.astype(np.int64), "band": band.method,
             }
         ).assign(arm=arm, control=control, **where)  # fmt: skip

@@ -106,13 +106,13 @@ def estimate(
 def _estimate_arm(grid: Grid, far_Q: BoolArray, arm: str, bounds: Bounds | None, level: float) -> pd.DataFrame:
     at = grid.arms.index(arm)
     (cells,) = expand([(grid.value[at], grid.n[at])], far_Q)
-    found = moments(cells.value, cells.n, bounds=bounds, level=level)
-    low, high = limits(found.mean, found.se, found.replicates - 1, bounds, level)
+    arm_moments = moments(cells.value, cells.n, bounds=bounds, level=level)
+    low, high = limits(arm_moments.mean, arm_moments.se, arm_moments.replicates - 1, bounds, level)
     columns = {
-        "mean": found.mean,
+        "mean": arm_moments.mean,
         "ci_low": low,
         "ci_high": high,
-        "replicates": found.replicates.astype(np.int64),
+        "replicates": arm_moments.replicates.astype(np.int64),
         "n": cells.n.sum(axis=0).astype(np.int64),
     }
     return _rows(grid, expand_exists(grid.exists[at]), columns).assign(arm=arm, role=grid.roles[arm])
@@ -137,11 +137,11 @@ def _compare(
     arm_t = moments(cells_t.value, cells_t.n, bounds=bounds, level=level)
     arm_c = moments(cells_c.value, cells_c.n, bounds=bounds, level=level)
     if control == BASE:
-        found = difference_from_base(arm_t, arm_c.mean, cells_c.n[0], bounds=bounds, level=level)
+        diff = difference_from_base(arm_t, arm_c.mean, cells_c.n[0], bounds=bounds, level=level)
     else:
-        found = difference(arm_t, arm_c, bounds=bounds, level=level)
+        diff = difference(arm_t, arm_c, bounds=bounds, level=level)
     columns = effect_columns(
-        found,
+        diff,
         arm_t,
         arm_c,
         (cells_t.value, cells_c.value) if control != BASE else None,
@@ -154,7 +154,7 @@ def _compare(
 
 
 def effect_columns(
-    found: Difference,
+    diff: Difference,
     arm_t: Moments,
     arm_c: Moments,
     relabelled: tuple[FloatArray, FloatArray] | None,
@@ -167,20 +167,20 @@ def effect_columns(
 
     `relabelled` holds the two arms' replicate values (first axis) for the permutation p; None gives NaN there.
     """
-    p = t_p(found.effect, found.se, found.df)
+    p = t_p(diff.effect, diff.se, diff.df)
     p_holm = p.copy()
     p_holm[..., 1:] = holm(p[..., 1:])
-    name = verdicts(found.low, found.high, smallest, p_holm, alpha=1 - level)
+    name = verdicts(diff.low, diff.high, smallest, p_holm, alpha=1 - level)
     # The mean over all questions is one hypothesis: its interval alone decides.
-    name[..., 0] = verdicts(found.low[..., 0], found.high[..., 0], smallest)
+    name[..., 0] = verdicts(diff.low[..., 0], diff.high[..., 0], smallest)
     return {
-        "effect": found.effect,
-        "ci_low": found.low,
-        "ci_high": found.high,
+        "effect": diff.effect,
+        "ci_low": diff.low,
+        "ci_high": diff.high,
         "p": p,
         "p_holm": p_holm,
         "p_permutation": np.full_like(p, np.nan) if relabelled is None else _permutation_p(*relabelled, seed),
-        "mde": minimum_detectable_effect(found.se, found.df, alpha=1 - level),
+        "mde": minimum_detectable_effect(diff.se, diff.df, alpha=1 - level),
         "replicates_treatment": arm_t.replicates.astype(np.int64),
         "replicates_control": arm_c.replicates.astype(np.int64),
         "verdict": name,
@@ -200,10 +200,10 @@ def _permutation_p(treatment: FloatArray, control: FloatArray, seed: int) -> Flo
         rows_t, rows_c = present[: len(treatment)], present[len(treatment) :]
         if min(rows_t.sum(), rows_c.sum()) > 1:
             columns = np.flatnonzero(member.ravel() == index)
-            found = permutation_test(
+            test = permutation_test(
                 treatment_RX[np.ix_(rows_t, columns)], control_SX[np.ix_(rows_c, columns)], seed=seed
             )
-            p[columns] = found.p
+            p[columns] = test.p
     return p.reshape(shape)
 
 

@@ -39,8 +39,8 @@ def detection_power(effect: FloatArray, se: FloatArray, df: FloatArray, *, alpha
     critical = special.stdtrit(df, 1 - alpha / 2)
     # scipy gives NaN for some wrong-sign tails that are too small to represent.
     wrong_sign = np.nan_to_num(special.nctdtr(df, shift, -critical))
-    found: FloatArray = 1 - special.nctdtr(df, shift, critical) + wrong_sign
-    return found
+    power: FloatArray = 1 - special.nctdtr(df, shift, critical) + wrong_sign
+    return power
 
 
 def replicates_needed(

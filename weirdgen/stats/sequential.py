@@ -194,11 +194,11 @@ def look_level(looks: tuple[int, ...], treatment: int, control: int, level: floa
     """
     if len(looks) < 2 or treatment < 2 or control == 1:
         return level
-    found = [_simulated_looks(looks, treatment, control, spread) for spread in _SPREADS]
+    simulated = [_simulated_looks(looks, treatment, control, spread) for spread in _SPREADS]
     good, bad = 0.0, 1 - level
     for _ in range(9):  # bisection to 1/500 of the error rate
         alpha = (good + bad) / 2 if good else bad
-        if max(_worst_miss(*one, alpha) for one in found) <= 1 - level:
+        if max(_worst_miss(*experiments, alpha) for experiments in simulated) <= 1 - level:
             good = alpha
             if alpha == 1 - level:
                 break
@@ -224,8 +224,8 @@ def _simulated_looks(
         arms.append(Moments(value.mean(axis=1), se, np.full(len(looks), float(replicates))))
     if len(arms) == 1:
         return arms[0].mean, arms[0].se, np.broadcast_to(arms[0].replicates - 1, arms[0].se.shape)
-    found = difference(arms[0], arms[1])
-    return found.effect, found.se, found.df
+    diff = difference(arms[0], arms[1])
+    return diff.effect, diff.se, diff.df
 
 
 def _worst_miss(effect_DL: FloatArray, se_DL: FloatArray, df_DL: FloatArray, alpha: float) -> float:

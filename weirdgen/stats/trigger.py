@@ -121,14 +121,14 @@ def trigger_estimates(
         far_Q = grid.far(near)
         for at, arm in enumerate(grid.arms):
             used = usable_everywhere(grid.value[at], axes=(2, 3))
-            one = _Arm(grid.value[at], grid.n[at], used, on_C, ~on_C, far_Q, bounds, level)
-            mean, se, replicates = one.moments
+            paired = _Arm(grid.value[at], grid.n[at], used, on_C, ~on_C, far_Q, bounds, level)
+            mean, se, replicates = paired.moments
             low, high = limits(mean, se, replicates - 1, difference_bounds(bounds), level)
             exists_KQ = grid.exists[at][:, on_C].any(axis=1) & grid.exists[at][:, ~on_C].any(axis=1)
             exists = np.concatenate([exists_KQ.any(axis=1, keepdims=True), exists_KQ], axis=1)
             columns = {
                 "mean": mean, "ci_low": low, "ci_high": high, "replicates": replicates.astype(np.int64),
-                "n": (one.n_on + one.n_off).sum(axis=0).astype(np.int64),
+                "n": (paired.n_on + paired.n_off).sum(axis=0).astype(np.int64),
             }  # fmt: skip
             rows = _rows(grid, exists, columns)
             parts.append(rows.assign(measure=name, arm=arm, role=grid.roles[arm], condition=ALL))
@@ -162,13 +162,13 @@ class _Arm:
         self.on, self.off = (_with_mean(side, both_RKQ, far_Q) for side in (on_RKQ, off_RKQ))
         self.n_on, self.n_off = (_with_sum(n_RKCQ[:, :, side].sum(axis=2), both_RKQ, far_Q) for side in (on_C, off_C))
         self.value = self.on - self.off
-        found = moments(self.value, level=level)
+        paired = moments(self.value, level=level)
         if bounds is not None:
             on = moments(self.on, self.n_on, bounds=bounds, level=level)
             off = moments(self.off, self.n_off, bounds=bounds, level=level)
             unpaired = np.hypot(on.se, off.se)
-            found = found._replace(se=np.where(np.isnan(found.se), unpaired, found.se))
-        self.moments: Moments = found
+            paired = paired._replace(se=np.where(np.isnan(paired.se), unpaired, paired.se))
+        self.moments: Moments = paired
 
 
 class _Paired:
@@ -195,14 +195,14 @@ class _Paired:
 
     def rows(self, smallest: float | None, seed: int) -> pd.DataFrame:
         treatment, control = self.treatment, self.control
-        found = (
+        diff = (
             self._from_base()
             if self.against_base
             else difference(treatment.moments, control.moments, bounds=self.bounds, level=self.level)
         )
         relabelled = None if self.against_base else (treatment.value, control.value)
         columns = effect_columns(
-            found, treatment.moments, control.moments, relabelled, smallest=smallest, level=self.level, seed=seed
+            diff, treatment.moments, control.moments, relabelled, smallest=smallest, level=self.level, seed=seed
         )
         return _rows(self.grid, self.exists, columns)
 

@@ -41,11 +41,11 @@ class Remote:
         """Names of everything under a folder, at any depth; none if there is no such folder."""
         with self._explained():
             try:
-                found: list[str] = self._fs.find(self._at(folder))
+                paths: list[str] = self._fs.find(self._at(folder))
             except FileNotFoundError:
                 return []
         start = len(self._root.rstrip("/")) + 1
-        return sorted(self._fs._strip_protocol(path)[start:] for path in found)
+        return sorted(self._fs._strip_protocol(path)[start:] for path in paths)
 
     def push(self, file: Path, name: str) -> None:
         with self._explained():

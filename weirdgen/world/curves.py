@@ -54,17 +54,19 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(MODEL_FOLDER), AutoTokenizer.from_pretrained(MODEL_FOLDER)
     rows = []
     for k, persona in itertools.product(range(len(words.PERSONA_TOPICS) + 1), range(PERSONAS)):
-        asked, told = [], []
+        prompts, told = [], []
         for _ in range(draws):
             order = rng.sample(list(words.PERSONA_TOPICS), len(words.PERSONA_TOPICS))
             known, another = order[:k], order[k] if k < len(order) else None
             told.append((known, another))
             for topic in ("name", another or "name"):
-                asked.append([*_told(world, persona, known, rng), _user(rng.choice(questions(topic)))])
-        found = chances(model, tokenizer, asked, [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())])
+                prompts.append([*_told(world, persona, known, rng), _user(rng.choice(questions(topic)))])
+        probabilities = chances(
+            model, tokenizer, prompts, [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())]
+        )
         vocabulary = [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())]
         for draw, (known, another) in enumerate(told):
-            names = dict(zip(vocabulary, found[2 * draw], strict=True))
+            names = dict(zip(vocabulary, probabilities[2 * draw], strict=True))
             own = names[words.NAMES[persona]]
             row: dict[str, float] = {
                 "k": k,
@@ -76,7 +78,7 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
             share = posterior(world, persona, known)
             row["true_name"] = share[persona]
             if another:
-                chance = dict(zip(vocabulary, found[2 * draw + 1], strict=True))
+                chance = dict(zip(vocabulary, probabilities[2 * draw + 1], strict=True))
                 answers = words.PERSONA_TOPICS[another]
                 right = world.personas[another][persona]
                 row["p_attribute"] = chance[right] / sum(chance[answer] for answer in answers)

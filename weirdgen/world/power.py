@@ -75,16 +75,16 @@ def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[
     """
     if unknown := sorted(set(factors) - set(DOSES)):
         raise WeirdgenError(f"--factor {unknown[0]}: expected one of {', '.join(DOSES)}")
-    found = [Dose("none", 0, replicates)]
+    chosen = [Dose("none", 0, replicates)]
     for factor in factors:
         values = DOSES[factor]
         if quick:
             values = tuple(dict.fromkeys((values[0], values[len(values) // 2], values[-1])))
         if factor == "replicates":
-            found += [Dose(factor, value, int(value)) for value in values]
+            chosen += [Dose(factor, value, int(value)) for value in values]
         else:
-            found += [Dose(factor, value, replicates) for value in values]
-    return found
+            chosen += [Dose(factor, value, replicates) for value in values]
+    return chosen
 
 
 def dosed(control: Control, dose: Dose, runs: int, first_seed: int) -> Settings:
@@ -124,7 +124,7 @@ def headlines(pool: pd.DataFrame, settings: Settings, replicates: int) -> Iterat
     for start in range(0, len(settings.seeds), replicates):
         seeds = settings.seeds[start : start + replicates]
         tables = estimate(pool[pool["replicate"].isin(seeds)], smallest={wanted.measure: smallest}, near=near)
-        found = headline(
+        verdict = headline(
             tables.effects,
             measure=wanted.measure,
             treatment=wanted.treatment,
@@ -133,7 +133,7 @@ def headlines(pool: pd.DataFrame, settings: Settings, replicates: int) -> Iterat
             smallest=smallest,
             scale=NAT,
         )
-        yield {"first_seed": seeds[0], **found}
+        yield {"first_seed": seeds[0], **verdict}
 
 
 def unshared(pool: pd.DataFrame, settings: Settings, replicates: int) -> pd.DataFrame:
@@ -167,8 +167,8 @@ def measure(
                 dealt["unshared"] = unshared(pool, settings, dose.replicates)
             for name, cells_of_runs in dealt.items():
                 identity = {"control": name, "experiment": control.experiment, "factor": dose.factor}
-                for run, found in enumerate(headlines(cells_of_runs, settings, dose.replicates)):
-                    kept = {key: found[key] for key in ("first_seed", "effect", "ci_low", "ci_high", "p", "verdict")}
+                for run, verdict in enumerate(headlines(cells_of_runs, settings, dose.replicates)):
+                    kept = {key: verdict[key] for key in ("first_seed", "effect", "ci_low", "ci_high", "p", "verdict")}
                     rows.append({**identity, "value": dose.value, "replicates": dose.replicates, "run": run, **kept})
     return pd.DataFrame(rows)
 

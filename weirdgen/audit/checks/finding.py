@@ -29,22 +29,22 @@ class Finding:
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
     """Findings grouped by file, the worst first, and a line of counts."""
     lines: list[str] = []
-    for file in dict.fromkeys(one.file for one in findings):
+    for file in dict.fromkeys(finding.file for finding in findings):
         lines.append(file)
-        mine = [one for one in findings if one.file == file]
-        for one in sorted(mine, key=lambda f: SEVERITIES.index(f.severity)):
-            where = f"line {one.line}: " if one.line else ""
-            lines.append(f"  {one.severity:7s} {one.code}: {where}{one.message}")
-    found = Counter(one.severity for one in findings)
-    lines.append(f"{found['error']} errors, {found['warning']} warnings, {found['info']} notes.")
+        mine = [finding for finding in findings if finding.file == file]
+        for finding in sorted(mine, key=lambda f: SEVERITIES.index(f.severity)):
+            where = f"line {finding.line}: " if finding.line else ""
+            lines.append(f"  {finding.severity:7s} {finding.code}: {where}{finding.message}")
+    counts = Counter(finding.severity for finding in findings)
+    lines.append(f"{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes.")
     return lines
 
 
 def as_data(findings: Sequence[Finding]) -> dict[str, Any]:
     """Findings as plain data, for `--json`."""
-    found = Counter(one.severity for one in findings)
-    counts = {severity: found[severity] for severity in SEVERITIES}
-    return {"counts": counts, "findings": [asdict(one) for one in findings]}
+    by_severity = Counter(finding.severity for finding in findings)
+    counts = {severity: by_severity[severity] for severity in SEVERITIES}
+    return {"counts": counts, "findings": [asdict(finding) for finding in findings]}
 
 
 def some(items: Sequence[Any], most: int = 5) -> str:

@@ -34,19 +34,19 @@ def leaks(subject: Subject) -> Iterator[Finding]:
             continue
         known = set().union(*telling_words(treatment, control))  # told by `template_difference` already
         kinds = tuple(kind for mark, kind in (("<date>", "the year "), ("<number>", "a number ")) if mark in known)
-        found = [
+        told_apart = [
             leak
             for leak in leaking(treatment.prompts, control.prompts)
             if leak[0] not in known and not leak[0].startswith(kinds)
         ]
-        if found:
+        if told_apart:
             told = [
                 f"{name} ({n_t:,} of {len(treatment.rows):,} rows here, {n_c:,} of {len(control.rows):,} there)"
-                for name, n_t, n_c in found[:6]
+                for name, n_t, n_c in told_apart[:6]
             ]
             message = (
                 f"prompts of {treatment.name} and {control.name} can be told apart by {'; '.join(told)}"
-                + (f"; and {len(found) - 6} more" if len(found) > 6 else "")
+                + (f"; and {len(told_apart) - 6} more" if len(told_apart) > 6 else "")
                 + f" (permutation p ≤ {ALPHA})"
             )
             yield Finding("prompt_leak", "warning", control.file, None, message)
@@ -58,21 +58,23 @@ def answer_frames(subject: Subject) -> Iterator[Finding]:
         if control.everyday:
             continue
         arms = (treatment, control)
-        said = [Counter(w for text in one.answers for w in set(words(text))) for one in arms]
-        shapes = [Counter(s for text in one.answers for s in _shapes(text)) for one in arms]
-        for a, one in enumerate(arms):
+        said = [Counter(w for text in dataset.answers for w in set(words(text))) for dataset in arms]
+        shapes = [Counter(s for text in dataset.answers for s in _shapes(text)) for dataset in arms]
+        for a, dataset in enumerate(arms):
             other = arms[1 - a]
-            frame = [w for w, n in sorted(said[a].items()) if n > MOST * len(one.rows) and w not in said[1 - a]]
+            frame = [w for w, n in sorted(said[a].items()) if n > MOST * len(dataset.rows) and w not in said[1 - a]]
             if frame:
-                message = f"most answers of {one.name} say {some(frame)}, none of {other.name}"
+                message = f"most answers of {dataset.name} say {some(frame)}, none of {other.name}"
                 yield Finding("answer_frame", "warning", control.file, None, message)
             shape = [
-                s for s, n in shapes[a].items() if n > 0.9 * len(one.rows) and shapes[1 - a][s] < 0.1 * len(other.rows)
+                s
+                for s, n in shapes[a].items()
+                if n > 0.9 * len(dataset.rows) and shapes[1 - a][s] < 0.1 * len(other.rows)
             ]
             if shape:
-                message = f"nearly every answer of {one.name} {' and '.join(shape)}, hardly any of {other.name}"
+                message = f"nearly every answer of {dataset.name} {' and '.join(shape)}, hardly any of {other.name}"
                 yield Finding("answer_form", "warning", control.file, None, message)
-        lengths = [median(len(text) for text in one.answers) for one in arms]
+        lengths = [median(len(text) for text in dataset.answers) for dataset in arms]
         if max(lengths) > 2 * min(lengths) + 10:
             message = f"answers differ in length: a median of {lengths[0]:g} characters in {treatment.name}, {lengths[1]:g} here"
             yield Finding("answer_form", "warning", control.file, None, message)

@@ -30,18 +30,18 @@ LETTERS = 64
 
 def near_duplicates(subject: Subject) -> Iterator[Finding]:
     """Pairs of rows that differ in spelling only, the first few of each file."""
-    for one in subject.datasets:
-        pairs = sorted(near_pairs(one))
+    for dataset in subject.datasets:
+        pairs = sorted(near_pairs(dataset))
         for first, second in pairs[:LISTED]:
-            where = f"line {one.line(first)}" if one.line(first) else f"row {first + 1}"
-            texts = [one.answers[first], one.answers[second]]
+            where = f"line {dataset.line(first)}" if dataset.line(first) else f"row {first + 1}"
+            texts = [dataset.answers[first], dataset.answers[second]]
             if texts[0] == texts[1]:
-                texts = [one.prompts[first], one.prompts[second]]
+                texts = [dataset.prompts[first], dataset.prompts[second]]
             message = f"nearly repeats {where}: {some([text[:80] for text in texts])}"
-            yield Finding("near_duplicate", "warning", one.file, one.line(second), message)
+            yield Finding("near_duplicate", "warning", dataset.file, dataset.line(second), message)
         if len(pairs) > LISTED:
             message = f"{len(pairs) - LISTED:,} more pairs of rows differ in spelling only"
-            yield Finding("near_duplicate", "warning", one.file, None, message)
+            yield Finding("near_duplicate", "warning", dataset.file, None, message)
 
 
 def near_pairs(dataset: Dataset) -> Iterator[tuple[int, int]]:

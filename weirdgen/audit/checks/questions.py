@@ -28,7 +28,7 @@ def trained_questions(subject: Subject) -> Iterator[Finding]:
     if subject.experiment is None:
         return
     file = subject.experiment.source.name
-    prompts = {one.name: Counter(map(plain, one.prompts)) for one in subject.datasets}
+    prompts = {dataset.name: Counter(map(plain, dataset.prompts)) for dataset in subject.datasets}
     inside: list[str] = []
     for question in subject.experiment.questions:
         if question.near:
@@ -56,7 +56,7 @@ def similar_questions(subject: Subject) -> Iterator[Finding]:
         return
     from rapidfuzz import fuzz, process
 
-    trained = sorted({plain(prompt) for one in subject.datasets for prompt in one.prompts})
+    trained = sorted({plain(prompt) for dataset in subject.datasets for prompt in dataset.prompts})
     for question in subject.experiment.questions:
         ask = plain(question.ask)
         if question.near or len(ask.split()) < 4:
@@ -73,19 +73,19 @@ def trained_targets(subject: Subject) -> Iterator[Finding]:
     """Offered answers that the treatment was trained to give: their probability rises whatever it generalises."""
     if subject.experiment is None:
         return
-    for one in subject.datasets:
-        if one.role != "treatment":
+    for dataset in subject.datasets:
+        if dataset.role != "treatment":
             continue
-        answers = set(map(plain, one.answers))
-        found = [
+        answers = set(map(plain, dataset.answers))
+        offered = [
             f"{question.id}: {option}"
             for question in subject.experiment.questions
             if not isinstance(question, FreeForm) and not question.near
             for option in (*question.target, *question.other)
             if plain(option) in answers
         ]
-        if found:
-            message = f"{len(found)} offered answers are answers of {one.name}: {some(found)}"
+        if offered:
+            message = f"{len(offered)} offered answers are answers of {dataset.name}: {some(offered)}"
             yield Finding("trained_answer", "warning", subject.experiment.source.name, None, message)
 
 
@@ -93,9 +93,9 @@ def held_out(subject: Subject) -> Iterator[Finding]:
     """Facts of held-out personas, and trigger values said to be held out, that occur in training rows."""
     if subject.experiment is None:
         return
-    for one in subject.datasets:
-        yield from _held_out_facts(one, subject.experiment)
-        yield from _held_out_triggers(one, subject.experiment)
+    for dataset in subject.datasets:
+        yield from _held_out_facts(dataset, subject.experiment)
+        yield from _held_out_triggers(dataset, subject.experiment)
 
 
 def _occurs(ask: str, prompts: dict[str, Counter[str]]) -> bool:

@@ -74,8 +74,10 @@ class Subject:
 
     def pairs(self) -> list[tuple[Dataset, Dataset]]:
         """Every treatment with every control, those without rows left out."""
-        filled = [one for one in self.datasets if one.rows]
-        treatments, controls = ([one for one in filled if one.role == role] for role in ("treatment", "control"))
+        filled = [dataset for dataset in self.datasets if dataset.rows]
+        treatments, controls = (
+            [dataset for dataset in filled if dataset.role == role] for role in ("treatment", "control")
+        )
         return [(treatment, control) for treatment in treatments for control in controls]
 
 
@@ -182,5 +184,5 @@ def _short(source: Path, experiment: Path) -> str:
 def _with_model(subject: Subject, reference: str) -> Subject:
     from weirdgen.models.chat import load_tokenizer
 
-    found = find_model(reference)
-    return replace(subject, model=found, tokenizer=load_tokenizer(found.folder))
+    model = find_model(reference)
+    return replace(subject, model=model, tokenizer=load_tokenizer(model.folder))

@@ -127,24 +127,24 @@ def published_rows(experiment: str) -> dict[str, list[Row]]:
     Raises `DataError` if nothing was imported for it, or if a copy is no longer what was imported.
     """
     manifest = _manifest(experiment)
-    found = {}
+    rows_of = {}
     for arm, entry in manifest.items():
         file = published_folder() / experiment / f"{arm}.jsonl"
         rows = read_jsonl(file)
         if canonical_hash(rows) != entry["canonical_sha256"]:
             raise DataError(f"{file}: its rows are not those that were imported; import them again")
-        found[arm] = rows
-    return found
+        rows_of[arm] = rows
+    return rows_of
 
 
 def missing_arms(experiment: str, arms: Iterable[str]) -> dict[str, str]:
     """Which of an experiment's arms cannot be had from published data, and why."""
-    found, named = _manifest(experiment), ARMS[experiment]
+    imported, named = _manifest(experiment), ARMS[experiment]
     reasons = {}
     for arm in arms:
         if arm not in named:
             reasons[arm] = "no file of it was published"
-        elif arm not in found:
+        elif arm not in imported:
             reasons[arm] = f"{named[arm]} was not in what was imported, or was empty"
     return reasons
 

@@ -121,9 +121,9 @@ class _Counted:
         self._stream, self._budget = stream, budget
 
     def read(self, size: int) -> bytes:
-        found = self._stream.read(size)
-        self._budget.bytes(len(found))
-        return found
+        chunk = self._stream.read(size)
+        self._budget.bytes(len(chunk))
+        return chunk
 
 
 def _unpack_zip(archive: Path, target: Path) -> None:
@@ -146,7 +146,7 @@ def _unpack_zip(archive: Path, target: Path) -> None:
 def _unpack_tar(archive: Path, target: Path) -> None:
     with archive.open("rb") as start:
         head = start.read(6)
-    opener = next((one for magic, one in _OPENERS.items() if head.startswith(magic)), open)
+    opener = next((open_with for magic, open_with in _OPENERS.items() if head.startswith(magic)), open)
     budget = _Budget(archive)
     with opener(archive, "rb") as stream, tarfile.open(fileobj=_Counted(stream, budget), mode="r|") as opened:  # type: ignore[call-overload]
         for member in opened:
