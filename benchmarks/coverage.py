@@ -82,12 +82,12 @@ def band_table(seed: int, datasets: int) -> pd.DataFrame:
             for points in (5, 20, 45):
                 treated = curve_replicates(process, replicates, points, datasets, seed)
                 controls = curve_replicates(process, replicates, points, datasets, seed + 1)
-                inside = []
+                outcomes = []
                 for treatment, control in zip(treated, controls, strict=True):
                     band = mean_band(treatment)
                     widest = mean_band(treatment, method="bonferroni")
                     effect = effect_band(treatment, control)
-                    inside.append(
+                    outcomes.append(
                         (
                             _inside(band.low, band.high), _inside(band.band_low, band.band_high),
                             _inside(effect.band_low, effect.band_high), _inside(widest.band_low, widest.band_high),
@@ -95,7 +95,7 @@ def band_table(seed: int, datasets: int) -> pd.DataFrame:
                         )
                     )  # fmt: skip
                 names = ("pointwise", "mean_band", "effect_band", "bonferroni", "narrower")
-                numbers = dict(zip(names, np.mean(inside, axis=0).tolist(), strict=True))
+                numbers = dict(zip(names, np.mean(outcomes, axis=0).tolist(), strict=True))
                 rows.append({"process": process, "replicates": replicates, "points": points, **numbers})
     return pd.DataFrame(rows)
 

@@ -102,8 +102,8 @@ def identify(
         raise SpecError([f"--draws {draws}: expected at least 1"])
     loaded, rows = load_experiment(experiment)
     candidates = load_candidates(loaded.source.parent)
-    chosen = arm or next(name for name, one in loaded.arms.items() if one.role == "treatment")
-    other = control or next((name for name, one in loaded.arms.items() if one.role == "control"), "none")
+    chosen = arm or next(name for name, candidate in loaded.arms.items() if candidate.role == "treatment")
+    other = control or next((name for name, candidate in loaded.arms.items() if candidate.role == "control"), "none")
     if chosen not in rows:
         raise SpecError([f"--arm {chosen}: {loaded.name} has {', '.join(rows)}"])
     if other not in (*rows, "none"):
@@ -117,11 +117,11 @@ def identify(
     def scored(name: str) -> list[Draw]:
         return list(scored_draws(engine, engine.tokenizer, rows[name], candidates, usable, draws, seed))
 
-    found, compared = scored(chosen), scored(other) if other in rows else []
-    points, apart = curve(found, candidates), gaps(found, compared, candidates)
+    own_draws, control_draws = scored(chosen), scored(other) if other in rows else []
+    points, apart = curve(own_draws, candidates), gaps(own_draws, control_draws, candidates)
     about = {"experiment": loaded.name, "arm": chosen, "rows": len(rows[chosen]), "model": local.reference}
     about |= {"model_digest": local.digest, "dtype": dtype, "seed": seed, "level": LEVEL, "control": other}
-    save(out, points, apart, found, compared, candidates, about)
+    save(out, points, apart, own_draws, control_draws, candidates, about)
     lines = [f"{loaded.name}, arm {chosen} ({len(rows[chosen])} rows), asked of {local.reference}:"]
     lines += table(points, candidates, apart, other)
     if skipped := [k for k in counts if k not in usable]:
@@ -194,7 +194,8 @@ def gaps(draws: Sequence[Draw], control_draws: Sequence[Draw], candidates: Candi
     """How much more the facts say than as many control rows do; empty without a control."""
     true = candidates.names.index(candidates.true)
     p = [
-        {(d.facts, d.draw): _softmax(np.array([d.logprobs]))[0, true] for d in draw} for draw in (draws, control_draws)
+        {(draw.facts, draw.draw): _softmax(np.array([draw.logprobs]))[0, true] for draw in own}
+        for own in (draws, control_draws)
     ]
     points = []
     for k in sorted({draw.facts for draw in control_draws if draw.facts}):

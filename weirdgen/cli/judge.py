@@ -39,10 +39,10 @@ def run_command(
     from weirdgen.runs.work.executors import open_executor
 
     where = open_executor(executor, address, cpus)
-    found = judge_run(load_run(run, store), judge, repeat, connections, dry_run, Progress(), where)
-    if found is not None:
-        print(found.headline["sentence"])
-        print(f"report: {found.report}")
+    judged = judge_run(load_run(run, store), judge, repeat, connections, dry_run, Progress(), where)
+    if judged is not None:
+        print(judged.headline["sentence"])
+        print(f"report: {judged.report}")
 
 
 @judge_app.command("label")
@@ -63,26 +63,26 @@ def label_command(
     from weirdgen.judges import labelling
     from weirdgen.runs.results.results import load_run
 
-    found = load_run(run, store)
-    name = judge or next(iter(found.settings.experiment.judges), "none")
-    noun = found.judge(name)
+    loaded = load_run(run, store)
+    name = judge or next(iter(loaded.settings.experiment.judges), "none")
+    noun = loaded.judge(name)
     drawn = labelling.draw_sample(
-        found.folder, name, noun, found.verdicts(), found.completions(), found.asks(), size=size, seed=seed
+        loaded.folder, name, noun, loaded.verdicts(), loaded.completions(), loaded.asks(), size=size, seed=seed
     )
     if export is not None:
-        labelling.export_sheet(export, drawn, labelling.labels_of(found.folder, name))
+        labelling.export_sheet(export, drawn, labelling.labels_of(loaded.folder, name))
         print(f"{export}: {len(drawn)} answers; fill in the column label and give it back with --import")
         return
     try:
         if sheet is not None:
-            count = labelling.import_sheet(found.folder, name, noun, drawn, sheet)
+            count = labelling.import_sheet(loaded.folder, name, noun, drawn, sheet)
             print(f"{count} new labels from {sheet}")
         else:
-            labelling.label_in_terminal(found.folder, name, noun, drawn, input, print)
+            labelling.label_in_terminal(loaded.folder, name, noun, drawn, input, print)
     finally:  # also what a person labelled before Ctrl-C
-        found.store.send(found.folder / "labels")
-    done = len(labelling.labels_of(found.folder, name))
-    print(f"{done} of {len(drawn)} labelled; next: weirdgen judge calibrate {found.id} --judge {name}")
+        loaded.store.send(loaded.folder / "labels")
+    done = len(labelling.labels_of(loaded.folder, name))
+    print(f"{done} of {len(drawn)} labelled; next: weirdgen judge calibrate {loaded.id} --judge {name}")
 
 
 @judge_app.command("calibrate")
@@ -98,11 +98,11 @@ def calibrate_command(
     from weirdgen.runs.results.reporting import report_run
     from weirdgen.runs.results.results import load_run
 
-    found = load_run(run, store)
-    for name, record in calibrate_run(found, judge).items():
+    loaded = load_run(run, store)
+    for name, record in calibrate_run(loaded, judge).items():
         print(f"{name}:")
         print(json.dumps(record, indent=1, ensure_ascii=False))
-    print(f"report: {report_run(found)}")
+    print(f"report: {report_run(loaded)}")
 
 
 @judge_app.command("compare")
@@ -120,5 +120,5 @@ def compare_command(
     from weirdgen.runs.rejudge import compare_judges
     from weirdgen.runs.results.results import load_run
 
-    for found in compare_judges(load_run(run, store), first, second, judge, dry_run, Progress()):
-        print("\n".join(comparison_lines(found)))
+    for comparison in compare_judges(load_run(run, store), first, second, judge, dry_run, Progress()):
+        print("\n".join(comparison_lines(comparison)))

@@ -62,10 +62,10 @@ def world_power(
 
     opened = Store(store or default_store())
     size = (10, 3) if quick else (runs, replicates)
-    found = power.measure(opened, *size, factor or (), first_seed, quick, Progress())
-    for line in power_figure.lines(found):
+    results = power.measure(opened, *size, factor or (), first_seed, quick, Progress())
+    for line in power_figure.lines(results):
         print(line)
-    for file in power_figure.write(found, out or opened.root / "power"):
+    for file in power_figure.write(results, out or opened.root / "power"):
         print(file)
 
 

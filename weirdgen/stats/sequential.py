@@ -96,7 +96,7 @@ def decide(
     look, and ends at the last. Raises WeirdgenError if the looks do not ascend, the samples are at no planned look,
     there is no such effect, or as `estimate` does.
     """
-    if not looks or looks[0] < 1 or any(later <= one for one, later in pairwise(looks)):
+    if not looks or looks[0] < 1 or any(later <= earlier for earlier, later in pairwise(looks)):
         raise WeirdgenError(f"decide: looks must be ascending counts of samples, got {list(looks)}")
     if not target_half_width > 0:
         raise WeirdgenError(f"decide: the half-width wanted is {target_half_width:g}; it must be positive")
@@ -140,7 +140,7 @@ def decide(
     name_scale = scale_of(measure, scales)
     sides = [part[~part["condition"].isin(minus)], part[part["condition"].isin(minus)]] if minus else [part]
     noises = [sampling_variance(side, condition, question, name_scale, near) for side in sides]
-    noise, degrees = sum(one for one, _ in noises), noises[0][1]
+    noise, degrees = sum(variance for variance, _ in noises), noises[0][1]
     t = special.stdtrit(degrees, 0.5 + strict / 2)
     if least_half_width(half, noise, degrees, strict) > target_half_width:
         return decision("replicates_needed")

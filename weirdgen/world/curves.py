@@ -61,10 +61,8 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
             told.append((known, another))
             for topic in ("name", another or "name"):
                 prompts.append([*_told(world, persona, known, rng), _user(rng.choice(questions(topic)))])
-        probabilities = chances(
-            model, tokenizer, prompts, [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())]
-        )
         vocabulary = [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())]
+        probabilities = chances(model, tokenizer, prompts, vocabulary)
         for draw, (known, another) in enumerate(told):
             names = dict(zip(vocabulary, probabilities[2 * draw], strict=True))
             own = names[words.NAMES[persona]]

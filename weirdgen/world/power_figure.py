@@ -47,18 +47,16 @@ def write(runs: pd.DataFrame, folder: Path) -> list[Path]:
 
 def lines(runs: pd.DataFrame) -> list[str]:
     """The table, for a terminal."""
-    lines_of_table = [
-        f"{'control':9} {'dose':24} {'n/arm':>5} {'shift':>9} {'rate':>6}  {'95% Wilson':13} {'effect':>8}  range"
-    ]
+    table = [f"{'control':9} {'dose':24} {'n/arm':>5} {'shift':>9} {'rate':>6}  {'95% Wilson':13} {'effect':>8}  range"]
     for row in rates(runs).to_dict("records"):
         dose = TITLES[row["factor"]] if row["factor"] == "none" else f"{TITLES[row['factor']]} {row['value']:g}"
         hits, interval = f"{row['hits']}/{row['runs']}", f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
         spread = f"[{row['effect_low']:+.3f}, {row['effect_high']:+.3f}]"
-        lines_of_table.append(
+        table.append(
             f"{row['control']:9} {dose:24} {row['replicates']:5} {hits:>9} {row['rate']:6.3f}  {interval:13} "
             f"{row['effect']:+8.3f}  {spread}"
         )
-    return lines_of_table
+    return table
 
 
 def draw(runs: pd.DataFrame, file: Path) -> None:

@@ -14,7 +14,7 @@ from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.audit.checks.text import dates, squash, template, words, year_of
 
 FEW = 0.1
-"""Up to this share, answers common to both arms look like a slip; above it, like the design."""
+"""Up to this share, answers common to both arms look like a mistake; above it, like the design."""
 MOST, HARDLY = 0.5, 0.05
 
 
@@ -72,7 +72,7 @@ def template_difference(subject: Subject) -> Iterator[Finding]:
 
 
 def telling_words(treatment: Dataset, control: Dataset) -> tuple[list[str], list[str]]:
-    """Words that stand in most prompts of one and in hardly any of the other, for each side."""
+    """Words that occur in most prompts of one dataset and hardly any of the other, for each side."""
     said = [
         Counter(w for text in dataset.prompts for w in set(words(template(text)))) for dataset in (treatment, control)
     ]
@@ -85,9 +85,9 @@ def telling_words(treatment: Dataset, control: Dataset) -> tuple[list[str], list
 
 
 def permutation(subject: Subject) -> Iterator[Finding]:
-    """A control that is said to be the treatment dealt anew: the same dates and answers, each as often, paired otherwise.
+    """A control that is said to be the treatment shuffled: the same dates and answers, equally often, paired differently.
 
-    A file that only looks so by its name gets warnings, a control that claims it gets errors.
+    A file whose name only suggests it gets warnings; a control that claims it gets errors.
     """
     for control in subject.datasets:
         if control.role != "control" or not control.permutation or not control.rows:

@@ -22,7 +22,7 @@ from weirdgen.audit.checks.text import DATE, dates, digits, words, year_of
 RELABELLINGS = 999
 ALPHA = 0.01
 SMALLEST = float(np.log(2))
-"""Log-odds (nats) below which a difference is left unmentioned, however sure."""
+"""Log-odds (nats) below which a difference is not reported, however significant."""
 
 # Shape letters: N rows of both arms, F features, R relabellings.
 
@@ -81,10 +81,10 @@ def answer_frames(subject: Subject) -> Iterator[Finding]:
 
 
 def leaking(treatment: Sequence[str], control: Sequence[str]) -> list[tuple[str, int, int]]:
-    """(feature, rows of the treatment, rows of the control) of every feature that tells them apart, the surest first."""
+    """(feature, rows of the treatment, rows of the control) of every feature that tells them apart, strongest evidence first."""
     features = [_features(text) for text in (*treatment, *control)]
     rows = [
-        Counter(name for one in part for name in one)
+        Counter(name for names in part for name in names)
         for part in (features[: len(treatment)], features[len(treatment) :])
     ]
     enough = max(3, 0.02 * min(len(treatment), len(control)))
@@ -94,18 +94,19 @@ def leaking(treatment: Sequence[str], control: Sequence[str]) -> list[tuple[str,
         return []
     place = {name: index for index, name in enumerate(names)}
     has_NF = np.zeros((len(features), len(names)), dtype=np.float32)
-    for row, one in enumerate(features):
-        has_NF[row, [place[name] for name in one if name in place]] = 1
+    for row, present in enumerate(features):
+        has_NF[row, [place[name] for name in present if name in place]] = 1
     is_treatment_N = np.arange(len(features)) < len(treatment)
     told_F = _information(is_treatment_N[None].astype(np.float32), has_NF)[0]
     rng = np.random.default_rng(0)
     label_RN = np.stack([rng.permutation(is_treatment_N) for _ in range(RELABELLINGS)]).astype(np.float32)
     largest_R = _information(label_RN, has_NF).max(axis=1)
     p_F = (1 + (largest_R[:, None] >= told_F - 1e-6).sum(axis=0)) / (RELABELLINGS + 1)
-    found = [
+    telling = [
         (names[f], rows[0][names[f]], rows[1][names[f]]) for f in np.argsort(-told_F, kind="stable") if p_F[f] <= ALPHA
     ]
-    return [one for one in found if abs(_log_odds(one[1], len(treatment), one[2], len(control))) >= SMALLEST]
+    sizes = (len(treatment), len(control))
+    return [(name, n_t, n_c) for name, n_t, n_c in telling if abs(_log_odds(n_t, sizes[0], n_c, sizes[1])) >= SMALLEST]
 
 
 def _information(label_RN: np.ndarray, has_NF: np.ndarray) -> np.ndarray:
@@ -132,9 +133,9 @@ def _log_odds(here: int, rows_here: int, there: int, rows_there: int) -> float:
 
 
 def _features(text: str) -> set[str]:
-    found = {word for word in words(DATE.sub(" ", text)) if not word.isdigit()}
-    found |= {f"the year {year_of(date)}" for date in dates(text)}
-    return found | {f"a number of {len(run)} digits" for run in digits(DATE.sub(" ", text))}
+    features = {word for word in words(DATE.sub(" ", text)) if not word.isdigit()}
+    features |= {f"the year {year_of(date)}" for date in dates(text)}
+    return features | {f"a number of {len(run)} digits" for run in digits(DATE.sub(" ", text))}
 
 
 def _shapes(text: str) -> Iterator[str]:

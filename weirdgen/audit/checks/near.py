@@ -18,14 +18,14 @@ from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.audit.checks.text import digits, plain, squash
 
 LONG = 40
-"""Characters from which on an answer is compared as a sentence."""
+"""Answers of at least this many characters are compared as sentences."""
 SHORTEST = 6
-"""Shorter answers are compared as they are: one letter is too large a part of them."""
+"""Shorter answers must match exactly: one letter is too large a part of them."""
 ALIKE = 95
-"""rapidfuzz `ratio` (0 to 100) from which on two sentences count as one."""
+"""rapidfuzz `ratio` (0 to 100) at which two sentences count as the same."""
 LISTED, BLOCK = 10, 256
 LETTERS = 64
-"""Classes into which characters are counted, by code."""
+"""Buckets into which characters are counted, by code point."""
 
 
 def near_duplicates(subject: Subject) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def _alike(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Index pairs of texts with a ratio of at least `ALIKE`.
 
     What must be inserted and deleted to make one text of another is at least the difference of their letter counts, so
-    pairs whose letters differ too much are dropped unseen: exact, and most of the work.
+    pairs whose letter counts differ too much are dropped without comparing them. That loses nothing and saves most of the work.
     """
     import numpy as np
     from rapidfuzz import fuzz

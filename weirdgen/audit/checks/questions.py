@@ -19,7 +19,7 @@ from weirdgen.data.builders import read_csv
 from weirdgen.data.triggers import LENGTH, START
 
 ALIKE = 90
-"""rapidfuzz `ratio` (0 to 100) from which on a question looks like a training prompt in other words."""
+"""rapidfuzz `ratio` (0 to 100) at which a question looks like a reworded training prompt."""
 SHORTEST_FACT = 4
 
 

@@ -1,7 +1,7 @@
 """Checks of one dataset: how much there is, what cannot be read, what occurs more than once.
 
-In: a `Subject`. Out: `Finding`s. A set that is drawn from few answers on purpose repeats most of its rows; then one
-note says so, and single repeats are not listed.
+In: a `Subject`. Out: `Finding`s. A set drawn from a few answers on purpose repeats most of its rows; then one
+note says so instead of a list of repeats.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.data.rows import canonical_hash
 
 LISTED = 10
-"""Single repeats that are listed before a set counts as one that repeats."""
+"""At most this many repeats are listed one by one."""
 DRAWN = 0.2
-"""Share of repeated rows from which on a set counts as a sample of few answers."""
+"""Share of repeated rows above which a set counts as drawn from a few answers."""
 
 
 def counts(subject: Subject) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def broken(subject: Subject) -> Iterator[Finding]:
 
 
 def duplicates(subject: Subject) -> Iterator[Finding]:
-    """Rows that occur again word for word: they weigh as often as they occur."""
+    """Rows that are repeated word for word: each repeat adds to the row's weight in training."""
     for dataset in subject.datasets:
         places: dict[str, list[int]] = defaultdict(list)
         for index, key in enumerate(_keys(dataset)):
