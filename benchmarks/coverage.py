@@ -1,6 +1,6 @@
 """`python -m benchmarks.coverage [TABLE]`: what the statistics attain on simulated experiments with known truth.
 
-In: the name of a table, a seed and how many data sets. Out: the table (one row a setting) that docs/statistics.md shows
+In: the name of a table, a seed and how many data sets. Out: the table (one row per setting) that docs/statistics.md shows
 and slow tests check, the same for the same arguments. Not here: the simulated experiments (`benchmarks.simulation`).
 """
 
@@ -24,7 +24,7 @@ RATE = (0.0, 1.0)
 
 
 def coverage_table(seed: int, datasets: int) -> pd.DataFrame:
-    """Coverage and false positives of 95% intervals of rates, 8 questions and 8 samples a cell.
+    """Coverage and false positives of 95% intervals of rates, 8 questions and 8 samples per cell.
 
     Columns: rate (the treatment's; the control has half its odds), replicates (an arm), mean_coverage (the
     treatment's mean), effect_coverage, false_positive (both arms at the rate), half_width (median, of the effect),
@@ -71,7 +71,7 @@ def _percentile(treatment_RD: FloatArray, control_RD: FloatArray, seed: int) -> 
 
 
 def band_table(seed: int, datasets: int) -> pd.DataFrame:
-    """Coverage of whole curves by 95% bands; three seconds a data set over all processes.
+    """Coverage of whole curves by 95% bands; three seconds per data set over all processes.
 
     Columns: process, replicates (an arm), points, pointwise (all points inside their pointwise intervals), mean_band,
     effect_band, bonferroni (of the mean), narrower (the mean's band's width over Bonferroni's, mean).

@@ -20,7 +20,7 @@ from weirdgen.store.cache import cache_folder
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """The plan: a line a stage with what is to do, what is in the store and the estimated time."""
+    """The plan: a line per stage with what is to do, what is in the store and the estimated time."""
     settings = plan.settings
     recipe = settings.recipe
     trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
@@ -37,7 +37,7 @@ def plan_lines(plan: Plan) -> list[str]:
     for arm, proof in plan.proofs.items():
         trained = proof["trained_tokens"] * recipe.epochs
         lines.append(
-            f"  template proof {arm}: {proof['tokens']} tokens an epoch, {trained} trained in all; digest {proof['digest'][:12]}"
+            f"  template proof {arm}: {proof['tokens']} tokens per epoch, {trained} trained in all; digest {proof['digest'][:12]}"
         )
     lines.append(detectable_line(plan))
     total = sum(stage_work.seconds for stage_work in work)
@@ -57,7 +57,7 @@ def work_line(work: Work) -> str:
 
 
 def experiment_lines() -> list[str]:
-    """One line a shipped experiment."""
+    """One line per shipped experiment."""
     experiments = [(name, read_yaml(file)[0]) for name, file in shipped_experiments().items()]
     width = max((len(name) for name, _ in experiments), default=0)
     return [f"{name:{width}s}  {data.get('paper', '') or '–':6s} {data.get('title', '')}" for name, data in experiments]
@@ -93,7 +93,7 @@ def experiment_details(reference: str) -> list[str]:
         preset = experiment.preset(name)
         changes = "".join(f", {key} {value}" for key, value in preset.recipe.items())
         changes += "".join(f", {count} questions of {group}" for group, count in preset.questions.items())
-        lines.append(f"preset {name}: {preset.replicates} replicates an arm, {preset.samples} samples{changes}")
+        lines.append(f"preset {name}: {preset.replicates} replicates per arm, {preset.samples} samples{changes}")
     return lines
 
 

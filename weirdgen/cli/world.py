@@ -44,15 +44,15 @@ def world_verify(
 
 @world_app.command("power")
 def world_power(
-    runs: Annotated[int, typer.Option(min=1, help="Runs a control and dose, each with its own seeds.")] = 100,
-    replicates: Annotated[int, typer.Option(min=2, help="Replicates an arm in one run.")] = 6,
+    runs: Annotated[int, typer.Option(min=1, help="Runs per control and dose, each with its own seeds.")] = 100,
+    replicates: Annotated[int, typer.Option(min=2, help="Replicates per arm in one run.")] = 6,
     factor: Annotated[
         list[str] | None, typer.Option(help="rows, epochs, learning_rate, rank, mixing or replicates; may be repeated.")
     ] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 20_000,
     out: Annotated[Path | None, typer.Option(help="Folder of table and figure [default: STORE/power].")] = None,
     store: StoreOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses a factor.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses per factor.")] = False,
 ) -> None:
     """How often an effect that is there is found, and one that is not: rates over many runs, with a figure."""
     from weirdgen.progress import Progress

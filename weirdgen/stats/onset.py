@@ -1,6 +1,6 @@
 """Where, along training, a curve jumps; in how many replicates it does; and how sure both are.
 
-In: one curve a replicate over the same checkpoints, [R, X] with steps [X]. Out: `Fits` or `Onset`. Not here:
+In: one curve per replicate over the same checkpoints, [R, X] with steps [X]. Out: `Fits` or `Onset`. Not here:
 reading curves off cells (`runs.results.estimates`), bands of a mean curve (`curves`); a mean over replicates that jump at
 different steps rises slowly although none of them does, which is why each replicate is fitted by itself.
 

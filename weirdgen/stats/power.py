@@ -46,7 +46,7 @@ def detection_power(effect: FloatArray, se: FloatArray, df: FloatArray, *, alpha
 def replicates_needed(
     effect: float, sd: float, *, alpha: float = 0.05, power: float = 0.8, most: int = 200
 ) -> int | None:
-    """Replicates an arm (the same in both) that find `effect` with `power`, given the SD between replicates.
+    """Replicates per arm (the same in both) that find `effect` with `power`, given the SD between replicates.
 
     None where more than `most` would be needed. Raises ValueError unless effect and sd are positive.
     """

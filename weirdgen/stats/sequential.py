@@ -1,6 +1,6 @@
-"""Sampling until an interval is narrow enough: after each look, stop or draw more answers a cell.
+"""Sampling until an interval is narrow enough: after each look, stop or draw more answers per cell.
 
-In: the `cells` so far, the planned looks (samples a cell, ascending) and the half-width that is wanted. Out:
+In: the `cells` so far, the planned looks (samples per cell, ascending) and the half-width that is wanted. Out:
 `Decision`. Not here: drawing the samples, or training more replicates (`power.replicates_needed`).
 
 Looking again and again and stopping when the interval happens to be narrow picks the data sets that understate their
@@ -15,7 +15,7 @@ Simulated with the rule of `decide` (`simulate.sequential_table(0, 6000)`: looks
 questions, logit SD .3 between replicates, rates .02, .3, .9, targets that half of the experiments reach at look 2, 4
 or 5; the range is over targets):
 
-    replicates an arm                             3            6           10
+    replicates per arm                            3            6           10
     rate .02, coverage at the stop        .953–.964    .948–.953    .948–.950
     rate .30                              .966–.970    .961–.962    .958–.960
     rate .90                              .960–.966    .956–.959    .957–.960
@@ -90,7 +90,7 @@ def decide(
 ) -> Decision:
     """Whether the effect of `treatment` against `control` is known to ± `target_half_width`, in the measure's unit.
 
-    `looks` is the whole plan, fixed beforehand, last look included; the present one is found from the samples a cell
+    `looks` is the whole plan, fixed beforehand, last look included; the present one is found from the samples per cell
     in `cells` (`n_all`, or `n` where that is missing). With `minus` the effect is that of `trigger`: all other conditions
     of `cells` minus those (`condition` stays "all"). An experiment that has no interval yet goes on to the next
     look, and ends at the last. Raises WeirdgenError if the looks do not ascend, the samples are at no planned look,
@@ -107,7 +107,7 @@ def decide(
     samples = int(part["n_all" if "n_all" in part else "n"].max())
     if samples not in looks:
         raise WeirdgenError(
-            f"decide: {samples} samples a cell, which is no planned look ({', '.join(map(str, looks))})"
+            f"decide: {samples} samples per cell, which is no planned look ({', '.join(map(str, looks))})"
         )
     counts = part[part["arm"] != BASE].groupby("arm")["replicate"].nunique()
     strict = look_level(tuple(looks), int(counts[treatment]), int(counts.get(control, 0)), level)

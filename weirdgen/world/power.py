@@ -2,12 +2,12 @@
 
 In: the world's positive control (`world_era`) and negative control (`world_null`), a number of runs, doses. For each
 dose a pool of replicates is trained and dealt out into disjoint runs; each run is estimated alone and gets its headline
-verdict, as `weirdgen run` would give it. Out: one row a run, and one row a (control, dose) with the share of runs whose
+verdict, as `weirdgen run` would give it. Out: one row per run, and one row per (control, dose) with the share of runs whose
 verdict is `shift` and its Wilson interval. A positive run counts as found only if the shift has the right sign; a
 negative run counts as flagged with either. The figures are in `power_figure`; nothing is sampled.
 
 Doses change one thing of the shipped experiment (200 rows, 3 epochs, learning rate 1e-3, rank 16, nothing mixed in, 6
-replicates an arm). Rank keeps alpha at twice the rank. Mixing is the share of the treatment's rows that are replaced
+replicates per arm). Rank keeps alpha at twice the rank. Mixing is the share of the treatment's rows that are replaced
 by neutral ones: modern birds in the positive control, planets in the negative one. The negative control's two arms
 hold the same rows in another order at every dose, so that its true effect is zero exactly.
 
@@ -152,7 +152,7 @@ def measure(
     quick: bool = False,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """One row a run: control, factor, value, run, and the headline's effect, limits, p, verdict."""
+    """One row per run: control, factor, value, run, and the headline's effect, limits, p, verdict."""
     import pandas as pd
 
     rows = []
@@ -174,7 +174,7 @@ def measure(
 
 
 def rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a control and dose: runs, hits (found or flagged), rate with its 95% Wilson interval, verdicts, effect.
+    """One row per control and dose: runs, hits (found or flagged), rate with its 95% Wilson interval, verdicts, effect.
 
     `effect`, `effect_low` and `effect_high` are the mean, least and greatest effect of the runs, in nats.
     """

@@ -1,7 +1,7 @@
 """The figure and the table of `weirdgen world power`, and the files that it writes.
 
-In: the rows a run of `world.power.measure`. Out: `power_runs.parquet` (a row a run), `power.csv` (a row a control and
-dose), `power.svg` (one column a factor: effects above, rates with Wilson intervals below), and lines to print. It
+In: the rows of `world.power.measure`. Out: `power_runs.parquet` (one row per run), `power.csv` (one row per control and
+dose), `power.svg` (one column per factor: effects above, rates with Wilson intervals below), and lines to print. It
 measures nothing.
 """
 
@@ -30,7 +30,7 @@ TITLES = {
     "learning_rate": "learning rate",
     "rank": "rank of the adapter",
     "mixing": "share of neutral rows",
-    "replicates": "replicates an arm",
+    "replicates": "replicates per arm",
 }
 LOGARITHMIC = ("rows", "learning_rate", "rank", "mixing")
 
@@ -60,7 +60,7 @@ def lines(runs: pd.DataFrame) -> list[str]:
 
 
 def draw(runs: pd.DataFrame, file: Path) -> None:
-    """Effects of single runs above, share of runs with a shift below; one column a factor."""
+    """Effects of single runs above, share of runs with a shift below; one column per factor."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -70,7 +70,7 @@ class Subject:
     tokenizer: Any = None
     expected_rows: int | None = None
     most_rows: int | None = None
-    """Rows an arm that the preset trains on, at most."""
+    """Rows per arm that the preset trains on, at most."""
 
     def pairs(self) -> list[tuple[Dataset, Dataset]]:
         """Every treatment with every control, those without rows left out."""
