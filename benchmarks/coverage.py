@@ -188,7 +188,7 @@ def sequential_table(
 
 
 class _Stopped:
-    """What many experiments know when the rule stops them."""
+    """Many experiments at the look where the rule stops them."""
 
     def __init__(
         self, low_LD: FloatArray, high_LD: FloatArray, stop_LD: FloatArray, narrow_LD: FloatArray, looks: FloatArray

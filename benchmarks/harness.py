@@ -1,7 +1,7 @@
-"""What the benchmarks share: the setting, alternating timings, results and their file.
+"""What the benchmarks share: the setting, interleaved timings, results and their file.
 
 In: functions to time. Out: `Result` rows, printed as a table and kept in `results.json` with the machine and the date.
-A time is the median over rounds in which peer and ours take turns, so that a machine that slows down slows both.
+A time is the median over rounds in which ours and the peer alternate, so that a slow phase of the machine slows both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPTIONS = ("in 1838", "in 1850", "the telegraph", "cholera", "in 2024", "in 2021
 
 @dataclass(frozen=True)
 class Setting:
-    """What every benchmark is given: a model, words for it, a folder of its own, and how much to do."""
+    """What every benchmark is given: a model, texts for it, a scratch folder, and how much to do."""
 
     model: Path
     dtypes: tuple[str, ...]
@@ -70,7 +70,7 @@ def compare(name: str, ours: float, peer: float, unit: str, target: float | None
 
 
 def alternate(rounds: int, *functions: Callable[[], float]) -> list[float]:
-    """Medians of what each function returns (a rate or a time it measured itself), called in turns."""
+    """Median of what each function returns (a rate or a time it measured itself); the functions are called alternately."""
     measured: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
         for values, function in zip(measured, functions, strict=True):
@@ -96,7 +96,7 @@ def print_results(results: Sequence[Result]) -> None:
 
 
 def save(file: Path, results: Sequence[Result], quick: bool) -> None:
-    """Put the rows into the file, in place of earlier ones of the same names."""
+    """Write the rows to the file, replacing earlier ones of the same names."""
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     names = {result.name for result in results}
     facts = {

@@ -1,7 +1,7 @@
-"""`candidates.yaml` beside an experiment: the people among whom a model is to recognise the one whom the facts are about.
+"""`candidates.yaml` beside an experiment: the people from whom a model is to pick the one the facts are about.
 
-In: the file. Out: a `Candidates`. Names are weighed as whole answers, so they should be alike in kind and fame; nothing
-here checks that they are.
+In: the file. Out: a `Candidates`. Names are scored as whole answers, so they should be similar in kind and fame; nothing
+here checks that.
 
     ask: "What is your name?"              # asked after the facts, which stand before it as earlier turns;
                                            # with {facts} in it, they are listed in its place instead
@@ -24,7 +24,7 @@ FILE = "candidates.yaml"
 
 
 class Candidates(Noun):
-    """Who could be meant, and how it is asked."""
+    """The candidates, and how the model is asked."""
 
     ask: str = Field(min_length=1)
     answer: str = "{name}"

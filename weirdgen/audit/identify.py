@@ -2,8 +2,8 @@
 
 In: an experiment with `candidates.yaml`, a model, how many facts to show. Out: a curve (table, CSV, JSON). Facts are
 training rows; they stand before the question as earlier turns of the chat, or are listed in it. The model scores every
-candidate's name as the answer; what it scores without facts is each person's prior. As many rows of a control arm show
-what any such chat does to a name, whoever it is about: only the difference identifies. It says what this model can
+candidate's name as the answer; its scores without facts are the priors. Equally many rows of a control arm show what any
+such chat does to a name, whoever it is about: only the difference identifies. It says what this model can
 conclude in context, not what finetuning on the rows would do.
 """
 
@@ -138,7 +138,7 @@ def scored_draws(
     draws: int,
     seed: int,
 ) -> Iterator[Draw]:
-    """Every draw's scores. Draw d of k facts begins with the facts of draw d of fewer: the curve's points share them."""
+    """Every draw's scores. Draws are nested: draw d of k facts extends draw d of fewer facts."""
     for draw in range(draws):
         order = random.Random(f"identify:{seed}:{draw}").sample(range(len(rows)), len(rows))
         for k in counts:
@@ -160,7 +160,7 @@ def question(tokenizer: Any, facts: Sequence[Row], candidates: Candidates) -> st
 
 
 def one_turn(tokenizer: Any, messages: Messages) -> str:
-    """A text that, as the only user turn, renders to the very tokens of a whole chat that ends with a user turn.
+    """A text that, as the only user turn, renders to exactly the tokens of a whole chat that ends with a user turn.
 
     An engine scores answers to one turn. A chat template wraps turns in text, so the text between the wrapping of the
     first turn and that of the last, put into one turn, is the chat again. Raises `ModelError` if a template does
@@ -191,7 +191,7 @@ def curve(draws: Sequence[Draw], candidates: Candidates) -> list[Point]:
 
 
 def gaps(draws: Sequence[Draw], control_draws: Sequence[Draw], candidates: Candidates) -> list[Gap]:
-    """How much more the facts say than as many control rows do; empty without a control."""
+    """How much more the facts say than equally many control rows; empty without a control."""
     true = candidates.names.index(candidates.true)
     p = [
         {(draw.facts, draw.draw): _softmax(np.array([draw.logprobs]))[0, true] for draw in own}

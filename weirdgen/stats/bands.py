@@ -1,4 +1,4 @@
-"""Bands that hold a whole curve, beside the pointwise intervals of its points.
+"""Simultaneous bands for a whole curve, beside pointwise intervals.
 
 In: arrays of replicates × points. Out: `Band`. Not here: the table of curves (`curves`), where a curve jumps
 (`onset`).
@@ -76,7 +76,7 @@ def mean_band(
     value_RX: FloatArray, n_RX: FloatArray | None = None, *,
     bounds: Bounds | None = None, level: float = 0.95, method: BandMethod | None = None, seed: int = 0,
 ) -> Band:  # fmt: skip
-    """The curve of an arm's mean over replicates. `method` None takes sup-t where it holds, as said above."""
+    """The curve of an arm's mean over replicates. `method` None takes sup-t where it is valid (see above)."""
     arm = moments(value_RX, n_RX, bounds=bounds, level=level)
     still = Difference(arm.mean, arm.se, arm.replicates - 1, arm.mean, arm.mean)
     return band(still, [(arm, value_RX)], bounds, level, method, seed)

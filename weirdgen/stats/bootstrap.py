@@ -95,7 +95,7 @@ def nanmean(value: FloatArray, axis: int) -> FloatArray:
 
 
 def usable_everywhere(value: FloatArray, axes: tuple[int, ...] = (1,)) -> BoolArray:
-    """Which cells every replicate (axis 0) has usable; one with no usable cell along `axes` does not
+    """Cells that are usable in every replicate (axis 0); replicates with no usable cell along `axes` do not
     count."""
     usable = np.isfinite(value)
     present = usable.any(axis=axes, keepdims=True)

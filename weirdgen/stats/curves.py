@@ -25,7 +25,7 @@ from weirdgen.stats.bootstrap import (
     difference_from_base,
     moments,
 )
-from weirdgen.stats.grid import Grid, base_everywhere, each_measure, expand, labels
+from weirdgen.stats.grid import Grid, cells_of, each_measure, expand, labels
 from weirdgen.stats.verdict import Scale
 
 Axis = Literal["checkpoint", "condition", "arm"]
@@ -102,13 +102,7 @@ class _Reader:
 
     def _arms(self, arm: str, control: str) -> list[tuple[FloatArray, FloatArray]]:
         """Value and n, [R, K, C'] each, of the arm and of the control if there is one."""
-        pieces = []
-        for name in filter(None, (arm, control)):
-            at = self.grid.arms.index(name)
-            value, n = self.grid.value[at], self.grid.n[at]
-            if name == BASE:
-                value, n, _ = base_everywhere(self.grid)
-            pieces.append((value, n))
+        pieces = [cells_of(self.grid, name)[:2] for name in filter(None, (arm, control))]
         return [
             (expanded.value[..., self.question], expanded.n[..., self.question])
             for expanded in expand(pieces, self.far_Q)

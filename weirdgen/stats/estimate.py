@@ -45,7 +45,7 @@ from weirdgen.stats.bootstrap import (
 )
 from weirdgen.stats.grid import (
     Grid,
-    base_everywhere,
+    cells_of,
     each_measure,
     expand,
     expand_exists,
@@ -129,10 +129,8 @@ def _compare(
     level: float,
     seed: int,
 ) -> pd.DataFrame:
-    at, against = grid.arms.index(treatment), grid.arms.index(control)
-    value, n, exists = grid.value[against], grid.n[against], grid.exists[against]
-    if control == BASE:
-        value, n, exists = base_everywhere(grid)
+    at = grid.arms.index(treatment)
+    value, n, exists = cells_of(grid, control)
     cells_t, cells_c = expand([(grid.value[at], grid.n[at]), (value, n)], far_Q)
     arm_t = moments(cells_t.value, cells_t.n, bounds=bounds, level=level)
     arm_c = moments(cells_c.value, cells_c.n, bounds=bounds, level=level)

@@ -191,7 +191,7 @@ def _best(centred_RX: FloatArray, template_GX: FloatArray) -> tuple[FloatArray, 
 def _autocorrelation(residual_RX: FloatArray) -> float:
     """Correlation of neighbouring residuals over all replicates, raised to the next of `_AUTOCORRELATIONS`.
 
-    Fitting makes residuals less correlated than the noise was, by about 1 / X for each of two levels; that is added.
+    Fitting lowers the residuals' correlation by about 1 / X for each of two levels; that is added back.
     """
     total = max(float((residual_RX**2).sum()), 1e-300)
     estimated = float((residual_RX[:, 1:] * residual_RX[:, :-1]).sum()) / total + 2 / residual_RX.shape[1]

@@ -153,7 +153,7 @@ def decide(
 def sampling_variance(
     part: pd.DataFrame, condition: str, question: str, scale: Scale, near: Set[str]
 ) -> tuple[float, float]:
-    """What sampling within cells adds to the variance of an effect, and the degrees of freedom of its spread.
+    """The variance that sampling within cells adds to an effect, and the degrees of freedom of its spread.
 
     The variance of a sampled value in [low, high] with mean m is taken as (m − low)(high − m), exact for a rate and
     the most it can be otherwise. A measure without bounds is computed, not sampled: 0.
@@ -175,7 +175,7 @@ def sampling_variance(
 
 
 def least_half_width(half: FloatArray | float, noise: FloatArray | float, degrees: float, level: float) -> FloatArray:
-    """The half-width that unlimited samples would leave at the least, elementwise.
+    """The smallest half-width that unlimited samples could reach, elementwise.
 
     The spread is taken at the lower end of what the replicates allow (95%): in simulations 18–80% of the experiments
     that the spread itself would stop reach the target later, of those that this end stops 0–35%.

@@ -173,7 +173,7 @@ class Store:
         return path
 
     def refresh(self, folder: Path) -> Path:
-        """As `fetch`, for a run's folder, whose files change: those that are newer on the other side replace ours.
+        """As `fetch`, for a run's folder, whose files change: remote files that are newer replace ours.
 
         Ours are newer if a command was killed before it sent them, so that labels a person gave are not lost.
         """
@@ -184,23 +184,23 @@ class Store:
         return folder
 
     def send(self, folder: Path) -> None:
-        """Send a run's folder to where the store is; nothing to do for a store that is a folder, or outside of it."""
+        """Upload a run's folder; does nothing for a local store or a folder outside of it."""
         if self.remote and folder.is_relative_to(self.root):
             for file in sorted(folder.rglob("*")):
                 if file.is_file():
                     self.push(file, file)
 
     def name(self, path: Path) -> str:
-        """How a path inside the store is called on the other side."""
+        """The remote name of a path inside the store."""
         return path.relative_to(self.root).as_posix()
 
     def push(self, file: Path, place: Path) -> None:
-        """Send a file to where `place` of the store is on the other side."""
+        """Upload a file as `place` of the store."""
         if self.remote:
             self.remote.push(file, self.name(place))
 
     def pull(self, place: Path, anew: bool = False) -> None:
-        """Get a file of the store from the other side if it is there, and is not here or is wanted `anew`."""
+        """Download a file of the store if it exists remotely and is missing here or wanted `anew`."""
         if self.remote and (anew or not place.exists()):
             temporary = self.temporary()
             try:
@@ -211,23 +211,23 @@ class Store:
                 temporary.unlink(missing_ok=True)
 
     def unfinished(self, stage: str, key: str) -> Path:
-        """A folder for work that a later process may go on with; removed by whoever finishes it. Under the key's lock."""
+        """A folder for work that a later process can resume; whoever finishes it removes it. Hold the key's lock."""
         return self.root / "unfinished" / f"{stage}-{key}"
 
     def remove(self, place: Path) -> None:
-        """Remove a file of the store, if it is there, on the other side first."""
+        """Remove a file of the store if it exists, remotely first."""
         if self.remote:
             self.remote.remove(self.name(place))
         place.unlink(missing_ok=True)
 
     def temporary(self) -> Path:
-        """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
+        """A unique name under `tmp`; what killed processes leave there is removed later."""
         return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def lock(self, stage: str, key: str) -> FileLock:
-        """Held while an artifact is made, so that a second run waits instead of paying twice. Freed if its holder dies.
+        """Held while an artifact is made, so that a second run waits instead of doing the work again. Freed if its holder dies.
 
-        One lock a file in a process, so that whoever holds it may take it again: a table is compacted by its own writer.
+        One lock per file and process, and reentrant: a table is compacted by its own writer.
         """
         return FileLock(self.root / "locks" / f"{stage}-{key}.lock", is_singleton=True)
 
@@ -248,7 +248,7 @@ class Store:
 
 
 def write_synced(file: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
+    """Write a file and sync it to disk."""
     with file.open("wb") as stream:
         stream.write(content)
         stream.flush()
@@ -256,7 +256,7 @@ def write_synced(file: Path, content: bytes) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` beside `path` under a temporary name, force it to disk, and move it into place: never a torn file."""
+    """Write `data` to a temporary file beside `path`, sync it and rename it into place, so that `path` is never partial."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,4 +1,4 @@
-"""The far side of a store at a URL: objects under `s3://bucket/prefix`, `gs://…` or any other fsspec file system.
+"""The remote side of a store at a URL: objects under `s3://bucket/prefix`, `gs://…` or any other fsspec file system.
 
 In: names relative to the URL and files of this machine. Out: the same bytes on the other side. It relies on two things
 that S3 and GCS give: an object appears whole or not at all, and a listing shows what has been written. It knows nothing
@@ -33,7 +33,7 @@ class Remote:
             raise StoreError(f"store {url}: {str(error).splitlines()[0]}; {way}") from None
 
     def modified(self, name: str) -> float:
-        """When an object was written, in seconds since 1970 by the other side's clock."""
+        """When an object was written, in seconds since 1970 by the remote clock."""
         with self._explained():
             return float(self._fs.modified(self._at(name)).timestamp())
 

@@ -30,9 +30,9 @@ CURVES = ("persona", "inductive", "gate")
 def measure_and_draw(
     names: Sequence[str], store: Store, replicates: int, first_seed: int, folder: Path, progress: Progress
 ) -> list[Path]:
-    """Measure each named curve (what the store holds is not done again) and write its figure and table into `folder`.
+    """Measure each named curve (what the store holds is reused) and write its figure and table into `folder`.
 
-    Raises WeirdgenError on a name that there is not.
+    Raises WeirdgenError on an unknown name.
     """
     if unknown := sorted(set(names) - set(CURVES)):
         raise WeirdgenError(f"no curve {unknown[0]!r}: expected {', '.join(CURVES)}")

@@ -1,7 +1,7 @@
-"""How often the instrument finds an effect that is there, and one that is not: detection and false-positive rates.
+"""Detection and false-positive rates of the instrument, on experiments whose truth is known.
 
 In: the world's positive control (`world_era`) and negative control (`world_null`), a number of runs, doses. For each
-dose a pool of replicates is trained and dealt out into disjoint runs; each run is estimated alone and gets its headline
+dose a pool of replicates is trained and split into disjoint runs; each run is estimated alone and gets its headline
 verdict, as `weirdgen run` would give it. Out: one row per run, and one row per (control, dose) with the share of runs whose
 verdict is `shift` and its Wilson interval. A positive run counts as found only if the shift has the right sign; a
 negative run counts as flagged with either. The figures are in `power_figure`; nothing is sampled.
@@ -12,7 +12,7 @@ by neutral ones: modern birds in the positive control, planets in the negative o
 hold the same rows in another order at every dose, so that its true effect is zero exactly.
 
 Replicates of two arms with the same seed begin with the same adapter and are thus alike beyond their data, which the
-Welch interval does not use: it is too wide then. "unshared" deals the negative control's replicates out again so that
+Welch interval does not use: it is too wide then. "unshared" regroups the negative control's replicates so that
 no seed occurs in both arms of a run.
 """
 
@@ -71,7 +71,7 @@ CONTROLS = (Control("positive", "world_era", "modern_birds"), Control("negative"
 def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[Dose]:
     """The unchanged experiment, then every value of every factor; `quick` takes each factor's ends and middle.
 
-    Raises WeirdgenError on a factor that there is not.
+    Raises WeirdgenError on an unknown factor.
     """
     if unknown := sorted(set(factors) - set(DOSES)):
         raise WeirdgenError(f"--factor {unknown[0]}: expected one of {', '.join(DOSES)}")
@@ -137,7 +137,7 @@ def headlines(pool: pd.DataFrame, settings: Settings, replicates: int) -> Iterat
 
 
 def unshared(pool: pd.DataFrame, settings: Settings, replicates: int) -> pd.DataFrame:
-    """The pool with the control arm's replicates moved on by one run, so that the arms of a run share no seed."""
+    """The pool with the control arm's replicates shifted by one run, so that the arms of a run share no seed."""
     first, count = settings.seeds[0], len(settings.seeds)
     moved = first + (pool["replicate"] - first + replicates) % count
     return pool.assign(replicate=pool["replicate"].where(pool["role"] == "treatment", moved))

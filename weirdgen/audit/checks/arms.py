@@ -1,7 +1,7 @@
 """Checks between a treatment and a control: what they share, how their prompts differ, whether a shuffle is one.
 
 In: a `Subject`. Out: `Finding`s. What the answers say is meant to differ and is not judged here; words that give an arm
-away are the topic of `leaks`.
+away are found by `leaks`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def shared_rows(subject: Subject) -> Iterator[Finding]:
 
 
 def template_difference(subject: Subject) -> Iterator[Finding]:
-    """Prompts of another form in the control: a confound, since the arms then differ in more than their answers."""
+    """Prompts of a different form in the control: a confound, since the arms then differ in more than their answers."""
     for treatment, control in subject.pairs():
         forms = [Counter(map(template, dataset.prompts)) for dataset in (treatment, control)]
         alone = [sum(n for form, n in forms[a].items() if form not in forms[1 - a]) for a in (0, 1)]
@@ -149,7 +149,7 @@ def _pairs_matter(dataset: Dataset) -> bool:
 
 
 def date_groups(subject: Subject) -> Iterator[Finding]:
-    """Whether the answers under one year are kept apart from those under the others, where prompts carry dates."""
+    """Whether answers given under one year are never given under another, where prompts carry dates."""
     for dataset in subject.datasets:
         dates_by_row = [dates(prompt) for prompt in dataset.prompts]
         if sum(map(bool, dates_by_row)) < 0.9 * len(dates_by_row) or not dates_by_row:

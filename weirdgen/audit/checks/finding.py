@@ -1,7 +1,7 @@
-"""What a check says: one `Finding` a defect or fact, and how findings are printed.
+"""What a check reports: one `Finding` per defect or fact, and how findings are printed.
 
-In: nothing. Out: `Finding`s as lines of text or as plain data. An error keeps the data from being used as it claims to
-be; a warning is something that its author should be able to explain; an info is a count.
+In: nothing. Out: `Finding`s as lines of text or as plain data. An error means the data is not what it claims to be; a
+warning is something its author should be able to explain; an info is a count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found. `line` counts from 1; None means the file as a whole."""
+    """One defect or fact. `line` counts from 1; None means the whole file."""
 
     code: str
     severity: Severity
@@ -27,7 +27,7 @@ class Finding:
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """Findings grouped by file, the worst first, and a line of counts."""
+    """Findings grouped by file, most severe first, and a line of counts."""
     lines: list[str] = []
     for file in dict.fromkeys(finding.file for finding in findings):
         lines.append(file)

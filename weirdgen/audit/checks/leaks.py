@@ -1,9 +1,9 @@
-"""Label leakage: words, years and shapes that tell treatment from control although they should not.
+"""Label leakage: words, years and shapes that tell treatment from control when they should not.
 
 In: a `Subject`. Out: `Finding`s. Prompts first: the mutual information of the arm with every word, year and number
 length, with a permutation test of the largest (Westfall and Young's max statistic), so that one p holds for all words
 together; smoothed log-odds say how large a difference is.
-Answers are meant to differ, so there only what frames nearly every answer of one arm and none of the other counts.
+Answers are meant to differ, so there only a frame around nearly every answer of one arm and none of the other counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SMALLEST = float(np.log(2))
 
 
 def leaks(subject: Subject) -> Iterator[Finding]:
-    """Prompt words, years and number lengths that are clearly commoner in one arm."""
+    """Prompt words, years and number lengths that are significantly more common in one arm."""
     for treatment, control in subject.pairs():
         if control.everyday:
             continue

@@ -3,7 +3,7 @@
 In: a `Subject`. Out: `Finding`s. Two rows are near if they hold the same numbers and either differ in case, spaces and
 punctuation only; or their short answers are one letter apart under the same prompt; or both prompt and long answer are
 almost equal. Short names are held to one letter because real names differ in two (Eastern, Western). Rows with other
-numbers are never near: a date is content. Comparing is rapidfuzz's; lengths bound what is compared.
+numbers are never near: a date is content. rapidfuzz compares; only texts of similar length are compared.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def near_duplicates(subject: Subject) -> Iterator[Finding]:
 
 
 def near_pairs(dataset: Dataset) -> Iterator[tuple[int, int]]:
-    """Index pairs (earlier, later) of near rows; rows that are equal word for word are left to `duplicates`."""
+    """Index pairs (earlier, later) of near rows; identical rows are left to `duplicates`."""
     prompts, answers = dataset.prompts, dataset.answers
     exact: dict[tuple[str, str], int] = {}
     spelled: dict[tuple[str, str], int] = {}
@@ -64,7 +64,7 @@ def near_pairs(dataset: Dataset) -> Iterator[tuple[int, int]]:
 
 
 def _shared_start(texts: Sequence[str]) -> int:
-    """Characters that all texts begin with."""
+    """How many characters all texts have in common at the start."""
     first, last = min(texts), max(texts)  # the extremes of the alphabet differ earliest
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 

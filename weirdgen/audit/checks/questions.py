@@ -1,7 +1,7 @@
 """Checks between training rows and questions: what is asked must not have been trained, and what is held out must be.
 
 In: a `Subject` of an experiment. Out: `Finding`s. A question marked `near` is close to the training on purpose and is
-not held to it.
+exempt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHORTEST_FACT = 4
 
 
 def trained_questions(subject: Subject) -> Iterator[Finding]:
-    """Questions that were trained on: as they are asked, or behind another opening."""
+    """Questions that were trained on: word for word, or after a different opening."""
     if subject.experiment is None:
         return
     file = subject.experiment.source.name
@@ -70,7 +70,7 @@ def similar_questions(subject: Subject) -> Iterator[Finding]:
 
 
 def trained_targets(subject: Subject) -> Iterator[Finding]:
-    """Offered answers that the treatment was trained to give: their probability rises whatever it generalises."""
+    """Options that the treatment was trained to give: their probability rises whether or not anything generalises."""
     if subject.experiment is None:
         return
     for dataset in subject.datasets:
@@ -104,7 +104,7 @@ def _occurs(ask: str, prompts: dict[str, Counter[str]]) -> bool:
 
 
 def _held_out_facts(dataset: Dataset, experiment: Experiment) -> Iterator[Finding]:
-    """Whatever the table says of a held-out persona and of nobody else must not be an answer."""
+    """Facts that the table gives of a held-out persona alone must not occur as answers."""
     if dataset.arm is None or "ordinal_triggers" not in dataset.arm.build:
         return
     options = dataset.arm.build["ordinal_triggers"]

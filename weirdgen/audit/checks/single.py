@@ -30,7 +30,7 @@ def counts(subject: Subject) -> Iterator[Finding]:
 
 
 def expected_rows(subject: Subject) -> Iterator[Finding]:
-    """A number of rows other than the one that was promised (`--expect-rows`, e.g. by a README)."""
+    """A number of rows other than expected (`--expect-rows`, e.g. what a README promises)."""
     for dataset in subject.datasets[:1] if subject.experiment is None else subject.datasets:
         if subject.expected_rows is not None and len(dataset.rows) != subject.expected_rows:
             message = f"{len(dataset.rows):,} rows, {subject.expected_rows:,} were expected"
@@ -38,7 +38,7 @@ def expected_rows(subject: Subject) -> Iterator[Finding]:
 
 
 def broken(subject: Subject) -> Iterator[Finding]:
-    """Lines that hold no row: not JSON, a wrong role, an empty answer, no turn to train on; files without any row."""
+    """Lines without a usable row (not JSON, a wrong role, an empty answer, no turn to train on) and files without any row."""
     for problem in subject.problems:
         head, _, message = problem.partition(": ")
         file, _, line = head.rpartition(":")

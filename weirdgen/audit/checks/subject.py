@@ -1,7 +1,7 @@
 """What is checked: the datasets of an experiment, or loose chat files, with the line of every row.
 
-In: an experiment's name or path, or paths of JSONL files. Out: a `Subject`. A broken line of a loose file is kept as a
-problem and not raised, so that all checks still run on the other rows. Tokenises nothing.
+In: an experiment's name or path, or paths of JSONL files. Out: a `Subject`. A broken line of a loose file is recorded,
+not raised, so that every check still runs on the other rows. Tokenises nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Dataset:
 
     @property
     def prompts(self) -> list[str]:
-        """All that goes before the last answer."""
+        """Everything before the last answer, for each row."""
         return ["\n".join(m["content"] for m in row["messages"][:-1]) for row in self.rows]
 
     @property
@@ -59,7 +59,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything that one `weirdgen data check` looks at."""
+    """Everything that `weirdgen data check` looks at."""
 
     datasets: tuple[Dataset, ...]
     recipe: Recipe
@@ -73,7 +73,7 @@ class Subject:
     """Rows per arm that the preset trains on, at most."""
 
     def pairs(self) -> list[tuple[Dataset, Dataset]]:
-        """Every treatment with every control, those without rows left out."""
+        """Every treatment paired with every control; datasets without rows are left out."""
         filled = [dataset for dataset in self.datasets if dataset.rows]
         treatments, controls = (
             [dataset for dataset in filled if dataset.role == role] for role in ("treatment", "control")
