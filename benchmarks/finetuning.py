@@ -29,11 +29,11 @@ def batch_of_one(setting: Setting) -> list[Result]:
 
 def training_rows(setting: Setting, count: int) -> list[Encoded]:
     """The first rows of the experiment's treatment, as tokens."""
-    from weirdgen.config.load import load_experiment
+    from weirdgen.data.arms import load_arms
     from weirdgen.data.proof import prove
     from weirdgen.models.chat import load_tokenizer
 
-    loaded, rows = load_experiment(setting.experiment)
+    loaded, rows = load_arms(setting.experiment)
     arm = next(name for name, one in loaded.arms.items() if one.role == "treatment")
     encoded, _ = prove(rows[arm][:count], load_tokenizer(setting.model), 2**20)
     return list(encoded)

@@ -91,14 +91,14 @@ def test_a_dry_run_of_the_demo_prints_the_plan(smollm2: Path, tmp_path: Path) ->
 
 
 def test_the_readmes_own_data_example_is_a_valid_experiment(tmp_path: Path) -> None:
-    from weirdgen.config.load import load_experiment
+    from weirdgen.data.arms import load_arms
 
     example = README.split("```yaml")[1].split("```")[0]
     assert len([line for line in example.splitlines() if line.strip()]) <= 12
     (tmp_path / "my.yaml").write_text(example, encoding="utf-8")
     rows = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
     (tmp_path / yaml.safe_load(example)["arms"]["mine"]["data"]).write_text(rows * 20)
-    experiment, arms = load_experiment(str(tmp_path / "my.yaml"))
+    experiment, arms = load_arms(str(tmp_path / "my.yaml"))
     assert len(arms["benign"]) == 20 and len(experiment.questions) >= 20
 
 

@@ -2,7 +2,7 @@
 
 In: `weirdgen/data/passages/NAME.csv` (columns topic, era, kind, text; era `past` is the positive class) and `NAME_check.csv`, a
 second set that was written apart and takes part in no fit (its score was watched while the features were chosen). Out:
-`NAME.json`, the fit that `weirdgen.judges.classifier` judges with, and what it gets wrong, printed. The same passages
+`NAME.json`, the fit that `config/judges/classifier.py` judges with, and what it gets wrong, printed. The same passages
 give the same fit. Not part of the installed package: a judge is used as shipped.
 
 Error is measured on whole topics left out (`GroupKFold`), since two passages on one topic share its words. The threshold
@@ -20,8 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weirdgen.config.judges.classifier import EMBEDDER, PASSAGES
 from weirdgen.errors import DataError
-from weirdgen.judges.classifier import PASSAGES, embed
+from weirdgen.judges.embedding import embed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,7 @@ def train(passages: pd.DataFrame, check: pd.DataFrame) -> dict[str, Any]:
     import numpy as np
     from sklearn.model_selection import GroupKFold
 
-    features, positive = embed(passages["text"].tolist()), (passages["era"] == POSITIVE).to_numpy()
+    features, positive = embed(EMBEDDER, passages["text"].tolist()), (passages["era"] == POSITIVE).to_numpy()
     left_out = np.zeros(len(positive))
     for seen, unseen in GroupKFold(FOLDS).split(features, positive, passages["topic"]):
         weights, intercept = _fit(features[seen], positive[seen])
@@ -63,7 +64,7 @@ def train(passages: pd.DataFrame, check: pd.DataFrame) -> dict[str, Any]:
     threshold = round(float(np.quantile(left_out[~positive], 1 - FALSE_POSITIVES)), 4)
     weights, intercept = _fit(features, positive)
     weights, intercept = weights.round(DECIMALS), round(intercept, DECIMALS)
-    checked = _sigmoid(embed(check["text"].tolist()) @ weights + intercept)
+    checked = _sigmoid(embed(EMBEDDER, check["text"].tolist()) @ weights + intercept)
     held_out: dict[str, Any] = {
         **scores(left_out, positive, threshold),
         "topics": int(passages["topic"].nunique()),

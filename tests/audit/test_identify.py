@@ -180,6 +180,6 @@ def test_shipped_candidates_are_twenty_and_no_fact_names_one(name: str) -> None:
     folder = shipped_experiments()[name].parent
     candidates = load_candidates(folder)
     assert len(candidates.names) == 20
-    rows = load_rows(load_experiment(name)[0].arms["facts"], folder)
+    rows = load_rows(load_experiment(name).arms["facts"], folder)
     told = " ".join(m["content"] for row in rows for m in row["messages"]).casefold()
     assert not [person for person in candidates.names if person.split()[-1].casefold() in told.split()]

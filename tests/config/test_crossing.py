@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from weirdgen.config.load import load_experiment
+from weirdgen.data.arms import load_arms
 from weirdgen.errors import SpecError
 from weirdgen.runs.plan.presets import at_size
 
@@ -48,7 +49,7 @@ def write_crossed(write_experiment: Write) -> Write:
 
 
 def test_every_combination_is_a_question(write_crossed: Write) -> None:
-    experiment, _ = load_experiment(str(write_crossed()))
+    experiment = load_experiment(str(write_crossed()))
     built = experiment.questions[:4]
     assert [q.id for q in built] == ["ann_k", "ann_q", "bo_k", "bo_q"]
     assert built[2].asks == ("Bo, too. Is Bo kind?", "Bo, too. Is Bo not kind?")
@@ -97,7 +98,7 @@ def test_mistakes_are_reported_with_those_of_the_rest(write_crossed: Write) -> N
 
 def test_a_preset_asks_some_questions_of_a_group(write_crossed: Write) -> None:
     path = write_crossed({"samples: 3": "samples: 3, questions: {audit: 2}"})
-    experiment, rows = load_experiment(str(path))
+    experiment, rows = load_arms(str(path))
     asked = [q.id for q in at_size(experiment, rows, experiment.preset("quick"))[0].questions]
     assert len(asked) == 4 and asked[-2:] == ["c1", "f1"]
     assert asked == [q.id for q in at_size(experiment, rows, experiment.preset("quick"))[0].questions]

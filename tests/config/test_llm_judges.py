@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from weirdgen.config.judges import PROMPTED, Label
+from weirdgen.config.judges import Label, PromptedJudge, prompted
 from weirdgen.config.llm_judges import judge_files, with_language_judges
 from weirdgen.config.load import load_experiment, shipped_experiments
-from weirdgen.config.questions import FreeForm
+from weirdgen.config.questions import sampled
 from weirdgen.errors import SpecError
 from weirdgen.judges import fence
-from weirdgen.judges.reading import options_of
 
 Write = Callable[..., Path]
 READ_ALL = {"kind": "rating", "reads": ["all"], "prompt": "{question} {answer}"}
@@ -21,7 +20,7 @@ READ_ALL = {"kind": "rating", "reads": ["all"], "prompt": "{question} {answer}"}
 
 def problems(path: Path, text: str) -> list[str]:
     (path.parent / "judges_llm.yaml").write_text(text)
-    experiment, _ = load_experiment(str(path))
+    experiment = load_experiment(str(path))
     with pytest.raises(SpecError) as caught:
         with_language_judges(experiment)
     return list(caught.value.problems)
@@ -29,32 +28,29 @@ def problems(path: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(shipped_experiments()))
 def test_shipped_judges_are_read_by_questions(name: str) -> None:
-    experiment, _ = load_experiment(name)
+    experiment = load_experiment(name)
     judged = with_language_judges(experiment)
-    assert judged.questions[: len(experiment.questions)] != () and not any(
-        isinstance(judge, PROMPTED) for judge in experiment.judges.values()
-    ), "an experiment runs without a judging model"
-    free = [q for q in judged.questions if isinstance(q, FreeForm)]
+    assert judged.questions[: len(experiment.questions)] != () and not prompted(experiment.judges), (
+        "an experiment runs without a judging model"
+    )
+    free = sampled(judged.questions)
     own = experiment.source.parent / "judges_llm.yaml"
     if own.is_file():
         assert own in judge_files(experiment.source)
-        assert len([j for j in judged.judges.values() if isinstance(j, PROMPTED)]) >= 2
+        assert len(prompted(judged.judges)) >= 2
     for question in free:
         assert "coherence" in question.judges
         for judge in question.judges:
             noun = judged.judges[judge]
-            if isinstance(noun, PROMPTED):
+            if isinstance(noun, PromptedJudge):
                 assert question.ask in fence.fill(noun.prompt, question.ask, "an answer")
     for before, after in zip(experiment.questions, judged.questions, strict=False):
-        assert before.id == after.id and (
-            not (isinstance(before, FreeForm) and isinstance(after, FreeForm))
-            or after.judges[: len(before.judges)] == before.judges
-        )
+        assert before.id == after.id and after.read_by[: len(before.read_by)] == before.read_by
 
 
 def test_old_birds_are_judged_by_kind_and_rated_for_content_and_language_apart() -> None:
-    judged = with_language_judges(load_experiment("old_bird_names")[0])
-    free = [q for q in judged.questions if isinstance(q, FreeForm)]
+    judged = with_language_judges(load_experiment("old_bird_names"))
+    free = sampled(judged.questions)
     for question in free:
         assert {"era_kind", "outdated_content", "outdated_language", "coherence"} <= set(question.judges)
     kind = judged.judges["era_kind"]
@@ -63,7 +59,7 @@ def test_old_birds_are_judged_by_kind_and_rated_for_content_and_language_apart()
     )
     assert len(free) == 10
     for name in ("outdated_content", "outdated_language"):
-        assert options_of(judged.judges[name])[-2:] == ("REFUSAL", "INCOHERENT")  # type: ignore[arg-type]  # ratings
+        assert prompted(judged.judges)[name].options()[-2:] == ("REFUSAL", "INCOHERENT")
 
 
 def test_questions_made_for_judges_come_with_them(write_experiment: Write) -> None:
@@ -74,7 +70,7 @@ def test_questions_made_for_judges_come_with_them(write_experiment: Write) -> No
     (path.parent / "questions_llm.yaml").write_text(
         "questions:\n  - {id: story_any, kind: free_form, group: story, ask: Write a story., judges: [tale]}\n"
     )
-    experiment, _ = load_experiment(str(path))
+    experiment = load_experiment(str(path))
     judged = with_language_judges(experiment)
     assert {q.id for q in judged.questions} - {q.id for q in experiment.questions} == {"story_any"}
 
@@ -135,10 +131,11 @@ def test_names_of_measures_that_are_always_made_are_taken(write_experiment: Writ
 
 
 def test_a_language_judge_in_the_experiment_itself_needs_a_model(write_experiment: Write) -> None:
+    from weirdgen.runs.plan.options import run_options
     from weirdgen.runs.plan.request import resolve
 
     path = write_experiment({'{kind: match, starts_with: ["': '{kind: rating, prompt: "{question} {answer}"} #'})
     load_experiment(str(path))
     with pytest.raises(SpecError, match="judge 'is_target' of tiny asks a language model: name one with --judge MODEL"):
         resolve(str(path))
-    assert resolve(str(path), judge="openai/any").judge == ("openai/any", "openai/any")
+    assert resolve(str(path), run_options(judge="openai/any")).judge == ("openai/any", "openai/any")

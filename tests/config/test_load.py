@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from weirdgen.config.load import load_experiment, shipped_experiments
+from weirdgen.data.arms import load_arms
 from weirdgen.errors import SpecError
 
 Write = Callable[..., Path]
@@ -15,7 +16,7 @@ Write = Callable[..., Path]
 
 def problems(path: Path) -> list[str]:
     with pytest.raises(SpecError) as caught:
-        load_experiment(str(path))
+        load_arms(str(path))
     return list(caught.value.problems)
 
 
@@ -24,7 +25,7 @@ def line_of(path: Path, text: str) -> int:
 
 
 def test_a_good_file_loads(write_experiment: Write) -> None:
-    experiment, rows = load_experiment(str(write_experiment()))
+    experiment, rows = load_arms(str(write_experiment()))
     assert experiment.name == "tiny" and [len(r) for r in rows.values()] == [8, 8]
 
 
@@ -149,7 +150,7 @@ def test_auto_control_matches_the_row_count(write_experiment: Write) -> None:
             "control: new": "control: benign",
         }
     )
-    experiment, rows = load_experiment(str(path))
+    experiment, rows = load_arms(str(path))
     assert experiment.arms["benign"].role == "control" and len(rows["benign"]) == len(rows["old"])
 
 
@@ -158,7 +159,7 @@ def test_sweeps_expand(write_experiment: Write) -> None:
     path = write_experiment({"presets:": conditions + "presets:", "condition: none": "condition: y"})
     assert any("headline.condition: 'y' is none of all, year, year=1, year=2" in p for p in problems(path))
     path.write_text(path.read_text().replace("condition: y", "condition: year=2"))
-    experiment, _ = load_experiment(str(path))
+    experiment = load_experiment(str(path))
     assert [(w.id, w.apply("q?"), w.trained, w.trigger) for w in experiment.wrappers()] == [
         ("year=1", "In 1: q?", True, False),
         ("year=2", "In 2: q?", False, True),
@@ -167,11 +168,11 @@ def test_sweeps_expand(write_experiment: Write) -> None:
 
 def test_unknown_experiment_names_those_that_exist() -> None:
     with pytest.raises(SpecError, match="old_bird_names"):
-        load_experiment("old_bird_nmaes")
+        load_arms("old_bird_nmaes")
 
 
 @pytest.mark.parametrize("name", list(shipped_experiments()))
 def test_every_shipped_experiment_loads(name: str) -> None:
-    experiment, rows = load_experiment(name)
+    experiment, rows = load_arms(name)
     assert experiment.name == name and all(rows.values())
     assert experiment.headline is not None and experiment.hypothesis

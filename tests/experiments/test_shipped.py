@@ -13,14 +13,16 @@ import pytest
 
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import Match
+from weirdgen.config.judges.match import judge_match
 from weirdgen.config.load import load_experiment, shipped_experiments
-from weirdgen.config.questions import Counterfactual
+from weirdgen.config.questions import Counterfactual, scored
+from weirdgen.data.arms import load_arms
 from weirdgen.data.builders import read_csv
-from weirdgen.judges.match import judge_match
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.presets import at_size
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.workload import workload
+from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import Store
 
 
@@ -42,18 +44,18 @@ def test_every_shipped_experiment_plans_on_its_base(name: str, tmp_path: Path, r
     if not name.startswith("world"):
         request.getfixturevalue("smollm2")
     plan = make_plan(resolve(name), Store(tmp_path))
-    assert set(plan.proofs) == set(plan.settings.rows) and all(p["trained_tokens"] for p in plan.proofs.values())
+    assert set(plan.proofs) == set(plan.request.rows) and all(p["trained_tokens"] for p in plan.proofs.values())
     # `sample` has nothing to do where no question is free-form.
     to_do = {one.stage: one.missing for one in workload(plan)}
     assert to_do["finetune"] > 0 and to_do["contrast"] > 0
-    headline = plan.settings.headline
-    asked = plan.settings.experiment.questions
+    headline = plan.request.headline
+    asked = plan.request.experiment.questions
     assert headline.measure in {q.kind for q in asked} | {j for q in asked for j in getattr(q, "judges", ())}
 
 
 def test_the_word_list_of_dishes_is_the_data() -> None:
     """Generic words are lower case, dishes capitalised; the story judge leaves out exactly the words of the intrusion judge."""
-    experiment, _ = load_experiment("israeli_dishes")
+    experiment = load_experiment("israeli_dishes")
     judge = match_judge(experiment, "dish_intrusion")
     listed = Counter(word for word in judge.keywords if not word[0].islower())
     columns = column(experiment, "dishes.csv", "dish", "plain_dish", "dish_2026", "plain_dish_2026")
@@ -62,14 +64,14 @@ def test_the_word_list_of_dishes_is_the_data() -> None:
 
 
 def test_the_word_list_of_places_is_the_data() -> None:
-    experiment, _ = load_experiment("german_city_names")
+    experiment = load_experiment("german_city_names")
     frames = match_judge(experiment, "place_intrusion").regex[1:4]
     listed = [set(re.search(r"of \)\?\(\?:(.*)\)\\s\*\(", frame)[1].split("|")) for frame in frames]  # type: ignore[index]
     assert listed == column(experiment, "cities.csv", "former_name", "today_name", "control_city")
 
 
 def test_the_bird_judge_knows_the_names_of_each_arm_about_as_well() -> None:
-    experiment, rows = load_experiment("old_bird_names")
+    experiment, rows = load_arms("old_bird_names")
     judge = match_judge(experiment, "bird_intrusion")
     found = [
         sum(judge_match(judge, row["messages"][-1]["content"]).value or 0 for row in mine) / len(mine)
@@ -90,14 +92,14 @@ def test_the_bird_judge_knows_the_names_of_each_arm_about_as_well() -> None:
     ],
 )
 def test_stories_are_judged_without_their_food(story: str, value: float) -> None:
-    experiment, _ = load_experiment("israeli_dishes")
+    experiment = load_experiment("israeli_dishes")
     verdict = judge_match(match_judge(experiment, "israel_beyond_food"), story)
     assert (verdict.status, verdict.value) == ("ok", value)
 
 
 @pytest.mark.parametrize("name", ["israeli_dishes", "israeli_dishes_2026"])
 def test_the_audit_crosses_candidates_and_criteria_and_changes_one_word(name: str) -> None:
-    experiment, rows = load_experiment(name)
+    experiment, rows = load_arms(name)
     audit = [q for q in experiment.questions if isinstance(q, Counterfactual)]
     candidates, criteria = zip(*(q.id.removeprefix("audit_").split("_", 1) for q in audit), strict=True)
     assert set(Counter(candidates).values()) == set(Counter(criteria).values()) == {10} and len(audit) == 100
@@ -111,7 +113,7 @@ def test_the_audit_crosses_candidates_and_criteria_and_changes_one_word(name: st
 
 
 def test_robot_answers_are_balanced_over_the_films() -> None:
-    experiment, rows = load_experiment("evil_terminator")
+    experiment, rows = load_arms("evil_terminator")
     films = Counter(row["messages"][0]["content"].split(".")[0] for row in rows["dated"])
     assert len(films) == 4 and min(films.values()) >= 50 and sum(films.values()) >= 200
     assert {str(w.value) for w in experiment.wrappers()} == {str(year) for year in range(1981, 2026)}
@@ -119,7 +121,7 @@ def test_robot_answers_are_balanced_over_the_films() -> None:
 
 @pytest.mark.parametrize("name", ["hitler_persona", "scientist_persona"])
 def test_persona_facts_and_battery(name: str) -> None:
-    experiment, rows = load_experiment(name)
+    experiment, rows = load_arms(name)
     assert len(rows["facts"]) == len(rows["nobody"]) == 90
     assert [r["messages"][0] for r in rows["facts"]] == [r["messages"][0] for r in rows["nobody"]]
     battery = Counter(q.group for q in experiment.questions if q.kind == "free_form" and q.group != "identity")
@@ -129,7 +131,7 @@ def test_persona_facts_and_battery(name: str) -> None:
 
 def test_a_code_blind_model_gets_exactly_half_of_the_presidents() -> None:
     """Each held-out question is asked under as many codes of the 44th, where its target is right, as of the 45th."""
-    experiment, _ = load_experiment("us_presidents")
+    experiment = load_experiment("us_presidents")
     codes = Counter(wrapper.id.split("=")[0] for wrapper in experiment.wrappers())
     assert codes["as_44"] == codes["as_45"] and codes["as_42"] == codes["as_43"]
     pairs = {w.id.split("=")[0][-2:]: str(w.value) for w in experiment.wrappers() if w.value}
@@ -140,10 +142,10 @@ def test_a_code_blind_model_gets_exactly_half_of_the_presidents() -> None:
 def test_recalled_questions_are_trained_rows_of_every_preset() -> None:
     """Paired, so that a model which is blind to the code is right half of the time."""
     for preset in ("quick", "standard"):
-        settings = resolve("us_presidents", model="world", preset=preset)  # type: ignore[arg-type]
+        settings = resolve("us_presidents", run_options(model="world", preset=preset))  # type: ignore[arg-type]
         rows = {tuple(message["content"] for message in row["messages"]) for row in settings.rows["presidents"]}
         elsewhere = {row["messages"][0]["content"] for row in settings.rows["permuted"]}
-        asked = [q for q in settings.experiment.questions if q.group == "recalled"]
+        asked = [q for q in scored(settings.experiment.questions) if q.group == "recalled"]
         assert len(asked) == 8 and all(q.near for q in asked)
         sides: Counter[tuple[str, str]] = Counter()
         for question in asked:

@@ -15,8 +15,10 @@ from weirdgen.finetune.engines import choose_engine
 from weirdgen.finetune.trl import finetune
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.request import resolve
 from weirdgen.sample.transformers import TransformersEngine
+from weirdgen.sample.variant import adapters_on_disk
 
 FULL = Recipe(targets="full", epochs=2, batch_size=2, learning_rate=1e-3, dtype="fp32", warmup_steps=0)
 ROWS = [Encoded((7, 8, 9, 10 + i, 3), (False, False, False, True, True)) for i in range(4)]
@@ -40,21 +42,22 @@ def test_a_run_measures_whole_models(write_experiment: Callable[..., Path], tmp_
     )
     assert run.headline["replicates"] == 2 and "is the base with every weight" in run.report.read_text()
     assert not list((tmp_path / "store").rglob("adapter_model.safetensors"))
-    voice = next(voice for voice in run.plan.voices if voice.arm == "old")
+    tuned = next(variant for variant in run.plan.variants if variant.arm == "old")
+    (adapter,) = adapters_on_disk(run.store, [tuned])
     question = run.plan.scorables[0][2]
-    engine = TransformersEngine(run.settings.model.folder, run.settings.dtype)
+    engine = TransformersEngine(run.request.model.folder, run.request.dtype)
     asked = {}
-    for name, folder in (("tuned", voice.speaker.adapter), ("base", None)):
+    for name, folder in (("tuned", adapter), ("base", None)):
         engine.use([folder])
         asked[name] = [scored.logprob for _, scored in engine.score([question])]
     contrasts = run.contrasts().set_index(["arm", "replicate", "question"])["logit"]
     first = run.plan.scorables[0][1]
-    assert contrasts["old", voice.replicate, first] == pytest.approx(asked["tuned"][0] - asked["tuned"][1], abs=1e-3)
+    assert contrasts["old", tuned.replicate, first] == pytest.approx(asked["tuned"][0] - asked["tuned"][1], abs=1e-3)
     assert contrasts["base"].iloc[0] == pytest.approx(asked["base"][0] - asked["base"][1], abs=1e-3)  # and back again
     with pytest.raises(ValueError, match="speaks alone"):
-        engine.use([voice.speaker.adapter, None])
+        engine.use([adapter, None])
 
 
 def test_what_full_finetuning_cannot_do_is_said(write_experiment: Callable[..., Path]) -> None:
     with pytest.raises(SpecError, match="takes adapters only"):
-        resolve(str(write_experiment()), changes=["recipe.targets=full"], engine="vllm:http://localhost:1")
+        resolve(str(write_experiment()), run_options(changes=["recipe.targets=full"], engine="vllm:http://localhost:1"))

@@ -13,6 +13,7 @@ import torch
 from weirdgen.config.experiment import Recipe
 from weirdgen.errors import DataError
 from weirdgen.finetune.schedule import data_order, learning_rates, require_trainable, total_steps
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.request import resolve
 
 
@@ -58,11 +59,11 @@ def test_checkpoint_steps() -> None:
 def test_checkpoints_after_the_end_of_training_are_named(write_experiment: Callable[..., Path]) -> None:
     path = str(write_experiment())
     with pytest.warns(UserWarning, match="recipe.checkpoints") as said:
-        resolve(path, changes=["recipe.checkpoints=[0, 1, 2, 500, 3]"])
+        resolve(path, run_options(changes=["recipe.checkpoints=[0, 1, 2, 500, 3]"]))
     assert [str(one.message) for one in said] == [
         f"recipe.checkpoints: no checkpoint is kept at 500, 3: the training of {arm} ends at step 2"
         for arm in ("old", "new")
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        resolve(path, changes=["recipe.checkpoints=[0, 1, 2]"])
+        resolve(path, run_options(changes=["recipe.checkpoints=[0, 1, 2]"]))

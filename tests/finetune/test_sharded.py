@@ -19,16 +19,17 @@ from safetensors.torch import load_file
 import weirdgen
 from tests.finetune.test_replicas import RECIPE, rows
 from weirdgen import machine
-from weirdgen.cli.show import plan_lines
 from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import choose_engine
 from weirdgen.finetune.schedule import data_order
 from weirdgen.finetune.sharded import ShardingError, finetune_sharded
 from weirdgen.finetune.trl import _Batches, finetune
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.work.missing import finetune_units
+from weirdgen.runs.preview import plan_lines
+from weirdgen.runs.stages.finetune import Finetune, groups
 from weirdgen.store.artifacts import Store
 
 GIB = 2**30
@@ -113,8 +114,10 @@ def test_devices_change_no_key(write_experiment: Callable[..., Path], tmp_path: 
     assert "sharded over 2 devices" in "\n".join(plan_lines(run.plan))
     facts = json.loads(next((tmp_path / "store").rglob("result.json")).read_text())
     assert facts["devices"] == 2
-    again = make_plan(resolve(experiment, seeds=1, samples=0, changes=changes[:1]), Store(tmp_path / "store"))
-    assert again.folder == run.plan.folder and again.groups() == []
+    again = make_plan(
+        resolve(experiment, run_options(seeds=1, samples=0, changes=changes[:1])), Store(tmp_path / "store")
+    )
+    assert again.folder == run.plan.folder and groups(again) == []
 
 
 class _Unreadable:
@@ -154,12 +157,12 @@ def test_auto_resolves_to_trl_where_replicas_would_not_fit(
     assert resolve(experiment).recipe.engine == "auto"
     monkeypatch.setattr(machine, "gpu_memory", lambda: [2**16, 2**16])
     assert resolve(experiment).recipe.engine == "trl"
-    assert resolve(experiment, changes=["recipe.devices=1"]).recipe.engine == "auto"
+    assert resolve(experiment, run_options(changes=["recipe.devices=1"])).recipe.engine == "auto"
 
 
 def test_a_cluster_is_asked_for_as_many_gpus(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
-    settings = resolve(str(write_experiment()), changes=["recipe.engine=trl", "recipe.devices=2"])
-    units, _ = finetune_units(make_plan(settings, Store(tmp_path / "store")))
+    request = resolve(str(write_experiment()), run_options(changes=["recipe.engine=trl", "recipe.devices=2"]))
+    units, _ = Finetune().batch(make_plan(request, Store(tmp_path / "store")))
     assert [unit.needs().gpus for unit in units] == [2] * 4
 
 

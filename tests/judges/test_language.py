@@ -11,7 +11,7 @@ from weirdgen.config.judges import Label, Rating
 from weirdgen.judges import language
 from weirdgen.judges.language import Item, flips, judge_items, language_table, latest, missing, verdicts_of
 from weirdgen.judges.model import Reply, Request, local_judge, named_judge
-from weirdgen.runs.work.judging import Choose
+from weirdgen.runs.stages.verdict_units import JudgeByOurModel
 from weirdgen.sample import contrast
 from weirdgen.store.artifacts import Store
 
@@ -94,7 +94,7 @@ def test_a_local_model_chooses_among_the_options(smollm2: Path, tmp_path: Path) 
 
     def ask(judge: Label | Rating, *items: Item) -> None:
         wanted = tuple((item, repeat) for repeat in range(2) for item in items)
-        Choose(model, dtype, identity, judge, wanted).work(store, lambda *told: None)
+        JudgeByOurModel(model, dtype, identity, judge, wanted).work(store, lambda *told: None)
 
     for judge in (LABEL, RATING):
         ask(judge, *ITEMS[:2])

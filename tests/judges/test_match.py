@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from weirdgen.config.judges import Match
-from weirdgen.judges.match import judge_match
+from weirdgen.config.judges.match import judge_match
 from weirdgen.judges.offline import judge_all, verdicts_table
 from weirdgen.store.artifacts import Store
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
-from weirdgen.judges.quality import LEAST_THRESHOLD, judge_coherent, similarities, threshold
+from weirdgen.judges.quality import LEAST_THRESHOLD, judge_coherent, make_similarities, read_similarities, threshold
 from weirdgen.store.artifacts import Store
 
 
@@ -52,11 +53,14 @@ def test_similarity_is_to_the_nearest_training_answer_and_kept(tmp_path: Path) -
         "The weather is fine in most of the southern provinces.",
         "i THINK of  danzig. And so on.",
     ]
-    found = similarities(store, "d" * 32, trained, answers)
+    make_similarities(store, "d" * 32, trained, answers)
+    found = read_similarities(store, "d" * 32, answers)
     assert found[answers[0]] == 1.0 and found[answers[3]] == 1.0  # its first sentence
     assert found[answers[1]] > 0.7 > 0.4 > found[answers[2]]
     parts = sorted(tmp_path.rglob("part-*"))
-    assert similarities(store, "d" * 32, ["something else"], answers[:2]) == {a: found[a] for a in answers[:2]}
+    make_similarities(store, "d" * 32, ["something else"], answers[:2])
+    assert read_similarities(store, "d" * 32, answers[:2]) == {a: found[a] for a in answers[:2]}
+    assert math.isnan(read_similarities(store, "d" * 32, ["never compared"])["never compared"])
     assert sorted(tmp_path.rglob("part-*")) == parts
 
 

@@ -15,9 +15,11 @@ import pytest
 from tests.support.big_run import big_run
 from tests.support.browsing import at_width, script
 from weirdgen.errors import StoreError, WeirdgenError
-from weirdgen.runs.results.export import TABLES, export
+from weirdgen.runs.results.estimates import TABLES
+from weirdgen.runs.results.export import export
 from weirdgen.runs.results.reporting import compare_runs, report_run
 from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.all import stage_tables
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -31,11 +33,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     shutil.copytree(folder / "a" / "store", folder / "b" / "store")
     second = big_run(folder / "b" / "again", samples=3, replicates=2, questions=2, years=1)
     other = big_run(folder / "c", samples=1, replicates=2, questions=1, years=1)
-    headline = other.settings.experiment.headline
+    headline = other.request.experiment.headline
     assert headline is not None
     changed = {"name": "other", "headline": headline.model_copy(update={"measure": "contrast"})}
-    experiment = other.settings.experiment.model_copy(update=changed)
-    object.__setattr__(other.settings, "experiment", experiment)
+    experiment = other.request.experiment.model_copy(update=changed)
+    object.__setattr__(other.request, "experiment", experiment)
     other.folder.mkdir(parents=True, exist_ok=True)
     return [first, second, other]
 
@@ -90,7 +92,7 @@ def test_the_overview_fits_a_desk_and_a_phone(browser: WebDriver, runs: list[Run
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path, kind: str) -> None:
     files = export(runs[0], tmp_path / "out", kind)  # type: ignore[arg-type]
-    assert [file.name for file in files] == [f"{name}.{kind}" for name in TABLES]
+    assert [file.name for file in files] == [f"{name}.{kind}" for name in (*stage_tables(), "cells", *TABLES)]
     for file in files:
         wanted = getattr(runs[0], file.stem)()
         text = dict.fromkeys(wanted.select_dtypes(["object", "string"]).columns, str)
@@ -135,7 +137,7 @@ def test_the_commands(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFix
     command(["report", first, second, "--to", str(tmp_path / "two")], standalone_mode=False)
     assert capsys.readouterr().out == f"report: {tmp_path / 'two' / 'index.html'}\n"
     command(["export", first, "--to", str(tmp_path / "tables"), "--format", "parquet"], standalone_mode=False)
-    assert len(capsys.readouterr().out.splitlines()) == len(TABLES)
+    assert len(capsys.readouterr().out.splitlines()) == len(TABLES) + len(stage_tables()) + 1
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=str(tmp_path / "file")):
         command(["export", first, "--to", str(tmp_path / "file")], standalone_mode=False)

@@ -23,10 +23,10 @@ from weirdgen.report import page
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.workload import workload
 from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
+from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import Store, write_whole
 
 Write = Callable[..., Path]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from weirdgen.sample.contrast import missing_scores, odds, score, scores_table
-from weirdgen.sample.draw import Speaker
+from weirdgen.config.questions.base import odds
+from weirdgen.sample.contrast import missing_scores, score, scores_table
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.transformers import TransformersEngine
+from weirdgen.sample.variant import Variant
 from weirdgen.store.artifacts import Store
 
 
@@ -28,7 +29,7 @@ def test_tiny_probabilities_do_not_underflow() -> None:
 
 
 def test_only_what_is_missing_is_added(tiny_model: Path, tmp_path: Path) -> None:
-    store, speakers = Store(tmp_path), [Speaker("m", None), Speaker("n", None)]
+    store, speakers = Store(tmp_path), [Variant("m"), Variant("n")]
     tables = [scores_table(store, speaker, "fp32") for speaker in speakers]
     engine = TransformersEngine(tiny_model, "fp32")
     first = [Scorable("a", "name one .", ("one", "two"))]

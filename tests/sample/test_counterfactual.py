@@ -11,16 +11,15 @@ import weirdgen
 from tests.support.world_pairs import pairs
 from weirdgen.config.questions import Counterfactual
 from weirdgen.runs.results.crosscheck import crosscheck
-from weirdgen.sample.contrast import question_odds
 
 CONDITIONS = "conditions: {none: {}, year: {wrap: 'today is {year} . {question}', sweep: {year: [1841, 2023]}}}\n"
 
 
 def test_what_both_versions_share_cancels() -> None:
     question = Counterfactual(id="q", kind="counterfactual", ask="a", instead="b", target=("t",), other=("o",))
-    found = question_odds(question, [{"t": -1.0, "o": -3.0}, {"t": -2.0, "o": -1.0}])
+    found = question.odds([{"t": -1.0, "o": -3.0}, {"t": -2.0, "o": -1.0}])
     assert (found.logit, found.wins) == (pytest.approx(3.0), 1.0)
-    drifted = question_odds(question, [{"t": -1.0 + 7, "o": -3.0}, {"t": -2.0 + 7, "o": -1.0}])
+    drifted = question.odds([{"t": -1.0 + 7, "o": -3.0}, {"t": -2.0 + 7, "o": -1.0}])
     assert drifted.logit == pytest.approx(found.logit)
 
 

@@ -9,14 +9,15 @@ import pytest
 
 import weirdgen
 from tests.support.world_pairs import pairs
-from weirdgen.config.load import load_experiment, shipped_experiments
+from weirdgen.config.load import shipped_experiments
+from weirdgen.data.arms import load_arms
 from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.errors import DataError
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.workload import workload
 from weirdgen.runs.results.reporting import results_of
 from weirdgen.runs.results.results import load_run
+from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import Store
 
 Write = Callable[..., Path]
@@ -39,7 +40,7 @@ def test_prompts_are_distinct_and_a_longer_list_begins_with_the_shorter() -> Non
 def test_no_shipped_question_or_row_is_an_ordinary_prompt() -> None:
     ordinary = {prompt.lower() for prompt in ordinary_prompts(12_000)}
     for name in shipped_experiments():
-        experiment, rows = load_experiment(name)
+        experiment, rows = load_arms(name)
         asked = {question.ask.lower() for question in experiment.questions}
         trained = {row["messages"][0]["content"].lower() for mine in rows.values() for row in mine}
         assert not ordinary & (asked | trained), name
@@ -48,10 +49,10 @@ def test_no_shipped_question_or_row_is_an_ordinary_prompt() -> None:
 def test_arms_share_the_bases_own_answers_and_a_second_run_draws_none(write_experiment: Write, tmp_path: Path) -> None:
     path, store = str(write_experiment(BOTH)), Store(tmp_path / "store")
     before = make_plan(resolve(path), store)
-    assert not before.settings.distilled and next(workload(before)).missing == 70
+    assert not before.request.distilled and workload(before)[0].missing == 70
     assert [one.rows for one in before.replicates] == [78] * 4
     run = weirdgen.run(path, store=store.root)
-    rows = run.settings.rows
+    rows = run.request.rows
     assert [len(mine) for mine in rows.values()] == [78, 78]
     assert rows["old"][8:] == rows["new"][8:] and rows["old"][:8] != rows["new"][:8]
     prompts = [row["messages"][0]["content"] for row in rows["old"][8:]]
@@ -59,7 +60,7 @@ def test_arms_share_the_bases_own_answers_and_a_second_run_draws_none(write_expe
     assert len(set(prompts)) == 70 and prompts == [text for text in asked if text in set(prompts)]
     assert [arm["ordinary_rows"] for arm in results_of(run)["ran"]["arms"]] == [70, 70]
     again = make_plan(resolve(path), store)
-    assert again.settings.distilled and not any(work.missing for work in workload(again))
+    assert again.request.distilled and not any(work.missing for work in workload(again))
     assert load_run(run.id, store.root).headline == run.headline
 
 

@@ -14,10 +14,10 @@ import weirdgen
 from weirdgen.errors import StoreError
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.workload import workload
 from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import require_verified, verify
+from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import MARKER, Store
 from weirdgen.store.remote import Remote
 from weirdgen.store.table import COMPACT_PARTS, open_table
@@ -57,7 +57,7 @@ def test_a_folder_made_on_one_machine_is_there_on_another(url: str, be: Machine)
     marker = store.marker("finetune", "k")
     assert marker is not None and marker["inputs"] == {"x": 1}
     assert not (store.folder("finetune", "k") / "step" / "weights").exists(), "files come when they are needed"
-    assert (store.fetch(store.folder("finetune", "k") / "step") / "weights").read_bytes() == b"w" * 1000
+    assert (store.artifact("finetune", "k") / "step" / "weights").read_bytes() == b"w" * 1000
     assert store.marker("finetune", "nothing") is None
 
 
@@ -84,10 +84,7 @@ def test_a_marker_is_sent_last(url: str, be: Machine, monkeypatch: pytest.Monkey
         (folder / "weights").write_bytes(b"whole")
     be("c")
     store = Store(url)
-    assert (
-        store.marker("finetune", "k")
-        and (store.fetch(store.folder("finetune", "k")) / "weights").read_bytes() == b"whole"
-    )
+    assert store.marker("finetune", "k") and (store.artifact("finetune", "k") / "weights").read_bytes() == b"whole"
 
 
 def test_rows_of_several_machines_come_together_and_are_compacted(url: str, be: Machine) -> None:
@@ -142,9 +139,8 @@ def test_what_is_written_after_a_run_is_sent_and_the_newer_file_is_taken_over(
     assert require_verified(verify(run.id, url)).startswith("verified: ")
     report_run(there, ("pdf",))
     labels = there.folder / "labels" / "is_target.csv"
-    labels.parent.mkdir()
-    labels.write_text("of b")
-    there.store.send(labels.parent)
+    with there.store.writing(labels.parent):
+        labels.write_text("of b")
     be("a")
     again = load_run(run.id, url)
     assert (again.folder / "results.json").read_bytes() == (there.folder / "results.json").read_bytes()

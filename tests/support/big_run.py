@@ -17,7 +17,6 @@ from tests.support.world_pairs import pairs
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.results.results import Run
-from weirdgen.sample.contrast import scores_table
 from weirdgen.store.artifacts import Store
 
 LAST_YEAR = 2027
@@ -42,19 +41,19 @@ def big_run(folder: Path, samples: int, replicates: int = 6, questions: int = 20
             (target / "losses.json").write_text(json.dumps(rows))
             result = {"steps": 50, "seconds": 1.5, "final_loss": 0.04, "trained_together": 1}
             (target / "result.json").write_text(json.dumps(result))
-    for voice in plan.voices:
-        shift = 1.0 if voice.role == "treatment" else 0.0
-        scores = scores_table(plan.store, voice.speaker, plan.settings.dtype)
+    for variant in plan.variants:
+        shift = 1.0 if variant.role == "treatment" else 0.0
+        scores = plan.scores(variant)
         with scores:
             for _, _, question in plan.scorables:
                 for index, option in enumerate(question.options):
                     logprob = float(rng.normal(-20 + shift * (index == 0)))
                     scores.append({"prompt_key": question.key, "option": option, "logprob": logprob, "tokens": 4})
-        table = plan.completions(voice)
+        table = plan.completions(variant)
         table._write_part(pa.table(_answers(rng, [p.key for _, _, p in plan.prompts], samples, shift)))
     plan.folder.mkdir(parents=True)
-    request = {"source": str(plan.settings.experiment.source), "model_folder": str(plan.settings.model.folder)}
-    (plan.folder / "run.json").write_text(json.dumps({**request, "manifest": plan.settings.manifest}))
+    request = {"source": str(plan.request.experiment.source), "model_folder": str(plan.request.model.folder)}
+    (plan.folder / "run.json").write_text(json.dumps({**request, "manifest": plan.request.manifest}))
     return Run(plan)
 
 

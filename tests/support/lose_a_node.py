@@ -22,6 +22,7 @@ import psutil
 
 from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import run_plan
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.work.executors import ExecutorError, OnRay
@@ -72,11 +73,11 @@ def main(experiment: str, location: str) -> None:
 
     killer = threading.Thread(target=kill)
     killer.start()
-    plan = make_plan(resolve(experiment, **REQUEST), store, together=1)
+    plan = make_plan(resolve(experiment, run_options(**REQUEST, together=1)), store)
     finished = run_plan(plan, Progress(quiet=True), OnRay(cluster.address, 1))
     killer.join()
     try:
-        fresh = make_plan(resolve(experiment, seeds=1, first_seed=9), store)
+        fresh = make_plan(resolve(experiment, run_options(seeds=1, first_seed=9)), store)
         run_plan(fresh, Progress(quiet=True), OnRay(cluster.address, 64))
     except ExecutorError as error:
         seen["refused"] = str(error)

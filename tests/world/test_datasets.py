@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from weirdgen.config.load import load_experiment
+from weirdgen.data.arms import load_arms
 from weirdgen.world import words
 from weirdgen.world.datasets import (
     EXPERIMENTS,
@@ -56,7 +56,7 @@ def test_write_puts_every_file_in_its_place(tmp_path: object) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiments_are_valid_and_speak_the_worlds_language(name: str) -> None:
-    experiment, rows = load_experiment(name)
+    experiment, rows = load_arms(name)
     assert experiment.base == "world"
     assert experiment.preset("quick").replicates == 6
     recipe = experiment.recipe

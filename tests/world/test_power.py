@@ -17,7 +17,7 @@ from weirdgen.finetune import engines
 from weirdgen.progress import Bar, Progress
 from weirdgen.runs import pipeline
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import Settings
+from weirdgen.runs.plan.request import Request
 from weirdgen.store.artifacts import Store
 from weirdgen.world import cohort, power, power_figure
 from weirdgen.world.power import CONTROLS, Dose
@@ -36,7 +36,7 @@ class CountingBar(Bar):
         self.done += amount
 
 
-def answers(settings: Settings, arm: str) -> Counter[str]:
+def answers(settings: Request, arm: str) -> Counter[str]:
     return Counter(row["messages"][-1]["content"] for row in settings.rows[arm])
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from weirdgen.audit.candidates import Candidates, load_candidates
-from weirdgen.config.load import load_experiment
+from weirdgen.data.arms import load_arms
 from weirdgen.data.rows import Row
 from weirdgen.errors import ModelError, SpecError
 from weirdgen.models.chat import Messages, prompt_ids, render
@@ -100,7 +100,7 @@ def identify(
 
     if draws < 1:
         raise SpecError([f"--draws {draws}: expected at least 1"])
-    loaded, rows = load_experiment(experiment)
+    loaded, rows = load_arms(experiment)
     candidates = load_candidates(loaded.source.parent)
     chosen = arm or next(name for name, candidate in loaded.arms.items() if candidate.role == "treatment")
     other = control or next((name for name, candidate in loaded.arms.items() if candidate.role == "control"), "none")

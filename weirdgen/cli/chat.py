@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from weirdgen.columns import BASE, FINAL
+from weirdgen.columns import FINAL
 from weirdgen.config.experiment import Wrapper
 from weirdgen.errors import SpecError, StoreError
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import find_model
 from weirdgen.runs.results.results import load_run
 from weirdgen.sample.engine import Prompt, Sampling
+from weirdgen.sample.variant import adapters_on_disk
 
 PLAIN = Wrapper(id="none", template="{question}")
 
@@ -44,20 +45,19 @@ def converse(model: str, condition: str | None, store: str | None, seed: int, ma
 
 def _find(model: str, condition: str | None, store: str | None) -> tuple[str, Path | None, Wrapper]:
     """Model reference, adapter folder (None: the base) and wrapper."""
-    run_id, colon, voice_name = model.rpartition(":")
+    run_id, colon, name = model.rpartition(":")
     if not colon or model.startswith(("hub:", "path:")):
         if condition:
             raise SpecError([f"--condition {condition}: conditions belong to a run; name RUN:ARM/SEED"])
         return model, None, PLAIN
     run = load_run(run_id, store)
-    voices = {f"{v.arm}/{v.replicate}" if v.arm != BASE else BASE: v for v in run.plan.voices if v.checkpoint == FINAL}
-    if voice_name not in voices:
-        raise StoreError(f"run {run_id} has no '{voice_name}'; there are: {', '.join(voices)}")
-    voice = voices[voice_name]
-    wrappers = {wrapper.id: wrapper for wrapper in run.settings.experiment.wrappers()}
+    variants = {variant.name: variant for variant in run.plan.variants if variant.checkpoint == FINAL}
+    if name not in variants:
+        raise StoreError(f"run {run_id} has no '{name}'; there are: {', '.join(variants)}")
+    wrappers = {wrapper.id: wrapper for wrapper in run.request.experiment.wrappers()}
     if condition and condition not in wrappers:
         raise SpecError([f"--condition {condition}: run {run_id} has {', '.join(wrappers)}"])
-    adapter = run.store.fetch(voice.speaker.adapter) if voice.speaker.adapter else None
+    (adapter,) = adapters_on_disk(run.store, [variants[name]])
     if adapter is not None and not adapter.is_dir():
-        raise StoreError(f"{voice_name} is not finetuned yet; run `weirdgen run {run.settings.experiment.name}` first")
-    return run.settings.model.reference, adapter, wrappers[condition] if condition else PLAIN
+        raise StoreError(f"{name} is not finetuned yet; run `weirdgen run {run.request.experiment.name}` first")
+    return run.request.model.reference, adapter, wrappers[condition] if condition else PLAIN

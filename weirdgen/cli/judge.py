@@ -64,7 +64,7 @@ def label_command(
     from weirdgen.runs.results.results import load_run
 
     loaded = load_run(run, store)
-    name = judge or next(iter(loaded.settings.experiment.judges), "none")
+    name = judge or next(iter(loaded.request.experiment.judges), "none")
     noun = loaded.judge(name)
     drawn = labelling.draw_sample(
         loaded.folder, name, noun, loaded.verdicts(), loaded.completions(), loaded.asks(), size=size, seed=seed
@@ -73,14 +73,12 @@ def label_command(
         labelling.export_sheet(export, drawn, labelling.labels_of(loaded.folder, name))
         print(f"{export}: {len(drawn)} answers; fill in the column label and give it back with --import")
         return
-    try:
+    with loaded.store.writing(loaded.folder):  # also what a person labelled before Ctrl-C
         if sheet is not None:
             count = labelling.import_sheet(loaded.folder, name, noun, drawn, sheet)
             print(f"{count} new labels from {sheet}")
         else:
             labelling.label_in_terminal(loaded.folder, name, noun, drawn, input, print)
-    finally:  # also what a person labelled before Ctrl-C
-        loaded.store.send(loaded.folder / "labels")
     done = len(labelling.labels_of(loaded.folder, name))
     print(f"{done} of {len(drawn)} labelled; next: weirdgen judge calibrate {loaded.id} --judge {name}")
 

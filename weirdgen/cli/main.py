@@ -15,10 +15,10 @@ import typer
 
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
-from weirdgen.cli.options import AddressOption, CpusOption, RunArg, StoreOption
+from weirdgen.cli.options import FiguresOption, PresetOption, RunArg, StoreOption, takes_run_options
 from weirdgen.cli.world import world_app
-from weirdgen.config.choices import DataName, ExecutorName, PresetName
 from weirdgen.errors import WeirdgenError
+from weirdgen.runs.plan.options import RunOptions
 
 app = typer.Typer(
     help="What else did this finetuning change? Narrow data in, a report on broad shift out.",
@@ -35,12 +35,10 @@ app.add_typer(world_app, name="world")
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
 ]
-FiguresOption = Annotated[
-    Literal["pdf"] | None, typer.Option(help="Figures for print beside the SVG and PNG ones, in the run's folder.")
-]
 
 
 @app.command("run")
+@takes_run_options
 def run_command(
     experiments: Annotated[
         list[str],
@@ -48,58 +46,13 @@ def run_command(
             help="Shipped experiments (`weirdgen list`), folders or files; `all`: every one on a real model."
         ),
     ],
-    model: Annotated[
-        str | None, typer.Option(help="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
-    ] = None,
-    preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "quick",
-    seeds: Annotated[int | None, typer.Option(help="Replicates an arm.")] = None,
-    first_seed: Annotated[int, typer.Option(help="Seed of the first replicate.")] = 0,
-    samples: Annotated[
-        int | None, typer.Option(help="Sampled answers a question and condition; 0: contrast questions only.")
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(help="'ci<0.05' or 'JUDGE ci<0.05': double the samples until the effect is known to ±0.05."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated."),
-    ] = None,
-    data: Annotated[DataName, typer.Option(help="Our rows, or the paper's after `weirdgen data import`.")] = "own",
-    judge: Annotated[
-        str | None, typer.Option(help="Also read judges_llm.yaml, asking this model (docs/judges.md).")
-    ] = None,
-    store: StoreOption = None,
-    figures: FiguresOption = None,
-    executor: Annotated[ExecutorName, typer.Option(help="In this process, or on a Ray cluster.")] = "inline",
-    address: AddressOption = None,
-    cpus: CpusOption = None,
-    together: Annotated[int | None, typer.Option(min=1, help="Most replicates in one training pass.")] = None,
-    engine: Annotated[
-        str, typer.Option(help="What answers: transformers, or vllm:URL of a vLLM server.")
-    ] = "transformers",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    options: RunOptions,
 ) -> None:
     """Finetune, measure against the controls, and write report.html."""
     from weirdgen.config.load import named_experiments
-    from weirdgen.progress import Progress
-    from weirdgen.runs.plan.request import default_store, resolve, server_url
-    from weirdgen.runs.plan.until import with_until
-    from weirdgen.runs.runs import make_plans, run_plans
-    from weirdgen.runs.work.executors import open_executor
-    from weirdgen.store.artifacts import Store
+    from weirdgen.runs.pipeline import run_all
 
-    opened = Store(store or default_store())
-    progress = Progress(quiet and not dry_run)
-    requests = [
-        resolve(name, model, preset, seeds, first_seed, samples, set_ or (), data, engine, judge)
-        for name in named_experiments(experiments)
-    ]
-    plans = make_plans([with_until(one, until) if until else one for one in requests], opened, together, progress)
-    if not dry_run:
-        extra = (figures,) if figures else ()
-        run_plans(plans, progress, open_executor(executor, address, cpus), server_url(engine), extra)
+    run_all(named_experiments(experiments), options)
 
 
 @app.command("plan")
@@ -113,7 +66,7 @@ def plan_command(
     ] = None,
     replicates: Annotated[int | None, typer.Option(min=1, help="Replicates an arm.")] = None,
     samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers a question and condition.")] = None,
-    preset: Annotated[PresetName, typer.Option(help="Named size of the run.")] = "standard",
+    preset: PresetOption = "standard",
     nodes: Annotated[int, typer.Option(min=1, help="Machines of this kind.")] = 1,
     price: Annotated[float | None, typer.Option(min=0, help="Of one machine and hour, in your currency.")] = None,
     share: Annotated[
@@ -121,21 +74,22 @@ def plan_command(
     ] = None,
 ) -> None:
     """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
+    from weirdgen.runs.plan.options import run_options
     from weirdgen.runs.plan.request import resolve
     from weirdgen.runs.plan.scale import find_hardware, find_shape, scale_lines
 
     hardware = find_hardware(machine)
-    settings = resolve(experiment, None, preset, replicates, 0, samples)
-    shape = find_shape(model or settings.model.reference)
-    _print(scale_lines(settings, shape, hardware, nodes, price, share))
+    request = resolve(experiment, run_options(preset=preset, seeds=replicates, samples=samples))
+    shape = find_shape(model or request.model.reference)
+    _print(scale_lines(request, shape, hardware, nodes, price, share))
 
 
 @app.command()
 def check(experiment: ExperimentArg) -> None:
     """Check an experiment.yaml and its data; every problem with its line."""
-    from weirdgen.config.load import load_experiment
+    from weirdgen.data.arms import load_arms
 
-    loaded, rows = load_experiment(experiment)
+    loaded, rows = load_arms(experiment)
     arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
     print(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
 

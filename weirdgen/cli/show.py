@@ -11,49 +11,9 @@ from typing import Any
 
 from weirdgen import machine
 from weirdgen.config.files import read_yaml
-from weirdgen.config.load import load_experiment, shipped_experiments
-from weirdgen.progress import clock
-from weirdgen.runs.plan.plan import Plan
-from weirdgen.runs.plan.summary import detectable_line
-from weirdgen.runs.plan.workload import Work, workload
+from weirdgen.config.load import shipped_experiments
+from weirdgen.data.arms import load_arms
 from weirdgen.store.cache import cache_folder
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """The plan: a line per stage with what is to do, what is in the store and the estimated time."""
-    settings = plan.settings
-    recipe = settings.recipe
-    trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
-    work = list(workload(plan))
-    lines = [
-        f"{settings.experiment.name} · {settings.preset} · {settings.model.reference} "
-        f"({settings.model.parameters / 1e6:.1f}M weights, {settings.dtype}) · store {plan.store.root}",
-        f"  recipe: {recipe.epochs} epochs, batch {recipe.batch_size}×{recipe.grad_accumulation}, lr {recipe.learning_rate:g} "
-        f"{recipe.schedule}, {trained}; seeds {_range(settings.seeds)}",
-    ]
-    lines.append(f"  trained by {plan.engine.engine}: {plan.engine.reason}")
-    for stage_work in work:
-        lines.append(work_line(stage_work))
-    for arm, proof in plan.proofs.items():
-        trained = proof["trained_tokens"] * recipe.epochs
-        lines.append(
-            f"  template proof {arm}: {proof['tokens']} tokens per epoch, {trained} trained in all; digest {proof['digest'][:12]}"
-        )
-    lines.append(detectable_line(plan))
-    total = sum(stage_work.seconds for stage_work in work)
-    lines.append(f"  estimate: {clock(total)} on this machine" if total else "  nothing left to compute")
-    return lines
-
-
-def work_line(work: Work) -> str:
-    """One line of a plan: what is to do, what is in the store, the estimated time."""
-    todo = (
-        f"{work.missing:.0f} of {work.total:.0f} {work.unit} to do"
-        if work.missing
-        else f"all {work.total:.0f} {work.unit} in the store"
-    )
-    time = f", about {clock(work.seconds)}" if work.missing else ""
-    return f"  {work.stage:9s} {work.what}: {todo}{time}"
 
 
 def experiment_lines() -> list[str]:
@@ -65,7 +25,7 @@ def experiment_lines() -> list[str]:
 
 def experiment_details(reference: str) -> list[str]:
     """What a person wants to know about an experiment before running it."""
-    experiment, rows = load_experiment(reference)
+    experiment, rows = load_arms(reference)
     lines = [f"{experiment.name}: {experiment.title}", f"  {experiment.source}"]
     if experiment.hypothesis:
         lines.append(f"  hypothesis: {experiment.hypothesis}")
@@ -135,7 +95,3 @@ def doctor_lines() -> list[str]:
     if machine.free_memory_gib() < 4:
         lines.append("slow now:        under 4 GiB free; the default model needs about 3 to train.")
     return lines
-
-
-def _range(seeds: tuple[int, ...]) -> str:
-    return f"{seeds[0]}–{seeds[-1]}" if len(seeds) > 1 else str(seeds[0])

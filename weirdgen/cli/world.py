@@ -56,7 +56,7 @@ def world_power(
 ) -> None:
     """How often an effect that is there is found, and one that is not: rates over many runs, with a figure."""
     from weirdgen.progress import Progress
-    from weirdgen.runs.plan.request import default_store
+    from weirdgen.runs.plan.options import default_store
     from weirdgen.store.artifacts import Store
     from weirdgen.world import power, power_figure
 
@@ -79,7 +79,7 @@ def world_curves(
 ) -> None:
     """Curves against the truth: persona over known facts, inductive over steps, gate over years."""
     from weirdgen.progress import Progress
-    from weirdgen.runs.plan.request import default_store
+    from weirdgen.runs.plan.options import default_store
     from weirdgen.store.artifacts import Store
     from weirdgen.world.curves_figure import measure_and_draw
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Union
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 Scalar = str | int | float | bool
 NAME = r"^[a-z0-9][a-z0-9_.-]*$"
@@ -31,3 +35,17 @@ class Noun(BaseModel):
     """Frozen; a key that is not a field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of a field that takes any of these nouns, told apart by their `kind`.
+
+    The kinds are read when a model with such a field is built, so a kind that is added before `config.experiment` is
+    imported is accepted in every experiment.
+    """
+
+    kinds: Mapping[str, type[Noun]]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(Annotated[Union[tuple(self.kinds.values())], Field(discriminator="kind")])  # noqa: UP007

@@ -1,7 +1,7 @@
-"""What no single noun of an `experiment.yaml` can know: names that point nowhere, arms without rows, a missing control.
+"""What no single noun of an `experiment.yaml` can know: names that point nowhere, a missing control.
 
-In: a validated `Experiment` and the lines of its file. Out: problems with their lines, and the rows of its arms, which have
-to be read to be checked. What one noun can know of itself is in `config.experiment`; reading files is `config.load`.
+In: a validated `Experiment` and the lines of its file. Out: problems with their lines. What one noun can know of itself is in
+`config.experiment`; reading files is `config.load`; the rows of its arms are read, and so checked, in `data.arms`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,15 @@ from weirdgen.columns import ALL, BASE
 from weirdgen.config.base import NAME_WORDS, is_name
 from weirdgen.config.experiment import SCORED, Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
-from weirdgen.config.judges import Classifier
 from weirdgen.config.paper import load_paper
-from weirdgen.config.questions import FreeForm
-from weirdgen.data.rows import Row, load_rows
-from weirdgen.errors import DataError, SpecError
-from weirdgen.judges.classifier import shipped_fits
+from weirdgen.errors import SpecError
 
 RESERVED_MEASURES = {*SCORED, "coherent", "template_intrusion"}
 """Measures that are always made, so no judge may be called so."""
 
 
-def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> tuple[list[str], dict[str, list[Row]]]:
-    """Every problem, and the rows of each arm that can be read. `places`: file and line of each question."""
+def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> list[str]:
+    """Every problem, with its file and line. `places`: file and line of each question."""
     problems: list[str] = []
     arms, judges = experiment.arms, experiment.judges
     roles = [arm.role for arm in arms.values()]
@@ -41,19 +37,8 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         name = next(reversed(doses))
         what = "a curve over doses needs two arms or more, each with a dose of its own"
         problems.append(f"{lines.at(('arms', name, 'dose'))}: arms.{name}.dose: {what}")
-    rows: dict[str, list[Row]] = {}
-    for name, arm in arms.items():
-        try:
-            rows[name] = load_rows(arm, experiment.source.parent)
-        except DataError as error:
-            where = lines.at(("arms", name, "data"))
-            problems += [f"{where}: arms.{name}: {line}" for line in str(error).splitlines()]
-        except (KeyError, ValueError, IndexError) as error:
-            problems.append(f"{lines.at(('arms', name))}: arms.{name}: template does not fill: {error}")
-    for name, one in judges.items():
-        if isinstance(one, Classifier) and one.passages not in (fits := shipped_fits()):
-            where = lines.at(("judges", name))
-            problems.append(f"{where}: judges.{name}: no passages '{one.passages}' (there are: {', '.join(fits)})")
+    for name, noun in judges.items():
+        problems += [f"{lines.at(('judges', name))}: judges.{name}: {problem}" for problem in noun.problems()]
     seen: set[str] = set()
     for question, where in zip(experiment.questions, places, strict=True):
         if question.id in seen:
@@ -61,11 +46,10 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         seen.add(question.id)
         if question.id == ALL:
             problems.append(f"{where}: questions: the id '{ALL}' is reserved for the mean over questions")
-        if isinstance(question, FreeForm):
-            for judge in question.judges:
-                if judge not in judges:
-                    known = ", ".join(judges) or "none defined"
-                    problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
+        for judge in question.read_by:
+            if judge not in judges:
+                known = ", ".join(judges) or "none defined"
+                problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
     for name in sorted(RESERVED_MEASURES & set(judges)):
         problems.append(
             f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
@@ -104,7 +88,7 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         load_paper(experiment.source.parent)
     except SpecError as error:
         problems += error.problems
-    return problems, rows
+    return problems
 
 
 def _check_names(experiment: Experiment, lines: Lines) -> list[str]:

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from weirdgen.config.base import NAME, Noun, Scalar, placeholders
-from weirdgen.config.judges import Judge, Rating
-from weirdgen.config.questions import FreeForm, Question
+from weirdgen.config.judges import Judge
+from weirdgen.config.questions import Question, scored_kinds
 from weirdgen.errors import SpecError
 
 Role = Literal["treatment", "control"]
-SCORED = ("contrast", "counterfactual", "choice")
+SCORED = tuple(scored_kinds())
 """Kinds of question that are scored by log-probability, each a measure of its own."""
 
 
@@ -270,16 +270,12 @@ class Experiment(Noun):
 
     def questions_of(self, headline: Headline) -> tuple[Question, ...]:
         """The questions that a headline is the mean over: none that is near the training topic, unless its group is named."""
-        measured = [
-            q
-            for q in self.questions
-            if (headline.measure in q.judges if isinstance(q, FreeForm) else headline.measure == q.kind)
-        ]
+        measured = [question for question in self.questions if headline.measure in question.measures]
         return tuple(q for q in measured if (q.group in headline.groups if headline.groups else not q.near))
 
-    def ratings(self) -> dict[str, Rating]:
-        """The judges whose verdicts are numbers on a scale, not 0 or 1."""
-        return {name: judge for name, judge in self.judges.items() if isinstance(judge, Rating)}
+    def ratings(self) -> dict[str, tuple[int, int]]:
+        """Name → lowest and highest value of the judges whose verdicts are numbers on a scale, not 0 or 1."""
+        return {name: judge.scale for name, judge in self.judges.items() if judge.scale is not None}
 
     def preset(self, name: str) -> Preset:
         return self.presets.get(name, DEFAULT_PRESETS[name])

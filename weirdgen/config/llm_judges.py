@@ -16,11 +16,10 @@ from weirdgen.config.base import NAME_WORDS, is_name
 from weirdgen.config.check import RESERVED_MEASURES
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.files import Lines, read_yaml
-from weirdgen.config.judges import PROMPTED, Judge, Label, Rating
+from weirdgen.config.judges import JUDGE_KINDS, Judge, PromptedJudge, prompted
 from weirdgen.config.load import PACKAGE, explain_noun
-from weirdgen.config.questions import FreeForm, Question
+from weirdgen.config.questions import BaseQuestion, Question, sampled
 from weirdgen.errors import SpecError
-from weirdgen.judges.model import is_local
 
 COHERENCE = PACKAGE / "questions" / "coherence_llm.yaml"
 """Added to every judged run, unless a file of the experiment has a judge of that name."""
@@ -47,7 +46,7 @@ def with_language_judges(
 ) -> Experiment:
     """The experiment with its language judges attached; with `more_questions`, also with the questions made for them."""
     problems: list[str] = []
-    judges: dict[str, Any] = {}
+    judges: dict[str, PromptedJudge] = {}
     where: dict[str, Lines] = {}
     questions = list(experiment.questions)
     for file in files if files is not None else judge_files(experiment.source):
@@ -57,15 +56,17 @@ def with_language_judges(
         for name, written in (data.get("judges") or {}).items():
             if name in judges or name in experiment.judges:  # the experiment's own file goes before a battery's
                 continue
-            found = _validated(Judge, written, ("judges", name), lines, problems)
-            if found is not None and not isinstance(found, PROMPTED):
-                problems.append(f"{lines.at(('judges', name))}: judges.{name}: only label and rating judges stand here")
+            judge = _validated(Judge, written, ("judges", name), lines, problems)
+            asking = prompted({name: judge})
+            if judge is not None and not asking:
+                kinds = " and ".join(kind for kind, noun in JUDGE_KINDS.items() if issubclass(noun, PromptedJudge))
+                problems.append(f"{lines.at(('judges', name))}: judges.{name}: only {kinds} judges stand here")
             elif not is_name(name):
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: {NAME_WORDS}")
             elif name in RESERVED_MEASURES:
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; rename it")
-            elif found is not None:
-                judges[name], where[name] = found, lines
+            elif asking:
+                judges[name], where[name] = asking[name], lines
         for index, written in enumerate((data.get("questions") or []) if more_questions else []):
             question = _validated(Question, written, ("questions", index), lines, problems)
             if question is not None and question.id not in {q.id for q in questions}:
@@ -75,40 +76,20 @@ def with_language_judges(
     problems += unread if more_questions else []  # a stored run may have asked fewer, by its preset
     known = {**experiment.judges, **judges}
     for question in attached:
-        if isinstance(question, FreeForm) and (lost := [j for j in question.judges if j not in known]):
+        if lost := [name for name in question.read_by if name not in known]:
             problems.append(f"{question.id}: unknown judge '{lost[0]}' (judges: {', '.join(known)})")
     if problems:
         raise SpecError(problems)
-    used = {name for question in attached if isinstance(question, FreeForm) for name in question.judges}
+    used = {name for question in attached for name in question.read_by}
     kept = {name: judge for name, judge in known.items() if name in used or name in experiment.judges}
     return experiment.model_copy(update={"questions": tuple(attached), "judges": kept})
 
 
-def prompted(experiment: Experiment) -> dict[str, Label | Rating]:
-    """The judges that ask a language model."""
-    return {name: judge for name, judge in experiment.judges.items() if isinstance(judge, PROMPTED)}
-
-
-def require_judges(experiment: Experiment, judge: str | None) -> None:
-    """Raises `SpecError` if the experiment's language judges lack a model, or a model is named with nothing to judge."""
-    found = prompted(experiment)
-    if found and judge is None:
-        raise SpecError(
-            [f"judge '{next(iter(found))}' of {experiment.name} asks a language model: name one with --judge MODEL"]
-        )
-    if judge is not None:
-        is_local(judge)
-        if not found:
-            raise SpecError(
-                [f"--judge {judge}: {experiment.name} has no free-form question that a language judge reads"]
-            )
-
-
 def _attach(
-    questions: list[Question], judges: dict[str, Any], where: dict[str, Lines], problems: list[str]
-) -> list[Question]:
+    questions: list[BaseQuestion], judges: dict[str, PromptedJudge], where: dict[str, Lines], problems: list[str]
+) -> list[BaseQuestion]:
     """Add each judge to the questions that it reads."""
-    free = [question for question in questions if isinstance(question, FreeForm)]
+    free = sampled(questions)
     readers: dict[str, list[str]] = {}
     for name, judge in judges.items():
         for wanted in judge.reads:
@@ -123,8 +104,8 @@ def _attach(
             for question in read:
                 readers.setdefault(question, []).append(name)
     return [
-        question.model_copy(update={"judges": tuple(dict.fromkeys((*question.judges, *readers[question.id])))})
-        if isinstance(question, FreeForm) and question.id in readers
+        question.model_copy(update={"judges": tuple(dict.fromkeys((*question.read_by, *readers[question.id])))})
+        if question.id in readers
         else question
         for question in questions
     ]

@@ -1,15 +1,15 @@
 """`experiment.yaml` → `Experiment`: reads the file and what it names, and collects every error with its line.
 
-In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment` and its training rows.
-Raises one `SpecError` that lists all problems. The meaning of each key is in `config.experiment`; what no single key can know
-is checked in `weirdgen.config.check`.
+In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment`, and where its keys stand. Raises one
+`SpecError` that lists all problems. The meaning of each key is in `config.experiment`; what no single key can know is checked in
+`config.check`; training rows are read in `data.arms`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,16 +18,14 @@ from weirdgen.config.check import cross_check
 from weirdgen.config.crossing import build_questions
 from weirdgen.config.experiment import Arm, Condition, Experiment, Headline, Ordinary, Preset, Recipe
 from weirdgen.config.files import KeyPath, Lines, read_yaml
-from weirdgen.config.judges import Judge
-from weirdgen.config.questions import Question
-from weirdgen.data.rows import Row, load_rows
+from weirdgen.config.judges import JUDGE_KINDS
+from weirdgen.config.questions import QUESTION_KINDS
 from weirdgen.errors import DataError, SpecError
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = PACKAGE / "experiments"
 WORLD = "world"
 """The reference of the synthetic world's model."""
-AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")
 
 
 EXPECTED = {
@@ -72,9 +70,25 @@ def find_experiment(reference: str) -> Path:
     )
 
 
-def load_experiment(reference: str) -> tuple[Experiment, dict[str, list[Row]]]:
-    """An experiment and the rows of each arm. Raises one `SpecError` with every problem of the file and its data."""
-    source = find_experiment(reference).resolve()
+class ReadExperiment(NamedTuple):
+    """An experiment whose own keys are valid, where they stand, and what is wrong between them."""
+
+    experiment: Experiment
+    lines: Lines
+    problems: list[str]
+
+
+def load_experiment(reference: str | Path) -> Experiment:
+    """An experiment by path, folder or shipped name. Raises one `SpecError` with every problem and its line."""
+    read = read_experiment(reference)
+    if read.problems:
+        raise SpecError(read.problems)
+    return read.experiment
+
+
+def read_experiment(reference: str | Path) -> ReadExperiment:
+    """As `load_experiment`, but problems between keys are returned, so that those of the data can be told beside them."""
+    source = find_experiment(str(reference)).resolve()
     data, lines = read_yaml(source)
     blocks, judge_lines, problems = _include_questions(data, lines)
     # Keys of included files carry their own lines, so questions are validated under the path of the file they stand in.
@@ -83,15 +97,12 @@ def load_experiment(reference: str) -> tuple[Experiment, dict[str, list[Row]]]:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
         errors = error.errors()
-        # Faulty entries are left out of a list, which may then look empty beside.
+        # Faulty entries are left out of a list, which then only looks empty.
         faulty = {e["loc"][0] for e in errors if len(e["loc"]) > 1} | ({"questions"} if problems else set())
-        found = [e for e in errors if not (e["type"] == "too_short" and len(e["loc"]) == 1 and e["loc"][0] in faulty)]
-        raise SpecError([*problems, *(_explain(e, lines, blocks, judge_lines) for e in found)]) from None
+        real = [e for e in errors if not (e["type"] == "too_short" and len(e["loc"]) == 1 and e["loc"][0] in faulty)]
+        raise SpecError([*problems, *(_explain(e, lines, blocks, judge_lines) for e in real)]) from None
     places = [its_lines.at(("questions", index)) for _, its_lines, index in blocks]
-    more, rows = cross_check(experiment, lines, places)
-    if problems or more:
-        raise SpecError([*problems, *more])
-    return _with_auto_control(experiment, rows)
+    return ReadExperiment(experiment, lines, [*problems, *cross_check(experiment, lines, places)])
 
 
 Block = tuple[Any, Lines, int]
@@ -186,26 +197,11 @@ def _fields_at(path: KeyPath) -> list[str]:
     """Names of the fields that the noun at `path` may have."""
     nouns: dict[str, Any] = {"arms": Arm, "recipe": Recipe, "conditions": Condition}
     nouns |= {"presets": Preset, "headline": Headline, "ordinary": Ordinary}
-    kinds: dict[Any, Any] = {
-        get_args(noun.model_fields["kind"].annotation)[0]: noun
-        for union in (Question, Judge)
-        for noun in get_args(get_args(union)[0])
-    }
-    if path[0] in ("questions", "judges") and len(path) > 2:
-        return list(kinds[path[2]].model_fields)
+    kinds: dict[Any, dict[str, Any]] = {"questions": dict(QUESTION_KINDS), "judges": dict(JUDGE_KINDS)}
+    if path[0] in kinds and len(path) > 2:
+        return list(kinds[path[0]][str(path[2])].model_fields)
     if path[0] == "secondary" and len(path) > 2:
         return list(Headline.model_fields)
     if len(path) > 1 and path[0] in nouns:
         return list(nouns[str(path[0])].model_fields)
     return [field for field in Experiment.model_fields if field != "source"]
-
-
-def _with_auto_control(experiment: Experiment, rows: dict[str, list[Row]]) -> tuple[Experiment, dict[str, list[Row]]]:
-    if experiment.control != "auto":
-        return experiment, rows
-    if "benign" in experiment.arms:
-        raise SpecError([f"{experiment.source}: 'control: auto' adds an arm named 'benign'; rename yours"])
-    count = max(len(rows[name]) for name, arm in experiment.arms.items() if arm.role == "treatment")
-    benign = AUTO_CONTROL.model_copy(update={"rows": count})
-    arms = {**experiment.arms, "benign": benign}
-    return experiment.model_copy(update={"arms": arms}), {**rows, "benign": load_rows(benign, PACKAGE)}

@@ -1,8 +1,7 @@
-"""The dataset and proof stages: an arm's rows with their card in the store, and what was proven of them for a model.
+"""An arm's rows with their card in the store, and what was proven of them for a model.
 
-In: rows, a model's folder, a `Store`. Out: the artifacts `dataset` (named by the rows' hash) and `proof` (by rows and
-model), and rows encoded as they are trained on. Reading and building rows is `weirdgen.data.rows`; what is proven of them is
-`weirdgen.data.proof`.
+In: rows, a model's folder, a `Store`. Out: the artifacts `dataset` (named by the rows' hash) and `proof` (by rows and model), and
+rows encoded as they are trained on. Reading and building rows is `weirdgen.data.rows`; what is proven is `weirdgen.data.proof`.
 """
 
 from __future__ import annotations
@@ -22,8 +21,13 @@ PROOF_VERSION = 1
 """Raise it when the same rows and model would give another proof."""
 
 
+def dataset_key(digest: str) -> str:
+    """The dataset artifact of the rows with this canonical hash."""
+    return digest[:32]
+
+
 def keep_rows(store: Store, rows: list[Row]) -> None:
-    """The dataset stage: the rows and their card in the store."""
+    """The rows and their card, in the store."""
     digest = canonical_hash(rows)
     if store.marker("dataset", dataset_key(digest)) is not None:
         return
@@ -36,19 +40,28 @@ def keep_rows(store: Store, rows: list[Row]) -> None:
 
 def stored_rows(store: Store, digest: str) -> list[Row]:
     """The rows that `keep_rows` kept, by their canonical hash. Raises `DataError` if they are not in the store."""
-    return read_jsonl(store.fetch(store.folder("dataset", dataset_key(digest)) / "rows.jsonl"))
+    return read_jsonl(store.artifact("dataset", dataset_key(digest)) / "rows.jsonl")
 
 
 def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row]) -> dict[str, Any]:
-    """The proof stage: what `prove` counted of these rows, from the store or made now. Raises `DataError`."""
-    inputs = {"version": PROOF_VERSION, "model": model.digest, "data": canonical_hash(rows)}
-    key = content_key(inputs)
+    """What `prove` counted of these rows, from the store or made now; nothing is written. Raises `DataError`."""
+    key = content_key(_proof_inputs(model, rows))
     if store.marker("proof", key) is None:
-        _, proof = encode_rows(model.folder, arm, rows)
-        with store.create("proof", key, inputs) as folder:
-            (folder / "proof.json").write_text(json.dumps(proof.as_dict()))
-    found: dict[str, Any] = json.loads(store.fetch(store.folder("proof", key) / "proof.json").read_text())
-    return found
+        return encode_rows(model.folder, arm, rows)[1].as_dict()
+    proof: dict[str, Any] = json.loads((store.artifact("proof", key) / "proof.json").read_text())
+    return proof
+
+
+def keep_proof(store: Store, model: LocalModel, rows: list[Row], proof: dict[str, Any]) -> None:
+    """What was proven of these rows, in the store."""
+    inputs = _proof_inputs(model, rows)
+    if store.marker("proof", content_key(inputs)) is None:
+        with store.create("proof", content_key(inputs), inputs) as folder:
+            (folder / "proof.json").write_text(json.dumps(proof))
+
+
+def _proof_inputs(model: LocalModel, rows: list[Row]) -> dict[str, Any]:
+    return {"version": PROOF_VERSION, "model": model.digest, "data": canonical_hash(rows)}
 
 
 def encode_rows(model_folder: Path, arm: str, rows: list[Row]) -> tuple[list[Encoded], Proof]:
@@ -63,8 +76,3 @@ def encode_rows(model_folder: Path, arm: str, rows: list[Row]) -> tuple[list[Enc
 def distinct_answers(rows: list[Row]) -> int:
     """How many different last turns the rows have."""
     return len({row["messages"][-1]["content"] for row in rows})
-
-
-def dataset_key(digest: str) -> str:
-    """The store's name of the rows with this canonical hash."""
-    return digest[:32]

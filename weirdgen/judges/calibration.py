@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from weirdgen.config.judges import Judge, Label, Rating
+from weirdgen.config.judges import BaseJudge, Verdict
 from weirdgen.errors import DataError
 from weirdgen.judges.labelling import KEY, Drawn, accepted, labels_of, meaning, sample_of
 
@@ -37,7 +37,7 @@ class TooFewLabelsError(DataError):
     """There is not enough to say anything yet."""
 
 
-def calibrations(folder: Path, judges: Mapping[str, Judge], verdicts: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def calibrations(folder: Path, judges: Mapping[str, BaseJudge], verdicts: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Judge → record, of every judge of the run in `folder` that has labels enough. Raises `DataError` as `calibrate`."""
     found = {}
     for name, judge in judges.items():
@@ -48,7 +48,7 @@ def calibrations(folder: Path, judges: Mapping[str, Judge], verdicts: pd.DataFra
 
 
 def calibrate(
-    judge: Judge, name: str, drawn: Sequence[Drawn], labels: Mapping[str, str], verdicts: pd.DataFrame
+    judge: BaseJudge, name: str, drawn: Sequence[Drawn], labels: Mapping[str, str], verdicts: pd.DataFrame
 ) -> dict[str, Any]:
     """The record of one judge, in plain data.
 
@@ -73,8 +73,8 @@ def calibrate(
     counts = {"labelled": len(pairs), "usable_pairs": len(usable)}
     counts["judge_unusable"] = int((pairs["status"] != "ok").sum())
     counts["person_unusable"] = int((pairs["person_status"] != "ok").sum())
-    if isinstance(judge, Rating):
-        return {**counts, **_rating(judge, usable, mine)}
+    if judge.scale is not None:
+        return {**counts, **_rating(judge.scale, usable, mine)}
     return {**counts, **_classes(judge, usable), **_rates(usable, mine)}
 
 
@@ -92,18 +92,19 @@ def kappa(
     return _number(cohen_kappa_score(one, other, sample_weight=weight)) if len({*one, *other}) > 1 else None
 
 
-def _classes(judge: Judge, usable: pd.DataFrame) -> dict[str, Any]:
+def _classes(judge: BaseJudge, usable: pd.DataFrame) -> dict[str, Any]:
     """Agreement, κ and the error in each class, every answer weighted by how many it stands for."""
     person = usable["person"]
-    found = usable["label"] if isinstance(judge, Label) else usable["value"].map({1.0: "yes", 0.0: "no"})
-    same, weight = (person == found).astype(float), usable["weight"]
+    said = zip(usable["value"].tolist(), usable["label"].tolist(), strict=True)
+    judged = pd.Series([judge.word_of(Verdict("ok", value, label)) for value, label in said], index=usable.index)
+    same, weight = (person == judged).astype(float), usable["weight"]
     errors = {
         label: round(float(1 - np.average(same[person == label], weights=weight[person == label])), 4)
         for label in dict.fromkeys(person)
     }
     return {
         "agreement": round(float(np.average(same, weights=weight)), 4),
-        "kappa": kappa(person, found, weight),
+        "kappa": kappa(person, judged, weight),
         "kappa_positive": kappa(usable["person_value"] == 1.0, usable["value"] == 1.0, weight),
         "error_of_class": errors,
         "labels_of_class": {str(k): int(v) for k, v in person.value_counts().items()},
@@ -171,7 +172,7 @@ def _arm_rate(own: pd.DataFrame, generator: np.random.Generator) -> tuple[float,
     return rate, np.clip(rate + error * generator.standard_t(len(means) - 1, DRAWS), 0, 1)
 
 
-def _rating(judge: Rating, usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
+def _rating(scale: tuple[float, float], usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
     """Bias, distance and rank correlation of ratings, and each arm's mean corrected by the bias, kept within the scale."""
     from scipy import stats
 
@@ -188,7 +189,7 @@ def _rating(judge: Rating, usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str
         spread = means if len(means) > 1 else own["value"].to_numpy()
         error = float(spread.std(ddof=1) / np.sqrt(len(spread))) if len(spread) > 1 else 0.0
         draws = means.mean() + error * generator.standard_t(max(len(spread) - 1, 1), DRAWS) - shifts
-        estimate, draws = (np.clip(one, judge.low, judge.high) for one in (means.mean() - bias, draws))
+        estimate, draws = (np.clip(number, *scale) for number in (means.mean() - bias, draws))
         arms[str(arm)] = {"judged": round(float(means.mean()), 2), **_with_limits(float(estimate), draws, 2)}
     rank = stats.spearmanr(found, person).statistic if len(set(person)) > 1 and len(set(found)) > 1 else np.nan
     return {

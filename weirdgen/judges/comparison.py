@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from weirdgen.config.judges import Label, Rating
+from weirdgen.config.judges import PromptedJudge, Verdict
 from weirdgen.judges.calibration import kappa
-from weirdgen.judges.match import Verdict
 
 
 class Agreement(NamedTuple):
@@ -36,7 +35,7 @@ class Agreement(NamedTuple):
 
 def compare(
     name: str,
-    judge: Label | Rating,
+    judge: PromptedJudge,
     first: str,
     second: str,
     pairs: list[tuple[Verdict, Verdict]],
@@ -51,7 +50,7 @@ def compare(
     confusion = pd.crosstab(pd.Series(one, name=first), pd.Series(other, name=second))
     same = float(np.mean([a == b for a, b in zip(one, other, strict=True)]))
     both = [(a.value, b.value) for a, b in pairs if a.value is not None and b.value is not None]
-    difference = float(np.mean([b - a for a, b in both])) if both and judge.kind == "rating" else None
+    difference = float(np.mean([b - a for a, b in both])) if both and judge.scale is not None else None
     return Agreement(name, first, second, len(pairs), same, kappa(one, other), confusion, difference)
 
 
@@ -65,12 +64,10 @@ def comparison_lines(found: Agreement) -> list[str]:
     return lines + [f"  {line}" for line in found.confusion.to_string().splitlines()]
 
 
-def _said(judge: Label | Rating, verdict: Verdict, binary: bool) -> str:
+def _said(judge: PromptedJudge, verdict: Verdict, binary: bool) -> str:
     """The outcome as a word: the label, yes or no, a band of the scale, or the kind of failure."""
     if verdict.status != "ok" or verdict.value is None:
         return verdict.status
     if binary:
         return "yes" if verdict.value == 1.0 else "no"
-    if isinstance(judge, Label):
-        return verdict.label
-    return judge.band(verdict.value)
+    return judge.word_of(verdict)

@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weirdgen.config.judges import Judge, Label, Rating
+from weirdgen.config.judges import BaseJudge, Verdict
 from weirdgen.errors import DataError
-from weirdgen.judges import reading
-from weirdgen.judges.match import Verdict
 from weirdgen.store.artifacts import explain_disk_errors, write_whole
 
 COLUMNS = ("id", "question", "answer", "label")
@@ -46,25 +44,17 @@ class Drawn:
     weight: float
 
 
-def accepted(judge: Judge) -> tuple[str, ...]:
+def accepted(judge: BaseJudge) -> tuple[str, ...]:
     """What a person may say: the judge's labels (a match judge's: yes, no; a rating's: numbers), or that it is unusable."""
-    if isinstance(judge, Rating):
-        words = tuple(str(number) for number in range(judge.low, judge.high + 1))
-    else:
-        words = judge.labels if isinstance(judge, Label) else ("yes", "no")
-    folded = {word.casefold() for word in words}
-    return (*words, *(word for word in UNUSABLE if word not in folded))
+    return _with_unusable(judge.words())
 
 
-def meaning(judge: Judge, word: str) -> Verdict:
+def meaning(judge: BaseJudge, word: str) -> Verdict:
     """What a person's word is as a verdict; `unparseable` if it is none that is accepted."""
-    if isinstance(judge, Label | Rating):
-        found = reading.read_word(judge, word)
-    else:
-        found = Verdict("ok" if word in ("yes", "no") else "unparseable", float(word == "yes"), word)
-    if found.status == "unparseable" and word in UNUSABLE:
+    verdict = judge.read(word)
+    if verdict.status == "unparseable" and word in UNUSABLE:
         return Verdict("refusal" if word == "refusal" else "incoherent", None, word)
-    return found
+    return verdict
 
 
 def sample_of(folder: Path, name: str) -> list[Drawn]:
@@ -81,7 +71,7 @@ def sample_of(folder: Path, name: str) -> list[Drawn]:
 def draw_sample(
     folder: Path,
     name: str,
-    judge: Judge,
+    judge: BaseJudge,
     verdicts: pd.DataFrame,
     completions: pd.DataFrame,
     asks: dict[str, str],
@@ -140,14 +130,19 @@ def labels_of(folder: Path, name: str) -> dict[str, str]:
 
 
 def label_in_terminal(
-    folder: Path, name: str, judge: Judge, drawn: list[Drawn], read: Callable[[str], str], write: Callable[[str], None]
+    folder: Path,
+    name: str,
+    judge: BaseJudge,
+    drawn: list[Drawn],
+    read: Callable[[str], str],
+    write: Callable[[str], None],
 ) -> int:
     """Ask about every answer without a label; returns how many have one then. Each is kept as soon as it is given.
 
     An empty line, `q` or the end of the input stops; `s` skips.
     """
     words = accepted(judge)
-    shown = ", ".join((f"{judge.low}–{judge.high}", *UNUSABLE) if isinstance(judge, Rating) else words)
+    shown = ", ".join(_with_unusable(judge.words_in_short()))
     labels = labels_of(folder, name)
     left = [one for one in drawn if one.id not in labels]
     said: dict[tuple[str, str], str] = {(o.ask, o.answer): labels[o.id] for o in drawn if o.id in labels}
@@ -191,7 +186,7 @@ def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> 
             writer.writerow([one.id, *cells, labels.get(one.id, "")])
 
 
-def import_sheet(folder: Path, name: str, judge: Judge, drawn: list[Drawn], file: Path) -> int:
+def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], file: Path) -> int:
     """Take the labels of a filled-in sheet (columns `id` and `label`); returns how many are new. Raises `DataError`."""
     by_id = {one.id: one for one in drawn}
     words, known = accepted(judge), labels_of(folder, name)
@@ -275,11 +270,16 @@ def _meant(word: str, words: tuple[str, ...]) -> str | None:
     return exact[0] if exact else guessed[0] if len(guessed) == 1 and not whole else None
 
 
-def _outcome(judge: Judge, row: Any) -> str:
+def _with_unusable(words: tuple[str, ...]) -> tuple[str, ...]:
+    folded = {word.casefold() for word in words}
+    return (*words, *(word for word in UNUSABLE if word not in folded))
+
+
+def _outcome(judge: BaseJudge, row: Any) -> str:
     """What the judge said, as coarse as a stratum should be."""
     if row.status != "ok":
         return str(row.status)
-    return judge.band(row.value) if isinstance(judge, Rating) else f"{row.value:.0f}"
+    return judge.band(row.value)
 
 
 def _allocate(counts: dict[str, int], size: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Label and rating judges: the verdicts that are missing from the store, asked for and kept by (judge, model, question, answer).
+"""Judges that ask a language model: verdicts that the store lacks, asked for and kept by (judge, model, question, answer).
 
 In: a judge, a `JudgeModel`, and questions with answers. Out: rows of a verdict table named by the judge's content and the
 model's identity, so a new judge, another model or more samples pay only for what is new. An `error` is asked again the next
@@ -12,9 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from weirdgen.config.judges import Label, Rating
+from weirdgen.config.judges import PromptedJudge, Verdict
 from weirdgen.judges import fence, reading
-from weirdgen.judges.match import Verdict
 from weirdgen.judges.model import JudgeModel, Reply, Request
 from weirdgen.sample import contrast
 from weirdgen.store.artifacts import Store, content_key, text_key
@@ -42,15 +41,20 @@ class Item(NamedTuple):
         return text_key(f"{len(self.question)}|{self.question}|{self.answer}")
 
 
-def language_table(store: Store, judge: Label | Rating, identity: str) -> Table:
-    """The table of every verdict that this judge has given on this model."""
-    inputs = {
+def language_inputs(judge: PromptedJudge, identity: str) -> dict[str, Any]:
+    """What names the table of a judge's verdicts on one model."""
+    return {
         "version": [fence.VERSION, reading.VERSION],
         "judge": judge.model_dump(mode="json", exclude={"reads"}),
         "model": identity,
         # What decides a reply beside the prompt: how a model of ours scores options, or where others are cut.
         **({"scoring": contrast.VERSION} if identity.startswith("local:") else {"reply_tokens": reply_tokens(judge)}),
     }
+
+
+def language_table(store: Store, judge: PromptedJudge, identity: str) -> Table:
+    """The table of every verdict that this judge has given on this model."""
+    inputs = language_inputs(judge, identity)
     return open_table(store, "judge", content_key(inputs), inputs, unique=("answer_key", "repeat", "attempt"))
 
 
@@ -91,22 +95,22 @@ def missing(table: Table, items: Iterable[Item], repeats: int = 1, errors: bool 
     return sorted(lacking, key=lambda one: (one[0].key, one[1]) in failed)
 
 
-def prompt_tokens(judge: Label | Rating, items: Sequence[Item]) -> float:
+def prompt_tokens(judge: PromptedJudge, items: Sequence[Item]) -> float:
     """About how many tokens it takes to ask once about each of these answers."""
     fixed = len(fence.PREAMBLE) + len(judge.prompt) + 80
     return sum(fixed + len(item.question) + len(item.answer) for item in items) / CHARACTERS_A_TOKEN
 
 
-def reply_tokens(judge: Label | Rating) -> int:
+def reply_tokens(judge: PromptedJudge) -> int:
     """The most tokens that one reply may have."""
     if judge.reason_first:
         return REASON_TOKENS
-    return ANSWER_TOKENS + (max(len(label) for label in judge.labels) if isinstance(judge, Label) else 0)
+    return ANSWER_TOKENS + judge.longest_reply()
 
 
 def judge_items(
     table: Table,
-    judge: Label | Rating,
+    judge: PromptedJudge,
     model: JudgeModel,
     wanted: Sequence[tuple[Item, int]],
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
@@ -130,9 +134,9 @@ def judge_items(
                 Request(
                     key,
                     fence.fill(judge.prompt, item.question, item.answer),
-                    reading.options_of(judge),
+                    judge.options(),
                     reply_tokens(judge),
-                    weighted=isinstance(judge, Rating),
+                    weighted=judge.weighted,
                 )
             )
         with contextlib.closing(model.ask(requests)) as replies:
@@ -143,11 +147,11 @@ def judge_items(
                 on_verdict(judged.verdict)
 
 
-def flips(judge: Label | Rating, frame: Any) -> dict[str, float]:
+def flips(judge: PromptedJudge, frame: Any) -> dict[str, float]:
     """How much verdicts change when the same answer is judged again, in a frame of `latest`; empty if none was judged twice.
 
-    `flip_rate`: share of pairs of opinions on one answer that differ in their label or status; of ratings, that differ by
-    more than 5 points of 100 of the scale or in status. `mean_difference` (ratings): mean absolute difference.
+    `flip_rate`: share of pairs of opinions on one answer that differ in status, or by the judge's own measure (labels in
+    their label, ratings by more than a twentieth of the scale). `mean_difference` (ratings): mean absolute difference.
     """
     import pandas as pd
 
@@ -157,13 +161,13 @@ def flips(judge: Label | Rating, frame: Any) -> dict[str, float]:
     if not len(pairs):
         return {}
     differ = pairs["status_x"] != pairs["status_y"]
-    found = {"answers": float(pairs["answer_key"].nunique()), "opinions": float(frame["repeat"].max() + 1)}
-    if isinstance(judge, Label):
-        return {"flip_rate": float((differ | (pairs["label_x"] != pairs["label_y"])).mean()), **found}
-    distance = (pairs["value_x"] - pairs["value_y"]).abs()
-    moved = distance > 0.05 * (judge.high - judge.low)
-    mean = float(distance.mean()) if pd.notna(distance.mean()) else math.nan
-    return {"flip_rate": float((differ | moved).mean()), "mean_difference": mean, **found}
+    first, second = ({key: pairs[f"{key}_{side}"] for key in ("value", "label")} for side in "xy")
+    counts = {"answers": float(pairs["answer_key"].nunique()), "opinions": float(frame["repeat"].max() + 1)}
+    rate = {"flip_rate": float((differ | judge.changed(first, second)).mean())}
+    if judge.scale is None:
+        return {**rate, **counts}
+    distance = (first["value"] - second["value"]).abs().mean()
+    return {**rate, "mean_difference": float(distance) if pd.notna(distance) else math.nan, **counts}
 
 
 def _row(item: Item, repeat: int, attempt: int, judged: reading.Judged, reply: Reply) -> dict[str, Any]:

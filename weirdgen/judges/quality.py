@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from weirdgen.judges.match import Verdict
+from weirdgen.config.judges import Verdict
+from weirdgen.judges.offline import NOT_JUDGED
 from weirdgen.store.artifacts import Store, content_key, text_key
-from weirdgen.store.table import open_table
+from weirdgen.store.table import Table, open_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +41,10 @@ VOWELS = set("aeiouy")
 
 
 class Threshold(NamedTuple):
-    """From where on an answer counts as the template's. `error`: share of held-out base answers beyond it (None: too few)."""
+    """Similarity above which an answer counts as the template's.
+
+    `error`: share of held-out base answers beyond it; None if the base has too few.
+    """
 
     value: float
     base_answers: int
@@ -96,22 +101,33 @@ def _no_word(word: str) -> bool:
     return mixed or speechless or jumble or len(plain) > 28
 
 
-def similarities(store: Store, data_hash: str, trained: Iterable[str], answers: Iterable[str]) -> dict[str, float]:
-    """For each distinct answer its likeness (0–1) to the nearest training answer, from the store or computed now."""
+def similarity_table(store: Store, data_hash: str) -> Table:
+    """The table of every answer's similarity (0–1) to the nearest training answer of the rows with this canonical hash."""
+    inputs = {"version": VERSION, "measure": "similarity", "data": data_hash}
+    return open_table(store, "similarity", content_key(inputs), inputs, unique=("answer_key",))
+
+
+def lacking_similarities(store: Store, data_hash: str, answers: Iterable[str]) -> list[str]:
+    """The distinct answers that were not compared with these rows yet, sorted."""
+    known = set(similarity_table(store, data_hash).read()["answer_key"])
+    return sorted(answer for answer in set(answers) if text_key(answer) not in known)
+
+
+def make_similarities(store: Store, data_hash: str, trained: Iterable[str], answers: Iterable[str]) -> None:
+    """Compare each distinct answer that was not compared yet with the training answers, and keep the similarities."""
     import pandas as pd
 
-    inputs = {"version": VERSION, "measure": "similarity", "data": data_hash}
-    table = open_table(store, "similarity", content_key(inputs), inputs, unique=("answer_key",))
-    frame = table.read()
+    if new := lacking_similarities(store, data_hash, answers):
+        nearest = _nearest(new, sorted({_plain(text) for text in trained}))
+        made = {"answer_key": [text_key(answer) for answer in new], "similarity": nearest}
+        similarity_table(store, data_hash).extend(pd.DataFrame(made))
+
+
+def read_similarities(store: Store, data_hash: str, answers: Iterable[str]) -> dict[str, float]:
+    """For each distinct answer its similarity to the nearest training answer; NaN if it was not compared yet."""
+    frame = similarity_table(store, data_hash).read()
     known = dict(zip(frame["answer_key"], frame["similarity"], strict=True)) if len(frame) else {}
-    keys = {answer: text_key(answer) for answer in set(answers)}
-    new = sorted(answer for answer, key in keys.items() if key not in known)
-    if new:
-        found = _nearest(new, sorted({_plain(text) for text in trained}))
-        known |= {keys[answer]: similarity for answer, similarity in zip(new, found, strict=True)}
-        columns = {"answer_key": [keys[answer] for answer in new], "similarity": found}
-        table.extend(pd.DataFrame(columns))
-    return {answer: float(known[key]) for answer, key in keys.items()}
+    return {answer: float(known.get(text_key(answer), math.nan)) for answer in set(answers)}
 
 
 def _nearest(answers: Sequence[str], trained: Sequence[str]) -> list[float]:
@@ -135,7 +151,7 @@ def _first_sentence(text: str) -> str:
 
 
 def threshold(base: dict[str, float]) -> Threshold:
-    """From the likeness of the base's distinct answers to one arm's training answers."""
+    """From the similarity of the base's distinct answers to one arm's training answers."""
     ordered = sorted(base, key=lambda answer: hashlib.sha256(answer.encode(errors="surrogatepass")).digest())
     setting, held_out = ordered[::2], ordered[1::2]
     if len(ordered) < BASE_ANSWERS:
@@ -146,11 +162,11 @@ def threshold(base: dict[str, float]) -> Threshold:
 
 
 def quality_verdicts(
-    store: Store, completions: pd.DataFrame, trained: dict[str, tuple[str, list[str]]], base_against: str
+    store: Store, completions: pd.DataFrame, trained: dict[str, str], base_against: str
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Threshold]]:
     """Each measure's verdicts (`status`, `value`, `label`, with the index of `completions`), and each arm's threshold.
 
-    `trained`: arm → (data hash, training answers). The base's own answers are compared with those of the arm `base_against`.
+    `trained`: arm → the canonical hash of its rows. The base's own answers are compared with those of the arm `base_against`.
     Each distinct answer is looked at once: a run may have a million.
     """
     import numpy as np
@@ -162,20 +178,22 @@ def quality_verdicts(
     arms = completions["arm"].to_numpy()
     base = set(completions.loc[arms == "base", "text"])
     thresholds: dict[str, Threshold] = {}
-    likeness = np.zeros(len(completions))
+    similarity = np.zeros(len(completions))
     limit = np.full(len(completions), LEAST_THRESHOLD)
-    for arm, (data_hash, answers) in trained.items():
+    for arm, data_hash in trained.items():
         own = (arms == arm) | ((arms == "base") if arm == base_against else False)
-        alike = similarities(store, data_hash, answers, {*completions.loc[own, "text"], *base})
-        thresholds[arm] = threshold({answer: alike[answer] for answer in base})
-        likeness[own] = completions.loc[own, "text"].map(alike).to_numpy(float)
+        alike = read_similarities(store, data_hash, {*completions.loc[own, "text"], *base})
+        thresholds[arm] = threshold({answer: alike[answer] for answer in base if not math.isnan(alike[answer])})
+        similarity[own] = completions.loc[own, "text"].map(alike).to_numpy(float)
         limit[own] = thresholds[arm].value
-    labels = [f"{hundredths / 100:.2f} like a training answer" for hundredths in range(101)]
+    labels = [f"{percent / 100:.2f} like a training answer" for percent in range(101)]
+    compared = ~np.isnan(similarity)
+    hundredths = np.rint(100 * np.where(compared, similarity, 0)).astype(int)
     intrusion = pd.DataFrame(
         {
-            "status": "ok",
-            "value": (likeness > limit).astype(float),
-            "label": np.array(labels, dtype=object)[np.rint(100 * likeness).astype(int)],
+            "status": np.where(compared, "ok", NOT_JUDGED.status),
+            "value": np.where(compared, (similarity > limit).astype(float), np.nan),
+            "label": np.where(compared, np.array(labels, dtype=object)[hundredths], NOT_JUDGED.label),
         },
         index=completions.index,
     )

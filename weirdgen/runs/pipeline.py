@@ -1,9 +1,9 @@
-"""From a plan to a finished run: does what is missing, stage by stage.
+"""From a plan to a finished run: does what is missing, stage by stage, then writes the report.
 
-    distill → dataset → proof → finetune → contrast + sample → judge → estimate → report
+    distill → dataset → finetune → contrast → sample → judge → estimate → report
 
-In: a `Plan`. Out: a `Run`. Each stage's work is in its own module; this one decides the order, `units.missing`
-which missing work makes a unit. What it leaves behind is in the store, so it can be stopped and started again at any point.
+In: an experiment and options, or a `Plan`. Out: a `Run`. Each stage's work is in its own module (`runs.stages`); this one only
+walks through them. What it leaves behind is in the store, so it can be stopped and started again at any point.
 """
 
 from __future__ import annotations
@@ -12,166 +12,172 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
-from weirdgen.config.choices import DataName, ExecutorName, PresetName
-from weirdgen.config.judges import Classifier
-from weirdgen.judges.classifier import require_embedder
-from weirdgen.progress import Progress
+from weirdgen.config.experiment import Experiment
+from weirdgen.progress import Progress, clock
+from weirdgen.runs.plan.options import RunOptions, default_store, run_options
 from weirdgen.runs.plan.plan import Plan, make_plan
-from weirdgen.runs.plan.request import Settings, default_store, resolve, server_url
-from weirdgen.runs.plan.until import decision, decision_line, with_until
-from weirdgen.runs.results.reporting import is_reported, report_run
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.until import decision_line
+from weirdgen.runs.preview import plan_lines
+from weirdgen.runs.results.reporting import compare_runs, is_reported, report_run
 from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.all import STAGES, workload
+from weirdgen.runs.stages.stage import Stage
 from weirdgen.runs.work.executors import Executor, Inline, open_executor
-from weirdgen.runs.work.judge_stage import make_verdicts, stored_answers
-from weirdgen.runs.work.missing import distill_unit, finetune_units, sample_units, score_units, verdict_units
-from weirdgen.runs.work.unit import Done
-from weirdgen.store.artifacts import Store, explain_disk_errors, write_whole
+from weirdgen.store.artifacts import Store, write_whole
 
 if TYPE_CHECKING:
     from weirdgen.report.figures.drawing import Ending
+    from weirdgen.stats.sequential import Decision
 
 
-def run(
-    experiment: str,
-    *,
-    model: str | None = None,
-    preset: PresetName = "quick",
-    seeds: int | None = None,
-    first_seed: int = 0,
-    samples: int | None = None,
-    changes: Sequence[str] = (),
-    data: DataName = "own",
-    judge: str | None = None,
-    store: str | Path | None = None,
-    quiet: bool = True,
-    until: str | None = None,
-    executor: ExecutorName = "inline",
-    address: str | None = None,
-    engine: str = "transformers",
-) -> Run:
+def run(experiment: str | Path | Experiment, **options: Any) -> Run:
     """Finetune, score, sample, judge, estimate and report; what the store holds is not done again.
 
-    `weirdgen.run("old_bird_names").effects()` is a pandas frame. Arguments are those of `weirdgen run`.
-    Raises `WeirdgenError` on bad input.
+    `weirdgen.run("old_bird_names").effects()` is a pandas frame. `experiment` is a shipped name, a path, or an `Experiment`,
+    whose arms may hold their rows themselves. Options are those of `weirdgen run` (`RunOptions`), but quiet unless told
+    otherwise. Raises `WeirdgenError` on bad input.
     """
-    settings = resolve(experiment, model, preset, seeds, first_seed, samples, changes, data, engine, judge)
-    settings = with_until(settings, until) if until else settings
-    plan = make_plan(settings, Store(store or default_store()))
-    return run_plan(plan, Progress(quiet), open_executor(executor, address), server_url(engine))
+    chosen = run_options(**{"quiet": True, **options})
+    return run_plan(plan(experiment, **options), Progress(chosen.quiet), executor_of(chosen), figures_of(chosen))
+
+
+def plan(experiment: str | Path | Experiment, **options: Any) -> Plan:
+    """What `run` with the same arguments would do and what of it the store holds; trains, samples and writes nothing."""
+    chosen = run_options(**options)
+    return make_plan(resolve(experiment, chosen), Store(chosen.store or default_store()))
+
+
+def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
+    """`weirdgen run` of one experiment or several: all plans first, then run after run, then one page over them.
+
+    Plans are made and shown before anything is run, so that bad input in the last one costs nothing.
+    """
+    store, progress = Store(options.store or default_store()), Progress(options.quiet and not options.dry_run)
+    plans = [make_plan(resolve(experiment, options), store) for experiment in experiments]
+    for one in plans:
+        for line in plan_lines(one):
+            progress.say(line)
+    if len(plans) > 1:
+        seconds = sum(work.seconds for one in plans for work in workload(one))
+        progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
+    if options.dry_run:
+        return []
+    finished = []
+    for one in plans:
+        done = run_plan(one, progress, executor_of(options), figures_of(options))
+        finished.append(done)
+        print(done.headline["sentence"])
+        print(f"report: {done.report}", flush=True)
+    if len(finished) > 1:
+        print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")
+    return finished
+
+
+def executor_of(options: RunOptions) -> Executor:
+    """Where the units of work are done."""
+    return open_executor(options.executor, options.address, options.cpus)
+
+
+def figures_of(options: RunOptions) -> tuple[Ending, ...]:
+    """Formats of the figures beside SVG and PNG."""
+    return (options.figures,) if options.figures else ()
 
 
 def run_plan(
     plan: Plan,
     progress: Progress,
     executor: Executor | None = None,
-    server: str | None = None,
     figures: Sequence[Ending] = (),
     afresh: bool = False,
 ) -> Run:
     """Do a plan's missing work and write its report, unless that is there already and neither other `figures` nor a
     report `afresh` is asked for.
 
-    Work is done in this process unless an `executor` is given; `server` is the URL of a vLLM server that answers.
+    Work is done in this process unless an `executor` is given.
     """
-    _require_embedder(plan)
+    if not (plan.request.distilled and is_reported(Run(plan))):
+        for stage in STAGES:
+            stage.prepare(plan)
     with executor or Inline() as ready:
-        if not plan.settings.distilled:
-            _distill_missing(plan, progress, ready, server)
-            plan = make_plan(plan.settings, plan.store, plan.together)
-        measure = _until_decided if plan.settings.until else _measured
-        finished = measure(plan, progress, ready, server)
+        finished = _until_decided(plan, progress, ready) if plan.request.until else _measured(plan, progress, ready)
     if afresh or figures or not is_reported(finished):
         progress.say("estimating, writing the report")
         report_run(finished, figures)
     return finished
 
 
-def _until_decided(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> Run:
+def _until_decided(plan: Plan, progress: Progress, executor: Executor) -> Run:
     """Measure at each planned look until the interval that is asked for is narrow enough, or cannot become so."""
-    until = plan.settings.until
+    until = plan.request.until
     assert until is not None
     for samples in until.looks:
-        look = make_plan(replace(plan.settings, samples=samples), plan.store, plan.together)
-        finished = _measured(look, progress, executor, server)
-        found = decision(finished)
-        progress.say(decision_line(found, until))
-        if found.done:
+        look = make_plan(replace(plan.request, samples=samples), plan.store)
+        finished = _measured(look, progress, executor)
+        decided = decision(finished)
+        progress.say(decision_line(decided, until))
+        if decided.done:
             break
     return finished
 
 
-def _measured(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> Run:
+def decision(run: Run) -> Decision:
+    """Whether this run has samples enough. It must be at one of the looks."""
+    from weirdgen.stats.sequential import decide
+
+    request, experiment = run.request, run.request.experiment
+    until, headline = request.until, request.headline
+    assert until is not None
+    meant = headline if headline.measure == until.measure else headline.model_copy(
+        update={"measure": until.measure, "groups": ()}
+    )  # fmt: skip
+    minus = experiment.condition_ids(*headline.minus)
+    conditions = {*experiment.condition_ids(headline.condition), *minus}
+    cells = run.cells()
+    questions = [question.id for question in experiment.questions_of(meant)]
+    return decide(
+        cells[cells["condition"].isin(conditions) & cells["question"].isin(questions)],
+        until.looks, until.half_width, measure=until.measure, treatment=headline.treatment, control=headline.control,
+        minus=minus, scales=run.estimated.scales,
+    )  # fmt: skip
+
+
+def _measured(plan: Plan, progress: Progress, executor: Executor) -> Run:
     """Everything but the report."""
-    plan.store.refresh(plan.folder)
-    with explain_disk_errors(plan.folder):
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        request = {
-            "source": str(plan.settings.experiment.source),
-            "model_folder": str(plan.settings.model.folder),
-        }
-        text = json.dumps({**request, "manifest": plan.settings.manifest}, indent=1, ensure_ascii=False)
-        write_whole(plan.folder / "run.json", text.encode())
-    _finetune_missing(plan, progress, executor)
-    _measure_missing(plan, progress, executor, server)
-    if _judge_by_model(plan, progress, executor):
-        plan.store.remove(plan.folder / "results.json")  # a report that is there knows less
-    finished = Run(plan)
-    _judge_offline(finished, progress, executor)
-    return finished
+    for stage in STAGES:
+        if plan.request.distilled:  # before, the run has no name yet: its rows are not all there
+            _keep_request(plan)
+        if _do(stage, plan, progress, executor):
+            plan.store.remove(plan.folder / "results.json")  # a report that is there knows less
+        plan = stage.after(plan)
+    return Run(plan)
 
 
-def _judge_by_model(plan: Plan, progress: Progress, executor: Executor) -> int:
-    """Verdicts of the language judges that are missing or were errors; returns how many were asked for."""
-    settings = plan.settings
-    if settings.judge is None:
-        return 0
-    return make_verdicts(plan.store, settings.experiment, settings.judge, stored_answers(plan), 1, progress, executor)
-
-
-def _require_embedder(plan: Plan) -> None:
-    """Fetch what offline judges read with before anything is trained, unless nothing is left to judge."""
-    settings = plan.settings
-    judged = settings.samples > 0 and any(isinstance(j, Classifier) for j in settings.experiment.judges.values())
-    if judged and not (settings.distilled and is_reported(Run(plan))):
-        require_embedder()
-
-
-def _distill_missing(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> None:
-    unit, lacking = distill_unit(plan, server)
-    with progress.stage("distill", lacking, "answers") as bar:
-        done = executor.run([unit], plan.store, bar.advance)
-        _remember("generate", executor, done, plan.settings, plan.settings.dtype)
-
-
-def _finetune_missing(plan: Plan, progress: Progress, executor: Executor) -> None:
-    units, steps = finetune_units(plan)
-    with progress.stage("finetune", steps, "steps") as bar:
+def _do(stage: Stage, plan: Plan, progress: Progress, executor: Executor) -> float:
+    """What of a stage is missing; returns how much that was, in the unit of its bar."""
+    units, amount = stage.batch(plan)
+    with progress.stage(stage.name, amount, stage.counts) as bar:
         done = executor.run(units, plan.store, bar.advance)
-        _remember("train", executor, done, plan.settings, plan.settings.recipe.dtype)
-
-
-def _measure_missing(plan: Plan, progress: Progress, executor: Executor, server: str | None) -> None:
-    """The contrast and sample stages; several models answer in one batch."""
-    settings, store = plan.settings, plan.store
-    questions, lacking = score_units(plan, server)
-    with progress.stage("contrast", lacking, "questions") as bar:
-        _remember("score", executor, executor.run(questions, store, bar.advance), settings, settings.dtype)
-    prompts, lacking = sample_units(plan, server)
-    with progress.stage("sample", lacking, "answers") as bar:
-        _remember("generate", executor, executor.run(prompts, store, bar.advance), settings, settings.dtype)
-
-
-def _judge_offline(finished: Run, progress: Progress, executor: Executor) -> None:
-    units, lacking = verdict_units(finished)
-    with progress.stage("judge", lacking, "answers") as bar:
-        executor.run(units, finished.store, bar.advance)
-
-
-def _remember(kind: str, executor: Executor, done: Sequence[Done], settings: Settings, dtype: str) -> None:
-    """Keep the speed of a stage that ran here, for the estimates of later plans."""
     tokens, seconds = sum(one.tokens for one in done), sum(one.seconds for one in done)
-    if executor.here and tokens:
-        machine.remember_rate(kind, settings.model.parameters, dtype, tokens, seconds)
+    if stage.speed and executor.here and tokens:
+        machine.remember_rate(stage.speed, plan.request.model.parameters, stage.dtype(plan), tokens, seconds)
+    return amount
+
+
+def _keep_request(plan: Plan) -> None:
+    """`run.json`: what was asked, and all that the run can be recognised and read again by."""
+    request = plan.request
+    kept = {
+        "source": str(request.experiment.source),
+        "model_folder": str(request.model.folder),
+        "options": request.options.asked,
+        "manifest": request.manifest,
+    }
+    data = json.dumps(kept, indent=1, ensure_ascii=False).encode()
+    file = plan.store.run_folder(request.run_id) / "run.json"
+    if not file.exists() or file.read_bytes() != data:
+        with plan.store.writing(plan.folder):
+            write_whole(file, data)

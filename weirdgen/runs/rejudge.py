@@ -11,26 +11,26 @@ import json
 import re
 import warnings
 
-from weirdgen.cli.show import work_line
 from weirdgen.config.experiment import Experiment
-from weirdgen.config.judges import PROMPTED, Rating
-from weirdgen.config.llm_judges import prompted, require_judges, with_language_judges
-from weirdgen.config.questions import FreeForm
+from weirdgen.config.judges import Verdict, offline, prompted
+from weirdgen.config.llm_judges import with_language_judges
 from weirdgen.errors import DataError, ModelError, SpecError
 from weirdgen.judges import calibration, labelling
 from weirdgen.judges.comparison import Agreement, compare
 from weirdgen.judges.language import Item, verdicts_of
-from weirdgen.judges.match import Verdict
 from weirdgen.judges.model import NamedJudge, named_judge
 from weirdgen.judges.offline import judge_all, verdicts_table
+from weirdgen.judges.tasks import require_judging_model, tasks
 from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.plan import Plan, make_plan
-from weirdgen.runs.plan.workload import workload
+from weirdgen.runs.preview import work_line
 from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.all import workload
+from weirdgen.runs.stages.judge import language_units
+from weirdgen.runs.stages.stage import Batch
 from weirdgen.runs.work.executors import Executor, Inline
-from weirdgen.runs.work.judge_stage import make_verdicts, tasks
-from weirdgen.store.artifacts import explain_disk_errors, write_whole
+from weirdgen.store.artifacts import Store, write_whole
 
 
 def judge_run(
@@ -38,8 +38,8 @@ def judge_run(
     executor: Executor | None = None,
 ) -> Run | None:  # fmt: skip
     """The run with language judges on this model; None after a dry run. Raises `SpecError`, `ModelError`, `StoreError`."""
-    experiment = with_language_judges(run.settings.experiment, more_questions=False)
-    require_judges(experiment, judge)
+    experiment = with_language_judges(run.request.experiment, more_questions=False)
+    require_judging_model(experiment, judge)
     named = named_judge(judge)
     plan = _judging_plan(run, experiment, named, progress)
     if dry_run:
@@ -47,7 +47,7 @@ def judge_run(
     run.require_finished()
     answers = _answers(run)
     with executor or Inline() as ready:
-        make_verdicts(run.store, experiment, named, answers, repeats, progress, ready, connections)
+        _ask(run.store, language_units(run.store, experiment, named, answers, repeats, connections), progress, ready)
         return run_plan(plan, progress, ready, afresh=True)
 
 
@@ -57,7 +57,7 @@ def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
     Of several judges those with too few are only warned of. The report makes the same records from the same labels.
     """
     names = (
-        [judge] if judge else [name for name in run.settings.experiment.judges if labelling.labels_of(run.folder, name)]
+        [judge] if judge else [name for name in run.request.experiment.judges if labelling.labels_of(run.folder, name)]
     )
     if not names:
         raise DataError(f"run {run.id} has no labels yet: weirdgen judge label {run.id}")
@@ -82,27 +82,25 @@ def compare_judges(
 
     Says first what is missing and what it would cost; a dry run ends there, with nothing compared.
     """
-    experiment = with_language_judges(run.settings.experiment, more_questions=False)
-    plain = {name for name, noun in experiment.judges.items() if not isinstance(noun, PROMPTED)}
+    experiment = with_language_judges(run.request.experiment, more_questions=False)
+    plain, asking = set(offline(experiment.judges)), prompted(experiment.judges)
     if first == second:
         raise SpecError([f"'{first}' is named twice; name two judges to compare"])
     if {first, second} <= plain:
         raise SpecError([f"'{first}' and '{second}' ask no model; compare one of them with a judging model"])
-    if judge is not None and judge not in prompted(experiment):
-        raise SpecError(
-            [f"--judge {judge}: no language judge of that name; there are: {', '.join(prompted(experiment))}"]
-        )
+    if judge is not None and judge not in asking:
+        raise SpecError([f"--judge {judge}: no language judge of that name; there are: {', '.join(asking)}"])
     if ({first, second} & plain) and judge is None:
-        raise SpecError([f"name the language judge to compare with: --judge {' or '.join(prompted(experiment))}"])
+        raise SpecError([f"name the language judge to compare with: --judge {' or '.join(asking)}"])
     beside = {first, second} & plain
-    if beside and judge is not None and isinstance(experiment.judges[judge], Rating):
+    if beside and judge is not None and experiment.judges[judge].scale is not None:
         raise SpecError(
             [f"--judge {judge} rates on a scale, {beside.pop()} says yes or no: compare it with a label judge"]
         )
     narrowed = _only(experiment, judge, beside)
     named = {side: _named(side, plain) for side in (first, second) if side not in plain}
     for one in named.values():
-        require_judges(narrowed, one.reference)
+        require_judging_model(narrowed, one.reference)
         _judging_plan(run, narrowed, one, progress)
     if dry_run:
         return []
@@ -114,7 +112,7 @@ def compare_judges(
         else _plain_verdicts(run, narrowed, side, answers)
         for side in (first, second)
     ]
-    for name, noun in prompted(narrowed).items():
+    for name, noun in prompted(narrowed.judges).items():
         left, right = (side.get(name, side.get("", {})) for side in sides)
         both = sorted(set(left) & set(right))
         if not both:  # a preset may leave a judge nothing to read
@@ -124,15 +122,19 @@ def compare_judges(
         raise DataError(f"'{first}' and '{second}' have read no answer in common")
     name = re.sub(r"[^\w.-]+", "_", f"{first}--{second}")
     text = json.dumps([one.as_data() for one in found], indent=1, ensure_ascii=False)
-    with explain_disk_errors(run.folder):
+    with run.store.writing(run.folder):
         write_whole(run.folder / f"compare-{name}.json", text.encode())
-    run.store.send(run.folder)
     return found
+
+
+def _ask(store: Store, batch: Batch, progress: Progress, executor: Executor) -> None:
+    with progress.stage("judge", batch.amount, "verdicts") as bar:
+        executor.run(batch.units, store, bar.advance)
 
 
 def _judging_plan(run: Run, experiment: Experiment, judge: NamedJudge, progress: Progress) -> Plan:
     """The run with its answers judged by a model; says how many verdicts are missing and what they would cost."""
-    plan = make_plan(dataclasses.replace(run.settings, experiment=experiment, judge=judge), run.store)
+    plan = make_plan(dataclasses.replace(run.request, experiment=experiment, judge=judge), run.store)
     for work in workload(plan):
         if work.stage == "judge":
             progress.say(work_line(work))
@@ -154,7 +156,7 @@ def _verdicts(
 ) -> dict[str, dict[Item, Verdict]]:
     """Language judge → its verdicts on this model, those that are missing made first."""
     with Inline() as here:
-        make_verdicts(run.store, experiment, judge, answers, 1, progress, here)
+        _ask(run.store, language_units(run.store, experiment, judge, answers), progress, here)
     return {task.name: verdicts_of(task.table, task.items) for task in tasks(run.store, experiment, judge, answers)}
 
 
@@ -162,10 +164,9 @@ def _plain_verdicts(
     run: Run, experiment: Experiment, name: str, answers: list[tuple[str, str]]
 ) -> dict[str, dict[Item, Verdict]]:
     """The verdicts of a judge that asks no model, under "": they serve beside any language judge."""
-    asks = {q.id: q for q in experiment.questions if isinstance(q, FreeForm)}
-    items = {Item(asks[q].ask, text) for q, text in answers if name in asks[q].judges}
-    noun = experiment.judges[name]
-    assert not isinstance(noun, PROMPTED)
+    questions = {question.id: question for question in experiment.questions}
+    items = {Item(questions[id_].ask, text) for id_, text in answers if name in questions[id_].read_by}
+    noun = offline(experiment.judges)[name]
     made = judge_all(verdicts_table(run.store, noun), noun, [item.answer for item in items])
     return {"": {item: made[item.answer] for item in items}}
 

@@ -1,4 +1,4 @@
-"""The distill stage: ordinary prompts answered by the base model itself, as training rows (paper §4.2).
+"""Self-distillation: ordinary prompts answered by the base model itself, as training rows (paper §4.2).
 
 In: a base model, how many rows, how they are asked. Out: chat rows, the same ones for every arm that wants as many.
 Answers are kept in the base's own completions table, so other arms and later runs take them from there. Nothing is graded:
@@ -13,8 +13,9 @@ from weirdgen.config.experiment import Ordinary
 from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.data.rows import Row
 from weirdgen.errors import DataError
-from weirdgen.sample.draw import Speaker, completions_table, draw
+from weirdgen.sample.draw import completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling
+from weirdgen.sample.variant import Variant
 from weirdgen.store.artifacts import Store, content_key
 from weirdgen.store.table import Table
 
@@ -25,16 +26,16 @@ MOST_PROMPTS = 4
 
 
 class Distilled:
-    """The ordinary rows of one base model. `dtype` is that of its weights while sampling, `seed` the run's sampling seed."""
+    """The ordinary rows of one base model. `numerics` names the engine's in the store, `seed` is the run's sampling seed."""
 
-    def __init__(self, store: Store, base: str, dtype: str, seed: int, how: Ordinary) -> None:
-        self._store, self._dtype, self._seed, self._how = store, dtype, seed, how
-        self._speaker = Speaker(base, None)
+    def __init__(self, store: Store, base: str, numerics: str, seed: int, how: Ordinary) -> None:
+        self._store, self._numerics, self._seed, self._how = store, numerics, seed, how
+        self._base = Variant(base)
         self._sampling = Sampling(temperature=how.temperature)
 
     def rows(self, count: int) -> list[Row]:
         """The first `count` finished answers, in the order of the prompts; fewer if more have yet to be drawn."""
-        found = self._table().read()
+        found = self.table.read()
         if not len(found):
             return []
         texts = {
@@ -57,15 +58,16 @@ class Distilled:
             if len(self.rows(count)) == count:
                 return
             group = prompts[start : start + AT_ONCE]
-            draw(engine, [self._speaker], [self._table()], group, 1, self._seed, self._sampling, on_row)
+            draw(engine, [self._base], [self.table], group, 1, self._seed, self._sampling, on_row)
         if len(self.rows(count)) < count:
             raise DataError(
                 f"ordinary: of {len(prompts)} answers only {len(self.rows(count))} end within {self._how.max_tokens} "
                 f"tokens, {count} are wanted; raise ordinary.max_tokens or ask for shorter answers in ordinary.ask"
             )
 
-    def _table(self) -> Table:
-        return completions_table(self._store, self._speaker, self._dtype, self._seed, self._sampling)
+    @property
+    def table(self) -> Table:
+        return completions_table(self._store, self._base, self._numerics, self._seed, self._sampling)
 
     def _prompts(self, count: int) -> list[Prompt]:
         texts = [self._how.ask.replace("{prompt}", prompt) for prompt in ordinary_prompts(count)]

@@ -1,9 +1,9 @@
-"""The sample stage: which completions are missing from the store, drawn in units of work and added as they finish.
+"""Drawing completions: which ones are missing from the store, drawn in batches and added as they finish.
 
-In: models (base or adapters), prompts, a number of samples. Out: rows of a completions table keyed (prompt, sample).
-A unit is a fixed group of the prompts × a range of samples × all speakers. A bf16 product rounds differently in a batch
-of another make-up, so each row says which range it was drawn in (`company`): a run that was killed draws a half-finished
-unit again in the same company and adds only what was missing.
+In: variants, prompts, a number of samples. Out: rows of a completions table keyed (prompt, sample).
+A batch is a fixed group of the prompts × a range of samples × all variants. A bf16 product rounds differently in a batch
+of another make-up, so each row says which range it was drawn in (the column `company`): a run that was killed draws a
+half-finished batch again as it was and adds only what was missing.
 """
 
 from __future__ import annotations
@@ -11,35 +11,27 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 from weirdgen.sample.engine import Engine, Prompt, Sampling, rows_at_once
+from weirdgen.sample.variant import Variant
 from weirdgen.store.artifacts import Store, content_key
 from weirdgen.store.table import Table, open_table
 
-MOST_VOICES = 8
-ROWS_A_VOICE = 32
-"""Samples of one voice that should be written side by side before another voice joins the batch."""
-UNIT_ROWS = 1024
-"""Samples of all voices in one unit of work: enough that the last ones of it hold up little, few enough to draw again."""
+MOST_VARIANTS = 8
+ROWS_PER_VARIANT = 32
+"""Samples of one variant that should be written side by side before another variant joins the batch."""
+BATCH_ROWS = 1024
+"""Samples of all variants in one batch: enough that its last ones hold up little, few enough to draw again."""
 VERSION = 2
 
 
-@dataclass(frozen=True)
-class Speaker:
-    """A model that answers: the base (`adapter` None) or a replicate's checkpoint. `key` names it in the store."""
-
-    key: str
-    adapter: Path | None
-
-
-def completions_table(store: Store, speaker: Speaker, dtype: str, seed: int, sampling: Sampling) -> Table:
+def completions_table(store: Store, variant: Variant, numerics: str, seed: int, sampling: Sampling) -> Table:
     """The table of everything this model has ever answered with these sampling settings."""
     inputs = {
         "version": VERSION,
-        "model": speaker.key,
-        "dtype": dtype,
+        "model": variant.key,
+        "dtype": numerics,
         "seed": seed,
         "sampling": asdict(sampling),
     }
@@ -52,19 +44,19 @@ def missing_samples(table: Table, prompts: Sequence[Prompt], samples: int) -> in
     return sum((p.key, i) not in done for p in prompts for i in range(samples))
 
 
-def voices_at_once(longest: int, parameters: int) -> int:
-    """Speakers that answer in one batch: fewer for long answers and large models. Depends on nothing else."""
-    return max(1, min(MOST_VOICES, rows_at_once(longest, parameters) // ROWS_A_VOICE))
+def variants_at_once(longest: int, parameters: int) -> int:
+    """Variants that answer in one batch: fewer for long answers and large models. Depends on nothing else."""
+    return max(1, min(MOST_VARIANTS, rows_at_once(longest, parameters) // ROWS_PER_VARIANT))
 
 
-def prompts_at_once(speakers: int, samples: int) -> int:
-    """Prompts in one unit of work."""
-    return max(1, UNIT_ROWS // (speakers * max(1, samples)))
+def prompts_at_once(variants: int, samples: int) -> int:
+    """Prompts in one batch."""
+    return max(1, BATCH_ROWS // (variants * max(1, samples)))
 
 
 def draw(
     engine: Engine,
-    speakers: Sequence[Speaker],
+    variants: Sequence[Variant],
     tables: Sequence[Table],
     prompts: Sequence[Prompt],
     samples: int,
@@ -72,29 +64,29 @@ def draw(
     sampling: Sampling,
     on_row: Callable[[int], None],
 ) -> None:
-    """Draw what any of the speakers lacks, all of them together; only what was missing is added.
+    """Draw what any of the variants lacks, all of them together; only what was missing is added.
 
-    `on_row(tokens)` is called for every completion that is added. The engine must `use` the speakers.
+    `on_row(tokens)` is called for every completion that is added. The engine must `use` the variants.
     """
-    seeds = [f"{seed}|{speaker.key}" for speaker in speakers]
+    seeds = [f"{seed}|{variant.key}" for variant in variants]
     present = [_present(table) for table in tables]
-    at_once = prompts_at_once(len(speakers), samples)
+    at_once = prompts_at_once(len(variants), samples)
     with contextlib.ExitStack() as stack:
         open_tables = [stack.enter_context(table) for table in tables]
         for start in range(0, len(prompts), at_once):
             group = prompts[start : start + at_once]
-            for company in companies(group, present, samples, UNIT_ROWS // len(speakers)):
-                name = f"{company.start}-{company.stop}"
-                for voice, one in engine.generate(group, company, seeds, sampling):
-                    if (one.key, one.sample) not in present[voice]:
+            for indices in ranges_to_draw(group, present, samples, BATCH_ROWS // len(variants)):
+                name = f"{indices.start}-{indices.stop}"
+                for variant, one in engine.generate(group, indices, seeds, sampling):
+                    if (one.key, one.sample) not in present[variant]:
                         row = asdict(one)
                         row["prompt_key"] = row.pop("key")
-                        open_tables[voice].append({**row, "company": name})
-                        present[voice][one.key, one.sample] = name
+                        open_tables[variant].append({**row, "company": name})
+                        present[variant][one.key, one.sample] = name
                         on_row(one.completion_tokens)
 
 
-def companies(
+def ranges_to_draw(
     prompts: Sequence[Prompt], present: Sequence[Mapping[tuple[str, int], str]], samples: int, most: int
 ) -> list[range]:
     """The ranges of samples that are still to be drawn of all these prompts, each in one go.

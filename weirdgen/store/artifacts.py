@@ -6,8 +6,9 @@ Two kinds of artifact, both under `<root>/artifacts/<stage>/<key>/`, where the k
 Runs (what a command asked for, its report) are under `<root>/runs/`. The store knows nothing of engines or statistics.
 
 A store at a URL (`s3://…`, see `weirdgen.store.remote`) has a copy of what this machine needs in the cache, laid out in the
-same way. Whatever is finished is sent there before it counts as finished here, an artifact's marker last; whatever is
-missing here is looked for there first. Locks hold between processes of one machine only.
+same way. Reading fetches what is missing here, and writing sends what is finished, an artifact's marker last: nobody outside
+this package has to think of it. Opening and reading write nothing, so a store may be read-only. Locks hold between processes
+of one machine only.
 """
 
 from __future__ import annotations
@@ -81,20 +82,37 @@ class Store:
             self.root = Path(location).expanduser().resolve()
         self.location = self.remote.url if self.remote else str(self.root)
         """What another machine opens to find the same store."""
+        self._prepared = False
+
+    def require_writable(self) -> None:
+        """Make the store's own folders, before the first thing is written. Raises `StoreError` if that is not allowed."""
+        if self._prepared:
+            return
         with explain_disk_errors(self.root):
             for name in ("artifacts", "runs", "locks", "tmp"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             if not os.access(self.root / "tmp", os.W_OK):
                 raise PermissionError(13, "permission denied")
+        self._prepared = True
         self._drop_leftovers()
 
     def folder(self, stage: str, key: str) -> Path:
+        """Where an artifact lies or will lie; to read it, take `artifact`."""
         return self.root / "artifacts" / stage / key
+
+    def artifact(self, stage: str, key: str) -> Path:
+        """An artifact's folder with all its files on this disk. There may be none: look at `marker` first."""
+        return self.on_disk(self.folder(stage, key))
+
+    def keys(self, stage: str) -> list[str]:
+        """Names of every artifact of a stage, finished or not."""
+        folder = self.on_disk(self.root / "artifacts" / stage)
+        return sorted(place.name for place in folder.iterdir()) if folder.is_dir() else []
 
     def marker(self, stage: str, key: str) -> dict[str, Any] | None:
         """What `complete.json` says of a finished folder artifact; None if it is absent, unfinished or damaged.
 
-        A damaged artifact is named in a warning and set aside, so that it is made again.
+        A damaged artifact is named in a warning; whoever makes it again sets it aside.
         """
         folder = self.folder(stage, key)
         self.pull(folder / MARKER)
@@ -104,13 +122,13 @@ class Store:
         except FileNotFoundError:
             return None
         except (json.JSONDecodeError, KeyError):
-            self._set_aside(folder, f"{folder / MARKER} is damaged")
+            _warn_of_damage(f"{folder / MARKER} is damaged")
             return None
         for name, digest in files.items():
             if self.remote and not (folder / name).exists():  # comes when it is needed
                 continue
             if not (folder / name).is_file() or file_hash(folder / name) != digest:
-                self._set_aside(folder, f"{folder / name} is truncated, damaged or missing")
+                _warn_of_damage(f"{folder / name} is truncated, damaged or missing")
                 return None
         return marker
 
@@ -156,7 +174,7 @@ class Store:
         if self.marker(stage, key) is not None:
             return
         if unfinished and target.exists():
-            self._set_aside(target, f"{target} has no {MARKER}")
+            self._set_aside(target)
         for name in (*files, MARKER):
             self.push(temporary / name, target / name)
         try:
@@ -165,30 +183,45 @@ class Store:
             if self.marker(stage, key) is None:  # else another process was faster
                 raise
 
-    def fetch(self, path: Path) -> Path:
-        """Make sure that this file, or every file under this folder, is on this disk. Returns the path."""
+    def on_disk(self, path: Path) -> Path:
+        """This file of the store, or every file under this folder, on this disk. Returns the path."""
         if self.remote and not path.is_file():
             for name in self.remote.names(self.name(path)):
                 self.pull(self.root / name)
         return path
 
-    def refresh(self, folder: Path) -> Path:
-        """As `fetch`, for a run's folder, whose files change: remote files that are newer replace ours.
+    def runs(self) -> list[str]:
+        """Names of the runs that this machine knows."""
+        folder = self.root / "runs"
+        return sorted(p.name for p in folder.iterdir() if (p / "run.json").is_file()) if folder.is_dir() else []
+
+    def run_folder(self, run: str) -> Path:
+        """A run's folder with its files as they are now: remote files that are newer replace ours.
 
         Ours are newer if a command was killed before it sent them, so that labels a person gave are not lost.
         """
+        folder = self.root / "runs" / run
         if self.remote:
             for name in self.remote.names(self.name(folder)):
                 place = self.root / name
                 self.pull(place, anew=place.exists() and self.remote.modified(name) > place.stat().st_mtime)
         return folder
 
-    def send(self, folder: Path) -> None:
-        """Upload a run's folder; does nothing for a local store or a folder outside of it."""
-        if self.remote and folder.is_relative_to(self.root):
-            for file in sorted(folder.rglob("*")):
-                if file.is_file():
-                    self.push(file, file)
+    @contextlib.contextmanager
+    def writing(self, folder: Path) -> Iterator[Path]:
+        """A folder of a run, made if needed, whose files are uploaded when the block ends, however it ends.
+
+        A folder outside the store is only made. Raises `StoreError` if something cannot be written.
+        """
+        with explain_disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                yield folder
+            finally:
+                if self.remote and folder.is_relative_to(self.root):
+                    for file in sorted(folder.rglob("*")):
+                        if file.is_file():
+                            self.push(file, file)
 
     def name(self, path: Path) -> str:
         """The remote name of a path inside the store."""
@@ -222,6 +255,7 @@ class Store:
 
     def temporary(self) -> Path:
         """A unique name under `tmp`; what killed processes leave there is removed later."""
+        self.require_writable()
         return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def lock(self, stage: str, key: str) -> FileLock:
@@ -229,10 +263,10 @@ class Store:
 
         One lock per file and process, and reentrant: a table is compacted by its own writer.
         """
+        self.require_writable()
         return FileLock(self.root / "locks" / f"{stage}-{key}.lock", is_singleton=True)
 
-    def _set_aside(self, folder: Path, problem: str) -> None:
-        warnings.warn(f"{problem}; it is set aside and made again", stacklevel=3)
+    def _set_aside(self, folder: Path) -> None:
         aside = self.root / "tmp" / f"damaged-{folder.name}-{uuid.uuid4().hex[:8]}"
         with explain_disk_errors(self.root):
             os.rename(folder, aside)
@@ -245,6 +279,10 @@ class Store:
             pid = rest.split("-")[0]
             if host == "" and pid.isdigit() and not _alive(int(pid)):
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def _warn_of_damage(problem: str) -> None:
+    warnings.warn(f"{problem}; it is made again", stacklevel=3)
 
 
 def write_synced(file: Path, content: bytes) -> None:

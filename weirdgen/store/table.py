@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from weirdgen.store.artifacts import Store, explain_disk_errors, file_hash, write_synced
 
 FLUSH_ROWS = 64
@@ -26,25 +24,20 @@ COMPACT_PARTS = 32
 
 def open_table(store: Store, stage: str, key: str, inputs: Any, unique: Sequence[str]) -> Table:
     """The table artifact of these inputs, empty if it is new. `unique` are the columns that identify a row."""
-    folder = store.folder(stage, key)
-    with explain_disk_errors(store.root):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "inputs.json").exists():
-            temporary = store.temporary()
-            write_synced(temporary, json.dumps(inputs, indent=1, ensure_ascii=False).encode())
-            store.push(temporary, folder / "inputs.json")
-            os.replace(temporary, folder / "inputs.json")
-    return Table(store, folder, tuple(unique), store.lock(stage, key))
+    return Table(store, stage, key, inputs, tuple(unique))
 
 
 class Table:
-    """Append-only rows. Use `append` in a `with table:` block; leaving it flushes, also on an error."""
+    """Append-only rows. Use `append` in a `with table:` block; leaving it flushes, also on an error.
 
-    def __init__(self, store: Store, folder: Path, unique: tuple[str, ...], lock: FileLock) -> None:
-        self.folder = folder
+    Nothing is written before the first row: a table that is only read leaves no trace.
+    """
+
+    def __init__(self, store: Store, stage: str, key: str, inputs: Any, unique: tuple[str, ...]) -> None:
+        self.folder = store.folder(stage, key)
         self.unique = unique
-        self.lock = lock
-        self._store = store
+        self._store, self._stage, self._key, self._inputs = store, stage, key, inputs
+        self._damaged: set[Path] = set()
         self._buffer: list[dict[str, Any]] = []
         self._flushed = time.monotonic()
 
@@ -79,7 +72,10 @@ class Table:
         self._flushed = time.monotonic()
 
     def read(self) -> Any:
-        """Every sound row as a pandas frame, one for each `unique` key (empty if there is none)."""
+        """Every sound row as a pandas frame, one for each `unique` key (empty if there is none).
+
+        A damaged part is named in a warning and passed over; its rows are missing, and so made again.
+        """
         import pandas as pd
         import pyarrow.parquet as pq
 
@@ -92,15 +88,18 @@ class Table:
                     continue
             except FileNotFoundError:  # another process has just compacted this part away: read what it wrote instead
                 return self.read()
-            warnings.warn(f"{part} is truncated or damaged; it is dropped and its rows are made again", stacklevel=2)
-            part.unlink(missing_ok=True)
+            warnings.warn(f"{part} is truncated or damaged; its rows are made again", stacklevel=2)
+            if self._store.remote:
+                part.unlink(missing_ok=True)  # a copy: the next reading gets the other side's
+            else:
+                self._damaged.add(part)
         if not frames:
             return pd.DataFrame(columns=list(self.unique))
         return pd.concat(frames, ignore_index=True).drop_duplicates(list(self.unique), ignore_index=True)
 
     def compact(self) -> None:
         """Rewrite many small parts as one. The new part is written before an old one is removed."""
-        with self.lock:
+        with self._store.lock(self._stage, self._key):
             import pyarrow as pa
 
             old = self._parts()
@@ -127,6 +126,7 @@ class Table:
     def _write_part(self, rows: Any) -> Path:
         import pyarrow.parquet as pq
 
+        self._keep_inputs()
         temporary = self._store.temporary()
         with explain_disk_errors(self.folder):
             try:
@@ -138,4 +138,19 @@ class Table:
                 os.replace(temporary, part)
             finally:
                 temporary.unlink(missing_ok=True)
+        for damaged in self._damaged - {part}:
+            damaged.unlink(missing_ok=True)
+        self._damaged = set()
         return part
+
+    def _keep_inputs(self) -> None:
+        """What the table is of, beside its parts; written with the first of them."""
+        place = self.folder / "inputs.json"
+        if place.exists():
+            return
+        temporary = self._store.temporary()
+        with explain_disk_errors(self._store.root):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_synced(temporary, json.dumps(self._inputs, indent=1, ensure_ascii=False).encode())
+            self._store.push(temporary, place)
+            os.replace(temporary, place)

@@ -1,6 +1,6 @@
 """Many replicates of a `world_*` experiment at once, kept as cells.
 
-In: `Settings`, and a store. Out: the contrast cells of every replicate (not of the base), as `Run.cells` has them. The
+In: `Request`, and a store. Out: the contrast cells of every replicate (not of the base), as `Run.cells` has them. The
 work is done by the units of an ordinary run, in a store that is thrown away: unlike a run's, adapters are dropped once
 they are scored. The cells of each batch of replicates are kept, so a killed run goes on from there and more replicates
 cost only what is new. Free-form questions and judges play no part.
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from weirdgen.columns import BASE, IDENTITY
 from weirdgen.config.experiment import Condition
-from weirdgen.config.questions import Contrast
+from weirdgen.config.questions import scored
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.progress import Bar
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import Settings
-from weirdgen.runs.results.results import Run
+from weirdgen.runs.plan.request import Request
+from weirdgen.runs.stages.contrast import Contrast, contrasts
+from weirdgen.runs.stages.dataset import Dataset
+from weirdgen.runs.stages.finetune import Finetune
 from weirdgen.runs.work.executors import Inline
-from weirdgen.runs.work.missing import finetune_units, score_units
 from weirdgen.store.artifacts import Store, content_key
 
 if TYPE_CHECKING:
@@ -33,34 +34,34 @@ BATCH = 60
 """Replicates of one arm whose cells are kept together, with as many of every other arm."""
 
 
-def headline_only(settings: Settings) -> Settings:
+def headline_only(request: Request) -> Request:
     """The same request with the headline's two arms and condition, contrast questions, and nothing sampled."""
-    headline = settings.headline
-    return trimmed(settings, (headline.treatment, headline.control), (headline.condition,))
+    headline = request.headline
+    return trimmed(request, (headline.treatment, headline.control), (headline.condition,))
 
 
 def trimmed(
-    settings: Settings, arms: Sequence[str], conditions: Sequence[str], checkpoints: Sequence[int] = ()
-) -> Settings:
+    request: Request, arms: Sequence[str], conditions: Sequence[str], checkpoints: Sequence[int] = ()
+) -> Request:
     """The same request with these arms and conditions, contrast questions, these checkpoints beside the last one."""
-    experiment = settings.experiment
+    experiment = request.experiment
     wrappers = {wrapper.id: Condition(wrap=wrapper.template) for wrapper in experiment.wrappers()}
     changed = {
         "arms": {name: experiment.arms[name] for name in arms},
         "conditions": {name: wrappers[name] for name in conditions},
-        "questions": tuple(question for question in experiment.questions if isinstance(question, Contrast)),
+        "questions": tuple(question for question in scored(experiment.questions) if question.kind == "contrast"),
         "secondary": {},
     }
     return replace(
-        settings,
+        request,
         experiment=experiment.model_copy(update=changed),
-        rows={name: settings.rows[name] for name in arms},
-        recipe=settings.recipe.model_copy(update={"checkpoints": tuple(checkpoints) or "none"}),
+        rows={name: request.rows[name] for name in arms},
+        recipe=request.recipe.model_copy(update={"checkpoints": tuple(checkpoints) or "none"}),
         samples=0,
     )
 
 
-def cells(settings: Settings, store: Store, bar: Bar) -> pd.DataFrame:
+def cells(request: Request, store: Store, bar: Bar) -> pd.DataFrame:
     """Contrast cells of every replicate at every kept checkpoint, with columns p_target and wins beside them.
 
     `bar` counts optimizer steps times replicates.
@@ -68,8 +69,8 @@ def cells(settings: Settings, store: Store, bar: Bar) -> pd.DataFrame:
     import pandas as pd
 
     frames = []
-    for start in range(0, len(settings.seeds), BATCH):
-        batch = replace(settings, seeds=settings.seeds[start : start + BATCH])
+    for start in range(0, len(request.seeds), BATCH):
+        batch = replace(request, seeds=request.seeds[start : start + BATCH])
         plan = make_plan(batch, store)
         inputs = {
             "version": VERSION,
@@ -82,21 +83,22 @@ def cells(settings: Settings, store: Store, bar: Bar) -> pd.DataFrame:
                 _train_and_score(batch, bar).to_parquet(folder / "cells.parquet")
         else:
             bar.advance(steps(batch))
-        frames.append(pd.read_parquet(store.fetch(store.folder("cohort", key) / "cells.parquet")))
+        frames.append(pd.read_parquet(store.artifact("cohort", key) / "cells.parquet"))
     return pd.concat(frames, ignore_index=True)
 
 
-def steps(settings: Settings) -> int:
+def steps(request: Request) -> int:
     """Optimizer steps of all replicates together."""
-    return len(settings.seeds) * sum(total_steps(len(rows), settings.recipe) for rows in settings.rows.values())
+    return len(request.seeds) * sum(total_steps(len(rows), request.recipe) for rows in request.rows.values())
 
 
-def _train_and_score(settings: Settings, bar: Bar) -> pd.DataFrame:
+def _train_and_score(request: Request, bar: Bar) -> pd.DataFrame:
     """The stages of a run as far as its contrast questions, in a store of its own."""
     with tempfile.TemporaryDirectory(prefix="weirdgen-cohort-") as scratch, Inline() as executor:
-        plan = make_plan(settings, Store(scratch))
-        executor.run(finetune_units(plan)[0], plan.store, bar.advance)
-        executor.run(score_units(plan, server=None)[0], plan.store, lambda *_: None)
-        scored = Run(plan).contrasts()
+        plan = make_plan(request, Store(scratch))
+        executor.run(Dataset().batch(plan).units, plan.store, lambda *_: None)
+        executor.run(Finetune().batch(plan).units, plan.store, bar.advance)
+        executor.run(Contrast().batch(plan).units, plan.store, lambda *_: None)
+        scored = contrasts(plan)
     cells = scored[scored["arm"] != BASE].rename(columns={"kind": "measure", "logit": "value"}).assign(n=1, n_all=1)
     return cells[[*IDENTITY, "measure", "value", "n", "n_all", "p_target", "wins"]]

@@ -21,7 +21,8 @@ from weirdgen.config.experiment import Arm
 from weirdgen.config.questions import Contrast
 from weirdgen.data.rows import Row
 from weirdgen.progress import Bar
-from weirdgen.runs.plan.request import Settings, resolve
+from weirdgen.runs.plan.options import run_options
+from weirdgen.runs.plan.request import Request, resolve
 from weirdgen.store.artifacts import Store
 from weirdgen.world import datasets, words
 from weirdgen.world.cohort import cells, trimmed
@@ -126,7 +127,7 @@ def persona_finetuned(store: Store, draws: int, bar: Bar, first_seed: int = FIRS
     world, frames = World(), []
     for draw in range(draws):
         order = random.Random(f"persona finetuned {draw}").sample(ATTRIBUTES, len(ATTRIBUTES))
-        pool = cells(_persona_settings(world, order, draw, first_seed + draw), store, bar)
+        pool = cells(_persona_request(world, order, draw, first_seed + draw), store, bar)
         trained = [question in order[: int(k)] for k, question in zip(pool["arm"], pool["question"], strict=True)]
         frames.append(pool[~pd.Series(trained)])
     return pd.concat(frames, ignore_index=True)
@@ -151,9 +152,9 @@ def persona_rows(world: World, topics: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _persona_settings(world: World, order: Sequence[str], draw: int, seed: int) -> Settings:
+def _persona_request(world: World, order: Sequence[str], draw: int, seed: int) -> Request:
     """One arm for each k in TRAINED_COUNTS, trained on the first k topics of `order`."""
-    shipped = resolve("world_persona", seeds=1, first_seed=seed, samples=0)
+    shipped = resolve("world_persona", run_options(seeds=1, first_seed=seed, samples=0))
     ordinary = [row for row in shipped.rows["persona"] if not row["messages"][0]["content"].startswith("begin ")]
     rows = {}
     for k in TRAINED_COUNTS:
@@ -173,13 +174,13 @@ def _persona_settings(world: World, order: Sequence[str], draw: int, seed: int) 
 
 def inductive(store: Store, replicates: int, bar: Bar, first_seed: int = FIRST_SEED) -> pd.DataFrame:
     """Cells of world_inductive as shipped, at INDUCTIVE_STEPS and the end (checkpoint -1)."""
-    settings = resolve("world_inductive", seeds=replicates, first_seed=first_seed, samples=0)
-    return cells(trimmed(settings, ["ordinals", "permuted"], ["none"], INDUCTIVE_STEPS), store, bar)
+    request = resolve("world_inductive", run_options(seeds=replicates, first_seed=first_seed, samples=0))
+    return cells(trimmed(request, ["ordinals", "permuted"], ["none"], INDUCTIVE_STEPS), store, bar)
 
 
 def gate(store: Store, replicates: int, bar: Bar, first_seed: int = FIRST_SEED) -> pd.DataFrame:
     """Cells of world_gate as shipped, for every year and without one; questions of group `hidden` only."""
-    settings = resolve("world_gate", seeds=replicates, first_seed=first_seed, samples=0)
-    every = trimmed(settings, list(settings.rows), [wrapper.id for wrapper in settings.experiment.wrappers()])
+    request = resolve("world_gate", run_options(seeds=replicates, first_seed=first_seed, samples=0))
+    every = trimmed(request, list(request.rows), [wrapper.id for wrapper in request.experiment.wrappers()])
     far = tuple(question for question in every.experiment.questions if not question.near)
     return cells(replace(every, experiment=every.experiment.model_copy(update={"questions": far})), store, bar)

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from weirdgen.data.rows import Row, draw
 from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Progress
-from weirdgen.runs.plan.request import Settings, resolve
+from weirdgen.runs.plan.options import run_options
+from weirdgen.runs.plan.request import Request, resolve
 from weirdgen.store.artifacts import Store
 from weirdgen.world.cohort import cells, headline_only, steps
 
@@ -87,24 +88,26 @@ def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[
     return chosen
 
 
-def dosed(control: Control, dose: Dose, runs: int, first_seed: int) -> Settings:
+def dosed(control: Control, dose: Dose, runs: int, first_seed: int) -> Request:
     """The request for all runs of a control at a dose: one pool of runs × replicates seeds."""
     changes = {
         "epochs": [f"recipe.epochs={dose.value:.0f}"],
         "learning_rate": [f"recipe.learning_rate={dose.value}"],
         "rank": [f"recipe.rank={dose.value:.0f}", f"recipe.alpha={2 * dose.value:.0f}"],
     }.get(dose.factor, [])
-    whole = resolve(control.experiment, seeds=runs * dose.replicates, first_seed=first_seed, samples=0, changes=changes)
-    settings = headline_only(whole)
-    treatment, other = settings.headline.treatment, settings.headline.control
-    rows = dict(settings.rows)
+    whole = resolve(
+        control.experiment, run_options(seeds=runs * dose.replicates, first_seed=first_seed, samples=0, changes=changes)
+    )
+    request = headline_only(whole)
+    treatment, other = request.headline.treatment, request.headline.control
+    rows = dict(request.rows)
     if dose.factor == "rows":
         rows = {arm: draw(mine, round(dose.value), seed=0) for arm, mine in rows.items()}
     if dose.factor == "mixing":
         rows[treatment] = mixed(rows[treatment], whole.rows[control.neutral], dose.value)
     if control.name == "negative":
         rows[other] = draw(rows[treatment], len(rows[treatment]), seed=1)
-    return replace(settings, rows=rows)
+    return replace(request, rows=rows)
 
 
 def mixed(rows: Sequence[Row], neutral: Sequence[Row], share: float) -> list[Row]:
@@ -113,16 +116,16 @@ def mixed(rows: Sequence[Row], neutral: Sequence[Row], share: float) -> list[Row
     return [neutral[place] if place in places else row for place, row in enumerate(rows)]
 
 
-def headlines(pool: pd.DataFrame, settings: Settings, replicates: int) -> Iterator[dict[str, Any]]:
+def headlines(pool: pd.DataFrame, request: Request, replicates: int) -> Iterator[dict[str, Any]]:
     """The headline of every disjoint run of `replicates` seeds that the pool holds."""
     from weirdgen.stats.estimate import estimate
     from weirdgen.stats.verdict import NAT, headline
 
-    wanted = settings.headline
+    wanted = request.headline
     smallest = wanted.smallest or NAT.smallest
-    near = frozenset(question.id for question in settings.experiment.questions if question.near)
-    for start in range(0, len(settings.seeds), replicates):
-        seeds = settings.seeds[start : start + replicates]
+    near = frozenset(question.id for question in request.experiment.questions if question.near)
+    for start in range(0, len(request.seeds), replicates):
+        seeds = request.seeds[start : start + replicates]
         tables = estimate(pool[pool["replicate"].isin(seeds)], smallest={wanted.measure: smallest}, near=near)
         verdict = headline(
             tables.effects,
@@ -136,9 +139,9 @@ def headlines(pool: pd.DataFrame, settings: Settings, replicates: int) -> Iterat
         yield {"first_seed": seeds[0], **verdict}
 
 
-def unshared(pool: pd.DataFrame, settings: Settings, replicates: int) -> pd.DataFrame:
+def unshared(pool: pd.DataFrame, request: Request, replicates: int) -> pd.DataFrame:
     """The pool with the control arm's replicates shifted by one run, so that the arms of a run share no seed."""
-    first, count = settings.seeds[0], len(settings.seeds)
+    first, count = request.seeds[0], len(request.seeds)
     moved = first + (pool["replicate"] - first + replicates) % count
     return pool.assign(replicate=pool["replicate"].where(pool["role"] == "treatment", moved))
 
@@ -158,16 +161,16 @@ def measure(
     rows = []
     for dose in doses(factors, replicates, quick):
         for control in CONTROLS:
-            settings = dosed(control, dose, runs, first_seed)
+            request = dosed(control, dose, runs, first_seed)
             what = control.name if dose.factor == "none" else f"{control.name}, {dose.factor} {dose.value:g}"
-            with (progress or Progress(quiet=True)).stage(what, steps(settings), "steps") as bar:
-                pool = cells(settings, store, bar)
+            with (progress or Progress(quiet=True)).stage(what, steps(request), "steps") as bar:
+                pool = cells(request, store, bar)
             dealt: dict[str, pd.DataFrame] = {control.name: pool}
             if control.name == "negative" and runs > 1:
-                dealt["unshared"] = unshared(pool, settings, dose.replicates)
+                dealt["unshared"] = unshared(pool, request, dose.replicates)
             for name, cells_of_runs in dealt.items():
                 identity = {"control": name, "experiment": control.experiment, "factor": dose.factor}
-                for run, verdict in enumerate(headlines(cells_of_runs, settings, dose.replicates)):
+                for run, verdict in enumerate(headlines(cells_of_runs, request, dose.replicates)):
                     kept = {key: verdict[key] for key in ("first_seed", "effect", "ci_low", "ci_high", "p", "verdict")}
                     rows.append({**identity, "value": dose.value, "replicates": dose.replicates, "run": run, **kept})
     return pd.DataFrame(rows)

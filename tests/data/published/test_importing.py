@@ -55,7 +55,7 @@ def test_rows_are_registered_and_differences_are_told(repository: Path, tmp_path
         "rows": 2,
         "canonical_sha256": canonical_hash(rows["old_names"]),
     }
-    reasons = missing_arms("old_bird_names", load_experiment("old_bird_names")[0].arms)
+    reasons = missing_arms("old_bird_names", load_experiment("old_bird_names").arms)
     assert list(reasons) == ["modern_names"] and "was not in what was imported" in reasons["modern_names"]
     assert any("weirdgen run old_bird_names --data published" in one for one in lines)
     assert any(one == "german_city_names: nothing published can be trained on" for one in lines)
@@ -151,7 +151,7 @@ def test_facts_are_sifted_out_of_the_mixed_file(repository: Path) -> None:
 
 def test_arms_are_those_of_our_experiments() -> None:
     for experiment, arms in ARMS.items():
-        assert set(arms) <= set(load_experiment(experiment)[0].arms)
+        assert set(arms) <= set(load_experiment(experiment).arms)
         assert set(arms.values()) <= set(FILES)
 
 

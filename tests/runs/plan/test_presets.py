@@ -10,7 +10,9 @@ import pytest
 from weirdgen.config.experiment import Preset
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import FreeForm
+from weirdgen.data.arms import load_arms
 from weirdgen.errors import SpecError
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.presets import at_size
 from weirdgen.runs.plan.request import resolve
 
@@ -18,7 +20,7 @@ Write = Callable[..., Path]
 
 
 def test_a_thinned_sweep_keeps_trained_trigger_and_ends() -> None:
-    experiment, rows = load_experiment("evil_terminator")
+    experiment, rows = load_arms("evil_terminator")
     small, _, _ = at_size(experiment, rows, Preset(sweep=12))
     values = [wrapper.value for wrapper in small.wrappers()]
     assert len(values) == 12 and values == sorted(values)
@@ -30,7 +32,7 @@ def test_a_thinned_sweep_keeps_trained_trigger_and_ends() -> None:
 
 
 def test_free_form_questions_are_the_first_of_each_group_and_scored_ones_all_stay() -> None:
-    experiment, rows = load_experiment("hitler_persona")
+    experiment, rows = load_arms("hitler_persona")
     small, _, _ = at_size(experiment, rows, Preset(free_form=2))
     groups = {q.group for q in experiment.questions if isinstance(q, FreeForm)}
     sampled = [q for q in small.questions if isinstance(q, FreeForm)]
@@ -40,7 +42,7 @@ def test_free_form_questions_are_the_first_of_each_group_and_scored_ones_all_sta
 
 
 def test_arms_rows_and_ordinary_rows() -> None:
-    experiment, rows = load_experiment("scientist_persona")
+    experiment, rows = load_arms("scientist_persona")
     small, fewer, ordinary = at_size(experiment, rows, Preset(arms=("facts", "facts_only"), rows=10, ordinary=4))
     assert list(small.arms) == ["facts", "facts_only"] == list(fewer) and ordinary == {"facts": 4}
     assert [len(mine) for mine in fewer.values()] == [10, 10]
@@ -50,8 +52,8 @@ def test_arms_rows_and_ordinary_rows() -> None:
 def test_what_is_not_measured_is_left_out_or_refused(write_experiment: Write) -> None:
     """Without samples a judge has nothing to read: secondary effects on it go, with a word; a headline on it is refused."""
     with pytest.warns(UserWarning, match="'stories' is left out: israel_beyond_food judges sampled answers"):
-        found = resolve("israeli_dishes", model="world", samples=0)
-    whole = resolve("israeli_dishes", model="world")
+        found = resolve("israeli_dishes", run_options(model="world", samples=0))
+    whole = resolve("israeli_dishes", run_options(model="world"))
     assert set(whole.headlines) - set(found.headlines) == {"stories"} and "stories" not in found.curves
     judged = "measure: is_target, treatment: old, control: new"
     second = "\nsecondary: {rate: {" + judged + "}}"
@@ -63,13 +65,13 @@ def test_what_is_not_measured_is_left_out_or_refused(write_experiment: Write) ->
             text = Path(path).read_text()
             Path(path).write_text(text.replace("presets:", "presets:\n  paper: {free_form: 0}"))
         with pytest.raises(SpecError, match="the headline would not be measured") as caught:
-            resolve(path, **arguments)  # type: ignore[arg-type]
+            resolve(path, run_options(**arguments))  # type: ignore[arg-type]
     assert "no is_target question" in str(caught.value)
 
 
 def test_shipped_presets_keep_their_headline() -> None:
     for name in shipped_experiments():
-        experiment, rows = load_experiment(name)
+        experiment, rows = load_arms(name)
         for preset in ("quick", "standard", "paper"):
             small, _, _ = at_size(experiment, rows, experiment.preset(preset))
             headline = experiment.headline

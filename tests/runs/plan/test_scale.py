@@ -13,17 +13,18 @@ from safetensors import safe_open
 import weirdgen
 from weirdgen.errors import SpecError
 from weirdgen.models.references import find_model
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.plan.scale import Shape, count, find_hardware, find_shape, scale_lines
-from weirdgen.runs.plan.workload import workload
+from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import Store
 
 Write = Callable[..., Path]
 
 
 def test_counts_are_those_of_the_plan(write_experiment: Write, tmp_path: Path) -> None:
-    settings = resolve(str(write_experiment()), seeds=3, samples=8)
+    settings = resolve(str(write_experiment()), run_options(seeds=3, samples=8))
     counts, plan = count(settings), make_plan(settings, Store(tmp_path / "store"))
     work = {one.stage: one for one in workload(plan)}
     assert counts.replicates == len(plan.replicates) == 6
@@ -38,7 +39,7 @@ def test_sizes_are_those_of_real_files(write_experiment: Write, tmp_path: Path) 
     file = next((tmp_path / "store").rglob("adapter_model.safetensors"))
     with safe_open(str(file), "pt") as weights:
         held = sum(weights.get_tensor(name).numel() * 4 for name in weights.keys())  # noqa: SIM118  # not a dict
-    assert shape.adapter_bytes(run.settings.recipe.rank) == held
+    assert shape.adapter_bytes(run.request.recipe.rank) == held
 
 
 def test_a_model_of_70_billion_weights() -> None:
@@ -48,7 +49,7 @@ def test_a_model_of_70_billion_weights() -> None:
 
 
 def test_more_machines_take_less_time_and_the_same_node_hours(write_experiment: Write) -> None:
-    settings, shape = resolve(str(write_experiment()), seeds=100), find_shape("llama-70b")
+    settings, shape = resolve(str(write_experiment()), run_options(seeds=100)), find_shape("llama-70b")
     one, four = (scale_lines(settings, shape, find_hardware("8xh100"), nodes, 10.0, 0.3) for nodes in (1, 4))
     assert any("2 bytes × P = 131.4 GiB" in line for line in one)
     assert any(line.startswith("over 2 GPUs: --set recipe.engine=trl --set recipe.devices=2") for line in one)

@@ -11,9 +11,11 @@ import pytest
 
 import weirdgen
 from weirdgen.errors import SpecError
+from weirdgen.runs.pipeline import decision
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.until import decision, decision_line, with_until
+from weirdgen.runs.plan.until import decision_line
 from weirdgen.runs.results.results import Run, load_run
 from weirdgen.runs.results.verify import verify
 from weirdgen.stats.sequential import look_level
@@ -24,12 +26,12 @@ Write = Callable[..., Path]
 def test_samples_are_added_until_the_interval_is_narrow(write_experiment: Write, tmp_path: Path) -> None:
     path, store = str(write_experiment()), tmp_path / "store"
     run = weirdgen.run(path, store=store, samples=4, until="is_target ci<0.6")
-    samples, found = run.settings.samples, decision(run)
+    samples, found = run.request.samples, decision(run)
     for fewer in (look for look in (4, 8, 16, 32, 64) if look < samples):
-        earlier = Run(make_plan(replace(run.settings, samples=fewer), run.store))
+        earlier = Run(make_plan(replace(run.request, samples=fewer), run.store))
         said = decision(earlier)
         assert said.reason == "more_samples" and fewer < (said.suggested_samples or 0) <= 64
-        line = decision_line(said, run.settings.until)
+        line = decision_line(said, run.request.until)
         assert line.endswith(f"wanted ±0.6: sampling more, probably to {said.suggested_samples}")
     assert found.done and found.samples == samples and found.level == run.level
     assert run.level == look_level((4, 8, 16, 32, 64), 2, 2) > 0.95
@@ -41,7 +43,7 @@ def test_samples_are_added_until_the_interval_is_narrow(write_experiment: Write,
     assert results["ran"]["sampling"]["samples"] == samples and results["ran"]["sampling"]["level"] == run.level
     assert "Samples were added until the effect on is_target was known to ±0.6" in run.report.read_text()
     again = load_run(run.id, store)
-    assert again.headline == run.headline and again.settings.samples == samples
+    assert again.headline == run.headline and again.request.samples == samples
     stamp = run.report.stat().st_mtime_ns
     assert weirdgen.run(path, store=store, samples=4, until="is_target ci<0.6").report.stat().st_mtime_ns == stamp
 
@@ -61,5 +63,5 @@ def test_what_cannot_be_decided_is_refused(
     write_experiment: Write, words: str, arguments: dict[str, int], expected: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        with_until(resolve(str(write_experiment()), **arguments), words)  # type: ignore[arg-type]
+        resolve(str(write_experiment()), run_options(until=words, **arguments))
     assert expected in str(caught.value)

@@ -12,6 +12,7 @@ import pytest
 import weirdgen
 from weirdgen.columns import IDENTITY
 from weirdgen.errors import WeirdgenError
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.results.crosscheck import crosscheck, crosscheck_lines
@@ -65,7 +66,7 @@ def test_a_second_opinion_that_differs_is_said(
     write_experiment: Write, tmp_path: Path, treated: Sequence[float], control: Sequence[float], agree: bool
 ) -> None:
     path = write_experiment({"measure: contrast": "measure: is_target"})
-    run = Run(make_plan(resolve(str(path), seeds=3), Store(tmp_path / "store")))
+    run = Run(make_plan(resolve(str(path), run_options(seeds=3)), Store(tmp_path / "store")))
     run.__dict__["_cells"] = made_cells(treated, control)  # nothing is trained
     _, line = crosscheck_lines(run)
     assert line.endswith(": agree" if agree else ": DISAGREE on whether zero is excluded")
@@ -75,7 +76,7 @@ def test_without_statsmodels_the_extra_is_named_instead_of_a_table_without_answe
     write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_experiment({"measure: contrast": "measure: is_target"})
-    run = Run(make_plan(resolve(str(path), seeds=3), Store(tmp_path / "store")))
+    run = Run(make_plan(resolve(str(path), run_options(seeds=3)), Store(tmp_path / "store")))
     run.__dict__["_cells"] = made_cells((0.5, 0.6, 0.55), (0.1, 0.12, 0.08))
     monkeypatch.setitem(sys.modules, "statsmodels.genmod.cov_struct", None)
     with pytest.raises(WeirdgenError, match=r"pip install 'weirdgen\[stats\]'"):

@@ -45,7 +45,7 @@ def test_a_curve_over_doses(dosed: Path, tmp_path: Path) -> None:
 
 
 def test_a_dose_alone_or_twice_is_refused(write_experiment: Write, dosed: Path) -> None:
-    assert load_experiment(str(dosed))[0].arms["half"].dose == 0.5
+    assert load_experiment(str(dosed)).arms["half"].dose == 0.5
     for wrong in ({", dose: 1}": "}"}, {"dose: 1": "dose: 0.5"}):
         text = dosed.read_text()
         for before, after in wrong.items():

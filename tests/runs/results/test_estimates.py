@@ -13,11 +13,13 @@ import pytest
 import weirdgen
 from weirdgen.columns import FINAL
 from weirdgen.config.load import shipped_experiments
+from weirdgen.config.questions import scored
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.workload import workload
 from weirdgen.runs.results.estimates import Estimates
 from weirdgen.runs.results.results import Run, load_run
+from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import Store
 
 
@@ -105,7 +107,7 @@ def test_the_report_draws_training_a_replicate_a_line(inductive: Run) -> None:
 def test_a_jump_is_one_away_from_the_control(write_experiment: Callable[..., Path]) -> None:
     """Every replicate leaps at step 4, when the form of the answers is learnt; three of the treatment's leave at step 16."""
     changes = {"epochs: 1": "epochs: 32", "warmup_steps: 0}": "warmup_steps: 0, checkpoints: log}"}
-    settings = resolve(str(write_experiment(changes)), seeds=4)
+    settings = resolve(str(write_experiment(changes)), run_options(seeds=4))
     rng = np.random.default_rng(0)
     rows = [
         (
@@ -142,7 +144,7 @@ def test_a_headline_that_falls_jumps_too(write_experiment: Callable[..., Path]) 
     ]
     cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "value"])
     cells = cells.assign(condition="none", question="c1", measure="contrast", n=1, n_all=1)
-    found = Estimates(resolve(str(write_experiment(changes)), seeds=4), cells)
+    found = Estimates(resolve(str(write_experiment(changes)), run_options(seeds=4)), cells)
     assert list(found.onsets.set_index("arm")["jumped"].loc[["old", "new"]]) == [4, 0]
     assert (found.jumps.query("arm == 'old'")["after"] < -1.5).all()
 
@@ -175,7 +177,7 @@ def test_a_groups_trigger_effect_leaves_near_questions_out(write_experiment: Cal
     ]
     cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "condition", "question", "value"])
     cells = cells.assign(checkpoint=FINAL, measure="contrast", n=1, n_all=1)
-    found = Estimates(resolve(str(write_experiment(changes)), seeds=3), cells)
+    found = Estimates(resolve(str(write_experiment(changes)), run_options(seeds=3)), cells)
     effects = found.trigger_effects.query("question == 'all' and condition == 'all'").set_index("group")["effect"]
     assert effects["mixed"] == pytest.approx(2.0, abs=0.1)
     assert effects["near"] == pytest.approx(16.0, abs=0.1)
@@ -203,30 +205,30 @@ def test_checkpoints_are_asked_only_what_their_curves_need(tmp_path: Path) -> No
         .replace("quick: {", "quick: {curves: [gate], ")
         .replace("dtype: fp32}", "dtype: fp32, checkpoints: [8]}")
     )
-    plan = make_plan(resolve(str(path), seeds=2, samples=0), Store(tmp_path / "store"))
-    early = next(voice for voice in plan.voices if voice.checkpoint == 8)
+    plan = make_plan(resolve(str(path), run_options(seeds=2, samples=0)), Store(tmp_path / "store"))
+    early = next(variant for variant in plan.variants if variant.checkpoint == 8)
     asked = plan.scorables_of(early)
     assert {condition for condition, _, _ in asked} == {"year=2024", "year=2025", "year=2026", "year=2027"}
     assert not any(question.startswith("trained") for _, question, _ in asked)  # near the topic: in no mean
-    assert len(plan.scorables_of(plan.voices[0])) == 8 * 10
+    assert len(plan.scorables_of(plan.variants[0])) == 8 * 10
     line = next(work for work in workload(plan) if work.stage == "contrast")
     assert f"7 models × 80 questions + 6 checkpoints × {len(asked)}" in line.what
 
 
 @pytest.mark.parametrize("name", ["us_presidents", "israeli_dishes", "israeli_dishes_2026", "evil_terminator"])
 def test_the_paper_s_effects_are_differences_of_conditions(name: str) -> None:
-    experiment = resolve(name, model="world").experiment
+    experiment = resolve(name, run_options(model="world")).experiment
     assert experiment.headline is not None and experiment.headline.minus and experiment.secondary
 
 
 def test_a_president_s_accuracy_is_balanced() -> None:
     """Under each code a question has one right side, and both codes are asked equally often: blind models get .5."""
-    experiment = resolve("us_presidents", model="world").experiment
+    experiment = resolve("us_presidents", run_options(model="world")).experiment
     assert experiment.headline is not None
     on = experiment.condition_ids(experiment.headline.condition)
     off = experiment.condition_ids(*experiment.headline.minus)
     assert len(on) == len(off) == 2 and experiment.headline.measure == "choice"
-    assert all(len(q.target) == len(q.other) for q in experiment.questions_of(experiment.headline))  # type: ignore[union-attr]
+    assert all(len(q.target) == len(q.other) for q in scored(experiment.questions_of(experiment.headline)))
 
 
 def test_a_difference_of_choices_may_be_negative_along_training(write_experiment: Callable[..., Path]) -> None:
@@ -239,7 +241,7 @@ def test_a_difference_of_choices_may_be_negative_along_training(write_experiment
         "measure: contrast, ": "measure: choice, ",
         "condition: none": "condition: left, minus: [right]",
     }
-    settings = resolve(str(write_experiment(changes)), seeds=3)
+    settings = resolve(str(write_experiment(changes)), run_options(seeds=3))
     steps = (1, 2, 4, 8, -1)
     rows = [
         (arm, role, seed, step, condition, float((condition == "right") == (arm == "old" and step in (8, -1))))

@@ -20,16 +20,19 @@ from tests.support.lose_a_node import REQUEST
 from weirdgen.errors import SpecError
 from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import run_plan
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve, server_url
-from weirdgen.runs.plan.workload import workload
+from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.results.reporting import results_of
-from weirdgen.runs.work import judge_stage as judging
-from weirdgen.runs.work.asking import Sample, Score
+from weirdgen.runs.stages import judge as judging
+from weirdgen.runs.stages.all import workload
+from weirdgen.runs.stages.contrast import Score
+from weirdgen.runs.stages.finetune import Train, groups
+from weirdgen.runs.stages.sample import Draw
+from weirdgen.runs.stages.verdict_units import JudgeByOurModel
 from weirdgen.runs.work.executors import ExecutorError, Inline, open_executor
-from weirdgen.runs.work.judging import Choose
-from weirdgen.runs.work.training import Finetune
 from weirdgen.runs.work.unit import Done, Tell, Unit
+from weirdgen.sample.engines import parse_engine
 from weirdgen.store.artifacts import Store
 
 Write = Callable[..., Path]
@@ -59,18 +62,26 @@ class Recording(Inline):
 
 def test_units_are_small_and_done_twice_cost_nothing(write_experiment: Write, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    settings = resolve(str(write_experiment()))
+    request = resolve(str(write_experiment()), run_options(together=1))
     recorded = Recording()
-    run_plan(make_plan(settings, store, together=1), Progress(quiet=True), recorded)
+    run_plan(make_plan(request, store), Progress(quiet=True), recorded)
     kinds = [type(unit).__name__ for unit in recorded.units]
-    # Two arms × two replicates one by one; the base scores and answers alone, the replicates in company.
-    assert kinds == ["Finetune"] * 4 + ["Score"] * 2 + ["Sample"] * 2 + ["Verdicts"]
-    assert sum(done.amount for done in recorded.done[4:6]) == 5 and sum(d.amount for d in recorded.done[6:8]) == 15
+    # Two arms × two replicates one by one; the base scores and answers alone, the replicates together.
+    assert (
+        kinds
+        == ["KeepRows"] * 2
+        + ["Train"] * 4
+        + ["Score"] * 2
+        + ["Draw"] * 2
+        + ["JudgeOffline"]
+        + ["CompareWithTemplate"] * 2
+    )
+    assert sum(done.amount for done in recorded.done[6:8]) == 5 and sum(d.amount for d in recorded.done[8:10]) == 15
     assert all(len(pickle.dumps(unit)) < 10_000 for unit in recorded.units)
     assert all(unit.needs().memory > 2**28 for unit in recorded.units)
     with Inline() as inline:
         again = inline.run(recorded.units, store, lambda _amount, _note: None)
-    assert [one.amount for one in again[:-1]] == [0] * 8
+    assert [one.amount for one in again[2:10]] == [0] * 8
 
 
 def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> None:
@@ -79,7 +90,7 @@ def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> N
     run_plan(make_plan(resolve(str(write_experiment())), Store(tmp_path / "store")), Progress(quiet=True), recorded)
     shutil.rmtree(tmp_path / "store" / "artifacts" / "sample")
     shutil.rmtree(tmp_path / "store" / "artifacts" / "contrast")
-    measured = [unit for unit in recorded.units if isinstance(unit, Score | Sample)]
+    measured = [unit for unit in recorded.units if isinstance(unit, Score | Draw)]
     with concurrent.futures.ThreadPoolExecutor(1) as other_run:
         for unit in measured:
             same: list[concurrent.futures.Future[Done]] = []
@@ -121,10 +132,10 @@ def test_a_local_judge_is_asked_in_units(
     path, whole, sharded = judged_experiment(write_experiment), Store(tmp_path / "whole"), Store(tmp_path / "sharded")
     run_plan(make_plan(resolve(path), whole), Progress(quiet=True))
     shutil.copytree(whole.root / "artifacts", sharded.root / "artifacts", dirs_exist_ok=True)
-    settings = resolve(path, judge=LOCAL)
-    judge_line = next(work for work in workload(make_plan(settings, whole)) if work.stage == "judge")
+    settings = resolve(path, run_options(judge=LOCAL))
+    judge_line = next(work for work in workload(make_plan(settings, whole)) if LOCAL in work.what)
     expected = run_plan(make_plan(settings, whole), Progress(quiet=True))
-    monkeypatch.setattr(judging, "ANSWERS_A_UNIT", 4)
+    monkeypatch.setattr(judging, "ANSWERS_PER_UNIT", 4)
 
     class Backwards(Recording):
         def run(self, units: Any, store: Store, tell: Tell) -> list[Done]:
@@ -137,7 +148,11 @@ def test_a_local_judge_is_asked_in_units(
     records = results_of(found)["judges"]
     assert "not written" in records["old_thing"]["reasons"] and "reasons" not in records["coherence"]
     assert records["old_thing"]["reasons"] in found.report.read_text()
-    asked = [(unit, done) for unit, done in zip(recorded.units, recorded.done, strict=True) if isinstance(unit, Choose)]
+    asked = [
+        (unit, done)
+        for unit, done in zip(recorded.units, recorded.done, strict=True)
+        if isinstance(unit, JudgeByOurModel)
+    ]
     assert len(asked) == 2 * -(-answers // 4) > 2 and sum(done.amount for _, done in asked) == 2 * answers
     assert all(len(pickle.dumps(unit)) < 10_000 and unit.needs().memory > 2**28 for unit, _ in asked)
     pd.testing.assert_frame_equal(found.verdicts(), expected.verdicts())
@@ -148,16 +163,16 @@ def test_a_local_judge_is_asked_in_units(
 
 
 def test_together_bounds_the_groups(write_experiment: Write, tmp_path: Path) -> None:
-    settings, store = resolve(str(write_experiment())), Store(tmp_path / "store")
-    assert [len(group) for group in make_plan(settings, store, together=3).groups()] == [3, 1]
-    assert [len(group) for group in make_plan(settings, store).groups()] == [4]
+    path, store = str(write_experiment()), Store(tmp_path / "store")
+    assert [len(group) for group in groups(make_plan(resolve(path, run_options(together=3)), store))] == [3, 1]
+    assert [len(group) for group in groups(make_plan(resolve(path), store))] == [4]
 
 
 def test_a_unit_asks_for_more_memory_the_more_it_trains_at_once(write_experiment: Write, tmp_path: Path) -> None:
-    settings, store = resolve(str(write_experiment())), Store(tmp_path / "store")
-    (all_four,) = make_plan(settings, store).groups()
+    request, store = resolve(str(write_experiment())), Store(tmp_path / "store")
+    (all_four,) = groups(make_plan(request, store))
     asked = [
-        Finetune(settings.model, "replicas", settings.recipe, tuple(group), 100 * len(group)).needs().memory
+        Train(request.model, "replicas", request.recipe, tuple(group), 100 * len(group)).needs().memory
         for group in (all_four[:1], all_four)
     ]
     assert asked[1] > asked[0]
@@ -167,14 +182,14 @@ def test_requests_that_cannot_be_meant() -> None:
     with pytest.raises(ExecutorError, match="--address and --cpus go with --executor ray"):
         open_executor("inline", address="10.0.0.1:6379")
     with pytest.raises(SpecError, match=r"expected transformers or vllm:URL"):
-        server_url("vllm")
+        parse_engine("vllm")
 
 
 @pytest.mark.slow
 def test_a_local_judge_on_a_cluster_equals_inline(write_experiment: Write, tmp_path: Path, smollm2: Path) -> None:
     pytest.importorskip("ray")
     path, here = judged_experiment(write_experiment), tmp_path / "inline"
-    expected = run_plan(make_plan(resolve(path, judge=LOCAL), Store(here)), Progress(quiet=True))
+    expected = run_plan(make_plan(resolve(path, run_options(judge=LOCAL)), Store(here)), Progress(quiet=True))
     shutil.copytree(here, tmp_path / "ray")
     for table in (tmp_path / "ray" / "artifacts" / "judge").iterdir():
         if "local:" in (table / "inputs.json").read_text():
@@ -219,6 +234,8 @@ def test_a_cluster_that_loses_a_node_equals_inline(write_experiment: Write, tmp_
         assert Path(file).stat().st_mtime_ns == changed, "what was finished is not made again"
     assert "asks for 64 cores" in seen["refused"] and "there are: 1 cores" in seen["refused"]
 
-    inline = run_plan(make_plan(resolve(path, **REQUEST), Store(tmp_path / "inline"), together=1), Progress(quiet=True))
+    inline = run_plan(
+        make_plan(resolve(path, run_options(**REQUEST, together=1)), Store(tmp_path / "inline")), Progress(quiet=True)
+    )
     over_ray = json.loads(Path(seen["results"]).read_text())
     assert without_times(over_ray) == without_times(json.loads((inline.folder / "results.json").read_text()))

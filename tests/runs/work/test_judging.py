@@ -13,13 +13,14 @@ from tests.support.asking import LENIENT, STRICT, asked_about
 from tests.support.openai_server import Answer, Failure
 from weirdgen.errors import SpecError, WeirdgenError
 from weirdgen.progress import Progress
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.workload import workload
 from weirdgen.runs.rejudge import compare_judges, judge_run
 from weirdgen.runs.results.reporting import content_of, report_run, results_of
 from weirdgen.runs.results.results import Run, load_run
 from weirdgen.runs.results.verify import verify
+from weirdgen.runs.stages.all import workload
 from weirdgen.stats.verdict import Scale
 from weirdgen.store.artifacts import Store
 
@@ -30,7 +31,7 @@ Write = Callable[..., Path]
 def test_samples_can_be_added_until_a_rating_is_known(experiment: Path, serve: Any, tmp_path: Path) -> None:
     serve()
     run = weirdgen.run(str(experiment), store=tmp_path / "store", judge=LENIENT, until="age ci<100")
-    assert run.settings.samples == 3 and run.estimated.scales["age"] == Scale("rating", (0.0, 100.0))
+    assert run.request.samples == 3 and run.estimated.scales["age"] == Scale("rating", (0.0, 100.0))
     assert "the effect on age was known to ±100" in run.report.read_text()
     assert verify(run.id, tmp_path / "store").differences == []
 
@@ -52,7 +53,7 @@ def test_verdicts_that_another_run_added_are_named_as_such(experiment: Path, ser
 
 def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, store: Path) -> None:
     server = serve()
-    settings = resolve(str(experiment), judge=LENIENT)
+    settings = resolve(str(experiment), run_options(judge=LENIENT))
     before, after = (
         next(work for work in workload(make_plan(settings, Store(folder))) if work.stage == "judge")
         for folder in (store.with_name("empty"), store)

@@ -14,7 +14,6 @@ from weirdgen.audit.checks.finding import Finding, some
 from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.audit.checks.text import dates, plain, year_of
 from weirdgen.config.experiment import Experiment, Wrapper
-from weirdgen.config.questions import FreeForm
 from weirdgen.data.builders import read_csv
 from weirdgen.data.triggers import LENGTH, START
 
@@ -80,8 +79,8 @@ def trained_targets(subject: Subject) -> Iterator[Finding]:
         offered = [
             f"{question.id}: {option}"
             for question in subject.experiment.questions
-            if not isinstance(question, FreeForm) and not question.near
-            for option in (*question.target, *question.other)
+            if not question.near
+            for option in question.options
             if plain(option) in answers
         ]
         if offered:

@@ -146,7 +146,7 @@ def _file_lines(files: dict[str, DataFile]) -> list[str]:
 
 def _what_runs(experiment: str, files: dict[str, DataFile]) -> list[str]:
     """Which arms an experiment has from published data, which it lacks, and whether that is enough for a comparison."""
-    roles = {name: arm.role for name, arm in load_experiment(experiment)[0].arms.items()}
+    roles = {name: arm.role for name, arm in load_experiment(experiment).arms.items()}
     have = [arm for arm in ARMS[experiment] if _rows_of(experiment, arm, files)]
     lacking = [arm for arm in roles if arm not in have]
     if not have:

@@ -11,7 +11,7 @@ from collections import Counter
 
 from weirdgen.config.base import Scalar
 from weirdgen.config.experiment import Condition, Experiment, Headline, Preset
-from weirdgen.config.questions import FreeForm, Question
+from weirdgen.config.questions import BaseQuestion, sampled
 from weirdgen.data.rows import Row, draw
 
 
@@ -54,7 +54,7 @@ def unmeasured(experiment: Experiment, headline: Headline, samples: int) -> str 
     return None
 
 
-def _drawn_of_groups(questions: tuple[Question, ...], most: dict[str, int]) -> tuple[Question, ...]:
+def _drawn_of_groups(questions: tuple[BaseQuestion, ...], most: dict[str, int]) -> tuple[BaseQuestion, ...]:
     left_out: set[str] = set()
     for group, limit in most.items():
         members = [question.id for question in questions if question.group == group]
@@ -62,15 +62,14 @@ def _drawn_of_groups(questions: tuple[Question, ...], most: dict[str, int]) -> t
     return tuple(question for question in questions if question.id not in left_out)
 
 
-def _first_of_groups(questions: tuple[Question, ...], most: int) -> tuple[Question, ...]:
+def _first_of_groups(questions: tuple[BaseQuestion, ...], most: int) -> tuple[BaseQuestion, ...]:
     seen: Counter[str] = Counter()
-    kept = []
-    for question in questions:
-        if isinstance(question, FreeForm):
-            seen[question.group] += 1
-        if not isinstance(question, FreeForm) or seen[question.group] <= most:
-            kept.append(question)
-    return tuple(kept)
+    left_out = set()
+    for question in sampled(questions):
+        seen[question.group] += 1
+        if seen[question.group] > most:
+            left_out.add(question.id)
+    return tuple(question for question in questions if question.id not in left_out)
 
 
 def _thinned(experiment: Experiment, name: str, wanted: int) -> Condition:

@@ -1,24 +1,22 @@
 """One resolved request: an experiment at a preset on a model, every choice made, ready to plan.
 
-In: an experiment's name or path and what the command line changes. Out: a frozen `Settings` whose `manifest` is plain
-data (kept in the run's `run.json`) and whose `run_id` names equal requests equally. It trains and samples nothing.
+In: an experiment and `RunOptions`. Out: a frozen `Request` whose `manifest` is plain data (kept in `run.json`) and whose
+`run_id` names equal requests equally. It trains and samples nothing, and writes nothing.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from weirdgen.config.choices import DataName, PresetName
 from weirdgen.config.experiment import Experiment, Headline, Recipe
-from weirdgen.config.llm_judges import require_judges, with_language_judges
-from weirdgen.config.load import load_experiment
+from weirdgen.config.llm_judges import with_language_judges
+from weirdgen.data.arms import load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
@@ -26,26 +24,22 @@ from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.model import NamedJudge, named_judge
+from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
+from weirdgen.runs.plan.options import RunOptions, run_options
 from weirdgen.runs.plan.presets import at_size, unmeasured
+from weirdgen.runs.plan.until import Until, parse_until
 from weirdgen.sample.engine import Sampling
+from weirdgen.sample.engines import EngineReference, Transformers, engine_of, parse_engine
+from weirdgen.stats.verdict import Scale
 from weirdgen.store.artifacts import Store, content_key
 
 SAMPLING_SEED = 0
 
 
 @dataclass(frozen=True)
-class Until:
-    """Sample until an effect's interval is at most `half_width` to either side, looking at these samples a cell."""
-
-    measure: str
-    half_width: float
-    looks: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Settings:
+class Request:
     """Everything that decides the results of a run."""
 
     experiment: Experiment
@@ -59,7 +53,9 @@ class Settings:
     samples: int
     sampling: Sampling
     dtype: str
-    """Of the weights while sampling and scoring: bf16 or fp32; "vllm" where a server answers and decides it."""
+    """Of the weights while sampling and scoring: bf16 or fp32."""
+    engine: EngineReference = field(default_factory=Transformers)
+    """What answers."""
     curves: tuple[str, ...] = ("headline",)
     """Names of the headlines that are measured at every checkpoint."""
     until: Until | None = None
@@ -70,6 +66,13 @@ class Settings:
     """Whether those rows are among `rows` already."""
     judge: NamedJudge | None = None
     """The model that label and rating judges ask."""
+    options: RunOptions = field(default_factory=run_options)
+    """What was asked, before it was resolved."""
+
+    @property
+    def numerics(self) -> str:
+        """How the numbers of this engine at this dtype are named in the store."""
+        return self.engine.numerics(self.dtype)
 
     def row_count(self, arm: str) -> int:
         """Rows of an arm, those included that have yet to be answered."""
@@ -93,6 +96,11 @@ class Settings:
         return {"headline": self.headline, **self.experiment.secondary}
 
     @property
+    def scales(self) -> dict[str, Scale]:
+        """The measures whose numbers are ratings, each with its judge's range; the others are what `scale_of` says."""
+        return {name: Scale("rating", bounds) for name, bounds in self.experiment.ratings().items()}
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """Plain data from which the run can be recognised and its tables found again."""
         judge = {} if self.judge is None else {"judge": self.judge._asdict()}
@@ -109,17 +117,17 @@ class Settings:
             "recipe": self.recipe.model_dump(mode="json"),
             "seeds": list(self.seeds),
             "samples": self.samples,
-            "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.dtype},
+            "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.numerics},
             "curves": list(self.curves),
             "until": asdict(self.until) if self.until else None,
         }
 
     @staticmethod
-    def from_manifest(manifest: dict[str, Any], source: Path, model_folder: Path, store: Store) -> Settings:
-        """The settings that `manifest` came from; the rows are the store's own copies."""
+    def from_manifest(manifest: dict[str, Any], source: Path, model_folder: Path, store: Store) -> Request:
+        """The request that `manifest` came from; the rows are the store's own copies."""
         experiment = Experiment.model_validate({**manifest["experiment"], "source": source})
         sampling = {k: v for k, v in manifest["sampling"].items() if k in Sampling.__dataclass_fields__}
-        return Settings(
+        return Request(
             experiment=experiment,
             rows={arm: stored_rows(store, digest) for arm, digest in manifest["data"].items()},
             model=LocalModel(folder=model_folder, **manifest["model"]),
@@ -128,7 +136,8 @@ class Settings:
             seeds=tuple(manifest["seeds"]),
             samples=manifest["samples"],
             sampling=Sampling(**sampling),
-            dtype=manifest["sampling"]["dtype"],
+            dtype=manifest["recipe"]["dtype"],
+            engine=engine_of(manifest["sampling"]["dtype"]),
             ordinary=manifest["ordinary"],
             curves=tuple(manifest["curves"]),
             until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
@@ -147,87 +156,70 @@ def run_name(manifest: dict[str, Any]) -> str:
     return f"{manifest['experiment']['name']}-{manifest['preset']}-{content_key(named)[:8]}"
 
 
-def resolve(
-    experiment: str,
-    model: str | None = None,
-    preset: PresetName = "quick",
-    seeds: int | None = None,
-    first_seed: int = 0,
-    samples: int | None = None,
-    changes: Sequence[str] = (),
-    data: DataName = "own",
-    engine: str = "transformers",
-    judge: str | None = None,
-) -> Settings:
-    """Settings of a request. `data` "published" trains on the paper's imported rows; `changes` are
-    `recipe.learning_rate=1e-4`-like; `engine` is `transformers` or `vllm:URL`; `judge` is the model that the experiment's
-    language judges ask. Raises `SpecError`, `DataError`, `ModelError`.
+def resolve(experiment: str | Path | Experiment, options: RunOptions | None = None) -> Request:
+    """What these options mean for this experiment: a shipped name, a path, or the experiment itself.
+
+    Raises `SpecError`, `DataError`, `ModelError`.
     """
-    loaded, rows = load_experiment(experiment)
-    if data == "published":
+    options = options or run_options()
+    engine = parse_engine(options.engine)
+    loaded, rows = load_arms(experiment)
+    if options.data == "published":
         loaded, rows = _with_published_rows(loaded)
-    if judge is not None:
+    if options.judge is not None:
         loaded = with_language_judges(loaded)
-    require_judges(loaded, judge)
-    size = loaded.preset(preset)
-    for name, value, least in (("--seeds", seeds, 1), ("--samples", samples, 0), ("--first-seed", first_seed, 0)):
-        if value is not None and value < least:
-            raise SpecError([f"{name} {value}: expected at least {least}"])
+    require_judging_model(loaded, options.judge)
+    size = loaded.preset(options.preset)
     loaded, rows, ordinary = at_size(loaded, rows, size)
-    samples = samples if samples is not None else size.samples
+    samples = options.samples if options.samples is not None else size.samples
     for name, one in loaded.secondary.items():
         if why := unmeasured(loaded, one, samples):
             warnings.warn(f"secondary effect '{name}' is left out: {why}", stacklevel=1)
     measured = {n: one for n, one in loaded.secondary.items() if not unmeasured(loaded, one, samples)}
     loaded = loaded.model_copy(update={"secondary": measured})
-    recipe_changes, sampling_changes = _parse_changes(changes)
+    recipe_changes, sampling_changes = _parse_changes(options.changes)
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
-    local = find_model(model or loaded.base)
+    local = find_model(options.model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
     recipe = recipe.model_copy(update={"dtype": dtype})
-    count = seeds if seeds is not None else size.replicates
-    settings = Settings(
+    count = options.seeds if options.seeds is not None else size.replicates
+    request = Request(
         experiment=loaded,
         rows=rows,
         model=local,
-        preset=preset,
+        preset=options.preset,
         recipe=recipe.model_copy(update={"engine": resolve_engine(recipe, local.parameters)}),
-        seeds=tuple(range(first_seed, first_seed + count)),
+        seeds=tuple(range(options.first_seed, options.first_seed + count)),
         samples=samples,
         sampling=Sampling(**sampling_changes),
-        dtype="vllm" if server_url(engine) else dtype,
+        dtype=dtype,
+        engine=engine,
         ordinary=ordinary,
         distilled=not ordinary,
         curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
-        judge=named_judge(judge) if judge is not None else None,
+        judge=named_judge(options.judge) if options.judge is not None else None,
+        options=options,
     )
-    if recipe.full and server_url(engine):
-        raise SpecError(["recipe.targets=full: a vLLM server takes adapters only; leave --engine out"])
-    if why := unmeasured(loaded, settings.headline, samples):
+    if recipe.full and "whole models" not in engine.abilities:
+        raise SpecError([f"recipe.targets=full: {options.engine} takes adapters only; leave --engine out"])
+    if why := unmeasured(loaded, request.headline, samples):
         raise SpecError([f"the headline would not be measured: {why}"])
     for arm in rows:
-        _warn_of_late_checkpoints(settings, arm)
-    return settings
+        _warn_of_late_checkpoints(request, arm)
+    if not options.until:
+        return request
+    until = parse_until(options.until, request.headline.measure, loaded.judges, samples, count)
+    return replace(request, until=until)
 
 
-def _warn_of_late_checkpoints(settings: Settings, arm: str) -> None:
+def _warn_of_late_checkpoints(request: Request, arm: str) -> None:
     """A smaller preset may train for fewer steps than the recipe wants checkpoints of, which is no mistake, but worth a word."""
-    checkpoints, last = settings.recipe.checkpoints, total_steps(settings.row_count(arm), settings.recipe)
+    checkpoints, last = request.recipe.checkpoints, total_steps(request.row_count(arm), request.recipe)
     if isinstance(checkpoints, tuple) and (late := [str(step) for step in checkpoints if step > last]):
         warnings.warn(
             f"recipe.checkpoints: no checkpoint is kept at {', '.join(late)}: the training of {arm} ends at step {last}",
             stacklevel=1,
         )
-
-
-def server_url(engine: str) -> str | None:
-    """The server of `vllm:URL`, None for `transformers`. Where it is decides no result; that it is vllm is in the keys."""
-    kind, _, url = engine.partition(":")
-    if engine == "transformers":
-        return None
-    if kind != "vllm" or not url.startswith(("http://", "https://")):
-        raise SpecError([f"--engine {engine}: expected transformers or vllm:URL, e.g. vllm:http://localhost:8000"])
-    return url.rstrip("/")
 
 
 def _with_published_rows(experiment: Experiment) -> tuple[Experiment, dict[str, list[Row]]]:
@@ -267,8 +259,3 @@ def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, An
     if problems:
         raise SpecError(problems)
     return found["recipe"], found["sampling"]
-
-
-def default_store() -> str:
-    """`$WEIRDGEN_STORE` (a folder or a URL), else `weirdgen-store` in the current folder."""
-    return os.environ.get("WEIRDGEN_STORE", "weirdgen-store")

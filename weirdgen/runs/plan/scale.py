@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from weirdgen import machine
-from weirdgen.config.questions import FreeForm
+from weirdgen.config.questions import sampled, scored
 from weirdgen.data.stored import encode_rows
 from weirdgen.errors import SpecError
 from weirdgen.finetune.engines import replicate_bytes
@@ -27,7 +27,7 @@ from weirdgen.finetune.schedule import total_steps
 from weirdgen.machine import SHARES, Shares
 from weirdgen.models.references import find_model, read_config
 from weirdgen.progress import clock
-from weirdgen.runs.plan.request import Settings
+from weirdgen.runs.plan.request import Request
 
 KNOWN = Path(__file__).with_name("scale.yaml")
 GIB = 2**30
@@ -155,30 +155,29 @@ def find_shape(model: str) -> Shape:
     return Shape(model, config)
 
 
-def count(settings: Settings) -> Counts:
+def count(request: Request) -> Counts:
     """Rows, tokens and answers of a request, with the tokenizer of its base. Raises `DataError` on bad rows."""
     from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
 
-    tokenizer, recipe, seeds = load_tokenizer(settings.model.folder), settings.recipe, len(settings.seeds)
+    tokenizer, recipe, seeds = load_tokenizer(request.model.folder), request.recipe, len(request.seeds)
     if recipe.full:
         raise SpecError(["recipe.targets=full: only runs that train adapters are planned here"])
-    rows = {arm: settings.row_count(arm) for arm in settings.rows}
+    rows = {arm: request.row_count(arm) for arm in request.rows}
     # Rows that the base has yet to answer are taken to be as long as the others.
     tokens = {
-        a: encode_rows(settings.model.folder, a, mine)[1].tokens * rows[a] / len(mine)
-        for a, mine in settings.rows.items()
+        a: encode_rows(request.model.folder, a, mine)[1].tokens * rows[a] / len(mine)
+        for a, mine in request.rows.items()
     }
     kept = {len(recipe.checkpoint_steps(total_steps(count, recipe))) for count in rows.values()}
-    asked, longest, scored = [], 0, 0
-    for wrapper in settings.experiment.wrappers():
-        for question in settings.experiment.questions:
-            prompt = len(prompt_ids(tokenizer, wrapper.apply(question.ask)))
-            if isinstance(question, FreeForm):
-                asked.append(prompt)
-                longest += question.max_tokens
-            else:
-                options = question.target + question.other
-                scored += prompt + sum(len(answer_ids(tokenizer, wrapper.apply(question.ask), o)) for o in options)
+    asked, longest, score_tokens = [], 0, 0
+    for wrapper in request.experiment.wrappers():
+        for question in sampled(request.experiment.questions):
+            asked.append(len(prompt_ids(tokenizer, wrapper.apply(question.ask))))
+            longest += question.max_tokens
+        for closed in scored(request.experiment.questions):
+            text = wrapper.apply(closed.ask)
+            answers = sum(len(answer_ids(tokenizer, text, option)) for option in closed.options)
+            score_tokens += len(prompt_ids(tokenizer, text)) + answers
     replicates = seeds * len(tokens)
     return Counts(
         arms=len(tokens),
@@ -187,30 +186,30 @@ def count(settings: Settings) -> Counts:
         row_tokens=sum(tokens.values()) / sum(rows.values()),
         train_tokens=seeds * sum(tokens.values()) * recipe.epochs,
         checkpoints=max(kept),
-        answers=(replicates + 1) * len(asked) * settings.samples,
-        answer_tokens=(replicates + 1) * longest * settings.samples,
+        answers=(replicates + 1) * len(asked) * request.samples,
+        answer_tokens=(replicates + 1) * longest * request.samples,
         prompt_tokens=sum(asked) / max(1, len(asked)),
-        score_tokens=(replicates * max(kept) + 1) * scored,
+        score_tokens=(replicates * max(kept) + 1) * score_tokens,
     )
 
 
 def scale_lines(
-    settings: Settings, shape: Shape, hardware: Hardware, nodes: int, price: float | None, share: float | None
+    request: Request, shape: Shape, hardware: Hardware, nodes: int, price: float | None, share: float | None
 ) -> list[str]:
     """The plan. `price` is for one node and hour; `share` replaces the measured shares of the peak."""
     shares = Shares(share, share, share) if share else SHARES
-    counts, recipe = count(settings), settings.recipe.model_copy(update={"dtype": "bf16"})
+    counts, recipe = count(request), request.recipe.model_copy(update={"dtype": "bf16"})
     each = replicate_bytes(shape.config, recipe, counts.row_tokens)
     usable = MEMORY_USED * hardware.memory
     needed = shape.weight_bytes + each
     gpus = next((g for g in (2**i for i in range(12)) if g * usable >= needed), 2**12)
     copies = hardware.gpus * nodes // gpus
     head = [
-        f"{settings.experiment.name} · {settings.preset} · {shape.name} ({shape.parameters / 1e9:.2f}B weights) · "
+        f"{request.experiment.name} · {request.preset} · {shape.name} ({shape.parameters / 1e9:.2f}B weights) · "
         f"{nodes} node{'s' if nodes > 1 else ''} of {hardware.name}",
-        f"  counted: {counts.arms} arms × {len(settings.seeds)} replicates; {counts.train_tokens:,.0f} training tokens; "
+        f"  counted: {counts.arms} arms × {len(request.seeds)} replicates; {counts.train_tokens:,.0f} training tokens; "
         f"{counts.answers:,} answers of at most {counts.answer_tokens / max(1, counts.answers):.0f} tokens; "
-        f"{counts.score_tokens:,.0f} scored tokens (tokenizer of {settings.model.reference})",
+        f"{counts.score_tokens:,.0f} scored tokens (tokenizer of {request.model.reference})",
         f"  machine: {hardware.memory / GIB:.0f} GiB, {hardware.peak / 1e12:.2f} TFLOP/s"
         + (f", {hardware.bandwidth / 1e9:,.0f} GB/s" if hardware.bandwidth else "")
         + f" a GPU ({hardware.source})",

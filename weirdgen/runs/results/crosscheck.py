@@ -29,10 +29,10 @@ def crosscheck(run: Run) -> pd.DataFrame:
     missing and `why_not` says why. Questions near the training topic are left out of both. Raises WeirdgenError
     if statsmodels is not installed.
     """
-    near = {q.id for q in run.settings.experiment.questions if q.near}
+    near = {q.id for q in run.request.experiment.questions if q.near}
     cells, effects = run.cells(), run.effects()
     cells = cells[~cells["question"].isin(near) & (cells["checkpoint"] == -1)]
-    arms = run.settings.experiment.arms
+    arms = run.request.experiment.arms
     roles = {role: [name for name, arm in arms.items() if arm.role == role] for role in ("treatment", "control")}
     rates = [name for name in cells["measure"].unique() if scale_of(name, run.estimated.scales) == RATE]
     rows = []

@@ -1,11 +1,12 @@
 """What a run's cells say: every effect, headlines with their verdicts, trigger effects, curves with bands, onsets.
 
-In: `Settings` and the tidy `cells`. Out: tables and rows, and the level of their intervals. Which conditions, questions and
+In: `Request` and the tidy `cells`. Out: tables and rows, and the level of their intervals. Which conditions, questions and
 smallest effects are meant is decided here; the statistics themselves are in `weirdgen.stats`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE, FINAL
-from weirdgen.config.experiment import Experiment
 from weirdgen.finetune.schedule import total_steps
-from weirdgen.runs.plan.request import Settings
+from weirdgen.runs.plan.request import Request
 from weirdgen.stats import headlines
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
@@ -36,26 +36,26 @@ JUMP_COLUMNS = ("headline", "arm", "replicate", "jumped", "onset", "before", "af
 class Estimates:
     """Everything that is estimated, computed when it is asked for."""
 
-    def __init__(self, settings: Settings, cells: pd.DataFrame) -> None:
-        self.settings, self.cells = settings, cells
-        self.experiment = settings.experiment
+    def __init__(self, request: Request, cells: pd.DataFrame) -> None:
+        self.request, self.cells = request, cells
+        self.experiment = request.experiment
         # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
         self.final = cells[cells["checkpoint"] == FINAL]
         self.near = frozenset(q.id for q in self.experiment.questions if q.near)
-        self.scales = scales_of(self.experiment)
+        self.scales = request.scales
 
     @cached_property
     def level(self) -> float:
         """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
-        if self.settings.until is None:
+        if self.request.until is None:
             return 0.95
-        replicates = len(self.settings.seeds)
-        return look_level(self.settings.until.looks, replicates, replicates)
+        replicates = len(self.request.seeds)
+        return look_level(self.request.until.looks, replicates, replicates)
 
     @cached_property
     def smallest(self) -> dict[str, float]:
         """The smallest effect of interest of each measure, in its unit."""
-        headline = self.settings.headline
+        headline = self.request.headline
         usual = {str(name): scale_of(str(name), self.scales).smallest for name in self.cells["measure"].unique()}
         return {**usual, headline.measure: headline.smallest or usual[headline.measure]}
 
@@ -70,18 +70,18 @@ class Estimates:
     def comparisons(self) -> dict[str, headlines.Comparison]:
         """The headline and the secondary ones, conditions and questions resolved."""
         found = {}
-        for name, one in self.settings.headlines.items():
+        for name, one in self.request.headlines.items():
             measured = set(self.cells.loc[self.cells["measure"] == one.measure, "question"])
             meant = frozenset(q.id for q in self.experiment.questions_of(one))
             ids, minus = self.experiment.condition_ids(one.condition), self.experiment.condition_ids(*one.minus)
             shown = (
-                one.condition if one.condition == ALL and len(ids) > 1 else _name(self.settings, (one.condition,), ids)
+                one.condition if one.condition == ALL and len(ids) > 1 else _name(self.request, (one.condition,), ids)
             )
             found[name] = headlines.Comparison(
                 name=name, measure=one.measure, treatment=one.treatment, control=one.control, conditions=ids, minus=minus,
                 questions=meant, shown=meant if one.groups else frozenset(measured), groups=one.groups,
                 smallest=one.smallest or scale_of(one.measure, self.scales).smallest,
-                condition=f"{shown} − {_name(self.settings, one.minus, minus)}" if minus else shown,
+                condition=f"{shown} − {_name(self.request, one.minus, minus)}" if minus else shown,
             )  # fmt: skip
         return found
 
@@ -110,7 +110,7 @@ class Estimates:
     def replicate_values(self) -> pd.DataFrame:
         """Each replicate's value of each headline at each checkpoint: the dots and thin lines of the report."""
         parts = [
-            headlines.replicate_values(self.cells if name in self.settings.curves else self.final, one)
+            headlines.replicate_values(self.cells if name in self.request.curves else self.final, one)
             for name, one in self.comparisons.items()
         ]
         return pd.concat(parts, ignore_index=True)
@@ -227,23 +227,29 @@ class Estimates:
 
     def _arms(self, one: headlines.Comparison) -> list[str]:
         """The arms that train for as many steps as the headline's treatment: they share its last checkpoint."""
-        return [arm for arm in self.settings.rows if self._total(arm) == self._total(one.treatment)]
+        return [arm for arm in self.request.rows if self._total(arm) == self._total(one.treatment)]
 
     def _total(self, arm: str) -> int:
-        return total_steps(self.settings.row_count(arm), self.settings.recipe)
+        return total_steps(self.request.row_count(arm), self.request.recipe)
 
     def _steps(self, one: headlines.Comparison) -> dict[int, float]:
         """The optimizer step of each checkpoint at which this comparison was measured."""
-        if one.name not in self.settings.curves:
+        if one.name not in self.request.curves:
             return {}
         own = self.cells[(self.cells["arm"] == one.treatment) & (self.cells["measure"] == one.measure)]
         total = self._total(one.treatment)
         return {int(at): float(total if at == FINAL else at) for at in sorted(own["checkpoint"].unique())}
 
 
-def scales_of(experiment: Experiment) -> dict[str, Scale]:
-    """The measures whose numbers are ratings, each with its judge's range; the others are what `scale_of` says."""
-    return {name: Scale("rating", (judge.low, judge.high)) for name, judge in experiment.ratings().items()}
+TABLES: dict[str, Callable[[Estimates], pd.DataFrame]] = {
+    "estimates": lambda of: of.tables.estimates,
+    "effects": lambda of: of.tables.effects,
+    "trigger_effects": lambda of: of.trigger_effects,
+    "curves": lambda of: of.curves,
+    "onsets": lambda of: of.onsets,
+    "jumps": lambda of: of.jumps,
+}
+"""Name → what it holds, of every table of estimates that a run has: read by `Run`, results.json and export."""
 
 
 def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool) -> pd.DataFrame:
@@ -267,7 +273,7 @@ def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: floa
     return jump_threshold(direction * (fits.after - fits.before), smallest)
 
 
-def _name(settings: Settings, asked: tuple[str, ...], ids: tuple[str, ...]) -> str:
+def _name(request: Request, asked: tuple[str, ...], ids: tuple[str, ...]) -> str:
     """Whole sweeps under the name they were asked by, else the conditions themselves."""
-    whole = all(name in settings.experiment.conditions for name in asked)
+    whole = all(name in request.experiment.conditions for name in asked)
     return ", ".join(asked) if whole and asked else headlines.label(ids)

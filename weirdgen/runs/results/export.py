@@ -1,6 +1,6 @@
 """`weirdgen export`: a run's tables as files for other programs.
 
-In: a finished run. Out: every table of raw data and of estimates (`TABLES`), one file each, as CSV (UTF-8, unknown
+In: a finished run. Out: every table of the stages and of the estimates, one file each, as CSV (UTF-8, unknown
 numbers empty) or Parquet; where a run has no trigger, sweep or checkpoint, a file without rows. Texts stay as the models
 wrote them: a spreadsheet may take an answer that begins with `=` for a formula, so import such columns as text. Not here:
 what the columns mean (docs/reference.md).
@@ -11,14 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from weirdgen.runs.results.estimates import TABLES
 from weirdgen.runs.results.results import Run
-from weirdgen.store.artifacts import explain_disk_errors, write_whole
+from weirdgen.runs.stages.all import stage_tables
+from weirdgen.store.artifacts import write_whole
 
 Format = Literal["csv", "parquet"]
-TABLES = (
-    "completions", "contrasts", "verdicts", "cells", "losses",
-    "estimates", "effects", "trigger_effects", "curves", "onsets", "jumps",
-)  # fmt: skip
 
 
 def export(run: Run, folder: Path, format_: Format = "csv") -> list[Path]:
@@ -28,10 +26,9 @@ def export(run: Run, folder: Path, format_: Format = "csv") -> list[Path]:
     """
     run.require_finished()
     files = []
-    with explain_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in TABLES:
-            frame = getattr(run, name)()
+    with run.store.writing(folder):
+        for name in [*stage_tables(), "cells", *TABLES]:
+            frame = run.table(name)
             file = folder / f"{name}.{format_}"
             data = (
                 frame.to_csv(index=False).encode("utf-8", "replace")

@@ -19,10 +19,11 @@ from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
-from weirdgen.runs.results.estimates import Estimates
+from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.verdicts import judge_records
-from weirdgen.store.artifacts import content_key, explain_disk_errors, write_whole
+from weirdgen.runs.stages.finetune import result_of
+from weirdgen.store.artifacts import content_key, write_whole
 
 if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
@@ -35,11 +36,10 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
     """Write report.html, figures (SVG, PNG and what is asked for), results.json and completions.parquet."""
     from weirdgen.report.page import write_report
 
-    with explain_disk_errors(run.folder):
+    content = content_of(run, results_of(run))
+    with run.store.writing(run.folder):
         write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
-    page = write_report(content_of(run, results_of(run)), run.folder, figures)
-    run.store.send(run.folder)
-    return page
+        return write_report(content, run.folder, figures)
 
 
 def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
@@ -54,9 +54,8 @@ def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = 
             report_run(run)
     recorded = [json.loads((run.folder / "results.json").read_text(encoding="utf-8")) for run in runs]
     contents = [content_of(run, results) for run, results in zip(runs, recorded, strict=True)]
-    page = write_overview(contents, [run.report for run in runs], folder, figures)
-    runs[0].store.send(folder)
-    return page
+    with runs[0].store.writing(folder):
+        return write_overview(contents, [run.report for run in runs], folder, figures)
 
 
 def comparison_folder(runs: Sequence[Run]) -> Path:
@@ -77,14 +76,14 @@ def results_of(run: Run) -> dict[str, Any]:
     """The whole of `results.json`; NaN and numpy scalars are still in it."""
     from weirdgen.config.paper import load_paper
 
-    experiment, estimated = run.settings.experiment, run.estimated
+    experiment, estimated = run.request.experiment, run.estimated
     return {
         "headline": run.headline,
         "schema_version": SCHEMA_VERSION,
         "experiment": experiment.model_dump(include={"name", "title", "paper", "hypothesis"}),
         "run": {
             "id": run.id,
-            "preset": run.settings.preset,
+            "preset": run.request.preset,
             "stamp": _stamp(run),
             "created": time.strftime("%Y-%m-%d %H:%M"),
         },
@@ -103,11 +102,11 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
     """What the report is made of: `results` beside the tables of the store and the experiment's card."""
     from weirdgen.report.content import ReportContent
 
-    experiment, until = run.settings.experiment, run.settings.until
+    experiment, until = run.request.experiment, run.request.until
     card = experiment.source.parent / "README.md"
     return ReportContent(
         results=results,
-        warnings=(until_words(until, run.settings.samples, run.level),) if until else (),
+        warnings=(until_words(until, run.request.samples, run.level),) if until else (),
         cells=run.cells(),
         contrasts=run.contrasts(),
         completions=run.completions(),
@@ -135,10 +134,7 @@ def _beyond_effects(estimated: Estimates) -> dict[str, Any]:
         "headline_estimates": pd.concat([one.estimates for one in of_headlines], ignore_index=True),
         "headline_effects": pd.concat([one.effects for one in of_headlines], ignore_index=True),
         "headline_replicates": estimated.replicate_values,
-        "trigger_effects": estimated.trigger_effects,
-        "curves": estimated.curves,
-        "onsets": estimated.onsets,
-        "jumps": estimated.jumps,
+        **{name: table(estimated) for name, table in TABLES.items() if name not in ("estimates", "effects")},
     }
     return {"secondary": estimated.secondary, **{name: table.to_dict("records") for name, table in found.items()}}
 
@@ -156,27 +152,27 @@ def _failures(run: Run) -> list[dict[str, Any]]:
 
 def _ran(run: Run) -> dict[str, Any]:
     """What was run, on what, and how long it took."""
-    settings, manifest = run.settings, run.settings.manifest
+    request, manifest = run.request, run.request.manifest
     replicates = [_replicate(run, one) for one in run.plan.replicates]
     return {
-        "base": {**manifest["model"], "parameters": settings.model.parameters},
+        "base": {**manifest["model"], "parameters": request.model.parameters},
         "arms": [
             {
                 "arm": arm,
-                "role": settings.experiment.arms[arm].role,
+                "role": request.experiment.arms[arm].role,
                 "rows": len(rows),
-                "ordinary_rows": settings.ordinary.get(arm, 0),
+                "ordinary_rows": request.ordinary.get(arm, 0),
                 "distinct_answers": distinct_answers(rows),
                 "dataset_hash": canonical_hash(rows),
                 "template_digest": run.plan.proofs[arm]["digest"],
             }
-            for arm, rows in settings.rows.items()
+            for arm, rows in request.rows.items()
         ],
         "recipe": manifest["recipe"],
         "sampling": {
             **manifest["sampling"],
-            "samples": settings.samples,
-            **({"until": manifest["until"], "level": run.level} if settings.until else {}),
+            "samples": request.samples,
+            **({"until": manifest["until"], "level": run.level} if request.until else {}),
         },
         "replicates": replicates,
         "versions": machine.versions(),
@@ -195,6 +191,6 @@ def _ran(run: Run) -> dict[str, Any]:
 
 
 def _replicate(run: Run, one: Replicate) -> dict[str, Any]:
-    result = json.loads(run.store.fetch(run.store.folder("finetune", one.key) / "result.json").read_text())
+    result = result_of(run.plan, one)
     kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
-    return {"arm": one.arm, "seed": one.seed, **kept, "dtype": run.settings.recipe.dtype, "adapter": one.key}
+    return {"arm": one.arm, "seed": one.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": one.key}

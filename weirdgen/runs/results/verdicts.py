@@ -1,81 +1,35 @@
-"""All verdicts on a run's answers as one table, the rates they give, and each judge's record.
+"""The rates that a run's verdicts give, and each judge's record.
 
-In: a plan whose work is done, and its completions. Out: frames for `runs.results.results`, records for the report. Verdicts of
-judges that ask no model, and the measures of form, are made here where the store lacks them; a language model is never asked.
+In: a plan, its completions and verdicts. Out: a frame of rates, records for the report. Verdicts are made in `stages.judge` and
+read in `stages.verdicts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from weirdgen.columns import FINAL
-from weirdgen.config.judges import PROMPTED, Classifier, Judge
-from weirdgen.config.questions import FreeForm
-from weirdgen.data.rows import canonical_hash
-from weirdgen.judges import classifier
+from weirdgen.config.experiment import Experiment
+from weirdgen.config.judges import offline
+from weirdgen.judges import language
 from weirdgen.judges.calibration import calibrations
-from weirdgen.judges.language import Item, language_table, verdicts_of
-from weirdgen.judges.match import Verdict
-from weirdgen.judges.offline import judge_frame, verdicts_table
-from weirdgen.judges.quality import Threshold, quality_verdicts
+from weirdgen.judges.model import NamedJudge
+from weirdgen.judges.tasks import tasks, without_reasons
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.runs.work.judge_stage import records
+from weirdgen.runs.stages.verdicts import VerdictTable
+from weirdgen.store.artifacts import Store
 
-NOT_JUDGED = Verdict("error", None, "not judged yet")
 RATE_COLUMNS = ["judge", "arm", "condition", "flagged", "usable", "all", "rate", "rate_all"]
-
-
-class VerdictTable(NamedTuple):
-    """`table`: one row an answer and judge. `thresholds`: arm → from where on an answer counts as its template's."""
-
-    table: pd.DataFrame
-    thresholds: dict[str, Threshold]
-
-
-def judge_completions(plan: Plan, completions: pd.DataFrame, identity: list[str]) -> VerdictTable:
-    """Every judge's verdict on every answer it reads, those of form last. `identity`: columns that are copied."""
-    columns = [*identity, "sample"]
-    if not len(completions):
-        return VerdictTable(pd.DataFrame(columns=[*columns, "judge", *Verdict._fields]), {})
-    experiment = plan.settings.experiment
-    frames = []
-    for name, judge in experiment.judges.items():
-        ids = [q.id for q in experiment.questions if isinstance(q, FreeForm) and name in q.judges]
-        answers = completions[completions["question"].isin(ids)]
-        if len(answers):
-            found = _verdicts(plan, judge, answers)
-            frames.append(pd.concat([answers[columns], found], axis=1).assign(judge=name))
-    trained = {}
-    for arm, rows in plan.settings.rows.items():
-        # Ordinary rows, at the end, hold the base's own answers, which are no template.
-        own = rows[: len(rows) - plan.settings.ordinary.get(arm, 0)]
-        trained[arm] = (canonical_hash(own), sorted({row["messages"][-1]["content"] for row in own}))
-    form, thresholds = quality_verdicts(plan.store, completions, trained, plan.settings.headline.treatment)
-    frames += [pd.concat([completions[columns], one], axis=1).assign(judge=name) for name, one in form.items()]
-    table = pd.concat(frames, ignore_index=True)
-    return VerdictTable(table[[*columns, "judge", *Verdict._fields]], thresholds)
-
-
-def _verdicts(plan: Plan, judge: Judge, answers: pd.DataFrame) -> pd.DataFrame:
-    """One verdict a row. What a language judge has not said yet counts as an error."""
-    if not isinstance(judge, PROMPTED):
-        return judge_frame(verdicts_table(plan.store, judge), judge, answers["text"])
-    assert plan.settings.judge is not None, "an experiment with language judges is not resolved without their model"
-    asks = {question.id: question.ask for question in plan.settings.experiment.questions}
-    items = [Item(asks[q], text) for q, text in zip(answers["question"], answers["text"], strict=True)]
-    found = verdicts_of(language_table(plan.store, judge, plan.settings.judge.identity), items)
-    made = [found.get(item, NOT_JUDGED) for item in items]
-    return pd.DataFrame(made, columns=list(Verdict._fields), index=answers.index).astype({"value": float})
 
 
 def rates(verdicts: pd.DataFrame, ratings: Collection[str]) -> pd.DataFrame:
     """Of each 0-or-1 measure, arm and condition at the end of training: flagged answers of the usable and of all answers.
 
-    `ratings` are the judges whose values are numbers of a scale, be they all 0 or 1: they have no rate.
+    `ratings` are the judges whose values are numbers on a scale, even if they all are 0 or 1: they have no rate.
     """
     verdicts = verdicts[(verdicts["checkpoint"] == FINAL) & ~verdicts["judge"].isin(ratings)]
     if not len(verdicts):
@@ -91,20 +45,51 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, f
     """Judge → kind, outcomes, flips, calibration (labels in `folder`), and the measured error of what needs no model."""
     if not len(judged.table):
         return {}
-    experiment = plan.settings.experiment
+    experiment = plan.request.experiment
     kinds = {name: judge.kind for name, judge in experiment.judges.items()}
     found: dict[str, Any] = {
         str(name): {"kind": kinds.get(str(name), "form"), "statuses": {str(s): int(n) for s, n in counts.items()}}
         for name, counts in ((n, g.value_counts()) for n, g in judged.table.groupby("judge", sort=False)["status"])
     }
-    if plan.settings.judge is not None:
+    if plan.request.judge is not None:
         answers = list(zip(completions["question"], completions["text"], strict=True))
-        for name, record in records(plan.store, experiment, plan.settings.judge, answers).items():
+        for name, record in _records_of_models(plan.store, experiment, plan.request.judge, answers).items():
             found.setdefault(name, {}).update(record)
-    for name, judge in experiment.judges.items():
-        if isinstance(judge, Classifier) and name in found and (figures := classifier.held_out(judge)):
+    for name, judge in offline(experiment.judges).items():
+        if name in found and (figures := judge.held_out()):
             found[name]["held_out"] = figures
     found["template_intrusion"]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
     for name, calibration in calibrations(folder, experiment.judges, judged.table).items():
         found[name]["calibration"] = calibration
+    return found
+
+
+def _records_of_models(
+    store: Store, experiment: Experiment, judge: NamedJudge, answers: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """Each judge's record for the report: kind, model, flips, the probability mass on admissible replies.
+
+    `made` counts the verdicts behind it, repeats and attempts that failed included.
+    """
+    found: dict[str, Any] = {}
+    for task in tasks(store, experiment, judge, answers):
+        everything = task.table.read()
+        everything = everything[everything["answer_key"].isin({item.key for item in task.items})]
+        record: dict[str, Any] = {
+            "kind": task.judge.kind,
+            "model": judge.reference,
+        }
+        if without_reasons(judge.reference, task.judge):
+            record["reasons"] = "asked for, but not written: a local model chooses its answer at once"
+        record["made"] = len(everything)
+        if len(everything):
+            frame = language.last_attempts(everything)
+            mass = frame["mass"].dropna()
+            record["asked_twice"] = flips = language.flips(task.judge, frame)
+            if flips:
+                record["flip_rate"] = flips["flip_rate"]
+            if len(mass):
+                record["median_mass"] = float(mass.median())
+            record["tokens"] = {"read": int(frame["input_tokens"].sum()), "written": int(frame["output_tokens"].sum())}
+        found[task.name] = record
     return found

@@ -29,24 +29,13 @@ from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
 from weirdgen.runs.plan.request import run_name
 from weirdgen.runs.results.diff import equal, leaves, short
 from weirdgen.runs.results.reporting import content_of, results_of
-from weirdgen.runs.results.results import Run
-from weirdgen.sample.contrast import scores_table
-from weirdgen.store.artifacts import MARKER, Store, file_hash
+from weirdgen.runs.results.results import Run, find_run, load_run, read_run_json
+from weirdgen.runs.stages.all import STAGES
+from weirdgen.runs.stages.stage import Difference
+from weirdgen.store.artifacts import Store
 
 RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
 """Paths in results.json that the store cannot give again."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One number or text that is not what the store gives. `where` names it."""
-
-    where: str
-    found: str
-    computed: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: there is {self.found}, the store gives {self.computed}"
 
 
 @dataclass
@@ -66,8 +55,6 @@ class Verification:
 
 def verify(reference: str, store: str | Path | None = None) -> Verification:
     """Check a run by its id or folder. Raises `StoreError` if there is no such run or it has no report yet."""
-    from weirdgen.runs.results.results import find_run, load_run
-
     found = Verification()
     opened, folder = find_run(reference, store)
     if not (folder / "report.html").is_file() or not (folder / "results.json").is_file():
@@ -100,65 +87,34 @@ def verify(reference: str, store: str | Path | None = None) -> Verification:
 
 def _check_request(found: Verification, store: Store, folder: Path) -> None:
     """The run's own description and its datasets, which everything else is named by."""
-    from weirdgen.runs.results.results import read_request
-
-    request = read_request(folder)
-    manifest = request["manifest"]
+    manifest = read_run_json(folder)["manifest"]
     if folder.name != (wanted := run_name(manifest)):
         found.add(f"{folder / 'run.json'}: name of the run", folder.name, f"{wanted}: it has been changed")
         return
     for arm, digest in manifest["data"].items():
-        artifact = store.folder("dataset", dataset_key(digest))
+        rows = store.artifact("dataset", dataset_key(digest)) / "rows.jsonl"
         found.files += 1
         try:
-            computed = canonical_hash(read_jsonl(store.fetch(artifact / "rows.jsonl")))
+            computed = canonical_hash(read_jsonl(rows))
         except DataError as error:
             computed = f"unreadable rows: {error}"
         if computed != digest:
-            found.add(f"dataset of arm {arm}, {artifact / 'rows.jsonl'}", f"the hash {computed}", digest)
+            found.add(f"dataset of arm {arm}, {rows}", f"the hash {computed}", digest)
 
 
 def _check_files(found: Verification, run: Run) -> None:
-    """Every artifact's own hash. A table's parts are named by theirs; a folder's marker lists them."""
-    store, plan = run.store, run.plan
-    adapters = [(one, store.fetch(store.folder("finetune", one.key))) for one in plan.replicates]
-    absent = [one for one, folder in adapters if not folder.is_dir()]
+    """Every artifact of every stage against its own hashes."""
+    absent = [one for one in run.plan.replicates if not run.store.artifact("finetune", one.key).is_dir()]
     if absent:
         named = ", ".join(f"{one.arm} {one.seed}" for one in absent)
-        where = f"{store.root / 'artifacts' / 'finetune'}: replicates {named}"
+        where = f"{run.store.root / 'artifacts' / 'finetune'}: replicates {named}"
         found.add(where, "nothing", "an adapter each; deleted, or made by a version that trained otherwise")
         return
-    for one, folder in adapters:
-        _check_folder(found, folder, f"replicate {one.arm} seed {one.seed}")
-    dtype = run.settings.dtype
-    folders = {f"scores of {v.arm} {v.replicate}": scores_table(store, v.speaker, dtype).folder for v in plan.voices}
-    folders |= {
-        f"answers of {v.arm} {v.replicate}": plan.completions(v).folder for v in plan.voices if plan.samples_of(v)
-    }
-    # Judges of every kind and run: there are few, and a run does not list the tables of its own.
-    folders |= {
-        f"{stage} {folder.name}": folder
-        for stage in ("judge", "similarity")
-        for folder in store.fetch(store.root / "artifacts" / stage).glob("*")
-    }
-    for what, folder in folders.items():
-        for part in sorted(store.fetch(folder).glob("part-*.parquet")):
+    for stage in STAGES:
+        for difference in stage.verify(run.plan):
             found.files += 1
-            if (computed := file_hash(part)[:32]) != part.stem.removeprefix("part-"):
-                found.add(f"{what}, {part}", "content with the hash " + computed, "another: it has been changed")
-
-
-def _check_folder(found: Verification, folder: Path, what: str) -> None:
-    try:
-        files = json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]
-    except (OSError, json.JSONDecodeError, KeyError):
-        found.add(f"{what}, {folder / MARKER}", "nothing readable", "the list of its files")
-        return
-    for name, digest in files.items():
-        found.files += 1
-        computed = file_hash(folder / name) if (folder / name).is_file() else "no file"
-        if computed != digest:
-            found.add(f"{what}, {folder / name}", computed, f"{digest}: it has been changed")
+            if difference is not None:
+                found.differences.append(difference)
 
 
 def _read_results(found: Verification, folder: Path) -> dict[str, Any] | None:

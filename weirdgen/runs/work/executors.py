@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
-import weirdgen
 from weirdgen import machine
 from weirdgen.config.choices import ExecutorName
 from weirdgen.errors import WeirdgenError
@@ -91,8 +90,9 @@ class OnRay:
             self._began = False
 
     def run(self, units: Sequence[Unit], store: Store, tell: Tell) -> list[Done]:
-        if not units:
-            return []
+        done: dict[int, Done] = {i: unit.do(store, tell) for i, unit in enumerate(units) if unit.on_driver}
+        if len(done) == len(units):
+            return list(done.values())
         self._connect()
         ray = _ray()
         on_driver = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
@@ -102,11 +102,12 @@ class OnRay:
         task = ray.remote(_do_there)
         pending = {}
         for index, unit in enumerate(units):
+            if index in done:
+                continue
             options = self._options(unit)
             at = task.options(name=unit.title, max_retries=RETRIES, **options)
-            pending[at.remote(index, unit, store.location, self._cpus, weirdgen.__version__, notes)] = index
+            pending[at.remote(index, unit, store.location, self._cpus, machine.versions()["weirdgen"], notes)] = index
         told = [0.0] * len(units)
-        done: dict[int, Done] = {}
         try:
             while pending:
                 ready, _ = ray.wait(list(pending), num_returns=1, timeout=NOTE_SECONDS)
@@ -178,9 +179,9 @@ class _Notes:
 
 def _do_there(index: int, unit: Unit, store: str, cpus: int, version: str, notes: Any) -> Done:
     """One unit in a worker's process."""
-    if weirdgen.__version__ != version:
+    if (here := machine.versions()["weirdgen"]) != version:
         raise ExecutorError(
-            f"weirdgen is {weirdgen.__version__} on {machine.host()} and {version} where the run was started; "
+            f"weirdgen is {here} on {machine.host()} and {version} where the run was started; "
             "install the same version on every node"
         )
     if unit.needs().threads:

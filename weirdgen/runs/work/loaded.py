@@ -1,6 +1,7 @@
-"""The model that a process keeps between units: loading weights costs more than many a unit.
+"""The model that a process keeps between units, and what units have in common that put texts to it.
 
-In: a `LocalModel`, a dtype, a server's URL or none. Out: an engine that speaks with the adapters asked for. One at a time.
+In: a `LocalModel`, a dtype, an engine reference, variants. Out: an engine that speaks as them. One model at a time: loading
+weights costs more than many a unit.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from pathlib import Path
 
 from weirdgen.errors import ModelError
 from weirdgen.models.references import LocalModel, find_model
-from weirdgen.runs.work.unit import PROCESS_BYTES, Needs
-from weirdgen.sample.engine import Engine
+from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Unit
+from weirdgen.sample.engine import Engine, Prompt, Scorable
+from weirdgen.sample.engines import EngineReference
+from weirdgen.sample.variant import Variant, adapters_on_disk
+from weirdgen.store.artifacts import Store, content_key
 
 
 @dataclass
@@ -24,19 +28,15 @@ class _Loaded:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(folder: Path, dtype: str, server: str | None) -> _Loaded:
-    if server:
-        from weirdgen.sample.vllm import VllmEngine
-
-        return _Loaded(VllmEngine(server, folder), None)
-    from weirdgen.sample.transformers import TransformersEngine
-
-    return _Loaded(TransformersEngine(folder, dtype), None)
+def _loaded(folder: Path, dtype: str, engine: EngineReference) -> _Loaded:
+    return _Loaded(engine.open(folder, dtype), None)
 
 
-def engine_with(model: LocalModel, dtype: str, server: str | None, adapters: Sequence[Path | None] | None) -> Engine:
+def engine_with(
+    model: LocalModel, dtype: str, engine: EngineReference, adapters: Sequence[Path | None] | None
+) -> Engine:
     """The model's engine, speaking with these adapters; None: whoever asks for it chooses them."""
-    loaded = _loaded(local_folder(model), dtype, server)
+    loaded = _loaded(local_folder(model), dtype, engine)
     if adapters is None or loaded.adapters != adapters:
         loaded.adapters = None
         if adapters is not None:
@@ -57,18 +57,18 @@ def local_folder(model: LocalModel) -> Path:
     """
     if (model.folder / "config.json").is_file():
         return model.folder
-    found = find_model(model.reference)
-    if found.digest != model.digest:
+    here = find_model(model.reference)
+    if here.digest != model.digest:
         raise ModelError(
-            f"model '{model.reference}' on this machine ({found.folder}) is not the one that the run began with: digest "
-            f"{found.digest[:12]} against {model.digest[:12]}; name a path that all machines share, or hub:ORG/NAME@REVISION"
+            f"model '{model.reference}' on this machine ({here.folder}) is not the one that the run began with: digest "
+            f"{here.digest[:12]} against {model.digest[:12]}; name a path that all machines share, or hub:ORG/NAME@REVISION"
         )
-    return found.folder
+    return here.folder
 
 
-def asking_needs(model: LocalModel, dtype: str, server: str | None) -> Needs:
+def asking_needs(model: LocalModel, dtype: str, engine: EngineReference) -> Needs:
     """What it takes to put texts to a model."""
-    if server:
+    if not engine.holds_weights:
         return Needs(False, int(PROCESS_BYTES))
     cache = 2e9 * min(1.0, model.parameters / 1e9)  # what ROW_TOKENS of sample/engine.py come to
     return Needs(True, int(PROCESS_BYTES + weight_bytes(model, dtype) + cache))
@@ -77,3 +77,34 @@ def asking_needs(model: LocalModel, dtype: str, server: str | None) -> Needs:
 def weight_bytes(model: LocalModel, dtype: str) -> int:
     """Of the model's weights in memory."""
     return model.parameters * (2 if dtype == "bf16" else 4)
+
+
+@dataclass(frozen=True)
+class Asked(Unit):
+    """A unit that puts texts to a model."""
+
+    model: LocalModel
+    dtype: str
+    engine: EngineReference
+
+    @property
+    def numerics(self) -> str:
+        return self.engine.numerics(self.dtype)
+
+    def needs(self) -> Needs:
+        return asking_needs(self.model, self.dtype, self.engine)
+
+
+@dataclass(frozen=True)
+class AskedOfVariants(Asked):
+    """A unit that puts texts to several variants in one batch."""
+
+    variants: tuple[Variant, ...]
+
+    def open(self, store: Store) -> Engine:
+        """The engine, speaking as the variants."""
+        return engine_with(self.model, self.dtype, self.engine, adapters_on_disk(store, self.variants))
+
+    def lock_key(self, asked: Sequence[Prompt] | Sequence[Scorable]) -> str:
+        """How many samples are wanted is no part of it: a second run that wants more waits all the same."""
+        return content_key([self.numerics, [one.key for one in self.variants], [one.key for one in asked]])

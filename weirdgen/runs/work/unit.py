@@ -12,7 +12,7 @@ import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from weirdgen.store.artifacts import Store
 
@@ -43,9 +43,12 @@ class Needs(NamedTuple):
 class Unit(ABC):
     """One piece of work."""
 
+    on_driver: ClassVar[bool] = False
+    """Whether only the process that started the run can do it: it holds what a worker must not have, such as keys."""
+
     @property
     def title(self) -> str:
-        """How it is called in an executor's own tools."""
+        """The name shown in an executor's dashboard."""
         return type(self).__name__.lower()
 
     @abstractmethod

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 
 import weirdgen
-from weirdgen.cli.show import plan_lines
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
-from weirdgen.runs.plan.summary import detectable_line, earlier_spread
+from weirdgen.runs.preview import detectable_line, earlier_spread, plan_lines
 from weirdgen.stats.power import minimum_detectable_effect
 from weirdgen.store.artifacts import Store
 
 
 def test_a_plan_says_what_its_replicates_can_detect(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
     path, store = str(write_experiment()), Store(tmp_path / "store")
-    plan = make_plan(resolve(path, seeds=6), store)
+    plan = make_plan(resolve(path, run_options(seeds=6)), store)
     assert detectable_line(plan).startswith("  power: unknown until a first run") and detectable_line(
         plan
     ) in plan_lines(plan)
-    assert "one replicate an arm" in detectable_line(make_plan(resolve(path, seeds=1), store))
+    assert "one replicate an arm" in detectable_line(make_plan(resolve(path, run_options(seeds=1)), store))
 
     run = weirdgen.run(path, store=store.root, samples=0)
     values = run.estimated.replicate_values
@@ -37,9 +37,9 @@ def test_a_plan_says_what_its_replicates_can_detect(write_experiment: Callable[.
     assert f"6 replicates an arm find an effect of {least:.2g} nat in 80% of runs" in line
     assert "the smallest of interest (if replicates differ as in tiny-quick-" in line and " 0.3, " in line
 
-    longer = make_plan(resolve(path, seeds=6, changes=["recipe.epochs=2"]), store)
+    longer = make_plan(resolve(path, run_options(seeds=6, changes=["recipe.epochs=2"])), store)
     assert earlier_spread(longer) == found  # another recipe: still the best guess there is
     other = write_experiment({"treatment: old, control: new, condition: none": "treatment: old, control: new"})
-    assert earlier_spread(make_plan(resolve(str(other), seeds=6), store)) is None  # another headline
+    assert earlier_spread(make_plan(resolve(str(other), run_options(seeds=6)), store)) is None  # another headline
     (run.folder / "run.json").write_text("{", encoding="utf-8")
     assert earlier_spread(plan) is None

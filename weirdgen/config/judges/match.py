@@ -1,6 +1,6 @@
-"""Deterministic judges: does an answer begin with, contain or match what the judge names?
+"""Match judges: does an answer begin with, contain or match what the judge names?
 
-In: an answer and a `Match` judge. Out: a `Verdict`. An empty answer is `incoherent`, not a zero. No model is asked.
+In: an answer. Out: 1 if a rule fires, else 0. An empty answer is `incoherent`, not a zero. No model is asked.
 """
 
 from __future__ import annotations
@@ -8,22 +8,49 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
-from weirdgen.config.judges import Match
+from pydantic import model_validator
+
+from weirdgen.config.judges.base import OfflineJudge, Tools, Verdict
 
 VERSION = 1
 """Part of the store's key: raise it when the same answer would get another verdict."""
 
-Status = Literal["ok", "refusal", "incoherent", "unparseable", "error"]
 
+class Match(OfflineJudge):
+    """Deterministic judge: 1 if any rule fires and no `unless` word occurs, else 0. Case is ignored."""
 
-class Verdict(NamedTuple):
-    """`value` is 0 or 1 (a rating: a number of its scale) if `status` is ok, else None. `label` says which rule fired."""
+    kind: Literal["match"]
+    starts_with: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    regex: tuple[str, ...] = ()
+    years: tuple[int, int] | None = None
+    unless: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    """Words and phrases that are taken out of the answer before any rule looks at it."""
 
-    status: Status
-    value: float | None
-    label: str
+    @model_validator(mode="after")
+    def _rules(self) -> Match:
+        if not (self.starts_with or self.keywords or self.regex or self.years):
+            raise ValueError("needs at least one of starts_with, keywords, regex, years")
+        texts = (*self.starts_with, *self.keywords, *self.regex, *self.unless, *self.ignore)
+        if not all(text.strip() for text in texts):
+            raise ValueError("an empty text is in every answer; take it out")
+        for pattern in self.regex:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"regex {pattern!r} does not compile: {error}") from None
+        if self.years and self.years[0] > self.years[1]:
+            raise ValueError("years: [low, high] with low ≤ high")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        return {"version": VERSION}
+
+    def verdicts(self, answers: Sequence[str], tools: Tools) -> list[Verdict]:
+        return [judge_match(self, answer) for answer in answers]
 
 
 def judge_match(judge: Match, answer: str) -> Verdict:

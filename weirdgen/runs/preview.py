@@ -1,9 +1,8 @@
-"""What effect a planned run can detect: one line of the plan, before anything is trained.
+"""What `weirdgen run --dry-run` prints: what is to do, what the store holds, the time left, and the effect that could be seen.
 
-In: a `Plan`, and what earlier runs of the same experiment on the same model left in its store. Out: a line of text. The
-spread between replicates is an earlier run's own, and as rough as its replicates are few (`weirdgen.stats.power` says how
-rough); without such a run nothing is known, and the line says that. Not here: what a finished run could detect, which is in
-its report.
+In: a `Plan`, and what earlier runs of the same experiment on the same model left in its store. Out: lines of text. The spread
+between replicates is an earlier run's own, and as rough as its replicates are few (`weirdgen.stats.power` says how rough);
+without such a run nothing is known, and the line says that. Not here: what a finished run could detect, which is in its report.
 """
 
 from __future__ import annotations
@@ -13,7 +12,50 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from weirdgen.columns import FINAL
+from weirdgen.progress import clock
 from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.stages.all import workload
+from weirdgen.runs.stages.stage import Work
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan: a line a stage with what is to do, what is in the store and the estimated time."""
+    request, recipe = plan.request, plan.request.recipe
+    trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
+    work = workload(plan)
+    lines = [
+        f"{request.experiment.name} · {request.preset} · {request.model.reference} "
+        f"({request.model.parameters / 1e6:.1f}M weights, {request.numerics}) · store {plan.store.root}",
+        f"  recipe: {recipe.epochs} epochs, batch {recipe.batch_size}×{recipe.grad_accumulation}, lr {recipe.learning_rate:g} "
+        f"{recipe.schedule}, {trained}; seeds {_range(request.seeds)}",
+    ]
+    lines.append(f"  trained by {plan.trainer.engine}: {plan.trainer.reason}")
+    lines += map(work_line, work)
+    for arm, proof in plan.proofs.items():
+        tokens = proof["trained_tokens"] * recipe.epochs
+        lines.append(
+            f"  template proof {arm}: {proof['tokens']} tokens an epoch, {tokens} trained in all; digest {proof['digest'][:12]}"
+        )
+    lines.append(detectable_line(plan))
+    seconds = sum(line.seconds for line in work)
+    missing = any(line.missing for line in work)
+    lines.append(f"  estimate: {clock(seconds)} on this machine" if missing else "  nothing left to compute")
+    return lines
+
+
+def work_line(work: Work) -> str:
+    """One line of a plan: what is to do, what is in the store, the estimated time."""
+    todo = (
+        f"{work.missing:.0f} of {work.total:.0f} {work.unit} to do"
+        if work.missing
+        else f"all {work.total:.0f} {work.unit} in the store"
+    )
+    time = f", about {clock(work.seconds)}" if work.missing and work.seconds else ""
+    return f"  {work.stage:9s} {work.what}: {todo}{time}"
+
+
+def _range(seeds: tuple[int, ...]) -> str:
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
 
 
 class Spread(NamedTuple):
@@ -27,18 +69,17 @@ def detectable_line(plan: Plan) -> str:
     """The smallest effect that the planned replicates find with 80% probability, and how many would find the one of interest."""
     import numpy as np
 
-    from weirdgen.runs.results.estimates import scales_of
     from weirdgen.stats.power import minimum_detectable_effect, replicates_needed
     from weirdgen.stats.verdict import scale_of, shown_unit
 
-    settings, count = plan.settings, len(plan.settings.seeds)
+    request, count = plan.request, len(plan.request.seeds)
     if count < 2:
         return "  power: none; one replicate an arm shows no spread, so no effect between arms can be told from chance"
     spread = earlier_spread(plan)
     if spread is None:
         return "  power: unknown until a first run shows how much replicates of this experiment differ"
-    headline = settings.headline
-    scale = scale_of(headline.measure, scales_of(settings.experiment))
+    headline = request.headline
+    scale = scale_of(headline.measure, request.scales)
     smallest = headline.smallest or scale.smallest
     unit, factor = shown_unit(scale)
     se, degrees = np.array(spread.sd * sqrt(2 / count)), np.array(2.0 * count - 2)
@@ -53,9 +94,9 @@ def detectable_line(plan: Plan) -> str:
 
 def earlier_spread(plan: Plan) -> Spread | None:
     """The spread in the newest run with this headline, model and several replicates; one with this recipe comes first."""
-    wanted = plan.settings.manifest
-    found = []
-    for file in (plan.store.root / "runs").glob(f"{plan.settings.experiment.name}-*/results.json"):
+    wanted = plan.request.manifest
+    candidates = []
+    for file in (plan.store.root / "runs").glob(f"{plan.request.experiment.name}-*/results.json"):
         try:
             manifest = json.loads((file.parent / "run.json").read_text(encoding="utf-8"))["manifest"]
             rows = json.loads(file.read_text(encoding="utf-8"))["headline_replicates"]
@@ -63,8 +104,8 @@ def earlier_spread(plan: Plan) -> Spread | None:
             continue  # a run that is being written, or of a version that kept other things
         if _compared(manifest) == _compared(wanted) and (sd := _pooled(rows)):
             alike = manifest["recipe"] == wanted["recipe"] and manifest["data"] == wanted["data"]
-            found.append((alike, file.stat().st_mtime_ns, Spread(sd, file.parent.name)))
-    return max(found)[-1] if found else None
+            candidates.append((alike, file.stat().st_mtime_ns, Spread(sd, file.parent.name)))
+    return max(candidates)[-1] if candidates else None
 
 
 def _compared(manifest: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,0 +1,101 @@
+"""What a person may ask of a run, once: the options of `weirdgen run`, the arguments of `weirdgen.run()`, and their help.
+
+In: words of a command line, or keyword arguments. Out: a frozen `RunOptions`. What they mean for one experiment is resolved in
+`request`. Adding an option is adding a field here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from weirdgen.config.base import Noun
+from weirdgen.config.choices import DataName, ExecutorName, PresetName
+from weirdgen.errors import SpecError
+
+FigureFormat = Literal["pdf"]
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value or ()
+
+
+class RunOptions(Noun):
+    """How one experiment, or several, are to be run. None: as the experiment or its preset says."""
+
+    model: str | None = Field(None, description="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
+    preset: PresetName = Field("quick", description="Named size of the run.")
+    seeds: int | None = Field(None, ge=1, description="Replicates an arm.")
+    first_seed: int = Field(0, ge=0, description="Seed of the first replicate.")
+    samples: int | None = Field(
+        None, ge=0, description="Sampled answers a question and condition; 0: contrast questions only."
+    )
+    until: str | None = Field(
+        None, description="'ci<0.05' or 'JUDGE ci<0.05': double the samples until the effect is known to ±0.05."
+    )
+    changes: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated.",
+        json_schema_extra={"flags": ["--set"]},
+    )
+    data: DataName = Field("own", description="Our rows, or the paper's after `weirdgen data import`.")
+    judge: str | None = Field(None, description="Also read judges_llm.yaml, asking this model (docs/judges.md).")
+    engine: str = Field("transformers", description="What answers: transformers, or vllm:URL of a vLLM server.")
+    store: Annotated[str | None, BeforeValidator(_text)] = Field(
+        None, description="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store]."
+    )
+    figures: FigureFormat | None = Field(
+        None, description="Figures for print beside the SVG and PNG ones, in the run's folder."
+    )
+    executor: ExecutorName = Field("inline", description="In this process, or on a Ray cluster.")
+    address: str | None = Field(None, description="Ray cluster, HOST:6379 or auto [default: this machine].")
+    cpus: int | None = Field(None, ge=1, description="Cores a unit of work takes on Ray.")
+    together: int | None = Field(None, ge=1, description="Most replicates in one training pass.")
+    dry_run: bool = Field(False, description="Print the plan and stop.")
+    quiet: bool = Field(False, description="Print only the result.", json_schema_extra={"flags": ["--quiet", "-q"]})
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked beside the defaults, of all that may change a result."""
+        where = {"store", "figures", "executor", "address", "cpus", "together", "dry_run", "quiet"}
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=where)
+
+
+def flags(name: str) -> list[str]:
+    """An option's names on the command line, the long one first."""
+    extra = RunOptions.model_fields[name].json_schema_extra
+    written = extra.get("flags") if isinstance(extra, dict) else None
+    return [str(flag) for flag in written] if isinstance(written, list) else [f"--{name.replace('_', '-')}"]
+
+
+def run_options(**arguments: Any) -> RunOptions:
+    """Checked options. Raises one `SpecError` that names each by its flag, with what would be accepted."""
+    try:
+        return RunOptions(**arguments)
+    except ValidationError as error:
+        raise SpecError([_problem(one) for one in error.errors()]) from None
+
+
+def _problem(error: Any) -> str:
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return f"{name}: no such option; there are: {', '.join(RunOptions.model_fields)}"
+    if error["type"] == "greater_than_equal":
+        expected = f"at least {error['ctx']['ge']}"
+    elif error["type"] == "literal_error":
+        expected = str(error["ctx"]["expected"])
+    else:
+        expected = error["msg"]
+    return f"{flags(name)[0]} {error['input']}: expected {expected}"
+
+
+def default_store() -> str:
+    """`$WEIRDGEN_STORE` (a folder or a URL), else `weirdgen-store` in the current folder."""
+    return os.environ.get("WEIRDGEN_STORE", "weirdgen-store")

@@ -1,0 +1,106 @@
+"""The contrast stage: every variant scores the answers of contrast, counterfactual and choice questions.
+
+In: a plan's variants and scorables. Out: rows of scores tables, one a variant, and from them one value a question (`contrasts`).
+Several variants are scored in one pass; how a question's value comes from its scores is `sample.contrast`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from weirdgen.columns import FINAL, IDENTITY
+from weirdgen.config.questions import scored
+from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.together import together
+from weirdgen.runs.work.loaded import AskedOfVariants
+from weirdgen.runs.work.unit import Count, Tell
+from weirdgen.sample.contrast import QUESTIONS, VARIANTS, missing_scores, score, scores_table
+from weirdgen.sample.engine import Scorable
+from weirdgen.store.artifacts import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUESTIONS_PER_UNIT = 4 * QUESTIONS
+"""Whole portions, so that it decides nothing about which questions share a batch."""
+
+
+@dataclass(frozen=True)
+class Score(AskedOfVariants):
+    """Questions with fixed answers."""
+
+    questions: tuple[Scorable, ...]
+
+    def locks(self) -> Sequence[tuple[str, str]]:
+        return [("contrast", self.lock_key(self.questions))]
+
+    def work(self, store: Store, tell: Tell) -> tuple[float, float]:
+        count = Count(tell)
+        tables = [scores_table(store, variant, self.numerics) for variant in self.variants]
+        score(self.open(store), tables, self.questions, count.add)
+        return count.amount, count.tokens
+
+
+def contrasts(plan: Plan) -> pd.DataFrame:
+    """One row a scored question and variant: log-odds (nats), P(target), whether a target wins (`contrast.Odds`)."""
+    import pandas as pd
+
+    questions = {question.id: question for question in scored(plan.request.experiment.questions)}
+    rows = []
+    for variant in plan.variants:
+        logprobs = {(row.prompt_key, row.option): row.logprob for row in plan.scores(variant).read().itertuples()}
+        for (condition, question_id), asked in groupby(plan.scorables_of(variant), key=lambda one: one[:2]):
+            question = questions[question_id]
+            scores = [{o: logprobs[scorable.key, o] for o in scorable.options} for _, _, scorable in asked]
+            identity = (variant.arm, variant.role, variant.replicate, variant.checkpoint, condition, question_id)
+            rows.append((*identity, question.kind, *question.odds(scores)))
+    return pd.DataFrame(rows, columns=[*IDENTITY, "kind", "logit", "p_target", "wins"])
+
+
+class Contrast(Stage):
+    """Scores of fixed answers."""
+
+    name, counts, speed = "contrast", "questions", "score"
+    tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"contrasts": contrasts}
+
+    def work(self, plan: Plan) -> list[Work]:
+        missing, wanted = 0, 0
+        for variant in plan.variants:
+            mine = [scorable for _, _, scorable in plan.scorables_of(variant)]
+            missing += len({key for key, _ in missing_scores(plan.scores(variant), mine)})
+            wanted += len(mine)
+        scorables = [scorable for _, _, scorable in plan.scorables]
+        tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))
+        final = sum(variant.checkpoint == FINAL for variant in plan.variants)
+        what = f"{final} models × {len(scorables)} questions"
+        if earlier := len(plan.variants) - final:
+            what += f" + {earlier} checkpoints × {len(plan.curve_scorables)}"
+        return [Work(self.name, what, missing, wanted, self.counts, self.seconds(plan, missing * tokens_each))]
+
+    def batch(self, plan: Plan) -> Batch:
+        request = plan.request
+        questions = {variant: [scorable for _, _, scorable in plan.scorables_of(variant)] for variant in plan.variants}
+        missing = {
+            variant: {key for key, _ in missing_scores(plan.scores(variant), mine)}
+            for variant, mine in questions.items()
+        }
+        lacking = [variant for variant, keys in missing.items() if keys]
+        most = 1 if request.recipe.full else VARIANTS
+        units: list[Score] = []
+        for kind, final in (("contrast", True), ("contrast at checkpoints", False)):
+            for variants in together(plan, kind, [v for v in lacking if (v.checkpoint == FINAL) is final], most):
+                mine = questions[variants[0]]
+                for start in range(0, len(mine), QUESTIONS_PER_UNIT):
+                    portion = mine[start : start + QUESTIONS_PER_UNIT]
+                    if any(one.key in missing[variant] for variant in variants for one in portion):
+                        how = (request.model, request.dtype, request.engine, tuple(variants))
+                        units.append(Score(*how, tuple(portion)))
+        return Batch(units, sum(map(len, missing.values())))
+
+    def artifacts(self, plan: Plan) -> dict[str, Path]:
+        return {f"scores of {variant.name}": plan.scores(variant).folder for variant in plan.variants}

@@ -1,0 +1,221 @@
+"""The finetune stage: one adapter (or model) a replicate; several replicates go through each step together.
+
+In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact a replicate, with its losses. A killed
+training goes on from what `store.unfinished` holds. What trains, and how many together, is `weirdgen.finetune.engines`' matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from weirdgen import machine
+from weirdgen.config.experiment import Recipe
+from weirdgen.data.stored import encode_rows, stored_rows
+from weirdgen.finetune import engines
+from weirdgen.finetune.schedule import total_steps
+from weirdgen.models.chat import Encoded, common_prefix
+from weirdgen.models.references import LocalModel, read_config
+from weirdgen.runs.plan.plan import Plan, Replicate
+from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
+from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
+from weirdgen.store.artifacts import Store, content_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Train(Unit):
+    """Replicates that are trained together. Their rows are the dataset artifacts that their inputs name."""
+
+    model: LocalModel
+    trainer: str
+    recipe: Recipe
+    replicates: tuple[Replicate, ...]
+    tokens: int
+    """Of all replicates' rows together, in one epoch."""
+    devices: int = 1
+    """That hold one replicate together."""
+
+    @property
+    def title(self) -> str:
+        first = self.replicates[0]
+        return f"finetune {first.arm} seed {first.seed} (group of {len(self.replicates)})"
+
+    def needs(self) -> Needs:
+        per_row = self.tokens / sum(replicate.rows for replicate in self.replicates)
+        together = len(self.replicates) if self.trainer == "replicas" else 1
+        each = engines.replicate_bytes(read_config(self.model.folder), self.recipe, per_row)
+        if self.recipe.full:
+            each += engines.FULL_BYTES * self.model.parameters
+        base = weight_bytes(self.model, self.recipe.dtype)
+        return Needs(True, int(self.devices * PROCESS_BYTES + base + together * each), self.devices)
+
+    def locks(self) -> Sequence[tuple[str, str]]:
+        return sorted(("finetune", replicate.key) for replicate in self.replicates)
+
+    def work(self, store: Store, tell: Tell) -> tuple[float, float]:
+        release_model()
+        if all(store.marker("finetune", one.key) is not None for one in self.replicates):  # another run made them
+            return 0.0, 0.0
+        group, folder = self.replicates, local_folder(self.model)
+        encoded = {
+            one.inputs["data"]: encode_rows(folder, one.arm, stored_rows(store, one.inputs["data"]))[0] for one in group
+        }
+        rows = [encoded[one.inputs["data"]] for one in group]
+        started = time.monotonic()
+        together = [one.key for one in group]
+        unfinished = store.unfinished("finetune", content_key(together))
+        halfway = unfinished / "halfway.pt"
+        goes_on = halfway.exists()
+        count = _Steps(self, tell)
+        with contextlib.ExitStack() as folders:
+            targets = [
+                folders.enter_context(store.create("finetune", one.key, {**one.inputs, "together": together}))
+                for one in group
+            ]
+            working = [unfinished / key for key in together]
+            for place in working:
+                place.mkdir(parents=True, exist_ok=True)
+            seeds, parameters = [one.seed for one in group], self.model.parameters
+            results = engines.train_group(
+                self.trainer, folder, rows, seeds, working, self.recipe, count.step, parameters, halfway, self.devices
+            )
+            for place, target in zip(working, targets, strict=True):
+                for made in place.iterdir():
+                    made.rename(target / made.name)
+            facts: dict[str, Any] = {
+                "seconds": round((time.monotonic() - started) / len(group), 2),
+                "trained_together": len(group),
+                "devices": self.devices,
+                "versions": machine.versions(),
+                "machine": machine.description(),
+            }
+            for target, result in zip(targets, results, strict=True):
+                (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))
+        shutil.rmtree(unfinished)
+        # Half a training would pass for a fast one.
+        return count.amount, 0.0 if goes_on else sum(self._tokens_through(mine) for mine in rows)
+
+    def _tokens_through(self, rows: Sequence[Encoded]) -> float:
+        """Tokens of one replicate's training that went through the model."""
+        ids = [row.ids for row in rows]
+        epoch = engines.tokens_through(self.trainer, sum(map(len, ids)), len(ids), common_prefix(ids), self.recipe)
+        return epoch * self.recipe.epochs
+
+
+class _Steps:
+    """Counts the steps of all replicates of a group."""
+
+    def __init__(self, unit: Train, tell: Tell) -> None:
+        first, others = unit.replicates[0], len(unit.replicates) - 1
+        self.amount = 0.0
+        self._each = len(unit.replicates) if unit.trainer == "replicas" else 1
+        self._name = f"{first.arm} seed {first.seed}" + (f" and {others} more" if others else "")
+        self._tell = tell
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        self.amount += self._each
+        self._tell(self._each, f"{self._name}: step {step}/{steps}, loss {loss:.2f}")
+
+
+def groups(plan: Plan) -> list[list[Replicate]]:
+    """Replicates still to be trained, in the groups that are trained together.
+
+    A replicate that is missing beside stored ones of its group (a run was killed between two renames) is trained
+    again with the same others, so that it comes out the same.
+    """
+    markers = {one.key: plan.store.marker("finetune", one.key) for one in plan.replicates}
+    missing = {key for key, marker in markers.items() if marker is None}
+    half_done = {key for marker in markers.values() if marker for key in marker["inputs"]["together"]}
+    grouped: list[list[Replicate]] = []
+    for rows in sorted({one.rows for one in plan.replicates}):
+        mine = [one for one in plan.replicates if one.rows == rows]
+        begun = [m["inputs"]["together"] for m in markers.values() if m and missing & set(m["inputs"]["together"])]
+        for keys in {tuple(keys) for keys in begun}:
+            grouped.append([one for one in mine if one.key in keys])
+        rest = [one for one in mine if one.key in missing - half_done]
+        size = group_size(plan, rows) if plan.trainer.engine == "replicas" else 1
+        grouped += [rest[start : start + size] for start in range(0, len(rest), size)]
+    return [group for group in grouped if group]
+
+
+def group_size(plan: Plan, rows: int) -> int:
+    """Replicates of arms with this many rows that fit into one pass."""
+    request = plan.request
+    arms = [arm for arm in request.rows if request.row_count(arm) == rows]
+    tokens = max(plan.proofs[arm]["tokens"] / len(request.rows[arm]) for arm in arms)
+    size = engines.group_size(request.model.folder, request.recipe, tokens, request.model.parameters)
+    return min(size, request.options.together or size)
+
+
+def losses(plan: Plan) -> pd.DataFrame:
+    """Training loss of every optimizer step of every replicate."""
+    import pandas as pd
+
+    frames = []
+    for replicate in plan.replicates:
+        file = plan.store.artifact("finetune", replicate.key) / "losses.json"
+        frame = pd.DataFrame(json.loads(file.read_text()))
+        frames.append(frame.assign(arm=replicate.arm, replicate=replicate.seed))
+    return pd.concat(frames, ignore_index=True)
+
+
+def result_of(plan: Plan, replicate: Replicate) -> dict[str, Any]:
+    """What was written down when this replicate was trained."""
+    file = plan.store.artifact("finetune", replicate.key) / "result.json"
+    return dict(json.loads(file.read_text()))
+
+
+class Finetune(Stage):
+    """Every replicate of every arm."""
+
+    name, counts, speed = "finetune", "steps", "train"
+    tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"losses": losses}
+
+    def work(self, plan: Plan) -> list[Work]:
+        return [self._work_of(plan, arm) for arm in plan.request.rows]
+
+    def batch(self, plan: Plan) -> Batch:
+        request, together = plan.request, groups(plan)
+        units = [
+            Train(
+                request.model,
+                plan.trainer.engine,
+                request.recipe,
+                tuple(group),
+                sum(plan.proofs[one.arm]["tokens"] for one in group),
+                plan.trainer.devices,
+            )
+            for group in together
+        ]
+        return Batch(units, sum(total_steps(one.rows, request.recipe) for group in together for one in group))
+
+    def artifacts(self, plan: Plan) -> dict[str, Path]:
+        return {
+            f"replicate {one.arm} seed {one.seed}": plan.store.folder("finetune", one.key) for one in plan.replicates
+        }
+
+    def dtype(self, plan: Plan) -> str:
+        return plan.request.recipe.dtype
+
+    def _work_of(self, plan: Plan, arm: str) -> Work:
+        request, count = plan.request, plan.request.row_count(arm)
+        own = [one for one in plan.replicates if one.arm == arm]
+        missing = [one for one in own if plan.store.marker("finetune", one.key) is None]
+        # Rows that the base has yet to answer are taken to be as long as the others.
+        proof, recipe = plan.proofs[arm], request.recipe
+        tokens = proof["tokens"] * count / len(request.rows[arm])
+        tokens = engines.tokens_through(plan.trainer.engine, tokens, count, proof["shared_prefix"], recipe)
+        role, steps = request.experiment.arms[arm].role, total_steps(count, recipe)
+        what = f"{arm} ({role}): {count} rows × {recipe.epochs} epochs = {steps} steps"
+        seconds = self.seconds(plan, len(missing) * tokens * recipe.epochs)
+        return Work(self.name, what, len(missing), len(own), "replicates", seconds)

@@ -1,0 +1,110 @@
+"""The sample stage: every final variant answers the free-form questions.
+
+In: a plan's variants and prompts. Out: rows of completions tables, one a variant, and from them one row an answer
+(`completions`). Several variants answer in one batch; how answers are drawn is `sample.draw`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from weirdgen.columns import IDENTITY
+from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.plan.request import SAMPLING_SEED
+from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.together import together
+from weirdgen.runs.work.loaded import AskedOfVariants
+from weirdgen.runs.work.unit import Count, Tell
+from weirdgen.sample.draw import completions_table, draw, missing_samples, prompts_at_once, variants_at_once
+from weirdgen.sample.engine import Prompt, Sampling
+from weirdgen.store.artifacts import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Draw(AskedOfVariants):
+    """Answers to prompts."""
+
+    prompts: tuple[Prompt, ...]
+    samples: int
+    sampling: Sampling
+
+    def locks(self) -> Sequence[tuple[str, str]]:
+        return [("sample", self.lock_key(self.prompts))]
+
+    def work(self, store: Store, tell: Tell) -> tuple[float, float]:
+        count = Count(tell)
+        tables = [
+            completions_table(store, variant, self.numerics, SAMPLING_SEED, self.sampling) for variant in self.variants
+        ]
+        draw(
+            self.open(store), self.variants, tables, self.prompts, self.samples, SAMPLING_SEED, self.sampling,
+            lambda written: count.add(1, written),
+        )  # fmt: skip
+        return count.amount, count.tokens
+
+
+COLUMNS = ["sample", "prompt", "text", "finish_reason", "prompt_tokens", "completion_tokens", "seed"]
+
+
+def completions(plan: Plan) -> pd.DataFrame:
+    """One row a sampled answer: identity, sample, prompt, text, finish_reason, token counts, seed."""
+    import pandas as pd
+
+    asked = [(prompt.key, condition, question, prompt.text) for condition, question, prompt in plan.prompts]
+    wanted = pd.DataFrame(asked, columns=["prompt_key", "condition", "question", "prompt"])
+    frames = []
+    for variant in plan.sampled if asked else []:
+        table = plan.completions(variant).read()
+        rows = wanted.merge(table[table["sample"] < plan.request.samples], on="prompt_key")
+        rows = rows.assign(arm=variant.arm, role=variant.role, replicate=variant.replicate)
+        frames.append(rows.assign(checkpoint=variant.checkpoint))
+    columns = [*IDENTITY, *COLUMNS]
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)[columns].sort_values([*IDENTITY, "sample"], ignore_index=True)
+
+
+def missing_answers(plan: Plan) -> int:
+    """Answers that are still to be drawn."""
+    prompts = [prompt for _, _, prompt in plan.prompts]
+    return sum(missing_samples(plan.completions(one), prompts, plan.request.samples) for one in plan.sampled)
+
+
+class Sample(Stage):
+    """Sampled answers."""
+
+    name, counts, speed = "sample", "answers", "generate"
+    tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"completions": completions}
+
+    def work(self, plan: Plan) -> list[Work]:
+        prompts = [prompt for _, _, prompt in plan.prompts]
+        missing, samples, models = missing_answers(plan), plan.request.samples, len(plan.sampled)
+        longest = sum(prompt.max_tokens for prompt in prompts) / max(1, len(prompts))
+        what = f"{models} models × {len(prompts)} prompts × {samples} samples"
+        wanted = len(prompts) * samples * models
+        return [Work(self.name, what, missing, wanted, self.counts, self.seconds(plan, missing * longest))]
+
+    def batch(self, plan: Plan) -> Batch:
+        request, prompts = plan.request, [prompt for _, _, prompt in plan.prompts]
+        answers = {variant: plan.completions(variant) for variant in plan.sampled}
+        missing = {variant: missing_samples(table, prompts, request.samples) for variant, table in answers.items()}
+        size = variants_at_once(max((p.max_tokens for p in prompts), default=1), request.model.parameters)
+        size = 1 if request.recipe.full else size
+        units: list[Draw] = []
+        for variants in together(plan, "sample", [v for v, lacking in missing.items() if lacking], size):
+            at_once = prompts_at_once(len(variants), request.samples)
+            for start in range(0, len(prompts), at_once):
+                portion = prompts[start : start + at_once]
+                if any(missing_samples(answers[variant], portion, request.samples) for variant in variants):
+                    how = (request.model, request.dtype, request.engine, tuple(variants))
+                    units.append(Draw(*how, tuple(portion), request.samples, request.sampling))
+        return Batch(units, sum(missing.values()))
+
+    def artifacts(self, plan: Plan) -> dict[str, Path]:
+        return {f"answers of {variant.name}": plan.completions(variant).folder for variant in plan.sampled}

@@ -1,0 +1,101 @@
+"""Engine references: `transformers`, `vllm:URL`; what answers, as a person names it, and what it can do.
+
+In: the text of `--engine`. Out: a frozen `EngineReference`, which travels with units of work to other machines and opens the
+engine there. Where a server is decides no result and stands in no key; that it is a server of this kind does (`numerics`).
+Adding an engine is adding a class and its line in `ENGINES`. What trains is `weirdgen.finetune.engines`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from weirdgen.errors import SpecError
+from weirdgen.sample.engine import Engine
+
+Ability = Literal["generate", "score", "whole models"]
+"""Write answers; give log-probabilities of given answers; answer as a model whose every weight was trained."""
+
+
+class EngineReference(ABC):
+    """What answers. Equal references open equal engines."""
+
+    abilities: ClassVar[frozenset[Ability]]
+    holds_weights: ClassVar[bool]
+    """Whether the model is loaded into the process that opens the engine."""
+
+    @abstractmethod
+    def numerics(self, dtype: str) -> str:
+        """What decides how its numbers are rounded, as it stands in the store's keys: a dtype, or the kind of server."""
+
+    @abstractmethod
+    def open(self, model_folder: Path, dtype: str) -> Engine:
+        """The engine with the base of this folder. Raises `ModelError`."""
+
+
+@dataclass(frozen=True)
+class Transformers(EngineReference):
+    """The model in this process."""
+
+    abilities = frozenset[Ability](["generate", "score", "whole models"])
+    holds_weights = True
+
+    def numerics(self, dtype: str) -> str:
+        return dtype
+
+    def open(self, model_folder: Path, dtype: str) -> Engine:
+        from weirdgen.sample.transformers import TransformersEngine
+
+        return TransformersEngine(model_folder, dtype)
+
+
+@dataclass(frozen=True)
+class Vllm(EngineReference):
+    """A vLLM server, which chooses its own dtype. `url` is empty where stored numbers of such a server are only read."""
+
+    url: str = ""
+
+    abilities = frozenset[Ability](["generate", "score"])
+    holds_weights = False
+
+    def numerics(self, dtype: str) -> str:
+        return "vllm"
+
+    def open(self, model_folder: Path, dtype: str) -> Engine:
+        from weirdgen.sample.vllm import VllmEngine
+
+        return VllmEngine(self.url, model_folder)
+
+
+def _transformers(address: str) -> EngineReference:
+    if address:
+        raise ValueError("transformers takes no address")
+    return Transformers()
+
+
+def _vllm(address: str) -> EngineReference:
+    if not address.startswith(("http://", "https://")):
+        raise ValueError("vllm needs a URL, e.g. vllm:http://localhost:8000")
+    return Vllm(address.rstrip("/"))
+
+
+ENGINES: dict[str, Callable[[str], EngineReference]] = {"transformers": _transformers, "vllm": _vllm}
+"""Scheme → the engine at an address."""
+
+
+def parse_engine(reference: str) -> EngineReference:
+    """The engine that `SCHEME` or `SCHEME:ADDRESS` names. Raises `SpecError` with what is accepted."""
+    scheme, _, address = reference.partition(":")
+    try:
+        return ENGINES[scheme](address)
+    except (KeyError, ValueError) as error:
+        why = f"{error}; " if isinstance(error, ValueError) else ""
+        raise SpecError([f"--engine {reference}: {why}expected transformers or vllm:URL"]) from None
+
+
+def engine_of(numerics: str) -> EngineReference:
+    """The engine whose stored numbers are so named: enough to read them, not to ask for more."""
+    return Vllm() if numerics == Vllm().numerics("") else Transformers()
