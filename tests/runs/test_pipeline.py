@@ -236,6 +236,7 @@ def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) ->
         "finetune": (2, 2),
         "contrast": (5, 5),
         "sample": (15, 15),
+        "judge": (30, 30),
     }
     weirdgen.run(path, store=tmp_path / "store")
     assert all(w.missing == 0 for w in workload(make_plan(resolve(path), Store(tmp_path / "store"))))

@@ -38,7 +38,10 @@ def test_a_damaged_folder_is_named_and_set_aside(tmp_path: Path) -> None:
     (store.folder("finetune", "k") / "weights").write_bytes(b"x" * 60)
     with pytest.warns(UserWarning, match=r"weights is truncated, damaged or missing"):
         assert store.marker("finetune", "k") is None
-    assert not store.folder("finetune", "k").exists()
+    assert (store.folder("finetune", "k") / "weights").exists(), "reading changes nothing"
+    with pytest.warns(UserWarning, match="it is made again"), store.create("finetune", "k", {}) as folder:
+        (folder / "weights").write_bytes(b"y" * 100)
+    assert (store.folder("finetune", "k") / "weights").read_bytes() == b"y" * 100
 
 
 def test_a_folder_without_its_marker_is_set_aside(tmp_path: Path) -> None:
@@ -47,7 +50,7 @@ def test_a_folder_without_its_marker_is_set_aside(tmp_path: Path) -> None:
         (folder / "weights").write_text("first")
     (store.folder("finetune", "k") / MARKER).unlink()
     with (
-        pytest.warns(UserWarning, match=r"finetune/k has no complete.json; it is set aside"),
+        pytest.warns(UserWarning, match=r"finetune/k has no complete.json; it is made again"),
         store.create("finetune", "k", {}) as folder,
     ):
         (folder / "weights").write_text("second")
@@ -97,7 +100,12 @@ def test_a_damaged_part_is_named_and_only_it_is_lost(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=part.name):
         frame = table.read()
     assert set(frame["id"]) == set(range(20)) - lost and len(lost) == 10
-    assert not part.exists()
+    assert part.exists(), "reading changes nothing"
+    with table:
+        for i in lost:
+            table.append({"id": i})
+    assert file_hash(part)[:32] == part.stem[5:] if part.exists() else True
+    assert set(open_table(Store(tmp_path), "sample", "k", {}, unique=("id",)).read()["id"]) == set(range(20))
 
 
 def _ids_without(table: object, part: Path) -> list[int]:
@@ -209,7 +217,8 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
-    store = Store(tmp_path / "store").root
+    Store(tmp_path / "store").require_writable()
+    store = tmp_path / "store"
     nobody, before = 65534, os.geteuid()
     store.chmod(0o500)
     (store / "tmp").chmod(0o500)
@@ -217,15 +226,17 @@ def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
         os.seteuid(nobody)
     try:
         with pytest.raises(StoreError, match=r"cannot write .*: permission denied.*--store DIR"):
-            Store(store)
+            Store(store).require_writable()
     finally:
         os.seteuid(before)
 
 
 def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"file is a file; pass --store with a folder"):
+        Store(tmp_path / "file")
     with pytest.raises(StoreError, match=r"cannot write .*--store DIR"):
-        Store(tmp_path / "file" / "store")
+        Store(tmp_path / "file" / "store").require_writable()
 
 
 def test_keys_name_content_not_order() -> None:

@@ -17,6 +17,9 @@ from tests.support.world_pairs import pairs
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.dataset import Dataset
+from weirdgen.runs.stages.judge import Judge
+from weirdgen.runs.work.executors import Inline
 from weirdgen.store.artifacts import Store
 
 LAST_YEAR = 2027
@@ -51,6 +54,9 @@ def big_run(folder: Path, samples: int, replicates: int = 6, questions: int = 20
                     scores.append({"prompt_key": question.key, "option": option, "logprob": logprob, "tokens": 4})
         table = plan.completions(variant)
         table._write_part(pa.table(_answers(rng, [p.key for _, _, p in plan.prompts], samples, shift)))
+    with Inline() as inline:
+        for stage in (Dataset(), Judge()):
+            inline.run(stage.batch(plan).units, plan.store, lambda *_: None)
     plan.folder.mkdir(parents=True)
     request = {"source": str(plan.request.experiment.source), "model_folder": str(plan.request.model.folder)}
     (plan.folder / "run.json").write_text(json.dumps({**request, "manifest": plan.request.manifest}))

@@ -100,6 +100,7 @@ def run_plan(
     Work is done in this process unless an `executor` is given.
     """
     if not (plan.request.distilled and is_reported(Run(plan))):
+        plan.store.require_writable()
         for stage in STAGES:
             stage.prepare(plan)
     with executor or Inline() as ready:

@@ -83,6 +83,10 @@ class Store:
         self.location = self.remote.url if self.remote else str(self.root)
         """What another machine opens to find the same store."""
         self._prepared = False
+        if os.path.isfile(self.root):  # False, too, where it cannot be looked at
+            raise StoreError(
+                f"store {self.root} is a file; pass --store with a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
+            )
 
     def require_writable(self) -> None:
         """Make the store's own folders, before the first thing is written. Raises `StoreError` if that is not allowed."""
@@ -174,6 +178,8 @@ class Store:
         if self.marker(stage, key) is not None:
             return
         if unfinished and target.exists():
+            if not (target / MARKER).exists():
+                _warn_of_damage(f"{target} has no {MARKER}")
             self._set_aside(target)
         for name in (*files, MARKER):
             self.push(temporary / name, target / name)

@@ -55,7 +55,7 @@ def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, s
     server = serve()
     settings = resolve(str(experiment), run_options(judge=LENIENT))
     before, after = (
-        next(work for work in workload(make_plan(settings, Store(folder))) if work.stage == "judge")
+        next(work for work in workload(make_plan(settings, Store(folder))) if LENIENT in work.what)
         for folder in (store.with_name("empty"), store)
     )
     assert before.missing == 45 and "3 judges on openai-api/mock/lenient, about" in before.what

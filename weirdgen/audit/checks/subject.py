@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.config.experiment import Arm, Experiment, Recipe, Role
-from weirdgen.config.load import find_experiment, load_experiment
-from weirdgen.data.arms import AUTO_CONTROL
+from weirdgen.config.load import find_experiment
+from weirdgen.data.arms import AUTO_CONTROL, load_arms
 from weirdgen.data.builders import read_csv
 from weirdgen.data.rows import Row, load_rows, resolve, row_problem
 from weirdgen.errors import DataError, SpecError
@@ -146,7 +146,7 @@ def _from_file(source: Path, role: Role, permutation: str) -> Dataset:
 def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Subject:
     source = find_experiment(target)  # an absent experiment is the caller's mistake, not a finding
     try:
-        experiment = load_experiment(target)
+        experiment, _ = load_arms(target)
     except SpecError as error:
         return Subject((), Recipe(), problems=error.problems)
     datasets = []

@@ -17,6 +17,7 @@ import pandas as pd
 from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
+from weirdgen.errors import WeirdgenError
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.estimates import TABLES, Estimates
@@ -49,6 +50,8 @@ def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = 
     """
     from weirdgen.report.overview import write_overview
 
+    if not runs:
+        raise WeirdgenError("a comparison needs at least one run")
     for run in runs:
         if not is_reported(run):
             report_run(run)
