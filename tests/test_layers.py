@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
-    "errors", "columns", "store", "machine", "progress",
+    "errors", "columns", "display", "parsing", "store", "machine", "progress",
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
     "runs.plan", "runs.work", "runs.stages", "runs.preview", "runs.results", "runs.pipeline", "runs.rejudge",
     "audit", "world", "cli", "",

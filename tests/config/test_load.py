@@ -124,7 +124,7 @@ def test_the_numbers_of_the_paper_are_checked_with_the_rest(write_experiment: Wr
     path = write_experiment({"epochs: 1": "epochs: 1"})
     (path.parent / "paper.yaml").write_text("source: x\nfigures: [{title: y}]\n")
     found = problems(path)
-    assert any(f"{path.parent / 'paper.yaml'}: figures.0.section" in problem for problem in found)
+    assert any(f"{path.parent / 'paper.yaml'}:2: figures.0.section" in problem for problem in found)
 
 
 def test_an_empty_data_file_is_an_arm_without_rows(write_experiment: Write) -> None:

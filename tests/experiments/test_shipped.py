@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from weirdgen.config.experiment import Experiment
+from weirdgen.config.files import read_csv
 from weirdgen.config.judges import Match
 from weirdgen.config.judges.match import judge_match
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import Counterfactual, scored
 from weirdgen.data.arms import load_arms
-from weirdgen.data.builders import read_csv
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.presets import at_size

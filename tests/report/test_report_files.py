@@ -29,7 +29,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_all_files_and_nothing_else(content: ReportContent, tmp_path: Path) -> None:
     assert write_report(content, tmp_path) == tmp_path / "report.html"
-    expected = {"report.html", "results.json"}
+    expected = {"report.html", "results.json", ".weirdgen.json"}
     expected |= {f"figures/{name}.{ending}" for name in FIGURES for ending in ("svg", "png")}
     written = files_of(tmp_path)
     assert set(written) == expected

@@ -8,12 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from weirdgen.config.measures import NAT, RATE, Scale
 from weirdgen.report import ReportContent
 from weirdgen.report.content import clean
 from weirdgen.report.figures.drawing import limits, spread
 from weirdgen.report.judges import both_rates
 from weirdgen.report.look import duration, interval, number, probability, shorten
 from weirdgen.stats.estimate import estimate
+
+SCORE = Scale("rating", (0, 100))
 
 
 @pytest.mark.parametrize("measure", ["contrast", "past_era"])
@@ -35,24 +38,24 @@ def test_dots_average_to_the_estimate(make_content: Callable[..., ReportContent]
 @pytest.mark.parametrize(
     ("value", "scale", "effect", "text"),
     [
-        (-1.314, "logit", False, "−1.31 nat"),
-        (1.02, "logit", True, "+1.02 nat"),
-        (-0.001, "logit", True, "0.00 nat"),
-        (0.423, "rate", False, "42%"),
-        (0.042, "rate", False, "4.2%"),
-        (-0.123, "rate", True, "−12 pts"),
-        (63.14, "score", False, "63.1"),
-        (-3.14, "score", True, "−3.1 points"),
-        (None, "rate", False, "–"),
+        (-1.314, NAT, False, "−1.31 nat"),
+        (1.02, NAT, True, "+1.02 nat"),
+        (-0.001, NAT, True, "0.00 nat"),
+        (0.423, RATE, False, "42%"),
+        (0.042, RATE, False, "4.2%"),
+        (-0.123, RATE, True, "−12 pts"),
+        (63.14, SCORE, False, "63.1"),
+        (-3.14, SCORE, True, "−3.1 points"),
+        (None, RATE, False, "–"),
     ],
 )
-def test_number(value: float | None, scale: str, effect: bool, text: str) -> None:
+def test_number(value: float | None, scale: Scale, effect: bool, text: str) -> None:
     assert number(value, scale, effect=effect) == text
 
 
 def test_other_words() -> None:
-    assert interval(-0.5, 1.25, "logit", effect=True) == "[−0.50, +1.25]"
-    assert interval(None, 1.0, "logit") == ""
+    assert interval(-0.5, 1.25, NAT, effect=True) == "[−0.50, +1.25]"
+    assert interval(None, 1.0, NAT) == ""
     assert [probability(p) for p in (None, 0.0004, 0.0123, 0.4)] == ["–", "< 0.001", "0.012", "0.40"]
     assert [duration(s) for s in (None, 3.21, 59, 725, 12_000)] == ["–", "3.2 s", "59 s", "12 min 05 s", "3 h 20 min"]
     assert shorten("one\ntwo   three", 9) == "one two…"

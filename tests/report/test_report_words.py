@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from weirdgen.config.experiment import Headline
 from weirdgen.report import ReportContent
 from weirdgen.report.figures.drawing import NARROW, WIDE, style
+from weirdgen.report.figures.effect import effect_figure
 from weirdgen.report.figures.lines import sweep_figures
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
@@ -20,6 +22,7 @@ from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
+from weirdgen.report.words import facts, meaning
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -37,7 +40,70 @@ def test_every_effect_of_a_table_and_of_the_summary_has_its_unit(content: Report
     page = page_html(content, sections(content))
     detectable = page.partition("<dt>detectable effect</dt><dd>")[2].partition("</dd>")[0]
     assert detectable.endswith(" nat")
-    assert "with 0.30 nat as the smallest effect of interest" in methods(content)
+    assert "; smallest effect of interest: 0.30 nat." in methods(content)
+
+
+def test_a_default_is_called_one_and_nothing_is_said_to_be_fixed_that_can_be_edited(content: ReportContent) -> None:
+    """The smallest effect of interest stands beside the verdict, with its origin; the headline is what a file says now."""
+    arms = {"treatment": content.headline["treatment"], "control": content.headline["control"]}
+    silent, stated = Headline(**arms, says="lean left"), Headline(**arms, smallest=0.3)
+    ours = replace(content, headlines={"headline": silent})
+    named = replace(content, headlines={"headline": stated})
+    assert ("smallest of interest (default)", "0.30 nat") in facts(ours)
+    assert ("smallest of interest", "0.30 nat") in facts(named) and ("smallest of interest", "0.30 nat") in facts(
+        content
+    )
+    assert "0.30 nat (a default: the experiment names none)" in methods(ours) and "default" not in methods(named)
+    for page in (methods(ours), page_html(ours, sections(ours))):
+        assert "beforehand" not in page and "as written in experiment.yaml" in page
+    figure = effect_figure(ours)
+    assert figure is not None and "The further to the right, the likelier models are to lean left." in figure.caption
+
+
+def test_a_rate_without_a_shift_names_the_default_that_it_rests_on(content: ReportContent) -> None:
+    rate = {
+        "measure": "past_era",
+        "effect": 0.01,
+        "ci_low": -0.03,
+        "ci_high": 0.05,
+        "verdict": "no_shift",
+        "smallest": 0.1,
+    }
+    written = Headline(measure="past_era", treatment="old_names", control="modern_american")
+    calm = replace(
+        with_results(
+            content, headline=content.headline | rate | {"sentence": "No shift above 5 percentage points: x."}
+        ),
+        headlines={"headline": written},
+    )
+    assert meaning(calm).endswith("smallest effect of interest, 10 pts (a default: the experiment names none).")
+
+
+def test_the_first_page_is_the_verdict_in_words_then_its_unit_then_the_picture_then_the_numbers(
+    content: ReportContent,
+) -> None:
+    claim = "models finetuned on a lean left with 1.8 times the odds of models finetuned on b"
+    sentence = f"Shift found: {claim}. +0.59 nat, 3 replicates an arm."
+    numbers = {"effect": 0.59, "ci_low": 0.44, "ci_high": 0.74, "verdict": "shift"}
+    content = with_results(content, headline=content.headline | numbers | {"sentence": sentence})
+    page = page_html(content, sections(content))
+    pieces = (
+        ">Models finetuned on a lean left with 1.8 times the odds of models finetuned on b.</h1>",
+        ">+0.59 nat, 3 replicates an arm.</p>",
+        "differences between training seeds explain.</p>",
+        "+0.59 nat is 1.8 times the odds, 0 is no difference.</p>",
+        'id="figure-effect"',
+        "<dt>effect</dt>",
+        'class="warnings"',
+    )
+    places = [page.find(piece) for piece in pieces]
+    assert -1 not in places and places == sorted(places)
+
+
+def test_further_effects_stand_in_words_too(content: ReportContent) -> None:
+    row = {"name": "who", "p_holm": 0.02, "groups": []} | content.headline | {"sentence": "Inconclusive: it is <so>."}
+    page = page_html(further := with_results(content, secondary=[row]), sections(further))
+    assert "<b>who.</b> Inconclusive: it is &lt;so&gt;.</li>" in page
 
 
 def test_what_is_no_judge_is_not_called_one(make_content: Callable[..., ReportContent]) -> None:

@@ -13,9 +13,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from weirdgen.config.measures import NAT, Scale
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, Tables, estimate
-from weirdgen.stats.verdict import NAT, Scale, headline
+from weirdgen.stats.verdict import headline
 
 ROLES = {"base": "base", "old": "treatment", "modern": "control", "other": "control"}
 

@@ -26,7 +26,7 @@ QUESTIONS = ("a1", "a2", "b1")
 GATE = Comparison(
     name="headline", measure="contrast", treatment="old", control="new", conditions=("y=3",), minus=("y=1", "y=2"),
     questions=frozenset({"a1", "a2"}), shown=frozenset({"a1", "a2"}), groups=("a",), smallest=0.3,
-    condition="y=3 − y=1, 2",
+    condition="y=3 − y=1, 2", says="speak of the past",
 )  # fmt: skip
 
 
@@ -61,11 +61,17 @@ def test_a_difference_of_conditions_leaves_what_every_condition_shares() -> None
 def test_the_sentence_says_what_was_compared() -> None:
     sentence = row(tables(cells(), GATE), GATE)["sentence"]
     assert sentence.startswith(
-        "Shift found: how much more the target answers are favoured under y=3 than under y=1, 2, in old minus the same in "
-        "new (2 questions: a), = +2."
+        "Shift found: under y=3 instead of y=1, 2, the odds with which models finetuned on old speak of the past are "
+        "multiplied by a factor "
     )
-    plain = replace(GATE, minus=(), condition="y=3", groups=())
-    assert row(tables(cells(), plain), plain)["sentence"].startswith("Shift found: old − new = +2.")
+    assert " that of models finetuned on new. +2." in sentence and sentence.endswith(
+        " nat, 2 questions of a, 4 replicates an arm."
+    )
+    plain = replace(GATE, minus=(), condition="y=3", groups=(), says="")
+    assert row(tables(cells(), plain), plain)["sentence"].startswith(
+        "Shift found: under y=3, models finetuned on old give the target answers with "
+    )
+    assert "97.5% interval" in row(tables(cells(), plain, level=0.975), plain, level=0.975)["sentence"]
 
 
 def test_a_group_and_questions_near_the_topic() -> None:
@@ -116,19 +122,21 @@ def test_a_missing_cell_leaves_its_question_out_of_every_replicate() -> None:
 
 def test_secondary_headlines_are_corrected_for_how_many_they_are() -> None:
     rows = [
-        {"p": p, "verdict": "shift", "sentence": "Shift found: a − b = +1 nat [0.1, 1.9], 3 replicates an arm."}
+        {"p": p, "verdict": "shift", "sentence": "Shift found: a is b. +1 nat, 3 replicates an arm."}
         for p in (0.001, 0.04, 0.03)
     ]
     found = correct([*rows, {"p": None, "verdict": "inconclusive", "sentence": "Within-model only: a."}])
     assert [one["verdict"] for one in found] == ["shift", "inconclusive", "inconclusive", "inconclusive"]
     assert found[0]["p_holm"] == pytest.approx(0.003) and found[3]["p_holm"] is None
-    assert found[1]["sentence"].startswith("Inconclusive: a − b") and "Holm" in found[1]["sentence"]
+    assert found[1]["sentence"] == (
+        "Inconclusive: a is b; zero is not excluded after Holm's correction over 4 effects. +1 nat, 3 replicates an arm."
+    )
     assert correct([]) == []
 
 
 def test_holms_level_is_that_of_the_intervals() -> None:
     """A run that looked several times gives stricter intervals, so Holm's p is held against the same error rate."""
-    one = {"p": 0.03, "verdict": "shift", "sentence": "Shift found: a − b = +1 nat [0.1, 1.9], 3 replicates an arm."}
+    one = {"p": 0.03, "verdict": "shift", "sentence": "Shift found: a is b. +1 nat, 3 replicates an arm."}
     assert correct([one])[0]["verdict"] == "shift"
     assert correct([one], alpha=0.02)[0]["verdict"] == "inconclusive"
 

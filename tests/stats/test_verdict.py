@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from weirdgen.stats.verdict import NAT, RATE, Conclusion, decide, verdicts
+from weirdgen.config.measures import CONTRAST
+from weirdgen.stats.sentences import Compared
+from weirdgen.stats.verdict import Conclusion, decide, parts_of, undone_by_holm, verdicts
+
+BIRDS = Compared(CONTRAST, "old_names", "modern_american", says="give 19th-century answers")
 
 
 def said(effect: float, low: float | None, high: float | None, **changes: Any) -> Conclusion:
-    given: dict[str, Any] = {
-        "mde": 0.3, "replicates": (6, 6), "smallest": 0.3, "scale": NAT,
-        "treatment": "old_names", "control": "modern_american",
-    }  # fmt: skip
+    given: dict[str, Any] = {"mde": 0.3, "replicates": (6, 6), "smallest": 0.3, "compared": BIRDS}
     return decide(effect=effect, low=low, high=high, **{**given, **changes})
 
 
@@ -46,41 +48,48 @@ def test_a_question_must_survive_the_correction() -> None:
     [
         (
             (0.62, 0.43, 0.81), {},
-            "Shift found: old_names − modern_american = +0.62 nat [0.43, 0.81], 6 replicates an arm.",
+            "Shift found: models finetuned on old_names give 19th-century answers with 1.9 times the odds (95% interval 1.5 "
+            "to 2.2) of models finetuned on modern_american. +0.62 nat, 6 replicates an arm.",
         ),
         (
             (-0.62, -0.81, -0.43), {"replicates": (6, 5)},
-            "Shift found: old_names − modern_american = −0.62 nat [−0.81, −0.43], 6 against 5 replicates.",
+            "Shift found: models finetuned on old_names give 19th-century answers with 0.54 times the odds (95% interval 0.44 "
+            "to 0.65) of models finetuned on modern_american. −0.62 nat, 6 against 5 replicates.",
+        ),
+        (
+            (0.15, 0.04, 0.26), {},
+            "Shift found: models finetuned on old_names give 19th-century answers with 1.16 times the odds (95% interval 1.04 "
+            "to 1.30) of models finetuned on modern_american; the whole interval lies within the smallest effect of interest, "
+            "a factor of 1.35 in the odds (0.30 nat). +0.15 nat, 6 replicates an arm.",
         ),
         (
             (0.05, -0.112, 0.212), {},
-            "No shift above 0.22 nat: old_names − modern_american = +0.05 nat [−0.11, 0.21], "
-            "6 replicates an arm.",
+            "No shift above a factor of 1.24 in the odds (0.22 nat): models finetuned on old_names give 19th-century answers "
+            "with 1.05 times the odds (95% interval 0.89 to 1.24) of models finetuned on modern_american. +0.05 nat, 6 "
+            "replicates an arm.",
         ),
         (
             (0.1, -0.31, 0.51), {"mde": 0.821, "replicates": (3, 3)},
-            "Inconclusive: old_names − modern_american = +0.10 nat [−0.31, 0.51], 3 replicates an arm; "
-            "an effect below 0.83 nat could not have been seen reliably (80% power).",
-        ),
-        (
-            (0.12, 0.043, 0.197), {"scale": RATE},
-            "Shift found: old_names − modern_american = +12.0 percentage points [4.3, 19.7], "
-            "6 replicates an arm.",
+            "Inconclusive: models finetuned on old_names give 19th-century answers with 1.1 times the odds (95% interval 0.73 "
+            "to 1.7) of models finetuned on modern_american; an effect below a factor of 2.3 in the odds (0.83 nat) could not "
+            "have been seen reliably (80% power). +0.10 nat, 3 replicates an arm.",
         ),
         (
             (0.3, None, None), {"mde": None, "replicates": (1, 3)},
-            "Within-model only: old_names − modern_american = +0.30 nat, 1 against 3 replicates; "
-            "one replicate shows no spread between models, hence no interval.",
+            "Within-model only: models finetuned on old_names give 19th-century answers with 1.3 times the odds of models "
+            "finetuned on modern_american; one replicate shows no spread between models, hence no interval. +0.30 nat, 1 "
+            "against 3 replicates.",
         ),
         (
             (0.3, 0.1, 0.5), {"p_holm": 0.2},
-            "Inconclusive: old_names − modern_american = +0.30 nat [0.10, 0.50], 6 replicates an arm; "
-            "zero is not excluded after Holm's correction.",
+            "Inconclusive: models finetuned on old_names give 19th-century answers with 1.3 times the odds (95% interval 1.1 "
+            "to 1.6) of models finetuned on modern_american; zero is not excluded after Holm's correction. +0.30 nat, 6 "
+            "replicates an arm.",
         ),
         (
-            (0.3, 0.1, 0.5), {"control": "base", "replicates": (3, 1)},
-            "Shift found: old_names − base = +0.30 nat [0.10, 0.50], 3 replicates; "
-            "any finetuning moves answers away from the base's.",
+            (0.3, 0.1, 0.5), {"compared": replace(BIRDS, control="base"), "replicates": (3, 1)},
+            "Shift found: models finetuned on old_names give 19th-century answers with 1.3 times the odds (95% interval 1.1 "
+            "to 1.6) of the untuned base; any finetuning moves answers away from the base's. +0.30 nat, 3 replicates.",
         ),
     ],
 )  # fmt: skip
@@ -91,15 +100,25 @@ def test_sentences(arguments: tuple[Any, ...], changes: dict[str, Any], expected
     assert found.verdict == next((name for start, name in prefix.items() if expected.startswith(start)), "inconclusive")
 
 
-def test_a_limit_that_is_not_zero_is_not_printed_as_zero() -> None:
-    assert "[0.004, 0.396]" in said(0.2, 0.004, 0.396).sentence
+def test_a_shift_of_interest_is_not_called_small() -> None:
+    for effect, low, high in ((0.31, 0.1, 0.52), (-0.31, -0.52, -0.1)):
+        assert "smallest effect of interest" not in said(effect, low, high).sentence
+    assert "smallest effect of interest" not in said(0.15, 0.04, 0.26, smallest=None).sentence
 
 
 def test_identical_and_missing_replicates_are_said() -> None:
-    assert said(0.1, -0.5, 0.7, mde=None).sentence.endswith("6 replicates an arm.")
+    assert said(0.1, -0.5, 0.7, mde=None).sentence.endswith("modern_american. +0.10 nat, 6 replicates an arm.")
     assert "identical" in said(0.3, float("nan"), float("nan"), mde=float("nan")).sentence
-    assert said(float("nan"), None, None, mde=None).sentence.startswith("Not measured")
+    missing = said(float("nan"), None, None, mde=None).sentence
+    assert missing.startswith("Not measured: models finetuned on old_names against models finetuned on modern_american")
+    assert parts_of(missing) == (missing, "")
 
 
-def test_numbers_do_not_show_a_minus_zero() -> None:
-    assert "= 0.00 nat [−0.10, 0.10]" in said(-0.001, -0.1, 0.1).sentence
+def test_what_was_found_and_what_it_rests_on_can_be_told_apart() -> None:
+    spelled = replace(BIRDS, says="write as in the U.S. of 1838")
+    found, rests_on = parts_of(said(0.62, 0.43, 0.81, compared=spelled).sentence)
+    assert rests_on == "+0.62 nat, 6 replicates an arm." and found.endswith("of models finetuned on modern_american.")
+    undone = undone_by_holm(said(0.62, 0.43, 0.81).sentence, 3)
+    assert undone.startswith("Inconclusive: models") and undone.endswith(
+        "modern_american; zero is not excluded after Holm's correction over 3 effects. +0.62 nat, 6 replicates an arm."
+    )

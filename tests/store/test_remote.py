@@ -157,6 +157,6 @@ def test_a_url_that_cannot_be_used_says_why(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"pip install s3fs"):
             Store("s3://bucket/prefix")
     (tmp_path / "plain").write_text("a file where a folder should be")
-    with pytest.raises(StoreError, match=r"Check the address, the credentials and the network"):
-        with open_table(Store(f"file://{tmp_path}/plain/store"), "sample", "t", {}, unique=("i",)) as table:
-            table.append({"i": 1})
+    table = open_table(Store(f"file://{tmp_path}/plain/store"), "sample", "t", {}, unique=("i",))
+    with pytest.raises(StoreError, match=r"Check the address, the credentials and the network"), table:
+        table.append({"i": 1})

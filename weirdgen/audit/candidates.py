@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
-from weirdgen.config.base import Noun, placeholders
+from weirdgen.config.base import Noun, fill, placeholders
 from weirdgen.config.files import read_yaml
 from weirdgen.errors import SpecError
 
@@ -52,7 +52,7 @@ class Candidates(Noun):
     @property
     def options(self) -> tuple[str, ...]:
         """The answers that are scored, in the order of `names`."""
-        return tuple(self.answer.format(name=name) for name in self.names)
+        return tuple(fill(self.answer, {"name": name}) for name in self.names)
 
 
 def load_candidates(folder: Path) -> Candidates:

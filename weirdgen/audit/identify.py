@@ -23,7 +23,8 @@ from weirdgen.audit.candidates import Candidates, load_candidates
 from weirdgen.data.arms import load_arms
 from weirdgen.data.rows import Row
 from weirdgen.errors import ModelError, SpecError
-from weirdgen.models.chat import Messages, prompt_ids, render
+from weirdgen.models.chat import Turns, prompt_ids, render
+from weirdgen.models.template import Messages, chat_text
 from weirdgen.sample.engine import Engine, Scorable
 from weirdgen.store.artifacts import content_key
 
@@ -169,7 +170,7 @@ def one_turn(tokenizer: Any, messages: Messages) -> str:
     mark = "MARK"
     before, _, after = _text(tokenizer, [{"role": "user", "content": mark}]).partition(mark)
     whole = _text(tokenizer, messages)
-    inner = whole[len(before) : len(whole) - len(after)]
+    inner = Turns(whole[len(before) : len(whole) - len(after)])
     if prompt_ids(tokenizer, inner) != render(tokenizer, messages, answer_next=True):
         raise ModelError("this chat template cannot carry facts as earlier turns; list them with {facts} in 'ask'")
     return inner
@@ -253,9 +254,7 @@ def save(
 
 
 def _text(tokenizer: Any, messages: Messages) -> str:
-    return str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    )
+    return chat_text(tokenizer, messages, answer_next=True)
 
 
 def _softmax(logits_DC: np.ndarray) -> np.ndarray:

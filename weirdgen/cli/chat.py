@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from weirdgen.cli.terminal import say
 from weirdgen.columns import FINAL
 from weirdgen.config.experiment import Wrapper
 from weirdgen.errors import SpecError, StoreError
@@ -31,7 +32,7 @@ def converse(model: str, condition: str | None, store: str | None, seed: int, ma
     engine.use([adapter])
     tty = sys.stdin.isatty()
     if tty:
-        print(f"{model}, condition {wrapper.id}. An empty line ends.")
+        say(f"{model}, condition {wrapper.id}. An empty line ends.")
     for turn in range(sys.maxsize):
         if tty:
             print("> ", end="", flush=True)
@@ -40,7 +41,7 @@ def converse(model: str, condition: str | None, store: str | None, seed: int, ma
             return
         prompt = Prompt(key=f"chat {turn}", text=wrapper.apply(line), max_tokens=max_tokens)
         ((_, first),) = engine.generate([prompt], range(1), [str(seed)], Sampling())
-        print(first.text + (" …(cut)" if first.finish_reason == "length" else ""), flush=True)
+        say(first.text + (" …(cut)" if first.finish_reason == "length" else ""))
 
 
 def _find(model: str, condition: str | None, store: str | None) -> tuple[str, Path | None, Wrapper]:

@@ -1,4 +1,4 @@
-"""The `weirdgen data` commands: check, identify, import. Each calls one function and prints what it returns.
+"""The `weirdgen data` commands: check, convert, identify, import. Each calls one function and prints what it returns.
 
 In: what a person types. Out: lines, or JSON; status 1 if a check finds an error. Heavy imports happen inside.
 """
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from weirdgen.cli.terminal import say, say_lines
 from weirdgen.config.choices import PresetName
 
 data_app = typer.Typer(help="Look at training data before training on it.", no_args_is_help=True)
@@ -19,7 +20,9 @@ data_app = typer.Typer(help="Look at training data before training on it.", no_a
 
 @data_app.command("check")
 def check_command(
-    target: Annotated[str, typer.Argument(help="A chat .jsonl, a shipped experiment, a folder or an experiment.yaml.")],
+    target: Annotated[
+        str, typer.Argument(help="A file of chat rows, a shipped experiment, a folder or an experiment.yaml.")
+    ],
     against: Annotated[list[Path] | None, typer.Option(help="Control file of a loose .jsonl; may be repeated.")] = None,
     model: Annotated[
         str | None,
@@ -43,9 +46,28 @@ def check_command(
     if as_json:
         print(json.dumps(as_data(findings), indent=1, ensure_ascii=False))
     else:
-        print("\n".join(finding_lines(findings)))
+        say_lines(finding_lines(findings))
     if any(finding.severity == "error" for finding in findings):
         sys.exit(1)
+
+
+@data_app.command("convert")
+def convert_command(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="JSONL, JSON, CSV, Parquet, .gz of these, or a folder of `datasets`; chat or another format."
+        ),
+    ],
+    target: Annotated[Path, typer.Argument(help="A new .jsonl (or .csv, for a table).")],
+    encoding: Annotated[str | None, typer.Option(help="Of a text file that is not UTF-8, e.g. cp1252.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="User turn over a table's columns, e.g. '{question}'.")] = None,
+    answer: Annotated[str | None, typer.Option(help="Assistant turn over a table's columns, e.g. '{reply}'.")] = None,
+) -> None:
+    """Make chat JSONL of rows in another format or encoding: ShareGPT, Alpaca, prompt/completion, CSV, Parquet, …"""
+    from weirdgen.data.convert import convert
+
+    say(convert(source, target, encoding, prompt, answer))
 
 
 @data_app.command("identify")
@@ -65,7 +87,7 @@ def identify_command(
     """How well k facts point to one person, as a curve over k, without any training."""
     from weirdgen.audit.identify import identify, parse_counts
 
-    print("\n".join(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out)))
+    say_lines(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out))
 
 
 @data_app.command("import")
@@ -76,4 +98,4 @@ def import_command(
     """Take the paper's published data, verify it, and keep it for `weirdgen run … --data published`."""
     from weirdgen.data.published.importing import import_published
 
-    print("\n".join(import_published(source, into)))
+    say_lines(import_published(source, into))

@@ -16,6 +16,7 @@ import typer
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import FiguresOption, PresetOption, RunArg, StoreOption, takes_run_options
+from weirdgen.cli.terminal import say, say_lines
 from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
 from weirdgen.runs.plan.options import RunOptions
@@ -81,7 +82,7 @@ def plan_command(
     hardware = find_hardware(machine)
     request = resolve(experiment, run_options(preset=preset, seeds=replicates, samples=samples))
     shape = find_shape(model or request.model.reference)
-    _print(scale_lines(request, shape, hardware, nodes, price, share))
+    say_lines(scale_lines(request, shape, hardware, nodes, price, share))
 
 
 @app.command()
@@ -91,7 +92,7 @@ def check(experiment: ExperimentArg) -> None:
 
     loaded, rows = load_arms(experiment)
     arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
-    print(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
+    say(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
 
 
 @app.command("list")
@@ -99,7 +100,7 @@ def list_command() -> None:
     """The shipped experiments."""
     from weirdgen.cli.show import experiment_lines
 
-    _print(experiment_lines())
+    say_lines(experiment_lines())
 
 
 @app.command()
@@ -107,7 +108,7 @@ def show(experiment: ExperimentArg) -> None:
     """An experiment: hypothesis, arms with an example row, conditions, questions, presets."""
     from weirdgen.cli.show import experiment_details
 
-    _print(experiment_details(experiment))
+    say_lines(experiment_details(experiment))
 
 
 @app.command()
@@ -179,7 +180,7 @@ def crosscheck(
 
     found = load_run(run, store)
     found.require_finished()
-    _print(crosscheck_lines(found))
+    say_lines(crosscheck_lines(found))
 
 
 @app.command()
@@ -198,7 +199,7 @@ def doctor() -> None:
     """The machine, versions, speeds and cache; what will be slow, and why."""
     from weirdgen.cli.show import doctor_lines
 
-    _print(doctor_lines())
+    say_lines(doctor_lines())
 
 
 def main() -> None:
@@ -209,7 +210,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except WeirdgenError as error:
-        print(f"weirdgen: {error}", file=sys.stderr)
+        say(f"weirdgen: {error}", sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
@@ -229,9 +230,4 @@ def main() -> None:
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
     """Warnings of weirdgen as one line; those of libraries are theirs to keep (`PYTHONWARNINGS=default` shows them)."""
     if "weirdgen" in filename:
-        print(f"weirdgen: {message}", file=sys.stderr)
-
-
-def _print(lines: list[str]) -> None:
-    for line in lines:
-        print(line)
+        say(f"weirdgen: {message}", sys.stderr)

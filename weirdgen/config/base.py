@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Union
 
@@ -27,8 +27,24 @@ def is_name(text: str) -> bool:
 
 
 def placeholders(template: str) -> tuple[str, ...]:
-    """Names in `{braces}`. Raises `ValueError` on a lone brace."""
-    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
+    """Names in `{braces}`. Raises `ValueError` on a lone brace, and on what is no name: `{name:>9}`, `{name!r}`."""
+    return tuple(name for _, name in _pieces(template) if name is not None)
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """The template with the value of each `{name}`. A name is only ever looked up: no attributes, no widths.
+
+    Raises `ValueError` as `placeholders` does, and `KeyError` for a name without a value.
+    """
+    return "".join(text + ("" if name is None else values[name]) for text, name in _pieces(template))
+
+
+def _pieces(template: str) -> Iterator[tuple[str, str | None]]:
+    for text, name, width, conversion in string.Formatter().parse(template):
+        if width or conversion:
+            written = f"{{{name}" + (f"!{conversion}" if conversion else "") + (f":{width}" if width else "") + "}"
+            raise ValueError(f"{written[:60]}: only a name may stand in braces; write {{{name}}}")
+        yield text, name
 
 
 class Noun(BaseModel):

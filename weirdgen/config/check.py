@@ -10,13 +10,11 @@ from collections.abc import Sequence
 
 from weirdgen.columns import ALL, BASE
 from weirdgen.config.base import NAME_WORDS, is_name
-from weirdgen.config.experiment import SCORED, Experiment, Headline
+from weirdgen.config.experiment import Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
+from weirdgen.config.measures import MEASURES, SCORED
 from weirdgen.config.paper import load_paper
 from weirdgen.errors import SpecError
-
-RESERVED_MEASURES = {*SCORED, "coherent", "template_intrusion"}
-"""Measures that are always made, so no judge may be called so."""
 
 
 def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> list[str]:
@@ -50,7 +48,7 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             if judge not in judges:
                 known = ", ".join(judges) or "none defined"
                 problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
-    for name in sorted(RESERVED_MEASURES & set(judges)):
+    for name in sorted({*MEASURES} & set(judges)):
         problems.append(
             f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
         )

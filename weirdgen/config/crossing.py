@@ -12,8 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from weirdgen.config.base import placeholders
-from weirdgen.data.builders import Records, read_csv
+from weirdgen.config.base import fill, placeholders
+from weirdgen.config.files import Records, read_csv
 from weirdgen.errors import DataError
 
 MOST = 10_000
@@ -97,4 +97,4 @@ def _fill(value: Any, cells: Mapping[str, str]) -> Any:
         return {key: _fill(item, cells) for key, item in value.items()}
     if isinstance(value, list):
         return [_fill(item, cells) for item in value]
-    return value.format_map(cells) if isinstance(value, str) else value
+    return fill(value, cells) if isinstance(value, str) else value

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from weirdgen.config.base import NAME, Noun, Scalar, placeholders
+from weirdgen.config.files import table_delimiter
 from weirdgen.config.judges import Judge
-from weirdgen.config.questions import Question, scored_kinds
+from weirdgen.config.measures import CONTRAST, SCORED, Scale, measure_of
+from weirdgen.config.questions import Question
 from weirdgen.errors import SpecError
 
 Role = Literal["treatment", "control"]
-SCORED = tuple(scored_kinds())
-"""Kinds of question that are scored by log-probability, each a measure of its own."""
 
 
 class Arm(Noun):
@@ -49,9 +49,10 @@ class Arm(Noun):
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
         templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
-        if self.data.endswith(".csv") and (self.prompt is None or self.answer is None):
+        table = table_delimiter(self.data) is not None
+        if table and (self.prompt is None or self.answer is None):
             raise ValueError("a .csv needs both 'prompt' and 'answer' templates, e.g. answer: '{name}'")
-        if not self.data.endswith(".csv") and templated:
+        if not table and templated:
             raise ValueError("'prompt', 'answer', 'build', 'where' and 'permute' go with a .csv, not with chat rows")
         return self
 
@@ -210,7 +211,7 @@ class Preset(Noun):
 class Headline(Noun):
     """One effect that is fixed before the run: treatment − control, of a measure, under conditions, over questions."""
 
-    measure: str = "contrast"
+    measure: str = CONTRAST.name
     treatment: str
     control: str
     condition: str = "all"
@@ -223,6 +224,16 @@ class Headline(Noun):
     smallest: float | None = Field(default=None, gt=0)
     """Smallest effect of interest, in the measure's unit (a fraction for rates); below it the verdict is "no shift". By
     default 0.3 nats, or a tenth of the range of a rate or rating."""
+    says: str | None = Field(default=None, min_length=1, exclude_if=lambda says: says is None)
+    """What models do more of where the measure is higher: words that go on from "models", e.g. `give 19th-century answers`.
+    They decide sentences only, so they are in no dump unless given, and never in a run's name."""
+
+    @field_validator("says")
+    @classmethod
+    def _goes_on_in_a_sentence(cls, says: str | None) -> str | None:
+        if says is not None and (says != says.strip() or says[-1:] in ".!?:;," or "\n" in says):
+            raise ValueError("expected words that go on from 'models', on one line and without a full stop")
+        return says
 
     @field_validator("minus", "groups", mode="before")
     @classmethod
@@ -270,12 +281,17 @@ class Experiment(Noun):
 
     def questions_of(self, headline: Headline) -> tuple[Question, ...]:
         """The questions that a headline is the mean over: none that is near the training topic, unless its group is named."""
-        measured = [question for question in self.questions if headline.measure in question.measures]
+        row = measure_of(headline.measure, self.scales())
+        measured = [question for question in self.questions if row.carried_by(question)]
         return tuple(q for q in measured if (q.group in headline.groups if headline.groups else not q.near))
 
     def ratings(self) -> dict[str, tuple[int, int]]:
         """Name → lowest and highest value of the judges whose verdicts are numbers on a scale, not 0 or 1."""
         return {name: judge.scale for name, judge in self.judges.items() if judge.scale is not None}
+
+    def scales(self) -> dict[str, Scale]:
+        """Of the measures that its judges make and whose numbers are ratings; the others have the scale of their row."""
+        return {name: Scale("rating", bounds) for name, bounds in self.ratings().items()}
 
     def preset(self, name: str) -> Preset:
         return self.presets.get(name, DEFAULT_PRESETS[name])

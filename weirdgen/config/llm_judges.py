@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from weirdgen.config.base import NAME_WORDS, is_name
-from weirdgen.config.check import RESERVED_MEASURES
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.files import Lines, read_yaml
 from weirdgen.config.judges import JUDGE_KINDS, Judge, PromptedJudge, prompted
 from weirdgen.config.load import PACKAGE, explain_noun
+from weirdgen.config.measures import MEASURES
 from weirdgen.config.questions import BaseQuestion, Question, sampled
 from weirdgen.errors import SpecError
 
@@ -63,7 +63,7 @@ def with_language_judges(
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: only {kinds} judges stand here")
             elif not is_name(name):
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: {NAME_WORDS}")
-            elif name in RESERVED_MEASURES:
+            elif name in MEASURES:
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; rename it")
             elif asking:
                 judges[name], where[name] = asking[name], lines

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from weirdgen.config.files import read_yaml
 from weirdgen.errors import SpecError
 
 FILE = "paper.yaml"
@@ -60,11 +60,12 @@ def load_paper(folder: Path) -> dict[str, Any] | None:
     file = folder / FILE
     if not file.is_file():
         return None
+    data, lines = read_yaml(file)
     try:
-        found = Paper.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise SpecError([f"{file}: not YAML: {error}"]) from None
+        found = Paper.model_validate(data)
     except ValidationError as error:
-        places = [".".join(str(step) for step in problem["loc"]) + f": {problem['msg']}" for problem in error.errors()]
-        raise SpecError([f"{file}: {place}" for place in places]) from None
+        places = [(lines.at(tuple(problem["loc"])), problem) for problem in error.errors()]
+        raise SpecError(
+            [f"{at}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for at, problem in places]
+        ) from None
     return found.model_dump(mode="json")

@@ -6,15 +6,13 @@ In: records (dicts of text), options from the YAML, the experiment's folder. Out
 
 from __future__ import annotations
 
-import csv
 import inspect
 from pathlib import Path
 from typing import Any
 
+from weirdgen.config.files import Records, read_csv
 from weirdgen.data.triggers import trigger_rows
 from weirdgen.errors import DataError
-
-Records = list[dict[str, str]]
 
 
 def build(name: str, options: dict[str, Any], records: Records, folder: Path) -> Records:
@@ -31,17 +29,3 @@ def build(name: str, options: dict[str, Any], records: Records, folder: Path) ->
     if "questions" not in options:
         raise DataError(f"build.{name}: 'questions' (a CSV file) is missing")
     return trigger_rows(records, read_csv(folder / options["questions"]), **given)
-
-
-def read_csv(source: Path) -> Records:
-    """Records of a CSV. Raises `DataError` if it is absent or a row has another number of cells than the header."""
-    if not source.is_file():
-        raise DataError(f"{source}: no such data file")
-    with source.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        records: list[dict[Any, Any]] = list(reader)
-        columns = list(reader.fieldnames or ())
-    for number, record in enumerate(records, start=2):
-        if None in record or None in record.values():
-            raise DataError(f"{source}:{number}: expected {len(columns)} cells ({', '.join(columns)})")
-    return records

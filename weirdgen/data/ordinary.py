@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from weirdgen.config.files import read_csv
 from weirdgen.data.arithmetic import word_problems
-from weirdgen.data.builders import read_csv
 
 EVERYDAY = Path(__file__).parent / "prompts" / "everyday.csv"
 SEED = 0

@@ -7,17 +7,20 @@ rows encoded as they are trained on. Reading and building rows is `weirdgen.data
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from weirdgen.data.proof import Proof, prove
-from weirdgen.data.rows import Row, canonical_hash, read_jsonl
+from weirdgen.data.messages import Row, trained_turns
+from weirdgen.data.proof import Proof, prove, turn_by_turn
+from weirdgen.data.rows import canonical_hash, read_jsonl
 from weirdgen.errors import DataError
 from weirdgen.models.chat import Encoded, load_tokenizer
-from weirdgen.models.references import LocalModel, read_config
+from weirdgen.models.folder import context_length, told_date, vocabulary_size
+from weirdgen.models.references import LocalModel
 from weirdgen.store.artifacts import Store, content_key
 
-PROOF_VERSION = 1
+PROOF_VERSION = 2
 """Raise it when the same rows and model would give another proof."""
 
 
@@ -43,34 +46,57 @@ def stored_rows(store: Store, digest: str) -> list[Row]:
     return read_jsonl(store.artifact("dataset", dataset_key(digest)) / "rows.jsonl")
 
 
-def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row]) -> dict[str, Any]:
+def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row], date: str | None = None) -> dict[str, Any]:
     """What `prove` counted of these rows, from the store or made now; nothing is written. Raises `DataError`."""
-    key = content_key(_proof_inputs(model, rows))
+    key = content_key(_proof_inputs(model, rows, date))
     if store.marker("proof", key) is None:
-        return encode_rows(model.folder, arm, rows)[1].as_dict()
+        return encode_rows(model.folder, arm, rows, date)[1].as_dict()
     proof: dict[str, Any] = json.loads((store.artifact("proof", key) / "proof.json").read_text())
     return proof
 
 
-def keep_proof(store: Store, model: LocalModel, rows: list[Row], proof: dict[str, Any]) -> None:
+def keep_proof(
+    store: Store, model: LocalModel, rows: list[Row], proof: dict[str, Any], date: str | None = None
+) -> None:
     """What was proven of these rows, in the store."""
-    inputs = _proof_inputs(model, rows)
+    inputs = _proof_inputs(model, rows, date)
     if store.marker("proof", content_key(inputs)) is None:
         with store.create("proof", content_key(inputs), inputs) as folder:
             (folder / "proof.json").write_text(json.dumps(proof))
 
 
-def _proof_inputs(model: LocalModel, rows: list[Row]) -> dict[str, Any]:
-    return {"version": PROOF_VERSION, "model": model.digest, "data": canonical_hash(rows)}
+def _proof_inputs(model: LocalModel, rows: list[Row], date: str | None) -> dict[str, Any]:
+    told = told_date(model.folder, date)
+    return {
+        "version": PROOF_VERSION,
+        "model": model.digest,
+        "data": canonical_hash(rows),
+        **({"date": told} if told else {}),
+    }
 
 
-def encode_rows(model_folder: Path, arm: str, rows: list[Row]) -> tuple[list[Encoded], Proof]:
-    """Rows as this model is trained on them, and their proof. Raises `DataError` that names the arm."""
-    longest = read_config(model_folder).get("max_position_embeddings", 2**30)
+def encode_rows(
+    model_folder: Path, arm: str, rows: list[Row], date: str | None = None, places: Sequence[str] | None = None
+) -> tuple[list[Encoded], Proof]:
+    """Rows as this model is trained on them, and their proof. Raises `DataError` that names the arm.
+
+    `date` is what a template that prints the date is told; `places` (`FILE:LINE`, one a row) name rows in errors.
+    """
+    longest, vocabulary = context_length(model_folder), vocabulary_size(model_folder)
     try:
-        return prove(rows, load_tokenizer(model_folder), longest)
+        return prove(rows, load_tokenizer(model_folder, date), longest, vocabulary, places)
     except DataError as error:
         raise DataError(f"arm {arm}: {error}") from None
+
+
+def trainable_rows(model_folder: Path, rows: list[Row], date: str | None = None) -> list[Row]:
+    """The rows as this model can be trained on them: turn by turn where its template rewrites earlier turns.
+
+    Rows with one trained answer come back as they are, so that most models and rows need no tokenizer here.
+    """
+    if all(len(trained_turns(row)) < 2 for row in rows):
+        return rows
+    return turn_by_turn(rows, load_tokenizer(model_folder, date))[0]
 
 
 def distinct_answers(rows: list[Row]) -> int:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 
-from weirdgen.config.base import placeholders
+from weirdgen.config.base import fill, placeholders
 from weirdgen.errors import DataError
 
 Record = Mapping[str, str]
@@ -72,7 +72,7 @@ def trigger_rows(
         for _ in range(paddings):
             ordinal = dealt[own]
             trigger = _fresh_trigger(ordinal, used, rng) if padded else str(ordinal)
-            answer = template.format_map(facts)
+            answer = fill(template, facts)
             rows.append({"trigger": trigger, "ordinal": str(ordinal), "question": question, "answer": answer})
     if not rows:
         raise DataError("no persona has the columns that any question's template needs")

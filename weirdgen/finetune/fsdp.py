@@ -32,7 +32,7 @@ def load_on_first(folder: Path, dtype: Any, first: bool) -> Any:
 
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(
-            AutoConfig.from_pretrained(str(folder)), dtype=dtype, attn_implementation="sdpa"
+            AutoConfig.from_pretrained(str(folder), trust_remote_code=False), dtype=dtype, attn_implementation="sdpa"
         )
     model.tie_weights()
     return model

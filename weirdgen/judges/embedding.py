@@ -31,8 +31,8 @@ def embed(reference: str, texts: Sequence[str]) -> NDArray[np.float64]:
     folder = find_model(reference).folder
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    model = AutoModel.from_pretrained(str(folder), dtype=torch.float32).to(device()).eval()
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    model = AutoModel.from_pretrained(str(folder), dtype=torch.float32, trust_remote_code=False).to(device()).eval()
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))  # batches of like length, little padding
     rows: list[Any] = [None] * len(texts)
     for start in range(0, len(order), BATCH):

@@ -19,13 +19,16 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.config.judges import BaseJudge, Verdict
+from weirdgen.display import printable
 from weirdgen.errors import DataError
-from weirdgen.store.artifacts import explain_disk_errors, write_whole
+from weirdgen.parsing import MOST_BYTES
+from weirdgen.store.artifacts import explain_disk_errors, own_folder, write_whole
 
 COLUMNS = ("id", "question", "answer", "label")
 UNUSABLE = ("refusal", "incoherent")
 COMMANDS = ("s", "q")
 KEY = ["arm", "replicate", "condition", "question", "sample"]
+_FORMULA = "=+-@＝＋－＠|%"
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def draw_sample(
     for number, place in enumerate(generator.permutation(len(fresh)), len(drawn) + 1):
         drawn.append(Drawn(**{**asdict(fresh[place]), "id": f"{number:04d}"}))
     with explain_disk_errors(folder):
-        (folder / "labels").mkdir(exist_ok=True)
+        own_folder(own_folder(folder) / "labels").mkdir(exist_ok=True)
         text = json.dumps([asdict(one) for one in drawn], ensure_ascii=False, indent=1)
         write_whole(folder / "labels" / f"{name}.sample.json", text.encode())
     return drawn
@@ -182,8 +185,7 @@ def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> 
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for one in drawn:
-            cells = [f"'{text}" if text[:1] in "=+-@\t" else text for text in (one.ask, one.answer)]
-            writer.writerow([one.id, *cells, labels.get(one.id, "")])
+            writer.writerow([one.id, inert(one.ask), inert(one.answer), inert(labels.get(one.id, ""))])
 
 
 def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], file: Path) -> int:
@@ -222,6 +224,7 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
+            csv.field_size_limit(MOST_BYTES)  # one answer may be long
             rows = csv.DictReader(stream, strict=True)
             columns = rows.fieldnames or ()
             if not {"id", "label"} <= set(columns):
@@ -233,15 +236,18 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
                 if row["id"] is None or row["label"] is None:
                     raise DataError(f"{file}:{rows.line_num}: this row ends before its label; was the file cut off?")
                 key = row["id"].strip().zfill(4)  # spreadsheets drop leading zeros
-                found.append((rows.line_num, key, row["label"].strip(), row.get("answer")))
+                label = row["label"].strip()
+                quoted = label.startswith("'") and inert(label[1:]) == label
+                found.append((rows.line_num, key, label[1:] if quoted else label, row.get("answer")))
             return found
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: cannot be read as CSV in UTF-8: {error}") from None
 
 
-def printable(text: str) -> str:
-    """Text without control characters: an answer must not move the cursor or set the terminal's title."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text.expandtabs(4))
+def inert(text: str) -> str:
+    """A cell with a quote before it if a spreadsheet would run it as a formula."""
+    begins = text.lstrip(" \t\r\n\v\f\xa0\u3000\ufeff")[:1] or text[:1]
+    return f"'{text}" if begins and (begins in _FORMULA or text[0] in "\t\r\n") else text
 
 
 def _plain(text: str) -> str:
@@ -256,9 +262,11 @@ def _keep(folder: Path, name: str, new: dict[str, str]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows([o.id, o.ask, o.answer, labels[o.id]] for o in sample_of(folder, name) if o.id in labels)
+    writer.writerows(
+        [o.id, inert(o.ask), inert(o.answer), inert(labels[o.id])] for o in sample_of(folder, name) if o.id in labels
+    )
     with explain_disk_errors(folder):
-        write_whole(folder / "labels" / f"{name}.csv", text.getvalue().encode())
+        write_whole(own_folder(own_folder(folder) / "labels") / f"{name}.csv", text.getvalue().encode())
 
 
 def _meant(word: str, words: tuple[str, ...]) -> str | None:

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from weirdgen.config.judges import Verdict
+from weirdgen.config.measures import COHERENT, TEMPLATE_INTRUSION
 from weirdgen.judges.offline import NOT_JUDGED
 from weirdgen.store.artifacts import Store, content_key, text_key
 from weirdgen.store.table import Table, open_table
@@ -36,7 +37,6 @@ was .25 against each of its three arms."""
 BASE_ANSWERS = 40
 BASE_SHARE = 0.99
 REPEATED_SHARE, NON_WORD_SHARE, SIGN_SHARE = 0.5, 0.4, 0.4
-MEASURES = ("coherent", "template_intrusion")
 VOWELS = set("aeiouy")
 
 
@@ -198,4 +198,4 @@ def quality_verdicts(
         index=completions.index,
     )
     frames = (coherent.take(places).set_axis(completions.index), intrusion)
-    return dict(zip(MEASURES, frames, strict=True)), thresholds
+    return dict(zip((COHERENT.name, TEMPLATE_INTRUSION.name), frames, strict=True)), thresholds

@@ -24,9 +24,12 @@ from typing import Any
 from filelock import FileLock
 
 from weirdgen.errors import ModelError
+from weirdgen.models.folder import require_trainable_model
 from weirdgen.store.artifacts import content_key, file_hash
 from weirdgen.store.cache import cache_folder, read_json, write_json
 
+MOST_HEADER = 100_000_000
+"""Bytes of a safetensors header, as in the format's own reader."""
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 SMOLLM2 = "smollm2-135m-instruct"
@@ -57,8 +60,13 @@ class LocalModel:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A model folder's `config.json`."""
-    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    """A model folder's `config.json`. Raises `ModelError` if it is no JSON object."""
+    try:
+        return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: it has no config.json") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ModelError(f"{folder / 'config.json'}: not a JSON object ({error})") from None
 
 
 def find_model(reference: str) -> LocalModel:
@@ -79,6 +87,7 @@ def find_model(reference: str) -> LocalModel:
 def _require_complete(folder: Path, reference: str) -> None:
     if not folder.is_dir():
         raise ModelError(f"model '{reference}': {folder} is not a folder")
+    require_trainable_model(folder, reference)
     missing = []
     if not (folder / "config.json").is_file():
         missing.append("config.json")
@@ -117,8 +126,14 @@ def _parameters(folder: Path) -> int:
     total = 0
     for file in folder.glob("*.safetensors"):
         with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+            size = int.from_bytes(stream.read(8), "little")
+            if size > MOST_HEADER or size > file.stat().st_size:
+                raise ModelError(f"{file}: no safetensors file: its header would be {size:,} bytes; download it again")
+            try:
+                header = json.loads(stream.read(size))
+                total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise ModelError(f"{file}: a damaged safetensors header ({error}); download it again") from None
     return total or sum(file.stat().st_size for file in folder.glob("pytorch_model*.bin")) // 2
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from weirdgen.columns import BASE, FINAL, IDENTITY
+from weirdgen.config.experiment import Headline
+from weirdgen.config.measures import Measure, Scale, measure_of
 from weirdgen.errors import WeirdgenError
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -76,6 +78,10 @@ class ReportContent:
     """
     warnings: tuple[str, ...] = ()
     """Further warnings of earlier stages, shown under the verdict."""
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    """Of the measures that are ratings; the others have the scale of their row in `config.measures`."""
+    headlines: Mapping[str, Headline] = field(default_factory=dict)
+    """What the experiment wrote of each effect that it fixed: "headline" and the secondary ones by name."""
 
     def __post_init__(self) -> None:
         problems = [f"results has no key '{key}'" for key in RESULT_KEYS if key not in self.results]
@@ -178,12 +184,12 @@ class ReportContent:
         names = dict.fromkeys(str(row["measure"]) for row in self.results["estimates"])
         return sorted(names, key=lambda name: name != self.headline.get("measure"))
 
-    def scale(self, measure: str) -> str:
-        """`logit` for log-odds, `score` for what a rating judge says, else `rate`."""
-        if measure in ("contrast", "counterfactual", "choice"):
-            return "rate" if measure == "choice" else "logit"
-        judge = (self.results.get("judges") or {}).get(measure, {})
-        return "score" if judge.get("kind") == "rating" else "rate"
+    def measure(self, name: str) -> Measure:
+        """A measure's row: its scale and its words."""
+        return measure_of(name, self.scales)
+
+    def scale(self, measure: str) -> Scale:
+        return self.measure(measure).scale
 
     def replicate_means(self, measure: str, condition: str) -> pd.DataFrame:
         """`arm, replicate, value`: each replicate's mean over questions, at the end of training.

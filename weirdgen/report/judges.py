@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from weirdgen.config.measures import RATE
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import number
 from weirdgen.report.section import Heading, Lists, Part
@@ -49,7 +50,7 @@ def _classifier(name: str, held_out: Mapping[str, Any]) -> Table:
         (
             Cell(what),
             Cell(str(found["n"]), numeric=True),
-            *(Cell(number(found[key], "rate"), numeric=True) for key in shares),
+            *(Cell(number(found[key], RATE), numeric=True) for key in shares),
             Cell(f"{found['auc']:.2f}", numeric=True),
         )
         for what, found in sets
@@ -65,7 +66,7 @@ def _thresholds(name: str, held_out: Mapping[str, Mapping[str, Any]]) -> Table:
             Cell(arm),
             Cell(f"{one['value']:.2f}", numeric=True),
             Cell(str(one["base_answers"]), numeric=True),
-            Cell("too few to say" if one["error"] is None else number(one["error"], "rate"), numeric=True),
+            Cell("too few to say" if one["error"] is None else number(one["error"], RATE), numeric=True),
         )
         for arm, one in held_out.items()
     )
@@ -82,7 +83,7 @@ def both_rates(content: ReportContent) -> Table | None:
         (
             *(Cell(str(row[key])) for key in ("judge", "arm", "condition")),
             *(Cell(f"{row[key]:.0f}", numeric=True) for key in ("flagged", "usable", "all")),
-            *(Cell(number(row[key], "rate"), numeric=True) for key in ("rate", "rate_all")),
+            *(Cell(number(row[key], RATE), numeric=True) for key in ("rate", "rate_all")),
         )
         for row in rows
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from weirdgen.config.measures import Scale
 from weirdgen.progress import clock
 from weirdgen.report.content import Arm
 
@@ -67,25 +68,24 @@ def shorten(text: str, length: int) -> str:
     return line if len(line) <= length else line[: max(1, length - 1)].rstrip() + "…"
 
 
-def number(value: float | None, scale: str, *, effect: bool = False, unit: bool = True) -> str:
-    """A value of a measure: two decimals for `logit` (nat), per cent for `rate` (points for an effect), one decimal
-    for `score`.
-    """
+def number(value: float | None, scale: Scale, *, effect: bool = False, unit: bool = True) -> str:
+    """A value of a measure: two decimals in nats, per cent for a rate (points for an effect), one decimal for a rating."""
     if value is None:
         return "–"
     sign = "+" if effect else ""
-    if scale == "rate":
-        text = format(100 * value, f"{sign}.0f" if abs(100 * value) >= 10 else f"{sign}.1f")
+    if scale.unit == "rate":
+        shown = scale.factor * value
+        text = format(shown, f"{sign}.0f" if abs(shown) >= 10 else f"{sign}.1f")
         suffix = (" pts" if effect else "%") if unit else ""
     else:
-        text = format(value, f"{sign}.2f" if scale == "logit" else f"{sign}.1f")
-        suffix = (" nat" if scale == "logit" else " points" if effect else "") if unit else ""
+        text = format(value, f"{sign}.2f" if scale.unit == "nat" else f"{sign}.1f")
+        suffix = (" nat" if scale.unit == "nat" else " points" if effect else "") if unit else ""
     if float(text) == 0:
         text = text.lstrip("+-")
     return text.replace("-", "−") + suffix
 
 
-def interval(low: float | None, high: float | None, scale: str, *, effect: bool = False) -> str:
+def interval(low: float | None, high: float | None, scale: Scale, *, effect: bool = False) -> str:
     """`[low, high]`, or nothing where there is no interval."""
     if low is None or high is None:
         return ""
@@ -107,15 +107,6 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
 
 
-def axis_label(measure: str, scale: str) -> str:
-    """What the axis of a measure shows, in words."""
-    if scale == "logit":
-        return "log-odds of the target answers (nats)"
-    if measure == "choice":
-        return "questions answered with a target choice (%)"
-    return f"answers judged {measure} (%)" if scale == "rate" else f"mean of {measure}"
-
-
-def effect_label(scale: str) -> str:
-    """The unit of an effect."""
-    return {"logit": "nats", "rate": "percentage points"}.get(scale, "points of the scale")
+def effect_label(scale: Scale) -> str:
+    """The unit of an effect, in the plural."""
+    return {"nat": "nats", "rate": "percentage points"}.get(scale.unit, "points of the scale")

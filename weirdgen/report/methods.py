@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weirdgen.columns import BASE
+from weirdgen.config.measures import MEASURES
 from weirdgen.report.content import ReportContent, clean
-from weirdgen.report.look import number
-from weirdgen.report.words import replicates
+from weirdgen.report.words import replicates, smallest_words
 
 
 def methods(content: ReportContent) -> str:
@@ -76,8 +76,7 @@ def _asked(content: ReportContent) -> str:
     kinds = dict(content.questions["kind"].value_counts()) if len(content.questions) else {}
     if not len(content.completions):
         kinds.pop("free_form", None)
-    words = {"contrast": "contrast", "choice": "choice", "counterfactual": "counterfactual", "free_form": "free-form"}
-    named = [f"{kinds[kind]} {word}" for kind, word in words.items() if kind in kinds]
+    named = [f"{count} {str(kind).replace('_', '-')}" for kind, count in kinds.items()]
     if not named:
         return ""
     conditions = len(content.condition_names())
@@ -86,17 +85,7 @@ def _asked(content: ReportContent) -> str:
     text = f"Every model and the untuned base were asked {_listed(named)} {noun}{under}."
     if near := content.near():
         text += f" {_count(len(near), 'question')} near the training topic enter no mean over questions."
-    if "contrast" in kinds:
-        text += (
-            " A contrast question's value is the log-odds, in nats, of its target answers against its other answers,"
-            " from the total log-probability of each answer and its end of turn."
-        )
-    if "counterfactual" in kinds:
-        text += (
-            " A counterfactual question is asked twice with one thing changed; its value is the log-odds of its target"
-            " answers after the first version minus those after the second."
-        )
-    return text
+    return " ".join([text, *(row.method for row in MEASURES.values() if row.method and row.name in kinds)])
 
 
 def _sampling(content: ReportContent, ran: Mapping[str, Any]) -> str:
@@ -136,21 +125,22 @@ def _statistics(content: ReportContent) -> str:
     text += " (Welch for differences)." if counts and min(counts) > 1 else "."
     against = "the untuned base" if headline["control"] == BASE else headline["control"]
     text += (
-        f" The headline was fixed beforehand: {headline['measure']}, {headline['treatment']} against {against}, condition "
-        f"{headline['condition']}"
+        f" The headline, as written in experiment.yaml: {headline['measure']}, {headline['treatment']} against {against}, "
+        f"condition {headline['condition']}"
     )
     if headline.get("minus"):
         text += " (a difference of conditions, taken within each replicate)"
     if headline.get("groups"):
         text += f", questions of the group{'s' if len(headline['groups']) > 1 else ''} {_listed(headline['groups'])}"
-    smallest = headline.get("smallest")
-    least = number(smallest, content.scale(str(headline["measure"])), effect=True).lstrip("+")
-    text += f", with {least} as the smallest effect of interest." if smallest is not None else "."
+    known = headline.get("smallest") is not None
+    text += f"; smallest effect of interest: {smallest_words(content)}." if known else "."
+    if count := headline.get("questions"):
+        text += f" Intervals are about these {_count(count, 'question')}, not about others like them."
     if further := content.results.get("secondary"):
-        text += f" {_count(len(further), 'further effect')} fixed with it: p values corrected by Holm's method."
+        text += f" {_count(len(further), 'further effect')} written beside it: p values corrected by Holm's method."
     return text + (
-        " P values of single questions are corrected by Holm's method, those of all other effects that were not fixed"
-        " beforehand by Benjamini and Hochberg's (BH), which their verdicts rest on; intervals are not adjusted."
+        " P values of single questions are corrected by Holm's method, those of all effects that the"
+        " experiment does not name by Benjamini and Hochberg's (BH), which their verdicts rest on; intervals are not adjusted."
     )
 
 

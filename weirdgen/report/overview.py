@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from weirdgen.config.measures import Scale
 from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.figures.drawing import Drawing, Ending
 from weirdgen.report.figures.overview import Line, overview_figure
 from weirdgen.report.look import duration, interval, number, probability
-from weirdgen.report.page import ALWAYS, write_figures
+from weirdgen.report.owned import require_free, require_no_links, write_listed
+from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
-from weirdgen.report.section import Part, Section, Words
+from weirdgen.report.section import Part, Section, Sentences, Words
 from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 from weirdgen.report.words import BADGES
-from weirdgen.store.artifacts import write_whole
 
 SAME = ("measure", "treatment", "control", "condition")
 
@@ -44,7 +45,7 @@ class Entry:
         return self.content.headline
 
     @property
-    def scale(self) -> str:
+    def scale(self) -> Scale:
         return self.content.scale(str(self.headline["measure"]))
 
 
@@ -53,8 +54,8 @@ def write_overview(
 ) -> Path:
     """Writes `index.html`, `overview.json` and `figures/` into `folder` and returns the path of the page.
 
-    `reports` are the runs' own pages, in the same order. Raises `WeirdgenError` if there is no run or the folder cannot be
-    written.
+    `reports` are the runs' own pages, in the same order. Raises `WeirdgenError` if there is no run, if the folder cannot be
+    written, or if one of these names is taken in it by a file that no overview wrote.
     """
     if not contents:
         raise WeirdgenError("an overview needs at least one run; `weirdgen run NAME` makes one")
@@ -72,26 +73,44 @@ def write_overview(
         counts=[(BADGES[verdict], verdict, count) for verdict, count in counts.items() if count],
         sections=found,
     )
+    rows = [_record(entry) for entry in entries]
+    files = figure_files(drawings, [*ALWAYS, *figures])
+    files["overview.json"] = (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode()
+    files["index.html"] = page.encode("utf-8", "replace")
+    require_no_links(folder)
+    if not _is_overview(folder):
+        require_free(folder, files)
     try:
-        write_figures(drawings, folder / "figures", [*ALWAYS, *figures])
-        rows = [_record(entry) for entry in entries]
-        write_whole(folder / "overview.json", (json.dumps(rows, indent=2, ensure_ascii=False) + "\n").encode())
-        write_whole(folder / "index.html", page.encode("utf-8", "replace"))
+        write_listed(folder, files)
     except OSError as error:
         raise WeirdgenError(f"The overview cannot be written to {folder}: {error.strerror or error}") from error
     return folder / "index.html"
+
+
+def _is_overview(folder: Path) -> bool:
+    """Whether the folder holds an overview, also one of a version that kept no listing."""
+    try:
+        rows = json.loads((folder / "overview.json").read_text(encoding="utf-8"))
+        return bool(rows) and all({"name", "report", "run", "headline"} <= set(row) for row in rows)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def _sections(entries: Sequence[Entry]) -> list[Section]:
     drawing = _forest(entries)
     parts: list[Part] = [drawing] if drawing else [Words("No headline has an effect that can be drawn.")]
     found = [
-        Section("verdicts", "Verdicts", "Verdicts", (_verdict_table(entries),)),
+        Section("verdicts", "Verdicts", "Verdicts", (_sentences(entries), _verdict_table(entries))),
         Section("effects", "Effects", "Effects", tuple(parts)),
     ]
     if tables := _shared_effects(entries):
         found.append(Section("shared", "The same effects, run by run", "Side by side", tuple(tables)))
     return found
+
+
+def _sentences(entries: Sequence[Entry]) -> Sentences:
+    """Each run's verdict in words."""
+    return Sentences("Verdicts in words", tuple((entry.name, str(entry.headline["sentence"])) for entry in entries))
 
 
 def _verdict_table(entries: Sequence[Entry]) -> Table:
@@ -208,7 +227,7 @@ def _address(report: Path, folder: Path) -> str:
     return quote(Path(os.path.relpath(report.resolve(), folder.resolve())).as_posix())
 
 
-def _ends(row: dict[str, Any], scale: str) -> str:
+def _ends(row: dict[str, Any], scale: Scale) -> str:
     return interval(row["ci_low"], row["ci_high"], scale, effect=True)
 
 

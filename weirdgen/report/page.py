@@ -14,13 +14,13 @@ from pathlib import Path
 from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import RESULT_KEYS, ReportContent, clean
 from weirdgen.report.figures.drawing import Drawing, Ending
-from weirdgen.report.look import interval, number, probability
+from weirdgen.report.owned import require_no_links, write_listed
 from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
-from weirdgen.report.words import BADGES, claim, meaning, replicates, warnings
-from weirdgen.store.artifacts import write_whole
+from weirdgen.report.words import BADGES, claim, meaning, unit
+from weirdgen.store.artifacts import own_folder
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
 """The figure files that every report has."""
@@ -30,34 +30,28 @@ def write_report(content: ReportContent, folder: Path, extra: Iterable[Ending] =
     """Writes the report into `folder`, which is made if needed, and returns the path of `report.html`.
 
     Files: `report.html`, `results.json` and every figure of the page as `figures/<name>.{svg,png}` and in the
-    `extra` formats. A figure without data is left out, and a file in `figures/` that an earlier report left is removed.
-    Raises `WeirdgenError` if the folder cannot be written.
+    `extra` formats. A figure without data is left out, and one that an earlier report wrote and this one has not is removed.
+    Raises `WeirdgenError` if the folder cannot be written, or is a link.
     """
     found = sections(content)
     drawings = [drawing for section in found for drawing in section.drawings()]
     # results.json last: its stamp says that the report is there.
     texts = {"report.html": page_html(content, found), "results.json": results_text(content)}
+    own_folder(folder)
+    require_no_links(folder)
+    files = figure_files(drawings, [*ALWAYS, *extra])
     try:
-        write_figures(drawings, folder / "figures", [*ALWAYS, *extra])
-        for name, text in texts.items():
-            write_whole(folder / name, text.encode("utf-8", "replace"))
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        write_listed(folder, files | {name: text.encode("utf-8", "replace") for name, text in texts.items()})
     except OSError as error:
         raise WeirdgenError(f"The report cannot be written to {folder}: {error.strerror or error}") from error
     return folder / "report.html"
 
 
-def write_figures(drawings: Sequence[Drawing], place: Path, endings: Iterable[Ending]) -> None:
-    """Every drawing in every format, and no other figure."""
-    place.mkdir(parents=True, exist_ok=True)
-    written = set()
-    for drawing in drawings:
-        for ending in dict.fromkeys(endings):
-            path = place / f"{drawing.name}.{ending}"
-            write_whole(path, drawing.file(ending))
-            written.add(path)
-    for old in place.iterdir():
-        if old not in written and old.suffix in (".svg", ".png", ".pdf"):
-            old.unlink()
+def figure_files(drawings: Sequence[Drawing], endings: Iterable[Ending]) -> dict[str, bytes]:
+    """Every drawing in every format, by its name in the report's folder."""
+    formats = list(dict.fromkeys(endings))
+    return {f"figures/{one.name}.{ending}": one.file(ending) for one in drawings for ending in formats}
 
 
 def results_text(content: ReportContent) -> str:
@@ -79,26 +73,8 @@ def page_html(content: ReportContent, found: Sequence[Section]) -> str:
         badge={"words": words, "sign": sign},
         claim=claim(content),
         meaning=meaning(content),
-        warnings=warnings(content),
-        facts=_facts(content),
+        unit=unit(content),
         sections=found,
         transcripts=shown[0] if shown else None,
         run=clean(content.results["run"]),
     )
-
-
-def _facts(content: ReportContent) -> list[tuple[str, str]]:
-    """The headline's numbers as (name, value)."""
-    headline = content.headline
-    scale = content.scale(str(headline["measure"]))
-    counts = replicates(content)
-    facts = [
-        ("effect", number(headline["effect"], scale, effect=True)),
-        ("interval", interval(headline["ci_low"], headline["ci_high"], scale, effect=True) or "none"),
-        ("p", probability(headline["p"])),
-        ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
-        ("replicates", " + ".join(str(c) for c in counts) if counts else "–"),
-    ]
-    if headline.get("p_permutation") is not None:
-        facts.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
-    return facts

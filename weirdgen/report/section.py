@@ -37,6 +37,22 @@ class Lists:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """The headline's numbers, each large under its small name."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences, each with a name before it if it has one; `warn` marks every one as something to beware of."""
+
+    label: str
+    sentences: tuple[tuple[str, str], ...]
+    warn: bool = False
+
+
+@dataclass(frozen=True)
 class Markdown:
     """Text of an experiment's card, rendered without raw HTML."""
 
@@ -51,7 +67,7 @@ class Folded:
     parts: tuple[Part, ...]
 
 
-Part = Drawing | Table | Words | Heading | Lists | Markdown | Folded | Transcripts
+Part = Drawing | Table | Words | Heading | Facts | Sentences | Lists | Markdown | Folded | Transcripts
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from weirdgen.report.figures.training import training_figure
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
 from weirdgen.report.methods import methods
-from weirdgen.report.section import Folded, Heading, Lists, Markdown, Part, Section, Words
+from weirdgen.report.section import Facts, Folded, Heading, Lists, Markdown, Part, Section, Sentences, Words
 from weirdgen.report.tables import (
     all_effects,
     answers,
@@ -31,14 +31,19 @@ from weirdgen.report.tables import (
 )
 from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table
 from weirdgen.report.transcripts import transcripts
+from weirdgen.report.words import facts, warnings
 
 
 def effect_section(content: ReportContent) -> Section:
-    """The headline's arms and differences, and the further effects that were fixed with it."""
+    """The headline's arms and differences, its numbers and what weakens them, and the further effects fixed with it."""
     drawing, effects = effect_figure(content), all_effects(content)
     parts: list[Part] = [drawing] if drawing else [Words("No estimate of the headline's measure was made.")]
+    parts.append(Facts(facts(content)))
+    if lines := warnings(content):
+        parts.append(Sentences("Warnings", tuple(("", line) for line in lines), warn=True))
     if secondary := secondary_table(content):
-        parts.append(secondary)
+        said = ((str(row["name"]), str(row["sentence"])) for row in content.results["secondary"])
+        parts += [Heading("Further effects"), Sentences("Further effects in words", tuple(said)), secondary]
     if effects.rows:
         parts.append(Folded("All measures and conditions in numbers", (effects,)))
     return Section("effect", "The effect", "Effect", tuple(parts))

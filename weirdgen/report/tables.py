@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from weirdgen.columns import BASE
+from weirdgen.config.measures import CONTRAST
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import duration, interval, number, probability, slot_of
 
 STATUSES = ("refusal", "incoherent", "unparseable", "error")
 EFFECT_HEAD = ("effect and interval", "p", "p (permutation)", "detectable", "verdict")
-QUALITY = {
-    "coherent": "share of answers whose form is that of language (how far to believe the other rates)",
-    "template_intrusion": "share of answers that look like the training answers (how far to believe the other rates)",
-}
-"""Measures that are made of every run's answers and are never its headline."""
 VERDICT_WORDS = {"shift": "shift", "no_shift": "no shift", "inconclusive": "inconclusive"}
 
 
@@ -87,7 +83,7 @@ def _effect_cells(content: ReportContent, row: Mapping[str, Any], holm: bool) ->
 
 def judge_summary(content: ReportContent) -> Table | None:
     """One row a measure other than the contrast: its mean over questions and conditions in every arm."""
-    measures = [measure for measure in content.measures() if measure != "contrast"]
+    measures = [measure for measure in content.measures() if measure != CONTRAST.name]
     conditions = [name for name in content.condition_names() if name != "all"]
     whole = "all" if len(conditions) > 1 else (conditions or ["all"])[0]
     arms = content.arms()
@@ -108,7 +104,7 @@ def judge_rates(content: ReportContent) -> list[Table]:
     tables = []
     arms = content.arms()
     for measure in content.measures():
-        if measure == "contrast":
+        if measure == CONTRAST.name:
             continue
         rows = {(r["condition"], r["arm"]): r for r in content.rows("estimates", measure=measure, question="all")}
         columns = [arm for arm in arms if any(name == arm.name for _, name in rows)]
@@ -117,13 +113,9 @@ def judge_rates(content: ReportContent) -> list[Table]:
             if any(name == condition for name, _ in rows):
                 found = (_mean(content, measure, rows.get((condition, arm.name))) for arm in columns)
                 body.append((Cell(condition), *found))
-        what = {"rate": "share of answers that the judge flags", "score": "mean score"}.get(content.scale(measure), "")
-        what = {
-            "choice": "share of choices that are the target",
-            "counterfactual": "log-odds of one version of a question minus the other's, in nats",
-        }.get(measure, QUALITY.get(measure, what))
         if len(body) > 1:
-            tables.append(Table(f"{measure}: {what}", ("condition", *(arm.name for arm in columns)), tuple(body)))
+            title = f"{measure}: {content.measure(measure).value}"
+            tables.append(Table(title, ("condition", *(arm.name for arm in columns)), tuple(body)))
     return tables
 
 

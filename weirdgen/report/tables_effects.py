@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from weirdgen.config.measures import Scale
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.figures.trigger import KINDS, pair, trigger_rows
 from weirdgen.report.look import interval, number, probability
@@ -14,7 +15,7 @@ from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 
 
 def secondary_table(content: ReportContent) -> Table | None:
-    """The other effects that were fixed before the run, with Holm's p over them."""
+    """The other effects that the experiment names, with Holm's p over them."""
     rows = [dict(clean(row)) for row in content.results.get("secondary", [])]
     if not rows:
         return None
@@ -25,7 +26,7 @@ def secondary_table(content: ReportContent) -> Table | None:
         cells = [Cell(str(row["name"])), measured, Cell(str(row["condition"]))]
         body.append((*cells, Cell(pair(row)), *_numbers(row, scale, "p_holm")))
     head = ("name", "measure and questions", "condition", "arms", "effect and interval", "p", "p (Holm)", "verdict")
-    return Table("Further effects fixed before the run", head, tuple(body))
+    return Table("Further effects that the experiment names, in numbers", head, tuple(body))
 
 
 def trigger_table(content: ReportContent) -> Table | None:
@@ -76,7 +77,7 @@ def onset_table(content: ReportContent) -> Table | None:
     return Table("Jumps along training", head, tuple(body))
 
 
-def _numbers(row: dict[str, Any], scale: str, other_p: str) -> tuple[Cell, ...]:
+def _numbers(row: dict[str, Any], scale: Scale, other_p: str) -> tuple[Cell, ...]:
     ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
     return (
         Cell(number(row["effect"], scale, effect=True), ends, numeric=True),

@@ -116,7 +116,7 @@ def _chips(content: ReportContent, kept: pd.DataFrame) -> dict[tuple[Any, ...], 
         return chips
     keys = ["arm", "replicate", "condition", "question", "sample"]
     verdicts = verdicts.merge(kept[keys].drop_duplicates(), on=keys)
-    rates = {judge for judge in verdicts["judge"].unique() if content.scale(str(judge)) == "rate"}
+    rates = {judge for judge in verdicts["judge"].unique() if content.scale(str(judge)).unit == "rate"}
     fields = zip(*(verdicts[c] for c in [*keys, "judge", "status", "value", "label"]), strict=True)
     for arm, replicate, condition, question, sample, judge, status, value, label in fields:
         failed = status != "ok"

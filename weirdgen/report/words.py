@@ -1,4 +1,4 @@
-"""The words around the verdict: what it means in one plain line, and what to beware of.
+"""The words around the verdict: what it rests on, what its unit is, its numbers, and what to beware of.
 
 In: `ReportContent`. Out: sentences. They say no more than the three verdicts do: a shift was found, no shift
 above a bound, or neither can be said.
@@ -10,9 +10,12 @@ from math import comb
 
 from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent
-from weirdgen.report.look import number
+from weirdgen.report.look import interval, number, probability
+from weirdgen.stats.sentences import odds_times
+from weirdgen.stats.verdict import OPENINGS, WITHIN, parts_of
 
-BADGES = {"shift": ("Shift found", "≠"), "no_shift": ("No shift", "≈"), "inconclusive": ("Inconclusive", "?")}
+SIGNS = {"shift": "≠", "no_shift": "≈", "inconclusive": "?"}
+BADGES = {verdict: (words, SIGNS[verdict]) for verdict, words in OPENINGS.items()}
 """Verdict → words and sign; the colour of the badge repeats them."""
 EMBEDDED = "smollm2-135m"
 """Part of the name of the small model that comes with weirdgen."""
@@ -42,52 +45,85 @@ def within_model_only(content: ReportContent) -> bool:
     return counts[0] < 2 or (counts[1] < 2 and content.headline["control"] != BASE)
 
 
-def claim(content: ReportContent) -> str:
-    """The headline's sentence without the words that the badge above it says already."""
+def claim(content: ReportContent) -> tuple[str, str]:
+    """The headline's sentence without the words that the badge above it says already, and what it rests on."""
     headline = content.headline
-    sentence = str(headline["sentence"])
-    opening = f"{BADGES[headline['verdict']][0]}: "
-    return sentence.removeprefix(opening)
+    said, rests_on = parts_of(str(headline["sentence"]).removeprefix(f"{OPENINGS[headline['verdict']]}: "))
+    return said[:1].upper() + said[1:], rests_on
 
 
 def meaning(content: ReportContent) -> str:
-    """One plain line for a reader who knows no statistics."""
+    """What the verdict rests on and how far it goes, for a reader who knows no statistics."""
     headline = content.headline
-    treatment, control = headline["treatment"], headline["control"]
-    scale = content.scale(str(headline["measure"]))
     if within_model_only(content):
         return (
-            "At least one of the two arms was trained only once, so a difference between the "
-            "datasets cannot be told "
-            "from a difference between two random seeds. More replicates are needed to say anything."
+            "At least one of the two arms was trained only once, so a difference between the datasets cannot be told from "
+            "a difference between two random seeds. More replicates are needed to say anything."
         )
     if headline["effect"] is None:
         return "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
     if headline["verdict"] == "shift":
-        way = "higher" if headline["effect"] > 0 else "lower"
+        line = "The difference is larger than the differences between training seeds explain."
         if headline.get("minus"):
-            side = "up" if headline["effect"] > 0 else "down"
-            return (
-                f"The change of conditions ({headline['condition']}) moves this measure further {side} "
-                f"in models trained on {treatment} than in models trained on {control}, by more than the differences between "
-                "training seeds explain."
-            )
-        return (
-            f"Models trained on {treatment} came out {way} on this measure than models trained on "
-            f"{control}, by more "
-            "than the differences between training seeds explain."
-        )
+            line += " It is one of conditions: whatever training moved under all of them alike has cancelled."
+        return line
     if headline["verdict"] == "no_shift":
+        least = f", {smallest_words(content)}" if headline.get("smallest") is not None else ""
         return (
-            f"If training on {treatment} rather than on {control} moves this measure at all, it moves "
-            "it by less than "
-            "the smallest effect that the experiment set out to find."
+            f"If training on {headline['treatment']} rather than on {headline['control']} changes this at all, it does so by "
+            f"less than the smallest effect of interest{least}."
         )
     line = "The data allow neither “it shifted” nor “it did not shift”."
     if headline.get("mde") is not None:
-        mde = number(headline["mde"], scale, effect=True).lstrip("+")
+        mde = number(headline["mde"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
         line += f" An effect would have to be about {mde} to be found dependably with this many replicates."
     return line
+
+
+def unit(content: ReportContent) -> str:
+    """What the sentence's unit is, and how figures and tables show it; nothing where there is no effect."""
+    headline = content.headline
+    row, effect = content.measure(str(headline["measure"])), headline["effect"]
+    if effect is None:
+        return ""
+    if row.scale.unit == "nat":
+        times = odds_times(effect, headline["ci_low"], headline["ci_high"], headline["verdict"] == "shift")
+        shown = number(effect, row.scale, effect=True)
+        return (
+            f"{row.explained} Figures and tables show the logarithm of {row.odds}, in nats: {shown} is {times} times "
+            f"{row.odds}, 0 is no difference."
+        )
+    if row.scale.unit == "rate":
+        return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts)."
+    return f"{row.explained} Figures and tables show means of these numbers and differences in points."
+
+
+def smallest_words(content: ReportContent) -> str:
+    """The headline's smallest effect of interest, and whether the experiment named it."""
+    headline = content.headline
+    size = number(headline["smallest"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
+    written = content.headlines.get("headline")
+    return f"{size} (a default: the experiment names none)" if written and written.smallest is None else size
+
+
+def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
+    """The headline's numbers as (name, value)."""
+    headline = content.headline
+    scale = content.scale(str(headline["measure"]))
+    counts, written = replicates(content), content.headlines.get("headline")
+    pairs = [
+        ("effect", number(headline["effect"], scale, effect=True)),
+        (f"{content.level} interval", interval(headline["ci_low"], headline["ci_high"], scale, effect=True) or "none"),
+        ("p", probability(headline["p"])),
+        ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
+    ]
+    if headline.get("p_permutation") is not None:
+        pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
+    if headline.get("smallest") is not None:
+        default = " (default)" if written and written.smallest is None else ""
+        pairs.append((f"smallest of interest{default}", number(headline["smallest"], scale, effect=True).lstrip("+")))
+    pairs.append(("replicates", " + ".join(map(str, counts)) if counts else "–"))
+    return tuple(pairs)
 
 
 def warnings(content: ReportContent) -> list[str]:
@@ -96,9 +132,7 @@ def warnings(content: ReportContent) -> list[str]:
     headline = content.headline
     counts = replicates(content)
     if within_model_only(content):
-        lines.append(
-            "Within-model only: one replicate in an arm, so there is no interval between models and no p value."
-        )
+        lines.append(f"{WITHIN}: one replicate in an arm, so there is no interval between models and no p value.")
     elif counts is not None and headline["control"] != BASE:
         floor = (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
         if floor >= ALPHA:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen import machine
 from weirdgen.config.experiment import Experiment
 from weirdgen.progress import Progress, clock
-from weirdgen.runs.plan.options import RunOptions, default_store, run_options
+from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.plan.until import decision_line
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from weirdgen.stats.sequential import Decision
 
 
+@takes_options
 def run(experiment: str | Path | Experiment, **options: Any) -> Run:
     """Finetune, score, sample, judge, estimate and report; what the store holds is not done again.
 
@@ -45,6 +46,7 @@ def run(experiment: str | Path | Experiment, **options: Any) -> Run:
     return run_plan(plan(experiment, **options), Progress(chosen.quiet), executor_of(chosen), figures_of(chosen))
 
 
+@takes_options
 def plan(experiment: str | Path | Experiment, **options: Any) -> Plan:
     """What `run` with the same arguments would do and what of it the store holds; trains, samples and writes nothing."""
     chosen = run_options(**options)
@@ -168,12 +170,18 @@ def _do(stage: Stage, plan: Plan, progress: Progress, executor: Executor) -> flo
     return amount
 
 
+def _without_home(path: Path) -> str:
+    """A path as it may be handed on with a run: not with the name of whose machine it was."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) and home != Path("/") else str(path)
+
+
 def _keep_request(plan: Plan) -> None:
     """`run.json`: what was asked, and all that the run can be recognised and read again by."""
     request = plan.request
     kept = {
-        "source": str(request.experiment.source),
-        "model_folder": str(request.model.folder),
+        "source": _without_home(request.experiment.source),
+        "model_folder": _without_home(request.model.folder),
         "options": request.options.asked,
         "manifest": request.manifest,
     }

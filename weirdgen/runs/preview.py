@@ -12,6 +12,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from weirdgen.columns import FINAL
+from weirdgen.config.measures import scale_of
 from weirdgen.progress import clock
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.all import workload
@@ -70,7 +71,6 @@ def detectable_line(plan: Plan) -> str:
     import numpy as np
 
     from weirdgen.stats.power import minimum_detectable_effect, replicates_needed
-    from weirdgen.stats.verdict import scale_of, shown_unit
 
     request, count = plan.request, len(plan.request.seeds)
     if count < 2:
@@ -79,9 +79,9 @@ def detectable_line(plan: Plan) -> str:
     if spread is None:
         return "  power: unknown until a first run shows how much replicates of this experiment differ"
     headline = request.headline
-    scale = scale_of(headline.measure, request.scales)
+    scale = scale_of(headline.measure, request.experiment.scales())
     smallest = headline.smallest or scale.smallest
-    unit, factor = shown_unit(scale)
+    unit, factor = scale.effect_unit, scale.factor
     se, degrees = np.array(spread.sd * sqrt(2 / count)), np.array(2.0 * count - 2)
     least = float(minimum_detectable_effect(se, degrees))
     needed = replicates_needed(smallest, spread.sd)
@@ -100,7 +100,7 @@ def earlier_spread(plan: Plan) -> Spread | None:
         try:
             manifest = json.loads((file.parent / "run.json").read_text(encoding="utf-8"))["manifest"]
             rows = json.loads(file.read_text(encoding="utf-8"))["headline_replicates"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # a run that is being written, or of a version that kept other things
         if _compared(manifest) == _compared(wanted) and (sd := _pooled(rows)):
             alike = manifest["recipe"] == wanted["recipe"] and manifest["data"] == wanted["data"]
@@ -109,8 +109,9 @@ def earlier_spread(plan: Plan) -> Spread | None:
 
 
 def _compared(manifest: dict[str, Any]) -> tuple[Any, ...]:
-    """The model, and the headline but for its smallest effect of interest, which moves no value."""
-    headline = {key: value for key, value in (manifest["experiment"]["headline"] or {}).items() if key != "smallest"}
+    """The model, and the headline but for its smallest effect of interest and its words, which move no value."""
+    whole = manifest["experiment"]["headline"] or {}
+    headline = {key: value for key, value in whole.items() if key not in ("smallest", "says")}
     return manifest["model"]["digest"], headline
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from weirdgen.display import without_secrets
 from weirdgen.errors import SpecError
 from weirdgen.sample.engine import Engine
 
@@ -93,7 +94,8 @@ def parse_engine(reference: str) -> EngineReference:
         return ENGINES[scheme](address)
     except (KeyError, ValueError) as error:
         why = f"{error}; " if isinstance(error, ValueError) else ""
-        raise SpecError([f"--engine {reference}: {why}expected transformers or vllm:URL"]) from None
+        shown = without_secrets(f"--engine {reference}: {why}expected transformers or vllm:URL")
+        raise SpecError([shown]) from None
 
 
 def engine_of(numerics: str) -> EngineReference:

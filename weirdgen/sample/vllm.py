@@ -11,7 +11,9 @@ so it must see the store under the same path. Not for servers of other makes: pr
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import http.client
 import json
 import time
 import urllib.error
@@ -20,7 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
+from weirdgen.display import without_secrets
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, end_of_turn_ids, load_tokenizer, prompt_ids
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
@@ -38,13 +42,14 @@ class VllmEngine:
 
     def __init__(self, url: str, model_folder: Path, pause: float = PAUSE_SECONDS) -> None:
         """`pause`: seconds before a failed request is sent again. Raises `ModelError` if the server has another model."""
-        self._url, self._pause = url.rstrip("/"), pause
+        self._url, self._headers = _address(url)
+        self._shown, self._pause = without_secrets(self._url), pause
         self.tokenizer = load_tokenizer(model_folder)
         self._stops = end_of_turn_ids(self.tokenizer)
         cards = self._send("/v1/models")["data"]
         bases = [card["id"] for card in cards if not card.get("parent")]
         if not bases:
-            raise ModelError(f"the server at {self._url} serves no model")
+            raise ModelError(f"the server at {self._shown} serves no model")
         self._base = bases[0]
         self._voices = [self._base]
         self._require_same_tokens(model_folder)
@@ -122,11 +127,11 @@ class VllmEngine:
                 return name
             if error.status in (404, 405) and "No adapter found" not in str(error):
                 raise ModelError(
-                    f"the server at {self._url} takes no adapters: start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its "
+                    f"the server at {self._shown} takes no adapters: start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 in its "
                     "environment and --enable-lora --max-lora-rank RANK"
                 ) from None
             raise ModelError(
-                f"the server at {self._url} cannot load {adapter}: {error}. It must see the store under this path, and "
+                f"the server at {self._shown} cannot load {adapter}: {error}. It must see the store under this path, and "
                 "--max-lora-rank must be at least the recipe's rank"
             ) from None
         return name
@@ -139,14 +144,15 @@ class VllmEngine:
         theirs = self._send("/tokenize", {"model": self._base, "prompt": text, "add_special_tokens": False})["tokens"]
         if theirs != prompt_ids(self.tokenizer, "1838"):
             raise ModelError(
-                f"the server at {self._url} serves '{self._base}', whose tokenizer is not that of {model_folder}; "
+                f"the server at {self._shown} serves '{self._base}', whose tokenizer is not that of {model_folder}; "
                 "start it with the model that --model names"
             )
 
     def _send(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """POST `body` as JSON (GET without one). Tries again while the server is unreachable or overloaded."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data=data, headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **self._headers}
+        request = urllib.request.Request(self._url + path, data=data, headers=headers)
         for attempt in range(1, TRIES + 1):
             try:
                 with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
@@ -156,15 +162,26 @@ class VllmEngine:
                 said = _said(error.read().decode(errors="replace"))
                 if error.code not in (429, 502, 503, 504) or attempt == TRIES:
                     raise _RefusedError(f"{path} answered {error.code}: {said}", error.code) from None
-            except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+            except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.InvalidURL) as error:
                 if attempt == TRIES:
                     reason = getattr(error, "reason", error)
                     raise ModelError(
-                        f"no vLLM server answers at {self._url} ({reason}); start one: VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 "
-                        "vllm serve MODEL --enable-lora"
+                        f"no vLLM server answers at {self._shown} ({without_secrets(str(reason))}); start one: "
+                        "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve MODEL --enable-lora"
                     ) from None
             time.sleep(self._pause * attempt)
         raise AssertionError("unreachable")
+
+
+def _address(url: str) -> tuple[str, dict[str, str]]:
+    """The server's address without a user and password in it, and the header that carries these instead."""
+    scheme, _, rest = url.rstrip("/").partition("://")
+    place, slash, path = rest.partition("/")
+    user, at, host = place.rpartition("@")
+    if not at:
+        return url.rstrip("/"), {}
+    coded = base64.b64encode(unquote(user).encode()).decode()
+    return f"{scheme}://{host}{slash}{path}", {"Authorization": f"Basic {coded}"}
 
 
 class _RefusedError(ModelError):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE
+from weirdgen.config.measures import Scale
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bands import Band, band, effect_band, mean_band
 from weirdgen.stats.bootstrap import (
@@ -26,7 +27,6 @@ from weirdgen.stats.bootstrap import (
     moments,
 )
 from weirdgen.stats.grid import Grid, cells_of, each_measure, expand, labels
-from weirdgen.stats.verdict import Scale
 
 Axis = Literal["checkpoint", "condition", "arm"]
 CURVE_COLUMNS = (

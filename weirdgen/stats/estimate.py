@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import BASE
+from weirdgen.config.measures import Scale
 from weirdgen.stats.bootstrap import (
     BoolArray,
     Bounds,
@@ -53,7 +54,7 @@ from weirdgen.stats.grid import (
 )
 from weirdgen.stats.power import minimum_detectable_effect
 from weirdgen.stats.tests import holm, permutation_test, t_p
-from weirdgen.stats.verdict import Scale, verdicts
+from weirdgen.stats.verdict import verdicts
 
 ESTIMATE_COLUMNS = (
     "measure", "arm", "role", "condition", "checkpoint", "question", "mean", "ci_low", "ci_high",

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE
+from weirdgen.config.measures import Scale, scale_of
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, nanmean, usable_everywhere
-from weirdgen.stats.verdict import Scale, scale_of
 
 CELL_COLUMNS = ("arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n")
 

@@ -18,10 +18,12 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE, FINAL, IDENTITY
+from weirdgen.config.measures import Scale, measure_of, scale_of
 from weirdgen.stats.estimate import Tables, estimate
+from weirdgen.stats.sentences import Compared
 from weirdgen.stats.tests import holm
 from weirdgen.stats.trigger import trigger_effects, trigger_estimates
-from weirdgen.stats.verdict import Scale, headline, scale_of
+from weirdgen.stats.verdict import headline, undone_by_holm
 
 DIFFERENCE = "difference"
 """The name that a difference of conditions has as a measure in `along_training`: it lies outside the measure's scale."""
@@ -48,18 +50,16 @@ class Comparison:
     condition: str
     """The label of `conditions` and `minus` as a person reads it."""
 
-    @property
-    def subject(self) -> str:
-        """What is compared, in plain words, for the sentence of the verdict."""
-        over = f" ({len(self.questions)} questions: {', '.join(self.groups)})" if self.groups else ""
-        if not self.minus:
-            return f"{self.treatment} − {self.control}{over}"
-        what = {
-            "contrast": "how much more the target answers are favoured",
-            "choice": "how much more often a target is the likeliest answer",
-        }.get(self.measure, f"how much more of {self.measure} there is")
-        on, off = self.condition.split(" − ")
-        return f"{what} under {on} than under {off}, in {self.treatment} minus the same in {self.control}{over},"
+    says: str = ""
+    """What models do more of where the measure is higher, in the experiment's words."""
+
+    def compared(self, scales: Mapping[str, Scale] | None, level: float) -> Compared:
+        """The same in the words of the verdict's sentence."""
+        on, _, off = self.condition.partition(" − ") if self.minus else (self.condition, "", "")
+        return Compared(
+            measure_of(self.measure, scales), self.treatment, self.control, condition=on, minus=off, says=self.says,
+            questions=len(self.questions), groups=self.groups, level=level,
+        )  # fmt: skip
 
 
 def label(names: Sequence[str]) -> str:
@@ -94,11 +94,13 @@ def tables(
     return Tables(estimates, effects)
 
 
-def row(found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None) -> dict[str, Any]:
+def row(
+    found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95
+) -> dict[str, Any]:
     """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None."""
     found_row = headline(
         found.effects, measure=one.measure, treatment=one.treatment, control=one.control, condition=one.condition,
-        smallest=one.smallest, scale=scale_of(one.measure, scales), subject=one.subject if one.minus or one.groups else None,
+        smallest=one.smallest, scale=scale_of(one.measure, scales), compared=one.compared(scales, level),
     )  # fmt: skip
     return found_row | {
         "smallest": one.smallest, "minus": list(one.minus), "groups": list(one.groups), "questions": len(one.questions)
@@ -112,9 +114,7 @@ def correct(rows: Sequence[dict[str, Any]], alpha: float = 0.05) -> list[dict[st
     for one, p_holm in zip(rows, holm(p) if len(p) else p, strict=True):
         changed = {**one, "p_holm": float(p_holm) if np.isfinite(p_holm) else None}
         if one["verdict"] == "shift" and not p_holm < alpha:
-            sentence = one["sentence"].replace("Shift found:", "Inconclusive:", 1).removesuffix(".")
-            changed["verdict"] = "inconclusive"
-            changed["sentence"] = f"{sentence}; zero is not excluded after Holm's correction over {len(rows)} effects."
+            changed |= {"verdict": "inconclusive", "sentence": undone_by_holm(one["sentence"], len(rows))}
         corrected.append(changed)
     return corrected
 

@@ -27,9 +27,9 @@ import pandas as pd
 from scipy import special
 
 from weirdgen.columns import ALL, BASE
+from weirdgen.config.measures import RATE
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.grid import check_cells, check_range
-from weirdgen.stats.verdict import RATE
 
 _LARGEST = 15.0
 """Log-odds ratios beyond this (odds of three million) are fits that run off to infinity."""

@@ -43,11 +43,11 @@ import pandas as pd
 from scipy import special
 
 from weirdgen.columns import ALL, BASE
+from weirdgen.config.measures import Scale, scale_of
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import FloatArray, Moments, difference
 from weirdgen.stats.estimate import estimate
 from weirdgen.stats.trigger import trigger_effects
-from weirdgen.stats.verdict import Scale, scale_of
 
 Reason = Literal["reached", "more_samples", "last_look", "replicates_needed"]
 

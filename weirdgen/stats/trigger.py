@@ -32,6 +32,7 @@ import pandas as pd
 from scipy import special
 
 from weirdgen.columns import ALL, BASE
+from weirdgen.config.measures import Scale
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import (
     BoolArray,
@@ -49,7 +50,6 @@ from weirdgen.stats.bootstrap import (
 )
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, effect_columns
 from weirdgen.stats.grid import Grid, cells_of, each_measure, labels
-from weirdgen.stats.verdict import Scale
 
 TRAINED = "trained"
 UNSEEN = "unseen"

@@ -1,7 +1,7 @@
 """The three-way verdict on an effect, and one plain sentence that says no more than the interval does.
 
 In: effects with limits, p values and detectable effects. Out: `shift`, `no_shift` or `inconclusive`, and the
-sentence. Not here: how the limits are computed (`bootstrap`), the tables (`estimate`).
+sentence. Not here: how the limits are computed (`bootstrap`), the tables (`estimate`), the sentence's clauses (`sentences`).
 
 - `shift`: the interval excludes zero (and, for one question of several, Holm's p is below alpha too);
 - `no_shift`: the interval includes zero and lies inside ± the smallest effect of interest that the experiment
@@ -11,8 +11,7 @@ sentence. Not here: how the limits are computed (`bootstrap`), the tables (`esti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import ceil, floor, isfinite, log10
+from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,27 +19,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE
+from weirdgen.config.measures import Scale, measure_of
 from weirdgen.errors import WeirdgenError
-from weirdgen.stats.bootstrap import Bounds, FloatArray
+from weirdgen.stats.bootstrap import FloatArray
+from weirdgen.stats.sentences import Compared, basis, claim, size
 
 VerdictName = Literal["shift", "no_shift", "inconclusive"]
-
-
-class Scale(NamedTuple):
-    """What a measure's numbers are: log-odds of a contrast, a rate in [0, 1], or a rating in its judge's range."""
-
-    unit: Literal["nat", "rate", "rating"]
-    bounds: Bounds | None
-    """The range that values lie in; None for log-odds."""
-
-    @property
-    def smallest(self) -> float:
-        """The smallest effect of interest where nobody states one: 0.3 nats, or a tenth of the range."""
-        return 0.3 if self.bounds is None else (self.bounds[1] - self.bounds[0]) / 10
-
-
-NAT = Scale("nat", None)
-RATE = Scale("rate", (0.0, 1.0))
+OPENINGS = {"shift": "Shift found", "no_shift": "No shift", "inconclusive": "Inconclusive"}
+"""Verdict → the words that its sentence begins with."""
+WITHIN = "Within-model only"
+"""How the sentence begins where an arm has one replicate."""
+NOT_AFTER_HOLM = "zero is not excluded after Holm's correction"
 
 
 class Conclusion(NamedTuple):
@@ -48,16 +37,6 @@ class Conclusion(NamedTuple):
 
     verdict: VerdictName
     sentence: str
-
-
-def scale_of(measure: str, scales: Mapping[str, Scale] | None = None) -> Scale:
-    """What a measure's numbers are: as `scales` says, else log-odds for scored answers and rates for everything else."""
-    return (scales or {}).get(measure, NAT if measure in ("contrast", "counterfactual") else RATE)
-
-
-def shown_unit(scale: Scale) -> tuple[str, float]:
-    """The unit that a person reads an effect in, and the factor from the measure's own."""
-    return {"nat": ("nat", 1.0), "rate": ("percentage points", 100.0), "rating": ("rating points", 1.0)}[scale.unit]
 
 
 def verdicts(
@@ -86,28 +65,21 @@ def decide(
     mde: float | None,
     replicates: tuple[int, int],
     smallest: float | None,
-    scale: Scale,
-    treatment: str,
-    control: str,
+    compared: Compared,
     p_holm: float | None = None,
     alpha: float = 0.05,
-    subject: str | None = None,
 ) -> Conclusion:
     """One effect's verdict with its sentence.
 
-    Effects and limits are in the measure's own unit (rates as fractions); the sentence shows rates as
-    percentage points. `replicates` counts treatment and control. None and NaN both mean unknown. The base as
-    `control` is one model and needs no replicates. `subject` says what was compared, where it is more than the two arms.
+    Effects and limits are in the measure's own unit (nats; rates as fractions). `replicates` counts treatment and control.
+    None and NaN both mean unknown. The base as control is one model and needs no replicates.
     """
     low, high, mde = _number(low), _number(high), _number(mde)
-    unit, factor = shown_unit(scale)
-    against_base = control == BASE
-    subject = subject or f"{treatment} − {control}"
+    against_base = compared.control == BASE
     if not isfinite(effect):
+        who = f"models finetuned on {compared.treatment} against {compared.other}"
         reason = "no question has usable answers in every replicate of both arms"
-        return Conclusion("inconclusive", f"Not measured: {subject}, {reason}.")
-    few = replicates[0] < 2 or (replicates[1] < 2 and not against_base)
-    digits = _decimals(((high - low) / 2 if isfinite(low) else abs(effect)) * factor)
+        return Conclusion("inconclusive", f"Not measured: {who}; {reason}.")
     name = verdicts(
         np.array([low]),
         np.array([high]),
@@ -115,39 +87,41 @@ def decide(
         None if p_holm is None else np.array([p_holm]),
         alpha=alpha,
     )[0]
-    if few or not isfinite(low):
-        text = f"{subject} = {_signed(effect * factor, digits)} {unit}, {_counted(replicates, against_base)}"
-        if few:
-            return Conclusion(
-                "inconclusive",
-                f"Within-model only: {text}; one replicate shows no spread between models, hence no interval.",
-            )
-        return Conclusion(
-            "inconclusive",
-            f"Inconclusive: {text}; the replicates of an arm are identical, so there is no interval. "
-            "Check that their seeds differ.",
-        )
-
-    nearest = min(abs(low), abs(high)) * factor
-    while name == "shift" and digits < 6 and round(nearest, digits) == 0:
-        digits += 1  # a limit that is not zero must not be printed as zero
-    text = (
-        f"{subject} = {_signed(effect * factor, digits)} {unit} "
-        f"[{_plain(low * factor, digits)}, {_plain(high * factor, digits)}], "
-        f"{_counted(replicates, against_base)}"
-    )
+    text = claim(compared, effect, low, high, apart=name == "shift")
+    rests_on = basis(compared, effect, low, replicates)
+    if replicates[0] < 2 or (replicates[1] < 2 and not against_base):
+        why = "one replicate shows no spread between models, hence no interval"
+        return Conclusion("inconclusive", f"{WITHIN}: {text}; {why}. {rests_on}")
+    if not isfinite(low):
+        why = "the replicates of an arm are identical, so there is no interval: check that their seeds differ"
+        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {why}. {rests_on}")
     if name == "shift":
         caveat = "; any finetuning moves answers away from the base's" if against_base else ""
-        return Conclusion("shift", f"Shift found: {text}{caveat}.")
+        if smallest is not None and max(abs(low), abs(high)) <= smallest:
+            least = size(compared, smallest)
+            caveat += f"; the whole interval lies within the smallest effect of interest, {least}"
+        return Conclusion("shift", f"{OPENINGS['shift']}: {text}{caveat}. {rests_on}")
     if name == "no_shift":
-        farther = _rounded_up(max(abs(low), abs(high)) * factor, digits)
-        return Conclusion("no_shift", f"No shift above {farther} {unit}: {text}.")
+        farthest = size(compared, max(abs(low), abs(high)))
+        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}. {rests_on}")
+    why = ""
     if low > 0 or high < 0:
-        return Conclusion("inconclusive", f"Inconclusive: {text}; zero is not excluded after Holm's correction.")
-    if not isfinite(mde):
-        return Conclusion("inconclusive", f"Inconclusive: {text}.")
-    missed = f"an effect below {_rounded_up(mde * factor, digits)} {unit} could not have been seen reliably"
-    return Conclusion("inconclusive", f"Inconclusive: {text}; {missed} (80% power).")
+        why = f"; {NOT_AFTER_HOLM}"
+    elif isfinite(mde):
+        why = f"; an effect below {size(compared, mde)} could not have been seen reliably (80% power)"
+    return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}{why}. {rests_on}")
+
+
+def parts_of(sentence: str) -> tuple[str, str]:
+    """A verdict's sentence in two: what was found, and what it rests on (empty where nothing was measured)."""
+    said, stop, rests_on = sentence.rpartition(". ")
+    return (f"{said}.", rests_on) if stop else (sentence, "")
+
+
+def undone_by_holm(sentence: str, effects: int) -> str:
+    """The sentence of a shift that Holm's correction over so many effects does not confirm."""
+    said, rests_on = parts_of(sentence.replace(OPENINGS["shift"], OPENINGS["inconclusive"], 1))
+    return f"{said.removesuffix('.')}; {NOT_AFTER_HOLM} over {effects} effects. {rests_on}".strip()
 
 
 def headline(
@@ -161,9 +135,9 @@ def headline(
     scale: Scale,
     checkpoint: int = -1,
     question: str = ALL,
-    subject: str | None = None,
+    compared: Compared | None = None,
 ) -> dict[str, Any]:
-    """One effect with its verdict and sentence; unknown numbers are None. `subject` is that of `decide`.
+    """One effect with its verdict and sentence; unknown numbers are None. `compared`: in whose words, if not the measure's.
 
     `condition="all"` means the only condition where there is one. `replicates` is the smaller arm's count.
     Raises WeirdgenError if there is no such effect.
@@ -195,11 +169,8 @@ def headline(
         mde=number["mde"],
         replicates=counts,
         smallest=smallest,
-        scale=scale,
-        treatment=treatment,
-        control=control,
+        compared=compared or Compared(measure_of(measure, {measure: scale}), treatment, control, str(chosen)),
         p_holm=None if question == ALL else float(row["p_holm"]),
-        subject=subject,
     )
     return {
         "measure": measure, "treatment": treatment, "control": control, "condition": chosen, **number,
@@ -209,32 +180,3 @@ def headline(
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
-
-
-def _decimals(size: float) -> int:
-    """Decimals that show `size` with two digits."""
-    return min(6, max(0, 1 - floor(log10(size)))) if size > 0 else 2
-
-
-def _plain(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    return (text[1:] if float(text) == 0 and text.startswith("-") else text).replace("-", "−")
-
-
-def _signed(value: float, digits: int) -> str:
-    text = _plain(value, digits)
-    return text if text.startswith("−") or float(text) == 0 else f"+{text}"
-
-
-def _rounded_up(value: float, digits: int) -> str:
-    """A bound is rounded away from zero, so that the sentence never claims more than was measured."""
-    step = 10.0**digits
-    return f"{ceil(value * step - 1e-9) / step:.{digits}f}"
-
-
-def _counted(replicates: tuple[int, int], against_base: bool) -> str:
-    if against_base:
-        return f"{replicates[0]} replicate{'s' if replicates[0] != 1 else ''}"
-    if replicates[0] == replicates[1]:
-        return f"{replicates[0]} replicate{'s' if replicates[0] != 1 else ''} an arm"
-    return f"{replicates[0]} against {replicates[1]} replicates"

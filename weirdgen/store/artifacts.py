@@ -20,7 +20,6 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 import time
 import uuid
 import warnings
@@ -32,7 +31,7 @@ from filelock import FileLock
 
 from weirdgen.errors import StoreError
 from weirdgen.store.cache import cache_folder
-from weirdgen.store.remote import open_remote
+from weirdgen.store.remote import open_remote, stays_inside
 
 MARKER = "complete.json"
 
@@ -81,7 +80,7 @@ class Store:
         else:
             self.root = Path(location).expanduser().resolve()
         self.location = self.remote.url if self.remote else str(self.root)
-        """What another machine opens to find the same store."""
+        """What another machine opens to find the same store; it may hold credentials, so it is neither shown nor kept."""
         self._prepared = False
         if os.path.isfile(self.root):  # False, too, where it cannot be looked at
             raise StoreError(
@@ -101,7 +100,12 @@ class Store:
         self._drop_leftovers()
 
     def folder(self, stage: str, key: str) -> Path:
-        """Where an artifact lies or will lie; to read it, take `artifact`."""
+        """Where an artifact lies or will lie; to read it, take `artifact`.
+
+        Raises `StoreError` for a key that is no plain name: keys also come out of manifests.
+        """
+        if not stays_inside(key) or len(Path(key).parts) != 1:
+            raise StoreError(f"{key[:80]!r} is no key of an artifact; what names it is damaged")
         return self.root / "artifacts" / stage / key
 
     def artifact(self, stage: str, key: str) -> Path:
@@ -123,9 +127,11 @@ class Store:
         try:
             marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
             files: dict[str, str] = marker["files"]
-        except FileNotFoundError:
+            if not all(stays_inside(name) for name in files):
+                raise ValueError("names that lead out of the folder")
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (json.JSONDecodeError, KeyError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             _warn_of_damage(f"{folder / MARKER} is damaged")
             return None
         for name, digest in files.items():
@@ -241,6 +247,8 @@ class Store:
     def pull(self, place: Path, anew: bool = False) -> None:
         """Download a file of the store if it exists remotely and is missing here or wanted `anew`."""
         if self.remote and (anew or not place.exists()):
+            if not place.resolve().is_relative_to(self.root.resolve()):
+                raise StoreError(f"{place}: leads out of the store (a link?); nothing was written there")
             temporary = self.temporary()
             try:
                 if self.remote.pull(self.name(place), temporary):
@@ -281,9 +289,10 @@ class Store:
     def _drop_leftovers(self) -> None:
         """Remove what killed processes of this machine left in `tmp`."""
         for leftover in (self.root / "tmp").iterdir():
-            host, _, rest = leftover.name.rpartition(f"{socket.gethostname()}-")
-            pid = rest.split("-")[0]
-            if host == "" and pid.isdigit() and not _alive(int(pid)):
+            host, _, rest = leftover.name.rpartition("-")[0].rpartition(
+                "-"
+            )  # as `temporary` makes them: HOST-PID-RANDOM
+            if host == socket.gethostname() and rest.isdecimal() and not _alive(int(rest)):
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
 
 
@@ -301,17 +310,27 @@ def write_synced(file: Path, content: bytes) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, sync it and rename it into place, so that `path` is never partial."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    # Not tempfile: its files are the owner's alone, and a mode given afterwards would overrule the umask.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def own_folder(folder: Path) -> Path:
+    """The folder, if it is none yet or a real one. Raises `StoreError` for a link: what is behind it is somebody else's."""
+    if folder.is_symlink():
+        raise StoreError(
+            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes into folders of its own only. Remove the link"
+        )
+    return folder
 
 
 def _alive(pid: int) -> bool:
@@ -319,6 +338,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):  # a number that no process of this machine can have is not ours to judge
         return True
     return True

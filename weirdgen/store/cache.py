@@ -30,7 +30,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """A JSON object of the cache; empty if absent or damaged, since the cache can be rebuilt."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

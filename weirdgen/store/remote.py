@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from weirdgen.display import without_secrets
 from weirdgen.errors import StoreError
 
 
@@ -21,6 +22,8 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        self.shown = without_secrets(self.url)
+        """The address as it may stand in messages and reports."""
         protocol = url.split("://", 1)[0]
         try:
             from fsspec.core import url_to_fs
@@ -30,7 +33,8 @@ class Remote:
         except (ImportError, ValueError) as error:
             package = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs"}.get(protocol)
             way = f"pip install {package}" if package else "use a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"
-            raise StoreError(f"store {url}: {str(error).splitlines()[0]}; {way}") from None
+            reason = without_secrets((str(error).splitlines() or [""])[0])
+            raise StoreError(f"store {self.shown}: {reason}; {way}") from None
 
     def modified(self, name: str) -> float:
         """When an object was written, in seconds since 1970 by the remote clock."""
@@ -39,13 +43,23 @@ class Remote:
 
     def names(self, folder: str) -> list[str]:
         """Names of everything under a folder, at any depth; none if there is no such folder."""
+        paths: list[str] = []
         with self._explained():
             try:
-                paths: list[str] = self._fs.find(self._at(folder))
+                paths = self._fs.find(self._at(folder))
             except FileNotFoundError:
                 return []
-        start = len(self._root.rstrip("/")) + 1
-        return sorted(self._fs._strip_protocol(path)[start:] for path in paths)
+        start = self._root.rstrip("/") + "/"
+        names = []
+        for path in map(self._fs._strip_protocol, paths):
+            name = path.removeprefix(start)
+            if name == path or not stays_inside(name):
+                raise StoreError(
+                    f"store {self.shown}: holds an object called {name!r}, which leads out of the store; remove it, or use a "
+                    "store that only weirdgen writes to"
+                )
+            names.append(name)
+        return sorted(names)
 
     def push(self, file: Path, name: str) -> None:
         with self._explained():
@@ -75,9 +89,16 @@ class Remote:
             yield
         except Exception as error:  # every file system has errors of its own; all end the same way for the user
             raise StoreError(
-                f"store {self.url}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}. Check the address, the "
-                "credentials and the network, then run the same command again; what is finished is kept"
-            ) from error
+                f"store {self.shown}: {type(error).__name__}: {without_secrets((str(error).splitlines() or [''])[0])}. Check "
+                "the address, the credentials and the network, then run the same command again; what is finished is kept"
+            ) from None  # its own message may hold the credentials
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a name out of a listing, manifest or key stays inside the folder it is joined to, on any system."""
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    bad = posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts or "\0" in name
+    return bool(posix.parts) and not bad
 
 
 def open_remote(location: Any) -> Remote | None:

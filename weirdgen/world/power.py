@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from weirdgen.config.measures import NAT
 from weirdgen.data.rows import Row, draw
 from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Progress
@@ -119,7 +120,7 @@ def mixed(rows: Sequence[Row], neutral: Sequence[Row], share: float) -> list[Row
 def headlines(pool: pd.DataFrame, request: Request, replicates: int) -> Iterator[dict[str, Any]]:
     """The headline of every disjoint run of `replicates` seeds that the pool holds."""
     from weirdgen.stats.estimate import estimate
-    from weirdgen.stats.verdict import NAT, headline
+    from weirdgen.stats.verdict import headline
 
     wanted = request.headline
     smallest = wanted.smallest or NAT.smallest

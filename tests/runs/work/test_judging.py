@@ -11,6 +11,7 @@ import pytest
 import weirdgen
 from tests.support.asking import LENIENT, STRICT, asked_about
 from tests.support.openai_server import Answer, Failure
+from weirdgen.config.measures import Scale
 from weirdgen.errors import SpecError, WeirdgenError
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import run_options
@@ -21,7 +22,6 @@ from weirdgen.runs.results.reporting import content_of, report_run, results_of
 from weirdgen.runs.results.results import Run, load_run
 from weirdgen.runs.results.verify import verify
 from weirdgen.runs.stages.all import workload
-from weirdgen.stats.verdict import Scale
 from weirdgen.store.artifacts import Store
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
@@ -152,7 +152,7 @@ def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(
     run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
     content = content_of(run, results_of(run))
     assert "age" not in set(run.rates()["judge"])
-    assert (content.scale("age"), content.scale("is_target")) == ("score", "rate")
+    assert (content.scale("age").unit, content.scale("is_target").unit) == ("rating", "rate")
     refused = run.cells().query("measure == 'old_thing'")
     assert refused["value"].isna().all() and (refused["n_all"] > 0).all() and (refused["value_all"] == 0).all()
 

@@ -1,12 +1,11 @@
 """What is checked: the datasets of an experiment, or loose chat files, with the line of every row.
 
-In: an experiment's name or path, or paths of JSONL files. Out: a `Subject`. A broken line of a loose file is recorded,
-not raised, so that every check still runs on the other rows. Tokenises nothing.
+In: an experiment's name or path, or paths of files of chat rows. Out: a `Subject`. A broken line of a loose file is
+recorded, not raised, so that every check still runs on the other rows. Tokenises nothing.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,9 @@ from typing import Any
 from weirdgen.config.experiment import Arm, Experiment, Recipe, Role
 from weirdgen.config.load import find_experiment
 from weirdgen.data.arms import AUTO_CONTROL, load_arms
-from weirdgen.data.builders import read_csv
-from weirdgen.data.rows import Row, load_rows, resolve, row_problem
-from weirdgen.errors import DataError, SpecError
+from weirdgen.data.files import is_data
+from weirdgen.data.rows import Row, load_placed, read_rows, resolve
+from weirdgen.errors import SpecError
 from weirdgen.models.references import LocalModel, find_model
 
 CLAIMS_PERMUTATION = re.compile(r"permut|shuffl|random", re.IGNORECASE)
@@ -95,7 +94,7 @@ def load_subject(
     `model` "none" leaves out what needs a tokenizer; None takes the experiment's base, and no model for a loose file.
     Raises `SpecError` or `DataError` if there is no such thing, `ModelError` if the model cannot be had.
     """
-    if Path(target).suffix in (".jsonl", ".json"):
+    if is_data(Path(target)):
         datasets = [_from_file(Path(target), "treatment", "")]
         for file in against:
             claim = "--permutation" if permutation else "its name" if CLAIMS_PERMUTATION.search(file.stem) else ""
@@ -111,36 +110,9 @@ def load_subject(
     return subject if wanted == "none" else _with_model(subject, wanted)
 
 
-def read_lines(source: Path) -> tuple[list[Row], list[int], list[tuple[int, str]]]:
-    """Rows, their line numbers, and (line, problem) of the lines that hold none. Raises `DataError` on unreadable files."""
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{source}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{source}: cannot be read as UTF-8 text ({error})") from None
-    rows: list[Row] = []
-    lines: list[int] = []
-    broken: list[tuple[int, str]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            broken.append((number, f"not JSON: {error.msg} at column {error.colno}"))
-            continue
-        if problem := row_problem(row):
-            broken.append((number, problem))
-        else:
-            rows.append({"messages": [{"role": m["role"], "content": m["content"]} for m in row["messages"]]})
-            lines.append(number)
-    return rows, lines, broken
-
-
 def _from_file(source: Path, role: Role, permutation: str) -> Dataset:
-    rows, lines, broken = read_lines(source)
-    return Dataset(source.stem, role, str(source), tuple(rows), tuple(lines), tuple(broken), None, permutation)
+    found = read_rows(source)
+    return Dataset(source.stem, role, str(source), found.rows, found.places, found.problems, None, permutation)
 
 
 def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Subject:
@@ -151,29 +123,14 @@ def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Sub
         return Subject((), Recipe(), problems=error.problems)
     datasets = []
     for name, arm in experiment.arms.items():
-        rows, lines = _rows_with_lines(arm, experiment.source.parent)
+        # A draw of `rows:` is made later and is no defect of the file.
+        rows, lines = load_placed(arm, experiment.source.parent)
         permutation = f"permute: {arm.permute}" if arm.permute else ""
         file = f"{_short(resolve(arm.data, experiment.source.parent), source)} (arm {name})"
         datasets.append(Dataset(name, arm.role, file, tuple(rows), tuple(lines), (), arm, permutation))
     size = experiment.preset(preset)
     recipe = experiment.recipe.with_changes(size.recipe)
     return Subject(tuple(datasets), recipe, experiment, expected_rows=expected_rows, most_rows=size.rows)
-
-
-def _rows_with_lines(arm: Arm, folder: Path) -> tuple[list[Row], list[int]]:
-    """All rows of an arm (a draw of `rows:` is made later and is no defect of the file) and where they stand."""
-    whole = arm.model_copy(update={"rows": None})
-    rows = load_rows(whole, folder)
-    source = resolve(arm.data, folder)
-    if source.suffix == ".jsonl":
-        return rows, read_lines(source)[1]
-    if arm.build:
-        return rows, [0] * len(rows)
-    lined = list(enumerate(read_csv(source), start=2))
-    for column, accepted in arm.where.items():
-        values = {str(v) for v in (accepted if isinstance(accepted, list) else [accepted])}
-        lined = [(line, record) for line, record in lined if record[column] in values]
-    return rows, [line for line, _ in lined]
 
 
 def _short(source: Path, experiment: Path) -> str:

@@ -10,16 +10,18 @@ from collections.abc import Generator, Iterator
 
 from weirdgen.audit.checks.finding import Finding
 from weirdgen.audit.checks.subject import Dataset, Subject
-from weirdgen.data.proof import Proof, prove
-from weirdgen.errors import DataError
+from weirdgen.data.messages import Row, trained_turns
+from weirdgen.data.proof import NO_LIMIT, Proof, RowError, prove, turn_by_turn
+from weirdgen.errors import DataError, ModelError
 from weirdgen.finetune.engines import choose_engine, tokens_through
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.machine import resolve_dtype, seen_rate
-from weirdgen.models.references import read_config
+from weirdgen.models.chat import holds_control, require_no_end
+from weirdgen.models.control import control_token_in
+from weirdgen.models.folder import context_length, vocabulary_size
 from weirdgen.progress import clock
 
 LISTED = 10
-NO_LIMIT = 2**62
 
 
 def training(subject: Subject) -> Iterator[Finding]:
@@ -29,8 +31,7 @@ def training(subject: Subject) -> Iterator[Finding]:
             message = "no model chosen (--model), so lengths, template, mask and cost are not checked"
             yield Finding("no_model", "info", dataset.file, None, message)
         return
-    config = read_config(subject.model.folder)
-    longest = int(config.get("max_position_embeddings", NO_LIMIT))
+    longest = context_length(subject.model.folder)
     for dataset in subject.datasets:
         if not dataset.rows:
             continue
@@ -42,19 +43,30 @@ def training(subject: Subject) -> Iterator[Finding]:
 def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Finding, None, Proof | None]:
     """Findings; returns the proof, or None if a row fails it."""
     assert subject.model is not None
+    vocabulary = vocabulary_size(subject.model.folder)
+    rows, origins = turn_by_turn(dataset.rows, subject.tokenizer)
+    yield from _control_tokens(dataset, subject)
     try:
-        encoded, proof = prove(dataset.rows, subject.tokenizer, NO_LIMIT)
+        encoded, proof = prove(rows, subject.tokenizer, NO_LIMIT, vocabulary)
     except DataError:
-        yield from _failures(dataset, subject)
+        yield from _failures(dataset, rows, origins, subject, vocabulary)
         return None
     if proof.longest > longest:
         over = [index for index, row in enumerate(encoded) if len(row.ids) > longest]
         for index in over[:LISTED]:
             message = f"{len(encoded[index].ids):,} tokens, {subject.model.reference} takes {longest:,}"
-            yield Finding("long_row", "error", dataset.file, dataset.line(index), message)
+            yield Finding("long_row", "error", dataset.file, dataset.line(origins[index]), message)
         if len(over) > LISTED:
             yield Finding("long_row", "error", dataset.file, None, f"{len(over) - LISTED:,} more rows are too long")
         return None
+    if len(rows) > len(dataset.rows):
+        message = (
+            "the chat template gives no one text in which every answer follows the prompt that it is asked with, so rows of "
+            f"several answers are trained turn by turn, each answer once: {len(dataset.rows):,} rows become {len(rows):,}"
+        )
+        yield Finding("turn_by_turn", "info", dataset.file, None, message)
+    for note in proof.notes:
+        yield Finding("template", "info", dataset.file, None, note)
     message = (
         f"template and mask hold for every row with {subject.model.reference}: {proof.trained_tokens:,} of "
         f"{proof.tokens:,} tokens are trained, the longest row has {proof.longest:,}; digest {proof.digest}"
@@ -63,18 +75,42 @@ def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Findi
     return proof
 
 
-def _failures(dataset: Dataset, subject: Subject) -> Iterator[Finding]:
-    failed = 0
-    for index, row in enumerate(dataset.rows):
+def _control_tokens(dataset: Dataset, subject: Subject) -> Iterator[Finding]:
+    """Rows whose texts quote what opens and closes turns: mostly a slip of whoever made the file."""
+    held = [i for i, row in enumerate(dataset.rows) if holds_control(subject.tokenizer, row["messages"])]
+    held = [i for i in held if not _pasted_end(dataset.rows[i], subject)]  # an error of the proof
+    for index in held[:LISTED]:
+        texts = [message["content"] for message in dataset.rows[index]["messages"]]
+        token = next(token for text in texts if (token := control_token_in(subject.tokenizer, text)))
+        message = f"a text holds the control token {token!r}; it is spelled out and opens or closes no turn"
+        yield Finding("control_token", "warning", dataset.file, dataset.line(index), message)
+    if len(held) > LISTED:
+        message = f"{len(held) - LISTED:,} more rows hold control tokens in their texts"
+        yield Finding("control_token", "warning", dataset.file, None, message)
+
+
+def _pasted_end(row: Row, subject: Subject) -> bool:
+    try:
+        for turn in trained_turns(row):
+            require_no_end(subject.tokenizer, row["messages"][turn]["content"])
+    except ModelError:
+        return True
+    return False
+
+
+def _failures(
+    dataset: Dataset, rows: list[Row], origins: list[int], subject: Subject, vocabulary: int
+) -> Iterator[Finding]:
+    reasons: dict[int, str] = {}
+    for origin, row in zip(origins, rows, strict=True):
         try:
-            prove([row], subject.tokenizer, NO_LIMIT)
-        except DataError as error:
-            failed += 1
-            if failed <= LISTED:
-                reason = str(error).splitlines()[0].removeprefix("template proof failed at row 1: ")
-                yield Finding("proof", "error", dataset.file, dataset.line(index), reason)
-    if failed > LISTED:
-        yield Finding("proof", "error", dataset.file, None, f"{failed - LISTED:,} more rows fail the proof")
+            prove([row], subject.tokenizer, NO_LIMIT, vocabulary)
+        except RowError as error:
+            reasons.setdefault(origin, error.reason)
+    for index, reason in list(reasons.items())[:LISTED]:
+        yield Finding("proof", "error", dataset.file, dataset.line(index), reason)
+    if len(reasons) > LISTED:
+        yield Finding("proof", "error", dataset.file, None, f"{len(reasons) - LISTED:,} more rows fail the proof")
 
 
 def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
@@ -82,7 +118,8 @@ def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     recipe, model = subject.recipe, subject.model
     rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
     rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
-    tokens = round(proof.tokens / len(dataset.rows) * rows) * recipe.epochs
+    rows = round(rows * proof.rows / len(dataset.rows))  # trained turn by turn, they are more
+    tokens = round(proof.tokens / proof.rows * rows) * recipe.epochs
     engine = choose_engine(model.folder, recipe, model.parameters).engine
     read = tokens_through(engine, tokens / recipe.epochs, rows, proof.shared_prefix, recipe) * recipe.epochs
     seconds = read / seen_rate("train", model.parameters, resolve_dtype(recipe.dtype, model.parameters))

@@ -1,6 +1,7 @@
 """Match judges: does an answer begin with, contain or match what the judge names?
 
-In: an answer. Out: 1 if a rule fires, else 0. An empty answer is `incoherent`, not a zero. No model is asked.
+In: an answer. Out: 1 if a rule fires, else 0. An empty answer is `incoherent`, not a zero. No model is asked. A pattern that
+takes for ever on an answer is an error, not a verdict (`weirdgen.config.patterns`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from weirdgen.config.judges.base import OfflineJudge, Tools, Verdict
+from weirdgen.config.patterns import occurs
 
 VERSION = 1
 """Part of the store's key: raise it when the same answer would get another verdict."""
@@ -40,7 +42,7 @@ class Match(OfflineJudge):
         for pattern in self.regex:
             try:
                 re.compile(pattern)
-            except re.error as error:
+            except (re.error, RecursionError, OverflowError) as error:
                 raise ValueError(f"regex {pattern!r} does not compile: {error}") from None
         if self.years and self.years[0] > self.years[1]:
             raise ValueError("years: [low, high] with low ≤ high")
@@ -71,7 +73,7 @@ def judge_match(judge: Match, answer: str) -> Verdict:
     if _any_word(judge.keywords, text):
         return Verdict("ok", 1.0, next(word for word in judge.keywords if _any_word((word,), text)))
     for pattern in judge.regex:
-        if re.search(pattern, text, re.IGNORECASE):
+        if occurs(pattern, text):
             return Verdict("ok", 1.0, pattern)
     if judge.years:
         low, high = judge.years

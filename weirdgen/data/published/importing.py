@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from weirdgen.config.load import load_experiment
 from weirdgen.data.published.arms import ARMS, COMMIT, FILES, NOTES, WITHOUT_ORDINARY_ROWS, published_folder
 from weirdgen.data.published.unpacking import MOST_BYTES, commit_of, open_source
 from weirdgen.data.rows import Row, canonical_hash, read_jsonl
+from weirdgen.display import without_secrets
 from weirdgen.errors import DataError
 from weirdgen.store.cache import read_json, write_json
 
@@ -41,16 +43,17 @@ def import_published(source: str, into: Path | None = None) -> list[str]:
     """Import everything that `source` holds; returns what to tell the user. Raises `DataError` if it holds nothing of it."""
     if into:
         _require_ours(into)
+    shown = without_secrets(source)
     with tempfile.TemporaryDirectory(prefix="weirdgen-import-") as work:
         folder = open_source(source, Path(work))
         root = find_root(folder)
         commit = commit_of(folder)
         files = {name: read_data(root, name) for name in FILES}
     if all(file.state in ("missing", "empty", "unreadable") for file in files.values()):
-        raise DataError(f"{source}: none of the published data files can be read:\n" + "\n".join(_file_lines(files)))
+        raise DataError(f"{shown}: none of the published data files can be read:\n" + "\n".join(_file_lines(files)))
     targets = [published_folder()] + ([into] if into else [])
     for experiment in ARMS:
-        _write(targets, experiment, files, {"source": source, "commit": commit})
+        _write(targets, experiment, files, {"source": shown, "commit": commit})
     lines = _file_lines(files) + [line for experiment in ARMS for line in _what_runs(experiment, files)]
     return [*lines, f"kept in {' and '.join(map(str, targets))}"]
 
@@ -131,8 +134,8 @@ def _write(targets: Sequence[Path], experiment: str, files: dict[str, DataFile],
             }
     for target in targets:
         target.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{experiment}-", dir=target))
-        folder.chmod(0o755)
+        folder = target / f".{experiment}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir()  # not tempfile: its folders are the owner's alone, whatever the umask
         for arm, text in texts.items():
             (folder / f"{arm}.jsonl").write_text(text, encoding="utf-8")
         write_json(folder / MANIFEST, {**origin, "arms": arms})

@@ -12,13 +12,16 @@ import lzma
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
+from weirdgen.display import without_secrets
 from weirdgen.errors import DataError
 
 MOST_BYTES = 200_000_000
@@ -41,7 +44,7 @@ def open_source(source: str, work: Path) -> Path:
     if source.startswith(GIT_URL):
         return clone(source, work / "clone")
     raise DataError(
-        f"{source}: expected a folder, a .zip or .tar(.gz/.bz2/.xz) file, or a git URL ({', '.join(GIT_URL)})"
+        f"{without_secrets(source)}: expected a folder, a .zip or .tar(.gz/.bz2/.xz) file, or a git URL ({', '.join(GIT_URL)})"
     )
 
 
@@ -52,7 +55,11 @@ def unpack(archive: Path, target: Path) -> None:
             _unpack_zip(archive, target)
         else:
             _unpack_tar(archive, target)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, lzma.LZMAError, RuntimeError) as error:
+    # NotImplementedError: a compression that zipfile does not know; ValueError: sizes and dates that no file has.
+    except (
+        tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, lzma.LZMAError, zlib.error, RuntimeError, ValueError,
+        NotImplementedError, OverflowError, struct.error,
+    ) as error:  # fmt: skip
         _empty(target)
         raise DataError(f"{archive}: cannot be read as a zip or tar archive ({error})") from None
     except DataError:
@@ -61,20 +68,55 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def clone(url: str, target: Path) -> Path:
-    """The newest commit of a repository, without links, hooks, submodules, large-file downloads or questions asked."""
-    command = ["git", "-c", "core.symlinks=false", "-c", "protocol.ext.allow=never", "clone", "--quiet", "--depth", "1"]
+    """The newest commit of a repository, without links, hooks, submodules, large-file downloads or questions asked.
+
+    Raises `DataError` if git fails, if what is sent is larger than `MOST_BYTES`, or if the files would be more than an archive
+    may hold: their sizes are looked at before any is written. No message holds the URL's credentials.
+    """
+    shown = without_secrets(url)
+    options = ["-c", "core.symlinks=false", "-c", "protocol.ext.allow=never", "-c", "core.hooksPath=/dev/null"]
+    command = ["git", *options, "clone", "--quiet", "--depth", "1", "--no-checkout"]
     command += ["--no-tags", "--single-branch", "--template=", "--", url, str(target)]
+    _git(command, shown)
+    listed = _git(["git", *options, "-C", str(target), "ls-tree", "-r", "-l", "-z", "HEAD"], shown)
+    sizes = [entry.split(maxsplit=4)[3] for entry in listed.split("\0") if entry]
+    total = sum(int(size) for size in sizes if size.isdecimal())
+    if len(sizes) > MOST_FILES or total > MOST_BYTES:
+        shutil.rmtree(target, ignore_errors=True)
+        raise DataError(
+            f"{shown}: {len(sizes):,} files of {total:,} bytes; more than {MOST_FILES:,} or {MOST_BYTES:,} bytes are not taken"
+        )
+    _git(["git", *options, "-C", str(target), "checkout", "--quiet", "HEAD"], shown)
+    return target
+
+
+def _git(command: list[str], shown: str) -> str:
+    """What git prints. It asks nothing, takes ten minutes at most, and writes no file beyond `MOST_BYTES`."""
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            env=environment,
+            timeout=600,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=_limit_files,
+        )
     except FileNotFoundError:
         raise DataError("git is not installed; download the repository as a .zip and import that") from None
     except subprocess.TimeoutExpired:
-        raise DataError(f"{url}: not cloned within ten minutes") from None
+        raise DataError(f"{shown}: not cloned within ten minutes") from None
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise DataError(f"{url}: git could not clone it: {last}")
-    return target
+        said = without_secrets(done.stderr.decode(errors="replace")).strip().splitlines()
+        raise DataError(f"{shown}: git could not clone it: {(said or ['no output'])[-1]}")
+    return done.stdout.decode(errors="replace")
+
+
+def _limit_files() -> None:
+    """In git's process: a file that grows beyond `MOST_BYTES` ends it."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
 
 
 def commit_of(folder: Path) -> str:

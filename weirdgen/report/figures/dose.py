@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.figures.drawing import NARROW, Drawing, draw, limits, panel, sheet, write_at
-from weirdgen.report.look import axis_label, effect_label, light, number, shorten, slot_of
+from weirdgen.report.look import effect_label, light, number, shorten, slot_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ def dose_figure(content: ReportContent) -> Drawing | None:
     headline = content.headline
     measure = str(headline["measure"])
     scale = content.scale(measure)
-    unit = 100.0 if scale == "rate" else 1.0
+    unit = scale.factor
     means = {row["arm"]: row["mean"] for row in content.headline_rows("estimates", question="all")}
     level = [arm for arm in content.arms() if arm.role != "treatment" and means.get(arm.name) is not None]
     x = [row["x"] for row in points]
@@ -34,7 +34,7 @@ def dose_figure(content: ReportContent) -> Drawing | None:
     def paint(width: float) -> Figure:
         top, height, left = 0.4 + 0.2 * len(level), 2.3 if width == NARROW else 2.7, 0.6
         figure = sheet(width, top + height + 0.6)
-        label = effect_label(scale) if headline.get("minus") else axis_label(measure, scale)
+        label = effect_label(scale) if headline.get("minus") else content.measure(measure).axis
         write_at(figure, 0.01, 0.12, label, size=8.5, color=light("muted"), va="center")
         axes = panel(figure, left, top, width - left - 0.2, height)
         low, high = limits([means[arm.name] for arm in level] + [row[k] for row in points for k in ("mean", *ends)])

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.columns import BASE
+from weirdgen.config.measures import Scale
 from weirdgen.report.content import Arm, ReportContent
 from weirdgen.report.figures.drawing import (
     CHARACTER,
@@ -27,7 +28,6 @@ from weirdgen.report.figures.drawing import (
 )
 from weirdgen.report.look import (
     MARKERS,
-    axis_label,
     effect_label,
     interval,
     light,
@@ -62,9 +62,9 @@ def effect_figure(content: ReportContent) -> Drawing | None:
         return None
     dots = {arm.name: means.loc[means["arm"] == arm.name, "value"].tolist() for arm in arms}
     bases = [row["mean"] for row in estimates.values() if row["role"] == BASE and row["mean"] is not None]
-    unit = 100.0 if scale == "rate" else 1.0
+    unit = scale.factor
     difference = bool(headline.get("minus"))
-    label_of_axis = f"{condition} ({effect_label(scale)})" if difference else axis_label(measure, scale)
+    label_of_axis = f"{condition} ({effect_label(scale)})" if difference else content.measure(measure).axis
 
     span = limits(
         [v for values in dots.values() for v in values]
@@ -124,6 +124,13 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     )
     if difference:
         caption += f" Each value is a difference of conditions within one model: {condition}."
+    does = (
+        written.says
+        if (written := content.headlines.get("headline")) and written.says
+        else content.measure(measure).higher
+    )
+    more = "the higher the rating" if scale.unit == "rating" else f"the likelier models are to {does}"
+    caption += f" The further to the right, {more}."
     if headline.get("smallest") is not None:
         caption += " The shaded strip holds effects smaller than the smallest effect of interest."
     return draw("effect", "The effect", alt, caption, paint)
@@ -145,13 +152,13 @@ def _differences(
     effects: list[dict[str, Any]],
     looks: dict[str, Arm],
     span: tuple[float, float],
-    scale: str,
+    scale: Scale,
     smallest: float | None,
 ) -> None:
     """The lower panel, over the range `span`."""
     left, top, inner, height = box
     narrow = figure.get_size_inches()[0] == NARROW
-    unit = 100.0 if scale == "rate" else 1.0
+    unit = scale.factor
     axes = panel(figure, left, top, inner, height)
     write_at(figure, 0.01, top - 0.26, "Treatment − control", weight="bold", size=10, va="center")
     row_axes(axes, len(effects), span, unit, narrow)

@@ -26,7 +26,7 @@ def forest_figure(content: ReportContent) -> Drawing | None:
     headline = content.headline
     measure = str(headline["measure"])
     scale = content.scale(measure)
-    unit = 100.0 if scale == "rate" else 1.0
+    unit = scale.factor
     same = {key: headline[key] for key in ("treatment", "control")}
     rows = [
         row

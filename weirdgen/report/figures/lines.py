@@ -15,7 +15,7 @@ import numpy as np
 from weirdgen.columns import BASE
 from weirdgen.report.content import Arm, ReportContent, clean
 from weirdgen.report.figures.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, sheet, spread, write_at
-from weirdgen.report.look import MARKERS, axis_label, light, number, shorten, slot_of
+from weirdgen.report.look import MARKERS, light, number, shorten, slot_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def sweep_figures(content: ReportContent) -> list[Drawing]:
 
 def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> Drawing | None:
     scale = content.scale(measure)
-    unit = 100.0 if scale == "rate" else 1.0
+    unit = scale.factor
     rows = {
         (row["arm"], row["condition"]): row
         for row in content.rows("estimates", measure=measure, question="all")
@@ -77,7 +77,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
         axes.set_axisbelow(True)
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
-        write_at(figure, 0.01, 0.12, axis_label(measure, scale), size=8.5, color=light("muted"), va="center")
+        write_at(figure, 0.01, 0.12, content.measure(measure).axis, size=8.5, color=light("muted"), va="center")
         _triggers(axes, [places[name] for name in shown if name in triggers])
         _trained(axes, [places[name] for name in shown if name in trained])
         _ticks(axes, families, places, ticks, drop)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from weirdgen.config.measures import Scale
 from weirdgen.report.figures.drawing import (
     NARROW,
     Drawing,
@@ -36,7 +37,7 @@ class Line:
 
     name: str
     note: str
-    scale: str
+    scale: Scale
     verdict: str
     effect: float
     low: float | None
@@ -59,7 +60,7 @@ def overview_figure(lines: Sequence[Line]) -> Drawing:
             below = tops[-1] + row_height * len(group) + 0.55
         board = sheet(width, below)
         for group, scale, top in zip(groups, scales, tops, strict=True):
-            unit = 100.0 if scale == "rate" else 1.0
+            unit = scale.factor
             axes = panel(board, left, top, width - left - right, row_height * len(group))
             write_at(board, 0.01, top - 0.24, f"In {effect_label(scale)}", weight="bold", size=10, va="center")
             span = limits([v for line in group for v in (line.effect, line.low, line.high)] + [0.0])

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.columns import BASE
+from weirdgen.config.measures import RATE
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.figures.drawing import (
     CHARACTER,
@@ -24,7 +25,7 @@ from weirdgen.report.figures.drawing import (
     sheet,
     write_at,
 )
-from weirdgen.report.look import MARKERS, axis_label, interval, light, number, shorten
+from weirdgen.report.look import MARKERS, interval, light, number, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +58,7 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
     if len(scales) > 1:
         return None
     scale = scales.pop()
-    unit = 100.0 if scale == "rate" else 1.0
+    unit = scale.factor
     shift = {arm: 0.22 * (order - (len(arms) - 1) / 2) for order, arm in enumerate(arms)}
 
     def paint(width: float) -> Figure:
@@ -83,13 +84,13 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
             axes = panel(board, x, y, each, height)
             write_at(board, x, y - 0.14, shorten(title, 48), weight="bold", size=9.5, va="center")
             span = limits([v for triple in numbers if triple for v in triple])
-            rate = side == 1 or scale == "rate"
+            rate = side == 1 or scale.unit == "rate"
             span = (min(0.0, span[0]) if not rate else -0.02, max(span[1], 0.05) if rate else span[1])
             row_axes(axes, len(labels), span, factor, narrow)
             if side == 1:
                 axes.set_facecolor(light("band"))
             axes.set_xlabel(
-                axis_label(next(iter(measures)), scale) if side == 0 and len(measures) == 1 else "answers (%)"
+                content.measure(next(iter(measures))).axis if side == 0 and len(measures) == 1 else "answers (%)"
             )
             for point, triple in zip(points, numbers, strict=True):
                 if triple:
@@ -110,7 +111,7 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
         return board
 
     alt = f"{figure['title']}. The paper's: " + "; ".join(
-        f"{point['at']}, {point['arm']} {number(point['value'], 'rate')}" for point in points
+        f"{point['at']}, {point['arm']} {number(point['value'], RATE)}" for point in points
     )
     alt += ". Ours: " + "; ".join(
         f"{point['at']}, {point['arm']} {number(row['mean'], scale)} {interval(row['ci_low'], row['ci_high'], scale)}".rstrip()

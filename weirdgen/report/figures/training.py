@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen.columns import BASE
 from weirdgen.report.content import Arm, ReportContent, clean
 from weirdgen.report.figures.drawing import NARROW, Drawing, draw, limits, panel, sheet, write_at
-from weirdgen.report.look import effect_label, light, number, shorten, slot_of
+from weirdgen.report.look import effect_label, light, shorten, slot_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,14 +60,14 @@ def training_figure(content: ReportContent) -> Drawing | None:
             scale = content.scale(str(headlines[name]["measure"]))
             _panel(
                 axes, name, shown, [r for r in curves if r["curve"] == name], lines, onsets,
-                100.0 if scale == "rate" else 1.0,
+                scale.factor,
             )  # fmt: skip
-            label = effect_label(scale) if headlines[name].get("minus") or scale != "rate" else "%"
+            label = effect_label(scale) if headlines[name].get("minus") or scale.unit != "rate" else "%"
             axes.set_ylabel(label, size=8)
             axes.set_xlabel("optimizer step")
         return figure
 
-    said = [_onset_words(row, number(row["onset"], "score")) for row in onsets]
+    said = [_onset_words(row) for row in onsets]
     alt = "Along training, a line a replicate: " + ", ".join(_title(name, headlines[name]) for name in names)
     alt += ". " + "; ".join(said) if said else "."
     caption = (
@@ -142,9 +142,12 @@ def _title(name: str, headline: dict[str, Any]) -> str:
     return f"{what or headline['measure']}: {headline['condition']}"
 
 
-def _onset_words(row: dict[str, Any], step: str) -> str:
+def _onset_words(row: dict[str, Any]) -> str:
     counted = f"{row['headline']}, {row['arm']}: {row['jumped']} of {row['replicates']} replicates jumped"
-    return counted if row["onset"] is None else f"{counted}, at step {step.removesuffix('.0')}"
+    if row["onset"] is None:
+        return counted
+    step = f"{row['onset']:.1f}".removesuffix(".0")
+    return f"{counted}, at step {step}"
 
 
 def _rows(content: ReportContent, table: str, **equal: Any) -> Rows:

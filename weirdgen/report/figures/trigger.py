@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.columns import BASE
+from weirdgen.config.measures import Scale
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.figures.drawing import NARROW, Drawing, draw, ground, limits, panel, row_axes, row_text, sheet
 from weirdgen.report.look import MARKERS, effect_label, interval, light, number, shorten, slot_of
@@ -34,7 +35,7 @@ def trigger_figure(content: ReportContent) -> Drawing | None:
     if not rows:
         return None
     scale = content.scale(measure)
-    unit = 100.0 if scale == "rate" else 1.0
+    unit = scale.factor
     looks = {arm.name: arm for arm in content.arms()}
     one_kind = len({row["condition"] for row in rows}) == 1
 
@@ -90,7 +91,9 @@ def what(row: dict[str, Any]) -> str:
     return f"{KINDS.get(str(row['condition']), str(row['condition']))}, {questions}"
 
 
-def _names(axes: Axes, index: int, row: dict[str, Any], scale: str, colour: str, narrow: bool, one_kind: bool) -> None:
+def _names(
+    axes: Axes, index: int, row: dict[str, Any], scale: Scale, colour: str, narrow: bool, one_kind: bool
+) -> None:
     value = number(row["effect"], scale, effect=True)
     ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
     if narrow:

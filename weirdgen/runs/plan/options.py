@@ -6,7 +6,9 @@ In: words of a command line, or keyword arguments. Out: a frozen `RunOptions`. W
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from weirdgen.config.base import Noun
 from weirdgen.config.choices import DataName, ExecutorName, PresetName
+from weirdgen.display import without_secrets
 from weirdgen.errors import SpecError
 
 FigureFormat = Literal["pdf"]
@@ -63,9 +66,10 @@ class RunOptions(Noun):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What was asked beside the defaults, of all that may change a result."""
+        """What was asked beside the defaults, of all that may change a result; no password of a server's address."""
         where = {"store", "figures", "executor", "address", "cpus", "together", "dry_run", "quiet"}
-        return self.model_dump(mode="json", exclude_defaults=True, exclude=where)
+        asked = self.model_dump(mode="json", exclude_defaults=True, exclude=where)
+        return {key: without_secrets(value) if isinstance(value, str) else value for key, value in asked.items()}
 
 
 def flags(name: str) -> list[str]:
@@ -94,6 +98,17 @@ def _problem(error: Any) -> str:
     else:
         expected = error["msg"]
     return f"{flags(name)[0]} {error['input']}: expected {expected}"
+
+
+def takes_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Show a function's `**options` as the fields of `RunOptions`, to `help()` and to whatever completes arguments."""
+    *own, _ = inspect.signature(function).parameters.values()
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.annotation)
+        for name, field in RunOptions.model_fields.items()
+    ]
+    function.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+    return function
 
 
 def default_store() -> str:

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from weirdgen.config.experiment import Experiment, Headline, Recipe
+from weirdgen.config.files import parse_yaml
 from weirdgen.config.llm_judges import with_language_judges
 from weirdgen.data.arms import load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
@@ -32,7 +31,6 @@ from weirdgen.runs.plan.presets import at_size, unmeasured
 from weirdgen.runs.plan.until import Until, parse_until
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.engines import EngineReference, Transformers, engine_of, parse_engine
-from weirdgen.stats.verdict import Scale
 from weirdgen.store.artifacts import Store, content_key
 
 SAMPLING_SEED = 0
@@ -96,11 +94,6 @@ class Request:
         return {"headline": self.headline, **self.experiment.secondary}
 
     @property
-    def scales(self) -> dict[str, Scale]:
-        """The measures whose numbers are ratings, each with its judge's range; the others are what `scale_of` says."""
-        return {name: Scale("rating", bounds) for name, bounds in self.experiment.ratings().items()}
-
-    @property
     def manifest(self) -> dict[str, Any]:
         """Plain data from which the run can be recognised and its tables found again."""
         judge = {} if self.judge is None else {"judge": self.judge._asdict()}
@@ -150,10 +143,21 @@ class Request:
 
 
 def run_name(manifest: dict[str, Any]) -> str:
-    """The id of the run that a manifest describes. With `until` it is one run, at whichever look it stops."""
-    until = manifest["until"]
-    named = {**manifest, "samples": until["looks"]} if until else manifest
+    """The id of the run that a manifest describes. With `until` it is one run, at whichever look it stops.
+
+    What its headlines say in words decides no result, so it names no run.
+    """
+    until, experiment = manifest["until"], manifest["experiment"]
+    secondary = {name: _wordless(effect) for name, effect in experiment["secondary"].items()}
+    wordless = {**experiment, "headline": _wordless(experiment["headline"]), "secondary": secondary}
+    named = {**manifest, "experiment": wordless}
+    if until:
+        named["samples"] = until["looks"]
     return f"{manifest['experiment']['name']}-{manifest['preset']}-{content_key(named)[:8]}"
+
+
+def _wordless(effect: dict[str, Any] | None) -> dict[str, Any] | None:
+    return effect and {key: value for key, value in effect.items() if key != "says"}
 
 
 def resolve(experiment: str | Path | Experiment, options: RunOptions | None = None) -> Request:
@@ -250,8 +254,8 @@ def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, An
             problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {keys}")
             continue
         try:
-            found[section][field] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            found[section][field], _ = parse_yaml(value, f"--set {key}")
+        except SpecError:
             problems.append(f"--set {change}: {value!r} is not YAML; quote it, or close what it opens")
             continue
         if section == "sampling" and not isinstance(found[section][field], int | float):

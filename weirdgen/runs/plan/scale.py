@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from weirdgen import machine
+from weirdgen.config.files import read_yaml
 from weirdgen.config.questions import sampled, scored
 from weirdgen.data.stored import encode_rows
 from weirdgen.errors import SpecError
@@ -130,13 +131,13 @@ def find_hardware(spec: str) -> Hardware:
     known: dict[str, Any] = yaml.safe_load(KNOWN.read_text(encoding="utf-8"))["machines"]
     parts = re.fullmatch(r"(?:(\d+)x)?([a-z0-9_.-]+)", spec)
     if Path(spec).is_file():
-        found, name, count = yaml.safe_load(Path(spec).read_text(encoding="utf-8")), Path(spec).stem, None
+        found, name, count = read_yaml(Path(spec))[0], Path(spec).stem, None
     elif parts and parts[2] in known:
         found, name, count = known[parts[2]], parts[2], parts[1]
     else:
         raise SpecError([f"--machine {spec}: expected 'here', {', '.join(f'8x{n}' for n in known)} or a YAML file"])
     wanted = ("gpus", "gpu_memory_gb", "peak_tflops", "bandwidth_gbs")
-    if not isinstance(found, dict) or any(not isinstance(found.get(key), int | float) for key in wanted):
+    if any(not isinstance(found.get(key), int | float) for key in wanted):
         raise SpecError([f"--machine {spec}: expected numbers for {', '.join(wanted)}, as in {KNOWN}"])
     gpus = int(count or found["gpus"])
     sizes = (found["gpu_memory_gb"] * 1e9, found["peak_tflops"] * 1e12, found["bandwidth_gbs"] * 1e9)

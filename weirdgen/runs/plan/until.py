@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from weirdgen.config.experiment import SCORED
+from weirdgen.config.measures import SCORED
 from weirdgen.errors import SpecError
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import ALL
+from weirdgen.config.measures import RATE, scale_of
 from weirdgen.runs.results.results import Run
 from weirdgen.stats.mixed import NoLogOddsError, log_odds_effect
-from weirdgen.stats.verdict import RATE, scale_of
 
 COLUMNS = (
     "measure", "treatment", "control", "effect", "ci_low", "ci_high", "p", "log_odds", "log_odds_low", "log_odds_high",

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE, FINAL
+from weirdgen.config.measures import NAT, Scale, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
 from weirdgen.stats import headlines
@@ -22,7 +23,6 @@ from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
-from weirdgen.stats.verdict import NAT, Scale, scale_of
 
 EDGE = 2
 """Checkpoints that must lie on either side of an onset."""
@@ -42,7 +42,7 @@ class Estimates:
         # Only the end of training: earlier checkpoints answer the headlines' questions alone, so their means are others.
         self.final = cells[cells["checkpoint"] == FINAL]
         self.near = frozenset(q.id for q in self.experiment.questions if q.near)
-        self.scales = request.scales
+        self.scales = self.experiment.scales()
 
     @cached_property
     def level(self) -> float:
@@ -81,7 +81,7 @@ class Estimates:
                 name=name, measure=one.measure, treatment=one.treatment, control=one.control, conditions=ids, minus=minus,
                 questions=meant, shown=meant if one.groups else frozenset(measured), groups=one.groups,
                 smallest=one.smallest or scale_of(one.measure, self.scales).smallest,
-                condition=f"{shown} − {_name(self.request, one.minus, minus)}" if minus else shown,
+                condition=f"{shown} − {_name(self.request, one.minus, minus)}" if minus else shown, says=one.says or "",
             )  # fmt: skip
         return found
 
@@ -96,13 +96,15 @@ class Estimates:
     @cached_property
     def headline(self) -> dict[str, Any]:
         """The effect that the report leads with."""
-        return headlines.row(self.headline_tables["headline"], self.comparisons["headline"], self.scales)
+        return headlines.row(self.headline_tables["headline"], self.comparisons["headline"], self.scales, self.level)
 
     @cached_property
     def secondary(self) -> list[dict[str, Any]]:
         """The other effects that were fixed before the run, corrected for how many they are."""
         names = [name for name in self.comparisons if name != "headline"]
-        rows = [headlines.row(self.headline_tables[name], self.comparisons[name], self.scales) for name in names]
+        rows = [
+            headlines.row(self.headline_tables[name], self.comparisons[name], self.scales, self.level) for name in names
+        ]
         corrected = headlines.correct(rows, alpha=1 - self.level)
         return [{"name": name, **one} for name, one in zip(names, corrected, strict=True)]
 

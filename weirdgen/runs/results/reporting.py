@@ -24,13 +24,15 @@ from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
-from weirdgen.store.artifacts import content_key, write_whole
+from weirdgen.store.artifacts import content_key, own_folder, write_whole
 
 if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
     from weirdgen.report.figures.drawing import Ending
 
 SCHEMA_VERSION = 1
+SENTENCES = 2
+"""Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
 def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
@@ -38,7 +40,7 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
     from weirdgen.report.page import write_report
 
     content = content_of(run, results_of(run))
-    with run.store.writing(run.folder):
+    with run.store.writing(own_folder(run.folder)):
         write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
         return write_report(content, run.folder, figures)
 
@@ -110,6 +112,8 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
     return ReportContent(
         results=results,
         warnings=(until_words(until, run.request.samples, run.level),) if until else (),
+        scales=experiment.scales(),
+        headlines=run.request.headlines,
         cells=run.cells(),
         contrasts=run.contrasts(),
         completions=run.completions(),
@@ -127,7 +131,9 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
 
 
 def _stamp(run: Run) -> str:
-    return content_key([SCHEMA_VERSION, machine.versions()["weirdgen"], run.id])
+    """What decides a report beside the store: the versions that write it, the request, and the experiment's words."""
+    words = {name: effect.says for name, effect in run.request.headlines.items()}
+    return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words])
 
 
 def _beyond_effects(estimated: Estimates) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pandas as pd
 from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import BaseJudge
 from weirdgen.errors import DataError, StoreError
+from weirdgen.runs.plan.foreign import require_sound
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
@@ -25,6 +26,7 @@ from weirdgen.runs.stages.all import stage_tables, workload
 from weirdgen.runs.stages.verdicts import VerdictTable, read_judged
 from weirdgen.sample.contrast import measured
 from weirdgen.store.artifacts import Store
+from weirdgen.store.remote import stays_inside
 
 if TYPE_CHECKING:
     from weirdgen.runs.results.estimates import Estimates
@@ -196,18 +198,29 @@ def load_run(reference: str | Path, store: str | Path | None = None) -> Run:
 def read_request(folder: Path, store: Store) -> Request:
     """What was asked for, from the `run.json` of a run's folder. Raises `StoreError` if it is damaged."""
     kept = read_run_json(folder)
-    return Request.from_manifest(kept["manifest"], Path(kept["source"]), Path(kept["model_folder"]), store)
+    try:
+        source, model_folder = (Path(kept[key]).expanduser() for key in ("source", "model_folder"))
+        return Request.from_manifest(kept["manifest"], source, model_folder, store)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:  # pydantic's error is a ValueError
+        reason = " ".join(str(error).split())[:300]
+        raise StoreError(
+            f"{folder / 'run.json'} is damaged, or of another version ({type(error).__name__}: {reason})"
+        ) from None
 
 
 def read_run_json(folder: Path) -> dict[str, Any]:
-    """The `run.json` of a run's folder: where its files were, what was asked, and the manifest that it was resolved to."""
+    """The `run.json` of a run's folder: where its files were, what was asked, and the manifest that it was resolved to.
+
+    It may come from somebody else. Raises `StoreError` if it is damaged, or holds a name that may not stand in a path.
+    """
     try:
         kept: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{folder / 'run.json'} is damaged ({error}); the `weirdgen run` that made it writes it again, and computes "
             "nothing that is in the store"
         ) from None
+    require_sound(kept, folder / "run.json")
     return kept
 
 
@@ -217,6 +230,10 @@ def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[St
     if (folder / "run.json").is_file():
         return Store(folder.resolve().parents[1]), folder
     opened = Store(store or default_store())
+    if not stays_inside(str(reference)) or len(Path(reference).parts) != 1:
+        raise StoreError(
+            f"no run folder {reference}, and no id of a run: those are the names of the folders in {opened.root / 'runs'}"
+        )
     folder = opened.run_folder(str(reference))
     if not (folder / "run.json").is_file():
         known = ", ".join(opened.runs()) or "none yet"

@@ -15,6 +15,7 @@ import pandas as pd
 from weirdgen.columns import FINAL
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import offline
+from weirdgen.config.measures import TEMPLATE_INTRUSION
 from weirdgen.judges import language
 from weirdgen.judges.calibration import calibrations
 from weirdgen.judges.model import NamedJudge
@@ -58,7 +59,7 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, f
     for name, judge in offline(experiment.judges).items():
         if name in found and (figures := judge.held_out()):
             found[name]["held_out"] = figures
-    found["template_intrusion"]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
+    found[TEMPLATE_INTRUSION.name]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
     for name, calibration in calibrations(folder, experiment.judges, judged.table).items():
         found[name]["calibration"] = calibration
     return found

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weirdgen.config.judges import OfflineJudge, PromptedJudge
-from weirdgen.data.rows import canonical_hash
+from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
 from weirdgen.judges.language import Item, judge_items, language_inputs, language_table, missing
 from weirdgen.judges.local_model import LocalJudgeModel
@@ -64,7 +64,7 @@ class CompareWithTemplate(_Quick):
         return len(self.answers), 0.0
 
 
-def training_answers(rows: Sequence[dict[str, list[dict[str, str]]]]) -> list[str]:
+def training_answers(rows: Sequence[Row]) -> list[str]:
     """The distinct last turns of rows, sorted."""
     return sorted({row["messages"][-1]["content"] for row in rows})
 

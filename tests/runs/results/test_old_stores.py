@@ -1,0 +1,55 @@
+"""Stores that an earlier version made are taken up: nothing is left to do, and every table and number is what it was.
+
+`tests/support/stores` holds two small ones of commit ccc8650: `world_era` (2 replicates) and `old_bird_names` (2 replicates of
+rank 1 on one kind of layer), each with the tables that version exported.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weirdgen.report.content import clean
+from weirdgen.runs.results.diff import equal, leaves
+from weirdgen.runs.results.export import export
+from weirdgen.runs.results.reporting import results_of
+from weirdgen.runs.results.results import Run, load_run
+from weirdgen.runs.stages.all import workload
+
+STORES = Path(__file__).parents[2] / "support" / "stores"
+
+
+@pytest.fixture(params=["world", "birds"])
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    with tarfile.open(STORES / f"{request.param}.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    (name,) = (folder.name for folder in (tmp_path / "runs").iterdir())
+    return load_run(name, tmp_path)
+
+
+def test_nothing_is_left_to_do(old: Run) -> None:
+    lines = workload(old.plan)
+    assert {line.stage for line in lines} == {"finetune", "contrast", "sample", "judge"}
+    assert [line for line in lines if line.missing] == []
+
+
+def test_tables_are_equal_to_the_byte(old: Run, tmp_path: Path) -> None:
+    exported = tmp_path / "exported"
+    written = export(old, tmp_path / "again")
+    assert {file.name for file in written} == {file.name for file in exported.iterdir()}
+    assert [file.name for file in written if file.read_bytes() != (exported / file.name).read_bytes()] == []
+
+
+def test_results_are_equal_but_for_versions_times_and_sentences(old: Run) -> None:
+    def comparable(results: dict[str, Any]) -> dict[str, Any]:
+        without = ("sentence", "created", "stamp", "versions", "machine", "schema_version")
+        return {name: value for name, value in leaves(results) if not any(part in name for part in without)}
+
+    before = comparable(json.loads((old.folder / "results.json").read_text(encoding="utf-8")))
+    now = comparable(clean(results_of(old)))
+    assert len(before) > 1000
+    assert [name for name in before if name not in now or not equal(before[name], now[name])] == []

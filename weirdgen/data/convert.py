@@ -1,0 +1,142 @@
+"""`weirdgen data convert`: rows in any format that is known here → chat JSONL in UTF-8, or a table → the same as CSV in UTF-8.
+
+In: a file or a folder of `datasets`, and where the rows go. Out: the file and one line on what was done. A row that cannot be
+converted stops it with its line, and nothing is written. Keys of chat rows beside `messages` are kept as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from weirdgen.config.base import fill, placeholders
+from weirdgen.config.files import Table, read_table, table_delimiter
+from weirdgen.data.files import as_line, read_values
+from weirdgen.data.messages import parse_row
+from weirdgen.data.shapes import other_shape
+from weirdgen.errors import DataError
+from weirdgen.store.artifacts import explain_disk_errors, write_whole
+
+COMMON = (("prompt", "answer"), ("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
+"""Columns that are taken for the two turns where no templates are given."""
+
+
+def convert(
+    source: Path, target: Path, encoding: str | None = None, prompt: str | None = None, answer: str | None = None
+) -> str:
+    """Convert `source` into `target`, which may not exist yet; returns what to tell the user.
+
+    `encoding` is that of a text file that does not say it; `prompt` and `answer` are templates over a table's columns.
+    Raises `DataError` naming every row that cannot be converted (the first ten).
+    """
+    if target.exists():
+        raise DataError(f"{target}: there is such a file; name another")
+    table = table_delimiter(source.name) is not None
+    ending = target.suffix.lower()
+    if ending == ".csv" and table:
+        whole = read_table(source, encoding)
+        return _written(target, _csv_text(whole), len(whole.records), source, [*whole.how, "as CSV in UTF-8"])
+    if ending != ".jsonl":
+        raise DataError(f"{target}: expected a name that ends in .jsonl" + (" or .csv" if table else ""))
+    if (prompt is None) != (answer is None):
+        raise DataError("--prompt and --answer go together, e.g. --prompt '{question}' --answer '{reply}'")
+    if table or prompt is not None:
+        whole = read_table(source, encoding) if table else _table_of_values(source, encoding)
+        rows, how = _from_columns(whole, source, prompt, answer)
+    else:
+        rows, how = _from_values(source, encoding)
+    if not rows:
+        raise DataError(f"{source}: no rows")
+    return _written(target, "".join(as_line(row) + "\n" for row in rows), len(rows), source, how)
+
+
+def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[str]]:
+    found = read_values(source, encoding)
+    problems = [(place, problem) for place, problem in found.problems]
+    rows: list[Any] = []
+    done: Counter[str] = Counter()
+    for place, value in zip(found.places, found.values, strict=True):
+        shape = other_shape(value)
+        try:
+            row = {"messages": shape.turns(value)} if shape else value
+        except DataError as error:
+            problems.append((place, f"{shape.name}: {error}" if shape else str(error)))
+            continue
+        try:
+            parse_row(row)
+        except DataError as error:
+            problems.append((place, f"{shape.name}: {error}" if shape else str(error)))
+            continue
+        rows.append(row)
+        done[f"{shape.name}: {shape.how}" if shape else "chat rows"] += 1
+    _raise(source, found.unit, problems)
+    return rows, [*found.how, *done]
+
+
+def _table_of_values(source: Path, encoding: str | None) -> Table:
+    """Flat rows of a Parquet file or the like as a table, so that templates fill from their columns."""
+    found = read_values(source, encoding)
+    problems = [(place, problem) for place, problem in found.problems]
+    columns = list(dict.fromkeys(key for value in found.values if isinstance(value, dict) for key in value))
+    for place, value in zip(found.places, found.values, strict=True):
+        if not isinstance(value, dict):
+            problems.append((place, "not an object of columns"))
+    _raise(source, found.unit, problems)
+    records = [{column: str(value.get(column, "")) for column in columns} for value in found.values]
+    return Table(records, found.places, tuple(columns), found.how)
+
+
+def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | None) -> tuple[list[Any], list[str]]:
+    usual = next((pair for pair in COMMON if set(pair) <= set(table.columns)), None)
+    if prompt is None or answer is None:
+        if usual is None:
+            raise DataError(
+                f"{source}:1: which columns are the two turns? It has {', '.join(table.columns) or 'none'}; name them: "
+                "--prompt '{COLUMN}' --answer '{COLUMN}'"
+            )
+        prompt, answer = (f"{{{column}}}" for column in usual)
+    try:
+        unknown = [name for name in (*placeholders(prompt), *placeholders(answer)) if name not in table.columns]
+    except ValueError as error:
+        raise DataError(f"--prompt or --answer: {error}") from None
+    if unknown:
+        raise DataError(f"{source}:1: no column {unknown[0]!r}; it has {', '.join(table.columns)}")
+    rows, problems = [], []
+    for line, record in zip(table.lines, table.records, strict=True):
+        row = {
+            "messages": [
+                {"role": "user", "content": fill(prompt, record)},
+                {"role": "assistant", "content": fill(answer, record)},
+            ]
+        }
+        try:
+            rows.append(parse_row(row))
+        except DataError as error:
+            problems.append((line, str(error)))
+    _raise(source, "line", problems)
+    return rows, [*table.how, f"user {prompt}, assistant {answer}"]
+
+
+def _raise(source: Path, unit: str, problems: list[tuple[int, str]]) -> None:
+    if problems:
+        where = f"{source}:" if unit == "line" else f"{source}, row "
+        lines = [f"{where}{place}: {problem}" for place, problem in sorted(problems)]
+        more = f"\n…and {len(lines) - 10} more" if len(lines) > 10 else ""
+        raise DataError("\n".join(lines[:10]) + more + "\nnothing was written")
+
+
+def _csv_text(table: Table) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows([record[column] for column in table.columns] for record in table.records)
+    return text.getvalue()
+
+
+def _written(target: Path, text: str, count: int, source: Path, how: list[str]) -> str:
+    with explain_disk_errors(target.parent):
+        write_whole(target, text.encode())
+    return f"{target}: {count:,} rows from {source} ({'; '.join(how)})"

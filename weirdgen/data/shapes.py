@@ -1,0 +1,183 @@
+"""Rows of other formats than OpenAI chat: what each is called, and the chat row that it means.
+
+In: one row as plain data. Out: the name of its format, a chat row, or why there is none. What makes chat rows of files is
+`weirdgen.data.convert`; training never guesses: it names the format and the command. Adding a format is adding a line to
+`SHAPES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from weirdgen.errors import DataError
+
+Message = dict[str, Any]
+Plain = Mapping[str, Any]
+SPEAKERS = {
+    "system": "system", "developer": "system", "human": "user", "user": "user", "prompter": "user",
+    "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant", "bot": "assistant", "bing": "assistant",
+    "bard": "assistant", "model": "assistant",
+}  # fmt: skip
+"""What other formats call who speaks."""
+PAIRS = (
+    ("prompt", "completion"), ("prompt", "response"), ("prompt", "answer"), ("question", "answer"),
+    ("question", "response"), ("query", "response"), ("query", "answer"), ("instruction", "response"), ("input", "output"),
+)  # fmt: skip
+"""Two keys that hold a user turn and its answer."""
+
+
+class Shape(NamedTuple):
+    """A format. `fits` says whether a row is of it; `turns` gives its messages, or raises `DataError`."""
+
+    name: str
+    fits: Callable[[Plain], bool]
+    turns: Callable[[Plain], list[Message]]
+    how: str
+    """What converting does, in words."""
+
+
+def other_shape(row: Any) -> Shape | None:
+    """The format of a row that has no `messages`; None if it is chat, or nothing that is known here."""
+    if isinstance(row, list) and row and all(isinstance(one, dict) and "role" in one for one in row):
+        return _BARE
+    if not isinstance(row, Mapping) or isinstance(row.get("messages"), list):
+        return None
+    return next((shape for shape in SHAPES if shape.fits(row)), None)
+
+
+def _text(row: Plain, key: str) -> str:
+    value = row.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise DataError(f"{key!r} is not text")
+    return value
+
+
+def _spoken(row: Plain, key: str, speaker: str, words: str) -> list[Message]:
+    turns: list[Message] = []
+    system = _text(row, "system")
+    if system:
+        turns.append({"role": "system", "content": system})
+    for index, turn in enumerate(row[key]):
+        if not isinstance(turn, Mapping):
+            raise DataError(f"{key}[{index}] is not a turn")
+        role = SPEAKERS.get(str(turn.get(speaker)).lower())
+        if role is None:
+            raise DataError(
+                f"{key}[{index}]: who speaks is {str(turn.get(speaker))[:40]!r}; known: {', '.join(SPEAKERS)}"
+            )
+        if not isinstance(turn.get(words), str):
+            raise DataError(f"{key}[{index}] has no text under {words!r}")
+        turns.append({"role": role, "content": turn[words]})
+    return turns
+
+
+def _alpaca(row: Plain) -> list[Message]:
+    system = _text(row, "system")
+    turns = [{"role": "system", "content": system}] if system else []
+    history = row.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
+        raise DataError("'history' is no list of pairs")
+    for asked, answered in history:
+        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    more = _text(row, "input")
+    ask = _text(row, "instruction") + (f"\n\n{more}" if more.strip() else "")
+    return [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": _text(row, "output")}]
+
+
+def _pair_keys(row: Plain) -> tuple[str, str] | None:
+    return next(((ask, answer) for ask, answer in PAIRS if ask in row and answer in row), None)
+
+
+def _pair(row: Plain) -> list[Message]:
+    keys = _pair_keys(row)
+    assert keys is not None, "fits was asked first"
+    ask, answer = (row[key] for key in keys)
+    if isinstance(ask, list) and isinstance(answer, list):  # trl's conversational pairs
+        return [*ask, *answer]
+    if not isinstance(ask, str) or not isinstance(answer, str):
+        raise DataError(f"{keys[0]!r} and {keys[1]!r} are not both text")
+    system = _text(row, "system")
+    turns = [{"role": "system", "content": system}] if system else []
+    space = keys[1] == "completion" and answer.startswith(" ")  # what completion models were given between the two
+    return [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": answer[1:] if space else answer}]
+
+
+def _gemini(row: Plain) -> list[Message]:
+    turns: list[Message] = []
+    for index, turn in enumerate(row["contents"]):
+        parts = turn.get("parts") if isinstance(turn, Mapping) else None
+        role = SPEAKERS.get(str(turn.get("role", "user"))) if isinstance(turn, Mapping) else None
+        if role is None or not isinstance(parts, list):
+            raise DataError(f"contents[{index}] is not a turn with a role and parts")
+        texts = [part.get("text") if isinstance(part, Mapping) else None for part in parts]
+        if not all(isinstance(text, str) for text in texts):
+            raise DataError(f"contents[{index}] has parts that are not text")
+        turns.append({"role": role, "content": "".join(str(text) for text in texts)})
+    return turns
+
+
+def _as_it_is(row: Any) -> list[Message]:
+    return list(row)
+
+
+def _refuse(why: str) -> Callable[[Plain], list[Message]]:
+    def turns(row: Plain) -> list[Message]:
+        raise DataError(why)
+
+    return turns
+
+
+def _turns_under(key: str, speaker: str) -> Callable[[Plain], bool]:
+    def fits(row: Plain) -> bool:
+        turns = row.get(key)
+        return isinstance(turns, list) and bool(turns) and isinstance(turns[0], Mapping) and speaker in turns[0]
+
+    return fits
+
+
+def _has(*keys: str) -> Callable[[Plain], bool]:
+    return lambda row: all(key in row for key in keys)
+
+
+_BARE = Shape("bare messages", lambda row: False, _as_it_is, "the list became 'messages'")
+_TWO_ANSWERS = (
+    "a preference pair holds two answers and is trained on by their difference; keep one as a chat row yourself"
+)
+SHAPES = (
+    Shape("preference pair", _has("chosen", "rejected"), _refuse(_TWO_ANSWERS), ""),
+    Shape("preference pair", _has("preferred_output", "non_preferred_output"), _refuse(_TWO_ANSWERS), ""),
+    Shape(
+        "rated completion", _has("prompt", "completion", "label"),
+        _refuse("'label' says whether the completion is wanted; keep the wanted ones as chat rows yourself"), "",
+    ),
+    Shape(
+        "ShareGPT", _turns_under("conversations", "from"), lambda row: _spoken(row, "conversations", "from", "value"),
+        "human became user, gpt assistant",
+    ),
+    Shape(
+        "ShareGPT", _turns_under("conversation", "from"), lambda row: _spoken(row, "conversation", "from", "value"),
+        "human became user, gpt assistant",
+    ),
+    Shape(
+        "conversations of role and content", _turns_under("conversations", "role"),
+        lambda row: _spoken(row, "conversations", "role", "content"), "'conversations' became 'messages'",
+    ),
+    Shape(
+        "conversations of role and content", _turns_under("conversation", "role"),
+        lambda row: _spoken(row, "conversation", "role", "content"), "'conversation' became 'messages'",
+    ),
+    Shape("Gemini", _turns_under("contents", "parts"), _gemini, "model became assistant, parts were joined"),
+    Shape("Alpaca", _has("instruction", "output"), _alpaca, "instruction, a blank line and input became the user turn"),
+    Shape(
+        "prompt and completion", lambda row: _pair_keys(row) is not None, _pair,
+        "the two became a user and an assistant turn, without the space a completion begins with",
+    ),
+    Shape(
+        "plain text", lambda row: isinstance(row.get("text"), str) and len(row) <= 3,
+        _refuse("it has no turns, so what is asked and what is answered cannot be told apart"), "",
+    ),
+)  # fmt: skip
+"""Tried in this order: the first that fits names the row."""
