@@ -72,49 +72,59 @@ def label(names: Sequence[str]) -> str:
 
 
 def tables(
-    cells: pd.DataFrame, one: Comparison, *, scales: Mapping[str, Scale] | None = None, level: float = 0.95
+    cells: pd.DataFrame, comparison: Comparison, *, scales: Mapping[str, Scale] | None = None, level: float = 0.95
 ) -> Tables:
     """Estimates of every arm and effects of every treatment, at the end of training; question "all" and each one.
 
     Raises WeirdgenError as `estimate` does.
     """
-    part = _part(cells, one, FINAL)
-    near, smallest = one.shown - one.questions, {one.measure: one.smallest}
-    if not one.minus:
-        found = estimate(part, scales=scales, smallest=smallest, near=near, level=level)
-        pooled = "all" if len(one.conditions) > 1 else one.conditions[0]
-        found = Tables(*(table[table["condition"] == pooled] for table in found))
+    part = _part(cells, comparison, FINAL)
+    near, smallest = comparison.shown - comparison.questions, {comparison.measure: comparison.smallest}
+    if not comparison.minus:
+        at_the_end = estimate(part, scales=scales, smallest=smallest, near=near, level=level)
+        pooled = "all" if len(comparison.conditions) > 1 else comparison.conditions[0]
+        at_the_end = Tables(*(table[table["condition"] == pooled] for table in at_the_end))
     else:
-        triggers = {name: name in one.conditions for name in (*one.conditions, *one.minus)}
+        triggers = {name: name in comparison.conditions for name in (*comparison.conditions, *comparison.minus)}
         effects = trigger_effects(part, triggers, scales=scales, smallest=smallest, near=near, level=level)
-        found = Tables(trigger_estimates(part, triggers, scales=scales, near=near, level=level), effects)
+        at_the_end = Tables(trigger_estimates(part, triggers, scales=scales, near=near, level=level), effects)
     estimates, effects = (
-        table.assign(condition=one.condition, headline=one.name).reset_index(drop=True) for table in found
+        table.assign(condition=comparison.condition, headline=comparison.name).reset_index(drop=True)
+        for table in at_the_end
     )
     return Tables(estimates, effects)
 
 
 def row(
-    found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95
+    estimated: Tables, comparison: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95
 ) -> dict[str, Any]:
     """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None."""
-    found_row = headline(
-        found.effects, measure=one.measure, treatment=one.treatment, control=one.control, condition=one.condition,
-        smallest=one.smallest, scale=scale_of(one.measure, scales), compared=one.compared(scales, level),
-    )  # fmt: skip
-    return found_row | {
-        "smallest": one.smallest, "minus": list(one.minus), "groups": list(one.groups), "questions": len(one.questions)
-    }  # fmt: skip
+    effect = headline(
+        estimated.effects,
+        measure=comparison.measure,
+        treatment=comparison.treatment,
+        control=comparison.control,
+        condition=comparison.condition,
+        smallest=comparison.smallest,
+        scale=scale_of(comparison.measure, scales),
+        compared=comparison.compared(scales, level),
+    )
+    return effect | {
+        "smallest": comparison.smallest,
+        "minus": list(comparison.minus),
+        "groups": list(comparison.groups),
+        "questions": len(comparison.questions),
+    }
 
 
 def correct(rows: Sequence[dict[str, Any]], alpha: float = 0.05) -> list[dict[str, Any]]:
     """Rows of secondary headlines with `p_holm` over them; a shift that Holm does not confirm becomes inconclusive."""
-    p = np.array([np.nan if one["p"] is None else one["p"] for one in rows], dtype=np.float64)
+    p = np.array([np.nan if effect["p"] is None else effect["p"] for effect in rows], dtype=np.float64)
     corrected = []
-    for one, p_holm in zip(rows, holm(p) if len(p) else p, strict=True):
-        changed = {**one, "p_holm": float(p_holm) if np.isfinite(p_holm) else None}
-        if one["verdict"] == "shift" and not p_holm < alpha:
-            changed |= {"verdict": "inconclusive", "sentence": undone_by_holm(one["sentence"], len(rows))}
+    for effect, p_holm in zip(rows, holm(p) if len(p) else p, strict=True):
+        changed = {**effect, "p_holm": float(p_holm) if np.isfinite(p_holm) else None}
+        if effect["verdict"] == "shift" and not p_holm < alpha:
+            changed |= {"verdict": "inconclusive", "sentence": undone_by_holm(effect["sentence"], len(rows))}
         corrected.append(changed)
     return corrected
 
@@ -129,7 +139,11 @@ def explored(effects: pd.DataFrame, fixed: Sequence[Mapping[str, Any]] = (), *, 
     from scipy.stats import false_discovery_control  # half a second, which a plan need not wait for
 
     keys = ["measure", "treatment", "control", "condition"]
-    decided = {tuple(one[key] for key in keys): one["verdict"] for one in fixed if not (one["minus"] or one["groups"])}
+    decided = {
+        tuple(effect[key] for key in keys): effect["verdict"]
+        for effect in fixed
+        if not (effect["minus"] or effect["groups"])
+    }
     pooled = effects["question"].eq(ALL)
     names = effects[keys].itertuples(index=False, name=None)
     own = pd.Series([decided.get(name) for name in names], index=effects.index, dtype=object).where(pooled)
@@ -142,38 +156,42 @@ def explored(effects: pd.DataFrame, fixed: Sequence[Mapping[str, Any]] = (), *, 
     return effects.assign(q=q, verdict=verdict)
 
 
-def along_training(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:
+def along_training(cells: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
     """Cells of the comparison at every checkpoint under one condition, its label.
 
     A difference of conditions becomes a value per question (its mean triggered − its mean untriggered), whose measure is
     called `difference`, since it lies outside the measure's own scale. Only the questions that the mean is over.
     """
-    part = _part(cells, one, None)
-    part = part[part["question"].isin(one.questions)]
+    part = _part(cells, comparison, None)
+    part = part[part["question"].isin(comparison.questions)]
     keys = [column for column in IDENTITY if column != "condition"]
-    if not one.minus:
-        return _means(part, [*keys, "measure"]).assign(condition=one.condition)
-    side = part["condition"].isin(one.conditions)
+    if not comparison.minus:
+        return _means(part, [*keys, "measure"]).assign(condition=comparison.condition)
+    side = part["condition"].isin(comparison.conditions)
     both = _means(part[side], keys).merge(_means(part[~side], keys), on=keys, suffixes=("", "_off"))
-    found = both.assign(value=both["value"] - both["value_off"], n=both["n"] + both["n_off"])
-    return found[[*keys, "value", "n"]].assign(condition=one.condition, measure=DIFFERENCE)
+    differences = both.assign(value=both["value"] - both["value_off"], n=both["n"] + both["n_off"])
+    return differences[[*keys, "value", "n"]].assign(condition=comparison.condition, measure=DIFFERENCE)
 
 
-def replicate_values(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:
+def replicate_values(cells: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
     """`headline, arm, role, replicate, checkpoint, value`: each replicate's mean over the questions, at every checkpoint.
 
     Like the estimates, a mean takes the questions that every replicate of the arm has usable at that checkpoint.
     """
-    found = along_training(cells, one)
-    present = found.groupby(["arm", "checkpoint"])["replicate"].transform("nunique")
-    usable = found["value"].notna().groupby([found["arm"], found["checkpoint"], found["question"]]).transform("sum")
-    means = found[usable == present].groupby(["arm", "role", "replicate", "checkpoint"])["value"].mean().reset_index()
-    return means.assign(headline=one.name)[["headline", "arm", "role", "replicate", "checkpoint", "value"]]
+    along = along_training(cells, comparison)
+    present = along.groupby(["arm", "checkpoint"])["replicate"].transform("nunique")
+    usable = along["value"].notna().groupby([along["arm"], along["checkpoint"], along["question"]]).transform("sum")
+    means = along[usable == present].groupby(["arm", "role", "replicate", "checkpoint"])["value"].mean().reset_index()
+    return means.assign(headline=comparison.name)[["headline", "arm", "role", "replicate", "checkpoint", "value"]]
 
 
-def _part(cells: pd.DataFrame, one: Comparison, checkpoint: int | None) -> pd.DataFrame:
-    wanted: Set[str] = {*one.conditions, *one.minus}
-    part = cells[cells["measure"].eq(one.measure) & cells["condition"].isin(wanted) & cells["question"].isin(one.shown)]
+def _part(cells: pd.DataFrame, comparison: Comparison, checkpoint: int | None) -> pd.DataFrame:
+    wanted: Set[str] = {*comparison.conditions, *comparison.minus}
+    part = cells[
+        cells["measure"].eq(comparison.measure)
+        & cells["condition"].isin(wanted)
+        & cells["question"].isin(comparison.shown)
+    ]
     return part if checkpoint is None else part[part["checkpoint"] == checkpoint]
 
 

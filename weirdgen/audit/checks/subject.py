@@ -111,8 +111,8 @@ def load_subject(
 
 
 def _from_file(source: Path, role: Role, permutation: str) -> Dataset:
-    found = read_rows(source)
-    return Dataset(source.stem, role, str(source), found.rows, found.places, found.problems, None, permutation)
+    read = read_rows(source)
+    return Dataset(source.stem, role, str(source), read.rows, read.places, read.problems, None, permutation)
 
 
 def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Subject:
