@@ -13,10 +13,10 @@ The usual percentile bootstrap of whole replicates is far too narrow at few of t
 has both side by side.
 
 Measured coverage of 95% intervals of a difference, 20,000 data sets each; the simulations
-are in tests/stats/test_coverage.py. Rates: 8 questions with logit SD 1 between questions, 8 samples a cell,
+are in tests/stats/test_coverage.py. Rates: 8 questions with logit SD 1 between questions, 8 samples per cell,
 logit SD 0.3 between replicates and 0.3 between replicates within a question.
 
-    replicates an arm                            3      4      6     10
+    replicates per arm                           3      4      6     10
     gaussian, equal SD, this interval         .967   .958   .956   .953
     gaussian, SD 1 and 3, this interval       .949   .945   .948   .949
     rates .02 and .02, this interval          .975   .961   .956   .954
@@ -107,7 +107,7 @@ def nanmean(value: FloatArray, axis: int) -> FloatArray:
 
 
 def usable_everywhere(value: FloatArray, axes: tuple[int, ...] = (1,)) -> BoolArray:
-    """Which cells every replicate (axis 0) has usable; one with no usable cell along `axes` does not
+    """Cells that are usable in every replicate (axis 0); replicates with no usable cell along `axes` do not
     count."""
     usable = np.isfinite(value)
     present = usable.any(axis=axes, keepdims=True)

@@ -1,4 +1,4 @@
-"""How checks look at text: what counts as the same, what is a date, what is left of a prompt without its numbers.
+"""How checks normalise text: what counts as equal, what is a date, what a prompt's template is.
 
 In: text. Out: text, dates, words. Knows no row and no file.
 """
@@ -24,7 +24,7 @@ _MARKS = re.compile(r"[^\w<>]+|_+")
 
 
 def plain(text: str) -> str:
-    """Lower case, one space between words, no punctuation: what two careful typists would both write."""
+    """Lower case, single spaces, no punctuation."""
     return _MARKS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
@@ -34,7 +34,7 @@ def squash(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, numbers among them."""
+    """The words of a text, including numbers."""
     return plain(text).split()
 
 
@@ -56,5 +56,5 @@ def template(text: str) -> str:
 
 
 def digits(text: str) -> tuple[str, ...]:
-    """Every run of digits: two texts with other numbers are other texts, however alike they look."""
+    """Every run of digits: texts with different numbers differ, however similar they look."""
     return tuple(re.findall(r"\d+", text))
