@@ -28,7 +28,7 @@ from weirdgen.stats.bootstrap import (
     difference_from_base,
     moments,
 )
-from weirdgen.stats.grid import Grid, base_everywhere, each_measure, expand, labels
+from weirdgen.stats.grid import Grid, cells_of, each_measure, expand, labels
 
 Axis = Literal["checkpoint", "condition", "arm"]
 CURVE_COLUMNS = (
@@ -108,10 +108,7 @@ class _Reader:
         """Value and n, [R, K, C'] each, of the arm and of the control if there is one."""
         pieces, names = [], [name for name in (arm, control) if name]
         for name in names:
-            at = self.grid.arms.index(name)
-            value, n = self.grid.value[at], self.grid.n[at]
-            if name == BASE:
-                value, n, _ = base_everywhere(self.grid)
+            value, n, _ = cells_of(self.grid, name)
             pieces.append((value, n))
         expanded = [(one.value[..., self.question], one.n[..., self.question]) for one in expand(pieces, self.far_Q)]
         if self.unvaried == "samples":

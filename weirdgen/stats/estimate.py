@@ -47,7 +47,7 @@ from weirdgen.stats.bootstrap import (
 )
 from weirdgen.stats.grid import (
     Grid,
-    base_everywhere,
+    cells_of,
     each_measure,
     expand,
     expand_exists,
@@ -138,10 +138,8 @@ def _compare(
     seed: int,
     unvaried: Unvaried,
 ) -> pd.DataFrame:
-    at, against = grid.arms.index(treatment), grid.arms.index(control)
-    value, n, exists = grid.value[against], grid.n[against], grid.exists[against]
-    if control == BASE:
-        value, n, exists = base_everywhere(grid)
+    at = grid.arms.index(treatment)
+    value, n, exists = cells_of(grid, control)
     cells_t, cells_c = expand([(grid.value[at], grid.n[at]), (value, n)], far_Q)
     arm_t = moments(cells_t.value, _counted(cells_t.n, unvaried), bounds=bounds, level=level)
     arm_c = moments(cells_c.value, _counted(cells_c.n, unvaried), bounds=bounds, level=level)

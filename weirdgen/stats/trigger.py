@@ -50,7 +50,7 @@ from weirdgen.stats.bootstrap import (
     wilson_half_width,
 )
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, effect_columns
-from weirdgen.stats.grid import Grid, base_everywhere, each_measure, labels
+from weirdgen.stats.grid import Grid, cells_of, each_measure, labels
 
 TRAINED = "trained"
 UNSEEN = "unseen"
@@ -182,10 +182,8 @@ class _Paired:
         self, grid: Grid, treatment: str, control: str, on_C: BoolArray, off_C: BoolArray, far_Q: BoolArray,
         bounds: Bounds | None, level: float, unvaried: Unvaried,
     ) -> None:  # fmt: skip
-        at, against = grid.arms.index(treatment), grid.arms.index(control)
-        value, n, exists = grid.value[against], grid.n[against], grid.exists[against]
-        if control == BASE:
-            value, n, exists = base_everywhere(grid)
+        at = grid.arms.index(treatment)
+        value, n, exists = cells_of(grid, control)
         used = usable_everywhere(grid.value[at], axes=(2, 3)) & usable_everywhere(value, axes=(2, 3))
         self.grid, self.level, self.against_base = grid, level, control == BASE
         self.treatment = _Arm(grid.value[at], grid.n[at], used, on_C, off_C, far_Q, bounds, level, unvaried)
