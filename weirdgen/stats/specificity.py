@@ -133,6 +133,21 @@ def pair_specificity(
     return _table("pairs", pairs_PQ, difference_SQ, traits, base_Q, expected or {}, fixed, alpha)
 
 
+def reference_scores(
+    references_RQ: FloatArray, shift_SQ: FloatArray, *, traits: Sequence[str], base_Q: FloatArray, sets: Sequence[str]
+) -> pd.DataFrame:
+    """What `specificity` ranks, for a figure: trait, set ("" for the dataset itself) and score, each beyond the others', nats."""
+    own_Q, trait_Q = nanmean(shift_SQ, axis=0), np.array(traits, dtype=object)
+    usable_Q = np.isfinite(references_RQ).all(axis=0) & np.isfinite(own_Q)
+    frames = []
+    for name in dict.fromkeys(traits):
+        of_trait = usable_Q & (trait_Q == name)
+        together = np.concatenate([references_RQ[:, of_trait], own_Q[None, of_trait]])
+        score = pool(together, base_Q[of_trait]).score
+        frames.append(pd.DataFrame({"trait": name, "set": [*sets, ""], "score": score}))
+    return pd.concat(frames, ignore_index=True)
+
+
 def _table(
     yardstick: Literal["references", "pairs"], null_RQ: FloatArray, own_SQ: FloatArray, traits: Sequence[str],
     base_Q: FloatArray, expected: Mapping[str, Literal[1, -1]], fixed: Sequence[str], alpha: float,

@@ -95,13 +95,24 @@ def test_a_shift_is_specific_where_harmless_data_move_less(
     if expected > 0:
         assert found.verdict == verdict
     assert found.sentence in done.report.read_text(encoding="utf-8")
+    assert len(found.scores) == 25 and list(found.scores["set"]).count("") == 1
+    own = found.scores.loc[found.scores["set"] == "", "score"].item()
+    assert own == pytest.approx(found.table.iloc[0]["shift"])
+    drawn = (done.folder / "figures" / "references.svg").read_text(encoding="utf-8")
+    assert f"rank {found.table.iloc[0]['rank']} of 25" in drawn
     assert verify(done.id, store).differences == []
     assert load_run(done.id, store).specificity.as_data() == found.as_data()
 
 
-def test_without_references_nothing_is_claimed(model: Path, tmp_path: Path) -> None:
+def test_without_references_nothing_is_claimed_and_references_made_later_are_taken_up(
+    model: Path, tmp_path: Path
+) -> None:
     found = run(model, tmp_path / "store").specificity
     assert found is not None and found.verdict == "unknown" and "weirdgen references build" in found.sentence
+    harmless(tmp_path / "store", find_model(f"path:{model}").digest, 50.0)
+    again = run(model, tmp_path / "store")
+    assert again.specificity is not None and again.specificity.verdict == "not_specific"
+    assert "of 24 harmless datasets" in again.report.read_text(encoding="utf-8")
 
 
 def test_a_run_that_names_no_traits_keeps_its_name_and_asks_nothing(model: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.results import Run
+from weirdgen.runs.results.specificity import nearest_references
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
@@ -133,9 +134,11 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
 
 
 def _stamp(run: Run) -> str:
-    """What decides a report beside the store: the versions that write it, the request, and the experiment's words."""
+    """What decides a report beside the run: the versions that write it, the experiment's words, and the references."""
     words = {name: effect.says for name, effect in run.request.headlines.items()}
-    return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words])
+    nearest = nearest_references(run.plan)
+    references = [sorted(nearest[1].sets.items())] if nearest else []
+    return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words, *references])
 
 
 def _beyond_effects(estimated: Estimates) -> dict[str, Any]:

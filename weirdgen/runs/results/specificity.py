@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, log
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from weirdgen.errors import DataError
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.references.scores import Origin, read_origin, read_scores, score_files
 from weirdgen.sample.variant import base_key
-from weirdgen.stats.specificity import SPECIFICITY_COLUMNS, specificity
+from weirdgen.stats.specificity import SPECIFICITY_COLUMNS, reference_scores, specificity
 
 LEAST = 19
 """References below which no shift can be called specific at 5%."""
@@ -28,9 +29,13 @@ Verdict = Literal["specific", "not_specific", "unknown"]
 
 @dataclass(frozen=True)
 class Specificity:
-    """`table`: `SPECIFICITY_COLUMNS`. `references`: what the run was compared with, as plain data."""
+    """`table`: `SPECIFICITY_COLUMNS`. `references`: what the run was compared with, as plain data.
+
+    `scores`: trait, set ("" for the run's own dataset) and its score beyond the others' in nats, for the figure.
+    """
 
     table: pd.DataFrame
+    scores: pd.DataFrame
     references: dict[str, Any]
     verdict: Verdict
     sentence: str
@@ -41,6 +46,7 @@ class Specificity:
             "sentence": self.sentence,
             "references": self.references,
             "rows": self.table.to_dict("records"),
+            "scores": self.scores.to_dict("records"),
         }
 
 
@@ -49,31 +55,36 @@ def specificity_of(plan: Plan, shifts: pd.DataFrame) -> Specificity | None:
     traits = plan.request.experiment.traits
     if not traits:
         return None
-    nearest = _nearest(plan)
+    nearest = nearest_references(plan)
     if nearest is None or not len(shifts):
         told = (
             "Whether harmless data do the same was not measured: there are no reference finetunes of this model "
             "(`weirdgen references build` makes them)."
         )
-        return Specificity(pd.DataFrame(columns=list(SPECIFICITY_COLUMNS)), {}, "unknown", told)
-    scores, made = nearest
+        return Specificity(pd.DataFrame(columns=list(SPECIFICITY_COLUMNS)), pd.DataFrame(), {}, "unknown", told)
+    file, made = nearest
+    scores, _ = read_scores(file)
     questions = [question for question in compact_questions() if question.group in traits]
     ids = [question.id for question in questions]
-    null_RQ = scores[scores["kind"] == "reference"].pivot(index="set", columns="question", values="shift")[ids]
+    harmless = scores[scores["kind"] == "reference"].pivot(index="set", columns="question", values="shift")[ids]
     own = shifts[shifts["arm"] == plan.request.headline.treatment]
     own_SQ = own.pivot(index="replicate", columns="question", values="shift")[ids]
-    base = own.drop_duplicates("question").set_index("question")["base"][ids]
+    base_Q = own.drop_duplicates("question").set_index("question")["base"][ids].to_numpy()
+    of_question = [question.group for question in questions]
+    null_RQ = harmless.to_numpy()
     table = specificity(
-        null_RQ.to_numpy(), own_SQ.to_numpy(), traits=[question.group for question in questions],
-        base_Q=base.to_numpy(), expected=dict.fromkeys(traits, 1), fixed=traits,
-    )  # fmt: skip
+        null_RQ, own_SQ.to_numpy(), traits=of_question, base_Q=base_Q, expected=dict.fromkeys(traits, 1), fixed=traits
+    )
+    marks = reference_scores(null_RQ, own_SQ.to_numpy(), traits=of_question, base_Q=base_Q, sets=list(harmless.index))
     facts = {**_facts(plan, made), "references": len(null_RQ)}
     verdict, sentence = _verdict(plan, table, facts)
-    return Specificity(table, facts, verdict, sentence)
+    return Specificity(table, marks, facts, verdict, sentence)
 
 
-def _nearest(plan: Plan) -> tuple[pd.DataFrame, Origin] | None:
+def nearest_references(plan: Plan) -> tuple[Path, Origin] | None:
     """Scores of this model and these questions whose training has the most similar number of steps and learning rate."""
+    if not plan.request.experiment.traits:
+        return None
     request = plan.request
     model, questions = base_key(request.model.digest, request.date), questions_digest(compact_questions())
     fitting = []
@@ -87,7 +98,7 @@ def _nearest(plan: Plan) -> tuple[pd.DataFrame, Origin] | None:
     if not fitting:
         return None
     _, _, made, file = min(fitting, key=lambda entry: entry[:2])
-    return read_scores(file)[0], made
+    return file, made
 
 
 def _steps(rows: int, recipe: dict[str, Any]) -> float:
