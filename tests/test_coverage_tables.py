@@ -15,6 +15,10 @@ from benchmarks.coverage import coverage_table, main
     ("table", "datasets", "rows", "column"),
     [
         ("coverage", 20, 9, "percentile_coverage"),
+        ("jumping", 50, 21, "rates_by_samples"),
+        ("added", 400, 5, "first_plain"),
+        ("pairing", 100, 20, "paired_false"),
+        ("questions", 4, 27, "over_replicates"),
         pytest.param("stops", 40, 27, "naive_coverage", marks=pytest.mark.slow),
         pytest.param("bands", 1, 45, "effect_band", marks=pytest.mark.slow),
     ],

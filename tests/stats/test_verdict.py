@@ -106,6 +106,14 @@ def test_a_shift_of_interest_is_not_called_small() -> None:
     assert "smallest effect of interest" not in said(0.15, 0.04, 0.26, smallest=None).sentence
 
 
+def test_what_is_detectable_is_said_after_the_correction() -> None:
+    plain, corrected = (said(0.1, -0.31, 0.51, mde=0.821, mde_corrected=mde).sentence for mde in (None, 1.2))
+    assert "below a factor of 2.3 in the odds (0.83 nat) could not have been seen reliably (80% power)" in plain
+    assert (
+        "(1.2 nat) could not have been seen reliably after the correction for how many effects there are" in corrected
+    )
+
+
 def test_identical_and_missing_replicates_are_said() -> None:
     assert said(0.1, -0.5, 0.7, mde=None).sentence.endswith("modern_american. +0.10 nat, 6 replicates an arm.")
     assert "identical" in said(0.3, float("nan"), float("nan"), mde=float("nan")).sentence

@@ -98,12 +98,17 @@ def tables(
 
 
 def row(
-    found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95
-) -> dict[str, Any]:
-    """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None."""
+    found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95,
+    mde_corrected: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None.
+
+    `mde_corrected`: what is detectable after the correction for how many secondary effects there are (`beside.detectable`).
+    """
     found_row = headline(
         found.effects, measure=one.measure, treatment=one.treatment, control=one.control, condition=one.condition,
         smallest=one.smallest, scale=scale_of(one.measure, scales), compared=one.compared(scales, level),
+        mde_corrected=mde_corrected,
     )  # fmt: skip
     return found_row | {
         "smallest": one.smallest, "minus": list(one.minus), "groups": list(one.groups), "questions": len(one.questions)

@@ -111,7 +111,10 @@ class Estimates:
         """The other effects that were fixed before the run, corrected for how many they are."""
         names = [name for name in self.comparisons if name != "headline"]
         rows = [
-            headlines.row(self.headline_tables[name], self.comparisons[name], self.scales, self.level) for name in names
+            headlines.row(
+                self.headline_tables[name], self.comparisons[name], self.scales, self.level, self._mde_corrected(name)
+            )
+            for name in names
         ]
         corrected = headlines.correct(rows, alpha=1 - self.level)
         return [{"name": name, **effect} for name, effect in zip(names, corrected, strict=True)]
@@ -131,6 +134,12 @@ class Estimates:
             for name, one in self.comparisons.items()
         ]
         return pd.concat(parts, ignore_index=True)
+
+    def _mde_corrected(self, name: str) -> float | None:
+        """What a secondary effect could have been found at, one among all; None where it is the only one."""
+        rows = self.detectable[self.detectable["headline"].eq(name) & self.detectable["question"].eq(ALL)]
+        alone = not len(rows) or rows["effects"].iloc[0] < 2 or not np.isfinite(rows["mde_corrected"].iloc[0])
+        return None if alone else float(rows["mde_corrected"].iloc[0])
 
     @cached_property
     def replicate_values(self) -> pd.DataFrame:
