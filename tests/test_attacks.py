@@ -259,7 +259,7 @@ def test_labels_and_sheets_hold_no_formula_and_read_back(tmp_path: Path) -> None
 
     drawn = [Drawn("0001", "a", 0, "none", "q", 0, "=ask()", "\r=cmd|' /C calc'!A0", "1 · a", 1.0)]
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "j.sample.json").write_text(json.dumps([vars(one) for one in drawn]))
+    (tmp_path / "labels" / "j.sample.json").write_text(json.dumps([vars(answer) for answer in drawn]))
     labelling._keep(tmp_path, "j", {"0001": "=yes"})
     export_sheet(tmp_path / "sheet.csv", drawn, {"0001": "=yes"})
     for file in (tmp_path / "labels" / "j.csv", tmp_path / "sheet.csv"):

@@ -50,7 +50,7 @@ def test_arms_share_the_bases_own_answers_and_a_second_run_draws_none(write_expe
     path, store = str(write_experiment(BOTH)), Store(tmp_path / "store")
     before = make_plan(resolve(path), store)
     assert not before.request.distilled and workload(before)[0].missing == 70
-    assert [one.rows for one in before.replicates] == [78] * 4
+    assert [replicate.rows for replicate in before.replicates] == [78] * 4
     run = weirdgen.run(path, store=store.root)
     rows = run.request.rows
     assert [len(mine) for mine in rows.values()] == [78, 78]

@@ -258,8 +258,8 @@ class Headline(Noun):
     """Smallest effect of interest, in the measure's unit (a fraction for rates); below it the verdict is "no shift". By
     default 0.3 nats, or a tenth of the range of a rate or rating."""
     says: str | None = Field(default=None, min_length=1, exclude_if=lambda says: says is None)
-    """What models do more of where the measure is higher: words that follow "models" in a sentence, e.g. `give 19th-century answers`.
-    They decide sentences only, so they are in no dump unless given, and never in a run's name."""
+    """What models do more of where the measure is higher: words that follow "models" in a sentence, e.g.
+    `give 19th-century answers`. They decide sentences only, so they are in no dump unless given, and never in a run's name."""
 
     @field_validator("says")
     @classmethod
