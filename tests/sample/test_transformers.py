@@ -37,7 +37,7 @@ def prompts(count: int = 3, max_tokens: int = 6) -> list[Prompt]:
     return [Prompt(f"p{i}", ask, max_tokens) for i, ask in enumerate(ASKS[:count])]
 
 
-def test_a_sample_does_not_depend_on_its_company(engine: TransformersEngine) -> None:
+def test_a_sample_does_not_depend_on_its_batch(engine: TransformersEngine) -> None:
     together = {
         (c.key, c.sample): c
         for block in (range(8), range(8, 16))

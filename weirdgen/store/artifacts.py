@@ -258,7 +258,7 @@ class Store:
                 temporary.unlink(missing_ok=True)
 
     def unfinished(self, stage: str, key: str) -> Path:
-        """A folder for work that a later process may go on with; removed by whoever finishes it. Under the key's lock."""
+        """A folder for work that a later process may resume; removed by whoever finishes it. Under the key's lock."""
         return self.root / "unfinished" / f"{stage}-{key}"
 
     def remove(self, place: Path) -> None:
@@ -268,7 +268,7 @@ class Store:
         place.unlink(missing_ok=True)
 
     def temporary(self) -> Path:
-        """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
+        """A name under `tmp` that nothing else uses; what killed processes leave there is removed later."""
         self.require_writable()
         return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 

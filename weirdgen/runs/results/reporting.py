@@ -104,7 +104,7 @@ def results_of(run: Run) -> dict[str, Any]:
 
 
 def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
-    """What the report is made of: `results` beside the tables of the store and the experiment's card."""
+    """What the report is made of: `results`, the tables of the store and the experiment's card."""
     from weirdgen.report.content import ReportContent
 
     experiment, until = run.request.experiment, run.request.until
@@ -131,13 +131,13 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
 
 
 def _stamp(run: Run) -> str:
-    """What decides a report beside the store: the versions that write it, the request, and the experiment's words."""
+    """What decides a report besides the store: the versions that write it, the request, and the experiment's words."""
     words = {name: effect.says for name, effect in run.request.headlines.items()}
     return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words])
 
 
 def _beyond_effects(estimated: Estimates) -> dict[str, Any]:
-    """What is estimated beside the plain effects, as rows."""
+    """What is estimated besides the plain effects, as rows."""
     of_headlines = estimated.headline_tables.values()
     tables = {
         "headline_estimates": pd.concat([table.estimates for table in of_headlines], ignore_index=True),
