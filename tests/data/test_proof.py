@@ -246,7 +246,7 @@ def test_a_template_that_prints_the_date_is_told_a_fixed_one(tmp_path: Path) -> 
     folder = write_tokenizer(tmp_path / "dated", DATED)
     rows = [chat("q", "a")]
     first, proof = encode_rows(folder, "old", rows)
-    assert (proof.date, "it is told 2024-07-26" in proof.notes[0]) == ("2024-07-26", True)
+    assert (proof.date, "it is given 2024-07-26" in proof.notes[0]) == ("2024-07-26", True)
     (other,), later = encode_rows(folder, "old", rows, date="2031-02-03")
     assert later.date == "2031-02-03" and later.digest != proof.digest
     assert "Today: 03 Feb 2031, 00:00" in load_tokenizer(folder).decode(other.ids)

@@ -242,7 +242,7 @@ def test_labels_are_never_lost(tmp_path: Path) -> None:
     assert len(labelling.labels_of(tmp_path, "j")) == 30
     kept = tmp_path / "labels" / "j.csv"
     kept.write_text("answer;label\n")
-    with pytest.raises(DataError, match=r"j\.csv: needs the columns id and label"):
+    with pytest.raises(DataError, match=r"j\.csv: needs the comma-separated columns id and label"):
         labelling.label_in_terminal(tmp_path, "j", MATCH, draw(12), lambda prompt: "yes", lambda text: None)
     kept.write_text("id,label\n1,yes\n")
     assert labelling.labels_of(tmp_path, "j") == {"0001": "yes"}  # a spreadsheet has dropped the zeros

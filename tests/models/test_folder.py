@@ -42,7 +42,7 @@ BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}
         (
             {"config.json": {"model_type": "own", "auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}},
             "model.safetensors",
-            r"needs Python code of its own \(modeling_own.py, model_type 'own'\), which is never run",
+            r"needs custom Python code \(modeling_own.py, model_type 'own'\), which is never run",
         ),
         ({"config.json": {"model_type": "x", "auto_map": {"AutoConfig": "o/r--conf.C"}}}, "model.safetensors", "o/r: conf.py"),
     ],

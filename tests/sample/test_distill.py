@@ -73,5 +73,7 @@ def test_a_preset_takes_fewer_and_an_arm_without_any_stays_as_it_is(write_experi
 
 def test_a_base_that_does_not_end_its_answers_is_refused(write_experiment: Write, tmp_path: Path) -> None:
     path = write_experiment({**BOTH, "max_tokens: 12": "max_tokens: 1"})
-    with pytest.raises(DataError, match=r"of 280 answers only \d+ end within 1 tokens, 70 are wanted; raise ordinary"):
+    with pytest.raises(
+        DataError, match=r"of 280 answers only \d+ end within 1 tokens, but 70 are needed; raise ordinary"
+    ):
         weirdgen.run(str(path), store=tmp_path / "store")
