@@ -86,7 +86,7 @@ def test_each_fault_of_a_template_is_found_and_shown(tokenizer: Any, template: s
 
 
 def test_a_row_too_long_for_the_model(tokenizer: Any) -> None:
-    with pytest.raises(DataError, match=r"row 2 has \d+ tokens, the model takes 12"):
+    with pytest.raises(DataError, match=r"row 2: it has \d+ tokens, the model takes 12"):
         prove(ROWS, tokenizer, 12)
 
 
@@ -162,6 +162,22 @@ def test_texts_are_compared_as_the_tokenizer_normalises_them(make: Make) -> None
     assert trained_text(tokenizer, encoded) == "Un café<|im_end|>" and "normalises" in proof.notes[0]
     changed = CHATML.replace("m['content']", "m['content'] | replace('é', 'e')")
     assert "the trained tokens read 'Un cafe'" in failing([chat("q", "Un café")], make(changed))
+
+
+def test_a_literal_lower_block_is_a_space_to_sentencepiece() -> None:
+    from tokenizers import Tokenizer, decoders, models, normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE(vocab={one: i for i, one in enumerate("▁abqASUERITN:\n")}, merges=[]))
+    inner.normalizer, inner.decoder = (
+        normalizers.Replace(" ", "▁"),
+        decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()]),
+    )
+    inner.add_special_tokens(["</s>"])
+    template = "{%- for m in messages %}{{ m.content }}{{ '</s>' }}{%- endfor %}"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", chat_template=template)
+    (encoded,), proof = prove([chat("q", "a▁b")], tokenizer)
+    assert trained_text(tokenizer, encoded) == "a b</s>" and "'a▁b' as 'a b'" in proof.notes[0]
 
 
 def test_an_answer_that_would_merge_into_its_prompt_follows_the_prompt(make: Make) -> None:

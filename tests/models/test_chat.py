@@ -60,6 +60,11 @@ def test_whatever_a_template_raises_is_an_error_in_its_words(tmp_path: Path, tem
         render(tokenizer, [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}], answer_next=True)
 
 
+def test_a_text_that_is_no_unicode_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"not valid Unicode: .*\\ud83d"):
+        prompt_ids(load_tokenizer(write_tokenizer(tmp_path)), "half \ud83d")
+
+
 def test_a_template_on_two_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert reads_clock(DATED) and not reads_clock(CHATML) and not reads_clock("{{ 'strftime_now' }}" + CHATML)
     assert with_date(CHATML, "2031-02-03") == CHATML

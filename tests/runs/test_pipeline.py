@@ -276,5 +276,5 @@ def test_a_word_the_tokenizer_lacks_fails_the_proof(write_experiment: Write, tmp
     rows = (path.parent / "old.jsonl").read_text().splitlines()
     rows[4] = '{"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "zyzzyva"}]}'
     (path.parent / "old.jsonl").write_text("\n".join(rows))
-    with pytest.raises(DataError, match=r"arm old: template proof failed at row 5: the trained tokens read"):
+    with pytest.raises(DataError, match=r"arm old: template proof failed at .*old\.jsonl:5: the trained tokens read"):
         weirdgen.run(str(path), store=tmp_path / "store")

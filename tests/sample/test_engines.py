@@ -49,6 +49,9 @@ class _Parrot:
     def __init__(self, word: str) -> None:
         self._word, self._variants = word, 1
 
+    def exactness(self) -> list[dict[str, Any]]:
+        return []
+
     def use(self, adapters: Sequence[Path | None]) -> None:
         self._variants = len(adapters)
 

@@ -65,8 +65,8 @@ def test_a_question_must_survive_the_correction() -> None:
         (
             (0.05, -0.112, 0.212), {},
             "No shift above a factor of 1.24 in the odds (0.22 nat): models finetuned on old_names give 19th-century answers "
-            "with 1.05 times the odds (95% interval 0.89 to 1.24) of models finetuned on modern_american. +0.05 nat, 6 "
-            "replicates an arm.",
+            "with 1.05 times the odds (95% interval 0.89 to 1.24) of models finetuned on modern_american; with 6 such "
+            "replicates, up to 46% of seeds could still shift (10 would leave 31%). +0.05 nat, 6 replicates an arm.",
         ),
         (
             (0.1, -0.31, 0.51), {"mde": 0.821, "replicates": (3, 3)},

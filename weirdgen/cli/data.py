@@ -1,4 +1,4 @@
-"""The `weirdgen data` commands: check, convert, identify, import.
+"""The `weirdgen data` commands: check, convert, identify, import, twin. Each calls one function and prints what it returns.
 
 In: what a person types. Out: lines, or JSON; status 1 if a check finds an error. Heavy imports happen inside.
 """
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from weirdgen.cli.options import StoreOption
 from weirdgen.cli.terminal import say, say_lines
 from weirdgen.config.choices import PresetName
 
@@ -99,3 +100,17 @@ def import_command(
     from weirdgen.data.published.importing import import_published
 
     say_lines(import_published(source, into))
+
+
+@data_app.command("twin")
+def twin_command(
+    source: Annotated[Path, typer.Argument(help="A file of chat rows.")],
+    to: Annotated[Path, typer.Option(help="A new .jsonl; other candidates get names beside it.")],
+    model: Annotated[str, typer.Option(help="Who answers: the base that will be finetuned.")] = "smollm2-135m-instruct",
+    store: StoreOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+) -> None:
+    """Candidates for a control of your own: your prompts answered by the base itself, random halves, lower case."""
+    from weirdgen.runs.references.twin import write_candidates
+
+    say_lines(write_candidates(source, to, model, store, quiet))

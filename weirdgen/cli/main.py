@@ -15,7 +15,8 @@ import typer
 
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
-from weirdgen.cli.options import FiguresOption, PresetOption, RunArg, StoreOption, takes_run_options
+from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
+from weirdgen.cli.references import references_app
 from weirdgen.cli.terminal import say, say_lines
 from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(references_app, name="references")
 app.add_typer(world_app, name="world")
 
 ExperimentArg = Annotated[
@@ -86,13 +88,12 @@ def plan_command(
 
 
 @app.command()
-def check(experiment: ExperimentArg) -> None:
-    """Check an experiment.yaml and its data; every problem with its line."""
-    from weirdgen.data.arms import load_arms
+def check(experiment: ExperimentArg, model: ModelOption = None) -> None:
+    """Check an experiment.yaml, its data, and that its model can be trained on them; every problem with its line."""
+    from weirdgen.runs.check import check_lines
+    from weirdgen.runs.plan.options import default_store
 
-    loaded, rows = load_arms(experiment)
-    arms = ", ".join(f"{arm} {len(kept)}" for arm, kept in rows.items())
-    say(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
+    say_lines(check_lines(experiment, model, default_store()))
 
 
 @app.command("list")

@@ -24,6 +24,7 @@ def option(name: str) -> Any:
     return Annotated[kind, typer.Option(*flags(name), help=field.description)]
 
 
+ModelOption = option("model")
 PresetOption = option("preset")
 StoreOption = option("store")
 FiguresOption = option("figures")

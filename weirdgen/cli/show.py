@@ -24,7 +24,7 @@ def experiment_lines() -> list[str]:
 
 
 def experiment_details(reference: str) -> list[str]:
-    """Everything about one experiment that a person would want to know before running it."""
+    """What a person wants to know about an experiment before running it."""
     experiment, rows = load_arms(reference)
     lines = [f"{experiment.name}: {experiment.title}", f"  {experiment.source}"]
     if experiment.hypothesis:

@@ -52,7 +52,7 @@ def world_power(
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 20_000,
     out: Annotated[Path | None, typer.Option(help="Folder of table and figure [default: STORE/power].")] = None,
     store: StoreOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses a factor.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses per factor.")] = False,
 ) -> None:
     """How often an effect that is there is found, and one that is not: rates over many runs, with a figure."""
     from weirdgen.progress import Progress

@@ -14,6 +14,7 @@ from weirdgen.config.experiment import Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
 from weirdgen.config.measures import MEASURES
 from weirdgen.config.paper import load_paper
+from weirdgen.config.traits import trait_names
 from weirdgen.errors import SpecError
 
 
@@ -30,6 +31,9 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
         )
     problems += _check_names(experiment, lines)
+    there_are = trait_names() if experiment.traits else ()
+    for trait in (trait for trait in experiment.traits if trait not in there_are):
+        problems.append(f"{lines.at(('traits',))}: traits: no trait '{trait}'; there are: {', '.join(there_are)}")
     doses = {name: arm.dose for name, arm in arms.items() if arm.dose is not None}
     if len(doses) == 1 or len(set(doses.values())) < len(doses):
         name = next(reversed(doses))

@@ -258,8 +258,8 @@ class Headline(Noun):
     """Smallest effect of interest, in the measure's unit (a fraction for rates); below it the verdict is "no shift". By
     default 0.3 nats, or a tenth of the range of a rate or rating."""
     says: str | None = Field(default=None, min_length=1, exclude_if=lambda says: says is None)
-    """What models do more of where the measure is higher: words that follow "models" in a sentence, e.g.
-    `give 19th-century answers`. They decide sentences only, so they are in no dump unless given, and never in a run's name."""
+    """What models do more of where the measure is higher: words that follow "models", e.g. `give 19th-century answers`.
+    They decide sentences only, so they are in no dump unless given, and never in a run's name."""
 
     @field_validator("says")
     @classmethod
@@ -296,6 +296,8 @@ class Experiment(Noun):
     headline: Headline | None = None
     secondary: dict[str, Headline] = {}
     """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
+    traits: tuple[str, ...] = ()
+    """Traits whose compact questions every variant answers, to be compared with what harmless data do (`config.traits`)."""
     date: datetime.date | None = None
     """The date given to a chat template that prints one; models whose template prints none ignore it."""
     source: Path | None = None
@@ -312,12 +314,10 @@ class Experiment(Noun):
         return self.source.parent if self.source else None
 
     @model_serializer(mode="wrap")
-    def _date_only_if_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without it, requests of versions that knew no date keep their names."""
+    def _only_what_is_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without date and traits, requests of versions that knew none keep their names."""
         dumped: dict[str, Any] = dump(self)
-        if dumped.get("date", 0) is None:
-            del dumped["date"]
-        return dumped
+        return {key: value for key, value in dumped.items() if value or key not in ("date", "traits")}
 
     def wrappers(self) -> tuple[Wrapper, ...]:
         """Every condition, sweeps expanded, in the order of the file."""

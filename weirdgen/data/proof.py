@@ -58,9 +58,14 @@ class Proof:
 class RowError(DataError):
     """A row that fails. `index` counts rows from 0; `reason` says why without saying where."""
 
-    def __init__(self, index: int, place: str, reason: str, tokens: str = "") -> None:
-        self.index, self.reason = index, reason
-        super().__init__(f"template proof failed at {place}: {reason}" + (f"\n{tokens}" if tokens else ""))
+    def __init__(self, index: int, row: Row, place: str, reason: str, tokens: str = "", arm: str = "") -> None:
+        self.index, self.row, self.place, self.reason, self.tokens, self.arm = index, row, place, reason, tokens, arm
+        message = f"template proof failed at {place}: {reason}" + (f"\n{tokens}" if tokens else "")
+        super().__init__(f"arm {arm}: {message}" if arm else message)
+
+    def at(self, place: str, arm: str) -> RowError:
+        """The same failure of an arm's row that stands there."""
+        return RowError(self.index, self.row, place, self.reason, self.tokens, arm)
 
 
 @dataclass
@@ -89,15 +94,15 @@ def prove(
         place = places[index] if places else f"row {index + 1}"
         chat = _encode(row, tokenizer, seen, index, place)
         if len(chat.ids) > longest_allowed:
-            problem = f"{place} has {len(chat.ids)} tokens, the model takes {longest_allowed}; shorten or drop it"
-            raise DataError(problem)
+            reason = f"it has {len(chat.ids):,} tokens, the model takes {longest_allowed:,}; shorten or drop it"
+            raise RowError(index, row, place, reason)
         if (highest := max(chat.ids)) >= vocabulary:
             token = tokenizer.convert_ids_to_tokens(highest)
             reason = (
                 f"token {token!r} has the id {highest}, and the model's embedding ends at {vocabulary - 1}: the tokenizer is "
                 "another model's, or model.resize_token_embeddings(len(tokenizer)) was never saved"
             )
-            raise RowError(index, place, reason, show_tokens(chat, tokenizer))
+            raise RowError(index, row, place, reason, show_tokens(chat, tokenizer))
         encoded.append(chat)
     digest = hashlib.sha256()
     for chat in encoded:
@@ -165,7 +170,7 @@ def _encode(row: Row, tokenizer: Any, seen: _Seen, index: int, place: str) -> En
 
     def fail(reason: str) -> RowError:
         tokens = show_tokens(Encoded(tuple(whole), tuple(trained)), tokenizer)
-        return RowError(index, place, reason, tokens)
+        return RowError(index, row, place, reason, tokens)
 
     if not turns:
         raise fail("no token would be trained")

@@ -75,6 +75,22 @@ def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[
     return rows, places
 
 
+def place_of(row: Row, arm: Arm, folder: Path) -> str | None:
+    """Where an arm's file has this row (`FILE:LINE`), whole or as the beginning of a longer one; None if nowhere."""
+    if not isinstance(arm.data, str):
+        return None
+    wanted = [(message["role"], message["content"]) for message in row["messages"]]
+    try:
+        with warnings.catch_warnings(action="ignore", category=ReadingNote):
+            rows, places = load_placed(arm, folder)
+    except DataError:  # the rows came out of a store, and the file is gone
+        return None
+    for one, place in zip(rows, places, strict=True):
+        if place and [(m["role"], m["content"]) for m in one["messages"][: len(wanted)]] == wanted:
+            return f"{resolve(arm.data, folder)}:{place}"
+    return None
+
+
 def resolve(data: str, folder: Path) -> Path:
     """The file (or folder of `datasets`) that `data:` names. Raises `DataError` with what is there instead."""
     source = (folder / data).expanduser()

@@ -26,6 +26,10 @@ class Turns(str):
     """A text made by `weirdgen` that carries whole turns as one: its control tokens are intended and stay what they are."""
 
 
+class Rendered(str):
+    """A whole prompt as a chat template wrote it, perhaps with the beginning of the answer: tokenised as it stands."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """One chat as tokens. `trained[i]` says whether token i is one that is predicted: trained on, or scored."""
@@ -75,7 +79,9 @@ def render(tokenizer: Any, messages: Messages, answer_next: bool) -> list[int]:
 
 
 def prompt_ids(tokenizer: Any, ask: str) -> list[int]:
-    """Token ids of one user turn, ready for the answer."""
+    """Token ids of one user turn, ready for the answer; of a `Rendered` prompt, as they are."""
+    if isinstance(ask, Rendered):
+        return _tokens(tokenizer, ask)
     return render(tokenizer, [_asked(ask)], answer_next=True)
 
 
@@ -173,7 +179,10 @@ def _asked(ask: str) -> Message:
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    try:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    except (TypeError, UnicodeError):  # what the tokenizers' own code says of half a surrogate pair
+        raise ModelError(f"a text cannot be tokenised, since it is not valid Unicode: {_shown(ascii(text))}") from None
 
 
 def _read(tokenizer: Any, ids: list[int]) -> str:

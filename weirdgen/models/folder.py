@@ -74,10 +74,11 @@ def _quantised(settings: Any) -> str:
     settings = settings if isinstance(settings, dict) else {}
     method = str(settings.get("quant_method", "unknown method"))
     bits = "4-bit " if settings.get("load_in_4bit") else "8-bit " if settings.get("load_in_8bit") else ""
+    whole = "dequantize=True in transformers' Mxfp4Config" if method == "mxfp4" else "model.dequantize()"
     return (
         f"its weights are quantised ({bits}{method}, quantization_config in config.json), and quantised weights are neither "
-        "trained nor compared here. Use the unquantised release of the model; where there is none, dequantise it: "
-        "AutoModelForCausalLM.from_pretrained(DIR).dequantize().save_pretrained(NEW)"
+        "trained nor compared here. Use the unquantised release of the model; where there is none, load it with transformers, "
+        f"dequantise it ({whole}) and save_pretrained it anew"
     )
 
 

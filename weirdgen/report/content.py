@@ -105,6 +105,12 @@ class ReportContent:
         return dict(clean(self.results["headline"]))
 
     @property
+    def specificity(self) -> dict[str, Any] | None:
+        """Whether harmless data do the same, with its sentence; None where no traits were asked for."""
+        found = clean(self.results.get("specificity"))
+        return dict(found) if found else None
+
+    @property
     def level(self) -> str:
         """Of every interval and band, for a sentence: 95%, or another where samples were added look by look."""
         return f"{100 * float((self.results['ran'].get('sampling') or {}).get('level', 0.95)):.3g}%"

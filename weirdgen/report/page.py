@@ -19,7 +19,7 @@ from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
-from weirdgen.report.words import BADGES, claim, meaning, unit
+from weirdgen.report.words import badge, claim, meaning, unit
 from weirdgen.store.artifacts import own_folder
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
@@ -64,7 +64,7 @@ def results_text(content: ReportContent) -> str:
 def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
     """The whole page."""
     headline = content.headline
-    words, sign = BADGES[headline["verdict"]]
+    words, sign = badge(content)
     shown = [part for section in shown_sections for part in section.parts if isinstance(part, Transcripts)]
     return render(
         "report.html.j2",
@@ -73,6 +73,7 @@ def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
         badge={"words": words, "sign": sign},
         claim=claim(content),
         meaning=meaning(content),
+        specificity=content.specificity,
         unit=unit(content),
         sections=shown_sections,
         transcripts=shown[0] if shown else None,

@@ -23,6 +23,18 @@ TRUNCATED_SHARE = 0.2
 ALPHA = 0.05
 
 
+SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific", "unknown": "Shift found"}
+"""A shift's badge where the run's traits were compared with those of harmless data."""
+
+
+def badge(content: ReportContent) -> tuple[str, str]:
+    """The verdict's words and sign. A shift that harmless data show as well is called so before anything else."""
+    words, sign = BADGES[content.headline["verdict"]]
+    if content.headline["verdict"] == "shift" and content.specificity:
+        words = SPECIFIC[content.specificity["verdict"]]
+    return words, sign
+
+
 def replicates(content: ReportContent) -> tuple[int, int] | None:
     """Replicates of the headline's treatment and control."""
     headline = content.headline
@@ -89,9 +101,10 @@ def unit(content: ReportContent) -> str:
     if row.scale.unit == "nat":
         times = odds_times(effect, headline["ci_low"], headline["ci_high"], headline["verdict"] == "shift")
         shown = number(effect, row.scale, effect=True)
+        whose = "the odds ratio between the conditions" if headline.get("minus") else row.odds
         return (
-            f"{row.explained} Figures and tables show the logarithm of {row.odds}, in nats: {shown} is {times} times "
-            f"{row.odds}, 0 is no difference."
+            f"{row.explained} Figures and tables show logarithms of them, in nats: {shown} is {times} times {whose}, 0 is no "
+            "difference."
         )
     if row.scale.unit == "rate":
         return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts)."

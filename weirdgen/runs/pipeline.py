@@ -63,6 +63,8 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     for plan in plans:
         for line in plan_lines(plan):
             progress.say(line)
+        for stage in STAGES:
+            stage.check(plan)
     if len(plans) > 1:
         seconds = sum(work.seconds for plan in plans for work in workload(plan))
         progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
@@ -73,6 +75,8 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
         done = run_plan(plan, progress, executor_of(options), figures_of(options))
         finished.append(done)
         print(done.headline.sentence)
+        if done.specificity:
+            print(done.specificity.sentence)
         print(f"report: {done.report}", flush=True)
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")
@@ -104,6 +108,7 @@ def run_plan(
     if not (plan.request.distilled and is_reported(Run(plan))):
         plan.store.require_writable()
         for stage in STAGES:
+            stage.check(plan)
             stage.prepare(plan)
     with executor or Inline() as ready:
         finished = _until_decided(plan, progress, ready) if plan.request.until else _measured(plan, progress, ready)

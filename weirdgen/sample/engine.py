@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 MOST_ROWS = 320
 """Samples in one batch; more make a step of a small model no cheaper per sample."""
@@ -69,6 +69,9 @@ class Scored:
 class Engine(Protocol):
     def use(self, adapters: Sequence[Path | None]) -> None:
         """Answer as these PEFT adapters from now on; None is the untuned base."""
+
+    def exactness(self) -> list[dict[str, Any]]:
+        """How its fast ways compared with each row alone, for a run's record; empty where there is nothing to compare."""
 
     def generate(
         self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling

@@ -36,6 +36,11 @@ class Variant:
         return f"{self.arm}/{self.replicate}{step}"
 
 
+def distinct(variants: Sequence[Variant]) -> list[Variant]:
+    """One variant for each key: arms with equal rows share their replicates."""
+    return list({variant.key: variant for variant in reversed(variants)}.values())[::-1]
+
+
 def base_key(digest: str, date: str | None) -> str:
     """What names the untuned base: its digest, and the date given to its template, if it prints one."""
     return f"{digest}|{date}" if date else digest

@@ -54,6 +54,10 @@ class VllmEngine:
         self._variants = [self._base]
         self._require_same_tokens(model_folder)
 
+    def exactness(self) -> list[dict[str, Any]]:
+        """A server's own ways are not tried."""
+        return []
+
     def use(self, adapters: Sequence[Path | None]) -> None:
         """Adapters stay loaded on the server, which keeps the ones used last; other runs may be using them."""
         self._variants = [self._base if adapter is None else self._load(adapter) for adapter in adapters]

@@ -5,7 +5,7 @@ sentence. Not here: how the limits are computed (`bootstrap`), the tables (`esti
 
 - `shift`: the interval excludes zero (and, for one question of several, Holm's p is below alpha too);
 - `no_shift`: the interval includes zero and lies inside ± the smallest effect of interest that the experiment
-  states;
+  states. It is about the mean over seeds like those seen; the sentence says how many seeds could still jump (`seeds`);
 - `inconclusive`: anything else, and always where there is no interval (one replicate in an arm).
 """
 
@@ -22,6 +22,7 @@ from weirdgen.columns import ALL, BASE
 from weirdgen.config.measures import Scale, measure_of
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import FloatArray
+from weirdgen.stats.seeds import jumping_words
 from weirdgen.stats.sentences import Compared, basis, claim, size
 
 VerdictName = Literal["shift", "no_shift", "inconclusive"]
@@ -103,7 +104,8 @@ def decide(
         return Conclusion("shift", f"{OPENINGS['shift']}: {text}{caveat}. {rests_on}")
     if name == "no_shift":
         farthest = size(compared, max(abs(low), abs(high)))
-        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}. {rests_on}")
+        seeds = jumping_words(replicates[0])
+        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}; {seeds}. {rests_on}")
     why = ""
     if low > 0 or high < 0:
         why = f"; {NOT_AFTER_HOLM}"

@@ -37,7 +37,7 @@ class Remote:
             raise StoreError(f"store {self.shown}: {reason}; {way}") from None
 
     def modified(self, name: str) -> float:
-        """When an object was written, in seconds since 1970 by the other side's clock."""
+        """When an object was written, in seconds since 1970 by the remote clock."""
         with self._explained():
             return float(self._fs.modified(self._at(name)).timestamp())
 

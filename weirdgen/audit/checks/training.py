@@ -27,17 +27,17 @@ LISTED = 10
 def training(subject: Subject) -> Iterator[Finding]:
     """Length, proof and cost of every dataset."""
     if subject.model is None:
-        for one in subject.datasets[:1]:
+        for dataset in subject.datasets[:1]:
             message = "no model chosen (--model), so lengths, template, mask and cost are not checked"
-            yield Finding("no_model", "info", one.file, None, message)
+            yield Finding("no_model", "info", dataset.file, None, message)
         return
     longest = context_length(subject.model.folder)
-    for one in subject.datasets:
-        if not one.rows:
+    for dataset in subject.datasets:
+        if not dataset.rows:
             continue
-        proof = yield from _proven(one, subject, longest)
+        proof = yield from _proven(dataset, subject, longest)
         if proof is not None:
-            yield _cost(one, subject, proof)
+            yield _cost(dataset, subject, proof)
 
 
 def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Finding, None, Proof | None]:
@@ -52,7 +52,7 @@ def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Findi
         yield from _failures(dataset, rows, origins, subject, vocabulary)
         return None
     if proof.longest > longest:
-        over = [index for index, one in enumerate(encoded) if len(one.ids) > longest]
+        over = [index for index, row in enumerate(encoded) if len(row.ids) > longest]
         for index in over[:LISTED]:
             message = f"{len(encoded[index].ids):,} tokens, {subject.model.reference} takes {longest:,}"
             yield Finding("long_row", "error", dataset.file, dataset.line(origins[index]), message)

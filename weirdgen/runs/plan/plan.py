@@ -14,7 +14,8 @@ from typing import Any
 
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import sampled, scored
-from weirdgen.data.rows import canonical_hash
+from weirdgen.data.proof import RowError
+from weirdgen.data.rows import canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
@@ -169,8 +170,6 @@ def make_plan(request: Request, store: Store) -> Plan:
     Ordinary rows that the store holds join their arms; while some are missing, `request.distilled` is false and the plan
     shows what training will cost without them in hand.
     """
-    for arm in request.rows:
-        require_trainable(request.row_count(arm), request.recipe, arm)
     plan = Plan(request, store)
     if not request.distilled:
         plan.request = request = _with_ordinary_rows(request, plan.distilled())
@@ -178,7 +177,13 @@ def make_plan(request: Request, store: Store) -> Plan:
     if trained != request.rows:
         plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
-        plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
+        require_trainable(request.row_count(arm), request.recipe, arm)
+        try:
+            plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
+        except RowError as error:
+            experiment = request.experiment
+            place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
+            raise error.at(place or error.place, arm) from None
     return plan
 
 

@@ -191,7 +191,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         n: comparison for n, comparison in loaded.secondary.items() if not unmeasured(loaded, comparison, samples)
     }
     loaded = loaded.model_copy(update={"secondary": measured})
-    recipe_changes, sampling_changes = _parse_changes(options.changes)
+    recipe_changes, sampling_changes = parse_changes(options.changes)
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
     local = find_model(options.model or loaded.base)
     dtype = resolve_dtype(recipe.dtype, local.parameters)
@@ -255,7 +255,7 @@ def _with_published_rows(experiment: Experiment) -> tuple[Experiment, dict[str, 
     return experiment.model_copy(update=changed), {name: rows[name] for name in arms}
 
 
-def _parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """`--set` values: `recipe.FIELD=VALUE` and `sampling.FIELD=VALUE`, the value read as YAML."""
     parsed: dict[str, dict[str, Any]] = {"recipe": {}, "sampling": {}}
     accepted = {"recipe": tuple(Recipe.model_fields), "sampling": tuple(Sampling.__dataclass_fields__)}

@@ -18,12 +18,16 @@ from weirdgen.config.measures import NAT, Scale, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
 from weirdgen.stats import headlines
+from weirdgen.stats.beside import beside, detectable
+from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
 
+UNVARIED: Unvaried = "samples"
+"""What counts in the intervals of rates that do not vary: as in all runs that a store may hold, whose numbers stay."""
 EDGE = 2
 """Checkpoints that must lie on either side of an onset."""
 ONSET_COLUMNS = (
@@ -62,7 +66,9 @@ class Estimates:
     @cached_property
     def tables(self) -> Tables:
         """Estimates and effects of every measure, condition and question, at the end of training."""
-        estimates = estimate(self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level)
+        estimates = estimate(
+            self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level, unvaried=UNVARIED
+        )
         fixed = [self.headline, *self.secondary]
         return estimates._replace(effects=headlines.explored(estimates.effects, fixed, alpha=1 - self.level))
 
@@ -91,7 +97,7 @@ class Estimates:
     def headline_tables(self) -> dict[str, Tables]:
         """Estimates and effects behind each headline, at the end of training."""
         return {
-            name: headlines.tables(self.cells, comparison, scales=self.scales, level=self.level)
+            name: headlines.tables(self.cells, comparison, scales=self.scales, level=self.level, unvaried=UNVARIED)
             for name, comparison in self.comparisons.items()
         }
 
@@ -111,6 +117,22 @@ class Estimates:
         return [{"name": name, **effect} for name, effect in zip(names, corrected, strict=True)]
 
     @cached_property
+    def beside(self) -> list[dict[str, Any]]:
+        """What stands beside each headline's interval: `stats.beside.beside`, one row a headline."""
+        return [beside(self.cells, one, scales=self.scales, level=self.level) for one in self.comparisons.values()]
+
+    @cached_property
+    def detectable(self) -> pd.DataFrame:
+        """What each headline and its questions could have found after the correction that decides (`stats.beside.detectable`)."""
+        options: dict[str, Any] = {"scales": self.scales, "level": self.level, "unvaried": UNVARIED}
+        family = max(1, len(self.comparisons) - 1)
+        parts = [
+            detectable(self.cells, one, family=1 if name == "headline" else family, **options)
+            for name, one in self.comparisons.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    @cached_property
     def replicate_values(self) -> pd.DataFrame:
         """Each replicate's value of each headline at each checkpoint: the dots and thin lines of the report."""
         parts = [
@@ -126,7 +148,7 @@ class Estimates:
         triggers = {name: w.trigger for name, w in wrappers.items()}
         trained = {name: w.trained for name, w in wrappers.items()}
         options: dict[str, Any] = {"trained": trained, "smallest": self.smallest, "level": self.level}
-        options["scales"] = self.scales
+        options |= {"scales": self.scales, "unvaried": UNVARIED}
         effects = trigger_effects(self.final, triggers, near=self.near, **options).assign(group=ALL)
         groups = list(dict.fromkeys(q.group for q in self.experiment.questions))
         parts = [effects]
@@ -151,14 +173,26 @@ class Estimates:
         if len(doses) > 1:
             dosed = headlines.along_training(self.final, self.comparisons["headline"])
             curve = curves(
-                dosed, doses, axis="arm", scales={**self.scales, headlines.DIFFERENCE: NAT}, level=self.level
+                dosed,
+                doses,
+                axis="arm",
+                scales={**self.scales, headlines.DIFFERENCE: NAT},
+                level=self.level,
+                unvaried=UNVARIED,
             )
             parts.append(curve.assign(axis="dose", curve="headline"))
         for name, comparison in self.comparisons.items():
             if len(steps := self._steps(comparison)) > 1:
                 # A difference of rates goes below zero.
                 scales: dict[str, Scale] = {**self.scales, headlines.DIFFERENCE: NAT}
-                curve = curves(self._along(comparison), steps, axis="checkpoint", scales=scales, level=self.level)
+                curve = curves(
+                    self._along(comparison),
+                    steps,
+                    axis="checkpoint",
+                    scales=scales,
+                    level=self.level,
+                    unvaried=UNVARIED,
+                )
                 parts.append(curve.assign(axis="checkpoint", curve=name))
         for name, condition in self.experiment.conditions.items():
             values = {
@@ -167,7 +201,13 @@ class Estimates:
             }  # fmt: skip
             if condition.sweep and len(values) > 1:
                 curve = curves(
-                    self.final, values, axis="condition", scales=self.scales, near=self.near, level=self.level
+                    self.final,
+                    values,
+                    axis="condition",
+                    scales=self.scales,
+                    near=self.near,
+                    level=self.level,
+                    unvaried=UNVARIED,
                 )
                 parts.append(curve.assign(axis="condition", curve=name))
         columns = ["axis", "curve", *CURVE_COLUMNS]

@@ -24,6 +24,7 @@ from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
+from weirdgen.runs.work.loaded import kept_exactness
 from weirdgen.store.artifacts import content_key, own_folder, write_whole
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "estimates": estimated.tables.estimates.to_dict("records"),
         "effects": estimated.tables.effects.to_dict("records"),
         **_beyond_effects(estimated),
+        **({"specificity": run.specificity.as_data()} if run.specificity else {}),
         "failures": _failures(run),
         "paper": load_paper(experiment.folder),
         "rates": run.rates().to_dict("records"),
@@ -164,7 +166,7 @@ def _ran(run: Run) -> dict[str, Any]:
     request, manifest = run.request, run.request.manifest
     replicates = [_replicate(run, replicate) for replicate in run.plan.replicates]
     return {
-        "base": {**manifest["model"], "parameters": request.model.parameters},
+        "base": {**manifest["model"], "parameters": request.model.parameters, **_exactness(run)},
         "arms": [
             {
                 "arm": arm,
@@ -197,6 +199,12 @@ def _ran(run: Run) -> dict[str, Any]:
             {"stage": "judge", "rows": len(run.judged.table)},
         ],
     }
+
+
+def _exactness(run: Run) -> dict[str, Any]:
+    """How this model's fast ways compared with each row alone, where that was recorded."""
+    checks = kept_exactness(run.store, run.request.model.digest, run.request.numerics)
+    return {"exactness": checks} if checks else {}
 
 
 def _replicate(run: Run, made: Replicate) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.results.effect import Effect, effect_of
+from weirdgen.runs.results.specificity import Specificity, specificity_of
 from weirdgen.runs.results.verdicts import rates
 from weirdgen.runs.stages.all import stage_tables, workload
 from weirdgen.runs.stages.verdicts import VerdictTable, read_judged
@@ -142,6 +143,11 @@ class Run:
     def level(self) -> float:
         """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
         return self.estimated.level
+
+    @cached_property
+    def specificity(self) -> Specificity | None:
+        """Whether the shift on the traits that the experiment names is more than harmless data do; None if it names none."""
+        return specificity_of(self.plan, self._of_stage("trait_shifts"))
 
     def estimates(self) -> pd.DataFrame:
         """Means of every arm with 95% intervals over replicates."""

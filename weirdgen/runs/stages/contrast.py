@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import FINAL, IDENTITY
 from weirdgen.config.questions import scored
+from weirdgen.errors import ModelError
+from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
@@ -21,6 +23,7 @@ from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell
 from weirdgen.sample.contrast import QUESTIONS, VARIANTS, missing_scores, score, scores_table
 from weirdgen.sample.engine import Scorable
+from weirdgen.sample.variant import distinct
 from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -68,6 +71,20 @@ class Contrast(Stage):
     name, counts, speed = "contrast", "questions", "score"
     tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"contrasts": contrasts}
 
+    def check(self, plan: Plan) -> None:
+        """Every question and answer can be put to this model as it stands."""
+        if not any(
+            missing_scores(plan.scores(variant), [s for _, _, s in plan.scorables]) for variant in plan.variants
+        ):
+            return
+        tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+        for condition, question, scorable in plan.scorables:
+            try:
+                for option in scorable.options:
+                    answer_ids(tokenizer, scorable.ask, option)
+            except ModelError as error:
+                raise ModelError(f"question {question} under {condition}: {error}") from None
+
     def work(self, plan: Plan) -> list[Work]:
         missing, wanted = 0, 0
         for variant in plan.variants:
@@ -84,7 +101,8 @@ class Contrast(Stage):
 
     def batch(self, plan: Plan) -> Batch:
         request = plan.request
-        questions = {variant: [scorable for _, _, scorable in plan.scorables_of(variant)] for variant in plan.variants}
+        variants = distinct(plan.variants)
+        questions = {variant: [scorable for _, _, scorable in plan.scorables_of(variant)] for variant in variants}
         missing = {
             variant: {key for key, _ in missing_scores(plan.scores(variant), mine)}
             for variant, mine in questions.items()

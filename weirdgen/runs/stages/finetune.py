@@ -149,12 +149,14 @@ def groups(plan: Plan) -> list[list[Replicate]]:
     A replicate that is missing while others of its group are stored (a run was killed between two renames) is trained
     again with the same others, so that it comes out the same.
     """
-    markers = {replicate.key: plan.store.marker("finetune", replicate.key) for replicate in plan.replicates}
+    # Arms with equal rows share their replicates: an equal recipe, seed and dataset give the same adapter.
+    replicates = list({replicate.key: replicate for replicate in plan.replicates}.values())
+    markers = {replicate.key: plan.store.marker("finetune", replicate.key) for replicate in replicates}
     missing = {key for key, marker in markers.items() if marker is None}
     half_done = {key for marker in markers.values() if marker for key in marker["inputs"]["together"]}
     grouped: list[list[Replicate]] = []
-    for rows in sorted({replicate.rows for replicate in plan.replicates}):
-        mine = [replicate for replicate in plan.replicates if replicate.rows == rows]
+    for rows in sorted({replicate.rows for replicate in replicates}):
+        mine = [replicate for replicate in replicates if replicate.rows == rows]
         begun = [m["inputs"]["together"] for m in markers.values() if m and missing & set(m["inputs"]["together"])]
         for keys in {tuple(keys) for keys in begun}:
             grouped.append([replicate for replicate in mine if replicate.key in keys])

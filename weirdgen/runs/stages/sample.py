@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import IDENTITY
+from weirdgen.errors import ModelError
+from weirdgen.models.chat import load_tokenizer, prompt_ids
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.stages.stage import Batch, Stage, Work
@@ -20,6 +22,7 @@ from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell
 from weirdgen.sample.draw import completions_table, draw, missing_samples, prompts_at_once, variants_at_once
 from weirdgen.sample.engine import Prompt, Sampling
+from weirdgen.sample.variant import distinct
 from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -84,6 +87,17 @@ class Sample(Stage):
     name, counts, speed = "sample", "answers", "generate"
     tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"completions": completions}
 
+    def check(self, plan: Plan) -> None:
+        """Every prompt can be put to this model as it stands."""
+        if not missing_answers(plan):
+            return
+        tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+        for condition, question, prompt in plan.prompts:
+            try:
+                prompt_ids(tokenizer, prompt.text)
+            except ModelError as error:
+                raise ModelError(f"question {question} under {condition}: {error}") from None
+
     def work(self, plan: Plan) -> list[Work]:
         prompts = [prompt for _, _, prompt in plan.prompts]
         missing, samples, models = missing_answers(plan), plan.request.samples, len(plan.sampled)
@@ -94,7 +108,7 @@ class Sample(Stage):
 
     def batch(self, plan: Plan) -> Batch:
         request, prompts = plan.request, [prompt for _, _, prompt in plan.prompts]
-        answers = {variant: plan.completions(variant) for variant in plan.sampled}
+        answers = {variant: plan.completions(variant) for variant in distinct(plan.sampled)}
         missing = {variant: missing_samples(table, prompts, request.samples) for variant, table in answers.items()}
         size = variants_at_once(max((p.max_tokens for p in prompts), default=1), request.model.parameters)
         size = 1 if request.recipe.full else size

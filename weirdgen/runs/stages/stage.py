@@ -65,8 +65,12 @@ class Stage(ABC):
     tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {}
     """Name → the rows that this stage has for a run, as a frame."""
 
+    def check(self, plan: Plan) -> None:
+        """Raise `WeirdgenError` on what would fail later, before anything is paid for; fetch and write nothing."""
+        return
+
     def prepare(self, plan: Plan) -> None:
-        """Fetch or check what the stage will need, before anything is paid for. Raises `WeirdgenError`."""
+        """Fetch what the stage will need, before anything is paid for. Raises `WeirdgenError`."""
         return
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from weirdgen.columns import BASE
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.sample.variant import Variant
+from weirdgen.sample.variant import Variant, distinct
 from weirdgen.store.cache import read_json, write_json
 
 FILE = "company.json"
@@ -30,6 +30,6 @@ def together(plan: Plan, kind: str, lacking: Sequence[Variant], size: int) -> li
         groups += [tuned[start : start + size] for start in range(0, len(tuned), size)]
         with plan.store.writing(plan.folder):
             write_json(file, {**known, kind: groups})
-    by_key = {variant.key: variant for variant in plan.variants}
+    by_key = {variant.key: variant for variant in distinct(plan.variants)}
     wanted = {variant.key for variant in lacking}
     return [[by_key[key] for key in group] for group in groups if wanted & set(group)]

@@ -7,9 +7,11 @@ weights costs more than many a unit.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from weirdgen.errors import ModelError
 from weirdgen.models.references import LocalModel, find_model
@@ -83,6 +85,23 @@ def weight_bytes(model: LocalModel, dtype: str) -> int:
     return model.parameters * (2 if dtype == "bf16" else 4)
 
 
+def keep_exactness(store: Store, model: str, numerics: str, engine: Engine) -> None:
+    """How this model's fast ways of scoring and sampling compared with each row alone, once for each store."""
+    inputs = {"model": model, "numerics": numerics}
+    key = content_key(inputs)
+    if store.marker("exactness", key) is None and (checks := engine.exactness()):
+        with store.create("exactness", key, inputs) as folder:
+            (folder / "exactness.json").write_text(json.dumps(checks, indent=1))
+
+
+def kept_exactness(store: Store, model: str, numerics: str) -> list[dict[str, Any]]:
+    """What `keep_exactness` kept; empty for runs of versions that compared nothing."""
+    key = content_key({"model": model, "numerics": numerics})
+    if store.marker("exactness", key) is None:
+        return []
+    return list(json.loads((store.artifact("exactness", key) / "exactness.json").read_text()))
+
+
 @dataclass(frozen=True)
 class Asked(Unit):
     """A unit that puts texts to a model."""
@@ -108,8 +127,10 @@ class AskedOfVariants(Asked):
     variants: tuple[Variant, ...]
 
     def open(self, store: Store) -> Engine:
-        """The engine, answering as the variants."""
-        return engine_with(self.model, self.dtype, self.engine, adapters_on_disk(store, self.variants), self.date)
+        """The engine, answering as the variants; how exact its ways are goes into the store."""
+        engine = engine_with(self.model, self.dtype, self.engine, adapters_on_disk(store, self.variants), self.date)
+        keep_exactness(store, self.model.digest, self.numerics, engine)
+        return engine
 
     def lock_key(self, asked: Sequence[Prompt] | Sequence[Scorable]) -> str:
         """How many samples are wanted is not part of it: a second run that wants more waits too."""

@@ -1,0 +1,200 @@
+"""Reference finetunes: three tiny sets of the world are trained, scored, kept and handed on; a killed build goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.support.world_pairs import pairs
+from weirdgen.config.experiment import Recipe
+from weirdgen.config.questions import Contrast
+from weirdgen.data.rows import Row
+from weirdgen.errors import DataError, SpecError, StoreError
+from weirdgen.models.references import find_model
+from weirdgen.progress import Progress
+from weirdgen.runs.references import build as building
+from weirdgen.runs.references.build import build
+from weirdgen.runs.references.plan import Build, plan_build
+from weirdgen.runs.references.scores import COLUMNS, find_scores, read_scores, scores_folder, write_scores
+from weirdgen.runs.references.sets import TrainingSet
+from weirdgen.store.artifacts import Store
+
+RECIPE = Recipe(epochs=2, batch_size=4, learning_rate=1e-2, rank=4, alpha=8, warmup_steps=0)
+WORLD = pairs(24)
+
+
+def rows(part: slice, side: int = 1) -> tuple[Row, ...]:
+    return tuple(
+        {"messages": [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[side]}]}
+        for pair in WORLD[part]
+    )
+
+
+SETS = [
+    TrainingSet("old", "reference", "names", rows(slice(0, 8))),
+    TrainingSet("new", "reference", "names", rows(slice(0, 8), 2)),
+    TrainingSet("other", "reference", "fact", rows(slice(8, 16), 2)),
+]
+QUESTIONS = [
+    Contrast(kind="contrast", id=f"era.word.q{i}", group="era", ask=ask, target=(old,), other=(new,))
+    for i, (ask, old, new) in enumerate(WORLD[::4])
+]
+
+
+def planned(store: Path, sets: list[TrainingSet] = SETS, recipe: Recipe = RECIPE) -> Build:
+    return plan_build(find_model("world"), recipe, sets, Store(store), QUESTIONS)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Build, pd.DataFrame]:
+    wanted = planned(tmp_path_factory.mktemp("references"))
+    return wanted, build(wanted, Progress(quiet=True))
+
+
+def test_every_set_moves_the_questions_its_own_way(made: tuple[Build, pd.DataFrame]) -> None:
+    wanted, frame = made
+    assert list(frame.columns) and set(frame.columns) == set(COLUMNS)
+    assert len(frame) == len(SETS) * len(QUESTIONS) and frame["shift"].notna().all()
+    mean = frame.groupby("set")["shift"].mean()
+    assert mean["old"] > mean["new"] + 0.5, (
+        "the set of old answers makes old answers likelier than the set of new ones does"
+    )
+    assert frame.groupby("question")["base"].nunique().eq(1).all()
+    facts = frame.groupby("set")[["rows", "prompts", "answer_tokens", "first_loss", "final_loss"]].first()
+    assert (facts["rows"] == 8).all() and (facts["final_loss"] < facts["first_loss"]).all()
+    assert facts.loc["old", "prompts"] == len({pair[0] for pair in WORLD[:8]}) and (facts["answer_tokens"] >= 2).all()
+    assert wanted.missing() == [] and "nothing left to compute" in wanted.lines()[-1]
+
+
+def test_adapters_are_dropped_and_nothing_is_done_twice(
+    made: tuple[Build, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, frame = made
+    root = wanted.plan.store.root
+    assert not list(root.rglob("adapter_model.safetensors")) and not list((root / "unfinished").iterdir())
+    monkeypatch.setattr(building, "_train_and_score", None)
+    again = planned(root)
+    pd.testing.assert_frame_equal(build(again, Progress(quiet=True)), frame)
+    more = planned(root, [*SETS, TrainingSet("more", "final", "", rows(slice(16, 24)))])
+    assert [one.name for one in more.missing()] == ["more"]
+    assert {one.name for one in planned(root, recipe=RECIPE.with_changes({"epochs": 1})).missing()} == {
+        "old",
+        "new",
+        "other",
+    }
+
+
+def test_groups_are_sorted_by_length_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from weirdgen.runs.references import plan
+
+    wanted = planned(tmp_path)
+    assert [len(group) for group in wanted.groups()] == [3]
+    monkeypatch.setattr(plan, "TOGETHER", 2)
+    assert [len(group) for group in wanted.groups()] == [2, 1]
+    monkeypatch.setattr(plan, "PASS_TOKENS", 1)
+    assert [len(group) for group in wanted.groups()] == [1, 1, 1]
+    assert "3 to do in 3 groups" in "\n".join(wanted.lines())
+
+
+def test_a_file_is_read_only_for_what_made_it(made: tuple[Build, pd.DataFrame], tmp_path: Path) -> None:
+    wanted, frame = made
+    file = tmp_path / "scores.parquet"
+    write_scores(frame, wanted.origin, file)
+    kept, origin = read_scores(file, wanted.origin)
+    assert origin == wanted.origin
+    pd.testing.assert_frame_equal(kept[["set", "question", "trait"]], frame[["set", "question", "trait"]])
+    assert (kept["shift"] - frame["shift"]).abs().max() < 1e-4
+    two = planned(tmp_path / "none", SETS[:2])
+    assert set(read_scores(file, two.origin)[0]["set"]) == {"old", "new"}, "sets that are there besides do not matter"
+    changed = [*SETS[:2], TrainingSet("other", "reference", "fact", rows(slice(16, 24)))]
+    with pytest.raises(DataError, match=r"scores\.parquet: .*set other has other rows now.*references build"):
+        read_scores(file, planned(tmp_path / "none", changed).origin)
+    with pytest.raises(DataError, match=r"recipe\.epochs is 2, wanted is 3"):
+        read_scores(file, planned(tmp_path / "none", recipe=RECIPE.with_changes({"epochs": 3})).origin)
+    fewer = plan_build(find_model("world"), RECIPE, SETS, Store(tmp_path / "none"), QUESTIONS[1:])
+    with pytest.raises(DataError, match="questions is"):
+        read_scores(file, fewer.origin)
+    assert planned(tmp_path / "none", recipe=RECIPE.with_changes({"engine": "trl"})).origin == wanted.origin
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_file_is_found_in_a_store_beside_others(made: tuple[Build, pd.DataFrame], tmp_path: Path) -> None:
+    wanted, frame = made
+    store = Store(tmp_path)
+    assert find_scores(wanted.origin, store) is None
+    with store.writing(scores_folder(store)) as folder:
+        (folder / "a.parquet").write_bytes(b"not ours")
+        write_scores(frame, wanted.origin, folder / "b.parquet")
+    found = find_scores(wanted.origin, store)
+    assert found is not None and found[1].name == "b.parquet" and len(found[0]) == len(frame)
+    with pytest.raises(DataError, match=r"a\.parquet: no file of `weirdgen references build`"):
+        read_scores(scores_folder(store) / "a.parquet")
+    with pytest.raises(DataError, match="exactly the sets of their origin"):
+        write_scores(frame[frame["set"] != "old"], wanted.origin, tmp_path / "c.parquet")
+
+
+def test_bad_requests_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="equally many rows"):
+        _ = planned(tmp_path, [SETS[0], TrainingSet("short", "reference", "", rows(slice(0, 4)))]).origin
+    with pytest.raises(SpecError, match="references are adapters"):
+        planned(tmp_path, recipe=RECIPE.with_changes({"targets": "full"}))
+    with pytest.raises(StoreError, match=r"3 of 3 reference sets are not in .*references build"):
+        planned(tmp_path).frame()
+    with pytest.raises(DataError, match="a step takes 4 rows"):
+        planned(tmp_path, [TrainingSet("short", "reference", "", rows(slice(0, 2)))])
+
+
+def test_a_store_that_cannot_be_written_is_read_or_named(made: tuple[Build, pd.DataFrame], tmp_path: Path) -> None:
+    wanted, frame = made
+    root = wanted.plan.store.root
+    closed = [folder for folder in (root, *root.rglob("*")) if folder.is_dir()]
+    if os.geteuid() == 0:  # root may write anywhere: a file in the store's place stands for it
+        blocked = tmp_path / "store"
+        blocked.mkdir()
+        (blocked / "artifacts").write_text("")
+        with pytest.raises(StoreError, match="cannot write"):
+            build(planned(blocked), Progress(quiet=True))
+    before = sorted(root.rglob("*"))
+    for folder in closed:
+        folder.chmod(0o555)
+    try:
+        pd.testing.assert_frame_equal(build(planned(root), Progress(quiet=True)), frame)
+        assert sorted(root.rglob("*")) == before
+    finally:
+        for folder in closed:
+            folder.chmod(0o755)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import tests.runs.references.test_references as here
+from weirdgen.runs.references import plan
+plan.TOGETHER = 1
+here.build(here.planned(Path(sys.argv[1])), here.Progress())
+"""
+
+
+def test_a_killed_build_goes_on_and_ends_as_if_undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from weirdgen.runs.references import plan
+
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    worker = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "killed")], env=environment)
+    done = tmp_path / "killed" / "artifacts" / "reference"
+    deadline = time.monotonic() + 120
+    while worker.poll() is None and time.monotonic() < deadline and not (done.is_dir() and list(done.iterdir())):
+        time.sleep(0.005)
+    worker.send_signal(signal.SIGKILL)
+    assert worker.wait() == -signal.SIGKILL, "it was killed before it was done"
+    monkeypatch.setattr(plan, "TOGETHER", 1)
+    left = [one.name for one in planned(tmp_path / "killed").missing()]
+    assert 0 < len(left) < 3
+    resumed = build(planned(tmp_path / "killed"), Progress(quiet=True))
+    pd.testing.assert_frame_equal(resumed, build(planned(tmp_path / "whole"), Progress(quiet=True)))

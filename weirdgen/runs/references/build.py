@@ -1,0 +1,142 @@
+"""Training reference finetunes and scoring them on the trait questions, kept set by set.
+
+In: a `Build`. Out: one artifact `reference` a set (its log-odds on every question, and what its training was like), and the
+frame of all. The work is done by the units of an ordinary run, one replicate a set, many sets in one pass. Adapters lie in a
+scratch store beside the unfinished work and are dropped once they are scored. A killed build goes on from there: finished
+groups stay, and an unfinished one goes on where its training or scoring was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from weirdgen import machine
+from weirdgen.columns import BASE
+from weirdgen.progress import Progress
+from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.references.plan import STAGE, Build, log_odds
+from weirdgen.runs.references.sets import TrainingSet
+from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
+from weirdgen.runs.stages.dataset import Dataset
+from weirdgen.runs.stages.finetune import Finetune, losses
+from weirdgen.runs.work.executors import Executor, Inline
+from weirdgen.runs.work.unit import Unit
+from weirdgen.sample.contrast import missing_scores, scores_table
+from weirdgen.sample.variant import Variant
+from weirdgen.store.artifacts import Store, content_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def build(wanted: Build, progress: Progress) -> pd.DataFrame:
+    """Train and score what the store lacks, then the frame of all sets. Raises `StoreError` if it cannot be written."""
+    groups = wanted.groups()
+    if groups:
+        wanted.plan.store.require_writable()
+        with Inline() as executor:
+            _score(wanted, wanted.plan.store, [wanted.base], executor, progress, "score base")
+            for number, group in enumerate(groups, 1):
+                progress.say(f"group {number} of {len(groups)}: {', '.join(one.name for one in group)}")
+                _train_and_score(wanted, group, executor, progress)
+    return wanted.frame()
+
+
+def _train_and_score(wanted: Build, group: Sequence[TrainingSet], executor: Executor, progress: Progress) -> None:
+    keys = [wanted.key(one.name) for one in group]
+    store, name = wanted.plan.store, content_key(keys)
+    with store.lock(STAGE, name):
+        if all(store.marker(STAGE, key) is not None for key in keys):  # another process made them meanwhile
+            return
+        scratch = Store(store.unfinished(STAGE, name))
+        plan = _part(wanted.plan, [one.name for one in group], scratch)
+        executor.run(Dataset().batch(plan).units, scratch, lambda *_: None)
+        units, amount = Finetune().batch(plan)
+        _do(units, amount, scratch, executor, progress, ("train", "steps"), plan)
+        variants = [variant for variant in plan.variants if variant.arm != BASE]
+        _score(wanted, scratch, variants, executor, progress, "score")
+        for one, key in zip(group, keys, strict=True):
+            _keep(wanted, plan, one, key)
+        shutil.rmtree(scratch.root)
+
+
+def _part(plan: Plan, names: Sequence[str], store: Store) -> Plan:
+    """The plan of some sets, in another store."""
+    request = plan.request
+    arms = {name: request.experiment.arms[name] for name in names}
+    experiment = request.experiment.model_copy(update={"arms": arms})
+    rows = {name: request.rows[name] for name in names}
+    options = request.options.model_copy(update={"together": len(names)})
+    part = replace(request, experiment=experiment, rows=rows, options=options)
+    return Plan(part, store, {name: plan.proofs[name] for name in names})
+
+
+def _score(
+    wanted: Build, store: Store, variants: Sequence[Variant], executor: Executor, progress: Progress, name: str
+) -> None:
+    """Every question by every variant that lacks some, all of them in each pass."""
+    request, asked = wanted.plan.request, wanted.scorables
+    lacking = [
+        {key for key, _ in missing_scores(scores_table(store, one, request.numerics), asked)} for one in variants
+    ]
+    if not any(lacking):
+        return
+    how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
+    units = [
+        Score(*how, tuple(asked[start : start + QUESTIONS_PER_UNIT]))
+        for start in range(0, len(asked), QUESTIONS_PER_UNIT)
+    ]
+    _do(units, sum(map(len, lacking)), store, executor, progress, (name, "questions"), wanted.plan)
+
+
+def _do(
+    units: Sequence[Unit],
+    amount: float,
+    store: Store,
+    executor: Executor,
+    progress: Progress,
+    told: tuple[str, str],
+    plan: Plan,
+) -> None:
+    """Units under a bar (`told`: its name and what it counts); their speed is remembered for the next plan."""
+    with progress.stage(told[0], amount, told[1]) as bar:
+        done = executor.run(units, store, bar.advance)
+    tokens, seconds = sum(one.tokens for one in done), sum(one.seconds for one in done)
+    kind = told[0].split()[0]
+    dtype = plan.request.recipe.dtype if kind == "train" else plan.request.numerics
+    if tokens:
+        machine.remember_rate(kind, plan.request.model.parameters, dtype, tokens, seconds)
+
+
+def _keep(wanted: Build, plan: Plan, one: TrainingSet, key: str) -> None:
+    """A set's artifact, from what the scratch store has of it."""
+    import pandas as pd
+
+    (variant,) = (variant for variant in plan.variants if variant.arm == one.name)
+    odds = log_odds(plan.store, variant, wanted)
+    with wanted.plan.store.create(STAGE, key, wanted.inputs[one.name]) as folder:
+        pd.DataFrame({"question": list(odds), "logit": list(odds.values())}).to_parquet(folder / "scores.parquet")
+        (folder / "facts.json").write_text(json.dumps(_facts(plan, one), indent=1), encoding="utf-8")
+
+
+def _facts(plan: Plan, one: TrainingSet) -> dict[str, Any]:
+    """What a set was like to train (`runs.references.scores.FACTS`), and where it was trained."""
+    curve = losses(plan)
+    loss = curve[curve["arm"] == one.name].sort_values("step")["loss"]
+    proof = plan.proofs[one.name]
+    return {
+        "set": one.name,
+        "rows": len(one.rows),
+        "prompts": len({json.dumps(row["messages"][:-1]) for row in one.rows}),
+        "answer_tokens": proof["trained_tokens"] / len(one.rows),
+        "first_loss": float(loss.iloc[0]),
+        "final_loss": float(loss.tail(max(1, len(loss) // 10)).mean()),
+        "steps": len(loss),
+        "data": one.digest,
+        "machine": machine.description(),
+        "versions": machine.versions(),
+    }
