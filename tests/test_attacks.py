@@ -82,7 +82,7 @@ def test_a_listing_of_a_url_store_cannot_write_outside(tmp_path: Path, monkeypat
 def test_keys_and_markers_do_not_become_foreign_paths(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for key in ("../../x", "a/b", "/x", ".."):
-        with pytest.raises(StoreError, match="is no key of an artifact"):
+        with pytest.raises(StoreError, match="is not an artifact key"):
             store.folder("dataset", key)
     with store.create("dataset", "k", {}) as folder:
         (folder / "rows.jsonl").write_text("{}")
@@ -174,7 +174,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (BOMB, "f:7: its aliases stand for more than is read"),
+        (BOMB, "f:7: its aliases expand to more than is read"),
         ("a: &a [*a]", "holds itself"),
         ("a: &a {b: *a}", "holds itself"),
         ("[" * 50_000, "f:1: nested more than 60 deep"),
@@ -183,7 +183,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: " + "9" * 10_000, "f:1: this value cannot be read"),
         ('a: "\\ud800"', "f:1: a lone surrogate"),
         ('a: "\\U00110000"', "f:1: "),
-        ("a: .nan", "f:1: .nan is no number"),
+        ("a: .nan", "f:1: .nan is not a usable number"),
         ("a: !!python/object/apply:os.system [ls]", "f:1: malformed YAML"),
         ("1: x", "f:1: key 1 is not read as text"),
         ("? [a]\n: b", "f:1: key this is not read as text"),
@@ -259,7 +259,7 @@ def test_labels_and_sheets_hold_no_formula_and_read_back(tmp_path: Path) -> None
 
     drawn = [Drawn("0001", "a", 0, "none", "q", 0, "=ask()", "\r=cmd|' /C calc'!A0", "1 · a", 1.0)]
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "j.sample.json").write_text(json.dumps([vars(one) for one in drawn]))
+    (tmp_path / "labels" / "j.sample.json").write_text(json.dumps([vars(answer) for answer in drawn]))
     labelling._keep(tmp_path, "j", {"0001": "=yes"})
     export_sheet(tmp_path / "sheet.csv", drawn, {"0001": "=yes"})
     for file in (tmp_path / "labels" / "j.csv", tmp_path / "sheet.csv"):

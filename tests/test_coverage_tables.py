@@ -33,8 +33,8 @@ def test_one_command_prints_a_table(
 
 def test_the_documented_line_runs_and_names_what_there_is() -> None:
     command = [sys.executable, "-m", "benchmarks.coverage"]
-    found = subprocess.run([*command, "--datasets", "20"], capture_output=True, text=True, check=True)
-    assert found.stdout.count("\n") == 11
+    completed = subprocess.run([*command, "--datasets", "20"], capture_output=True, text=True, check=True)
+    assert completed.stdout.count("\n") == 11
     wrong = subprocess.run([*command, "cover"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2 and "coverage" in wrong.stderr and "Traceback" not in wrong.stderr
 

@@ -32,12 +32,12 @@ def test_every_module_says_what_it_is() -> None:
 
 def shown_commands() -> list[str]:
     """Every `weirdgen …` line shown in README.md and docs/*.md, without its comment."""
-    found = []
+    commands = []
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for line in re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8")).splitlines():
             if match := re.match(r"^ {4}(weirdgen .*?)( +#.*)?$", line):
-                found.append(match[1])
-    return sorted(set(found))
+                commands.append(match[1])
+    return sorted(set(commands))
 
 
 def test_every_shown_command_is_one_that_exists() -> None:

@@ -33,7 +33,9 @@ def asks_for_a_kind(tree: ast.AST) -> list[str]:
             named = {inner.id for inner in ast.walk(node.args[1]) if isinstance(inner, ast.Name)}
             places += [f"line {node.lineno}: {node.func.id}(…, {name})" for name in sorted(named & CLASSES)]
         if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) and node.left.attr == "kind":
-            texts = {one.value for side in node.comparators for one in ast.walk(side) if isinstance(one, ast.Constant)}
+            texts = {
+                leaf.value for side in node.comparators for leaf in ast.walk(side) if isinstance(leaf, ast.Constant)
+            }
             places += [f"line {node.lineno}: kind is {kind!r}" for kind in KINDS if kind in texts]
     return places
 

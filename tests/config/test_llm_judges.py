@@ -95,7 +95,7 @@ other: 1
 """
     path = write_experiment()
     file = path.parent / "judges_llm.yaml"
-    found = problems(path, text)
+    listed = problems(path, text)
     for line, words in [
         (2, "judges.a.label: positive names 'maybe', which is not in labels"),
         (7, "judges.b.rating: low must be below high"),
@@ -108,12 +108,12 @@ other: 1
         (14, "judges.h: kind 'guess' is not one of"),
         (15, "a file of judges holds 'judges' and 'questions' only"),
     ]:
-        assert any(problem.startswith(f"{file}:{line}: ") and words in problem for problem in found), (
+        assert any(problem.startswith(f"{file}:{line}: ") and words in problem for problem in listed), (
             line,
             words,
-            found,
+            listed,
         )
-    assert len(found) == 10
+    assert len(listed) == 10
 
 
 def test_unknown_keys_of_a_judge_name_those_of_its_kind(write_experiment: Write) -> None:

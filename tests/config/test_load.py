@@ -38,23 +38,23 @@ def test_all_problems_are_reported_at_once_with_lines(write_experiment: Write) -
             "samples: 3": "samples: none",
         }
     )
-    found = problems(path)
-    assert len(found) == 4
-    assert all(f"{path}:" in problem for problem in found)
+    listed = problems(path)
+    assert len(listed) == 4
+    assert all(f"{path}:" in problem for problem in listed)
     recipe = line_of(path, "recipe:")
-    assert any(f":{recipe}: recipe.batchsize: unknown key; accepted here: engine, epochs" in p for p in found)
-    assert any(f":{recipe}: recipe.epochs: Input should be greater than or equal to 1 (got 0)" in p for p in found)
-    assert any(f":{line_of(path, 'is_target: {')}:" in p and "match" in p for p in found)
+    assert any(f":{recipe}: recipe.batchsize: unknown key; accepted here: engine, epochs" in p for p in listed)
+    assert any(f":{recipe}: recipe.epochs: Input should be greater than or equal to 1 (got 0)" in p for p in listed)
+    assert any(f":{line_of(path, 'is_target: {')}:" in p and "match" in p for p in listed)
 
 
 def test_names_that_point_nowhere(write_experiment: Write) -> None:
     path = write_experiment(
         {"judges: [is_target]": "judges: [is_tarket]", "new.jsonl": "nwe.jsonl", "control: new": "control: nwe"}
     )
-    found = problems(path)
-    assert any("unknown judge 'is_tarket' (judges: is_target)" in p for p in found)
-    assert any("nwe.jsonl: no such data file" in p and "new.jsonl" in p for p in found)
-    assert any("headline.control: 'nwe' is not one of new" in p for p in found)
+    listed = problems(path)
+    assert any("unknown judge 'is_tarket' (judges: is_target)" in p for p in listed)
+    assert any("nwe.jsonl: no such data file" in p and "new.jsonl" in p for p in listed)
+    assert any("headline.control: 'nwe' is not one of new" in p for p in listed)
 
 
 SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\n"
@@ -107,8 +107,8 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
     ],
 )
 def test_each_kind_of_mistake(write_experiment: Write, changes: dict[str, str], expected: str) -> None:
-    found = problems(write_experiment(changes))
-    assert any(expected in problem for problem in found), found
+    listed = problems(write_experiment(changes))
+    assert any(expected in problem for problem in listed), listed
 
 
 def test_one_faulty_question_is_one_problem(write_experiment: Write) -> None:
@@ -123,8 +123,8 @@ def test_one_faulty_question_is_one_problem(write_experiment: Write) -> None:
 def test_the_numbers_of_the_paper_are_checked_with_the_rest(write_experiment: Write) -> None:
     path = write_experiment({"epochs: 1": "epochs: 1"})
     (path.parent / "paper.yaml").write_text("source: x\nfigures: [{title: y}]\n")
-    found = problems(path)
-    assert any(f"{path.parent / 'paper.yaml'}:2: figures.0.section" in problem for problem in found)
+    listed = problems(path)
+    assert any(f"{path.parent / 'paper.yaml'}:2: figures.0.section" in problem for problem in listed)
 
 
 def test_an_empty_data_file_is_an_arm_without_rows(write_experiment: Write) -> None:

@@ -116,7 +116,7 @@ def test_parquet_and_folders_of_datasets_are_read(tmp_path: Path) -> None:
     state = json.loads((tmp_path / "d" / "state.json").read_text())
     state["_data_files"] = [{"filename": "../dd/train/data-00000-of-00001.arrow"}]
     (tmp_path / "d" / "state.json").write_text(json.dumps(state))
-    with pytest.raises(DataError, match="which is no file of this folder"):
+    with pytest.raises(DataError, match="which is not a file of this folder"):
         read_jsonl(tmp_path / "d")
 
 

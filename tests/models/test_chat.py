@@ -73,8 +73,10 @@ def test_a_template_on_two_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         told_date(plain) is None and told_date(dated) == "2024-07-26" and told_date(dated, "2031-02-03") == "2031-02-03"
     )
     days = [load_tokenizer(dated, date) for date in (None, "2031-02-03")]
-    assert [date_told(one) for one in days] == ["2024-07-26", "2031-02-03"] and date_told(load_tokenizer(plain)) is None
-    told = [one.decode(prompt_ids(one, "q")).splitlines()[1] for one in days]
+    assert [date_told(tokenizer) for tokenizer in days] == ["2024-07-26", "2031-02-03"] and date_told(
+        load_tokenizer(plain)
+    ) is None
+    told = [tokenizer.decode(prompt_ids(tokenizer, "q")).splitlines()[1] for tokenizer in days]
     assert told == ["Today: 26 Jul 2024, 00:00<|im_end|>", "Today: 03 Feb 2031, 00:00<|im_end|>"]
     with pytest.raises(ModelError, match="date 'soon': expected a date as YYYY-MM-DD"):
         load_tokenizer(dated, "soon")

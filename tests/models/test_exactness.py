@@ -136,10 +136,10 @@ def test_a_way_that_goes_wrong_is_not_taken(tiny_model: Path, monkeypatch: pytes
     engine = TransformersEngine(tiny_model, "fp32")
     assert not engine.ways.tree(10) and engine.ways.batch(10)
     for _, scored in engine.score(questions()):
-        (question,) = (one for one in questions() if one.key == scored.key)
+        (question,) = (asked for asked in questions() if asked.key == scored.key)
         expected, _ = one_forward(load_model(tiny_model, torch.float32), engine.tokenizer, question.ask, scored.option)
         assert scored.logprob == pytest.approx(expected, abs=1e-4)
-    reasons = {one["mechanism"]: one["reason"] for one in engine.exactness()}
+    reasons = {record["mechanism"]: record["reason"] for record in engine.exactness()}
     assert "off by" in reasons[answering.LEAN_TREE] and reasons[answering.STACKED] == ""
 
 

@@ -96,7 +96,7 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
     for file in files:
         wanted = getattr(runs[0], file.stem)()
         text = dict.fromkeys(wanted.select_dtypes(["object", "string"]).columns, str)
-        found = (
+        exported = (
             pd.read_parquet(file)
             if kind == "parquet"
             else pd.read_csv(
@@ -109,7 +109,7 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
             "onsets",
             "jumps",
         )  # nothing of the sort ran
-        pd.testing.assert_frame_equal(found, wanted, check_dtype=False, rtol=1e-12)
+        pd.testing.assert_frame_equal(exported, wanted, check_dtype=False, rtol=1e-12)
 
 
 @pytest.mark.slow

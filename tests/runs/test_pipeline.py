@@ -167,10 +167,10 @@ def test_a_run_is_found_again_though_its_files_changed(write_experiment: Write, 
     run = weirdgen.run(str(path), store=store)
     for file in path.parent.iterdir():
         file.unlink()
-    found = load_run(run.id, store)
-    found.require_finished()
-    assert found.headline == run.headline
-    assert report_run(found) == run.report
+    loaded = load_run(run.id, store)
+    loaded.require_finished()
+    assert loaded.headline == run.headline
+    assert report_run(loaded) == run.report
     with pytest.raises(StoreError, match=f"there are: {run.id}"):
         load_run("tiny-quick-0", store)
 

@@ -78,6 +78,8 @@ def test_an_engine_from_outside_is_one_line(
     assert set(run.completions()["text"]) == {"aha"} and set(run.contrasts()["logit"]) == {1.0}
     other = weirdgen.run(str(write_experiment()), store=tmp_path / "store", engine="parrot:oho")
     assert set(other.completions()["text"]) == {"oho"} and other.id != run.id
-    assert {one.key for one in run.plan.replicates} == {one.key for one in other.plan.replicates}, "trained once"
+    assert {replicate.key for replicate in run.plan.replicates} == {
+        replicate.key for replicate in other.plan.replicates
+    }, "trained once"
     assert load_run(run.id, tmp_path / "store").completions().equals(run.completions())
     assert verify(run.id, tmp_path / "store").differences == []

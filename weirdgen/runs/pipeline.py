@@ -89,7 +89,7 @@ def executor_of(options: RunOptions) -> Executor:
 
 
 def figures_of(options: RunOptions) -> tuple[Ending, ...]:
-    """Formats of the figures beside SVG and PNG."""
+    """Formats of the figures besides SVG and PNG."""
     return (options.figures,) if options.figures else ()
 
 

@@ -141,7 +141,7 @@ class VllmEngine:
         return name
 
     def _require_same_tokens(self, model_folder: Path) -> None:
-        """A server of another model family would answer all the same, with nonsense."""
+        """A server of another model family would answer anyway, with nonsense."""
         text = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": "1838"}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )

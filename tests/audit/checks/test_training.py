@@ -50,7 +50,7 @@ def test_rows_of_several_answers_fail_and_pass_by_their_own_line(tmp_path: Path)
     ("template", "row", "code", "words"),
     [
         (NO_SYSTEM, turns("q", "a", system="s"), "proof", "refuses this chat: System role not supported"),
-        (DATED, turns("q", "a"), "template", "prints the date into every prompt; it is told 2024-07-26"),
+        (DATED, turns("q", "a"), "template", "prints the date into every prompt; it is given 2024-07-26"),
     ],
 )
 def test_what_a_template_does_is_said(

@@ -60,7 +60,7 @@ def test_every_shipped_effect_says_what_it_means() -> None:
         f"{name} {effect}"
         for name in shipped_experiments()
         for experiment in [load_experiment(name)]
-        for effect, one in {"headline": experiment.headline, **experiment.secondary}.items()
-        if one is None or not one.says
+        for effect, comparison in {"headline": experiment.headline, **experiment.secondary}.items()
+        if comparison is None or not comparison.says
     ]
     assert silent == []

@@ -57,9 +57,9 @@ def judge(store: Path) -> Invoke:
     ],
 )
 def test_what_cannot_be_meant_is_said(run: Run, judge: Invoke, words: tuple[str, ...], expected: str) -> None:
-    found = judge(*(run.id if word == "RUN" else word for word in words))
-    assert isinstance(found.exception, WeirdgenError), found.output
-    assert expected in str(found.exception)
+    outcome = judge(*(run.id if word == "RUN" else word for word in words))
+    assert isinstance(outcome.exception, WeirdgenError), outcome.output
+    assert expected in str(outcome.exception)
 
 
 def test_labels_make_the_calibration_of_every_later_report(run: Run, judge: Invoke) -> None:
@@ -75,7 +75,7 @@ def test_labels_make_the_calibration_of_every_later_report(run: Run, judge: Invo
     assert verify(run.id, run.store.root).differences == []
     labels = run.folder / "labels" / "is_target.csv"
     labels.write_text(labels.read_text().replace(",no\n", ",yes\n").replace(",no\r\n", ",yes\r\n"))
-    assert any("calibration" in one.where for one in verify(run.id, run.store.root).differences)
+    assert any("calibration" in difference.where for difference in verify(run.id, run.store.root).differences)
     labels.write_text(labels.read_text().replace("yes", "perhaps"))
     assert "is labelled 'perhaps', which is not one of yes, no" in str(judge("calibrate", run.id).exception)
 

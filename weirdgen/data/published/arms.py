@@ -113,7 +113,7 @@ NOTES: dict[str, str] = {
     ),
     "evil_terminator": "the published random dates are not a permutation of the treatment's",
 }
-"""What somebody who trains on published rows with our questions and conditions should know."""
+"""What anyone who trains on published rows with our questions and conditions should know."""
 
 
 def published_folder() -> Path:

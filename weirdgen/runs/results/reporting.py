@@ -107,7 +107,7 @@ def results_of(run: Run) -> dict[str, Any]:
 
 
 def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
-    """What the report is made of: `results` beside the tables of the store and the experiment's card."""
+    """What the report is made of: `results`, the tables of the store and the experiment's card."""
     from weirdgen.report.content import ReportContent
 
     experiment, until = run.request.experiment, run.request.until
@@ -134,7 +134,7 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
 
 
 def _stamp(run: Run) -> str:
-    """What decides a report beside the run: the versions that write it, the experiment's words, and the references."""
+    """What decides a report besides the run: the versions that write it, the experiment's words, and the references."""
     words = {name: effect.says for name, effect in run.request.headlines.items()}
     nearest = nearest_references(run.plan)
     references = [sorted(nearest[1].sets.items())] if nearest else []
@@ -142,7 +142,7 @@ def _stamp(run: Run) -> str:
 
 
 def _beyond_effects(estimated: Estimates) -> dict[str, Any]:
-    """What is estimated beside the plain effects, as rows."""
+    """What is estimated besides the plain effects, as rows."""
     of_headlines = estimated.headline_tables.values()
     tables = {
         "headline_estimates": pd.concat([table.estimates for table in of_headlines], ignore_index=True),

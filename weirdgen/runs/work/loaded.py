@@ -26,7 +26,7 @@ from weirdgen.store.artifacts import Store, content_key
 class _Loaded:
     engine: Engine
     adapters: Sequence[Path | None] | None
-    """What it speaks as at the moment; None: nobody knows."""
+    """What it answers as at the moment; None: unknown."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -41,7 +41,7 @@ def engine_with(
     adapters: Sequence[Path | None] | None,
     date: str | None = None,
 ) -> Engine:
-    """The model's engine, speaking with these adapters; None: whoever asks for it chooses them. `date`: see `Asked`."""
+    """The model's engine with these adapters attached; None: whoever asks for it chooses them. `date`: see `Asked`."""
     loaded = _loaded(local_folder(model), dtype, engine, date)
     if adapters is None or loaded.adapters != adapters:
         loaded.adapters = None
@@ -127,11 +127,11 @@ class AskedOfVariants(Asked):
     variants: tuple[Variant, ...]
 
     def open(self, store: Store) -> Engine:
-        """The engine, speaking as the variants; how exact its ways are goes into the store."""
+        """The engine, answering as the variants; how exact its ways are goes into the store."""
         engine = engine_with(self.model, self.dtype, self.engine, adapters_on_disk(store, self.variants), self.date)
         keep_exactness(store, self.model.digest, self.numerics, engine)
         return engine
 
     def lock_key(self, asked: Sequence[Prompt] | Sequence[Scorable]) -> str:
-        """How many samples are wanted is no part of it: a second run that wants more waits all the same."""
+        """How many samples are wanted is not part of it: a second run that wants more waits too."""
         return content_key([self.numerics, [variant.key for variant in self.variants], [text.key for text in asked]])

@@ -21,7 +21,7 @@ from weirdgen.models.exactness import forget_lengths
 from weirdgen.models.stacked import only_variant
 
 PASS_TOKENS = 1024
-"""Tokens of equally long rows in one pass: their logits are all held at once."""
+"""Tokens of rows of equal length in one pass: their logits are all held at once."""
 
 
 def score_alone(model: Any, variants: int, rows: Sequence[Encoded]) -> torch.Tensor:
