@@ -81,22 +81,19 @@ def write_candidates(file: Path, to: Path, model: str, store: str | None, quiet:
     rows = read_jsonl(file)
     first, second = halves(rows)
     lower = in_lower_case(rows)
-    made = twin(rows, find_model(model), Store(store or default_store()), Progress(quiet))
-    left_out = len(rows) - len(made.rows)
     candidates = [
-        (to, made.rows, "the same prompts, answered by the model itself: what prompts, length and form alone move"),
         (to.with_stem(f"{to.stem}-half-1"), first, "one random half: against the other, what the choice of rows moves"),
         (to.with_stem(f"{to.stem}-half-2"), second, "the other half"),
     ]
     if lower != list(rows):
-        candidates.append(
-            (to.with_stem(f"{to.stem}-lower"), lower, "answers in lower case: what another rendering moves")
-        )
-    if taken := [place for place, _, _ in candidates if place.exists()]:
+        candidates.append((to.with_stem(f"{to.stem}-lower"), lower, "answers in lower case: what a rendering moves"))
+    if taken := [place for place in (to, *(place for place, _, _ in candidates)) if place.exists()]:
         raise DataError(f"{taken[0]}: there is such a file; name another")
-    for place, its, what in candidates:
+    made = twin(rows, find_model(model), Store(store or default_store()), Progress(quiet)).rows
+    answered = "your prompts, answered by the model itself: what prompts, length and form alone move"
+    for place, its, what in ((to, made, answered), *candidates):
         with explain_disk_errors(place):
             write_whole(place, "".join(as_line(row) + "\n" for row in its).encode())
         yield f"{place}: {len(its)} rows, {what}"
-    if left_out:
+    if left_out := len(rows) - len(made):
         yield f"{left_out} rows have no twin: the model answered nothing that could stand in their form"
