@@ -142,4 +142,5 @@ def _with_model(subject: Subject, reference: str) -> Subject:
     from weirdgen.models.chat import load_tokenizer
 
     found = find_model(reference)
-    return replace(subject, model=found, tokenizer=load_tokenizer(found.folder))
+    date = subject.experiment.date if subject.experiment else None
+    return replace(subject, model=found, tokenizer=load_tokenizer(found.folder, date.isoformat() if date else None))
