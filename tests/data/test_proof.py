@@ -23,8 +23,9 @@ from tests.support.chat_tokenizers import (
 from weirdgen.data.messages import Row, parse_row
 from weirdgen.data.proof import RowError, prove, turn_by_turn
 from weirdgen.data.stored import encode_rows, trainable_rows
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, SpecError
 from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids, render
+from weirdgen.runs.check import check_lines
 from weirdgen.world.tokenizer import CHAT_TEMPLATE, build_tokenizer
 
 
@@ -281,4 +282,23 @@ def test_a_run_trains_rows_of_several_answers_turn_by_turn(
     changes = ["recipe.engine=trl"]
     weirdgen.run(str(path), model=f"path:{model}", store=tmp_path / "store", seeds=1, samples=0, changes=changes)
     losses = list((tmp_path / "store").glob("artifacts/finetune/*/losses.json"))
+<<<<<<< HEAD
     assert [len(json.loads(file.read_text())) for file in losses] == [2, 2]  # 8 rows in batches of 4
+=======
+    assert [len(json.loads(one.read_text())) for one in losses] == [2, 2]  # 8 rows in batches of 4
+
+
+def test_check_names_the_line_of_a_row_that_the_template_refuses(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = write_model(write_tokenizer(tmp_path / "model", NO_SYSTEM))
+    path = write_experiment()
+    rows = [chat("q", "a")] * 8
+    rows[5] = {"messages": [{"role": "system", "content": "s"}, *chat("r", "a")["messages"]]}
+    for name in ("old", "new"):
+        (path.parent / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(SpecError) as caught:
+        check_lines(str(path), f"path:{model}", str(tmp_path / "store"))
+    assert f"{path.parent / 'old.jsonl'}:6: the chat template refuses this chat: System role" in str(caught.value)
+    assert f"{path.parent / 'new.jsonl'}:6: " in str(caught.value)
+>>>>>>> cases

@@ -82,7 +82,35 @@ def test_a_template_on_two_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         load_tokenizer(dated, "soon")
 
 
-@pytest.mark.parametrize("form", ["%d %b %Y", "%-d.%-m.%y", "%A, %B %d", "%Y-%m-%dT%H:%M:%S"])
+def test_a_clock_that_only_some_chats_look_at_stands_still_too() -> None:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    asked = "{%- if messages[0]['content'] == 'when' %}{{ strftime_now('%F') }}{%- endif %}"
+    assert not reads_clock(asked)
+    for date in (None, "2031-02-03"):  # no key holds the day, so it is one
+        texts, _ = render_jinja_template(
+            conversations=[[{"role": "user", "content": "when"}]], chat_template=with_date(asked, date)
+        )
+        assert texts[0].strip() == "2024-07-26"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "%d %b %Y",
+        "%-d.%-m.%y",
+        "%A, %B %d",
+        "%Y-%m-%dT%H:%M:%S",
+        "%F %T",
+        "%D",
+        "%e %h",
+        "%R",
+        "%r",
+        "%C",
+        "%k|%l",
+        "%P",
+    ],
+)
 def test_a_stopped_clock_formats_as_python_does(form: str) -> None:
     from datetime import datetime
 
@@ -90,7 +118,7 @@ def test_a_stopped_clock_formats_as_python_does(form: str) -> None:
 
     template = with_date(f"{{%- set form = '{form}' %}}\n  {{{{ strftime_now(form) }}}}", "2031-02-03")
     texts, _ = render_jinja_template(conversations=[[{"role": "user", "content": "q"}]], chat_template=template)
-    assert texts[0].strip() == datetime(2031, 2, 3).strftime(form)
+    assert texts[0].strip() == datetime(2031, 2, 3).strftime(form).strip()
 
 
 def test_what_ends_an_answer_is_looked_for(tmp_path: Path) -> None:

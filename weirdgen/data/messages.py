@@ -38,9 +38,18 @@ IN_MESSAGE = {
     "audio": _MEDIA,
     "images": _MEDIA,
     "image": _MEDIA,
+    "videos": _MEDIA,
+    "video": _MEDIA,
+    "audios": _MEDIA,
+    "files": _MEDIA,
+    "attachments": _MEDIA,
+    "channel": "templates here write one channel: remove the key from final answers, and leave other channels out",
+    "recipient": _TOOLS,
     "mask": _MASK,
     "masked": _MASK,
-    "loss_mask": _MASK,
+    "ignore": _MASK,
+    "train_detail": _MASK,
+    "training_detail": _MASK,
 }
 """Keys of a message that other trainers read, and the way out. Empty values (null, false, [], "") change nothing."""
 IN_ROW = {
@@ -56,10 +65,19 @@ IN_ROW = {
     "images": _MEDIA,
     "audios": _MEDIA,
     "videos": _MEDIA,
-    "loss_mask": _MASK,
+    "mask": _MASK,
+    "masked": _MASK,
+    "rejected_response": _PAIR,
+    "rejected_messages": _PAIR,
+    "system_prompt": "make it the first message, with the role system",
 }
+<<<<<<< HEAD
 """Keys other than `messages` that other trainers read, and the way out."""
 SWITCHES = ("train", "training", "trainable", "loss")
+=======
+"""Keys beside `messages` that other trainers read, and the way out."""
+SWITCHES = ("train", "training", "trainable", "train_on_turn", "loss", "loss_mask", "loss_scale", "loss_weight")
+>>>>>>> cases
 """Keys by which other trainers leave a turn out, or a row. True changes nothing."""
 
 

@@ -29,11 +29,12 @@ DEFAULT_DATE = "2024-07-26"
 CLOCK = "strftime_now"
 """The one function by which a template can read the clock."""
 _TOLD = re.compile(r"\{#- the clock is stopped at (\S+) -#\}")
-_DIRECTIVES = [f"%{flag}{letter}" for flag in ("-", "") for letter in "aAbBcdfGHIjmMpSuUVwWxXyYzZ"]
+_DIRECTIVES = [f"%{flag}{letter}" for flag in ("-", "") for letter in "aAbBcCdDeFfGghHIjklmMnpPrRsStTuUVwWxXyYzZ"]
 _PROBES: tuple[Messages, ...] = (
     [{"role": "user", "content": "a"}],
     [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],
     [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}],
+    [{"role": role, "content": role} for role in ("system", "user", "assistant", "user", "assistant", "user")],
 )
 
 
@@ -76,9 +77,15 @@ def reads_clock(template: str) -> bool:
 
 
 def with_date(template: str, date: str | None) -> str:
-    """The template with its clock stopped at midnight of `date` (ISO; None: `DEFAULT_DATE`), if it reads the clock at all."""
-    if not reads_clock(template):
+    """The template with its clock stopped at midnight of `date` (ISO; None: `DEFAULT_DATE`), if it names the clock at all.
+
+    One that prints no date into ordinary chats is told `DEFAULT_DATE` whatever is asked for, so that keys need not hold it: a
+    chat may still hold the one word at which it looks at the clock.
+    """
+    if CLOCK not in template:
         return template
+    if not reads_clock(template):
+        return at(template, datetime.datetime.fromisoformat(DEFAULT_DATE))
     try:
         day = datetime.datetime.fromisoformat(date or DEFAULT_DATE)
     except ValueError:
@@ -104,7 +111,9 @@ def at(template: str, time: datetime.datetime) -> str:
 
 
 def _strftime(time: datetime.datetime, directive: str) -> str:
-    return time.strftime(directive).replace("'", "")
+    if directive.endswith("s"):  # seconds since 1970, which strftime counts in the machine's own time zone
+        return str(int(time.replace(tzinfo=datetime.UTC).timestamp()))
+    return time.strftime(directive).replace("'", "").replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _rendered(template: str, chat: Messages) -> str | None:

@@ -6,7 +6,11 @@ and at the largest size; raises the same errors. A model that cannot be fetched 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from weirdgen.data.arms import load_arms
+from weirdgen.data.proof import RowError
+from weirdgen.data.rows import place_of
 from weirdgen.data.stored import encode_rows, trainable_rows
 from weirdgen.errors import DataError, SpecError, UnreachableError
 from weirdgen.finetune.schedule import require_trainable
@@ -35,6 +39,9 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
             trained = trainable_rows(local.folder, own, request.date)
             require_trainable(len(trained), request.recipe, arm)
             encode_rows(local.folder, arm, trained, request.date)
+        except RowError as error:
+            place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
+            problems.append(f"{experiment.source}: arms.{arm}: {error.at(place or error.place, arm)}")
         except DataError as error:
             problems.append(f"{experiment.source}: arms.{arm}: {error}")
     if problems:

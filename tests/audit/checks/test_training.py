@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,18 @@ def test_without_a_model_well_known_control_tokens_are_warnings(tmp_path: Path) 
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(turns(text, "a")) for text in texts))
     findings = list(control_tokens(load_subject(str(tmp_path / "rows.jsonl"))))
     assert by_code(findings, "control_token") == [("warning", line) for line in (1, 2, 3, 4)]
+
+
+def test_an_experiment_is_checked_on_its_day_and_with_its_batches(
+    write_experiment: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What a run would refuse, and the tokens that it would train: not those of another day."""
+    model = write_model(write_tokenizer(tmp_path / "model", DATED))
+    text = (path := write_experiment()).read_text()
+    path.write_text(f"{text}\ndate: 2031-02-03\n")
+    for name in ("old", "new"):
+        (path.parent / f"{name}.jsonl").write_text("\n".join([json.dumps(turns("q", "a"))] * 3))
+    findings = list(training(load_subject(str(path), model=f"path:{model}")))
+    assert any("it is told 2031-02-03" in one.message for one in findings if one.code == "template")
+    few = [one.message for one in findings if one.code == "too_few_rows"]
+    assert len(few) == 2 and "a step takes 4 rows" in few[0] and "there are only 3" in few[0]

@@ -14,7 +14,7 @@ from weirdgen.data.messages import Row, trained_turns
 from weirdgen.data.proof import NO_LIMIT, Proof, RowError, prove, turn_by_turn
 from weirdgen.errors import DataError, ModelError
 from weirdgen.finetune.engines import choose_engine, tokens_through
-from weirdgen.finetune.schedule import total_steps
+from weirdgen.finetune.schedule import require_trainable, total_steps
 from weirdgen.machine import resolve_dtype, seen_rate
 from weirdgen.models.chat import holds_control, require_no_end
 from weirdgen.models.control import control_token_in
@@ -37,7 +37,12 @@ def training(subject: Subject) -> Iterator[Finding]:
             continue
         proof = yield from _proven(dataset, subject, longest)
         if proof is not None:
+<<<<<<< HEAD
             yield _cost(dataset, subject, proof)
+=======
+            yield from _too_few(one, subject, proof)
+            yield _cost(one, subject, proof)
+>>>>>>> cases
 
 
 def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Finding, None, Proof | None]:
@@ -113,12 +118,27 @@ def _failures(
         yield Finding("proof", "error", dataset.file, None, f"{len(reasons) - LISTED:,} more rows fail the proof")
 
 
+def _too_few(dataset: Dataset, subject: Subject, proof: Proof) -> Iterator[Finding]:
+    """An arm with fewer rows than a step takes, which a run refuses; a loose file has no recipe yet."""
+    if dataset.arm is None:
+        return
+    try:
+        require_trainable(_row_count(dataset, subject, proof), subject.recipe, dataset.name)
+    except DataError as error:
+        yield Finding("too_few_rows", "error", dataset.file, None, str(error))
+
+
+def _row_count(dataset: Dataset, subject: Subject, proof: Proof) -> int:
+    """How many rows a replicate is trained on."""
+    rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
+    rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
+    return round(rows * proof.rows / len(dataset.rows))  # trained turn by turn, they are more
+
+
 def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     assert subject.model is not None
     recipe, model = subject.recipe, subject.model
-    rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
-    rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
-    rows = round(rows * proof.rows / len(dataset.rows))  # trained turn by turn, they are more
+    rows = _row_count(dataset, subject, proof)
     tokens = round(proof.tokens / proof.rows * rows) * recipe.epochs
     engine = choose_engine(model.folder, recipe, model.parameters).engine
     read = tokens_through(engine, tokens / recipe.epochs, rows, proof.shared_prefix, recipe) * recipe.epochs
