@@ -282,9 +282,6 @@ def test_a_run_trains_rows_of_several_answers_turn_by_turn(
     changes = ["recipe.engine=trl"]
     weirdgen.run(str(path), model=f"path:{model}", store=tmp_path / "store", seeds=1, samples=0, changes=changes)
     losses = list((tmp_path / "store").glob("artifacts/finetune/*/losses.json"))
-<<<<<<< HEAD
-    assert [len(json.loads(file.read_text())) for file in losses] == [2, 2]  # 8 rows in batches of 4
-=======
     assert [len(json.loads(one.read_text())) for one in losses] == [2, 2]  # 8 rows in batches of 4
 
 
@@ -301,4 +298,3 @@ def test_check_names_the_line_of_a_row_that_the_template_refuses(
         check_lines(str(path), f"path:{model}", str(tmp_path / "store"))
     assert f"{path.parent / 'old.jsonl'}:6: the chat template refuses this chat: System role" in str(caught.value)
     assert f"{path.parent / 'new.jsonl'}:6: " in str(caught.value)
->>>>>>> cases

@@ -71,13 +71,8 @@ IN_ROW = {
     "rejected_messages": _PAIR,
     "system_prompt": "make it the first message, with the role system",
 }
-<<<<<<< HEAD
 """Keys other than `messages` that other trainers read, and the way out."""
-SWITCHES = ("train", "training", "trainable", "loss")
-=======
-"""Keys beside `messages` that other trainers read, and the way out."""
 SWITCHES = ("train", "training", "trainable", "train_on_turn", "loss", "loss_mask", "loss_scale", "loss_weight")
->>>>>>> cases
 """Keys by which other trainers leave a turn out, or a row. True changes nothing."""
 
 

@@ -143,11 +143,6 @@ def _short(source: Path, experiment: Path) -> str:
 def _with_model(subject: Subject, reference: str) -> Subject:
     from weirdgen.models.chat import load_tokenizer
 
-<<<<<<< HEAD
     model = find_model(reference)
-    return replace(subject, model=model, tokenizer=load_tokenizer(model.folder))
-=======
-    found = find_model(reference)
     date = subject.experiment.date if subject.experiment else None
-    return replace(subject, model=found, tokenizer=load_tokenizer(found.folder, date.isoformat() if date else None))
->>>>>>> cases
+    return replace(subject, model=model, tokenizer=load_tokenizer(model.folder, date.isoformat() if date else None))

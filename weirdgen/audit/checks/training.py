@@ -37,12 +37,8 @@ def training(subject: Subject) -> Iterator[Finding]:
             continue
         proof = yield from _proven(dataset, subject, longest)
         if proof is not None:
-<<<<<<< HEAD
+            yield from _too_few(dataset, subject, proof)
             yield _cost(dataset, subject, proof)
-=======
-            yield from _too_few(one, subject, proof)
-            yield _cost(one, subject, proof)
->>>>>>> cases
 
 
 def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Finding, None, Proof | None]:
