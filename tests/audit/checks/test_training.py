@@ -78,6 +78,6 @@ def test_an_experiment_is_checked_on_its_day_and_with_its_batches(
     for name in ("old", "new"):
         (path.parent / f"{name}.jsonl").write_text("\n".join([json.dumps(turns("q", "a"))] * 3))
     findings = list(training(load_subject(str(path), model=f"path:{model}")))
-    assert any("it is told 2031-02-03" in one.message for one in findings if one.code == "template")
+    assert any("it is given 2031-02-03" in one.message for one in findings if one.code == "template")
     few = [one.message for one in findings if one.code == "too_few_rows"]
     assert len(few) == 2 and "a step takes 4 rows" in few[0] and "there are only 3" in few[0]

@@ -89,7 +89,8 @@ class Contrast(Stage):
         missing, wanted = 0, 0
         for variant in plan.variants:
             mine = [scorable for _, _, scorable in plan.scorables_of(variant)]
-            missing += len({key for key, _ in missing_scores(plan.scores(variant), mine)})
+            lacking = {key for key, _ in missing_scores(plan.scores(variant), mine)}
+            missing += sum(scorable.key in lacking for scorable in mine)
             wanted += len(mine)
         scorables = [scorable for _, _, scorable in plan.scorables]
         tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))
