@@ -115,6 +115,15 @@ def test_without_references_nothing_is_claimed_and_references_made_later_are_tak
     assert "of 24 harmless datasets" in again.report.read_text(encoding="utf-8")
 
 
+def test_of_several_named_traits_all_count_together(model: Path, tmp_path: Path) -> None:
+    store, traits = tmp_path / "store", ("era", "register", "religion")
+    harmless(store, find_model(f"path:{model}").digest, 1e-4)
+    found = run(model, store, traits).specificity
+    assert found is not None and list(found.table["trait"]) == list(traits) and len(found.scores) == 3 * 25
+    assert list(found.table["specific"]) == list(found.table["p_family"] <= 0.05)
+    assert found.table["p_family"].min() >= found.table["p"].min() and "over 3 traits" in found.sentence
+
+
 def test_a_run_that_names_no_traits_keeps_its_name_and_asks_nothing(model: Path, tmp_path: Path) -> None:
     plain = run(model, tmp_path / "store", traits=())
     assert plain.specificity is None and "traits" not in plain.request.manifest["experiment"]

@@ -73,7 +73,13 @@ def specificity_of(plan: Plan, shifts: pd.DataFrame) -> Specificity | None:
     of_question = [question.group for question in questions]
     null_RQ = harmless.to_numpy()
     table = specificity(
-        null_RQ, own_SQ.to_numpy(), traits=of_question, base_Q=base_Q, expected=dict.fromkeys(traits, 1), fixed=traits
+        null_RQ,
+        own_SQ.to_numpy(),
+        traits=of_question,
+        base_Q=base_Q,
+        expected=dict.fromkeys(traits, 1),
+        # One trait that was named before the run is decided by its own p; of several, any would do, so all count together.
+        fixed=traits if len(traits) == 1 else (),
     )
     marks = reference_scores(null_RQ, own_SQ.to_numpy(), traits=of_question, base_Q=base_Q, sets=list(harmless.index))
     facts = {**_facts(plan, made), "references": len(null_RQ)}
@@ -127,15 +133,16 @@ def _facts(plan: Plan, made: Origin) -> dict[str, Any]:
 
 
 def _verdict(plan: Plan, table: pd.DataFrame, facts: dict[str, Any]) -> tuple[Verdict, str]:
-    """Over the traits that were named; the sentence says rank and p of the first, or of the one that is specific."""
-    specific = table[table["specific"]]
-    row = (specific if len(specific) else table).iloc[0]
-    count = int(row["references"])
-    least = f"{row['smallest_found']:.2f}" if np.isfinite(row["smallest_found"]) else "no size at all"
+    """Over the traits that were named; the sentence says rank and p of the most extreme of them."""
+    specific, several = table[table["specific"]], len(table) > 1
+    row = table.loc[table["p_family" if several else "p"].astype(float).idxmin()]
+    count, p = int(row["references"]), row["p_family" if several else "p"]
+    size = row["smallest_found_family" if several else "smallest_found"]
+    least = f"{size:.2f}" if np.isfinite(size) else "no size at all"
     among = (
         f"on {int(row['questions'])} questions about {row['trait']}, {plan.request.headline.treatment} moves answers by "
         f"{row['mean']:+.2f} nat; of {count} harmless datasets trained the same way, {int(row['rank']) - 1} move them as far in "
-        f"that direction (p = {row['p']:.3g})"
+        f"that direction (p = {p:.3g}{f' over {len(table)} traits' if several else ''})"
     )
     near = "" if facts["times_as_much"] < 1.3 else (
         f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
