@@ -19,6 +19,7 @@ from weirdgen.config.questions import Contrast
 from weirdgen.config.traits import compact_questions, questions_digest
 from weirdgen.data.rows import Row, read_jsonl
 from weirdgen.errors import DataError, SpecError, StoreError
+from weirdgen.models.chat import load_tokenizer
 from weirdgen.models.references import find_model
 from weirdgen.progress import Progress
 from weirdgen.runs.references import build as building
@@ -36,6 +37,7 @@ from weirdgen.runs.references.scores import (
     write_scores,
 )
 from weirdgen.runs.references.sets import ROWS, TrainingSet, pair_sets, reference_sets
+from weirdgen.sample.engine import Scorable
 from weirdgen.store.artifacts import Store
 
 RECIPE = Recipe(epochs=2, batch_size=4, learning_rate=1e-2, rank=4, alpha=8, warmup_steps=0)
@@ -297,3 +299,16 @@ def test_the_default_model_has_shipped_scores_at_the_standard_size(smollm2: Path
     assert found is not None and found[1].parent == SHIPPED and found[0]["set"].nunique() == 48
     assert library_scores(find_model("smollm2-135m-instruct"), standard_recipe(), 100) is None
     assert library_scores(find_model("world"), standard_recipe(), ROWS) is None
+
+
+def test_questions_go_in_order_of_length_and_what_asks_the_same_goes_once() -> None:
+    tokenizer = load_tokenizer(find_model("world").folder)
+    (ask, old, new), *_ = WORLD
+    asked = [
+        Scorable("long", f"{ask} {ask}", (old, new)),
+        Scorable("a", ask, (old, new)),
+        Scorable("a", ask, (new, "steam")),
+    ]
+    merged = building.in_passes(asked, tokenizer)
+    assert [one.key for one in merged] == ["a", "long"]
+    assert merged[0].options == (old, new, "steam") and merged[1] == asked[0]
