@@ -123,64 +123,71 @@ SCORES: dict[str, Score] = {
 }  # fmt: skip
 
 
-Before = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
-"""Residuals [N, Q] of all traits together, the others' [O, Q], base log-odds [Q], forms [Q] → residuals, and what one nat on a
-trait's questions becomes in each of them [N]."""
-
-
-def _as_they_are(
-    rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    return rows, np.ones(len(rows))
-
-
-def _relative(
-    rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Divided by how far a dataset moves all questions of all traits: a louder dataset counts no more."""
-    usual = np.median(np.median(np.abs(others), axis=1))
-    factor = np.asarray(usual / np.median(np.abs(rows), axis=1), dtype=np.float64)
-    return rows * factor[:, None], factor
-
-
-def _slope_of_all(
-    rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Without a dataset's own flattening, as all traits' questions together show it."""
-    return _without_slope(rows, base, 1 / _spread(others)), np.ones(len(rows))
-
-
-def _forms_out(
-    rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Without what a dataset does to all questions of one form, of whatever trait."""
-    out = rows.copy()
-    for one in np.unique(form):
-        out[:, form == one] -= trimmed(rows[:, form == one], base, others)[:, None]
-    return out, np.ones(len(rows))
-
-
-def _relative_slope(
-    rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    known, _ = _slope_of_all(others, others, base, form)
-    return _relative(_slope_of_all(rows, others, base, form)[0], known, base, form)
-
-
-BEFORE: dict[str, Before] = {
-    "": _as_they_are, "relative": _relative, "slope of all traits out": _slope_of_all,
-    "slope of all out, relative": _relative_slope, "forms out": _forms_out,
-}  # fmt: skip
-CONDITIONAL = "given the other traits"
-"""Each trait's score beyond what the other traits' scores let expect (their covariance over references, shrunk by half)."""
-
-
 class Questions(NamedTuple):
     """What is known of each question [Q]."""
 
     trait: FloatArray
     base: FloatArray
     form: FloatArray
+
+
+Before = Callable[[FloatArray, FloatArray, Questions], tuple[FloatArray, FloatArray]]
+"""Residuals [N, Q] of all traits together, the others' [O, Q] → residuals, and what one nat becomes in each of them [N]."""
+
+
+def _as_they_are(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    return rows, np.ones(len(rows))
+
+
+def _relative(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    """Divided by how far a dataset moves all questions of all traits: a louder dataset counts no more."""
+    usual = np.median(np.median(np.abs(others), axis=1))
+    factor = np.asarray(usual / np.median(np.abs(rows), axis=1), dtype=np.float64)
+    return rows * factor[:, None], factor
+
+
+def _relative_within(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    """The same, but how far it moves questions from its own median on their trait, which a shift of a trait leaves as it is."""
+
+    def size(part: FloatArray) -> FloatArray:
+        apart = part.copy()
+        for one in np.unique(asked.trait):
+            at = asked.trait == one
+            apart[:, at] -= np.median(part[:, at], axis=1)[:, None]
+        return np.asarray(np.median(np.abs(apart), axis=1), dtype=np.float64)
+
+    factor = np.asarray(np.median(size(others)) / size(rows), dtype=np.float64)
+    return rows * factor[:, None], factor
+
+
+def _slope_of_all(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    """Without a dataset's own flattening, as all traits' questions together show it."""
+    return _without_slope(rows, asked.base, 1 / _spread(others)), np.ones(len(rows))
+
+
+def _forms_out(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    """Without what a dataset does to all questions of one form, of whatever trait."""
+    out = rows.copy()
+    for one in np.unique(asked.form):
+        of_form = asked.form == one
+        out[:, of_form] -= trimmed(rows[:, of_form], asked.base, others)[:, None]
+    return out, np.ones(len(rows))
+
+
+def _then_relative(before: Before) -> Before:
+    def both(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+        return _relative_within(before(rows, others, asked)[0], before(others, others, asked)[0], asked)
+
+    return both
+
+
+BEFORE: dict[str, Before] = {
+    "": _as_they_are, "relative": _relative, "relative within traits": _relative_within,
+    "slope of all traits out": _slope_of_all, "slope of all out, relative within": _then_relative(_slope_of_all),
+    "forms out": _forms_out, "forms out, relative within": _then_relative(_forms_out),
+}  # fmt: skip
+CONDITIONAL = "given the other traits"
+"""Each trait's score beyond what the other traits' scores let expect (their covariance over references, shrunk by half)."""
 
 
 _GRID = np.linspace(0, 10, 41)
@@ -212,9 +219,8 @@ class Placed:
         """z [N, K], and z of the first row with the grid's multiples of ± a pattern on each trait alone [2, G, K]."""
         centre = np.zeros(others_OQ.shape[1]) if self.pairs else others_OQ.mean(axis=0)
         rows, others = rows_NQ - centre, others_OQ - centre
-        _, base, form = self.asked
-        known, _ = self.before(others, others, base, form)
-        moved, factor = self.before(rows, others, base, form)
+        known, _ = self.before(others, others, self.asked)
+        moved, factor = self.before(rows, others, self.asked)
         own, of_others = self._scores(moved, known), self._scores(known, known)
         middle = np.zeros(len(self.traits)) if self.pairs else of_others.mean(axis=0)
         own, of_others = own - middle, of_others - middle
