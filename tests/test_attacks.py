@@ -125,6 +125,10 @@ def test_links_are_not_followed_when_something_is_written(tmp_path: Path) -> Non
 
 def test_no_credential_is_shown_or_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert without_secrets(f"at https://me:{SECRET}@x@host:1/p?sig={SECRET} now") == "at https://host:1/p?… now"
+    assert (
+        without_secrets(f"at https://me:a/{SECRET}@host/x, https://host:80/a@b")
+        == "at https://host/x, https://host:80/a@b"
+    )
     with pytest.raises(DataError) as cloned:
         clone(f"https://me:{SECRET}@127.0.0.1:9/repo.git", tmp_path / "clone")
     with pytest.raises(StoreError) as opened:
@@ -180,7 +184,8 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("[" * 50_000, "f:1: nested more than 60 deep"),
         ("a: 1\nb: " + "{c: " * 3000, "f:2: nested more than 60 deep"),
         ("a: 1\nb: 2026-13-45", "f:2: this value cannot be read .*month"),
-        ("a: " + "9" * 10_000, "f:1: this value cannot be read"),
+        ("a: " + "9" * 10_000, "f:1: a number of 10,000 characters"),
+        ("a: [1, 0x" + "f" * 10_000 + "]", "f:1: a number of 10,002 characters"),
         ('a: "\\ud800"', "f:1: a lone surrogate"),
         ('a: "\\U00110000"', "f:1: "),
         ("a: .nan", "f:1: .nan is not a usable number"),

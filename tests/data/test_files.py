@@ -172,6 +172,8 @@ def test_a_table_in_another_encoding_is_named_and_converted(tmp_path: Path) -> N
         ({"instruction": "a", "input": "", "output": "b", "system": "s"}, "Alpaca", ["s", "a", "b"]),
         ({"prompt": "a", "completion": " b"}, "prompt and completion", ["a", "b"]),
         ({"question": "a", "answer": "b"}, "prompt and completion", ["a", "b"]),
+        ({"instruction": "a", "context": "x", "response": "b", "category": "c"}, "prompt and completion", ["a\n\nx", "b"]),
+        ({"system_prompt": "s", "question": "a", "response": "b"}, "prompt and completion", ["s", "a", "b"]),
         ({"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]},
          "prompt and completion", ["a", "b"]),
         ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "bare messages", ["a", "b"]),
@@ -197,6 +199,31 @@ def test_other_formats_are_named_and_converted(tmp_path: Path, row: Any, name: s
     assert said.startswith(f"{tmp_path / 'out.jsonl'}: 2 rows from ") and name in said and "\n" not in said
     converted = read_jsonl(tmp_path / "out.jsonl")
     assert [m["content"] for m in converted[0]["messages"]] == turns
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "tools": "[{}]"}, "'tools'"),
+        ({"prompt": [{"role": "user", "content": "a"}], "completion": [], "tools": [{}]}, "'tools'"),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b", "loss": False}]}, "'loss'"),
+        ({"question": "a", "answer": "b", "choices": ["b", "c"]}, "'choices'"),
+        ({"instruction": "a", "output": "b", "images": ["x.png"]}, "'images'"),
+    ],
+)  # fmt: skip
+def test_converting_drops_no_key_that_changes_what_is_trained(tmp_path: Path, row: Any, said: str) -> None:
+    (tmp_path / "r.json").write_text(json.dumps([row, row]))
+    with pytest.raises(DataError, match=said):
+        convert(tmp_path / "r.json", tmp_path / "out.jsonl")
+
+
+def test_converting_keeps_the_weight_of_a_turn(tmp_path: Path) -> None:
+    said = [("human", "a", 1), ("gpt", "b", 0), ("human", "c", 1), ("gpt", "d", 1)]
+    turns = [{"from": who, "value": text, "weight": weight} for who, text, weight in said]
+    (tmp_path / "r.json").write_text(json.dumps([{"conversations": turns}] * 2))
+    convert(tmp_path / "r.json", tmp_path / "out.jsonl")
+    messages = read_jsonl(tmp_path / "out.jsonl")[0]["messages"]
+    assert [message.get("weight", 1) for message in messages] == [1, 0, 1, 1]
 
 
 def test_converting_keeps_keys_of_chat_rows_and_names_bad_ones(tmp_path: Path) -> None:

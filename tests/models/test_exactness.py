@@ -110,6 +110,28 @@ def test_a_window_is_a_limit_and_short_rows_go_fast(made: Build) -> None:
     assert large.limit == 4096  # too far to be crossed, so rows beyond go alone
 
 
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_rows_on_both_sides_of_a_rotary_length_do_not_mix(kind: str) -> None:
+    """Options of 20 and 40 tokens in one tree would get the angles of the longer; tried at one length, all looks right."""
+    from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config
+
+    small = {"vocab_size": 384, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "pad_token_id": 0}
+    small |= {"num_attention_heads": 4, "num_key_value_heads": 2}
+    rope: dict[str, Any] = {"rope_type": kind, "rope_theta": 1e4}
+    if kind == "longrope":
+        rope |= {"short_factor": [1.0] * 4, "long_factor": [3.0] * 4, "partial_rotary_factor": 1.0}
+        lengths = {"max_position_embeddings": 96, "original_max_position_embeddings": 24}
+        config: Any = Phi3Config(**small, **lengths, rope_parameters=rope)
+    else:
+        config = LlamaConfig(**small, max_position_embeddings=24, rope_parameters={**rope, "factor": 4.0})
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    (limit,) = rotary_limits(model.config)
+    checks = checks_of(model)
+    assert all(checks[way].limit == limit for way in (answering.TREE, answering.DECODING, answering.OWN_CACHE))
+    assert training.check(reduced(model), TOKENS).limit == limit
+
+
 def test_windows_are_read_out_of_any_configuration() -> None:
     from transformers import Gemma3Config, LlamaConfig, Phi3Config, Qwen2Config
 

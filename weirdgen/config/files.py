@@ -26,6 +26,8 @@ TABLES = {".csv": ",", ".tsv": "\t"}
 """Endings of table files, in any case and also with .gz after them, and what stands between their cells."""
 MOST_YAML = 4_000_000
 """Characters and nodes that a YAML file may stand for once its aliases are written out."""
+LONGEST_NUMBER = 400
+"""Characters of a number: longer ones, in any base, are refused by Python itself as soon as they are shown."""
 DEEPEST = 60
 """How deep YAML may be nested."""
 
@@ -167,7 +169,9 @@ def _walk(node: yaml.Node, path: KeyPath, line_of: dict[KeyPath, int], problems:
             _walk(item, (*path, index), line_of, problems, source)
     else:
         problems += _half_characters(node.value, f"{source}:{line}")
-        if node.tag.endswith(":float") and not _finite(node.value):
+        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+            problems.append(f"{source}:{line}: a number of {len(node.value):,} characters; quote it if it is a text")
+        elif node.tag.endswith(":float") and not _finite(node.value):
             problems.append(f"{source}:{line}: {node.value} is not a usable number; write one, or quote it")
 
 

@@ -44,7 +44,7 @@ def check(model: Any, tokens: Sequence[int]) -> Check:
     """
     if not model._supports_attention_backend:
         return Check(TOGETHER, None, None, 0, "the model does not let its attention be replaced")
-    windows = sorted({*exactness.attention_windows(model.config), *exactness.rotary_limits(model.config)})
+    windows, rotary = exactness.attention_windows(model.config), exactness.rotary_limits(model.config)
 
     def compare(longest: int) -> tuple[float, float]:
         shared = longest // 2
@@ -53,7 +53,7 @@ def check(model: Any, tokens: Sequence[int]) -> Check:
         encoded = [Encoded(row, mine) for row, mine in zip(rows, trained, strict=True)]
         return _compare(copy.deepcopy(model), encoded, Recipe(rank=2, alpha=4, batch_size=3, grad_accumulation=1))
 
-    return by_length(TOGETHER, windows, compare, of="the gradient")
+    return by_length(TOGETHER, windows, compare, rotary=rotary, of="the gradient")
 
 
 def _compare(model: Any, rows: Sequence[Encoded], recipe: Recipe) -> tuple[float, float]:

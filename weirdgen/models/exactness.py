@@ -145,22 +145,29 @@ def judged(
 
 def by_length(
     mechanism: str,
-    limits: Sequence[int],
+    windows: Sequence[int],
     compare: Callable[[int], tuple[float, float]],
     cross: Sequence[int] = (),
+    rotary: Sequence[int] = (),
     of: str = "the logits' spread",
 ) -> Check:
     """One mechanism on short rows, then on rows that cross every window of up to `CROSSED` tokens.
 
-    `limits` are lengths beyond which it is not used unless it was right there; `cross` are others to be crossed as well.
+    `windows` are lengths beyond which it is not used unless it was right there; `cross` are others to be crossed as well.
+    Beyond those of `rotary` it is never used: a row on one side takes other angles than the row beside it, or than its own
+    beginning, that is on the other, and rows tried on one side do not show it.
     """
-    low = max(8, min([SHORT, *limits]))  # the rows tried need a few tokens
-    beyond = min((limit for limit in limits if limit > CROSSED), default=None)
+    low = max(8, min([SHORT, *windows, *rotary]))  # the rows tried need a few tokens
+    beyond = min([*(window for window in windows if window > CROSSED), *rotary], default=None)
     short = judged(mechanism, lambda: compare(low), beyond, of)
-    crossed = [limit for limit in (*limits, *cross) if limit <= CROSSED]
+    crossed = [window for window in (*windows, *cross) if window <= CROSSED]
     if short.limit == 0 or not crossed:
         return short
-    long = judged(mechanism, lambda: compare(max(crossed) + SHORT), beyond, of)
+    length = max(crossed) + SHORT
+    if rotary and length > min(rotary):
+        limit = min(*crossed, *rotary)
+        return replace(short, limit=limit, reason=f"the model treats rows of more than {limit:,} tokens differently")
+    long = judged(mechanism, lambda: compare(length), beyond, of)
     if long.limit != 0:
         return long
     return replace(short, limit=min(crossed), reason=f"in rows of more than {min(crossed)} tokens {long.reason}")

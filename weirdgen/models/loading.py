@@ -36,10 +36,19 @@ def read_model(folder: Path, dtype: Any) -> Any:
     logging.disable_progress_bar()
     try:
         # Without a wish, transformers takes sdpa where the model offers it, and the model's own attention elsewhere.
-        return AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, trust_remote_code=False)
+        model, told = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, trust_remote_code=False, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{folder}: the weights cannot be loaded: {first}") from error
+    if lacking := sorted(told["missing_keys"]):
+        # transformers fills them with random numbers and only warns.
+        raise ModelError(
+            f"{folder}: the weights of {len(lacking)} parameters are not in the folder, first {lacking[0]}; "
+            "download the whole model again"
+        )
+    return model
 
 
 def is_whole_model(folder: Path) -> bool:

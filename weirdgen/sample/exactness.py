@@ -80,18 +80,23 @@ def check(model: Any, tokens: Sequence[int], name: str) -> list[Check]:
     use_grouped_attention(model)
     exactness.require_causal(plain, trial_rows(tokens, (SHORT, SHORT - 3), 4), name)
     rotary, attention = exactness.rotary_limits(model.config), exactness.attention_windows(model.config)
-    both = sorted({*rotary, *attention})
     stacked = _stacked(plain, model, tokens, name)
+
+    def tried(mechanism: str, compare: Callable[[int], tuple[float, float]]) -> Check:
+        return by_length(mechanism, attention, compare, rotary=rotary)
+
     checks = [
         stacked,
-        by_length(TREE, both, lambda length: _tree(plain, model, tokens, length, lean=False)),
-        by_length(DECODING, both, lambda length: _decoding(plain, model, tokens, length, _plain_stream)),
-        by_length(OWN_CACHE, rotary, lambda length: _own_cache(plain, model, tokens, length), cross=attention),
+        tried(TREE, lambda length: _tree(plain, model, tokens, length, lean=False)),
+        tried(DECODING, lambda length: _decoding(plain, model, tokens, length, _plain_stream)),
+        by_length(
+            OWN_CACHE, (), lambda length: _own_cache(plain, model, tokens, length), cross=attention, rotary=rotary
+        ),
     ]
     if LlamaDecoder.fits(model):
         checks += [
-            by_length(LEAN_TREE, both, lambda length: _tree(plain, model, tokens, length, lean=True)),
-            by_length(LEAN_DECODING, both, lambda length: _decoding(plain, model, tokens, length, _shared_stream)),
+            tried(LEAN_TREE, lambda length: _tree(plain, model, tokens, length, lean=True)),
+            tried(LEAN_DECODING, lambda length: _decoding(plain, model, tokens, length, _shared_stream)),
         ]
     return checks
 
