@@ -236,3 +236,20 @@ def test_a_loss_that_trl_computes_otherwise_is_refused(made: Build, tmp_path: Pa
     data = [Encoded(tuple(range(10, 30)), tuple(token > 9 for token in range(20)))] * 2
     with pytest.raises(ModelError, match=r"trl computes a loss of .* where RecurrentGemmaForCausalLM itself has"):
         finetune(made("RecurrentGemma"), data, Recipe(batch_size=2, dtype="fp32"), 0, tmp_path)
+
+
+def test_a_folder_without_all_weights_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """transformers would fill what is missing with random numbers."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from weirdgen.errors import ModelError
+
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "cut"))
+    weights = load_file(folder / "model.safetensors")
+    left_out = next(name for name in weights if "layers.0" in name)
+    kept = {name: weight for name, weight in weights.items() if name != left_out}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 tensors are missing in its weight files, e\.g\. .*layers\.0"):
+        load_model(folder, torch.float32)
