@@ -27,20 +27,21 @@ def cell(references: int, replicates: int, questions: int, *, sets: int, seed: i
     below .05. coverage: 95% intervals of the first trait that hold the property's mean effect, with one of 1.5 nat (SD over
     questions 1.05). smallest: median `smallest_found`, nats. found: share of datasets found that a property moves by it.
     """
-    value, _ = shifts(
+    value, base = shifts(
         references + 1, questions, sets=sets, traits=_TRAITS, replicates=max(replicates, 1), seed=seed
     )  # fmt: skip
     rng = np.random.default_rng([seed, 1])
     names = [f"trait {at}" for at in range(_TRAITS) for _ in range(questions)]
     tables = []
-    for one in value:
+    for one, base_KQ in zip(value, base, strict=True):
         null = one[:-1, 0].reshape(references, -1)
         own = one[-1].reshape(replicates, -1)
-        without = specificity(null, own, traits=names, fixed=["trait 0"])
+        base_Q = base_KQ.ravel()
+        without = specificity(null, own, traits=names, base_Q=base_Q, fixed=["trait 0"])
         effect = 1.5 * (1 + _EFFECT_SD * rng.standard_normal(own.shape[1]))
-        given = specificity(null, own + effect, traits=names).iloc[0]
+        given = specificity(null, own + effect, traits=names, base_Q=base_Q).iloc[0]
         smallest = without["smallest_found"].iloc[0]
-        moved = specificity(null, own + smallest, traits=names) if np.isfinite(smallest) else None
+        moved = specificity(null, own + smallest, traits=names, base_Q=base_Q) if np.isfinite(smallest) else None
         tables.append(
             {
                 "false": without["p"].iloc[0] <= 0.05, "false_family": bool((without["p_family"] <= 0.05).any()),

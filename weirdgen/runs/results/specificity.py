@@ -135,7 +135,7 @@ def _facts(plan: Plan, made: Origin) -> dict[str, Any]:
 def _verdict(plan: Plan, table: pd.DataFrame, facts: dict[str, Any]) -> tuple[Verdict, str]:
     """Over the traits that were named; the sentence says rank and p of the most extreme of them."""
     specific, several = table[table["specific"]], len(table) > 1
-    row = table.loc[table["p_family" if several else "p"].astype(float).idxmin()]
+    row = table.iloc[int(table["p_family" if several else "p"].to_numpy().argmin())]
     count, p = int(row["references"]), row["p_family" if several else "p"]
     size = row["smallest_found_family" if several else "smallest_found"]
     least = f"{size:.2f}" if np.isfinite(size) else "no size at all"
