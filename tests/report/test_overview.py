@@ -94,7 +94,7 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
     files = export(runs[0], tmp_path / "out", kind)  # type: ignore[arg-type]
     assert [file.name for file in files] == [f"{name}.{kind}" for name in (*stage_tables(), "cells", *TABLES)]
     for file in files:
-        wanted = getattr(runs[0], file.stem)()
+        wanted = runs[0].table(file.stem)
         text = dict.fromkeys(wanted.select_dtypes(["object", "string"]).columns, str)
         exported = (
             pd.read_parquet(file)

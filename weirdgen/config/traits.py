@@ -16,6 +16,8 @@ from pathlib import Path
 
 from weirdgen.config.questions.contrast import Contrast
 
+TraitQuestion = Contrast
+"""What a trait is asked with."""
 FOLDER = Path(__file__).parents[1] / "questions" / "traits"
 COMPACT = FOLDER / "compact.csv"
 VERSION = 1
@@ -25,7 +27,7 @@ BETWEEN = " | "
 
 
 @cache
-def compact_questions() -> tuple[Contrast, ...]:
+def compact_questions() -> tuple[TraitQuestion, ...]:
     """Every question of the compact list; `group` is the trait, and positive log-odds mean more of it."""
     with COMPACT.open(newline="", encoding="utf-8") as lines:
         return tuple(
@@ -51,7 +53,7 @@ def form_of(question: str) -> str:
     return question.split(".")[1]
 
 
-def questions_digest(questions: Sequence[Contrast]) -> str:
+def questions_digest(questions: Sequence[TraitQuestion]) -> str:
     """SHA-256 of what decides the questions' log-odds: ids, what is asked, and the answers of each side."""
     told = [[one.id, one.group, one.ask, one.target, one.other] for one in questions]
     return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen import machine
 from weirdgen.columns import BASE
 from weirdgen.config.experiment import Arm, Experiment, Recipe
-from weirdgen.config.questions.contrast import Contrast
-from weirdgen.config.traits import compact_questions, form_of, questions_digest
+from weirdgen.config.traits import TraitQuestion, compact_questions, form_of, questions_digest
 from weirdgen.errors import SpecError, StoreError
 from weirdgen.finetune.engines import resolve_engine, tokens_through
 from weirdgen.finetune.schedule import steps_per_epoch, total_steps
@@ -51,7 +50,7 @@ class Build:
     plan: Plan
     """Every set an arm, every question a contrast question. Its store is the one that keeps."""
     sets: tuple[TrainingSet, ...]
-    questions: tuple[Contrast, ...]
+    questions: tuple[TraitQuestion, ...]
 
     @cached_property
     def origin(self) -> Origin:
@@ -180,7 +179,7 @@ def plan_build(
     recipe: Recipe,
     sets: Sequence[TrainingSet],
     store: Store,
-    questions: Sequence[Contrast] | None = None,
+    questions: Sequence[TraitQuestion] | None = None,
 ) -> Build:
     """What is wanted, checked and proven; `questions` are the compact trait questions unless given.
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Recipe
-from weirdgen.config.questions.contrast import Contrast
-from weirdgen.config.traits import compact_questions, questions_digest
+from weirdgen.config.traits import TraitQuestion, compact_questions, questions_digest
 from weirdgen.data.reference_definitions import Use
 from weirdgen.errors import DataError
 from weirdgen.models.folder import told_date
@@ -79,7 +78,7 @@ class Origin:
         return told + [f"set {name} has other rows now" for name in changed]
 
 
-def origin(base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Sequence[Contrast]) -> Origin:
+def origin(base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Sequence[TraitQuestion]) -> Origin:
     """Of scores of these sets. `base`: `sample.variant.base_key` of the model. Raises `DataError` if their sizes differ."""
     counts = {len(one.rows) for one in sets}
     if len(counts) != 1:

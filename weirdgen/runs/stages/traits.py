@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import BASE, FINAL
-from weirdgen.config.questions.contrast import Contrast
-from weirdgen.config.traits import compact_questions
+from weirdgen.config.traits import TraitQuestion, compact_questions
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
 from weirdgen.runs.stages.stage import Batch, Stage, Work
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 COLUMNS = ("arm", "role", "replicate", "trait", "question", "base", "logit", "shift")
 
 
-def trait_questions(plan: Plan) -> list[Contrast]:
+def trait_questions(plan: Plan) -> list[TraitQuestion]:
     """The compact questions of the traits that the experiment names, in the order of the list."""
     return [question for question in compact_questions() if question.group in plan.request.experiment.traits]
 
