@@ -242,7 +242,7 @@ def test_a_run_json_that_is_none(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("reference", ["../x", "a/../../x", "/nowhere/x", "x\0y", "y" * 5000])
 def test_the_id_of_a_run_is_no_path(tmp_path: Path, reference: str) -> None:
-    with pytest.raises(StoreError, match="no run|neither a run folder"):
+    with pytest.raises(StoreError, match=r"no run|neither a run folder"):
         find_run(reference, tmp_path / "store")
 
 
