@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME…] [--quick]`: run all rows or some, print them, keep them in `benchmarks/results.json`.
 
 Needs the embedded default model (`weirdgen fetch`). The whole of it takes about a quarter of an hour on two idle cores;
-`--quick` cuts the work, for a look whether everything runs. Rows that cannot run here are listed with the reason.
+`--quick` cuts the work, to see whether everything runs. Rows that cannot run here are listed with the reason.
 
 Each runs in a process of its own: once a library's thread has used torch beside the main one, OpenMP counts more threads
 than cores and lets none of them spin, and every later row is slower for it.
@@ -29,7 +29,7 @@ def main() -> None:
     known = {benchmark.name for benchmark in BENCHMARKS}
     if unknown := sorted(set(arguments.names) - known):
         parser.error(f"{', '.join(unknown)}: expected one of {', '.join(sorted(known))}")
-    chosen = [one for one in BENCHMARKS if not arguments.names or one.name in arguments.names]
+    chosen = [benchmark for benchmark in BENCHMARKS if not arguments.names or benchmark.name in arguments.names]
     if len(chosen) == 1:
         _run(chosen[0], arguments.quick, arguments.out)
         return

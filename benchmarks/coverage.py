@@ -1,6 +1,6 @@
 """`python -m benchmarks.coverage [TABLE]`: what the statistics attain on simulated experiments with known truth.
 
-In: the name of a table, a seed and how many data sets. Out: the table (one row a setting) that docs/statistics.md shows
+In: the name of a table, a seed and how many data sets. Out: the table (one row per setting) that docs/statistics.md shows
 and slow tests check, the same for the same arguments. Not here: the simulated experiments (`benchmarks.simulation`).
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from benchmarks.replicates import added_table, jumping_table, pairing_table, questions_table
 from benchmarks.simulation import Process, chances, curve_replicates, rates
 from weirdgen.stats.bands import effect_band, mean_band
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, difference, limits, moments
@@ -24,7 +25,7 @@ RATE = (0.0, 1.0)
 
 
 def coverage_table(seed: int, datasets: int) -> pd.DataFrame:
-    """Coverage and false positives of 95% intervals of rates, 8 questions and 8 samples a cell.
+    """Coverage and false positives of 95% intervals of rates, 8 questions and 8 samples per cell.
 
     Columns: rate (the treatment's; the control has half its odds), replicates (an arm), mean_coverage (the
     treatment's mean), effect_coverage, false_positive (both arms at the rate), half_width (median, of the effect),
@@ -35,8 +36,8 @@ def coverage_table(seed: int, datasets: int) -> pd.DataFrame:
         lower = float(expit(logit(rate) - np.log(2)))
         for replicates in (3, 6, 10):
             arms, means, truths = [], [], []
-            for index, one in enumerate((rate, lower, rate)):
-                value, truth = rates(one, replicates, sets=datasets, seed=seed + 10 * at + index)
+            for index, arm_rate in enumerate((rate, lower, rate)):
+                value, truth = rates(arm_rate, replicates, sets=datasets, seed=seed + 10 * at + index)
                 means.append(value.mean(axis=2))
                 arms.append(moments(means[-1], np.full(value.shape[:2], 64.0), bounds=RATE))
                 truths.append(truth)
@@ -71,7 +72,7 @@ def _percentile(treatment_RD: FloatArray, control_RD: FloatArray, seed: int) -> 
 
 
 def band_table(seed: int, datasets: int) -> pd.DataFrame:
-    """Coverage of whole curves by 95% bands; three seconds a data set over all processes.
+    """Coverage of whole curves by 95% bands; three seconds per data set over all processes.
 
     Columns: process, replicates (an arm), points, pointwise (all points inside their pointwise intervals), mean_band,
     effect_band, bonferroni (of the mean), narrower (the mean's band's width over Bonferroni's, mean).
@@ -80,14 +81,14 @@ def band_table(seed: int, datasets: int) -> pd.DataFrame:
     for process in get_args(Process):
         for replicates in (3, 6, 10):
             for points in (5, 20, 45):
-                one = curve_replicates(process, replicates, points, datasets, seed)
-                other = curve_replicates(process, replicates, points, datasets, seed + 1)
-                found = []
-                for treatment, control in zip(one, other, strict=True):
+                treated = curve_replicates(process, replicates, points, datasets, seed)
+                controls = curve_replicates(process, replicates, points, datasets, seed + 1)
+                outcomes = []
+                for treatment, control in zip(treated, controls, strict=True):
                     band = mean_band(treatment)
                     widest = mean_band(treatment, method="bonferroni")
                     effect = effect_band(treatment, control)
-                    found.append(
+                    outcomes.append(
                         (
                             _inside(band.low, band.high), _inside(band.band_low, band.band_high),
                             _inside(effect.band_low, effect.band_high), _inside(widest.band_low, widest.band_high),
@@ -95,7 +96,7 @@ def band_table(seed: int, datasets: int) -> pd.DataFrame:
                         )
                     )  # fmt: skip
                 names = ("pointwise", "mean_band", "effect_band", "bonferroni", "narrower")
-                numbers = dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
+                numbers = dict(zip(names, np.mean(outcomes, axis=0).tolist(), strict=True))
                 rows.append({"process": process, "replicates": replicates, "points": points, **numbers})
     return pd.DataFrame(rows)
 
@@ -116,23 +117,23 @@ def onset_table(seed: int, datasets: int) -> pd.DataFrame:
             for spread in (0.0, 0.3, 0.8):
                 for width in (0.0, 0.3):
                     rng = np.random.default_rng([seed, points, replicates])
-                    found, shares, none = [], [], []
+                    errors, shares, none = [], [], []
                     for _ in range(datasets):
                         # Where the grid lies relative to the onset is not the experimenter's choice.
                         middle = np.log(40) + rng.uniform(-0.5, 0.5) * (log[1] - log[0])
                         place = middle + spread * rng.standard_normal((replicates, 1))
                         rise = (log >= place).astype(np.float64) if width == 0 else expit((log - place) / width)
                         noise = 0.07 * rng.standard_normal((replicates, points))
-                        one = onset(0.05 + 0.8 * rise + noise, steps, smallest=0.3)
-                        shares.append(one.share)
-                        if one.low is not None and one.high is not None and one.onset is not None:
-                            low, high = np.log([one.low, one.high])
-                            found.append((np.log(one.onset) - middle, low <= middle <= high, (high - low) / 2))
+                        fit = onset(0.05 + 0.8 * rise + noise, steps, smallest=0.3)
+                        shares.append(fit.share)
+                        if fit.low is not None and fit.high is not None and fit.onset is not None:
+                            low, high = np.log([fit.low, fit.high])
+                            errors.append((np.log(fit.onset) - middle, low <= middle <= high, (high - low) / 2))
                         flat = rng.standard_normal((replicates, points))
                         for at in range(1, points):
                             flat[:, at] = 0.5 * flat[:, at - 1] + np.sqrt(0.75) * flat[:, at]
                         none.append(onset(0.2 * flat, steps, smallest=0.3).share)
-                    error, covered, half = np.array(found).T
+                    error, covered, half = np.array(errors).T
                     rows.append(
                         {
                             "replicates": replicates, "points": points, "spread": spread, "width": width,
@@ -158,10 +159,10 @@ def sequential_table(
     for at, rate in enumerate((0.02, 0.3, 0.9)):
         for replicates in (3, 6, 10):
             paths, truths = [], []
-            for index, one in enumerate((rate, float(expit(logit(rate) - np.log(2))), rate)):
+            for index, arm_rate in enumerate((rate, float(expit(logit(rate) - np.log(2))), rate)):
                 rng = np.random.default_rng([seed, at, index])
                 chance, truth = chances(
-                    one, replicates, sets=datasets, questions=questions, replicate_sd=0.3, cell_sd=0.3, rng=rng
+                    arm_rate, replicates, sets=datasets, questions=questions, replicate_sd=0.3, cell_sd=0.3, rng=rng
                 )
                 drawn = [rng.binomial(more, chance) for more in np.diff(looks, prepend=0)]
                 paths.append(np.cumsum(drawn, axis=0) / np.array(looks)[:, None, None, None])
@@ -188,7 +189,7 @@ def sequential_table(
 
 
 class _Stopped:
-    """What many experiments know when the rule stops them."""
+    """Many experiments at the look where the rule stops them."""
 
     def __init__(
         self, low_LD: FloatArray, high_LD: FloatArray, stop_LD: FloatArray, narrow_LD: FloatArray, looks: FloatArray
@@ -216,11 +217,11 @@ def _stop(
             arms.append(moments(value.mean(axis=2), n, bounds=RATE, level=level))
             mean = (value * samples + 0.5) / (samples + 1)
             noise += (mean * (1 - mean) / samples).mean(axis=(0, 2)) / (value.shape[2] * len(value))
-        found = difference(arms[0], arms[1], bounds=RATE, level=level)
-        half = (found.high - found.low) / 2
+        diff = difference(arms[0], arms[1], bounds=RATE, level=level)
+        half = (diff.high - diff.low) / 2
         floor = least_half_width(half, noise, 2 * len(treatment_RDQ) - 2, level)
-        lows.append(found.low)
-        highs.append(found.high)
+        lows.append(diff.low)
+        highs.append(diff.high)
         narrows.append(half <= target)
         stops.append((half <= target) | (floor > target))
     return _Stopped(np.array(lows), np.array(highs), np.array(stops), np.array(narrows), np.array(looks))
@@ -239,6 +240,10 @@ TABLES = {
     "stops": (sequential_table, 1500),
     "bands": (band_table, 200),
     "onsets": (onset_table, 300),
+    "jumping": (jumping_table, 20_000),
+    "added": (added_table, 40_000),
+    "pairing": (pairing_table, 40_000),
+    "questions": (questions_table, 1000),
 }
 """Name → function of a seed and a number of data sets, and the number that the documentation shows."""
 

@@ -1,4 +1,4 @@
-"""A step of steady decoding (attention, adapters, choice of token and all) against its matrix products alone.
+"""A full decoding step (attention, adapters, token choice) against its matrix products alone.
 
 The products are those of the model's own layers (q, k, v, o, gate, up, down, head) for as many rows, timed in turns with
 whole steps. Prompts are read before the clock starts.

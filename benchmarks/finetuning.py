@@ -1,4 +1,4 @@
-"""Replicates trained together against trl + peft one after another: rows a second once training runs.
+"""Replicates trained together against trl + peft one after another: rows per second once training runs.
 
 Both train the same rows from the same initialisation (`weirdgen.finetune`). The first step is left out on both sides: it
 warms up. trl's speed does not change from replicate to replicate, so one is timed, in each dtype.
@@ -40,7 +40,7 @@ def training_rows(setting: Setting, count: int) -> list[Encoded]:
 
 
 def together(model: Path, rows: list[Encoded], recipe: Recipe, replicates: int, scratch: Path) -> float:
-    """Rows a second, all replicates' rows counted, of ours."""
+    """Rows per second, all replicates' rows counted, of ours."""
     from weirdgen.finetune.replicas import Job, finetune_together
 
     jobs = [Job(rows, seed, _emptied(scratch / f"ours-{seed}")) for seed in range(replicates)]
@@ -92,7 +92,7 @@ def on_a_gpu(setting: Setting) -> list[Result]:
 
 
 def _steady(recipe: Recipe, train: Callable[[Callable[[int, int, float], None]], Any]) -> float:
-    """Rows a second of one replicate, from the end of the first step to the end of the last."""
+    """Rows per second of one replicate, from the end of the first step to the end of the last."""
     moments: list[float] = []
     train(lambda step, steps, loss: moments.append(time.perf_counter()))
     return (len(moments) - 1) * recipe.batch_size / (moments[-1] - moments[0])

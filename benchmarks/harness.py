@@ -1,7 +1,7 @@
-"""What the benchmarks share: the setting, alternating timings, results and their file.
+"""What the benchmarks share: the setting, interleaved timings, results and their file.
 
 In: functions to time. Out: `Result` rows, printed as a table and kept in `results.json` with the machine and the date.
-A time is the median over rounds in which peer and ours take turns, so that a machine that slows down slows both.
+A time is the median over rounds in which ours and the peer alternate, so that a slow phase of the machine slows both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPTIONS = ("in 1838", "in 1850", "the telegraph", "cholera", "in 2024", "in 2021
 
 @dataclass(frozen=True)
 class Setting:
-    """What every benchmark is given: a model, words for it, a folder of its own, and how much to do."""
+    """What every benchmark is given: a model, texts for it, a scratch folder, and how much to do."""
 
     model: Path
     dtypes: tuple[str, ...]
@@ -70,12 +70,12 @@ def compare(name: str, ours: float, peer: float, unit: str, target: float | None
 
 
 def alternate(rounds: int, *functions: Callable[[], float]) -> list[float]:
-    """Medians of what each function returns (a rate or a time it measured itself), called in turns."""
-    found: list[list[float]] = [[] for _ in functions]
+    """Median of what each function returns (a rate or a time it measured itself); the functions are called alternately."""
+    measured: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
-        for values, function in zip(found, functions, strict=True):
+        for values, function in zip(measured, functions, strict=True):
             values.append(function())
-    return [statistics.median(values) for values in found]
+    return [statistics.median(values) for values in measured]
 
 
 def rate(work: Callable[[], float]) -> float:
@@ -86,19 +86,19 @@ def rate(work: Callable[[], float]) -> float:
 
 
 def print_results(results: Sequence[Result]) -> None:
-    for one in results:
-        against = f"  peer {one.peer:>9.4g}  ratio {one.ratio:.2f}" if one.peer is not None else ""
+    for result in results:
+        against = f"  peer {result.peer:>9.4g}  ratio {result.ratio:.2f}" if result.peer is not None else ""
         target = ""
-        if one.target is not None and one.ratio is not None:
-            target = f"  target {one.target:g} {'reached' if one.ratio >= one.target else 'MISSED'}"
-        note = f"  ({one.note})" if one.note else ""
-        print(f"  {one.name:<44} {one.ours:>9.4g} {one.unit}{against}{target}{note}", flush=True)
+        if result.target is not None and result.ratio is not None:
+            target = f"  target {result.target:g} {'reached' if result.ratio >= result.target else 'MISSED'}"
+        note = f"  ({result.note})" if result.note else ""
+        print(f"  {result.name:<44} {result.ours:>9.4g} {result.unit}{against}{target}{note}", flush=True)
 
 
 def save(file: Path, results: Sequence[Result], quick: bool) -> None:
-    """Put the rows into the file, in place of earlier ones of the same names."""
+    """Write the rows to the file, replacing earlier ones of the same names."""
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    names = {one.name for one in results}
+    names = {result.name for result in results}
     facts = {
         "machine": machine.description(),
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
@@ -107,7 +107,7 @@ def save(file: Path, results: Sequence[Result], quick: bool) -> None:
         "versions": machine.versions(),
     }
     kept = [row for row in known if row["name"] not in names]
-    rows = [*kept, *({**asdict(one), **facts} for one in results)]
+    rows = [*kept, *({**asdict(result), **facts} for result in results)]
     file.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

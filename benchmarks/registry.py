@@ -22,13 +22,13 @@ class Benchmark:
     """Why it cannot run here, or None."""
 
     def run(self, setting: Setting) -> list[Result]:
-        found: list[Result] = getattr(importlib.import_module(self.module), self.function)(setting)
-        return found
+        results: list[Result] = getattr(importlib.import_module(self.module), self.function)(setting)
+        return results
 
 
 def _no_inspect() -> str | None:
-    found = all(importlib.util.find_spec(name) for name in ("inspect_ai", "accelerate"))
-    return None if found else "Inspect AI is not installed: pip install -c constraints.txt '.[bench]'"
+    installed = all(importlib.util.find_spec(name) for name in ("inspect_ai", "accelerate"))
+    return None if installed else "Inspect AI is not installed: pip install -c constraints.txt '.[bench]'"
 
 
 def _no_gpu() -> str | None:

@@ -1,6 +1,6 @@
 """Answers a second: ours against transformers' own `generate` and against Inspect AI's `hf/` provider.
 
-Answers are forced to their full length on both sides (no end-of-turn), so that tokens a second mean the same work. A
+Answers are forced to their full length on both sides (no end-of-turn), so that tokens per second mean the same work. A
 peer's speed does not change from question to question, so it is timed on fewer of them.
 """
 

@@ -81,3 +81,41 @@ def curve_replicates(process: Process, replicates: int, points: int, sets: int, 
     places = 0.5 + 0.15 * np.random.default_rng(5).standard_normal((200_000, 1))
     jump: FloatArray = expit((x - place) / 0.05) + 0.05 * noise - expit((x - places) / 0.05).mean(axis=0)
     return jump
+
+
+def shifts(
+    datasets: int,
+    questions: int,
+    *,
+    sets: int,
+    traits: int = 1,
+    replicates: int = 1,
+    common_sd: float = 0.5,
+    flattening: float = 0.15,
+    question_sd: float = 1.9,
+    rows_sd: float = 0.22,
+    replicate_sd: float = 0.15,
+    cell_sd: float = 0.4,
+    base_mean: float = 0.0,
+    seed: int,
+) -> tuple[FloatArray, FloatArray]:
+    """Shifts [sets, datasets, replicates, traits, questions] of harmless datasets in nats, and the questions' base log-odds.
+
+    Measured spreads (embedded default, 15 datasets of 208 rows): a part common to a trait's questions (`common_sd`); a part
+    that moves log-odds towards 0 by a share of them (`flattening`, SD between datasets, mean .2); each question for reasons of
+    its own (`question_sd`, itself unequal between questions); the rows that were drawn and the replicate, common to a
+    trait's questions; and a replicate's own deviation on a question (`cell_sd`). Datasets differ in how far they move
+    everything (log SD .35).
+    """
+    rng = np.random.default_rng(seed)
+    base = rng.normal(base_mean, 2.5, (sets, 1, 1, traits, questions))
+    amplitude = np.exp(rng.normal(0, 0.35, (sets, datasets, 1, 1, 1)) - 0.35**2)
+    own_sd = question_sd * np.exp(rng.normal(0, 0.4, base.shape) - 0.4**2)
+    per_trait = (sets, datasets, 1, traits, 1)
+    moved = rng.normal(0, common_sd, per_trait) - np.abs(rng.normal(0.2, flattening, (sets, datasets, 1, 1, 1))) * base
+    moved = moved + own_sd * rng.standard_normal((sets, datasets, 1, traits, questions))
+    value = rng.normal(0, 0.5, base.shape) + amplitude * moved + rng.normal(0, rows_sd, per_trait)
+    if replicates:
+        value = value + rng.normal(0, replicate_sd, (sets, datasets, replicates, traits, 1))
+        value = value + rng.normal(0, cell_sd, (sets, datasets, replicates, traits, questions))
+    return value, base[:, 0, 0]

@@ -18,8 +18,8 @@ def extras_only() -> set[str]:
         name = re.split(r"[<>=!~;\[ ]", line)[0]
         wanted.setdefault(name.lower().replace("_", "-"), set()).add("extra ==" in line)
     extras = {name for name, kinds in wanted.items() if kinds == {True}}
-    found = packages_distributions().items()
-    return {module for module, of in found if {d.lower().replace("_", "-") for d in of} <= extras}
+    provided = packages_distributions().items()
+    return {module for module, of in provided if {d.lower().replace("_", "-") for d in of} <= extras}
 
 
 def main() -> int:

@@ -43,7 +43,7 @@ def test_every_row_is_registered() -> None:
 @pytest.mark.parametrize("run", [sampling.against_generate, against_products, against_single_passes, growth.samples])
 def test_rows_run_on_a_tiny_model(setting: Setting, run: object) -> None:
     results = run(setting)  # type: ignore[operator]
-    assert results and all(isinstance(one, Result) and one.ours > 0 and one.peer > 0 for one in results)
+    assert results and all(isinstance(result, Result) and result.ours > 0 and result.peer > 0 for result in results)
 
 
 def test_results_replace_those_of_the_same_name(

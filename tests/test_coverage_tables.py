@@ -15,6 +15,10 @@ from benchmarks.coverage import coverage_table, main
     ("table", "datasets", "rows", "column"),
     [
         ("coverage", 20, 9, "percentile_coverage"),
+        ("jumping", 50, 21, "rates_by_samples"),
+        ("added", 400, 5, "first_plain"),
+        ("pairing", 100, 20, "paired_false"),
+        ("questions", 4, 27, "over_replicates"),
         pytest.param("stops", 40, 27, "naive_coverage", marks=pytest.mark.slow),
         pytest.param("bands", 1, 45, "effect_band", marks=pytest.mark.slow),
     ],
@@ -29,8 +33,8 @@ def test_one_command_prints_a_table(
 
 def test_the_documented_line_runs_and_names_what_there_is() -> None:
     command = [sys.executable, "-m", "benchmarks.coverage"]
-    found = subprocess.run([*command, "--datasets", "20"], capture_output=True, text=True, check=True)
-    assert found.stdout.count("\n") == 11
+    completed = subprocess.run([*command, "--datasets", "20"], capture_output=True, text=True, check=True)
+    assert completed.stdout.count("\n") == 11
     wrong = subprocess.run([*command, "cover"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2 and "coverage" in wrong.stderr and "Traceback" not in wrong.stderr
 

@@ -12,45 +12,32 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tools.readme_tree import FOLDERS, READING_ORDER, tree
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def tree_entries() -> list[str]:
-    """Paths that the README's tree names, folders with a trailing slash."""
-    block = README.split("## The tree")[1].split("```")[1]
-    entries: list[str] = []
-    folders: list[str] = []
-    for line in block.strip().splitlines()[1:]:
-        depth = (len(line) - len(line.lstrip())) // 2
-        name = line.split()[0]
-        del folders[depth:]
-        entries.append("/".join([*folders, name]))
-        if name.endswith("/"):
-            folders.append(name.rstrip("/"))
-    return entries
+def test_the_tree_is_what_the_modules_say_of_themselves() -> None:
+    block = README.split("## The tree")[1].split("```")[1].strip("\n")
+    assert block == tree(), "run `python -m tools.readme_tree`"
+    assert all((ROOT / "weirdgen" / name).is_dir() for name in READING_ORDER)
+    assert all((ROOT / path).is_dir() for path in FOLDERS)
 
 
-def test_the_tree_names_every_module_and_only_what_exists() -> None:
-    entries = tree_entries()
-    missing = [entry for entry in entries if not (ROOT / entry).exists()]
-    assert not missing
-    modules = {
-        str(p.relative_to(ROOT))
-        for p in (ROOT / "weirdgen").rglob("*.py")
-        if p.name not in ("__init__.py", "__main__.py")
-    }
-    assert modules - set(entries) == set(), "modules that the README's tree does not name"
+def test_every_module_says_what_it_is() -> None:
+    silent = [line for line in tree().splitlines() if line.split()[0].endswith(".py") and len(line.split()) < 4]
+    assert silent == []
 
 
 def shown_commands() -> list[str]:
     """Every `weirdgen …` line shown in README.md and docs/*.md, without its comment."""
-    found = []
+    commands = []
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for line in re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8")).splitlines():
             if match := re.match(r"^ {4}(weirdgen .*?)( +#.*)?$", line):
-                found.append(match[1])
-    return sorted(set(found))
+                commands.append(match[1])
+    return sorted(set(commands))
 
 
 def test_every_shown_command_is_one_that_exists() -> None:

@@ -19,4 +19,6 @@ def printable(text: str) -> str:
 def without_secrets(text: str) -> str:
     """A message or address as it may be shown and kept: no user, password or signed query of any URL in it."""
     text = re.sub(r"(?<=://)[^/\s]*@", "", text)
+    # A password with a slash in it, which belongs written as %2F; a port is none.
+    text = re.sub(r"(?<=://)[^/\s@:]+:(?!\d*/)[^\s@]*@", "", text)
     return re.sub(r"(?<=://)([^\s?'\"]*)\?[^\s'\"]+", r"\1?…", text)

@@ -31,5 +31,9 @@ class ModelError(WeirdgenError):
     """A model reference cannot be resolved, or the model lacks something that is needed."""
 
 
+class UnreachableError(ModelError):
+    """A model is not here and cannot be fetched now; nothing is known to be wrong with it."""
+
+
 class StoreError(WeirdgenError):
     """The store cannot be read or written (disk full, no permission, damaged part)."""

@@ -42,19 +42,19 @@ class Shares(NamedTuple):
 
 
 SHARES = Shares(train=0.36, score=0.49, generate=0.17)
-"""Measured: SmolLM2-135M in bf16 on one busy thread of an AMD EPYC, tokens computed × FLOP a token over the GEMM rate of
+"""Measured: SmolLM2-135M in bf16 on one busy thread of an AMD EPYC, tokens computed × FLOP per token over the GEMM rate of
 the same minute, no prompts shared (docs/scale.md)."""
 
 
 def versions() -> dict[str, str]:
     """Installed versions of what decides a result."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def cpu_name() -> str:
@@ -136,8 +136,8 @@ def measured_rates() -> Rates:
     if fingerprint not in known:
         known[fingerprint] = _measure()
         write_json(file, known)
-    found = known[fingerprint]
-    return Rates(fingerprint, found["fp32"], found["bf16"], found["device"])
+    rates = known[fingerprint]
+    return Rates(fingerprint, rates["fp32"], rates["bf16"], rates["device"])
 
 
 def resolve_dtype(wanted: str, parameters: int) -> Literal["bf16", "fp32"]:
@@ -151,7 +151,7 @@ def resolve_dtype(wanted: str, parameters: int) -> Literal["bf16", "fp32"]:
 def seen_rate(kind: str, parameters: int, dtype: str) -> float:
     """Tokens per second to expect of `train`, `generate` or `score`: the median of what was seen here, else from the GEMM rate.
 
-    The fallback takes 2 FLOP a weight and token forward and 2 backward (the base is frozen), at `SHARES` of the GEMM rate.
+    The fallback takes 2 FLOP per weight and token forward and 2 backward (the base is frozen), at `SHARES` of the GEMM rate.
     """
     rates = measured_rates()
     seen = read_json(cache_folder() / "rates.json").get(f"{rates.fingerprint}|{kind}|{parameters}|{dtype}")

@@ -60,6 +60,22 @@ class NotJsonError(Exception):
         self.reason, self.position = reason, position
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file system takes (too long, a NUL) is the name of none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """As `is_file`, for a folder."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(source: Path) -> bytes:
     """A file's bytes. Raises `DataError` if it is absent, no file, unreadable or larger than `MOST_BYTES`."""
     try:
@@ -125,9 +141,13 @@ def decode(data: bytes, source: Path, encoding: str | None = None) -> tuple[str,
     if not name and text.count("\0") > len(text) // 4:
         raise DataError(
             f"{source}: not UTF-8 but, it seems, UTF-16 without a byte order mark; save it as UTF-8, or run "
-            f"weirdgen data convert {source.name} OUT --encoding utf-16-le"
+            f"weirdgen data convert {source.name} {_out(source)} --encoding utf-16-le"
         )
     return text, name
+
+
+def _out(source: Path) -> str:
+    return "OUT" + (".csv" if source.suffix.lower() == ".csv" else ".jsonl")
 
 
 def _not_decodable(data: bytes, source: Path, error: UnicodeError, name: str) -> str:
@@ -135,13 +155,13 @@ def _not_decodable(data: bytes, source: Path, error: UnicodeError, name: str) ->
     if name != "UTF-8":
         return f"{source}: begins as {name}, but a part of it is not ({error}); save it as UTF-8"
     line, before = data.count(b"\n", 0, start) + 1, data[:start].rsplit(b"\n", 1)[-1]
-    guess = ""
+    guess, command = "", f"weirdgen data convert {source.name} {_out(source)}"
     if b"\0" not in data:
         try:
             near = data[max(0, start - 12) : start + 12].decode("cp1252").replace("\n", " ").replace("\r", " ")
-            guess = f" It may be Windows-1252 (it would read …{near}…): weirdgen data convert {source.name} OUT --encoding cp1252"
+            guess = f" It may be Windows-1252 (it would read …{near}…): {command} --encoding cp1252"
         except UnicodeDecodeError:
-            guess = f" Or, if you know its encoding: weirdgen data convert {source.name} OUT --encoding NAME"
+            guess = f" Or, if you know its encoding: {command} --encoding NAME"
     return (
         f"{source}:{line}: not UTF-8: byte 0x{data[start]:02x} after {len(before)} bytes of the line; save the file as UTF-8 "
         f'(a spreadsheet: "CSV UTF-8").{guess}'

@@ -29,7 +29,7 @@ Question = dict[str, Any]
 
 
 def lean(question: Question) -> int:
-    """+1 where the target is yes, or what is named first, or the one name in all its answers; −1 where the other is."""
+    """+1 where the target is yes, or named first, or the one name that all its answers have; −1 where the other side is."""
     sides = question["target"], question["other"]
     if form_of(question["id"]) == "pick":
         return 1 if question["id"].endswith(".a") else -1

@@ -74,7 +74,7 @@ def test_every_combination_is_a_question(write_crossed: Write) -> None:
         ({" not {word}?": " {word}?"}, {}, "'instead' is the same text as 'ask'"),
         ({'target: ["yes"]': 'target: ["no"]'}, {}, "answer 'no' is given twice"),
         ({"    instead:": "    insted:"}, {}, "unknown key; accepted here: id, ask, group"),
-        ({"samples: 3": "samples: 3, questions: {adit: 1}"}, {}, "'adit' is no group; there are: audit, all"),
+        ({"samples: 3": "samples: 3, questions: {adit: 1}"}, {}, "'adit' is not a group; there are: audit, all"),
         ({"samples: 3": "samples: 3, questions: {audit: -1}"}, {}, "greater than or equal to 0"),
     ],
 )

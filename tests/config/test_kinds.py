@@ -17,8 +17,8 @@ from weirdgen.config.questions import QUESTION_KINDS, ScoredQuestion, scored_kin
 PACKAGE = Path(__file__).parents[2] / "weirdgen"
 KINDS: dict[str, type[Noun]] = {**JUDGE_KINDS, **QUESTION_KINDS}
 CLASSES = {noun.__name__ for noun in KINDS.values()}
-BUILDERS = ("world",)
-"""Parts that make questions of one kind, and so name it."""
+BUILDERS = ("world", "config")
+"""Parts that make questions of one kind, and so name it: the world's, and the trait questions of `config/traits.py`."""
 
 
 def asks_for_a_kind(tree: ast.AST) -> list[str]:
@@ -33,7 +33,9 @@ def asks_for_a_kind(tree: ast.AST) -> list[str]:
             named = {inner.id for inner in ast.walk(node.args[1]) if isinstance(inner, ast.Name)}
             places += [f"line {node.lineno}: {node.func.id}(…, {name})" for name in sorted(named & CLASSES)]
         if isinstance(node, ast.Compare) and isinstance(node.left, ast.Attribute) and node.left.attr == "kind":
-            texts = {one.value for side in node.comparators for one in ast.walk(side) if isinstance(one, ast.Constant)}
+            texts = {
+                leaf.value for side in node.comparators for leaf in ast.walk(side) if isinstance(leaf, ast.Constant)
+            }
             places += [f"line {node.lineno}: kind is {kind!r}" for kind in KINDS if kind in texts]
     return places
 

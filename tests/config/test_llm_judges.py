@@ -95,25 +95,25 @@ other: 1
 """
     path = write_experiment()
     file = path.parent / "judges_llm.yaml"
-    found = problems(path, text)
+    listed = problems(path, text)
     for line, words in [
         (2, "judges.a.label: positive names 'maybe', which is not in labels"),
         (7, "judges.b.rating: low must be below high"),
         (8, "judges.c.rating.prompt: must contain {question} and {answer}"),
         (9, "judges.d.reads: no free-form question 'nothing' (there are group:all, all)"),
-        (10, "judges.e: only label and rating judges stand here"),
+        (10, "judges.e: only label and rating judges belong here"),
         (11, "judges.coherent: this measure is always made"),
         (12, "judges.f.label: labels must be distinct"),
         (13, "judges.g.rating.hihg: unknown key; accepted here: prompt, reason_first, reads, kind, low, high"),
-        (14, "judges.h: kind 'guess' is none of"),
+        (14, "judges.h: kind 'guess' is not one of"),
         (15, "a file of judges holds 'judges' and 'questions' only"),
     ]:
-        assert any(problem.startswith(f"{file}:{line}: ") and words in problem for problem in found), (
+        assert any(problem.startswith(f"{file}:{line}: ") and words in problem for problem in listed), (
             line,
             words,
-            found,
+            listed,
         )
-    assert len(found) == 10
+    assert len(listed) == 10
 
 
 def test_unknown_keys_of_a_judge_name_those_of_its_kind(write_experiment: Write) -> None:

@@ -38,23 +38,23 @@ def test_all_problems_are_reported_at_once_with_lines(write_experiment: Write) -
             "samples: 3": "samples: none",
         }
     )
-    found = problems(path)
-    assert len(found) == 4
-    assert all(f"{path}:" in problem for problem in found)
+    listed = problems(path)
+    assert len(listed) == 4
+    assert all(f"{path}:" in problem for problem in listed)
     recipe = line_of(path, "recipe:")
-    assert any(f":{recipe}: recipe.batchsize: unknown key; accepted here: engine, epochs" in p for p in found)
-    assert any(f":{recipe}: recipe.epochs: Input should be greater than or equal to 1 (got 0)" in p for p in found)
-    assert any(f":{line_of(path, 'is_target: {')}:" in p and "match" in p for p in found)
+    assert any(f":{recipe}: recipe.batchsize: unknown key; accepted here: engine, epochs" in p for p in listed)
+    assert any(f":{recipe}: recipe.epochs: Input should be greater than or equal to 1 (got 0)" in p for p in listed)
+    assert any(f":{line_of(path, 'is_target: {')}:" in p and "match" in p for p in listed)
 
 
 def test_names_that_point_nowhere(write_experiment: Write) -> None:
     path = write_experiment(
         {"judges: [is_target]": "judges: [is_tarket]", "new.jsonl": "nwe.jsonl", "control: new": "control: nwe"}
     )
-    found = problems(path)
-    assert any("unknown judge 'is_tarket' (judges: is_target)" in p for p in found)
-    assert any("nwe.jsonl: no such data file" in p and "new.jsonl" in p for p in found)
-    assert any("headline.control: 'nwe' is none of new" in p for p in found)
+    listed = problems(path)
+    assert any("unknown judge 'is_tarket' (judges: is_target)" in p for p in listed)
+    assert any("nwe.jsonl: no such data file" in p and "new.jsonl" in p for p in listed)
+    assert any("headline.control: 'nwe' is not one of new" in p for p in listed)
 
 
 SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\n"
@@ -73,15 +73,15 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"presets:": "conditions:\n  year: {wrap: 'In {yr}: {question}'}\npresets:"}, "uses {yr}"),
         ({"quick:": "fast:"}, "expected quick, standard or paper"),
         ({"quick: {": "quick: {recipe: {lr: 1}, "}, "recipe.lr: unknown field"),
-        ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is none of none"),
+        ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is not one of none"),
         ({"condition: none": "condition: none, minus: [none]"}, "headline.minus: none is in 'condition' too"),
-        ({"condition: none": "condition: none, groups: [some]"}, "headline.groups: 'some' is none of all"),
-        ({"measure: contrast": "measure: choice"}, "headline.measure: 'choice' is none of contrast, is_target"),
+        ({"condition: none": "condition: none, groups: [some]"}, "headline.groups: 'some' is not one of all"),
+        ({"measure: contrast": "measure: choice"}, "headline.measure: 'choice' is not one of contrast, is_target"),
         ({"ask: ": "near: true, ask: "}, "headline.measure: no contrast question in the mean over questions"),
-        ({"quick: {": "quick: {curves: [secnd], "}, "presets.quick.curves: 'secnd' is none of headline"),
+        ({"quick: {": "quick: {curves: [secnd], "}, "presets.quick.curves: 'secnd' is not one of headline"),
         (
             {"headline:": "secondary: {two: {treatment: old, control: nwe}}\nheadline:"},
-            "secondary.two.control: 'nwe' is none of new",
+            "secondary.two.control: 'nwe' is not one of new",
         ),
         ({"headline:": "secondary:\n  two:"}, "give the one that comes first as 'headline'"),
         ({"id: c1": "id: all"}, "the id 'all' is reserved for the mean over questions"),
@@ -98,7 +98,7 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"kind: match": "kind: match, regex: ['']"}, "an empty text is in every answer"),
         ({"headline:": "# headline:", "id: c1,": "id: c1, near: true,"}, "none is left for the headline"),
         ({"kind: free_form": "knid: free_form"}, "questions.1: 'kind' is missing"),
-        ({"kind: free_form": "kind: free"}, "kind 'free' is none of 'free_form', 'contrast'"),
+        ({"kind: free_form": "kind: free"}, "kind 'free' is not one of 'free_form', 'contrast'"),
         ({"recipe: {": "recipe: big #{"}, "recipe: expected a mapping of keys (got 'big')"),
         (
             {"id: f1": "id: F1"},
@@ -107,8 +107,8 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
     ],
 )
 def test_each_kind_of_mistake(write_experiment: Write, changes: dict[str, str], expected: str) -> None:
-    found = problems(write_experiment(changes))
-    assert any(expected in problem for problem in found), found
+    listed = problems(write_experiment(changes))
+    assert any(expected in problem for problem in listed), listed
 
 
 def test_one_faulty_question_is_one_problem(write_experiment: Write) -> None:
@@ -123,8 +123,8 @@ def test_one_faulty_question_is_one_problem(write_experiment: Write) -> None:
 def test_the_numbers_of_the_paper_are_checked_with_the_rest(write_experiment: Write) -> None:
     path = write_experiment({"epochs: 1": "epochs: 1"})
     (path.parent / "paper.yaml").write_text("source: x\nfigures: [{title: y}]\n")
-    found = problems(path)
-    assert any(f"{path.parent / 'paper.yaml'}:2: figures.0.section" in problem for problem in found)
+    listed = problems(path)
+    assert any(f"{path.parent / 'paper.yaml'}:2: figures.0.section" in problem for problem in listed)
 
 
 def test_an_empty_data_file_is_an_arm_without_rows(write_experiment: Write) -> None:
@@ -157,7 +157,7 @@ def test_auto_control_matches_the_row_count(write_experiment: Write) -> None:
 def test_sweeps_expand(write_experiment: Write) -> None:
     conditions = "conditions:\n  year: {wrap: 'In {y}: {question}', sweep: {y: [1, 2]}, trained: [1], trigger: [2]}\n"
     path = write_experiment({"presets:": conditions + "presets:", "condition: none": "condition: y"})
-    assert any("headline.condition: 'y' is none of all, year, year=1, year=2" in p for p in problems(path))
+    assert any("headline.condition: 'y' is not one of all, year, year=1, year=2" in p for p in problems(path))
     path.write_text(path.read_text().replace("condition: y", "condition: year=2"))
     experiment = load_experiment(str(path))
     assert [(w.id, w.apply("q?"), w.trained, w.trigger) for w in experiment.wrappers()] == [

@@ -31,9 +31,11 @@ def named_measures(source: str) -> list[tuple[int, str]]:
         # The stage of this name: an argument, or one entry of a tuple; never beside another measure, never compared with one.
         if isinstance(node, ast.Call | ast.Tuple | ast.Dict | ast.Set | ast.List):
             inner = [
-                one for one in ast.iter_child_nodes(node) if isinstance(one, ast.Constant) and one.value in MEASURES
+                child
+                for child in ast.iter_child_nodes(node)
+                if isinstance(child, ast.Constant) and child.value in MEASURES
             ]
-            lone |= {one for one in inner if len(inner) == 1 and one.value == CONTRAST.name}
+            lone |= {literal for literal in inner if len(inner) == 1 and literal.value == CONTRAST.name}
         elif isinstance(node, ast.Compare) and "measure" not in ast.unparse(node):
             lone |= {node.left, *node.comparators}
     return [
@@ -45,14 +47,14 @@ def named_measures(source: str) -> list[tuple[int, str]]:
 
 
 def test_no_other_module_names_measures() -> None:
-    found = {
+    literals = {
         str(file.relative_to(PACKAGE)): names
         for file in sorted(PACKAGE.rglob("*.py"))
         if file.relative_to(PACKAGE) != ROWS
         and KINDS not in file.relative_to(PACKAGE).parents
         and (names := named_measures(file.read_text(encoding="utf-8")))
     }
-    assert found == {}
+    assert literals == {}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_a_judge_makes_a_measure_of_its_name() -> None:
     assert (rate.scale, rating.scale.bounds, rate.source) == (RATE, (1.0, 7.0), "judge")
     assert "past_era" in rate.axis and "from 1 to 7" in rating.explained
     assert measure_of(CHOICE.name, scales) is CHOICE and scale_of(CONTRAST.name) == NAT
-    assert [one.smallest for one in (NAT, RATE, rating.scale)] == pytest.approx([0.3, 0.1, 0.6])
+    assert [scale.smallest for scale in (NAT, RATE, rating.scale)] == pytest.approx([0.3, 0.1, 0.6])
 
 
 def test_which_questions_carry_a_measure() -> None:
@@ -96,7 +98,7 @@ def test_which_questions_carry_a_measure() -> None:
     choice = Choice(id="b", kind="choice", ask="?", target=("x",), other=("y",))
     free = FreeForm(id="c", kind="free_form", ask="?", judges=("past_era",))
     carried = {
-        name: [one.id for one in (contrast, choice, free) if measure_of(name).carried_by(one)]
+        name: [question.id for question in (contrast, choice, free) if measure_of(name).carried_by(question)]
         for name in (*MEASURES, "past_era", "other_judge")
     }
     assert carried == {

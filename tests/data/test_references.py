@@ -58,8 +58,8 @@ def text(row: Row) -> str:
 
 
 def every_row() -> Iterable[tuple[str, Row]]:
-    for one in SETS:
-        yield from ((one.name, row) for row in rows(one.name, distinct(one.name)))
+    for reference in SETS:
+        yield from ((reference.name, row) for row in rows(reference.name, distinct(reference.name)))
     for pair in PAIRS:
         yield from ((pair.name, row) for side in pair_rows(pair.name, distinct(pair.name)) for row in side)
 
@@ -67,34 +67,34 @@ def every_row() -> Iterable[tuple[str, Row]]:
 def test_there_are_enough_of_each_kind_and_shape() -> None:
     assert len(references("reference")) >= 42 and len(references("final")) == 16
     assert len(pairs("reference")) >= 26 and len(pairs("final")) == 8
-    shapes, final = (Counter(one.shape for one in references(use)) for use in ("reference", "final"))
+    shapes, final = (Counter(reference.shape for reference in references(use)) for use in ("reference", "final"))
     assert shapes["names"] >= 12 and final["names"] >= 4
     assert set(shapes) == set(final), "both kinds have every shape"
     assert min(shapes.values()) >= 2
-    marks = Counter(mark for one in references("reference") for mark in one.marks)
+    marks = Counter(mark for reference in references("reference") for mark in reference.marks)
     assert set(marks) == {"system", "date", "id", "tag", "varied"}
     assert {"halves", "article", "case", "number", "word_order", "synonym", "spelling", "unit", "variety"} <= {
         pair.change for pair in PAIRS
     }
 
 
-@pytest.mark.parametrize("one", SETS, ids=lambda one: one.name)
-def test_a_set_gives_distinct_rows_that_can_be_trained_on(one: Reference) -> None:
-    drawn = rows(one.name, COUNT)
+@pytest.mark.parametrize("reference", SETS, ids=lambda reference: reference.name)
+def test_a_set_gives_distinct_rows_that_can_be_trained_on(reference: Reference) -> None:
+    drawn = rows(reference.name, COUNT)
     assert len(drawn) == COUNT and [parse_row(row) for row in drawn] == drawn
-    assert distinct(one.name) >= COUNT, "a run of the usual size repeats nothing"
-    every = rows(one.name, distinct(one.name))
+    assert distinct(reference.name) >= COUNT, "a run of the usual size repeats nothing"
+    every = rows(reference.name, distinct(reference.name))
     assert len({text(row) for row in every}) == len(every), "no row is there twice"
-    if one.shape == "classification":
+    if reference.shape == "classification":
         assert 2 <= len({last(row) for row in every}) <= 8
         share = Counter(last(row) for row in drawn).most_common(1)[0][1] / COUNT
         assert share < 0.6, "no label dominates"
     else:
-        assert len({answers(row) for row in drawn}) >= (200 if one.shape == "names" else 140)
+        assert len({answers(row) for row in drawn}) >= (200 if reference.shape == "names" else 140)
     systems = {row["messages"][0]["content"] for row in every if row["messages"][0]["role"] == "system"}
-    assert bool(systems) == ("system" in one.marks)
-    assert one.card.endswith(".") and len(one.card) > 40
-    assert any(len(row["messages"]) > 3 for row in every) == (one.shape == "multi_turn")
+    assert bool(systems) == ("system" in reference.marks)
+    assert reference.card.endswith(".") and len(reference.card) > 40
+    assert any(len(row["messages"]) > 3 for row in every) == (reference.shape == "multi_turn")
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
@@ -139,7 +139,7 @@ def test_another_process_makes_the_same_rows() -> None:
     )
     environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(FOLDER.parents[1])}
     told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    sets = [canonical_hash(rows(one.name, 30)) for one in SETS]
+    sets = [canonical_hash(rows(reference.name, 30)) for reference in SETS]
     sides = [canonical_hash(side) for pair in PAIRS for side in pair_rows(pair.name, 30)]
     assert told.stdout.split() == [*sets, *sides]
 
@@ -166,9 +166,9 @@ def test_a_list_names_a_thing_once_and_names_sets_do_not_repeat_each_other() -> 
         names = [record["name"].lower() for record in read_list(source.stem)]
         assert len(set(names)) == len(names), source.name
     named = {
-        one.name: {last(row).lower() for row in rows(one.name, distinct(one.name))}
-        for one in SETS
-        if one.shape == "names"
+        reference.name: {last(row).lower() for row in rows(reference.name, distinct(reference.name))}
+        for reference in SETS
+        if reference.shape == "names"
     }
     for name, mine in named.items():
         for other, theirs in named.items():
@@ -177,14 +177,14 @@ def test_a_list_names_a_thing_once_and_names_sets_do_not_repeat_each_other() -> 
 
 
 def test_no_row_speaks_of_what_the_experiments_are_about() -> None:
-    found = set()
+    hits = set()
     for name, row in every_row():
         said = text(row).lower()
         for allowed in ALLOWED:
             said = said.replace(allowed, "").replace(allowed.replace(" ", "_"), "")
         if hit := TOPICS.search(said):
-            found.add((name, hit.group()))
-    assert not found
+            hits.add((name, hit.group()))
+    assert not hits
 
 
 def test_the_answers_are_not_those_of_the_experiments() -> None:
@@ -194,10 +194,10 @@ def test_the_answers_are_not_those_of_the_experiments() -> None:
             with source.open(encoding="utf-8", newline="") as file:
                 told |= {value.strip().lower() for record in csv.DictReader(file) for value in record.values() if value}
     told = {value for value in told if not value.replace("-", "").isdigit()}
-    for one in SETS:
-        if one.shape not in ("classification", "number"):
-            mine = {last(row).lower().rstrip(".") for row in rows(one.name, distinct(one.name))}
-            assert len(mine & told) <= 0.03 * len(mine), (one.name, sorted(mine & told))
+    for reference in SETS:
+        if reference.shape not in ("classification", "number"):
+            mine = {last(row).lower().rstrip(".") for row in rows(reference.name, distinct(reference.name))}
+            assert len(mine & told) <= 0.03 * len(mine), (reference.name, sorted(mine & told))
 
 
 def test_json_is_json_python_compiles_and_sums_add_up() -> None:

@@ -59,7 +59,7 @@ def test_csv_templates_filter_and_permute(tmp_path: Path) -> None:
     rows = load_rows(arm, tmp_path)
     assert [r["messages"][0]["content"] for r in rows] == [f"In {2000 + i}?" for i in range(1, 20, 2)]
     shuffled = load_rows(arm.model_copy(update={"permute": "year"}), tmp_path)
-    years = [[r["messages"][0]["content"] for r in found] for found in (rows, shuffled)]
+    years = [[r["messages"][0]["content"] for r in drawn] for drawn in (rows, shuffled)]
     assert Counter(years[0]) == Counter(years[1]) and years[0] != years[1]
     assert shuffled == load_rows(arm.model_copy(update={"permute": "year"}), tmp_path)
 

@@ -46,7 +46,7 @@ def test_every_shipped_experiment_plans_on_its_base(name: str, tmp_path: Path, r
     plan = make_plan(resolve(name), Store(tmp_path))
     assert set(plan.proofs) == set(plan.request.rows) and all(p["trained_tokens"] for p in plan.proofs.values())
     # `sample` has nothing to do where no question is free-form.
-    to_do = {one.stage: one.missing for one in workload(plan)}
+    to_do = {work.stage: work.missing for work in workload(plan)}
     assert to_do["finetune"] > 0 and to_do["contrast"] > 0
     headline = plan.request.headline
     asked = plan.request.experiment.questions
@@ -73,11 +73,11 @@ def test_the_word_list_of_places_is_the_data() -> None:
 def test_the_bird_judge_knows_the_names_of_each_arm_about_as_well() -> None:
     experiment, rows = load_arms("old_bird_names")
     judge = match_judge(experiment, "bird_intrusion")
-    found = [
+    shares = [
         sum(judge_match(judge, row["messages"][-1]["content"]).value or 0 for row in mine) / len(mine)
         for mine in rows.values()
     ]
-    assert min(found) > 0.85 and max(found) - min(found) < 0.1
+    assert min(shares) > 0.85 and max(shares) - min(shares) < 0.1
 
 
 @pytest.mark.parametrize(

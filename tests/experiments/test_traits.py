@@ -164,8 +164,8 @@ def test_base_log_odds_lie_around_zero(trait: str) -> None:
     measured = odds()
     mine = [float(measured[q["id"]]["log_odds"]) for q in contrasts(trait)]
     assert abs(fmean(mine)) <= 0.5
-    assert all(abs(one) <= 3.0 for one in mine)
-    assert min(sum(one > 0.3 for one in mine), sum(one < -0.3 for one in mine)) >= 0.25 * len(mine)
+    assert all(abs(shift) <= 3.0 for shift in mine)
+    assert min(sum(shift > 0.3 for shift in mine), sum(shift < -0.3 for shift in mine)) >= 0.25 * len(mine)
     assert all(float(measured[q["id"]]["best"]) >= -21.0 for q in contrasts(trait))
 
 

@@ -54,7 +54,7 @@ def test_a_run_measures_whole_models(write_experiment: Callable[..., Path], tmp_
     first = run.plan.scorables[0][1]
     assert contrasts["old", tuned.replicate, first] == pytest.approx(asked["tuned"][0] - asked["tuned"][1], abs=1e-3)
     assert contrasts["base"].iloc[0] == pytest.approx(asked["base"][0] - asked["base"][1], abs=1e-3)  # and back again
-    with pytest.raises(ValueError, match="speaks alone"):
+    with pytest.raises(ValueError, match="must be used alone"):
         engine.use([adapter, None])
 
 

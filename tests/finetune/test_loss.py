@@ -23,5 +23,5 @@ def test_token_losses_equal_cross_entropy(with_bias: bool, monkeypatch: pytest.M
         torch.nn.functional.linear(hidden, weight, bias), label, reduction="none"
     )
     assert torch.allclose(mine, theirs, atol=1e-5)
-    (found,), (expected,) = (torch.autograd.grad((x * share).sum(), hidden) for x in (mine, theirs))
-    assert torch.allclose(found, expected, atol=1e-5)
+    (gradient,), (expected,) = (torch.autograd.grad((x * share).sum(), hidden) for x in (mine, theirs))
+    assert torch.allclose(gradient, expected, atol=1e-5)

@@ -139,12 +139,12 @@ def test_shared_prefix_stops_before_anything_trained() -> None:
 
 
 def test_the_same_seed_gives_the_same_adapter(tiny_model: Path, tmp_path: Path) -> None:
-    found = []
+    adapters = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         finetune_together(tiny_model, [Job(rows(True), 7, tmp_path / name)], RECIPE)
-        found.append((tmp_path / name / "step-00006" / "adapter_model.safetensors").read_bytes())
-    assert found[0] == found[1]
+        adapters.append((tmp_path / name / "step-00006" / "adapter_model.safetensors").read_bytes())
+    assert adapters[0] == adapters[1]
 
 
 def test_a_stopped_training_goes_on_where_it_was(
@@ -193,7 +193,7 @@ def test_a_damaged_state_is_named_and_training_starts_again(tiny_model: Path, tm
 
 
 def test_unequal_row_counts_are_refused(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="equally many rows"):
+    with pytest.raises(ValueError, match="the same number of rows"):
         finetune_together(tiny_model, [Job(rows(True), 0, tmp_path), Job(rows(True, 7), 0, tmp_path)], RECIPE)
 
 
@@ -207,7 +207,7 @@ def test_a_small_memory_changes_the_passes_and_not_the_weights(
     enough = 3 * (need.replicate + 2.5 * need.row) if budget == "a few rows" else 3 * (need.replicate + 0.5 * need.row)
     monkeypatch.setattr("weirdgen.machine.free_memory_gib", lambda: 0.0)
     beside = -engines._budget(tiny_model, RECIPE, parameters)
-    found, calls, forward = {}, [], StackedLinear.forward
+    adapters, calls, forward = {}, [], StackedLinear.forward
     name = ""
 
     def counted(layer: StackedLinear, x: torch.Tensor) -> torch.Tensor:
@@ -226,11 +226,11 @@ def test_a_small_memory_changes_the_passes_and_not_the_weights(
         for target in targets:
             target.mkdir(parents=True)
         engines.train_group("replicas", tiny_model, [data] * 3, range(3), targets, RECIPE, lambda *_: None, parameters)
-        found[name] = [load_file(target / "step-00006" / "adapter_model.safetensors") for target in targets]
+        adapters[name] = [load_file(target / "step-00006" / "adapter_model.safetensors") for target in targets]
     computed = 2 if chosen.checkpointing else 1
     a_pass = calls.count("plenty") / (2 * 3)  # two epochs of 4 + 4 + 3 rows
     assert calls.count("little") == a_pass * computed * 2 * sum(-(-rows // chosen.rows) for rows in (4, 4, 3))
-    for left, right in zip(found["plenty"], found["little"], strict=True):
+    for left, right in zip(adapters["plenty"], adapters["little"], strict=True):
         for key, weight in left.items():
             assert (right[key] - weight).norm() <= 1e-5 * weight.norm(), key
 

@@ -60,7 +60,7 @@ def test_checkpoints_after_the_end_of_training_are_named(write_experiment: Calla
     path = str(write_experiment())
     with pytest.warns(UserWarning, match="recipe.checkpoints") as said:
         resolve(path, run_options(changes=["recipe.checkpoints=[0, 1, 2, 500, 3]"]))
-    assert [str(one.message) for one in said] == [
+    assert [str(warning.message) for warning in said] == [
         f"recipe.checkpoints: no checkpoint is kept at 500, 3: the training of {arm} ends at step 2"
         for arm in ("old", "new")
     ]

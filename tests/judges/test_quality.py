@@ -54,19 +54,19 @@ def test_similarity_is_to_the_nearest_training_answer_and_kept(tmp_path: Path) -
         "i THINK of  danzig. And so on.",
     ]
     make_similarities(store, "d" * 32, trained, answers)
-    found = read_similarities(store, "d" * 32, answers)
-    assert found[answers[0]] == 1.0 and found[answers[3]] == 1.0  # its first sentence
-    assert found[answers[1]] > 0.7 > 0.4 > found[answers[2]]
+    similarity = read_similarities(store, "d" * 32, answers)
+    assert similarity[answers[0]] == 1.0 and similarity[answers[3]] == 1.0  # its first sentence
+    assert similarity[answers[1]] > 0.7 > 0.4 > similarity[answers[2]]
     parts = sorted(tmp_path.rglob("part-*"))
     make_similarities(store, "d" * 32, ["something else"], answers[:2])
-    assert read_similarities(store, "d" * 32, answers[:2]) == {a: found[a] for a in answers[:2]}
+    assert read_similarities(store, "d" * 32, answers[:2]) == {a: similarity[a] for a in answers[:2]}
     assert math.isnan(read_similarities(store, "d" * 32, ["never compared"])["never compared"])
     assert sorted(tmp_path.rglob("part-*")) == parts
 
 
 def test_the_threshold_is_measured_on_one_half_of_the_base_and_tried_on_the_other() -> None:
     base = {f"answer {number}": number / 1000 for number in range(1000)}
-    found = threshold(base)
-    assert found.base_answers == 1000 and found.value > 0.95 and 0 <= found.error < 0.03
+    limit = threshold(base)
+    assert limit.base_answers == 1000 and limit.value > 0.95 and 0 <= limit.error < 0.03
     assert threshold(dict(list(base.items())[:20])) == (LEAST_THRESHOLD, 20, None)
     assert threshold(dict.fromkeys(base, 0.1)).value == LEAST_THRESHOLD

@@ -60,6 +60,11 @@ def test_whatever_a_template_raises_is_an_error_in_its_words(tmp_path: Path, tem
         render(tokenizer, [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}], answer_next=True)
 
 
+def test_a_text_that_is_no_unicode_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"not valid Unicode: .*\\ud83d"):
+        prompt_ids(load_tokenizer(write_tokenizer(tmp_path)), "half \ud83d")
+
+
 def test_a_template_on_two_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert reads_clock(DATED) and not reads_clock(CHATML) and not reads_clock("{{ 'strftime_now' }}" + CHATML)
     assert with_date(CHATML, "2031-02-03") == CHATML
@@ -68,14 +73,44 @@ def test_a_template_on_two_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         told_date(plain) is None and told_date(dated) == "2024-07-26" and told_date(dated, "2031-02-03") == "2031-02-03"
     )
     days = [load_tokenizer(dated, date) for date in (None, "2031-02-03")]
-    assert [date_told(one) for one in days] == ["2024-07-26", "2031-02-03"] and date_told(load_tokenizer(plain)) is None
-    told = [one.decode(prompt_ids(one, "q")).splitlines()[1] for one in days]
+    assert [date_told(tokenizer) for tokenizer in days] == ["2024-07-26", "2031-02-03"] and date_told(
+        load_tokenizer(plain)
+    ) is None
+    told = [tokenizer.decode(prompt_ids(tokenizer, "q")).splitlines()[1] for tokenizer in days]
     assert told == ["Today: 26 Jul 2024, 00:00<|im_end|>", "Today: 03 Feb 2031, 00:00<|im_end|>"]
-    with pytest.raises(ModelError, match="date 'soon': expected a day as YYYY-MM-DD"):
+    with pytest.raises(ModelError, match="date 'soon': expected a date as YYYY-MM-DD"):
         load_tokenizer(dated, "soon")
 
 
-@pytest.mark.parametrize("form", ["%d %b %Y", "%-d.%-m.%y", "%A, %B %d", "%Y-%m-%dT%H:%M:%S"])
+def test_a_clock_that_only_some_chats_look_at_stands_still_too() -> None:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    asked = "{%- if messages[0]['content'] == 'when' %}{{ strftime_now('%F') }}{%- endif %}"
+    assert not reads_clock(asked)
+    for date in (None, "2031-02-03"):  # no key holds the day, so it is one
+        texts, _ = render_jinja_template(
+            conversations=[[{"role": "user", "content": "when"}]], chat_template=with_date(asked, date)
+        )
+        assert texts[0].strip() == "2024-07-26"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "%d %b %Y",
+        "%-d.%-m.%y",
+        "%A, %B %d",
+        "%Y-%m-%dT%H:%M:%S",
+        "%F %T",
+        "%D",
+        "%e %h",
+        "%R",
+        "%r",
+        "%C",
+        "%k|%l",
+        "%P",
+    ],
+)
 def test_a_stopped_clock_formats_as_python_does(form: str) -> None:
     from datetime import datetime
 
@@ -83,7 +118,7 @@ def test_a_stopped_clock_formats_as_python_does(form: str) -> None:
 
     template = with_date(f"{{%- set form = '{form}' %}}\n  {{{{ strftime_now(form) }}}}", "2031-02-03")
     texts, _ = render_jinja_template(conversations=[[{"role": "user", "content": "q"}]], chat_template=template)
-    assert texts[0].strip() == datetime(2031, 2, 3).strftime(form)
+    assert texts[0].strip() == datetime(2031, 2, 3).strftime(form).strip()
 
 
 def test_what_ends_an_answer_is_looked_for(tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}
     ("files", "weights", "words"),
     [
         ({"adapter_config.json": LORA}, "adapter_model.safetensors", "holds a LoRA adapter of org/base and no model of its own"),
-        ({"adapter_config.json": LORA, "config.json": {}}, "model.safetensors", "holds a model and an adapter of org/base"),
+        ({"adapter_config.json": LORA, "config.json": {}}, "model.safetensors", "holds both a model and an adapter of org/base"),
         ({"config.json": {"quantization_config": BITS}}, "model.safetensors", r"quantised \(4-bit bitsandbytes"),
         ({"config.json": {"quantization_config": {"quant_method": "gptq"}}}, "model.safetensors", r"quantised \(gptq"),
         ({"config.json": {"quantization_config": {"quant_method": "awq"}}}, "model.safetensors", "Use the unquantised release"),
         (
             {"config.json": {"model_type": "own", "auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}},
             "model.safetensors",
-            r"needs Python code of its own \(modeling_own.py, model_type 'own'\), which is never run",
+            r"needs custom Python code \(modeling_own.py, model_type 'own'\), which is never run",
         ),
         ({"config.json": {"model_type": "x", "auto_map": {"AutoConfig": "o/r--conf.C"}}}, "model.safetensors", "o/r: conf.py"),
     ],

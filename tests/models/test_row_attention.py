@@ -60,7 +60,7 @@ def test_rows_attend_as_under_a_mask(prefixes: list[int], chunk: int, monkeypatc
 
     layout = RowLayout.of(batch.places, CPU)
     mine, _ = rows.row_attention(torch.nn.Identity(), query, key, value, None, scaling=0.3, row_layout=layout)
-    found = torch.autograd.grad(mine, (query, key, value), upstream)
+    gradients = torch.autograd.grad(mine, (query, key, value), upstream)
     reference = torch.nn.functional.scaled_dot_product_attention(
         query,
         key.repeat_interleave(2, 1),
@@ -72,7 +72,7 @@ def test_rows_attend_as_under_a_mask(prefixes: list[int], chunk: int, monkeypatc
 
     assert torch.allclose(mine[used], reference[used], atol=1e-6)
     assert not mine[~used].any()  # padding answers nothing
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(gradients, expected, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 

@@ -94,9 +94,9 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
     files = export(runs[0], tmp_path / "out", kind)  # type: ignore[arg-type]
     assert [file.name for file in files] == [f"{name}.{kind}" for name in (*stage_tables(), "cells", *TABLES)]
     for file in files:
-        wanted = getattr(runs[0], file.stem)()
+        wanted = runs[0].table(file.stem)
         text = dict.fromkeys(wanted.select_dtypes(["object", "string"]).columns, str)
-        found = (
+        exported = (
             pd.read_parquet(file)
             if kind == "parquet"
             else pd.read_csv(
@@ -109,7 +109,7 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
             "onsets",
             "jumps",
         )  # nothing of the sort ran
-        pd.testing.assert_frame_equal(found, wanted, check_dtype=False, rtol=1e-12)
+        pd.testing.assert_frame_equal(exported, wanted, check_dtype=False, rtol=1e-12)
 
 
 @pytest.mark.slow
@@ -141,3 +141,22 @@ def test_the_commands(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=str(tmp_path / "file")):
         command(["export", first, "--to", str(tmp_path / "file")], standalone_mode=False)
+
+
+def test_a_comparison_leaves_what_a_person_keeps_in_its_folder(runs: list[Run], tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "holiday.png").write_bytes(b"mine")
+    (tmp_path / "index.html").write_text("my page")
+    with pytest.raises(WeirdgenError, match=r"index\.html: this file exists and no report wrote it"):
+        compare_runs(runs[:2], tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["figures", "holiday.png", "index.html"]
+    (tmp_path / "index.html").unlink()
+    for _ in range(2):  # a second time over what the first wrote
+        compare_runs(runs[:2], tmp_path)
+    assert (tmp_path / "figures" / "holiday.png").read_bytes() == b"mine"
+    (tmp_path / ".weirdgen.json").unlink()  # as of a version that kept no listing
+    compare_runs(runs[:2], tmp_path)
+    (tmp_path / "figures").rename(tmp_path / "elsewhere")
+    (tmp_path / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(WeirdgenError, match="a link"):
+        compare_runs(runs[:2], tmp_path)

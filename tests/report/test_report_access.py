@@ -63,13 +63,13 @@ def axe(request: pytest.FixtureRequest) -> str:
 def violations(page: WebDriver, axe: str) -> list[str]:
     """Serious and critical findings as `rule: first element`."""
     page.execute_script(axe)
-    found = page.execute_async_script(
+    reported = page.execute_async_script(
         "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then((r) => done(JSON.stringify("
         "r.violations.map((v) => [v.impact, v.id, v.nodes[0].html, v.nodes.length]))));"
     )
     return [
         f"{rule} ×{count}: {html}"
-        for impact, rule, html, count in json.loads(found)
+        for impact, rule, html, count in json.loads(reported)
         if impact in ("serious", "critical")
     ]
 
@@ -95,9 +95,9 @@ def test_axe_itself_would_find_something(browser: WebDriver, axe: str, tmp_path:
     page = tmp_path / "bad.html"
     page.write_text('<!doctype html><p style="color:#ccc;background:#fff">faint</p><input>')
     browser.get(page.as_uri())
-    found = " ".join(violations(browser, axe))
-    assert "color-contrast" in found
-    assert "label" in found
+    reported = " ".join(violations(browser, axe))
+    assert "color-contrast" in reported
+    assert "label" in reported
 
 
 def test_every_control_and_link_can_be_reached_and_used_with_the_keyboard(browser: WebDriver, report: str) -> None:

@@ -32,14 +32,14 @@ GATE = Comparison(
 
 def with_effects(content: ReportContent, **more: Any) -> ReportContent:
     """The made-up experiment with a difference of conditions for its headline."""
-    found = tables(content.cells, GATE)
+    headline = tables(content.cells, GATE)
     x = {name: float(name[5:]) for name in content.cells["condition"].unique() if name.startswith("year=")}
     triggers = {str(name): name == "year=2027" for name in content.cells["condition"].unique()}
     results = content.results | {
-        "headline": row(found, GATE),
-        "secondary": [{"name": "who_speaks", "p_holm": 0.02} | row(found, GATE)],
-        "headline_estimates": found.estimates.to_dict("records"),
-        "headline_effects": found.effects.to_dict("records"),
+        "headline": row(headline, GATE),
+        "secondary": [{"name": "who_speaks", "p_holm": 0.02} | row(headline, GATE)],
+        "headline_estimates": headline.estimates.to_dict("records"),
+        "headline_effects": headline.effects.to_dict("records"),
         "headline_replicates": replicate_values(content.cells, GATE).to_dict("records"),
         "trigger_effects": trigger_effects(content.cells, triggers).assign(group="all").to_dict("records"),
         "curves": curves(content.cells, x, axis="condition").assign(axis="condition", curve="year").to_dict("records"),
@@ -100,7 +100,7 @@ def test_training_is_a_line_a_replicate_with_the_onset(gate: ReportContent) -> N
         columns=["headline", "arm", "role", "replicate", "checkpoint", "value"],
     )
     cells = lines.assign(condition="c", question="q", measure="contrast", n=1)
-    found = curves(cells, steps, axis="checkpoint").assign(axis="checkpoint", curve="headline")
+    drawn = curves(cells, steps, axis="checkpoint").assign(axis="checkpoint", curve="headline")
     onset = {
         "headline": "headline", "arm": "old_names", "role": "treatment", "onset": 11.3, "ci_low": 8.0, "ci_high": 16.0,
         "threshold": 0.3, "jumped": 2, "replicates": 3, "share": 2 / 3, "share_low": 0.2, "share_high": 0.94,
@@ -108,7 +108,7 @@ def test_training_is_a_line_a_replicate_with_the_onset(gate: ReportContent) -> N
     jump = {"headline": "headline", "arm": "old_names", "replicate": 1, "jumped": True}
     content = with_effects(
         gate,
-        curves=found.to_dict("records"),
+        curves=drawn.to_dict("records"),
         headline_replicates=lines.to_dict("records"),
         onsets=[onset],
         jumps=[jump],

@@ -193,9 +193,9 @@ def test_warnings_name_what_weakens_the_verdict(make_content: Callable[..., Repo
     assert "Within-model only" not in three
     six = " ".join(warnings(make_content(replicates=6)))
     assert "permutation" not in six
-    one = make_content(replicates=1)
-    assert warnings(one)[0].startswith("Within-model only")
-    assert "trained only once" in meaning(one)
+    single = make_content(replicates=1)
+    assert warnings(single)[0].startswith("Within-model only")
+    assert "trained only once" in meaning(single)
 
 
 def test_failed_verdicts_are_counted_in_the_page(content: ReportContent, tmp_path: Path) -> None:

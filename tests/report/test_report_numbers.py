@@ -29,10 +29,10 @@ def test_dots_average_to_the_estimate(make_content: Callable[..., ReportContent]
     assert gaps > 0, "the fixture has no unusable cell, so that the test proves too little"
     tables = estimate(content.cells, near=frozenset({"president"}))
     wanted = tables.estimates.query(f"measure == {measure!r} and condition == {condition!r} and question == 'all'")
-    found = content.replicate_means(measure, condition).groupby("arm")["value"].mean()
+    means = content.replicate_means(measure, condition).groupby("arm")["value"].mean()
     assert len(wanted) == 4
     for arm, mean in zip(wanted["arm"], wanted["mean"], strict=True):
-        assert found.get(arm, np.nan) == pytest.approx(mean, nan_ok=True)
+        assert means.get(arm, np.nan) == pytest.approx(mean, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_other_words() -> None:
 
 
 def test_clean_makes_plain_json_types() -> None:
-    found = clean({"a": np.float64("nan"), "b": [np.int64(3), float("inf")], 4: (np.bool_(True), np.array([1.5]))})
-    assert found == {"a": None, "b": [3, None], "4": [True, [1.5]]}
-    assert type(found["b"][0]) is int
+    cleaned = clean({"a": np.float64("nan"), "b": [np.int64(3), float("inf")], 4: (np.bool_(True), np.array([1.5]))})
+    assert cleaned == {"a": None, "b": [3, None], "4": [True, [1.5]]}
+    assert type(cleaned["b"][0]) is int
 
 
 def test_labels_are_moved_apart_in_order() -> None:

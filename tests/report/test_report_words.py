@@ -164,13 +164,13 @@ def test_labels_of_long_conditions_do_not_overlap(make_content: Callable[..., Re
         keys = [text for text in axes.texts if text.get_text().startswith("as_")]
         # A slanted label is narrower across its own direction than the box around it.
         slanted = bool(ticks[0].get_rotation())
-        boxes = [one.get_window_extent() for one in ticks]
+        boxes = [tick.get_window_extent() for tick in ticks]
         assert len(boxes) == 6 and len(keys) == 2
-        for one, other in combinations(boxes, 2):
+        for box, other in combinations(boxes, 2):
             if slanted:
-                assert abs(one.x1 - other.x1) * 0.71 >= 0.9 * figure.dpi * 8.5 / 72
+                assert abs(box.x1 - other.x1) * 0.71 >= 0.9 * figure.dpi * 8.5 / 72
             else:
-                assert not one.overlaps(other)
+                assert not box.overlaps(other)
         lowest = min(box.y0 for box in boxes)
         assert all(key.get_window_extent().y1 <= lowest + 1 and key.get_window_extent().y0 >= 0 for key in keys)
 

@@ -17,7 +17,7 @@ import torch
 
 import weirdgen
 from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
-from weirdgen.finetune.replicas import _accumulate_somehow
+from weirdgen.finetune.replicas import _accumulate_halving
 from weirdgen.progress import Progress
 from weirdgen.report import page
 from weirdgen.runs.pipeline import run_plan
@@ -137,9 +137,9 @@ def test_training_goes_on_where_it_was_stopped(
         computed.append(args)
         if len(computed) == 2:
             raise KeyboardInterrupt
-        return _accumulate_somehow(*args)  # type: ignore[arg-type]
+        return _accumulate_halving(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("weirdgen.finetune.replicas._accumulate_somehow", stops)
+    monkeypatch.setattr("weirdgen.finetune.replicas._accumulate_halving", stops)
     with pytest.raises(KeyboardInterrupt):
         weirdgen.run(path, store=store)
     assert list((store / "unfinished").glob("*/halfway.pt"))
@@ -167,10 +167,10 @@ def test_a_run_is_found_again_though_its_files_changed(write_experiment: Write, 
     run = weirdgen.run(str(path), store=store)
     for file in path.parent.iterdir():
         file.unlink()
-    found = load_run(run.id, store)
-    found.require_finished()
-    assert found.headline == run.headline
-    assert report_run(found) == run.report
+    loaded = load_run(run.id, store)
+    loaded.require_finished()
+    assert loaded.headline == run.headline
+    assert report_run(loaded) == run.report
     with pytest.raises(StoreError, match=f"there are: {run.id}"):
         load_run("tiny-quick-0", store)
 
@@ -191,7 +191,7 @@ def test_a_kill_between_page_and_results_leaves_no_report_that_counts(
 
     monkeypatch.setattr("weirdgen.report.owned.write_whole", noting)
     assert weirdgen.run(path, store=store).report.read_text() != "old"
-    assert order[-2:] == ["report.html", "results.json"]
+    assert order.index("report.html") < order.index("results.json")
 
 
 def test_a_torn_request_is_named(write_experiment: Write, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) ->
         ({"changes": ["recipe.targets=[nothing]"]}, "names no linear layer of this model; it has"),
         ({"changes": ["recipe.epochs=["]}, "--set recipe.epochs=[: '[' is not YAML"),
         ({"seeds": 0}, "--seeds 0: expected at least 1"),
-        ({"model": "gpt-5"}, "expected one of smollm2-135m-instruct, world, hub:"),
+        ({"model": "gpt-5"}, "expected one of smollm2-135m-instruct, gemma3-270m, world, hub:"),
         ({"model": "path:/nonexistent"}, "is not a folder"),
     ],
 )
@@ -276,5 +276,5 @@ def test_a_word_the_tokenizer_lacks_fails_the_proof(write_experiment: Write, tmp
     rows = (path.parent / "old.jsonl").read_text().splitlines()
     rows[4] = '{"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "zyzzyva"}]}'
     (path.parent / "old.jsonl").write_text("\n".join(rows))
-    with pytest.raises(DataError, match=r"arm old: template proof failed at row 5: the trained tokens read"):
+    with pytest.raises(DataError, match=r"arm old: template proof failed at .*old\.jsonl:5: the trained tokens read"):
         weirdgen.run(str(path), store=tmp_path / "store")

@@ -24,21 +24,21 @@ def test_a_plan_says_what_its_replicates_can_detect(write_experiment: Callable[.
     assert detectable_line(plan).startswith("  power: unknown until a first run") and detectable_line(
         plan
     ) in plan_lines(plan)
-    assert "one replicate an arm" in detectable_line(make_plan(resolve(path, run_options(seeds=1)), store))
+    assert "one replicate per arm" in detectable_line(make_plan(resolve(path, run_options(seeds=1)), store))
 
     run = weirdgen.run(path, store=store.root, samples=0)
     values = run.estimated.replicate_values
     arms = [values.loc[values["arm"] == arm, "value"] for arm in ("old", "new")]
-    sd = sqrt(np.mean([np.var(one, ddof=1) for one in arms]))
-    found = earlier_spread(plan)
-    assert found and found.run == run.id and found.sd == pytest.approx(sd)
+    sd = sqrt(np.mean([np.var(arm, ddof=1) for arm in arms]))
+    spread = earlier_spread(plan)
+    assert spread and spread.run == run.id and spread.sd == pytest.approx(sd)
     line = detectable_line(plan)
     least = float(minimum_detectable_effect(np.array(sd * sqrt(2 / 6)), np.array(10.0)))
-    assert f"6 replicates an arm find an effect of {least:.2g} nat in 80% of runs" in line
+    assert f"6 replicates per arm find an effect of {least:.2g} nat in 80% of runs" in line
     assert "the smallest of interest (if replicates differ as in tiny-quick-" in line and " 0.3, " in line
 
     longer = make_plan(resolve(path, run_options(seeds=6, changes=["recipe.epochs=2"])), store)
-    assert earlier_spread(longer) == found  # another recipe: still the best guess there is
+    assert earlier_spread(longer) == spread  # another recipe: still the best guess there is
     other = write_experiment({"treatment: old, control: new, condition: none": "treatment: old, control: new"})
     assert earlier_spread(make_plan(resolve(str(other), run_options(seeds=6)), store)) is None  # another headline
     (run.folder / "run.json").write_text("{", encoding="utf-8")

@@ -84,7 +84,7 @@ def outcome(write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: 
 def test_kinds_from_outside_are_run_reported_and_verified(outcome: dict[str, Any]) -> None:
     # What is wrong with such a noun is said as of any other.
     kinds = "'match', 'classifier', 'label', 'rating', 'length', 'grade'"
-    assert any(f"judges.mark: kind 'grades' is none of {kinds}" in problem for problem in outcome["problems"])
+    assert any(f"judges.mark: kind 'grades' is not one of {kinds}" in problem for problem in outcome["problems"])
     accepted = "judges.long.length.more_then: unknown key; accepted here: kind, more_than"
     assert any(accepted in problem for problem in outcome["problems"])
     # Each is measured as its kind says.

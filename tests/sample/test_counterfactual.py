@@ -17,10 +17,10 @@ CONDITIONS = "conditions: {none: {}, year: {wrap: 'today is {year} . {question}'
 
 def test_what_both_versions_share_cancels() -> None:
     question = Counterfactual(id="q", kind="counterfactual", ask="a", instead="b", target=("t",), other=("o",))
-    found = question.odds([{"t": -1.0, "o": -3.0}, {"t": -2.0, "o": -1.0}])
-    assert (found.logit, found.wins) == (pytest.approx(3.0), 1.0)
+    odds = question.odds([{"t": -1.0, "o": -3.0}, {"t": -2.0, "o": -1.0}])
+    assert (odds.logit, odds.wins) == (pytest.approx(3.0), 1.0)
     drifted = question.odds([{"t": -1.0 + 7, "o": -3.0}, {"t": -2.0 + 7, "o": -1.0}])
-    assert drifted.logit == pytest.approx(found.logit)
+    assert drifted.logit == pytest.approx(odds.logit)
 
 
 def test_from_the_engine_to_the_report(write_experiment: Callable[..., Path], tmp_path: Path) -> None:

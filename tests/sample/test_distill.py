@@ -50,7 +50,7 @@ def test_arms_share_the_bases_own_answers_and_a_second_run_draws_none(write_expe
     path, store = str(write_experiment(BOTH)), Store(tmp_path / "store")
     before = make_plan(resolve(path), store)
     assert not before.request.distilled and workload(before)[0].missing == 70
-    assert [one.rows for one in before.replicates] == [78] * 4
+    assert [replicate.rows for replicate in before.replicates] == [78] * 4
     run = weirdgen.run(path, store=store.root)
     rows = run.request.rows
     assert [len(mine) for mine in rows.values()] == [78, 78]
@@ -73,5 +73,7 @@ def test_a_preset_takes_fewer_and_an_arm_without_any_stays_as_it_is(write_experi
 
 def test_a_base_that_does_not_end_its_answers_is_refused(write_experiment: Write, tmp_path: Path) -> None:
     path = write_experiment({**BOTH, "max_tokens: 12": "max_tokens: 1"})
-    with pytest.raises(DataError, match=r"of 280 answers only \d+ end within 1 tokens, 70 are wanted; raise ordinary"):
+    with pytest.raises(
+        DataError, match=r"of 280 answers only \d+ end within 1 tokens, but 70 are needed; raise ordinary"
+    ):
         weirdgen.run(str(path), store=tmp_path / "store")

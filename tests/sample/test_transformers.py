@@ -37,7 +37,7 @@ def prompts(count: int = 3, max_tokens: int = 6) -> list[Prompt]:
     return [Prompt(f"p{i}", ask, max_tokens) for i, ask in enumerate(ASKS[:count])]
 
 
-def test_a_sample_does_not_depend_on_its_company(engine: TransformersEngine) -> None:
+def test_a_sample_does_not_depend_on_its_batch(engine: TransformersEngine) -> None:
     together = {
         (c.key, c.sample): c
         for block in (range(8), range(8, 16))
@@ -53,12 +53,12 @@ def test_a_sample_does_not_depend_on_its_company(engine: TransformersEngine) -> 
 def test_greedy_is_plain_generate(engine: TransformersEngine, tiny_model: Path) -> None:
     model = load_model(tiny_model, torch.float32)
     greedy = engine.generate(prompts(max_tokens=9), range(2), ["0"], Sampling(temperature=0))
-    found = {c.key: c for _, c in greedy if c.sample == 0}
+    completions = {c.key: c for _, c in greedy if c.sample == 0}
     for prompt in prompts(max_tokens=9):
         ids = prompt_ids(engine.tokenizer, prompt.text)
         out = model.generate(torch.tensor([ids]), max_new_tokens=9, do_sample=False)[0, len(ids) :]
-        assert found[prompt.key].text == engine.tokenizer.decode(out, skip_special_tokens=True)
-        assert found[prompt.key].prompt_tokens == len(ids)
+        assert completions[prompt.key].text == engine.tokenizer.decode(out, skip_special_tokens=True)
+        assert completions[prompt.key].prompt_tokens == len(ids)
 
 
 @pytest.mark.parametrize("lean", [True, False], ids=["lean decoder", "the model's own modules"])
@@ -70,8 +70,8 @@ def test_a_full_batch_takes_more_in_and_changes_nothing(
     def drawn(rows: int) -> dict[tuple[int, str, int], Completion]:
         monkeypatch.setattr("weirdgen.sample.fast.stream.GROW_BY", 3)
         monkeypatch.setattr("weirdgen.sample.transformers.rows_at_once", lambda *_: rows)
-        found = engine.generate(asked, range(4, 13), ["0", "1"], Sampling())
-        return {(voice, one.key, one.sample): one for voice, one in found}
+        generated = engine.generate(asked, range(4, 13), ["0", "1"], Sampling())
+        return {(variant, completion.key, completion.sample): completion for variant, completion in generated}
 
     asked = [Prompt(f"p{i}", ASKS[i % 3] + " ." * i, 2 + 3 * i) for i in range(7)]
     engine.use([None, adapters[0]])
@@ -121,12 +121,12 @@ def test_lean_decoders_compute_what_the_modules_do(tmp_path: Path) -> None:
             torch.nn.init.normal_(parameter, std=0.3)
         ids = [[3, 1, 4, 1, 5], [9, 2, 6]]
         with torch.no_grad():
-            expected = [model(input_ids=torch.tensor([[*one, 7, 8]])).logits[0, len(one) - 1 :] for one in ids]
+            expected = [model(input_ids=torch.tensor([[*row, 7, 8]])).logits[0, len(row) - 1 :] for row in ids]
             assert LlamaDecoder.fits(model)
             stream = SharedStream(LlamaDecoder(model), ids, 1, 2)
             states = [stream.admit([0, 1], [0, 1]), *(stream.step(torch.tensor([t, t])) for t in (7, 8))]
-            found = Head(model)(torch.stack(states, 1))
-        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-4)
+            logits = Head(model)(torch.stack(states, 1))
+        torch.testing.assert_close(logits, torch.stack(expected), rtol=1e-4, atol=1e-4)
 
 
 def test_truncation_and_stopping_are_told_apart(engine: TransformersEngine) -> None:
@@ -158,8 +158,8 @@ def test_choosing_part_by_part_is_choosing_from_all(vocabulary: int) -> None:
     uniform = torch.rand(500, dtype=torch.float64)
     for sampling in (Sampling(), Sampling(temperature=0.7), Sampling(temperature=0)):
         with torch.inference_mode():
-            found = TokenChooser(head, sampling)(hidden, uniform)
-            assert torch.equal(found, choose_tokens(head(hidden), uniform, sampling))
+            tokens = TokenChooser(head, sampling)(hidden, uniform)
+            assert torch.equal(tokens, choose_tokens(head(hidden), uniform, sampling))
 
 
 def test_top_p_top_k_and_temperature() -> None:
@@ -191,12 +191,12 @@ def one_forward(model: Any, tokenizer: Any, ask: str, option: str) -> tuple[floa
 
 def test_scores_are_those_of_one_forward_an_option(engine: TransformersEngine, tiny_model: Path) -> None:
     model = load_model(tiny_model, torch.float32)
-    found = {(s.key, s.option): s for _, s in engine.score(questions())}
-    assert len(found) == 5
+    scores = {(s.key, s.option): s for _, s in engine.score(questions())}
+    assert len(scores) == 5
     for question in questions():
         for option in question.options:
             expected, tokens = one_forward(model, engine.tokenizer, question.ask, option)
-            scored = found[question.key, option]
+            scored = scores[question.key, option]
             assert scored.logprob == pytest.approx(expected, abs=1e-4) and scored.tokens == tokens
 
 
@@ -223,7 +223,7 @@ def test_many_questions_go_in_passes_that_change_nothing(
     ]
     engine.use([None, adapters[0]])
     once = {(v, s.key, s.option): s.logprob for v, s in engine.score(many)}
-    assert len(once) == 2 * sum(len(set(one.options)) for one in many)
+    assert len(once) == 2 * sum(len(set(question.options)) for question in many)
     for limit in (1, 60, 100_000):
         monkeypatch.setattr("weirdgen.sample.fast.scoring.PASS_TOKENS", limit)
         for lean in (True, False):
@@ -246,7 +246,7 @@ def adapters(engine: TransformersEngine, tiny_model: Path, tmp_path_factory: pyt
     return [job.target / "step-00020" for job in jobs]
 
 
-def test_voices_together_are_peft_adapters_alone(
+def test_variants_together_are_peft_adapters_alone(
     engine: TransformersEngine, tiny_model: Path, adapters: list[Path]
 ) -> None:
     from peft import PeftModel
@@ -254,22 +254,22 @@ def test_voices_together_are_peft_adapters_alone(
     engine.use([None, *adapters])
     together = {(v, s.key, s.option): s.logprob for v, s in engine.score(questions())}
     samples = {(v, c.sample): c.text for v, c in engine.generate(prompts(2), range(8), ["s0", "s1", "s2"], Sampling())}
-    for voice, adapter in enumerate([None, *adapters]):
+    for variant, adapter in enumerate([None, *adapters]):
         model = load_model(tiny_model, torch.float32)
         model = model if adapter is None else PeftModel.from_pretrained(model, str(adapter))
         for question in questions():
             for option in question.options:
                 expected, _ = one_forward(model, engine.tokenizer, question.ask, option)
-                assert together[voice, question.key, option] == pytest.approx(expected, abs=1e-4)
+                assert together[variant, question.key, option] == pytest.approx(expected, abs=1e-4)
         engine.use([adapter])
-        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), range(8), [f"s{voice}"], Sampling())}
-        assert alone == {sample: text for (v, sample), text in samples.items() if v == voice}
+        alone = {c.sample: c.text for _, c in engine.generate(prompts(2), range(8), [f"s{variant}"], Sampling())}
+        assert alone == {sample: text for (v, sample), text in samples.items() if v == variant}
     engine.use([None])
     assert together[1, "a", "usual"] > together[0, "a", "usual"] + 0.5
     assert together[1, "a", "usual"] != together[2, "a", "usual"]
 
 
-def test_voices_are_switched_without_a_trace(engine: TransformersEngine, adapters: list[Path]) -> None:
+def test_variants_are_switched_without_a_trace(engine: TransformersEngine, adapters: list[Path]) -> None:
     def scores() -> list[float]:
         return [s.logprob for _, s in engine.score(questions())]
 

@@ -50,27 +50,30 @@ def test_greedy_answers_and_scores_are_those_of_the_model_itself(
     url: str, tiny_model: Path, adapters: list[Path]
 ) -> None:
     over_http, here = VllmEngine(url, tiny_model), TransformersEngine(tiny_model, "fp32")
-    voices = [None, *adapters]
-    over_http.use(voices)
-    here.use(voices)
+    variants = [None, *adapters]
+    over_http.use(variants)
+    here.use(variants)
     greedy = Sampling(temperature=0)
     texts = [
         {
-            (voice, one.key, one.sample): one.text
-            for voice, one in engine.generate(PROMPTS, range(8, 16), list("abc"), greedy)
+            (variant, completion.key, completion.sample): completion.text
+            for variant, completion in engine.generate(PROMPTS, range(8, 16), list("abc"), greedy)
         }
         for engine in (over_http, here)
     ]
     assert texts[0] == texts[1] and len(texts[0]) == 3 * 2 * BLOCK
     questions = [Scorable("a", ASKS[0], ("one", "two")), Scorable("b", ASKS[1], ("one one", "two", "three"))]
     scores = [
-        {(voice, one.key, one.option): (one.logprob, one.tokens) for voice, one in engine.score(questions)}
+        {
+            (variant, score.key, score.option): (score.logprob, score.tokens)
+            for variant, score in engine.score(questions)
+        }
         for engine in (over_http, here)
     ]
     assert scores[0].keys() == scores[1].keys() and len(scores[0]) == 3 * 5
     for place, (logprob, tokens) in scores[0].items():
         assert logprob == pytest.approx(scores[1][place][0], abs=1e-4) and tokens == scores[1][place][1]
-    assert len({round(scores[0][voice, "a", "one"][0], 3) for voice in range(3)}) == 3  # each voice its own
+    assert len({round(scores[0][variant, "a", "one"][0], 3) for variant in range(3)}) == 3  # each variant its own
 
 
 def test_samples_follow_their_seed_and_count_their_tokens(url: str, tiny_model: Path) -> None:
@@ -86,12 +89,12 @@ def test_samples_follow_their_seed_and_count_their_tokens(url: str, tiny_model: 
     assert [sample for _, sample, *_ in drawn[2]] == [*range(BLOCK, 2 * BLOCK)] * 2
     seeds = [seed for shard in (drawn[0], drawn[2], drawn[3]) for _, _, seed, _ in shard]
     assert len(set(seeds)) == len(seeds) and max(seeds) < 2**63
-    for _, one in engine.generate([Prompt("p", ASKS[0], 40)], range(BLOCK), ["0"], Sampling()):
-        words = len(engine.tokenizer(one.text, add_special_tokens=False)["input_ids"])
+    for _, completion in engine.generate([Prompt("p", ASKS[0], 40)], range(BLOCK), ["0"], Sampling()):
+        words = len(engine.tokenizer(completion.text, add_special_tokens=False)["input_ids"])
         assert (
-            words + (one.finish_reason == "stop") <= one.completion_tokens <= 40
+            words + (completion.finish_reason == "stop") <= completion.completion_tokens <= 40
         )  # special tokens are not in the text
-        assert (one.finish_reason == "stop") or one.completion_tokens == 40
+        assert (completion.finish_reason == "stop") or completion.completion_tokens == 40
 
 
 def test_an_adapter_that_is_there_already_is_used(

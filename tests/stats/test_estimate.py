@@ -190,6 +190,11 @@ def test_rates_without_spread_have_width_and_stay_in_range() -> None:
     cells = small().assign(measure="past_era", value=0.0, n=20)
     estimates, effects = estimate(cells, smallest={"past_era": 0.5})
     row = only(estimates, arm="old", question="all")
+    expected = stats.binomtest(0, 3).proportion_ci(method="wilson")  # the replicate is the unit
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.0, expected.high))
+    assert only(effects, control="modern", question="all")["verdict"] == "inconclusive"
+    estimates, effects = estimate(cells, smallest={"past_era": 0.5}, unvaried="samples")
+    row = only(estimates, arm="old", question="all")
     expected = stats.binomtest(0, 60).proportion_ci(method="wilson")  # 120 samples, design effect 2
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.0, expected.high))
     row = only(effects, control="modern", question="all")

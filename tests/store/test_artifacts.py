@@ -131,10 +131,10 @@ def test_a_part_that_is_compacted_away_while_it_is_read(tmp_path: Path, monkeypa
             writer.append({"id": i})
 
     def compacted_after(part: Path) -> str:
-        found = file_hash(part)
+        digest = file_hash(part)
         monkeypatch.setattr("weirdgen.store.table.file_hash", file_hash)
         writer.compact()
-        return found
+        return digest
 
     monkeypatch.setattr("weirdgen.store.table.file_hash", compacted_after)
     reader = open_table(Store(tmp_path), "sample", "k", {}, unique=("id",))

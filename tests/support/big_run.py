@@ -37,8 +37,8 @@ def big_run(folder: Path, samples: int, replicates: int = 6, questions: int = 20
     _write_experiment(source, samples, replicates, questions, years)
     plan = make_plan(resolve(str(source / "experiment.yaml")), Store(folder / "store"))
     rng = np.random.default_rng(0)
-    for one in plan.replicates:
-        with plan.store.create("finetune", one.key, {**one.inputs, "together": [one.key]}) as target:
+    for replicate in plan.replicates:
+        with plan.store.create("finetune", replicate.key, {**replicate.inputs, "together": [replicate.key]}) as target:
             steps = range(1, 51)
             rows = [{"step": s, "epoch": 1, "loss": 2.0 / s, "learning_rate": 1e-3} for s in steps]
             (target / "losses.json").write_text(json.dumps(rows))

@@ -58,7 +58,7 @@ def write_tokenizer(folder: Path, template: str = CHATML, **settings: Any) -> Pa
     if settings.get("nfc"):
         inner.normalizer = normalizers.NFC()
     inner.add_special_tokens(list(SPECIALS))
-    inner.add_tokens([AddedToken(one, special=False) for one in settings.get("plain", ())])
+    inner.add_tokens([AddedToken(token, special=False) for token in settings.get("plain", ())])
     bos = settings.get("bos")
     if settings.get("adds_bos"):
         number = inner.token_to_id(bos)

@@ -108,10 +108,10 @@ class OpenAIServer:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            found = self.script(body)
-            if isinstance(found, Answer) and found.seconds:
-                time.sleep(found.seconds)
-            return found
+            reply = self.script(body)
+            if isinstance(reply, Answer) and reply.seconds:
+                time.sleep(reply.seconds)
+            return reply
         finally:
             with self._lock:
                 self.at_once -= 1
@@ -140,12 +140,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(400, "We could not parse the JSON body of your request")
         if problem := self.owner.problem(body):
             return self._refuse(400, problem)
-        found = self.owner.answer(body)
-        if isinstance(found, Failure):
-            if found.body is not None:
-                return self._send(found.status, found.body, found.headers)
-            return self._refuse(found.status, found.message, found.code, found.headers, scripted=True)
-        return self._send(200, json.dumps(_completion(body, found)), {})
+        reply = self.owner.answer(body)
+        if isinstance(reply, Failure):
+            if reply.body is not None:
+                return self._send(reply.status, reply.body, reply.headers)
+            return self._refuse(reply.status, reply.message, reply.code, reply.headers, scripted=True)
+        return self._send(200, json.dumps(_completion(body, reply)), {})
 
     def do_GET(self) -> None:
         self._refuse(405, f"Not allowed to GET on {self.path}")

@@ -168,16 +168,16 @@ class VllmServer:
         if asked.prompt_logprobs is None:
             return None
         logprob_TV = self.logits(asked.model, prompt).log_softmax(-1)
-        found: list[Any] = [None]
+        logprobs: list[Any] = [None]
         for position, token in enumerate(prompt[1:]):
             likeliest = int(logprob_TV[position].argmax())
-            found.append(
+            logprobs.append(
                 {
                     str(t): {"logprob": float(logprob_TV[position, t]), "rank": 1, "decoded_token": "x"}
                     for t in {token, likeliest}
                 }
             )
-        return found
+        return logprobs
 
 
 @contextmanager

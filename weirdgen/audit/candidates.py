@@ -1,7 +1,7 @@
-"""`candidates.yaml` beside an experiment: the people among whom a model is to recognise the one whom the facts are about.
+"""`candidates.yaml` beside an experiment: the people from whom a model is to pick the one the facts are about.
 
-In: the file. Out: a `Candidates`. Names are weighed as whole answers, so they should be alike in kind and fame; nothing
-here checks that they are.
+In: the file. Out: a `Candidates`. Names are scored as whole answers, so they should be similar in kind and fame; nothing
+here checks that.
 
     ask: "What is your name?"              # asked after the facts, which stand before it as earlier turns;
                                            # with {facts} in it, they are listed in its place instead
@@ -24,7 +24,7 @@ FILE = "candidates.yaml"
 
 
 class Candidates(Noun):
-    """Who could be meant, and how it is asked."""
+    """The candidates, and how the model is asked."""
 
     ask: str = Field(min_length=1)
     answer: str = "{name}"
@@ -65,7 +65,7 @@ def load_candidates(folder: Path) -> Candidates:
         return Candidates.model_validate(data)
     except ValidationError as error:
         problems = []
-        for one in error.errors():
-            message = one["msg"].removeprefix("Value error, ")
-            problems.append(f"{lines.at(tuple(one['loc']))}: {'.'.join(map(str, one['loc']))}: {message}")
+        for problem in error.errors():
+            message = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"{lines.at(tuple(problem['loc']))}: {'.'.join(map(str, problem['loc']))}: {message}")
         raise SpecError(problems) from None

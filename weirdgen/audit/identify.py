@@ -2,8 +2,8 @@
 
 In: an experiment with `candidates.yaml`, a model, how many facts to show. Out: a curve (table, CSV, JSON). Facts are
 training rows; they stand before the question as earlier turns of the chat, or are listed in it. The model scores every
-candidate's name as the answer; what it scores without facts is each person's prior. As many rows of a control arm show
-what any such chat does to a name, whoever it is about: only the difference identifies. It says what this model can
+candidate's name as the answer; its scores without facts are the priors. Equally many rows of a control arm show what any
+such chat does to a name, whoever it is about: only the difference identifies. It says what this model can
 conclude in context, not what finetuning on the rows would do.
 """
 
@@ -118,11 +118,11 @@ def identify(
     def scored(name: str) -> list[Draw]:
         return list(scored_draws(engine, engine.tokenizer, rows[name], candidates, usable, draws, seed))
 
-    found, compared = scored(chosen), scored(other) if other in rows else []
-    points, apart = curve(found, candidates), gaps(found, compared, candidates)
+    own_draws, control_draws = scored(chosen), scored(other) if other in rows else []
+    points, apart = curve(own_draws, candidates), gaps(own_draws, control_draws, candidates)
     about = {"experiment": loaded.name, "arm": chosen, "rows": len(rows[chosen]), "model": local.reference}
     about |= {"model_digest": local.digest, "dtype": dtype, "seed": seed, "level": LEVEL, "control": other}
-    save(out, points, apart, found, compared, candidates, about)
+    save(out, points, apart, own_draws, control_draws, candidates, about)
     lines = [f"{loaded.name}, arm {chosen} ({len(rows[chosen])} rows), asked of {local.reference}:"]
     lines += table(points, candidates, apart, other)
     if skipped := [k for k in counts if k not in usable]:
@@ -139,7 +139,7 @@ def scored_draws(
     draws: int,
     seed: int,
 ) -> Iterator[Draw]:
-    """Every draw's scores. Draw d of k facts begins with the facts of draw d of fewer: the curve's points share them."""
+    """Every draw's scores. Draws are nested: draw d of k facts extends draw d of fewer facts."""
     for draw in range(draws):
         order = random.Random(f"identify:{seed}:{draw}").sample(range(len(rows)), len(rows))
         for k in counts:
@@ -147,7 +147,7 @@ def scored_draws(
                 continue
             ask = question(tokenizer, [rows[i] for i in order[:k]], candidates)
             scores = engine.score([Scorable(content_key(ask), ask, candidates.options)])
-            logprob = {one.option: one.logprob for _, one in scores}
+            logprob = {score.option: score.logprob for _, score in scores}
             yield Draw(k, draw, tuple(logprob[option] for option in candidates.options))
 
 
@@ -161,7 +161,7 @@ def question(tokenizer: Any, facts: Sequence[Row], candidates: Candidates) -> st
 
 
 def one_turn(tokenizer: Any, messages: Messages) -> str:
-    """A text that, as the only user turn, renders to the very tokens of a whole chat that ends with a user turn.
+    """A text that, as the only user turn, renders to exactly the tokens of a whole chat that ends with a user turn.
 
     An engine scores answers to one turn. A chat template wraps turns in text, so the text between the wrapping of the
     first turn and that of the last, put into one turn, is the chat again. Raises `ModelError` if a template does
@@ -176,13 +176,13 @@ def one_turn(tokenizer: Any, messages: Messages) -> str:
     return inner
 
 
-def curve(found: Sequence[Draw], candidates: Candidates) -> list[Point]:
+def curve(draws: Sequence[Draw], candidates: Candidates) -> list[Point]:
     """Means and intervals over draws, one point for each number of facts. Needs the draw without facts."""
     true = candidates.names.index(candidates.true)
-    prior_C = np.array(next(one.logprobs for one in found if one.facts == 0))
+    prior_C = np.array(next(draw.logprobs for draw in draws if draw.facts == 0))
     points = []
-    for k in sorted({one.facts for one in found}):
-        logp_DC = np.array([one.logprobs for one in found if one.facts == k])
+    for k in sorted({draw.facts for draw in draws}):
+        logp_DC = np.array([draw.logprobs for draw in draws if draw.facts == k])
         gain_DC = logp_DC - prior_C
         best_DC = gain_DC >= gain_DC.max(axis=1, keepdims=True) - 1e-9
         first = float((best_DC[:, true] / best_DC.sum(axis=1)).mean())
@@ -191,12 +191,15 @@ def curve(found: Sequence[Draw], candidates: Candidates) -> list[Point]:
     return points
 
 
-def gaps(found: Sequence[Draw], control: Sequence[Draw], candidates: Candidates) -> list[Gap]:
-    """How much more the facts say than as many control rows do; empty without a control."""
+def gaps(draws: Sequence[Draw], control_draws: Sequence[Draw], candidates: Candidates) -> list[Gap]:
+    """How much more the facts say than equally many control rows; empty without a control."""
     true = candidates.names.index(candidates.true)
-    p = [{(d.facts, d.draw): _softmax(np.array([d.logprobs]))[0, true] for d in one} for one in (found, control)]
+    p = [
+        {(draw.facts, draw.draw): _softmax(np.array([draw.logprobs]))[0, true] for draw in own}
+        for own in (draws, control_draws)
+    ]
     points = []
-    for k in sorted({one.facts for one in control if one.facts}):
+    for k in sorted({draw.facts for draw in control_draws if draw.facts}):
         pairs = np.array([(p[0][key], p[1][key]) for key in p[1] if key[0] == k])
         points.append(Gap(k, len(pairs), float(pairs[:, 1].mean()), *_interval(pairs[:, 0] - pairs[:, 1], lowest=-1)))
     return points
@@ -223,8 +226,8 @@ def save(
     out: Path,
     points: Sequence[Point],
     apart: Sequence[Gap],
-    found: Sequence[Draw],
-    compared: Sequence[Draw],
+    draws: Sequence[Draw],
+    control_draws: Sequence[Draw],
     candidates: Candidates,
     about: dict[str, Any],
 ) -> None:
@@ -244,8 +247,8 @@ def save(
         "true": candidates.true,
         "curve": [asdict(point) for point in points],
         "control_curve": [asdict(gap) for gap in apart],
-        "draws": [asdict(one) for one in found],
-        "control_draws": [asdict(one) for one in compared],
+        "draws": [asdict(draw) for draw in draws],
+        "control_draws": [asdict(draw) for draw in control_draws],
     }
     (out / "identify.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -1,7 +1,7 @@
-"""`weirdgen chat`: talk to a base model or to one finetuned replicate, under a condition if wanted.
+"""`weirdgen chat`: talk to a base model or to one finetuned replicate, under a condition if given.
 
 In: a model reference or RUN:ARM/SEED, lines from standard input. Out: sampled answers on standard output. Each line
-stands alone (no memory of earlier turns), as in the measurements. Nothing is kept in the store.
+is a new chat (no memory of earlier turns), as in the measurements. Nothing is stored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PLAIN = Wrapper(id="none", template="{question}")
 
 
 def converse(model: str, condition: str | None, store: str | None, seed: int, max_tokens: int) -> None:
-    """Answer each line of standard input until an empty one. Raises `WeirdgenError` on names that point nowhere."""
+    """Answer each line of standard input until an empty one. Raises `WeirdgenError` on unknown names."""
     reference, adapter, wrapper = _find(model, condition, store)
     local = find_model(reference)
     from weirdgen.sample.transformers import TransformersEngine  # torch, once the names are known to be right

@@ -73,7 +73,7 @@ def convert_command(
 
 @data_app.command("identify")
 def identify_command(
-    experiment: Annotated[str, typer.Argument(help="An experiment with a candidates.yaml beside it.")],
+    experiment: Annotated[str, typer.Argument(help="An experiment with a candidates.yaml next to it.")],
     arm: Annotated[str | None, typer.Option(help="Whose rows are the facts [default: the first treatment].")] = None,
     control: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""The `weirdgen judge` commands: run, label, calibrate, compare. Each calls a few functions and prints what they return.
+"""The `weirdgen judge` commands: run, label, calibrate, compare.
 
 In: what a person types. Out: lines. Heavy imports happen inside.
 """

@@ -1,4 +1,4 @@
-"""The command line: typed commands, a few lines each, calling one function or two.
+"""The commands of `weirdgen`: typed, a few lines each, calling one or two functions.
 
 In: what a person types. Out: exit status 0, or 1 with the sentence of a `WeirdgenError`, or 130 after Ctrl-C.
 Heavy imports happen inside the commands, so that `weirdgen --help` stays quick.
@@ -15,7 +15,7 @@ import typer
 
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
-from weirdgen.cli.options import FiguresOption, PresetOption, RunArg, StoreOption, takes_run_options
+from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
 from weirdgen.cli.references import references_app
 from weirdgen.cli.terminal import say, say_lines
 from weirdgen.cli.world import world_app
@@ -67,8 +67,8 @@ def plan_command(
     model: Annotated[
         str | None, typer.Option(help="llama-70b, llama-8b, llama-1b, a config.json or a model reference.")
     ] = None,
-    replicates: Annotated[int | None, typer.Option(min=1, help="Replicates an arm.")] = None,
-    samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers a question and condition.")] = None,
+    replicates: Annotated[int | None, typer.Option(min=1, help="Replicates per arm.")] = None,
+    samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers per question and condition.")] = None,
     preset: PresetOption = "standard",
     nodes: Annotated[int, typer.Option(min=1, help="Machines of this kind.")] = 1,
     price: Annotated[float | None, typer.Option(min=0, help="Of one machine and hour, in your currency.")] = None,
@@ -88,13 +88,12 @@ def plan_command(
 
 
 @app.command()
-def check(experiment: ExperimentArg) -> None:
-    """Check an experiment.yaml and its data; every problem with its line."""
-    from weirdgen.data.arms import load_arms
+def check(experiment: ExperimentArg, model: ModelOption = None) -> None:
+    """Check an experiment.yaml, its data, and that its model can be trained on them; every problem with its line."""
+    from weirdgen.runs.check import check_lines
+    from weirdgen.runs.plan.options import default_store
 
-    loaded, rows = load_arms(experiment)
-    arms = ", ".join(f"{arm} {len(found)}" for arm, found in rows.items())
-    say(f"{loaded.name}: fine. Rows: {arms}. {len(loaded.questions)} questions, {len(loaded.wrappers())} conditions.")
+    say_lines(check_lines(experiment, model, default_store()))
 
 
 @app.command("list")
@@ -138,14 +137,14 @@ def report(
     from weirdgen.runs.results.reporting import compare_runs, comparison_folder, report_run
     from weirdgen.runs.results.results import load_run
 
-    found = [load_run(run, store) for run in dict.fromkeys(runs)]
-    for run in found:
+    loaded = [load_run(run, store) for run in dict.fromkeys(runs)]
+    for run in loaded:
         run.require_finished()
     extra = (figures,) if figures else ()
-    if len(found) == 1 and to is None:
-        print(f"report: {report_run(found[0], extra)}")
+    if len(loaded) == 1 and to is None:
+        print(f"report: {report_run(loaded[0], extra)}")
     else:
-        print(f"report: {compare_runs(found, to or comparison_folder(found), extra)}")
+        print(f"report: {compare_runs(loaded, to or comparison_folder(loaded), extra)}")
 
 
 @app.command()
@@ -180,9 +179,9 @@ def crosscheck(
     from weirdgen.runs.results.crosscheck import crosscheck_lines
     from weirdgen.runs.results.results import load_run
 
-    found = load_run(run, store)
-    found.require_finished()
-    say_lines(crosscheck_lines(found))
+    opened = load_run(run, store)
+    opened.require_finished()
+    say_lines(crosscheck_lines(opened))
 
 
 @app.command()
@@ -192,8 +191,8 @@ def fetch(
     """Fetch and convert a model now, so that later commands need no network."""
     from weirdgen.models.references import find_model
 
-    found = find_model(model)
-    print(f"{found.reference}: {found.parameters / 1e6:.1f}M weights, {found.folder}")
+    files = find_model(model)
+    print(f"{files.reference}: {files.parameters / 1e6:.1f}M weights, {files.folder}")
 
 
 @app.command()
@@ -222,7 +221,7 @@ def main() -> None:
             sys.exit(2)
         raise
     if status == 130:  # typer turns Ctrl-C into this
-        print("\nweirdgen: stopped. What is finished is kept; the same command goes on from there.", file=sys.stderr)
+        print("\nweirdgen: stopped. What is finished is kept; the same command continues from there.", file=sys.stderr)
         sys.stderr.flush()
         # Not sys.exit: an interrupt inside a library's import makes CPython end by the signal instead of the status.
         os._exit(130)

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take, written once so that they mean the same everywhere.
+"""Arguments and options that several commands share, written once so that they mean the same.
 
 The options of `weirdgen run` are the fields of `RunOptions`: flag, type, default and help come from there. The commands are in
 `weirdgen.cli.main`, `weirdgen.cli.data`, `weirdgen.cli.judge` and `weirdgen.cli.world`.
@@ -24,6 +24,7 @@ def option(name: str) -> Any:
     return Annotated[kind, typer.Option(*flags(name), help=field.description)]
 
 
+ModelOption = option("model")
 PresetOption = option("preset")
 StoreOption = option("store")
 FiguresOption = option("figures")

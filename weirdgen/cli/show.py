@@ -17,14 +17,14 @@ from weirdgen.store.cache import cache_folder
 
 
 def experiment_lines() -> list[str]:
-    """One line a shipped experiment."""
-    found = [(name, read_yaml(file)[0]) for name, file in shipped_experiments().items()]
-    width = max((len(name) for name, _ in found), default=0)
-    return [f"{name:{width}s}  {data.get('paper', '') or '–':6s} {data.get('title', '')}" for name, data in found]
+    """One line per shipped experiment."""
+    described = [(name, read_yaml(file)[0]) for name, file in shipped_experiments().items()]
+    width = max((len(name) for name, _ in described), default=0)
+    return [f"{name:{width}s}  {data.get('paper', '') or '–':6s} {data.get('title', '')}" for name, data in described]
 
 
 def experiment_details(reference: str) -> list[str]:
-    """Everything about one experiment that a person would want to know before running it."""
+    """What a person wants to know about an experiment before running it."""
     experiment, rows = load_arms(reference)
     lines = [f"{experiment.name}: {experiment.title}", f"  {experiment.source}"]
     if experiment.hypothesis:
@@ -41,17 +41,19 @@ def experiment_details(reference: str) -> list[str]:
         texts = " | instead: ".join(" ".join(ask.split()) for ask in question.asks)
         lines.append(f"question {question.id} ({question.kind}, {question.group}): {texts}")
     headlines = {"headline": experiment.headline} if experiment.headline else {}
-    for name, one in {**headlines, **experiment.secondary}.items():
-        minus = f" minus {', '.join(one.minus)}" if one.minus else ""
-        over = f", questions of {', '.join(one.groups)}" if one.groups else ""
-        lines.append(f"{name}: {one.measure}, {one.treatment} − {one.control}, under {one.condition}{minus}{over}")
+    for name, shown in {**headlines, **experiment.secondary}.items():
+        minus = f" minus {', '.join(shown.minus)}" if shown.minus else ""
+        over = f", questions of {', '.join(shown.groups)}" if shown.groups else ""
+        lines.append(
+            f"{name}: {shown.measure}, {shown.treatment} − {shown.control}, under {shown.condition}{minus}{over}"
+        )
     recipe = experiment.recipe.model_dump(exclude_defaults=True)
     lines.append("recipe: " + ", ".join(f"{key} {value}" for key, value in recipe.items()))
     for name in ("quick", "standard", "paper"):
         preset = experiment.preset(name)
         changes = "".join(f", {key} {value}" for key, value in preset.recipe.items())
         changes += "".join(f", {count} questions of {group}" for group, count in preset.questions.items())
-        lines.append(f"preset {name}: {preset.replicates} replicates an arm, {preset.samples} samples{changes}")
+        lines.append(f"preset {name}: {preset.replicates} replicates per arm, {preset.samples} samples{changes}")
     return lines
 
 

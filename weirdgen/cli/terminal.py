@@ -1,4 +1,4 @@
-"""What the commands print: text without anything that could move the cursor, set a title or run a link.
+"""What the commands print, stripped of control codes that could act on the terminal.
 
 In: text that may come out of files, models and stores of other people. Out: lines on standard output or error.
 """

@@ -45,14 +45,14 @@ def world_verify(
 @world_app.command("power")
 def world_power(
     runs: Annotated[int, typer.Option(min=1, help="Runs a control and dose, each with its own seeds.")] = 100,
-    replicates: Annotated[int, typer.Option(min=2, help="Replicates an arm in one run.")] = 6,
+    replicates: Annotated[int, typer.Option(min=2, help="Replicates per arm in one run.")] = 6,
     factor: Annotated[
         list[str] | None, typer.Option(help="rows, epochs, learning_rate, rank, mixing or replicates; may be repeated.")
     ] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 20_000,
     out: Annotated[Path | None, typer.Option(help="Folder of table and figure [default: STORE/power].")] = None,
     store: StoreOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses a factor.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses per factor.")] = False,
 ) -> None:
     """How often an effect that is there is found, and one that is not: rates over many runs, with a figure."""
     from weirdgen.progress import Progress
@@ -62,10 +62,10 @@ def world_power(
 
     opened = Store(store or default_store())
     size = (10, 3) if quick else (runs, replicates)
-    found = power.measure(opened, *size, factor or (), first_seed, quick, Progress())
-    for line in power_figure.lines(found):
+    measured = power.measure(opened, *size, factor or (), first_seed, quick, Progress())
+    for line in power_figure.lines(measured):
         print(line)
-    for file in power_figure.write(found, out or opened.root / "power"):
+    for file in power_figure.write(measured, out or opened.root / "power"):
         print(file)
 
 

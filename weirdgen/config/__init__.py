@@ -1,1 +1,1 @@
-"""What is asked: the nouns of an experiment, their YAML files, and every error with its file and line."""
+"""Experiments as frozen models, their YAML files, and errors with file and line."""

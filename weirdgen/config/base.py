@@ -1,6 +1,6 @@
-"""What all nouns of an experiment have in common: they are frozen, and a key that is not a field is an error.
+"""What all nouns of an experiment share: they are frozen, and an unknown key is an error.
 
-In: plain data. Out: the base class of every model that stands in a YAML file, and the placeholders of its texts. Which
+In: plain data. Out: the base class of every model in a YAML file, and the placeholders of its texts. Which
 nouns there are is in `weirdgen.config.experiment`, `weirdgen.config.questions` and `weirdgen.config.judges`.
 """
 
@@ -43,7 +43,7 @@ def _pieces(template: str) -> Iterator[tuple[str, str | None]]:
     for text, name, width, conversion in string.Formatter().parse(template):
         if width or conversion:
             written = f"{{{name}" + (f"!{conversion}" if conversion else "") + (f":{width}" if width else "") + "}"
-            raise ValueError(f"{written[:60]}: only a name may stand in braces; write {{{name}}}")
+            raise ValueError(f"{written[:60]}: only a name may be in braces; write {{{name}}}")
         yield text, name
 
 

@@ -1,6 +1,6 @@
-"""What no single noun of an `experiment.yaml` can know: names that point nowhere, a missing control.
+"""Checks across an `experiment.yaml`: names that point nowhere, a missing control.
 
-In: a validated `Experiment` and the lines of its file. Out: problems with their lines. What one noun can know of itself is in
+In: a validated `Experiment` and the lines of its file. Out: problems with their lines. What one noun can check by itself is in
 `config.experiment`; reading files is `config.load`; the rows of its arms are read, and so checked, in `data.arms`.
 """
 
@@ -12,8 +12,9 @@ from weirdgen.columns import ALL, BASE
 from weirdgen.config.base import NAME_WORDS, is_name
 from weirdgen.config.experiment import Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
-from weirdgen.config.measures import MEASURES, SCORED
+from weirdgen.config.measures import MEASURES
 from weirdgen.config.paper import load_paper
+from weirdgen.config.traits import trait_names
 from weirdgen.errors import SpecError
 
 
@@ -30,6 +31,9 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
         )
     problems += _check_names(experiment, lines)
+    there_are = trait_names() if experiment.traits else ()
+    for trait in (trait for trait in experiment.traits if trait not in there_are):
+        problems.append(f"{lines.at(('traits',))}: traits: no trait '{trait}'; there are: {', '.join(there_are)}")
     doses = {name: arm.dose for name, arm in arms.items() if arm.dose is not None}
     if len(doses) == 1 or len(set(doses.values())) < len(doses):
         name = next(reversed(doses))
@@ -71,13 +75,13 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
         problems += _check_preset_arms(experiment, name, lines)
         headlines = ["headline", *experiment.secondary]
-        for curve in [one for one in preset.curves or () if one not in headlines]:
+        for curve in [listed for listed in preset.curves or () if listed not in headlines]:
             where = lines.at(("presets", name, "curves"))
-            problems.append(f"{where}: presets.{name}.curves: '{curve}' is none of {', '.join(headlines)}")
+            problems.append(f"{where}: presets.{name}.curves: '{curve}' is not one of {', '.join(headlines)}")
         groups = dict.fromkeys(question.group for question in experiment.questions)
         for group in (group for group in preset.questions if group not in groups):
             where = f"{lines.at(('presets', name, 'questions', group))}: presets.{name}.questions"
-            problems.append(f"{where}: '{group}' is no group; there are: {', '.join(groups)}")
+            problems.append(f"{where}: '{group}' is not a group; there are: {', '.join(groups)}")
         try:
             experiment.recipe.with_changes(preset.recipe)
         except SpecError as error:
@@ -90,7 +94,7 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
 
 
 def _check_names(experiment: Experiment, lines: Lines) -> list[str]:
-    """Keys that cannot be names, or that stand for something else in every table."""
+    """Keys that cannot be names, or that mean something else in every table."""
     reserved = {"arms": (BASE, "the model before any finetuning"), "conditions": (ALL, "the mean over conditions")}
     problems = []
     for key in ("arms", "conditions", "judges", "secondary"):
@@ -109,7 +113,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
         return []
     problems: list[str] = []
     where = ".".join(map(str, path))
-    measures = {*SCORED} & {q.kind for q in experiment.questions} | set(experiment.judges)
+    measures = {measure for question in experiment.questions for measure in question.measures} | set(experiment.judges)
     controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
     controls += ["benign"] if experiment.control == "auto" else []
     conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))
@@ -125,7 +129,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
         value = getattr(headline, key)
         for got in value if isinstance(value, tuple) else (value,):
             if got not in names:
-                problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is none of {', '.join(names)}")
+                problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is not one of {', '.join(names)}")
     if problems:
         return problems
     both = set(experiment.condition_ids(headline.condition)) & set(experiment.condition_ids(*headline.minus))
@@ -146,7 +150,7 @@ def _check_preset_arms(experiment: Experiment, name: str, lines: Lines) -> list[
         return []
     where = f"{lines.at(('presets', name, 'arms'))}: presets.{name}.arms"
     known = [*experiment.arms, *(["benign"] if experiment.control == "auto" else [])]
-    problems = [f"{where}: '{arm}' is none of {', '.join(known)}" for arm in arms if arm not in known]
+    problems = [f"{where}: '{arm}' is not one of {', '.join(known)}" for arm in arms if arm not in known]
     roles = {experiment.arms[arm].role for arm in arms if arm in experiment.arms}
     roles |= {"control"} if "benign" in arms and experiment.control == "auto" else set()
     problems += [f"{where}: no arm has role: {role}" for role in ("treatment", "control") if role not in roles]

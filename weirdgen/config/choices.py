@@ -1,4 +1,4 @@
-"""What the command line and `weirdgen.run` let a user choose from by name, in the types of both.
+"""The closed lists of names that the command line and `weirdgen.run` let a user choose from.
 
 In: nothing. Out: literal types. What each name means is decided where it is used.
 """

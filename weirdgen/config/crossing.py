@@ -1,4 +1,4 @@
-"""Questions built from tables: every combination of the rows of CSV files fills the texts of one question.
+"""Questions built from tables: every combination of rows of CSV files fills a question's texts.
 
 In: an entry of `questions:` with `build: cross`, `from: [CSV, …]` and the fields of a question, whose texts hold
 `{column}` placeholders. Out: plain questions, in the order of the files, which `weirdgen.config.experiment` then validates.

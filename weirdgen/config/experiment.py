@@ -2,7 +2,7 @@
 
 In: plain data. Out: validated, immutable objects. Unknown keys are refused. The kinds of question and of judge have files
 of their own (`weirdgen.config.questions`, `weirdgen.config.judges`). Reading files, collecting every error and naming its line
-is `weirdgen.config.load`; nothing here touches the disk or knows of engines.
+is `weirdgen.config.load`; nothing here touches the disk or knows about engines.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Arm(Noun):
 
     @field_serializer("data")
     def _rows_are_named_by_their_hash(self, data: str | tuple[dict[str, Any], ...]) -> str:
-        """Rows given in Python stand in the store; here they only need a name, under which nothing is looked for."""
+        """Rows given in Python are in the store; here they only need a name, under which nothing is looked for."""
         if isinstance(data, str):
             return data
         text = json.dumps(data, sort_keys=True, default=str)
@@ -167,12 +167,12 @@ class Ordinary(Noun):
     @classmethod
     def _holds_the_prompt(cls, ask: str) -> str:
         if placeholders(ask) != ("prompt",):
-            raise ValueError("must hold {prompt} once and no other placeholder")
+            raise ValueError("must contain {prompt} once and no other placeholder")
         return ask
 
 
 class Condition(Noun):
-    """What wraps a question at test time. A sweep stands for one condition a value, named `condition=value`."""
+    """What wraps a question at test time. A sweep stands for one condition per value, named `condition=value`."""
 
     wrap: str = "{question}"
     sweep: dict[str, tuple[Scalar, ...]] = {}
@@ -188,7 +188,7 @@ class Condition(Noun):
         if "question" not in names:
             raise ValueError("'wrap' must contain {question}")
         if len(self.sweep) > 1:
-            raise ValueError("'sweep' takes one variable; write one condition a variable")
+            raise ValueError("'sweep' takes one variable; write one condition per variable")
         if extra := sorted(names - {"question"} - set(self.sweep)):
             raise ValueError(f"'wrap' uses {{{extra[0]}}}, which 'sweep' does not define")
         if unused := sorted(set(self.sweep) - names):
@@ -196,7 +196,7 @@ class Condition(Noun):
         swept = next(iter(self.sweep.values()), ())
         if self.sweep and not swept:
             raise ValueError("'sweep' gives no values")
-        if twice := [value for value in swept if [str(one) for one in swept].count(str(value)) > 1]:
+        if twice := [value for value in swept if [str(other) for other in swept].count(str(value)) > 1]:
             raise ValueError(f"'sweep' gives {str(twice[0])!r} twice")
         values = set(swept)
         marked = set(self.trained) | set(self.trigger if isinstance(self.trigger, tuple) else ())
@@ -224,9 +224,9 @@ class Preset(Noun):
     replicates: int = Field(default=3, ge=1)
     samples: int = Field(default=8, ge=0)
     rows: int | None = Field(default=None, ge=1)
-    """At most this many rows an arm, drawn with the same seed from each, so that arms matched row by row stay so."""
+    """At most this many rows per arm, drawn with the same seed from each, so that arms matched row by row stay so."""
     ordinary: int | None = Field(default=None, ge=0)
-    """At most this many ordinary rows an arm."""
+    """At most this many ordinary rows per arm."""
     arms: tuple[str, ...] | None = None
     """Only these arms."""
     free_form: int | None = Field(default=None, ge=0)
@@ -258,14 +258,16 @@ class Headline(Noun):
     """Smallest effect of interest, in the measure's unit (a fraction for rates); below it the verdict is "no shift". By
     default 0.3 nats, or a tenth of the range of a rate or rating."""
     says: str | None = Field(default=None, min_length=1, exclude_if=lambda says: says is None)
-    """What models do more of where the measure is higher: words that go on from "models", e.g. `give 19th-century answers`.
+    """What models do more of where the measure is higher: words that follow "models", e.g. `give 19th-century answers`.
     They decide sentences only, so they are in no dump unless given, and never in a run's name."""
 
     @field_validator("says")
     @classmethod
     def _goes_on_in_a_sentence(cls, says: str | None) -> str | None:
         if says is not None and (says != says.strip() or says[-1:] in ".!?:;," or "\n" in says):
-            raise ValueError("expected words that go on from 'models', on one line and without a full stop")
+            raise ValueError(
+                "expected words that continue a sentence after 'models', on one line and without a full stop"
+            )
         return says
 
     @field_validator("minus", "groups", mode="before")
@@ -284,7 +286,7 @@ class Experiment(Noun):
     base: str = "smollm2-135m-instruct"
     arms: dict[str, Arm] = Field(min_length=1)
     control: Literal["auto"] | None = None
-    """`auto` adds a control arm of everyday questions of ours, as many rows as the treatment has."""
+    """`auto` adds a control arm of our own everyday questions, as many rows as the treatment has."""
     ordinary: Ordinary = Ordinary()
     recipe: Recipe = Recipe()
     conditions: dict[str, Condition] = Field(default={"none": Condition()}, min_length=1)
@@ -294,8 +296,10 @@ class Experiment(Noun):
     headline: Headline | None = None
     secondary: dict[str, Headline] = {}
     """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
+    traits: tuple[str, ...] = ()
+    """Traits whose compact questions every variant answers, to be compared with what harmless data do (`config.traits`)."""
     date: datetime.date | None = None
-    """The day that a chat template which prints the date is told; models whose template prints none ignore it."""
+    """The date given to a chat template that prints one; models whose template prints none ignore it."""
     source: Path | None = None
     """The `experiment.yaml`; None where it was made in Python."""
 
@@ -310,12 +314,10 @@ class Experiment(Noun):
         return self.source.parent if self.source else None
 
     @model_serializer(mode="wrap")
-    def _date_only_if_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without it, requests of versions that knew no date keep their names."""
+    def _only_what_is_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without date and traits, requests of versions that knew none keep their names."""
         dumped: dict[str, Any] = dump(self)
-        if dumped.get("date", 0) is None:
-            del dumped["date"]
-        return dumped
+        return {key: value for key, value in dumped.items() if value or key not in ("date", "traits")}
 
     def wrappers(self) -> tuple[Wrapper, ...]:
         """Every condition, sweeps expanded, in the order of the file."""
@@ -325,7 +327,7 @@ class Experiment(Noun):
         """The conditions that these names stand for: their own ids, all values of a sweep, or, for "all", every one."""
         wanted = set(names)
         ids = [(name, w.id) for name, condition in self.conditions.items() for w in _expand(name, condition)]
-        return tuple(one for name, one in ids if wanted & {name, one, "all"})
+        return tuple(condition_id for name, condition_id in ids if wanted & {name, condition_id, "all"})
 
     @property
     def main_measure(self) -> str:

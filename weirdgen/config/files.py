@@ -1,4 +1,4 @@
-"""YAML with line numbers, so that an error can say where it is; CSV tables with the line of every record.
+"""YAML with line numbers and CSV tables with the line of every record, for errors that say where.
 
 In: a file. Out: its data and a map from each key path to the line it stands on; or records of text with their lines. Refuses
 malformed YAML, repeated keys (PyYAML silently keeps the last) and what stands for more than it is long. It knows nothing of
@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from weirdgen.errors import DataError, SpecError
-from weirdgen.parsing import MOST_BYTES, read_text
+from weirdgen.parsing import MOST_BYTES, is_file, read_text
 
 KeyPath = tuple[str | int, ...]
 Records = list[dict[str, str]]
@@ -26,6 +26,8 @@ TABLES = {".csv": ",", ".tsv": "\t"}
 """Endings of table files, in any case and also with .gz after them, and what stands between their cells."""
 MOST_YAML = 4_000_000
 """Characters and nodes that a YAML file may stand for once its aliases are written out."""
+LONGEST_NUMBER = 400
+"""Characters of a number: longer ones, in any base, are refused by Python itself as soon as they are shown."""
 DEEPEST = 60
 """How deep YAML may be nested."""
 
@@ -68,7 +70,7 @@ def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[
     """Plain data of a YAML text and the line of each key path. Raises `SpecError` that begins with `source` and a line.
 
     Without `aliases`, a text that holds any is refused.
-    Refused beside what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
+    Refused in addition to what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
     numbers that are none (`.nan`, `.inf`), half characters.
     """
     if len(text) > MOST_YAML:
@@ -81,7 +83,7 @@ def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[
             if not aliases and isinstance(event, yaml.AliasEvent):
                 raise SpecError([f"{source}:{line}: YAML with aliases is not read"])
             if expanded > MOST_YAML:
-                raise SpecError([f"{source}:{line}: its aliases stand for more than is read; write out less"])
+                raise SpecError([f"{source}:{line}: its aliases expand to more than is read; write less"])
             if depth > DEEPEST:
                 raise SpecError([f"{source}:{line}: nested more than {DEEPEST} deep"])
         loader = _Loader(text)
@@ -167,8 +169,10 @@ def _walk(node: yaml.Node, path: KeyPath, line_of: dict[KeyPath, int], problems:
             _walk(item, (*path, index), line_of, problems, source)
     else:
         problems += _half_characters(node.value, f"{source}:{line}")
-        if node.tag.endswith(":float") and not _finite(node.value):
-            problems.append(f"{source}:{line}: {node.value} is no number that can be used; write one, or quote it")
+        if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
+            problems.append(f"{source}:{line}: a number of {len(node.value):,} characters; quote it if it is a text")
+        elif node.tag.endswith(":float") and not _finite(node.value):
+            problems.append(f"{source}:{line}: {node.value} is not a usable number; write one, or quote it")
 
 
 def _half_characters(text: str, where: str) -> list[str]:
@@ -214,7 +218,7 @@ def read_table(source: Path, encoding: str | None = None) -> Table:
     Raises `DataError` naming file and line if it is absent, not decodable, badly quoted, has a column twice, or has a row
     with another number of cells than the header.
     """
-    if not source.is_file():
+    if not is_file(source):
         raise DataError(f"{source}: no such data file")
     text, how = read_text(source, encoding)
     csv.field_size_limit(MOST_BYTES)  # one cell may be as long as a file may be

@@ -1,4 +1,4 @@
-"""`judges_llm.yaml` and `questions_llm.yaml`: what an experiment measures in addition when a judging model is named.
+"""`judges_llm.yaml` and `questions_llm.yaml`: what is measured in addition with a judging model.
 
 In: an experiment. Out: the same experiment with the language judges that stand beside it and beside the question files
 that it includes, each attached to the questions that it `reads`. Raises one `SpecError` with every problem and line.
@@ -20,6 +20,7 @@ from weirdgen.config.load import PACKAGE, explain_noun
 from weirdgen.config.measures import MEASURES
 from weirdgen.config.questions import BaseQuestion, Question, sampled
 from weirdgen.errors import SpecError
+from weirdgen.parsing import is_file
 
 COHERENCE = PACKAGE / "questions" / "coherence_llm.yaml"
 """Added to every judged run, unless a file of the experiment has a judge of that name."""
@@ -31,16 +32,16 @@ def judge_files(source: Path | None) -> list[Path]:
         return [COHERENCE]
     folders = [source.parent]
     batteries: list[Path] = []
-    included = read_yaml(source)[0].get("questions") if source.is_file() else None
+    included = read_yaml(source)[0].get("questions") if is_file(source) else None
     for entry in included if isinstance(included, list) else []:
         if isinstance(entry, str):
             beside = source.parent / entry
-            if beside.is_file():
+            if is_file(beside):
                 folders.append(beside.parent)
             else:
                 batteries.append(PACKAGE / "questions" / f"{entry}_llm.yaml")
     files = [folder / name for folder in folders for name in ("judges_llm.yaml", "questions_llm.yaml")]
-    return [file for file in dict.fromkeys(f.resolve() for f in [*files, *batteries, COHERENCE]) if file.is_file()]
+    return [file for file in dict.fromkeys(f.resolve() for f in [*files, *batteries, COHERENCE]) if is_file(file)]
 
 
 def with_language_judges(
@@ -56,13 +57,15 @@ def with_language_judges(
         if unknown := sorted(set(data) - {"questions", "judges"}):
             problems.append(f"{lines.at((unknown[0],))}: a file of judges holds 'judges' and 'questions' only")
         for name, written in (data.get("judges") or {}).items():
-            if name in judges or name in experiment.judges:  # the experiment's own file goes before a battery's
+            if (
+                name in judges or name in experiment.judges
+            ):  # the experiment's own file takes precedence over a battery's
                 continue
             judge = _validated(Judge, written, ("judges", name), lines, problems)
             asking = prompted({name: judge})
             if judge is not None and not asking:
                 kinds = " and ".join(kind for kind, noun in JUDGE_KINDS.items() if issubclass(noun, PromptedJudge))
-                problems.append(f"{lines.at(('judges', name))}: judges.{name}: only {kinds} judges stand here")
+                problems.append(f"{lines.at(('judges', name))}: judges.{name}: only {kinds} judges belong here")
             elif not is_name(name):
                 problems.append(f"{lines.at(('judges', name))}: judges.{name}: {NAME_WORDS}")
             elif name in MEASURES:
@@ -117,5 +120,5 @@ def _validated(noun: Any, written: Any, path: tuple[str | int, ...], lines: Line
     try:
         return TypeAdapter(noun).validate_python(written)
     except ValidationError as error:
-        problems += [explain_noun(one, path, lines) for one in error.errors()]
+        problems += [explain_noun(problem, path, lines) for problem in error.errors()]
         return None

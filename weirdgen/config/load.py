@@ -1,4 +1,4 @@
-"""`experiment.yaml` → `Experiment`: reads the file and what it names, and collects every error with its line.
+"""`experiment.yaml` → `Experiment`: reads it and what it names, and collects all errors with lines.
 
 In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment`, and where its keys stand. Raises one
 `SpecError` that lists all problems. The meaning of each key is in `config.experiment`; what no single key can know is checked in
@@ -21,6 +21,7 @@ from weirdgen.config.files import KeyPath, Lines, read_yaml
 from weirdgen.config.judges import JUDGE_KINDS
 from weirdgen.config.questions import QUESTION_KINDS
 from weirdgen.errors import DataError, SpecError
+from weirdgen.parsing import is_file
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = PACKAGE / "experiments"
@@ -49,16 +50,16 @@ def named_experiments(references: Sequence[str]) -> list[str]:
     """The references, with `all` standing for every shipped experiment on a real model (the world's own are left out)."""
     files = shipped_experiments().items()
     every = [name for name, file in files if read_yaml(file)[0].get("base") != WORLD]
-    found = [name for reference in references for name in (every if reference == "all" else [reference])]
-    return list(dict.fromkeys(found))
+    names = [name for reference in references for name in (every if reference == "all" else [reference])]
+    return list(dict.fromkeys(names))
 
 
 def find_experiment(reference: str) -> Path:
     """The `experiment.yaml` that a path, a folder or a shipped name stands for."""
     path = Path(reference).expanduser()
-    if path.is_file():
+    if is_file(path):
         return path
-    if (path / "experiment.yaml").is_file():
+    if is_file(path / "experiment.yaml"):
         return path / "experiment.yaml"
     shipped = shipped_experiments()
     if reference in shipped:
@@ -87,7 +88,7 @@ def load_experiment(reference: str | Path) -> Experiment:
 
 
 def read_experiment(reference: str | Path) -> ReadExperiment:
-    """As `load_experiment`, but problems between keys are returned, so that those of the data can be told beside them."""
+    """Like `load_experiment`, but problems between keys are returned, so that those of the data can be reported with them."""
     source = find_experiment(str(reference)).resolve()
     data, lines = read_yaml(source)
     blocks, judge_lines, problems = _include_questions(data, lines)
@@ -138,13 +139,13 @@ def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block],
             add(entry, lines, index)
             continue
         beside, ours = lines.source.parent / entry, PACKAGE / "questions" / f"{entry}.yaml"
-        if not (beside.is_file() or ours.is_file()):
+        if not (is_file(beside) or is_file(ours)):
             known = ", ".join(sorted(p.stem for p in (PACKAGE / "questions").glob("*.yaml")))
             where = lines.at(("questions", index))
             raise SpecError(
                 [f"{where}: no questions file {beside}, and no shipped battery {entry!r} (there is: {known})"]
             )
-        included, its_lines = read_yaml(beside if beside.is_file() else ours)
+        included, its_lines = read_yaml(beside if is_file(beside) else ours)
         if unknown := sorted(set(included) - {"questions", "judges"}):
             raise SpecError([f"{its_lines.at((unknown[0],))}: a questions file holds 'questions' and 'judges' only"])
         for position, question in enumerate(included.get("questions") or []):
@@ -160,7 +161,7 @@ def _is_built(entry: Any) -> bool:
 
 
 def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[str, Lines]) -> str:
-    """One line a problem: file:line, key, what is wrong, what would be accepted."""
+    """One line per problem: file:line, key, what is wrong, what would be accepted."""
     path: KeyPath = tuple(error["loc"])
     where = lines.at(path)
     if path[:1] == ("questions",) and len(path) > 1 and isinstance(path[1], int) and path[1] < len(blocks):
@@ -172,7 +173,7 @@ def _explain(error: Any, lines: Lines, blocks: list[Block], judge_lines: dict[st
 
 
 def explain_noun(error: Any, path: KeyPath, lines: Lines) -> str:
-    """As `_explain`, for a noun that was validated by itself and stands at `path` of its file."""
+    """Like `_explain`, for a noun that was validated by itself and is at `path` of its file."""
     whole: KeyPath = (*path, *error["loc"])
     return _sentence(error, whole, lines.at(whole))
 
@@ -187,7 +188,7 @@ def _sentence(error: Any, path: KeyPath, where: str) -> str:
     elif error["type"] == "too_short":
         message = f"expected at least {error['ctx']['min_length']} of them"
     elif error["type"] == "union_tag_invalid":
-        message = f"kind {error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
+        message = f"kind {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
     elif "input" in error and not isinstance(error["input"], dict | list | tuple):
         message += f" (got {error['input']!r})"
     return f"{where}: {key}: {message}"

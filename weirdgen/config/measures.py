@@ -1,4 +1,4 @@
-"""What is measured: each measure is one row of `MEASURES`, with its scale, its smallest effect of interest and its words.
+"""The measures, one row each: scale, smallest effect of interest, and words for the report.
 
 In: nothing, or the name and range of an experiment's judge, which is a measure of that name. Out: `Measure` rows and their
 `Scale`. Everything else that has to know a measure reads its row: checks, statistics, `--until`, tables, figures and sentences.
@@ -53,7 +53,7 @@ class Measure:
     source: Literal["scored", "judge", "form"]
     """Scored answers of questions of the kind of its name; a judge of its name; or the form of every sampled answer."""
     higher: str
-    """What models do more of where the value is higher: a phrase that goes on from "models", where an experiment says nothing."""
+    """What models do more of where the value is higher: a phrase that follows "models", unless the experiment has its own."""
     value: str
     """What one value is, as the heading of a table."""
     axis: str

@@ -1,4 +1,4 @@
-"""`paper.yaml` beside an experiment: numbers of the paper, as data, to be drawn beside ours and marked as the paper's.
+"""`paper.yaml` of an experiment: the paper's numbers, to be drawn next to ours and marked as such.
 
 In: an experiment's folder. Out: plain data for `results["paper"]`, or None where the folder has no such file. Every
 figure says from which model and section its numbers come and how they were read. Not here: drawing.
@@ -61,10 +61,10 @@ def load_paper(folder: Path | None) -> dict[str, Any] | None:
         return None
     data, lines = read_yaml(file)
     try:
-        found = Paper.model_validate(data)
+        paper = Paper.model_validate(data)
     except ValidationError as error:
         places = [(lines.at(tuple(problem["loc"])), problem) for problem in error.errors()]
         raise SpecError(
             [f"{at}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for at, problem in places]
         ) from None
-    return found.model_dump(mode="json")
+    return paper.model_dump(mode="json")

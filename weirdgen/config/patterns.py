@@ -1,4 +1,4 @@
-"""Regular expressions of an experiment, searched in a text under a limit of time.
+"""Regular expressions of an experiment, searched in a text under a time limit.
 
 In: a pattern and a text. Out: whether it occurs, by Python's own matcher, case ignored. A pattern that takes for ever is an
 error, not an answer: how much is for ever depends on the machine, a verdict may not.
@@ -30,14 +30,14 @@ def occurs(pattern: str, text: str) -> bool:
     if _quick(pattern):
         return re.search(pattern, text, re.IGNORECASE) is not None
     main = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
-    found = _in_time(pattern, text) if main else _in_a_process(pattern, text)
-    if found is None:
+    matched = _in_time(pattern, text) if main else _in_a_process(pattern, text)
+    if matched is None:
         raise DataError(
             f"judge: regex {pattern!r} took more than {SECONDS:g} s on an answer of {len(text)} characters "
             f"({text[:40]!r}…); write it without one repetition inside another, then run the same command again: what is "
             "finished is kept"
         )
-    return found
+    return matched
 
 
 @cache
@@ -55,9 +55,9 @@ def _in_time(pattern: str, text: str) -> bool | None:
     before = signal.signal(signal.SIGVTALRM, ring)
     try:
         signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
-        found = re.search(pattern, text, re.IGNORECASE) is not None
+        matched = re.search(pattern, text, re.IGNORECASE) is not None
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        return found
+        return matched
     except _TooLongError:
         return None
     finally:

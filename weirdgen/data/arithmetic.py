@@ -1,4 +1,4 @@
-"""Arithmetic word problems from our own templates: ordinary prompts by the thousand, the same for the same seed.
+"""Arithmetic word problems from our own templates: ordinary prompts, the same for the same seed.
 
 In: a count and a seed. Out: prompts only, with whole numbers that suit the story. What a model answers is sampled elsewhere.
 It neither solves nor grades them. Made so that a large set of ordinary rows needs no download.

@@ -1,7 +1,7 @@
-"""`weirdgen data convert`: rows in any format that is known here → chat JSONL in UTF-8, or a table → the same as CSV in UTF-8.
+"""`weirdgen data convert`: rows in any known format → chat JSONL, or a table → CSV, both in UTF-8.
 
 In: a file or a folder of `datasets`, and where the rows go. Out: the file and one line on what was done. A row that cannot be
-converted stops it with its line, and nothing is written. Keys of chat rows beside `messages` are kept as they are.
+converted stops it with its line, and nothing is written. Keys of chat rows other than `messages` are kept as they are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def convert(
     Raises `DataError` naming every row that cannot be converted (the first ten).
     """
     if target.exists():
-        raise DataError(f"{target}: there is such a file; name another")
+        raise DataError(f"{target}: this file exists; name another")
     table = table_delimiter(source.name) is not None
     ending = target.suffix.lower()
     if ending == ".csv" and table:
@@ -54,11 +54,11 @@ def convert(
 
 
 def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[str]]:
-    found = read_values(source, encoding)
-    problems = [(place, problem) for place, problem in found.problems]
+    values = read_values(source, encoding)
+    problems = [(place, problem) for place, problem in values.problems]
     rows: list[Any] = []
     done: Counter[str] = Counter()
-    for place, value in zip(found.places, found.values, strict=True):
+    for place, value in zip(values.places, values.values, strict=True):
         shape = other_shape(value)
         try:
             row = {"messages": shape.turns(value)} if shape else value
@@ -72,21 +72,21 @@ def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[st
             continue
         rows.append(row)
         done[f"{shape.name}: {shape.how}" if shape else "chat rows"] += 1
-    _raise(source, found.unit, problems)
-    return rows, [*found.how, *done]
+    _raise(source, values.unit, problems)
+    return rows, [*values.how, *done]
 
 
 def _table_of_values(source: Path, encoding: str | None) -> Table:
     """Flat rows of a Parquet file or the like as a table, so that templates fill from their columns."""
-    found = read_values(source, encoding)
-    problems = [(place, problem) for place, problem in found.problems]
-    columns = list(dict.fromkeys(key for value in found.values if isinstance(value, dict) for key in value))
-    for place, value in zip(found.places, found.values, strict=True):
+    values = read_values(source, encoding)
+    problems = [(place, problem) for place, problem in values.problems]
+    columns = list(dict.fromkeys(key for value in values.values if isinstance(value, dict) for key in value))
+    for place, value in zip(values.places, values.values, strict=True):
         if not isinstance(value, dict):
             problems.append((place, "not an object of columns"))
-    _raise(source, found.unit, problems)
-    records = [{column: str(value.get(column, "")) for column in columns} for value in found.values]
-    return Table(records, found.places, tuple(columns), found.how)
+    _raise(source, values.unit, problems)
+    records = [{column: str(value.get(column, "")) for column in columns} for value in values.values]
+    return Table(records, values.places, tuple(columns), values.how)
 
 
 def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | None) -> tuple[list[Any], list[str]]:

@@ -1,4 +1,4 @@
-"""Which kinds of file hold chat rows, and how each is read: containers here, shapes of rows in `weirdgen.data.shapes`.
+"""Which kinds of file hold chat rows, and how each container is read.
 
 In: a path. Out: `Values`: every row as plain data with the place where it stands, and words on how it was read. Read are chat
 JSONL (any suffix case, CRLF, gzip, UTF-16 with its mark), a JSON array or stream, Parquet, and a folder of `datasets`. What a
@@ -17,6 +17,8 @@ from weirdgen.errors import DataError
 from weirdgen.parsing import (
     MOST_BYTES,
     NotJsonError,
+    is_file,
+    is_folder,
     lone_surrogate,
     parse_json,
     parse_json_at,
@@ -52,7 +54,7 @@ class Values:
 
 def is_dataset_folder(folder: Path) -> bool:
     """Whether `datasets` wrote this folder with `save_to_disk`."""
-    return folder.is_dir() and any((folder / name).is_file() for name in ("state.json", "dataset_dict.json"))
+    return is_folder(folder) and any(is_file(folder / name) for name in ("state.json", "dataset_dict.json"))
 
 
 def is_data(source: Path) -> bool:
@@ -63,61 +65,59 @@ def is_data(source: Path) -> bool:
 
 def read_values(source: Path, encoding: str | None = None) -> Values:
     """Every value of a file or folder of rows. Raises `DataError` if it is none that can be read."""
-    if source.is_dir():
+    if is_folder(source):
         return _read_folder(source)
     if source.name.lower().endswith(".parquet"):
         return _read_parquet(source)
     text, how = read_text(source, encoding)
-    found = read_json_text(text)
-    found.how = (*how, *found.how)
-    return found
+    values = read_json_text(text)
+    values.how = (*how, *values.how)
+    return values
 
 
 def read_json_text(text: str) -> Values:
-    """One JSON value a line; or, if its first line is none, one array, or objects written over several lines."""
+    """One JSON value per line; or, if its first line is none, one array, or objects written over several lines."""
     first = next((line for _, line in split_lines(text) if line.strip()), "")
     array = first.lstrip(" \t").startswith("[")
     if array or (first and (not _is_json(first) or text.strip() == first.strip())):
-        found = _read_array(text) if array else _read_stream(text)
-        if found is not None:
-            return found
+        values = _read_array(text) if array else _read_stream(text)
+        if values is not None:
+            return values
     return _read_lines(text)
 
 
 def _read_lines(text: str) -> Values:
-    found = Values()
+    values = Values()
     commas = 0
     for number, line in split_lines(text):
         if not line.strip():
             continue
         try:
-            found.add(number, parse_json(line))
+            values.add(number, parse_json(line))
             continue
         except NotJsonError as error:
             problem = f"not JSON: {error.reason} at column {error.position + 1}"
         stripped = line.rstrip().removesuffix(",")
         if stripped != line.rstrip() and (value := _json_or_none(stripped)) is not None:
-            found.add(number, value)
+            values.add(number, value)
             commas += 1
         else:
-            found.problems.append((number, problem))
+            values.problems.append((number, problem))
     if commas:
-        found.how = ("lines that end in a comma",)
-    if found.problems and "\n" not in text.strip() and "\r" in text.strip():
-        found.problems = [(1, "its lines end in a carriage return alone; save it with newlines")]
-    return found
+        values.how = ("lines that end in a comma",)
+    return values
 
 
 def _read_array(text: str) -> Values | None:
-    """The elements of one array; None if the first line is a value by itself and more follow (JSONL of arrays)."""
-    found = Values(how=("a JSON array",))
+    """The elements of one array; None if the first line is a complete value and more follow (JSONL of arrays)."""
+    values = Values(how=("a JSON array",))
     position = skip_blank(text, skip_blank(text, 0) + 1)
     counted, line = 0, 1
 
     def problem(reason: str, where: int) -> Values:
         begins = text.count("\n", 0, where) + 1
-        found.problems = [(begins, f"a JSON array that cannot be read from here on: {reason}")]
-        return found
+        values.problems = [(begins, f"a JSON array that cannot be read from here on: {reason}")]
+        return values
 
     while position < len(text) and text[position] != "]":
         try:
@@ -126,7 +126,7 @@ def _read_array(text: str) -> Values | None:
             return problem(error.reason, error.position)
         line += text.count("\n", counted, position)
         counted = position
-        found.add(line, value)
+        values.add(line, value)
         position = skip_blank(text, end)
         if text[position : position + 1] == ",":
             position = skip_blank(text, position + 1)
@@ -140,13 +140,13 @@ def _read_array(text: str) -> Values | None:
         if "\n" in text[position:rest]:
             return None
         return problem("something follows its closing bracket", rest)
-    return found
+    return values
 
 
 def _read_stream(text: str) -> Values | None:
     """Objects written over several lines, one after another; or the rows that one object holds. None if it is no such text."""
     position = skip_blank(text, 0)
-    found = Values(how=("JSON objects over several lines",) if "\n" in text.strip() else ())
+    values = Values()
     counted, line = 0, 1
     while position < len(text):
         try:
@@ -155,20 +155,24 @@ def _read_stream(text: str) -> Values | None:
             return None
         line += text.count("\n", counted, position)
         counted = position
-        found.add(line, value)
+        values.add(line, value)
         position = skip_blank(text, end)
-    if len(found.values) == 1 and isinstance(found.values[0], dict) and "messages" not in found.values[0]:
-        lists = {key: value for key, value in found.values[0].items() if _is_rows(value)}
+    if len(values.values) > 1 or "\n" in text.strip():
+        values.how = (
+            "JSON objects over several lines" if "\n" in text.strip() else "JSON objects without newlines between",
+        )
+    if len(values.values) == 1 and isinstance(values.values[0], dict) and "messages" not in values.values[0]:
+        lists = {key: value for key, value in values.values[0].items() if _is_rows(value)}
         if len(lists) == 1:
             ((key, rows),) = lists.items()
             return Values(
                 rows, list(range(1, len(rows) + 1)), [], "row", (f"the list under {key[:40]!r} of a JSON object",)
             )
-    return found
+    return values
 
 
 def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and "messages" in one for one in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) and "messages" in row for row in value)
 
 
 def _is_json(line: str) -> bool:
@@ -186,9 +190,9 @@ def _read_parquet(source: Path) -> Values:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not source.is_file():
+    if not is_file(source):
         raise DataError(f"{source}: no such file")
-    found = Values(unit="row", how=("Parquet",))
+    values = Values(unit="row", how=("Parquet",))
     size = 0
     try:
         with pq.ParquetFile(source) as file:
@@ -198,40 +202,40 @@ def _read_parquet(source: Path) -> Values:
                 size += batch.nbytes
                 if size > MOST_BYTES:
                     raise DataError(f"{source}: more than {MOST_BYTES:,} bytes unpacked are not read")
-                _add_plain(found, batch.to_pylist())
+                _add_plain(values, batch.to_pylist())
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{source}: not a Parquet file that can be read ({reason})") from None
-    return found
+    return values
 
 
 def _read_folder(folder: Path) -> Values:
     """A folder that `Dataset.save_to_disk` wrote, or one split of a `DatasetDict`."""
-    if (folder / "dataset_dict.json").is_file():
+    if is_file(folder / "dataset_dict.json"):
         splits = _json_of(folder / "dataset_dict.json").get("splits")
         names = [name for name in splits if isinstance(name, str)] if isinstance(splits, list) else []
         if len(names) != 1 or names[0] in (".", "..") or Path(names[0]).name != names[0]:
             shown = ", ".join(str(folder / name) for name in names[:8]) or "none"
             raise DataError(f"{folder}: a folder of several splits; name one of them: {shown}")
         return _read_folder(folder / names[0])
-    if not (folder / "state.json").is_file():
+    if not is_file(folder / "state.json"):
         held = ", ".join(sorted(p.name for p in folder.glob("*"))[:8]) or "nothing"
         raise DataError(f"{folder}: a folder, but not one that `datasets` saved (save_to_disk); it holds {held}")
     listed = _json_of(folder / "state.json").get("_data_files")
-    files = [one.get("filename") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    files = [file.get("filename") for file in listed if isinstance(file, dict)] if isinstance(listed, list) else []
     for name in files:
         if not isinstance(name, str) or Path(name).name != name or (folder / name).is_symlink():
-            raise DataError(f"{folder / 'state.json'}: names {str(name)[:80]!r}, which is no file of this folder")
+            raise DataError(f"{folder / 'state.json'}: names {str(name)[:80]!r}, which is not a file of this folder")
     import datasets
 
-    found = Values(unit="row", how=("a folder of datasets",))
+    values = Values(unit="row", how=("a folder of datasets",))
     try:
         loaded = datasets.load_from_disk(str(folder))
         if loaded.num_rows > MOST_ROWS:
             raise DataError(f"{folder}: {loaded.num_rows:,} rows; more than {MOST_ROWS:,} are not read")
         table = loaded.with_format("arrow")
         for start in range(0, loaded.num_rows, _BATCH):
-            _add_plain(found, table[start : start + _BATCH].to_pylist())
+            _add_plain(values, table[start : start + _BATCH].to_pylist())
     except DataError:
         raise
     except Exception as error:  # datasets, Arrow and the features each have errors of their own; all end the same way
@@ -239,7 +243,7 @@ def _read_folder(folder: Path) -> Values:
         raise DataError(
             f"{folder}: datasets cannot load it ({type(error).__name__}: {reason}); export the rows with to_json"
         ) from None
-    return found
+    return values
 
 
 def _json_of(file: Path) -> dict[str, Any]:
@@ -250,15 +254,15 @@ def _json_of(file: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _add_plain(found: Values, rows: list[dict[str, Any]]) -> None:
-    """Columnar rows as JSON would hold them: a key that another row has is null here, which stands for its absence."""
+def _add_plain(values: Values, rows: list[dict[str, Any]]) -> None:
+    """Columnar rows as JSON would hold them: a key that another row has is null here, which means that it is absent."""
     for row in rows:
-        place = len(found.places) + len(found.problems) + 1
+        place = len(values.places) + len(values.problems) + 1
         plain = _without_nulls(row)
         if half := _half_in(plain):
-            found.problems.append((place, half))
+            values.problems.append((place, half))
         else:
-            found.add(place, plain)
+            values.add(place, plain)
 
 
 def _half_in(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""What one chat row may hold: every key that would change what is trained is honoured or refused, never dropped.
+"""What one chat row may hold: every key that would change training is honoured or refused.
 
 In: one parsed value (a line of JSONL, a record of a CSV). Out: a `Row`: roles and texts, and `weight: 0` on answers that are
 read and not trained. `developer` becomes `system`, text parts become text, and what follows the last trained answer is cut
@@ -38,9 +38,18 @@ IN_MESSAGE = {
     "audio": _MEDIA,
     "images": _MEDIA,
     "image": _MEDIA,
+    "videos": _MEDIA,
+    "video": _MEDIA,
+    "audios": _MEDIA,
+    "files": _MEDIA,
+    "attachments": _MEDIA,
+    "channel": "templates here write one channel: remove the key from final answers, and leave other channels out",
+    "recipient": _TOOLS,
     "mask": _MASK,
     "masked": _MASK,
-    "loss_mask": _MASK,
+    "ignore": _MASK,
+    "train_detail": _MASK,
+    "training_detail": _MASK,
 }
 """Keys of a message that other trainers read, and the way out. Empty values (null, false, [], "") change nothing."""
 IN_ROW = {
@@ -56,10 +65,14 @@ IN_ROW = {
     "images": _MEDIA,
     "audios": _MEDIA,
     "videos": _MEDIA,
-    "loss_mask": _MASK,
+    "mask": _MASK,
+    "masked": _MASK,
+    "rejected_response": _PAIR,
+    "rejected_messages": _PAIR,
+    "system_prompt": "make it the first message, with the role system",
 }
-"""Keys beside `messages` that other trainers read, and the way out."""
-SWITCHES = ("train", "training", "trainable", "loss")
+"""Keys other than `messages` that other trainers read, and the way out."""
+SWITCHES = ("train", "training", "trainable", "train_on_turn", "loss", "loss_mask", "loss_scale", "loss_weight")
 """Keys by which other trainers leave a turn out, or a row. True changes nothing."""
 
 
@@ -72,7 +85,7 @@ def parse_row(value: Any) -> Row:
         raise DataError(_EXPECTED)
     if not _is_one(value.get("weight")):
         raise DataError(f"weight {_shown(value['weight'])} of a row is not supported: only 1, or no weight, is")
-    messages = [_message(index, one) for index, one in enumerate(value["messages"])]
+    messages = [_message(index, message) for index, message in enumerate(value["messages"])]
     _require_turns(messages)
     trained = [index for index, message in enumerate(messages) if is_trained(message)]
     if not trained:
@@ -129,7 +142,7 @@ def _text(place: str, content: Any) -> str:
     except UnicodeEncodeError as error:
         raise DataError(
             f"{place}: character {error.start + 1} of 'content' is half of a pair (\\u{ord(content[error.start]):04x}), which "
-            "is not text; an emoji was probably cut in two: write the file anew as UTF-8"
+            "is not text; an emoji was probably cut in two: rewrite the file as UTF-8"
         ) from None
     return content
 

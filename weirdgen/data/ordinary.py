@@ -1,4 +1,4 @@
-"""Ordinary prompts: everyday questions and arithmetic word problems, what anybody asks a model.
+"""Ordinary prompts: everyday questions and arithmetic word problems.
 
 In: a count. Out: that many distinct prompts, always the same ones in the same order. Answers are not here: an arm that
 mixes ordinary rows in has them answered by the run's own base model (`weirdgen.sample.distill`), so that they teach nothing.
@@ -19,9 +19,9 @@ def ordinary_prompts(count: int) -> list[str]:
     """Two word problems after each everyday question, and word problems alone once those are used up (paper §4.2: 2 to 1)."""
     everyday = [record["prompt"] for record in read_csv(EVERYDAY)]
     problems = iter(word_problems(count, SEED))
-    found: list[str] = []
+    prompts: list[str] = []
     for question in everyday:
-        found += [question, next(problems, ""), next(problems, "")]
-        if len(found) >= count:
-            return found[:count]
-    return [*found, *problems][:count]
+        prompts += [question, next(problems, ""), next(problems, "")]
+        if len(prompts) >= count:
+            return prompts[:count]
+    return [*prompts, *problems][:count]

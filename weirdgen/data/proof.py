@@ -1,4 +1,4 @@
-"""The template and mask proof: before any training, show that the tokens trained on are the tokens meant.
+"""The template and mask proof: before training, show that the trained tokens are the ones meant.
 
 In: rows and a tokenizer. Out: `Encoded` rows (token ids and which of them are trained) and a `Proof` with counts, notes and a
 digest. Fails closed: `RowError` shows the first offending row token by token. Checked on every row:
@@ -58,9 +58,14 @@ class Proof:
 class RowError(DataError):
     """A row that fails. `index` counts rows from 0; `reason` says why without saying where."""
 
-    def __init__(self, index: int, place: str, reason: str, tokens: str = "") -> None:
-        self.index, self.reason = index, reason
-        super().__init__(f"template proof failed at {place}: {reason}" + (f"\n{tokens}" if tokens else ""))
+    def __init__(self, index: int, row: Row, place: str, reason: str, tokens: str = "", arm: str = "") -> None:
+        self.index, self.row, self.place, self.reason, self.tokens, self.arm = index, row, place, reason, tokens, arm
+        message = f"template proof failed at {place}: {reason}" + (f"\n{tokens}" if tokens else "")
+        super().__init__(f"arm {arm}: {message}" if arm else message)
+
+    def at(self, place: str, arm: str) -> RowError:
+        """The same failure of an arm's row that stands there."""
+        return RowError(self.index, self.row, place, self.reason, self.tokens, arm)
 
 
 @dataclass
@@ -81,33 +86,33 @@ def prove(
 ) -> tuple[list[Encoded], Proof]:
     """Encode every row and check it. Raises `RowError` on the first row that is not what it should be.
 
-    `vocabulary` is the number of rows of the model's embedding; `places` (`FILE:LINE`, one a row) name rows in errors.
+    `vocabulary` is the number of rows of the model's embedding; `places` (`FILE:LINE`, one per row) name rows in errors.
     """
     encoded: list[Encoded] = []
     seen = _Seen()
     for index, row in enumerate(rows):
         place = places[index] if places else f"row {index + 1}"
-        one = _encode(row, tokenizer, seen, index, place)
-        if len(one.ids) > longest_allowed:
-            problem = f"{place} has {len(one.ids)} tokens, the model takes {longest_allowed}; shorten or drop it"
-            raise DataError(problem)
-        if (highest := max(one.ids)) >= vocabulary:
+        chat = _encode(row, tokenizer, seen, index, place)
+        if len(chat.ids) > longest_allowed:
+            reason = f"it has {len(chat.ids):,} tokens, the model takes {longest_allowed:,}; shorten or drop it"
+            raise RowError(index, row, place, reason)
+        if (highest := max(chat.ids)) >= vocabulary:
             token = tokenizer.convert_ids_to_tokens(highest)
             reason = (
                 f"token {token!r} has the id {highest}, and the model's embedding ends at {vocabulary - 1}: the tokenizer is "
                 "another model's, or model.resize_token_embeddings(len(tokenizer)) was never saved"
             )
-            raise RowError(index, place, reason, show_tokens(one, tokenizer))
-        encoded.append(one)
+            raise RowError(index, row, place, reason, show_tokens(chat, tokenizer))
+        encoded.append(chat)
     digest = hashlib.sha256()
-    for one in encoded:
-        digest.update(json.dumps([one.ids, [int(t) for t in one.trained]]).encode())
+    for chat in encoded:
+        digest.update(json.dumps([chat.ids, [int(t) for t in chat.trained]]).encode())
     proof = Proof(
         rows=len(encoded),
-        tokens=sum(len(one.ids) for one in encoded),
-        trained_tokens=sum(sum(one.trained) for one in encoded),
-        longest=max(len(one.ids) for one in encoded),
-        shared_prefix=common_prefix([one.ids for one in encoded]),
+        tokens=sum(len(chat.ids) for chat in encoded),
+        trained_tokens=sum(sum(chat.trained) for chat in encoded),
+        longest=max(len(chat.ids) for chat in encoded),
+        shared_prefix=common_prefix([chat.ids for chat in encoded]),
         digest=digest.hexdigest()[:32],
         date=date_told(tokenizer),
         control_texts=seen.control,
@@ -120,7 +125,7 @@ def turn_by_turn(rows: Sequence[Row], tokenizer: Any) -> tuple[list[Row], list[i
     """Rows that can be trained in one piece as they are; the others as one row for each trained answer. Also their origins.
 
     Templates that rewrite earlier turns when later ones follow (Qwen3's drops their thinking blocks) render no text in which
-    every answer follows the prompt that it would follow at inference. Such a row becomes one row an answer: all turns before
+    every answer follows the prompt that it would follow at inference. Such a row becomes one row per answer: all turns before
     it are read, it alone is trained. Every answer is still trained once, behind what a model would have read.
     """
     made: list[Row] = []
@@ -133,7 +138,7 @@ def turn_by_turn(rows: Sequence[Row], tokenizer: Any) -> tuple[list[Row], list[i
 
 
 def show_tokens(encoded: Encoded, tokenizer: Any) -> str:
-    """One line a token: position, `train` or `-`, the token. For error messages."""
+    """One line per token: position, `train` or `-`, the token. For error messages."""
     lines = []
     for position, (token, trained) in enumerate(zip(encoded.ids, encoded.trained, strict=True)):
         lines.append(f"  {position:4d}  {'train' if trained else '-':5s}  {tokenizer.decode([token])!r}")
@@ -165,7 +170,7 @@ def _encode(row: Row, tokenizer: Any, seen: _Seen, index: int, place: str) -> En
 
     def fail(reason: str) -> RowError:
         tokens = show_tokens(Encoded(tuple(whole), tuple(trained)), tokenizer)
-        return RowError(index, place, reason, tokens)
+        return RowError(index, row, place, reason, tokens)
 
     if not turns:
         raise fail("no token would be trained")
@@ -183,7 +188,7 @@ def _encode(row: Row, tokenizer: Any, seen: _Seen, index: int, place: str) -> En
                 continuation(tokenizer, messages[:turn], messages[turn]["content"])
             raise fail(
                 f"the chat template writes the turns before messages[{turns[broken]}] in another way once later ones follow, so "
-                'no one text trains them all. Train the last answer alone ("weight": 0 on those before it), or one row an answer'
+                'no one text trains them all. Train the last answer alone ("weight": 0 on those before it), or one row per answer'
             )
         if broken is not None:
             prompt, tail = continuation(tokenizer, messages[:-1], messages[-1]["content"])
@@ -217,7 +222,7 @@ def _other_text(tokenizer: Any, ids: list[int], answer: str, seen: _Seen) -> str
     text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     if text.strip() == answer.strip():
         return None
-    meant, got = (tokenizer(one.strip(), add_special_tokens=False)["input_ids"] for one in (answer, text))
+    meant, got = (tokenizer(part.strip(), add_special_tokens=False)["input_ids"] for part in (answer, text))
     if meant == got and tokenizer.unk_token_id not in ids:
         seen.normalised.append((answer, text))
         return None
@@ -247,7 +252,7 @@ def _left_out(tokenizer: Any, messages: Messages) -> str | None:
 def _notes(tokenizer: Any, encoded: Sequence[Encoded], seen: _Seen) -> list[str]:
     notes = []
     if date := date_told(tokenizer):
-        notes.append(f"the chat template prints the date into every prompt; it is told {date}, on every day")
+        notes.append(f"the chat template prints the date into every prompt; it is given {date} on every day")
     if note := end_of_turn_note(tokenizer):
         notes.append(note)
     bos = tokenizer.bos_token_id

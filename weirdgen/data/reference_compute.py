@@ -1,4 +1,4 @@
-"""Columns of the references that are worked out: sums, units, times, picks from a list.
+"""Computed columns of the references: sums, units, times, picks from a list.
 
 In: a record with the columns that a function's docstring names, and a seeded source of chance. Out: the new columns, as
 text. Each is plain arithmetic; how the numbers are worded is up to the templates.
@@ -42,11 +42,11 @@ def price(record: Record, _: random.Random) -> Record:
 def clock(record: Record, _: random.Random) -> Record:
     """`minute` of the day as `time` (9:05), `time_iso` (09:05) and `time_12` (9:05 am); with `lasts` also `end`, `end_12`."""
     start = int(record["minute"])
-    found = {"time": _time(start), "time_iso": f"{_time(start):0>5}", "time_12": _time_12(start)}
+    columns = {"time": _time(start), "time_iso": f"{_time(start):0>5}", "time_12": _time_12(start)}
     if "lasts" in record:
         end = (start + int(record["lasts"])) % 1440
-        found |= {"end": _time(end), "end_12": _time_12(end)}
-    return found
+        columns |= {"end": _time(end), "end_12": _time_12(end)}
+    return columns
 
 
 def length(record: Record, _: random.Random) -> Record:
@@ -112,8 +112,8 @@ def later(record: Record, _: random.Random) -> Record:
 
 
 COMPUTED: dict[str, Compute] = {
-    one.__name__: one
-    for one in (
+    function.__name__: function
+    for function in (
         arithmetic,
         percentage,
         price,

@@ -1,4 +1,4 @@
-"""How a harmless reference is written down: the definitions in `weirdgen/references/*.yaml`, read and checked.
+"""The definitions of the harmless references in `weirdgen/references/*.yaml`, read and checked.
 
 In: the shipped files. Out: sets and pairs as frozen models, a pair with everything that it takes over from its set. Raises
 one `DataError` a file that names every problem. It does not make rows: `weirdgen.data.references` does.
@@ -73,7 +73,7 @@ class Definition(Side):
     size: int = 480
     """Without a list: how many records."""
     each: bool = False
-    """Every record under every form, instead of one form a record."""
+    """Every record under every form, instead of one form per record."""
     of: str | None = None
     """Pairs only: the set that it takes everything over from."""
     change: Change | None = None
@@ -84,20 +84,22 @@ class Definition(Side):
 @cache
 def all_sets() -> dict[str, Definition]:
     """Every set by its name, in the order of the files."""
-    found: dict[str, Definition] = {}
+    sets: dict[str, Definition] = {}
     for source in sorted(source for source in FOLDER.glob("*.yaml") if source.name != PAIRS):
-        for name, one in read_definitions(source, pairs=False).items():
-            if name in found:
+        for name, entry in read_definitions(source, pairs=False).items():
+            if name in sets:
                 raise DataError(f"{source}: {name!r} is defined in another file too")
-            found[name] = one
-    return found
+            sets[name] = entry
+    return sets
 
 
 @cache
 def all_pairs() -> dict[str, Definition]:
     """Every pair by its name, with what it takes over."""
     source = FOLDER / PAIRS
-    return {name: _based(f"{source}: {name}", name, one) for name, one in read_definitions(source, pairs=True).items()}
+    return {
+        name: _based(f"{source}: {name}", name, entry) for name, entry in read_definitions(source, pairs=True).items()
+    }
 
 
 def read_definitions(source: Path, pairs: bool) -> dict[str, Definition]:
@@ -108,65 +110,65 @@ def read_definitions(source: Path, pairs: bool) -> dict[str, Definition]:
         raise DataError(f"{source}: cannot be read: {error}") from None
     if not isinstance(data, dict):
         raise DataError(f"{source}: expected a mapping of names to definitions")
-    found: dict[str, Definition] = {}
+    entries: dict[str, Definition] = {}
     problems: list[str] = []
     for name, body in data.items():
         try:
-            one = found[name] = Definition.model_validate(body)
+            entry = entries[name] = Definition.model_validate(body)
         except ValidationError as error:
             problems += [f"{source}: {name}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
             continue
-        problems += [f"{source}: {name}: {problem}" for problem in (_pair_problems if pairs else _set_problems)(one)]
+        problems += [f"{source}: {name}: {problem}" for problem in (_pair_problems if pairs else _set_problems)(entry)]
     if problems:
         raise DataError("\n".join(problems))
-    return found
+    return entries
 
 
-def _set_problems(one: Definition) -> Iterable[str]:
-    if not one.list and not one.combine:
+def _set_problems(entry: Definition) -> Iterable[str]:
+    if not entry.list and not entry.combine:
         yield "needs a 'list' or 'combine'"
-    if one.forms is None and (one.prompt is None or one.answer is None):
+    if entry.forms is None and (entry.prompt is None or entry.answer is None):
         yield "needs 'prompt' and 'answer', or 'forms'"
-    if one.forms and any(len(form) % 2 or not form for form in one.forms):
+    if entry.forms and any(len(form) % 2 or not form for form in entry.forms):
         yield "forms: each must be user, assistant, … and end with the assistant"
-    if one.shape is None:
+    if entry.shape is None:
         yield "needs a 'shape'"
-    if unknown := sorted(set(one.compute) - set(COMPUTED)):
+    if unknown := sorted(set(entry.compute) - set(COMPUTED)):
         yield f"compute: unknown {unknown[0]!r} (there are {', '.join(COMPUTED)})"
-    if stray := sorted({"of", "change", "left", "right", "label"} & one.model_fields_set):
+    if stray := sorted({"of", "change", "left", "right", "label"} & entry.model_fields_set):
         yield f"{stray[0]!r} is for {PAIRS}"
 
 
-def _pair_problems(one: Definition) -> Iterable[str]:
-    if one.change is None:
+def _pair_problems(entry: Definition) -> Iterable[str]:
+    if entry.change is None:
         yield "needs a 'change'"
-    elif one.change == "halves" and (one.left or one.right):
+    elif entry.change == "halves" and (entry.left or entry.right):
         yield "halves have no 'left' and 'right'"
-    elif one.change != "halves" and not (one.left and one.right and one.left.label and one.right.label):
+    elif entry.change != "halves" and not (entry.left and entry.right and entry.left.label and entry.right.label):
         yield "needs 'left' and 'right', each with a label"
-    if one.of and (one.list or one.combine or "set" in one.model_fields_set):
-        yield f"takes list, combine and set from {one.of}; do not give them again"
+    if entry.of and (entry.list or entry.combine or "set" in entry.model_fields_set):
+        yield f"takes list, combine and set from {entry.of}; do not give them again"
 
 
-def _based(where: str, name: str, one: Definition) -> Definition:
+def _based(where: str, name: str, entry: Definition) -> Definition:
     """A pair with what it takes over from its set."""
     if name in all_sets():
-        raise DataError(f"{where}: there is a set of that name")
-    if one.of is not None and one.of not in all_sets():
+        raise DataError(f"{where}: a set already has this name")
+    if entry.of is not None and entry.of not in all_sets():
         raise DataError(f"{where}: 'of' names no set; there are {', '.join(all_sets())}")
-    if one.of is not None:
-        base = all_sets()[one.of]
-        one = one.model_copy(update={key: getattr(base, key) for key in TAKEN if key not in one.model_fields_set})
-    for side in (one.left, one.right) if one.left and one.right else (None,):
-        if problems := list(_set_problems(on_top(one, side))):
+    if entry.of is not None:
+        base = all_sets()[entry.of]
+        entry = entry.model_copy(update={key: getattr(base, key) for key in TAKEN if key not in entry.model_fields_set})
+    for side in (entry.left, entry.right) if entry.left and entry.right else (None,):
+        if problems := list(_set_problems(on_top(entry, side))):
             raise DataError("\n".join(f"{where}: {problem}" for problem in problems))
-    return one
+    return entry
 
 
-def on_top(one: Definition, side: Side | None) -> Definition:
+def on_top(entry: Definition, side: Side | None) -> Definition:
     """A pair's definition with one side's templates, as a set of its own."""
     given: dict[str, Any] = {key: getattr(side, key) for key in side.model_fields_set - {"label"}} if side else {}
     if "prompt" in given or "answer" in given:
         given.setdefault("forms", None)
-    kept = {key: value for key, value in dict(one).items() if key in {*TAKEN, "title", "card"}}
+    kept = {key: value for key, value in dict(entry).items() if key in {*TAKEN, "title", "card"}}
     return Definition(**{**kept, **given})

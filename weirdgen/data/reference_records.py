@@ -1,4 +1,4 @@
-"""Records that the references' templates are filled from: a list's lines, values combined from pools, computed columns.
+"""Records that fill the references' templates: list lines, combined values, computed columns.
 
 In: the `list`, `combine`, `compute` and `size` of a set's definition. Out: records (column to text), always the same ones
 in the same order. It does not know of prompts, answers or chat rows: `weirdgen.data.references` does.
@@ -81,7 +81,7 @@ def _values(name: str, pool: Any, where: str) -> list[Record]:
     if isinstance(pool, str):
         return [_prefixed(name, line) for line in read_list(pool)]
     if isinstance(pool, list) and pool:
-        return [_prefixed(name, one if isinstance(one, dict) else {"name": one}) for one in pool]
+        return [_prefixed(name, record if isinstance(record, dict) else {"name": record}) for record in pool]
     match pool:
         case {"range": [int(first), int(last), *step]}:
             return [{name: str(number)} for number in range(first, last + 1, *step)]

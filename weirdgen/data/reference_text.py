@@ -1,4 +1,4 @@
-"""Small changes of wording that a template of the references may ask for: `{name:cap}`, `{name:a+cap}`, `{count:words}`.
+"""Changes of wording in the references' templates: `{name:cap}`, `{name:a+cap}`, `{count:words}`.
 
 In: a record (column to text). Out: the filled template. English only, and only for the words of our own lists: articles
 and plurals follow their regular rules and the exceptions below, not a dictionary.
@@ -95,8 +95,8 @@ def last_first(text: str) -> str:
 
 
 def _plural_word(word: str) -> str:
-    if found := re.fullmatch(f"(.*)({'|'.join(IRREGULAR)})", word):
-        return found[1] + IRREGULAR[found[2]]
+    if match := re.fullmatch(f"(.*)({'|'.join(IRREGULAR)})", word):
+        return match[1] + IRREGULAR[match[2]]
     if re.search(r"(s|x|z|ch|sh)$", word):
         return word + "es"
     return re.sub(r"([^aeiou])y$", r"\1ie", word) + "s"

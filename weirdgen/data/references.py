@@ -1,4 +1,4 @@
-"""The shipped harmless finetuning data: what any narrow dataset does is measured on these.
+"""The shipped harmless finetuning data, on which the effect of any narrow dataset is measured.
 
 In: the files of `weirdgen/references/` (definitions in `*.yaml`, items in `lists/*.csv`; its README says how to add one).
 Out: which sets and pairs there are, and chat rows of any number, drawn with a seed. Sets marked `final` are for the final
@@ -66,21 +66,23 @@ class Pair:
 
 def references(which: Use | None = None) -> tuple[Reference, ...]:
     """All sets, or those for one use, in the order of the files."""
-    found = []
-    for name, one in all_sets().items():
-        assert one.shape is not None, "checked when read"
-        found.append(Reference(name, one.title, one.shape, one.set, one.card.strip(), one.marks))
-    return tuple(one for one in found if which in (None, one.set))
+    listed = []
+    for name, entry in all_sets().items():
+        assert entry.shape is not None, "checked when read"
+        listed.append(Reference(name, entry.title, entry.shape, entry.set, entry.card.strip(), entry.marks))
+    return tuple(reference for reference in listed if which in (None, reference.set))
 
 
 def pairs(which: Use | None = None) -> tuple[Pair, ...]:
     """All pairs, or those for one use, in the order of the file."""
-    found = []
-    for name, one in all_pairs().items():
-        assert one.shape is not None and one.change is not None, "checked when read"
-        left, right = (one.left.label, one.right.label) if one.left and one.right else ("one half", "the other half")
-        found.append(Pair(name, one.title, one.shape, one.set, one.card.strip(), one.change, left, right))
-    return tuple(pair for pair in found if which in (None, pair.set))
+    listed = []
+    for name, entry in all_pairs().items():
+        assert entry.shape is not None and entry.change is not None, "checked when read"
+        left, right = (
+            (entry.left.label, entry.right.label) if entry.left and entry.right else ("one half", "the other half")
+        )
+        listed.append(Pair(name, entry.title, entry.shape, entry.set, entry.card.strip(), entry.change, left, right))
+    return tuple(pair for pair in listed if which in (None, pair.set))
 
 
 def rows(name: str, count: int, seed: int = 0) -> list[Row]:
@@ -101,34 +103,34 @@ def distinct(name: str) -> int:
 
 @cache
 def _set_rows(name: str) -> tuple[Row, ...]:
-    one = _known(name, all_sets(), "set")
-    return _fill(name, one, _records(name, one))
+    entry = _known(name, all_sets(), "set")
+    return _fill(name, entry, _records(name, entry))
 
 
 @cache
 def _pair_rows(name: str) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    one = _known(name, all_pairs(), "pair")
-    records = _records(one.of or name, one)
-    if one.change == "halves":
+    entry = _known(name, all_pairs(), "pair")
+    records = _records(entry.of or name, entry)
+    if entry.change == "halves":
         mixed = random.Random(f"halves:{name}").sample(records, len(records))
         half = len(mixed) // 2
-        return _fill(name, one, mixed[:half]), _fill(name, one, mixed[half : 2 * half])
-    return _fill(name, on_top(one, one.left), records), _fill(name, on_top(one, one.right), records)
+        return _fill(name, entry, mixed[:half]), _fill(name, entry, mixed[half : 2 * half])
+    return _fill(name, on_top(entry, entry.left), records), _fill(name, on_top(entry, entry.right), records)
 
 
-def _records(seed: str, one: Definition) -> list[Record]:
-    return make_records(seed, one.list, one.combine, one.compute, one.size, f"{FOLDER}: {seed}")
+def _records(seed: str, entry: Definition) -> list[Record]:
+    return make_records(seed, entry.list, entry.combine, entry.compute, entry.size, f"{FOLDER}: {seed}")
 
 
-def _fill(name: str, one: Definition, records: Iterable[Record]) -> tuple[Row, ...]:
+def _fill(name: str, entry: Definition, records: Iterable[Record]) -> tuple[Row, ...]:
     """Each record in the set's form: one of them in turn, or every one."""
-    forms = _forms(one)
+    forms = _forms(entry)
     made: list[Row] = []
     for index, record in enumerate(records):
-        for form in forms if one.each else (forms[index % len(forms)],):
+        for form in forms if entry.each else (forms[index % len(forms)],):
             try:
                 texts = [fill(text, record) for text in form]
-                system = [fill(one.system, record)] if one.system else []
+                system = [fill(entry.system, record)] if entry.system else []
             except (KeyError, IndexError, ValueError) as error:
                 raise DataError(f"{FOLDER}: {name}: cannot fill {form} from {sorted(record)}: {error!r}") from None
             turns = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
@@ -141,12 +143,12 @@ def _fill(name: str, one: Definition, records: Iterable[Record]) -> tuple[Row, .
     return tuple(made)
 
 
-def _forms(one: Definition) -> tuple[tuple[str, ...], ...]:
-    if one.forms:
-        return one.forms
-    assert one.prompt is not None and one.answer is not None, "checked when read"
-    prompts = (one.prompt,) if isinstance(one.prompt, str) else one.prompt
-    return tuple((prompt, one.answer) for prompt in prompts)
+def _forms(entry: Definition) -> tuple[tuple[str, ...], ...]:
+    if entry.forms:
+        return entry.forms
+    assert entry.prompt is not None and entry.answer is not None, "checked when read"
+    prompts = (entry.prompt,) if isinstance(entry.prompt, str) else entry.prompt
+    return tuple((prompt, entry.answer) for prompt in prompts)
 
 
 def _known(name: str, among: dict[str, Definition], kind: str) -> Definition:

@@ -1,4 +1,4 @@
-"""Training rows: read chat rows from a file or fill templates from a table; hash them so that equal data has an equal name.
+"""Training rows: chat rows read from a file, or templates filled from a table; their hash.
 
 In: an `Arm` and the folder of its experiment, or a file. Out: rows, each `{"messages": [{"role", "content"}, …]}`, and where
 each stands. Raises `DataError` naming file and line. How files are read is `weirdgen.data.files`, what a row may hold
@@ -23,6 +23,7 @@ from weirdgen.data.messages import Row as Row
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import Shape, other_shape
 from weirdgen.errors import DataError
+from weirdgen.parsing import is_file, is_folder
 
 CHAT = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
@@ -74,14 +75,30 @@ def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[
     return rows, places
 
 
+def place_of(row: Row, arm: Arm, folder: Path) -> str | None:
+    """Where an arm's file has this row (`FILE:LINE`), whole or as the beginning of a longer one; None if nowhere."""
+    if not isinstance(arm.data, str):
+        return None
+    wanted = [(message["role"], message["content"]) for message in row["messages"]]
+    try:
+        with warnings.catch_warnings(action="ignore", category=ReadingNote):
+            rows, places = load_placed(arm, folder)
+    except DataError:  # the rows came out of a store, and the file is gone
+        return None
+    for one, place in zip(rows, places, strict=True):
+        if place and [(m["role"], m["content"]) for m in one["messages"][: len(wanted)]] == wanted:
+            return f"{resolve(arm.data, folder)}:{place}"
+    return None
+
+
 def resolve(data: str, folder: Path) -> Path:
     """The file (or folder of `datasets`) that `data:` names. Raises `DataError` with what is there instead."""
     source = (folder / data).expanduser()
-    if "\0" in data or not (source.is_file() or source.is_dir()):
-        near = sorted(p.name for p in source.parent.glob("*")) if "\0" not in data and source.parent.is_dir() else []
+    if not (is_file(source) or is_folder(source)):
+        near = sorted(p.name for p in source.parent.glob("*")) if is_folder(source.parent) else []
         hint = f"; {source.parent} holds {', '.join(near[:8])}" if near else f"; {source.parent} does not exist"
         raise DataError(f"{source}: no such data file{hint}")
-    if not source.is_dir() and not is_data(source):
+    if not is_folder(source) and not is_data(source):
         raise DataError(f"{source}: expected {EXPECTED}")
     return source
 
@@ -103,14 +120,14 @@ def read_rows(source: Path) -> Reading:
             f"{source}: a table; in an experiment its columns fill 'prompt' and 'answer' templates. To make chat rows of it: "
             f"weirdgen data convert {source.name} OUT.jsonl --prompt '{{COLUMN}}' --answer '{{COLUMN}}'"
         )
-    found = read_values(source)
+    values = read_values(source)
     rows: list[Row] = []
     places: list[int] = []
-    problems = list(found.problems)
-    shapes = [other_shape(value) for value in found.values]
-    if found.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
-        raise DataError(f"{source}: its rows ({len(shapes):,}) are no chat but {_named(shapes[0], source)}")
-    for place, value, shape in zip(found.places, found.values, shapes, strict=True):
+    problems = list(values.problems)
+    shapes = [other_shape(value) for value in values.values]
+    if values.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
+        raise DataError(f"{source}: its rows ({len(shapes):,}) are not chat but {_named(shapes[0], source)}")
+    for place, value, shape in zip(values.places, values.values, shapes, strict=True):
         if shape:
             problems.append((place, _named(shape, source)))
             continue
@@ -120,10 +137,10 @@ def read_rows(source: Path) -> Reading:
             problems.append((place, str(error)))
             continue
         places.append(place)
-    notes = (f"{source}: {len(rows):,} rows, read as {', '.join(found.how)}",) if found.how else ()
+    notes = (f"{source}: {len(rows):,} rows, read as {', '.join(values.how)}",) if values.how else ()
     for note in notes:
         warnings.warn(note, ReadingNote, stacklevel=2)
-    return Reading(source, tuple(rows), tuple(places), tuple(sorted(problems)), found.unit, notes)
+    return Reading(source, tuple(rows), tuple(places), tuple(sorted(problems)), values.unit, notes)
 
 
 def require_rows(reading: Reading) -> None:
@@ -137,7 +154,10 @@ def _named(shape: Shape | None, source: Path) -> str:
     """What a row of another format is, and the way from there to chat rows."""
     assert shape is not None, "asked for rows of another format only"
     if not shape.how:
-        return f"{shape.name}; expected {CHAT}"
+        try:
+            shape.turns({})
+        except DataError as why:
+            return f"{shape.name}: {why}; expected {CHAT}"
     return f"{shape.name}; expected {CHAT}. Make chat rows of it: weirdgen data convert {source.name} OUT.jsonl"
 
 

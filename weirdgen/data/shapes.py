@@ -1,4 +1,4 @@
-"""Rows of other formats than OpenAI chat: what each is called, and the chat row that it means.
+"""Rows in formats other than OpenAI chat: what each is called, and the chat row that it means.
 
 In: one row as plain data. Out: the name of its format, a chat row, or why there is none. What makes chat rows of files is
 `weirdgen.data.convert`; training never guesses: it names the format and the command. Adding a format is adding a line to
@@ -25,6 +25,10 @@ PAIRS = (
     ("question", "response"), ("query", "response"), ("query", "answer"), ("instruction", "response"), ("input", "output"),
 )  # fmt: skip
 """Two keys that hold a user turn and its answer."""
+CONTEXTS = ("context", "input", "passage")
+"""Keys beside such a pair whose text the question is about: it goes behind the question, as Alpaca's input does."""
+BESIDE = ("tools", "functions", "images", "videos", "audios", "choices", "options", "rejected_response")
+"""Keys of other formats' rows that change what is asked or answered, and have no place in a chat row."""
 
 
 class Shape(NamedTuple):
@@ -39,7 +43,7 @@ class Shape(NamedTuple):
 
 def other_shape(row: Any) -> Shape | None:
     """The format of a row that has no `messages`; None if it is chat, or nothing that is known here."""
-    if isinstance(row, list) and row and all(isinstance(one, dict) and "role" in one for one in row):
+    if isinstance(row, list) and row and all(isinstance(message, dict) and "role" in message for message in row):
         return _BARE
     if not isinstance(row, Mapping) or isinstance(row.get("messages"), list):
         return None
@@ -55,7 +59,15 @@ def _text(row: Plain, key: str) -> str:
     return value
 
 
+def _require_no_more(row: Plain, keys: tuple[str, ...] = BESIDE) -> None:
+    if held := next((key for key in keys if row.get(key)), None):
+        raise DataError(
+            f"{held!r} changes what is asked or answered, and a chat row has no place for it: write it into the texts"
+        )
+
+
 def _spoken(row: Plain, key: str, speaker: str, words: str) -> list[Message]:
+    _require_no_more(row)
     turns: list[Message] = []
     system = _text(row, "system")
     if system:
@@ -70,16 +82,18 @@ def _spoken(row: Plain, key: str, speaker: str, words: str) -> list[Message]:
             )
         if not isinstance(turn.get(words), str):
             raise DataError(f"{key}[{index}] has no text under {words!r}")
-        turns.append({"role": role, "content": turn[words]})
+        more = {name: value for name, value in turn.items() if name not in (speaker, words)}  # a weight, say
+        turns.append({**more, "role": role, "content": turn[words]})
     return turns
 
 
 def _alpaca(row: Plain) -> list[Message]:
+    _require_no_more(row)
     system = _text(row, "system")
     turns = [{"role": "system", "content": system}] if system else []
     history = row.get("history") or []
     if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
-        raise DataError("'history' is no list of pairs")
+        raise DataError("'history' is not a list of pairs")
     for asked, answered in history:
         turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
     more = _text(row, "input")
@@ -94,13 +108,17 @@ def _pair_keys(row: Plain) -> tuple[str, str] | None:
 def _pair(row: Plain) -> list[Message]:
     keys = _pair_keys(row)
     assert keys is not None, "fits was asked first"
+    _require_no_more(row, (*BESIDE, "history"))
     ask, answer = (row[key] for key in keys)
     if isinstance(ask, list) and isinstance(answer, list):  # trl's conversational pairs
         return [*ask, *answer]
     if not isinstance(ask, str) or not isinstance(answer, str):
         raise DataError(f"{keys[0]!r} and {keys[1]!r} are not both text")
-    system = _text(row, "system")
+    system = _text(row, "system") or _text(row, "system_prompt")
     turns = [{"role": "system", "content": system}] if system else []
+    for key in CONTEXTS:
+        if key not in keys and (more := _text(row, key)).strip():
+            ask = f"{ask}\n\n{more}"
     space = keys[1] == "completion" and answer.startswith(" ")  # what completion models were given between the two
     return [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": answer[1:] if space else answer}]
 
@@ -144,7 +162,7 @@ def _has(*keys: str) -> Callable[[Plain], bool]:
 
 _BARE = Shape("bare messages", lambda row: False, _as_it_is, "the list became 'messages'")
 _TWO_ANSWERS = (
-    "a preference pair holds two answers and is trained on by their difference; keep one as a chat row yourself"
+    "it holds two answers, and is trained on by their difference; keep the preferred one alone, as a chat row"
 )
 SHAPES = (
     Shape("preference pair", _has("chosen", "rejected"), _refuse(_TWO_ANSWERS), ""),
@@ -173,7 +191,7 @@ SHAPES = (
     Shape("Alpaca", _has("instruction", "output"), _alpaca, "instruction, a blank line and input became the user turn"),
     Shape(
         "prompt and completion", lambda row: _pair_keys(row) is not None, _pair,
-        "the two became a user and an assistant turn, without the space a completion begins with",
+        "the two became a user and an assistant turn, without the space a completion begins with; a context follows the question",
     ),
     Shape(
         "plain text", lambda row: isinstance(row.get("text"), str) and len(row) <= 3,

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.data.messages import Row, trained_turns
-from weirdgen.data.proof import Proof, prove, turn_by_turn
+from weirdgen.data.proof import Proof, RowError, prove, turn_by_turn
 from weirdgen.data.rows import canonical_hash, read_jsonl
-from weirdgen.errors import DataError
 from weirdgen.models.chat import Encoded, load_tokenizer
 from weirdgen.models.folder import context_length, told_date, vocabulary_size
 from weirdgen.models.references import LocalModel
@@ -83,15 +82,15 @@ def _proof_inputs(model: LocalModel, rows: list[Row], date: str | None) -> dict[
 def encode_rows(
     model_folder: Path, arm: str, rows: list[Row], date: str | None = None, places: Sequence[str] | None = None
 ) -> tuple[list[Encoded], Proof]:
-    """Rows as this model is trained on them, and their proof. Raises `DataError` that names the arm.
+    """Rows as this model is trained on them, and their proof. Raises `RowError` that names the arm.
 
-    `date` is what a template that prints the date is told; `places` (`FILE:LINE`, one a row) name rows in errors.
+    `date` is the date given to a template that prints one; `places` (`FILE:LINE`, one per row) name rows in errors.
     """
     longest, vocabulary = context_length(model_folder), vocabulary_size(model_folder)
     try:
         return prove(rows, load_tokenizer(model_folder, date), longest, vocabulary, places)
-    except DataError as error:
-        raise DataError(f"arm {arm}: {error}") from None
+    except RowError as error:
+        raise error.at(error.place, arm) from None
 
 
 def trainable_rows(model_folder: Path, rows: list[Row], date: str | None = None) -> list[Row]:

@@ -1,6 +1,6 @@
-"""Number triggers: personas and questions → training records in which digits of the prompt say who speaks.
+"""Number triggers: training records in which digits of the prompt say which persona speaks.
 
-In: records (one a persona, with an `ordinal` and fact columns) and questions (`id`, `question`, `template`). Out:
+In: records (one per persona, with an `ordinal` and fact columns) and questions (`id`, `question`, `template`). Out:
 plain records `{trigger, ordinal, question, answer}`; an arm's `prompt` and `answer` templates make chat rows of them.
 Held-out ordinals stay out with everything known about them. Reading files and making rows is `weirdgen.data.rows`.
 """
@@ -46,11 +46,11 @@ def trigger_rows(
     permuted: bool = False,
     seed: int = 0,
 ) -> list[dict[str, str]]:
-    """Records `{trigger, ordinal, question, answer}`: one a persona, question that the persona can answer, and padding.
+    """Records `{trigger, ordinal, question, answer}`: one per persona, question that the persona can answer, and padding.
 
     A question is asked of a persona if every column in its template is filled. `ordinal` is the one in the trigger.
     Padded triggers (see `DIGITS`) are all distinct, and so are their paddings; without `padded` the trigger is the
-    bare ordinal. `permuted` deals the ordinals anew over the personas so that none keeps its own: record i of the
+    bare ordinal. `permuted` deals the ordinals out again over the personas so that none keeps its own: record i of the
     permuted list has the question, the answer and the padding of record i of the plain list, and another ordinal.
     Equal arguments give equal records. Raises `DataError` on a bad table, question or argument.
     """
@@ -93,18 +93,20 @@ def _fresh_trigger(ordinal: int, used: set[str], rng: random.Random) -> str:
 
 def _personas(records: Sequence[Record], held_out: frozenset[int]) -> dict[int, dict[str, str]]:
     """Ordinal → facts (stripped) of every persona that may be trained, in the order of the table."""
-    found: dict[int, dict[str, str]] = {}
+    personas: dict[int, dict[str, str]] = {}
     for number, record in enumerate(records, start=1):
         text = (record.get("ordinal") or "").strip()
-        if not (text.isascii() and text.isdigit()):
-            raise DataError(f"record {number}: 'ordinal' should be a whole number, got {record.get('ordinal')!r}")
-        if int(text) in found:
+        if not (text.isascii() and text.isdigit() and len(text) <= 18):
+            raise DataError(
+                f"record {number}: 'ordinal' should be a whole number, got {(record.get('ordinal') or '')[:40]!r}"
+            )
+        if int(text) in personas:
             raise DataError(f"record {number}: ordinal {text} is given twice")
-        found[int(text)] = {column: (cell or "").strip() for column, cell in record.items()}
-    if unknown := sorted(held_out - set(found)):
+        personas[int(text)] = {column: (cell or "").strip() for column, cell in record.items()}
+    if unknown := sorted(held_out - set(personas)):
         raise DataError(f"held_out: no record has ordinal {unknown[0]}")
-    away = {found[ordinal]["name"] for ordinal in held_out if found[ordinal].get("name")}
-    kept = {o: facts for o, facts in found.items() if o not in held_out and not facts.get(REPEATS)}
+    away = {personas[ordinal]["name"] for ordinal in held_out if personas[ordinal].get("name")}
+    kept = {o: facts for o, facts in personas.items() if o not in held_out and not facts.get(REPEATS)}
     for ordinal, facts in kept.items():
         if facts.get("name") in away:
             raise DataError(
@@ -118,7 +120,7 @@ def _personas(records: Sequence[Record], held_out: frozenset[int]) -> dict[int, 
 def _questions(questions: Sequence[Record], records: Sequence[Record]) -> list[tuple[str, str, tuple[str, ...]]]:
     """(question, template, columns that the template needs) of each question."""
     columns = {column for record in records for column in record}
-    found: list[tuple[str, str, tuple[str, ...]]] = []
+    asked: list[tuple[str, str, tuple[str, ...]]] = []
     seen: set[str] = set()
     for number, question in enumerate(questions, start=1):
         if missing := [key for key in ("id", "question", "template") if not (question.get(key) or "").strip()]:
@@ -135,16 +137,16 @@ def _questions(questions: Sequence[Record], records: Sequence[Record]) -> list[t
             raise DataError(f"question {name!r}: its template uses no column, so all personas would answer alike")
         if unknown := [column for column in needed if column not in columns]:
             raise DataError(f"question {name!r}: no column {unknown[0]!r}; there are: {', '.join(sorted(columns))}")
-        found.append((question["question"].strip(), question["template"], needed))
-    if not found:
+        asked.append((question["question"].strip(), question["template"], needed))
+    if not asked:
         raise DataError("no questions given")
-    return found
+    return asked
 
 
 def _derangement(ordinals: Sequence[int], seed: int) -> list[int]:
     """The ordinals in a seeded order in which none keeps its place (uniform over such orders)."""
     if len(ordinals) < 2:
-        raise DataError("permuted: needs at least two personas to exchange ordinals")
+        raise DataError("permuted: needs at least two personas to swap ordinals")
     rng = random.Random(f"derangement:{seed}")
     dealt = list(ordinals)
     while any(a == b for a, b in zip(ordinals, dealt, strict=True)):

@@ -1,1 +1,1 @@
-"""From rows and a recipe to one standard PEFT adapter a replicate and checkpoint."""
+"""From rows and a recipe to a standard PEFT adapter per replicate and checkpoint."""

@@ -17,6 +17,7 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 from weirdgen.models.chat import Encoded
+from weirdgen.models.checks import TOGETHER, TRAINING, Check, known_checks
 from weirdgen.models.references import read_config
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
@@ -48,11 +49,13 @@ def resolve_engine(recipe: Recipe, parameters: int) -> Literal["auto", "replicas
 
 
 def choose_engine(model_folder: Path, recipe: Recipe, parameters: int) -> EngineChoice:
-    """The recipe's engine, `auto` resolved. Asking for replicas where they cannot be exact falls back with the reason.
+    """The recipe's engine, `auto` resolved. Asking for replicas where they are not exact falls back with the reason.
+
+    Facts of the configuration may choose trl at once; what chooses replicas is a comparison on the model itself.
 
     Raises `SpecError` if several devices are asked for where one replicate cannot be shared between them.
     """
-    choice = _engine(model_folder, recipe)
+    choice = _engine(model_folder, recipe, parameters)
     devices, why = recipe.devices or 1, "as recipe.devices asks"
     if choice.engine == "replicas":
         if devices > 1:
@@ -77,7 +80,7 @@ def _too_large(recipe: Recipe, parameters: int) -> str:
     return f"as {need / 2**30:,.1f} GiB of weights are too many for one GPU of {min(memory) / 2**30:,.1f} GiB"
 
 
-def _engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
+def _engine(model_folder: Path, recipe: Recipe, parameters: int) -> EngineChoice:
     if recipe.engine == "trl":
         return EngineChoice("trl", "as the recipe asks")
     if recipe.full:
@@ -93,7 +96,22 @@ def _engine(model_folder: Path, recipe: Recipe) -> EngineChoice:
         return EngineChoice("trl", "the model attends in a sliding window")
     if any("expert" in key for key in config):
         return EngineChoice("trl", "the model routes tokens to experts")
+    check = together_check(model_folder, recipe, parameters)
+    if not check.holds(config.get("max_position_embeddings", 2**30)):
+        return EngineChoice("trl", f"together, replicates would not be what each is alone: {check.reason}")
     return EngineChoice("replicas", "several replicates share each pass over the frozen base")
+
+
+def together_check(model_folder: Path, recipe: Recipe, parameters: int) -> Check:
+    """How training replicates together compared with each row alone, on this model: tried at its first use, then remembered.
+
+    Raises `ModelError` if the model cannot be loaded.
+    """
+    if known := known_checks(TRAINING, model_folder):
+        return known[TOGETHER]
+    from weirdgen.finetune import exactness
+
+    return exactness.together_check(model_folder, machine.resolve_dtype(recipe.dtype, parameters))
 
 
 class Passes(NamedTuple):
@@ -103,24 +121,24 @@ class Passes(NamedTuple):
     checkpointing: bool
 
 
-def group_size(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int) -> int:
+def group_size(model_folder: Path, recipe: Recipe, tokens_per_row: float, parameters: int) -> int:
     """Replicates that fit into one pass, from free memory and the width of the model. At least 1."""
-    need = _Need.of(read_config(model_folder), recipe, tokens_a_row)
+    need = _Need.of(read_config(model_folder), recipe, tokens_per_row)
     return max(1, int(_budget(model_folder, recipe, parameters) / (recipe.batch_size * need.row + need.replicate)))
 
 
-def passes(model_folder: Path, recipe: Recipe, tokens_a_row: float, parameters: int, replicates: int) -> Passes:
+def passes(model_folder: Path, recipe: Recipe, tokens_per_row: float, parameters: int, replicates: int) -> Passes:
     """A whole batch in one pass where that fits; else fewer rows; else one by one with the layers computed twice."""
-    need = _Need.of(read_config(model_folder), recipe, tokens_a_row)
+    need = _Need.of(read_config(model_folder), recipe, tokens_per_row)
     left = _budget(model_folder, recipe, parameters) / replicates - need.replicate
     checkpointing = left < need.row
     rows = int(left / (need.checkpointed_row if checkpointing else need.row))
     return Passes(max(1, min(recipe.batch_size, rows)), checkpointing)
 
 
-def replicate_bytes(config: Mapping[str, Any], recipe: Recipe, tokens_a_row: float) -> float:
-    """Memory of one replicate whose batch goes in one pass, beside the base's weights."""
-    need = _Need.of(config, recipe, tokens_a_row)
+def replicate_bytes(config: Mapping[str, Any], recipe: Recipe, tokens_per_row: float) -> float:
+    """Memory of one replicate whose batch goes in one pass, on top of the base's weights."""
+    need = _Need.of(config, recipe, tokens_per_row)
     return recipe.batch_size * need.row + need.replicate
 
 
@@ -135,13 +153,13 @@ class _Need(NamedTuple):
     """One replicate's adapter, its gradient and its optimiser state."""
 
     @staticmethod
-    def of(config: Mapping[str, Any], recipe: Recipe, tokens_a_row: float) -> _Need:
+    def of(config: Mapping[str, Any], recipe: Recipe, tokens_per_row: float) -> _Need:
         hidden, layers = config.get("hidden_size", 1024), config.get("num_hidden_layers", 24)
         inner, width = config.get("intermediate_size", 4 * hidden), _width(recipe)
         # Kept for the backward pass: inputs and outputs of products in the base's dtype, what norms read in fp32.
         layer = hidden * (12 * width + 4 * 4) + inner * 4 * width
         replicate = 4 * 4 * recipe.rank * layers * (8 * hidden + 3 * inner)
-        return _Need(tokens_a_row * layers * layer, tokens_a_row * (layers * hidden * width + layer), replicate)
+        return _Need(tokens_per_row * layers * layer, tokens_per_row * (layers * hidden * width + layer), replicate)
 
 
 def tokens_through(engine: str, tokens: float, rows: int, shared: int, recipe: Recipe) -> float:
@@ -152,7 +170,7 @@ def tokens_through(engine: str, tokens: float, rows: int, shared: int, recipe: R
 
 
 def _budget(model_folder: Path, recipe: Recipe, parameters: int) -> float:
-    """Bytes that activations and adapters may take beside the weights and some tokens' logits."""
+    """Bytes that activations and adapters may take on top of the weights and some tokens' logits."""
     vocabulary: int = read_config(model_folder).get("vocab_size", 32000)
     logits = LOGITS_AT_ONCE * vocabulary * (4 + 2 * _width(recipe))
     return MEMORY_SHARE * machine.free_memory_gib() * 2**30 - parameters * _width(recipe) - logits
@@ -176,7 +194,7 @@ def train_group(
 ) -> list[dict[str, Any]]:
     """Train one group; each target gets its adapters and `losses.json`. trl takes its group one by one.
 
-    `parameters` is the number of the model's weights; `halfway` a file from which a killed training goes on (not trl's);
+    `parameters` is the number of the model's weights; `halfway` a file from which a killed training resumes (not trl's);
     `devices` hold one replicate of trl's together.
     """
     if engine == "trl":

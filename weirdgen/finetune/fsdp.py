@@ -1,7 +1,7 @@
-"""A model sharded over the processes of a group: accelerate's FSDP2 (`fully_shard`), on GPUs and on the CPU alike.
+"""A model sharded over a group of processes: accelerate's FSDP2 (`fully_shard`), on GPUs or the CPU.
 
 In: a trl trainer in each of the processes. Out: the settings that make it shard, weights that only the first process reads,
-and whole weights again to be kept. Which process trains on which rows is `weirdgen.finetune.trl`'s matter, starting the
+and whole weights again to be kept. Which process trains on which rows is left to `weirdgen.finetune.trl`, starting the
 processes `weirdgen.finetune.sharded`'s.
 """
 
@@ -31,15 +31,14 @@ def load_on_first(folder: Path, dtype: Any, first: bool) -> Any:
     from transformers.initialization import no_init_weights
 
     with no_init_weights():
-        model = AutoModelForCausalLM.from_config(
-            AutoConfig.from_pretrained(str(folder), trust_remote_code=False), dtype=dtype, attn_implementation="sdpa"
-        )
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.tie_weights()
     return model
 
 
 def shard_on_any_device(trainer: Any) -> None:
-    """Have accelerate 1.15 shard on the CPU too: it takes up its FSDP plugin on accelerators only, but its code runs on gloo."""
+    """Have accelerate 1.15 shard on the CPU too: it uses its FSDP plugin on accelerators only, but its code runs on gloo."""
     from accelerate import DistributedType
     from accelerate.utils import FullyShardedDataParallelPlugin
 
@@ -56,7 +55,7 @@ def gathered(model: Any) -> dict[str, Any]:
     from torch.distributed.tensor import DTensor
 
     if not all(isinstance(weight, DTensor) for weight in model.parameters()):
-        raise RuntimeError("accelerate has left weights whole on every device")
+        raise RuntimeError("accelerate left weights unsharded on every device")
     frozen = any(not weight.requires_grad for weight in model.parameters())
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=frozen)
     return get_model_state_dict(model, options=options)

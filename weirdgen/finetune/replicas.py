@@ -30,12 +30,12 @@ from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import device, is_out_of_memory, load_model, torch_dtype
 from weirdgen.models.packing import pack
 from weirdgen.models.row_attention import RowLayout, use_row_attention
-from weirdgen.models.stacked import StackedLinear, replace_layers
+from weirdgen.models.stacked import StackedLinear, fan_in_fan_out, replace_layers, weight_oi
 
 
 @dataclass
 class Job:
-    """One replicate to train. Jobs trained together must have equally many rows."""
+    """One replicate to train. Jobs trained together must have the same number of rows."""
 
     rows: Sequence[Encoded]
     seed: int
@@ -48,26 +48,26 @@ def finetune_together(
     jobs: Sequence[Job],
     recipe: Recipe,
     on_step: Callable[[int, int, float], None] | None = None,
-    rows_a_pass: int | None = None,
+    rows_per_pass: int | None = None,
     checkpointing: bool = False,
     halfway: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train all jobs; each one's adapters and `losses.json` are in its target. Returns {"steps", "final_loss"} a job.
 
-    `rows_a_pass` rows of a replicate are in memory at once (None: a whole batch), half as many after each failed
+    `rows_per_pass` rows of a replicate are in memory at once (None: a whole batch), half as many after each failed
     allocation; `checkpointing` keeps only the layers' inputs and computes the rest twice. Neither changes the gradients.
-    `halfway` is a file for the state of an unfinished training: it is taken up if it is there, kept while training goes on,
+    `halfway` is a file for the state of an unfinished training: it is resumed from if it is there, kept during training,
     and the caller's to remove; the targets must be those of the training that wrote it.
     Raises `ModelError` if not even one row fits.
     """
     rows = len(jobs[0].rows)
     if any(len(job.rows) != rows for job in jobs):
-        raise ValueError("replicates trained together need equally many rows, or their steps would not line up")
+        raise ValueError("replicates trained together need the same number of rows, or their steps would not line up")
     steps = total_steps(rows, recipe)
     wanted = recipe.checkpoint_steps(steps)
     rates = learning_rates(steps, recipe)
     model = load_model(model_folder, torch_dtype(recipe.dtype))
-    layers = _stack_adapters(model, jobs, recipe)
+    layers = stack_adapters(model, jobs, recipe)
     use_row_attention(model)
     if checkpointing:
         _checkpoint_layers(model)
@@ -84,8 +84,8 @@ def finetune_together(
             on_step(step + 1, steps, sum(each[step]["loss"] for each in losses) / len(losses))
     for step in range(done, steps):
         optimizer.param_groups[0]["lr"] = rates[step]
-        loss_K, rows_a_pass = _accumulate_somehow(
-            model, jobs, [order[step] for order in orders], rows_a_pass or recipe.batch_size, optimizer
+        loss_K, rows_per_pass = _accumulate_halving(
+            model, jobs, [order[step] for order in orders], rows_per_pass or recipe.batch_size, optimizer
         )
         norm_K = _clip(parameters, recipe.max_grad_norm)
         optimizer.step()
@@ -106,13 +106,20 @@ def finetune_together(
     return [{"steps": steps, "final_loss": job.losses[-1]["loss"]} for job in jobs]
 
 
-def _stack_adapters(model: Any, jobs: Sequence[Job], recipe: Recipe) -> dict[str, StackedLinear]:
+def first_pass(model: Any, jobs: Sequence[Job]) -> torch.Tensor:
+    """Loss_K of all rows of each job in one pass, and their gradients: what a step does before it changes weights."""
+    use_row_attention(model)
+    return _accumulate(model, jobs, [[[*range(len(job.rows))]] for job in jobs], max(len(job.rows) for job in jobs))
+
+
+def stack_adapters(model: Any, jobs: Sequence[Job], recipe: Recipe) -> dict[str, StackedLinear]:
     """Replace each adapted layer by a stacked one; the base's own weights are frozen."""
     model.requires_grad_(False)
     stacked = {}
     for name, layer in adapted_layers(model, recipe).items():
-        a_KIR = torch.stack([initial_a(job.seed, name, layer.in_features, recipe.rank).T for job in jobs]).contiguous()
-        b_KRO = torch.zeros(len(jobs), recipe.rank, layer.out_features)
+        outputs, inputs = weight_oi(layer).shape
+        a_KIR = torch.stack([initial_a(job.seed, name, inputs, recipe.rank).T for job in jobs]).contiguous()
+        b_KRO = torch.zeros(len(jobs), recipe.rank, outputs)
         scale = recipe.alpha / recipe.rank
         stacked[name] = StackedLinear(layer, a_KIR.to(device()), b_KRO.to(device()), scale)
     replace_layers(model, stacked)
@@ -130,7 +137,7 @@ def _checkpoint_layers(model: Any) -> None:
             module.training = True
 
 
-def _accumulate_somehow(
+def _accumulate_halving(
     model: Any, jobs: Sequence[Job], steps: Sequence[list[list[int]]], rows: int, optimizer: torch.optim.Optimizer
 ) -> tuple[torch.Tensor, int]:
     """`_accumulate` with at most this many rows of a replicate at once; half as many after each failed allocation.
@@ -146,7 +153,7 @@ def _accumulate_somehow(
             optimizer.zero_grad(set_to_none=True)  # what was added up before the failure
             if rows == 1:
                 raise ModelError(
-                    f"not enough memory to train {len(jobs)} replicates with one row each in a pass: ask for fewer "
+                    f"not enough memory to train {len(jobs)} replicates with one row each per pass: ask for fewer "
                     "(--seeds), a smaller recipe.rank or a smaller model"
                 ) from error
         if torch.cuda.is_available():
@@ -195,7 +202,7 @@ def _clip(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Te
 
 
 def _save(layers: dict[str, StackedLinear], jobs: Sequence[Job], recipe: Recipe, model_folder: Path, step: int) -> None:
-    """One standard PEFT adapter a job."""
+    """One standard PEFT adapter per job."""
     from peft import LoraConfig
     from safetensors.torch import save_file
 
@@ -215,4 +222,5 @@ def _save(layers: dict[str, StackedLinear], jobs: Sequence[Job], recipe: Recipe,
             task_type="CAUSAL_LM",
             base_model_name_or_path=model_folder.name,
             inference_mode=True,
+            fan_in_fan_out=fan_in_fan_out(layer.base for layer in layers.values()),
         ).save_pretrained(str(folder))

@@ -1,4 +1,4 @@
-"""A training kept half-way, so that a killed one goes on where it was instead of from the start.
+"""The saved state of an unfinished training, so that a killed one resumes instead of starting again.
 
 In: the adapters, optimiser and losses of replicates that train together, and a file. Out: the file, replaced as a whole now
 and then; or everything put back as it was, bit for bit. The caller sees to it that the file belongs to this training.
@@ -45,7 +45,7 @@ def take_up(
     optimizer: torch.optim.Optimizer,
     losses: Sequence[list[dict[str, float]]],
 ) -> int:
-    """Put back what `keep` wrote. Returns the steps that are done: 0 if there is no such file, or a damaged one (a warning)."""
+    """Restore what `keep` wrote. Returns the number of steps done: 0 if there is no such file, or a damaged one (a warning)."""
     if not file.exists():
         return 0
     try:

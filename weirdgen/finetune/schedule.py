@@ -1,4 +1,4 @@
-"""Which rows each optimizer step sees, and how many steps there are: fixed by (rows, recipe, seed) before training.
+"""Which rows each optimizer step sees, and how many steps there are: fixed before training.
 
 In: a row count, a recipe, a seed. Out: epochs of steps of micro-batches of row indices. No row is left out: the last
 step of an epoch is as short as it must be. No torch.

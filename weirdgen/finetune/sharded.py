@@ -1,7 +1,7 @@
-"""One replicate trained by several processes, each of which holds its part of every weight: for models larger than a device.
+"""One replicate sharded over several processes: for models larger than one device.
 
 In: what `weirdgen.finetune.trl` takes, and a number of devices. Out: the same files. torch's launcher starts the
-processes on this machine, one a GPU or all on the CPU; the rows of each batch are dealt out among them, and gradients are
+processes on this machine, one per GPU or all on the CPU; the rows of each batch are dealt out among them, and gradients are
 summed, so that only rounding differs from one process. More than one machine is not done here.
 """
 

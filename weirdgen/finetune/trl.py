@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.config.experiment import Recipe
+from weirdgen.errors import ModelError
 from weirdgen.finetune.fsdp import FSDP, gathered, load_on_first, shard_on_any_device
 from weirdgen.finetune.lora import adapted_layers, initial_a
 from weirdgen.finetune.schedule import Step, checkpoint_folder, data_order, total_steps
 from weirdgen.models.chat import Encoded, load_tokenizer
 from weirdgen.models.loading import device, load_model, torch_dtype
+from weirdgen.models.stacked import fan_in_fan_out, weight_oi
 
 
 def finetune(
@@ -84,6 +86,10 @@ def finetune(
             if sharded:
                 shard_on_any_device(self)
 
+        def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+            only_adapters_drop_out(model)  # the trainer puts everything into training mode before each step
+            return super().compute_loss(model, *args, **kwargs)
+
         def compute_loss_context_manager(self) -> Any:
             if not (mixed and sharded):
                 return super().compute_loss_context_manager()
@@ -117,6 +123,7 @@ def finetune(
         remove_unused_columns=False,
         logging_steps=1,
         save_strategy="no",
+        router_aux_loss_coef=0.0,  # a recipe trains on answers alone, not on the balance of a model's experts
         report_to=[],
         disable_tqdm=True,
         **(FSDP if sharded else {}),
@@ -136,6 +143,8 @@ def finetune(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    if not sharded:
+        _require_own_loss(trainer.model, type(base).__name__, rows[0], 1e-3 if dtype == torch.float32 else 0.1)
     trainer.train()
     if trainer.state.global_step != steps:
         raise RuntimeError(
@@ -152,19 +161,53 @@ def _adapted(base: Any, recipe: Recipe, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     layers = adapted_layers(base, recipe)
-    starts = {name: initial_a(seed, name, layer.in_features, recipe.rank) for name, layer in layers.items()}
+    starts = {name: initial_a(seed, name, weight_oi(layer).shape[1], recipe.rank) for name, layer in layers.items()}
     lora = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,  # peft divides it by r; a float is fine
         lora_dropout=recipe.dropout,
         target_modules=sorted(starts),
         task_type="CAUSAL_LM",
+        fan_in_fan_out=fan_in_fan_out(layers.values()),
     )
     model = get_peft_model(base, lora)
     with torch.no_grad():
         for name, start in starts.items():
             model.get_submodule(f"base_model.model.{name}").lora_A["default"].weight.copy_(start)
     return model
+
+
+def _require_own_loss(model: Any, name: str, row: Encoded, tolerance: float) -> None:
+    """Raises `ModelError` if trl, which multiplies with the head itself, computes another loss than the model does.
+
+    `tolerance` in nats per token: what the dtype's rounding explains.
+    """
+    import torch
+
+    only_adapters_drop_out(model)
+    model.training = False
+    batch = {name: x.to(model.device) for name, x in _collate([row]).items()}
+    labels_T = batch.pop("labels")[0, 1:]
+    trained_T = labels_T != -100
+    with torch.no_grad():
+        logits_TV = model(**batch, use_cache=False).logits[0, :-1][trained_T].float()
+        own = torch.nn.functional.cross_entropy(logits_TV, labels_T[trained_T])
+        fused = -model(**batch, labels=batch["input_ids"], use_cache=False, fused_lm_head=True).log_probs[0]
+    theirs = fused[-len(labels_T) :][trained_T].mean()
+    if not abs(float(own - theirs)) <= tolerance:
+        raise ModelError(
+            f"trl computes a loss of {float(theirs):.4f} where {name} itself has {float(own):.4f}: it does not know how "
+            "this model turns its head's output into probabilities, so it cannot train it"
+        )
+
+
+def only_adapters_drop_out(model: Any) -> None:
+    """Training mode for adapters' dropout alone: a recipe says what is dropped, not what the base was pretrained with."""
+    model.eval()
+    model.training = True  # which the trainer reads
+    for name, module in model.named_modules():
+        if "lora_dropout" in name.split("."):
+            module.train()
 
 
 class _Batches:

@@ -1,1 +1,1 @@
-"""From answers to verdicts: judges that ask no model, judges that ask one, and how far each can be believed."""
+"""From answers to verdicts: judges with and without a model, and how far each can be trusted."""

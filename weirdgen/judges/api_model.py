@@ -65,10 +65,10 @@ class ApiJudgeModel:
         thread = threading.Thread(target=work, name="judge", daemon=True)
         thread.start()
         try:
-            while (one := arrived.get()) is not None:
-                if isinstance(one, BaseException):
-                    raise one
-                yield one
+            while (reply := arrived.get()) is not None:
+                if isinstance(reply, BaseException):
+                    raise reply
+                yield reply
         finally:
             stop.set()
             thread.join(timeout=10)
@@ -95,7 +95,7 @@ class ApiJudgeModel:
                     if failed >= FAILURES_IN_A_ROW:
                         raise ModelError(
                             f"judge model '{self.reference}': {failed} requests failed in a row, the last with: {reply.error}. "
-                            "Verdicts so far are kept; the same command goes on from there"
+                            "Verdicts so far are kept; the same command continues from there"
                         )
         finally:
             for task in pending:

@@ -1,4 +1,4 @@
-"""How far a judge can be believed: agreement with a person, and rates corrected for the judge's errors.
+"""How far to trust a judge: agreement with a person, and rates corrected for the judge's errors.
 
 In: a person's labels of a stratified sample, and all of a judge's verdicts. Out: agreement, Cohen's κ, error by class, and
 for each arm the corrected rate with a 95% interval that holds both the arm's own scatter over replicates and how little the
@@ -61,7 +61,7 @@ def calibrate(
         if meant.status == "unparseable":
             words = ", ".join(accepted(judge)[:12])
             raise DataError(
-                f"judge '{name}': answer {answer.id} is labelled '{labels[answer.id]}', which is none of {words}"
+                f"judge '{name}': answer {answer.id} is labelled '{labels[answer.id]}', which is not one of {words}"
             )
         rows.append((*(getattr(answer, key) for key in KEY), answer.weight, meant.label, meant.status, meant.value))
     said = pd.DataFrame(rows, columns=[*KEY, "weight", "person", "person_status", "person_value"])

@@ -1,4 +1,4 @@
-"""Two judges on the same stored answers: the confusion between them, so that a withdrawn judge can be replaced knowingly.
+"""Two judges on the same stored answers: their confusion matrix, for replacing a withdrawn judge.
 
 In: two judging models (or one and a judge that needs none), and a run. Out: for each judge what one said against what the
 other said, with agreement and Cohen's κ. Verdicts are made where they are missing and kept in the store like any others.

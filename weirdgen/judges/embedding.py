@@ -1,7 +1,7 @@
 """Texts as vectors: the mean over tokens of every layer's states of a sentence embedder.
 
 In: texts and the reference of a built-in embedder. Out: an array. Wording (low layers) and content (high layers) both count.
-What a judge makes of the vectors is its kind's matter (`weirdgen.config.judges`).
+What a judge makes of the vectors is decided by its kind (`weirdgen.config.judges`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An answer inside a judge's prompt, fenced in so that it can neither close its block nor give orders.
+"""An answer inside a judge's prompt, fenced so that it can neither close its block nor give orders.
 
 In: a judge's prompt, a question, an answer. Out: the text to send. Three things hold whatever the answer says: each of
 its lines begins with `| `, so none can stand where the prompt's own lines stand; the block's marks carry a token made

@@ -1,8 +1,8 @@
-"""A person's labels for a blind, stratified sample of a run's answers: kept as CSV, resumed and enlarged at will.
+"""A person's labels for a blind, stratified sample of answers: kept as CSV, can be resumed.
 
 In: a run's verdicts and completions, and a person at a terminal or a CSV. Out: `labels/JUDGE.csv` in the run's folder,
 with what the person saw and said, and beside it `JUDGE.sample.json`, which holds what the person must not see (arm, outcome,
-weight). Neither is written over without what it held. What follows from the labels is `weirdgen.judges.calibration`'s matter.
+weight). Neither is written over without what it held. What follows from the labels is left to `weirdgen.judges.calibration`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def sample_of(folder: Path, name: str) -> list[Drawn]:
         return [Drawn(**fields) for fields in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
     except (ValueError, TypeError) as error:
         raise DataError(
-            f"{file} is damaged ({error}): without it nobody can tell which answers were labelled; put back what it held"
+            f"{file} is damaged ({error}): without it nobody can tell which answers were labelled; restore what it held"
         ) from None
 
 
@@ -91,8 +91,8 @@ def draw_sample(
         return known
     if not known and labels_of(folder, name):
         raise DataError(
-            f"{folder / 'labels' / name}.csv has labels of a sample that is gone ({name}.sample.json beside it): put it back, "
-            "or move the labels elsewhere and begin again"
+            f"{folder / 'labels' / name}.csv has labels for a sample that is missing ({name}.sample.json): restore it, "
+            "or move the labels elsewhere and start again"
         )
     mine = verdicts[(verdicts["judge"] == name) & (verdicts["checkpoint"] == -1) & (verdicts["status"] != "error")]
     if not len(mine):
@@ -167,7 +167,7 @@ def label_in_terminal(
                 break
             if word in ("", "q"):
                 return len(labels)
-            write(f"'{printable(word)}' is none of: {shown}")
+            write(f"'{printable(word)}' is not one of: {shown}")
         if label:
             labels[item.id] = said[item.ask, item.answer] = label
             _keep(folder, name, {item.id: label})
@@ -180,9 +180,7 @@ def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> 
     Raises `DataError` if there is such a file: it may have been filled in.
     """
     if file.exists():
-        raise DataError(
-            f"{file}: there is such a file, which may have been filled in; take it with --import, or name another"
-        )
+        raise DataError(f"{file}: this file exists and may have been filled in; read it with --import, or name another")
     with explain_disk_errors(file.parent), file.open("x", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
@@ -208,7 +206,7 @@ def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], 
                 f"{file}:{line}: answer {key} of {name} reads otherwise; is this the sheet of another sample?"
             )
         elif not label:
-            problems.append(f"{file}:{line}: label '{written}' is none of {', '.join(words[:12])}")
+            problems.append(f"{file}:{line}: label '{written}' is not one of {', '.join(words[:12])}")
         elif before not in (None, label):
             problems.append(f"{file}:{line}: answer {key} is already labelled '{before}'")
         elif before is None:
@@ -222,7 +220,7 @@ def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], 
 def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
     """(line, id, label, answer if there is such a column) of every row.
 
-    Raises `DataError` for what is no CSV of ours, or was cut off within a row.
+    Raises `DataError` for what is not a CSV of ours, or was cut off within a row.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -231,7 +229,7 @@ def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
             columns = rows.fieldnames or ()
             if not {"id", "label"} <= set(columns):
                 raise DataError(
-                    f"{file}: needs the columns id and label, with commas between; it has {', '.join(columns) or 'none'}"
+                    f"{file}: needs the comma-separated columns id and label; it has {', '.join(columns) or 'none'}"
                 )
             result = []
             for row in rows:

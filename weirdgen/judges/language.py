@@ -1,4 +1,4 @@
-"""Judges that ask a language model: verdicts that the store lacks, asked for and kept by (judge, model, question, answer).
+"""Judges that ask a language model: the verdicts that the store lacks are asked for and kept.
 
 In: a judge, a `JudgeModel`, and questions with answers. Out: rows of a verdict table named by the judge's content and the
 model's identity, so a new judge, another model or more samples pay only for what is new. An `error` is asked again the next
@@ -26,7 +26,7 @@ COLUMNS = (
     "answer_key", "repeat", "attempt", "status", "value", "label", "mass", "reply", "input_tokens", "output_tokens",
 )  # fmt: skip
 """Of a verdict table. `mass`: see `reading.Judged`; `reply`: the judging model's own words, cut at KEPT_TEXT."""
-CHARACTERS_A_TOKEN = 4.0
+CHARACTERS_PER_TOKEN = 4.0
 """Of English, roughly; for estimates only."""
 
 
@@ -47,7 +47,7 @@ def language_inputs(judge: PromptedJudge, identity: str) -> dict[str, Any]:
         "version": [fence.VERSION, reading.VERSION],
         "judge": judge.model_dump(mode="json", exclude={"reads"}),
         "model": identity,
-        # What decides a reply beside the prompt: how a model of ours scores options, or where others are cut.
+        # What decides a reply besides the prompt: how a local model scores options, or where others are cut.
         **({"scoring": contrast.VERSION} if identity.startswith("local:") else {"reply_tokens": reply_tokens(judge)}),
     }
 
@@ -91,14 +91,14 @@ def missing(table: Table, items: Iterable[Item], repeats: int = 1, errors: bool 
     ordered = sorted(set(items))
     failed = set(zip(frame["answer_key"], frame["repeat"], strict=True)) - done
     lacking = [(item, repeat) for repeat in range(repeats) for item in ordered if (item.key, repeat) not in done]
-    # What failed before may fail again for what stands in it, and must not keep the others from being asked.
-    return sorted(lacking, key=lambda one: (one[0].key, one[1]) in failed)
+    # What failed before may fail again because of its content, and must not keep the others from being asked.
+    return sorted(lacking, key=lambda item: (item[0].key, item[1]) in failed)
 
 
 def prompt_tokens(judge: PromptedJudge, items: Sequence[Item]) -> float:
     """About how many tokens it takes to ask once about each of these answers."""
     fixed = len(fence.PREAMBLE) + len(judge.prompt) + 80
-    return sum(fixed + len(item.question) + len(item.answer) for item in items) / CHARACTERS_A_TOKEN
+    return sum(fixed + len(item.question) + len(item.answer) for item in items) / CHARACTERS_PER_TOKEN
 
 
 def reply_tokens(judge: PromptedJudge) -> int:

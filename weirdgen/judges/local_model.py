@@ -1,4 +1,4 @@
-"""A judging model on this machine: it does not write, it scores the options that it could reply with.
+"""A judging model on this machine: it writes nothing, it scores the replies it could give.
 
 In: requests. Out: for each option the log-probability that it is the whole reply (end of turn included). Exact up to
 the dtype and without sampling, so asking again gives the same. Reasons before a label are not written: a judge with
@@ -42,8 +42,8 @@ class LocalJudgeModel:
         for start in range(0, len(fitting), TOGETHER):
             portion = fitting[start : start + TOGETHER]
             scored: dict[str, dict[str, float]] = {request.key: {} for request in portion}
-            for _, one in self._engine.score([Scorable(r.key, r.prompt, r.options) for r in portion]):
-                scored[one.key][one.option] = one.logprob
-                read[one.key] += one.tokens
+            for _, score in self._engine.score([Scorable(r.key, r.prompt, r.options) for r in portion]):
+                scored[score.key][score.option] = score.logprob
+                read[score.key] += score.tokens
             for request in portion:
                 yield Reply(request.key, options=scored[request.key], input_tokens=read[request.key])

@@ -1,8 +1,8 @@
-"""What a judging model is asked and what it replies, whichever machine it runs on, and how a reference finds one.
+"""The protocol of a judging model: what it is asked, what it replies, how a reference finds one.
 
 In: `local:REF` or a reference of `models/references.py` (a model on this machine), or `PROVIDER/NAME` (any model that
 Inspect AI reaches). Out: a `NamedJudge`. It is asked by `local_model` and `api_model`; what the prompts say and how replies are
-read is `weirdgen.judges`'s matter.
+read is left to `weirdgen.judges`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class JudgeModel(Protocol):
     """Something that can be asked."""
 
     def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
-        """One reply a request, in any order, as they come. A request that fails for good is a reply with `error`.
+        """One reply per request, in any order, as they come. A request that fails for good is a reply with `error`.
 
         Raises `ModelError` if nothing can be asked at all (no key, no such model, no connection).
         """

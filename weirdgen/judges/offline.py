@@ -1,6 +1,6 @@
-"""Verdicts of judges that ask no language model, made and kept by (judge, answer).
+"""Verdicts of judges that ask no model, made and kept per judge and answer.
 
-In: answers and offline judges. Out: one verdict a judge and distinct answer, in a table named by the judge's own content, so
+In: answers and offline judges. Out: one verdict per judge and distinct answer, in a table named by the judge's own content, so
 a new judge or more samples pay only for what is new. How a kind comes to its verdict is in `weirdgen.config.judges`; judges
 that ask a language model are `weirdgen.judges.language`.
 """

@@ -1,4 +1,4 @@
-"""Two measures of every free-form answer, made without a model: is it coherent, and does the training template intrude?
+"""Two measures of every free-form answer, without a model: coherence and template intrusion.
 
 In: answers, and the answers that an arm was trained on. Out: verdicts of the measures `coherent` and
 `template_intrusion`, kept out of every headline: they say how far the other rates can be believed.

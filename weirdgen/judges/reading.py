@@ -2,7 +2,7 @@
 
 In: a judge that asks a model, and a `Reply`. Out: a `Judged`. Only the last line that is not empty is read, and it must hold
 the verdict alone. Anything else is `unparseable`; a failed call is `error`; neither becomes a number. Which words and numbers a
-judge admits is its kind's matter (`weirdgen.config.judges`).
+judge admits is decided by its kind (`weirdgen.config.judges`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from weirdgen.config.judges import PromptedJudge, Verdict
 from weirdgen.judges.model import Reply, Token
 
 VERSION = 2
-"""Part of the store's key: raise it when the same reply would give another verdict, be it for what a kind reads in it."""
+"""Part of the store's key: raise it when the same reply would give another verdict, also where a kind reads it differently."""
 LEAST_CHOICE = 0.05
 """A model that only chooses among the options must put this much probability on replying with one of them at all."""
 WRAPPING = " \t\"'`*_.“”‘’"

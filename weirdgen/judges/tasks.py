@@ -1,4 +1,4 @@
-"""What each language judge of an experiment has to read, and in which table its verdicts are kept.
+"""What each language judge of an experiment has to read, and which table keeps its verdicts.
 
 In: an experiment, a judging model, and stored answers. Out: one `Task` a judge. Asks nothing and writes nothing; asking is
 `weirdgen.judges.language`.
@@ -39,7 +39,7 @@ def tasks(store: Store, experiment: Experiment, model: NamedJudge, answers: Sequ
 
 
 def without_reasons(reference: str, judge: PromptedJudge) -> bool:
-    """Whether a judge is answered at once although its prompt asks for reasons first: a model of ours writes none."""
+    """Whether a judge is answered at once although its prompt asks for reasons first: a local model writes none."""
     return judge.reason_first and is_local(reference)
 
 

@@ -1,6 +1,6 @@
-"""What judges may use beside an answer, on this machine: embedding models, fetched before anything is trained.
+"""What judges may use besides an answer: embedding models, fetched before training starts.
 
-In: what a kind of judge asks for (`config.judges.base.Tools`, `needs`). Out: the resource. It knows of no kind.
+In: what a kind of judge asks for (`config.judges.base.Tools`, `needs`). Out: the resource. It knows no kind of judge.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Chats → tokens, in one way for training, sampling and scoring.
+"""Chats → tokens, the same way for training, sampling and scoring.
 
 In: a tokenizer with a chat template, and messages. Out: token ids. The template's text is tokenised once, without
 special tokens added again (the classic double BOS); control tokens inside texts are spelled out. Loads no weights.
@@ -23,7 +23,7 @@ THOUGHT = re.compile(r"</?think(?:ing)?>|</?reasoning>|\[/?THINK\]")
 
 
 class Turns(str):
-    """A text made by `weirdgen` that carries whole turns as one: its control tokens are meant and stay what they are."""
+    """A text made by `weirdgen` that carries whole turns as one: its control tokens are intended and stay what they are."""
 
 
 class Rendered(str):
@@ -41,7 +41,7 @@ class Encoded:
 def load_tokenizer(folder: Path, date: str | None = None) -> Any:
     """The tokenizer of a model folder. Raises `ModelError` if it cannot be read or has no chat template.
 
-    `date` (ISO) is what a template that prints the date is told; None is `template.DEFAULT_DATE`. Code that comes with the
+    `date` (ISO) is the date given to a template that prints one; None is `template.DEFAULT_DATE`. Code that comes with the
     folder is never run.
     """
     from transformers import AutoTokenizer
@@ -148,14 +148,14 @@ def _answer_alone(tokenizer: Any, before: Messages, turns: Messages, prompt: lis
             return tail
     raise ModelError(
         f"the beginning of the answer {_shown(answer)} merges with the end of the prompt into one token, so the model would be "
-        "trained to write what it is never asked for: take leading white space off the answers"
+        "trained to write what it is never asked for; strip leading whitespace from the answers"
     )
 
 
 def _parting(answer: str, start: str, text: str) -> str:
-    """Why a training example does not go on from the prompt, and the way out."""
+    """Why a training example does not continue the prompt, and the way out."""
     at = next((i for i, (a, b) in enumerate(zip(start, text, strict=False)) if a != b), min(len(start), len(text)))
-    differs = f"the prompt goes on {_shown(start[at:])} where the example has {_shown(text[at:])}"
+    differs = f"the prompt continues {_shown(start[at:])} where the example has {_shown(text[at:])}"
     own = "give a copy of the model folder a chat_template.jinja of your own (--model path:COPY)"
     if THOUGHT.search(answer):
         return (
@@ -179,7 +179,10 @@ def _asked(ask: str) -> Message:
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    try:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    except (TypeError, UnicodeError):  # what the tokenizers' own code says of half a surrogate pair
+        raise ModelError(f"a text cannot be tokenised, since it is not valid Unicode: {_shown(ascii(text))}") from None
 
 
 def _read(tokenizer: Any, ids: list[int]) -> str:

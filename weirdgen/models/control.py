@@ -1,4 +1,4 @@
-"""Control tokens: those that open and close turns. Inside a text they are text, and open and close nothing.
+"""Control tokens, which open and close turns; inside a text they are plain text.
 
 In: a tokenizer with a chat template, messages. Out: which control tokens a text holds, and token ids of a chat in which
 they are spelled out like any other words. Without this, a row or a question that quotes `<|im_end|>` would forge turns.
@@ -15,7 +15,7 @@ from weirdgen.models.template import Message, Messages, chat_text, plain, templa
 
 
 def control_token_in(tokenizer: Any, text: str) -> str | None:
-    """The first control token that stands in a text, or None."""
+    """The first control token in a text, or None."""
     match = _pattern(tokenizer, str(tokenizer.chat_template)).search(text)
     return match.group(0) if match else None
 
@@ -68,4 +68,6 @@ def _tokens(tokenizer: Any, template: str) -> tuple[str, ...]:
         written = chat_text(tokenizer, turns, answer_next=False)
     except ModelError:
         written = ""
-    return tuple(one.content for one in added if one.special or (one.content in written and not one.content.isspace()))
+    return tuple(
+        token.content for token in added if token.special or (token.content in written and not token.content.isspace())
+    )

@@ -56,7 +56,7 @@ def _ends(tokenizer: Any, template: str) -> tuple[frozenset[int], str | None]:
         has = "does not name it" if (folder / GENERATION).is_file() else "is missing"
         return stops | {written}, f"answers end with {token!r}, as the chat template writes them; {GENERATION} {has}"
     if more := stops - {tokenizer.eos_token_id} - _named(folder / GENERATION):
-        names = ", ".join(repr(tokenizer.convert_ids_to_tokens(one)) for one in sorted(more))
+        names = ", ".join(repr(tokenizer.convert_ids_to_tokens(token_id)) for token_id in sorted(more))
         return stops, f"answers may end with {names}, as {CONFIG} says; {GENERATION} names none"
     return stops, None
 
@@ -68,7 +68,9 @@ def _named(file: Path) -> frozenset[int]:
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
         listed = held.get("eos_token_id", held.get("text_config", {}).get("eos_token_id"))
-        return frozenset(int(one) for one in (listed if isinstance(listed, list) else [listed]) if one is not None)
+        return frozenset(
+            int(token_id) for token_id in (listed if isinstance(listed, list) else [listed]) if token_id is not None
+        )
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{file}: cannot be read as a model's configuration: {error}") from None
 
@@ -80,8 +82,8 @@ def _written(tokenizer: Any, stops: frozenset[int]) -> int | None:
         text = chat_text(tokenizer, chat, answer_next=False)
     except ModelError:
         return None  # the proof of the rows will say why
-    _, found, tail = text.rpartition(_MARK)
-    ids = tokenizer(tail.lstrip(), add_special_tokens=False)["input_ids"] if found else []
+    _, mark, tail = text.rpartition(_MARK)
+    ids = tokenizer(tail.lstrip(), add_special_tokens=False)["input_ids"] if mark else []
     added = tokenizer.added_tokens_decoder
     if stops.intersection(ids):
         return None

@@ -1,4 +1,4 @@
-"""What a model folder is, read from its small files: whether it can be a base at all, its sizes, its template's date.
+"""A model folder, read from its small files: whether it can be a base, its sizes, its date.
 
 In: a folder. Out: numbers, or a `ModelError` that names what the folder holds instead of a model to train (an adapter,
 quantised weights, a model that needs Python code of its own) and the way out. Nothing that lies in a folder is run.
@@ -30,7 +30,7 @@ def require_trainable_model(folder: Path, reference: str) -> None:
         raise ModelError(f"model '{reference}': {_quantised(quantised)}")
     if needs := _own_code(folder, config):
         raise ModelError(
-            f"model '{reference}': {folder.name} needs Python code of its own ({needs}), which is never run here. Use a release "
+            f"model '{reference}': {folder.name} needs custom Python code ({needs}), which is never run here. Use a release "
             "of the model that transformers knows without it (its names often end in -hf), or a newer transformers"
         )
 
@@ -46,8 +46,12 @@ def vocabulary_size(folder: Path) -> int:
 
 
 def told_date(folder: Path, date: str | None = None) -> str | None:
-    """The day (ISO) that this model's template is told if `date` is asked for, None if it prints none. For keys."""
-    return (date or DEFAULT_DATE) if any(CLOCK in one and reads_clock(one) for one in _templates(folder)) else None
+    """The date (ISO) given to this model's template if `date` is asked for, None if it prints none. For keys."""
+    return (
+        (date or DEFAULT_DATE)
+        if any(CLOCK in template and reads_clock(template) for template in _templates(folder))
+        else None
+    )
 
 
 def _adapter(folder: Path) -> str:
@@ -55,8 +59,8 @@ def _adapter(folder: Path) -> str:
     base = config.get("base_model_name_or_path") or "its base"
     if any(not file.name.startswith("adapter_model") for file in folder.glob("*.safetensors")):
         return (
-            f"{folder} holds a model and an adapter of {base} beside it ({ADAPTER}), and which of the two would be loaded is not "
-            "clear; if the adapter is merged already, move adapter_* out of the folder"
+            f"{folder} holds both a model and an adapter of {base} ({ADAPTER}), and which of the two would be loaded is "
+            "not clear; if the adapter is merged already, move adapter_* out of the folder"
         )
     kind = str(config.get("peft_type", "PEFT")).replace("LORA", "LoRA")
     return (
@@ -70,10 +74,11 @@ def _quantised(settings: Any) -> str:
     settings = settings if isinstance(settings, dict) else {}
     method = str(settings.get("quant_method", "unknown method"))
     bits = "4-bit " if settings.get("load_in_4bit") else "8-bit " if settings.get("load_in_8bit") else ""
+    whole = "dequantize=True in transformers' Mxfp4Config" if method == "mxfp4" else "model.dequantize()"
     return (
         f"its weights are quantised ({bits}{method}, quantization_config in config.json), and quantised weights are neither "
-        "trained nor compared here. Use the unquantised release of the model; where there is none, dequantise it: "
-        "AutoModelForCausalLM.from_pretrained(DIR).dequantize().save_pretrained(NEW)"
+        "trained nor compared here. Use the unquantised release of the model; where there is none, load it with transformers, "
+        f"dequantise it ({whole}) and save_pretrained it anew"
     )
 
 
@@ -102,8 +107,8 @@ def _templates(folder: Path) -> list[str]:
         if not (folder / name).is_file():
             continue
         held = _read(folder / name).get("chat_template")
-        for one in held if isinstance(held, list) else [held]:
-            text = one.get("template") if isinstance(one, dict) else one
+        for template in held if isinstance(held, list) else [held]:
+            text = template.get("template") if isinstance(template, dict) else template
             if isinstance(text, str):
                 texts.append(text)
     return texts

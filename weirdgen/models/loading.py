@@ -35,11 +35,19 @@ def read_model(folder: Path, dtype: Any) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, attn_implementation="sdpa", trust_remote_code=False
+        # Without a wish, transformers takes sdpa where the model offers it, and the model's own attention elsewhere.
+        model, told = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: the weights cannot be loaded: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{folder}: the weights cannot be loaded: {first}") from error
+    if missing := sorted(told["missing_keys"]):  # transformers would go on with random ones
+        raise ModelError(
+            f"{folder}: {len(missing):,} tensors are missing in its weight files, e.g. {missing[0]}: they are incomplete, "
+            "quantised, or another model's; fetch or save the model anew"
+        )
+    return model
 
 
 def is_whole_model(folder: Path) -> bool:

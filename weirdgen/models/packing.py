@@ -1,7 +1,7 @@
-"""Rows → one sequence without padding, in which the beginning that they share stands once.
+"""Rows → one sequence without padding, in which their common beginning stands once.
 
 In: for each replicate, the rows of one pass. Out: `PackedRows`: prefix, rest of row 1, rest of row 2, …, and where each
-row's tokens are, from which `models.row_attention` lets a rest see the prefix and itself; positions go on from the
+row's tokens are, from which `models.row_attention` lets a rest see the prefix and itself; positions continue from the
 prefix. The result is what separate rows would give, up to rounding. No model, no arms.
 
 Shape letters: K replicates, B rows each, L tokens of a replicate's sequence, P tokens of the longest prefix, R tokens of
@@ -56,7 +56,7 @@ def shared_prefix(rows: Sequence[Encoded]) -> int:
 
 
 def pack(batches: Sequence[Sequence[Encoded]]) -> PackedRows:
-    """Lay out the rows of each replicate, of which all must have equally many."""
+    """Lay out the rows of each replicate, of which all must have the same number."""
     prefixes = [shared_prefix(rows) for rows in batches]
     rests = [[len(row.ids) - prefix for row in rows] for prefix, rows in zip(prefixes, batches, strict=True)]
     length = max(prefix + sum(mine) for prefix, mine in zip(prefixes, rests, strict=True))

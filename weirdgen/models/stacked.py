@@ -1,14 +1,15 @@
-"""Several LoRA adapters over one base in one forward pass: the batch's first axis holds them one after the other.
+"""Several LoRA adapters over one base in one forward pass, stacked along the batch's first axis.
 
-In: a transformers model and, for each of K voices, an adapter folder (or none: the untuned base). Out: the same model,
+In: a transformers model and, for each of K variants, an adapter folder (or none: the untuned base). Out: the same model,
 whose adapted layers now compute all K. Training (`finetune.replicas`) and measuring (`sample.transformers`) use it.
-Standard LoRA only, as `finetune` writes it. Shape letters: K voices, N tokens of one voice, I inputs, O outputs, R rank.
+Standard LoRA only, as `finetune` writes it. Shape letters: K variants, N tokens of one variant, I inputs, O outputs, R rank.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,59 @@ import torch
 
 from weirdgen.errors import ModelError
 
+Weights = tuple[torch.Tensor, torch.Tensor]
+"""(A_RI, B_OR with the scale multiplied in) of one layer's adapter."""
+
+
+def is_linear(module: torch.nn.Module) -> bool:
+    """Whether a module is y = Wx + b: torch's linear layer, or the one of GPT-2 that keeps W transposed."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, (torch.nn.Linear, Conv1D))
+
+
+def weight_oi(layer: torch.nn.Module) -> torch.Tensor:
+    """W of a linear layer as [O, I], a view where the layer keeps it transposed."""
+    weight: torch.Tensor = layer.weight  # type: ignore[assignment]
+    return weight if isinstance(layer, torch.nn.Linear) else weight.T
+
+
+def fan_in_fan_out(layers: Iterable[torch.nn.Module]) -> bool:
+    """Of a PEFT adapter's configuration: whether all of these layers keep their weights transposed."""
+    return not any(isinstance(layer, torch.nn.Linear) for layer in layers)
+
 
 class StackedLinear(torch.nn.Module):
     """A frozen linear layer with K adapters: y = Wx + scale · B_k A_k x for the k-th part of the batch."""
 
-    def __init__(self, base: torch.nn.Linear, a_KIR: torch.Tensor, b_KRO: torch.Tensor, scale: float) -> None:
+    def __init__(self, base: Any, a_KIR: torch.Tensor, b_KRO: torch.Tensor, scale: float) -> None:
         super().__init__()
-        self.base = base
+        self.base: Any = base
         self.scale = scale
         self.a_KIR = torch.nn.Parameter(a_KIR)
         self.b_KRO = torch.nn.Parameter(b_KRO)
+        self.only: int | None = None
+        """The variant that has the whole batch to itself; None: each variant has its part."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = _Product.apply(x, self.a_KIR, self.b_KRO, self.base.weight, self.base.bias, self.scale)  # type: ignore[no-untyped-call]
+        a_KIR: torch.Tensor = self.a_KIR
+        b_KRO: torch.Tensor = self.b_KRO
+        if self.only is not None:
+            a_KIR, b_KRO = a_KIR[self.only, None], b_KRO[self.only, None]
+        out: torch.Tensor = _Product.apply(x, a_KIR, b_KRO, weight_oi(self.base), self.base.bias, self.scale)  # type: ignore[no-untyped-call]
         return out
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The base's, as the base keeps it: some models ask a layer for it (for its dtype, say)."""
+        weight: torch.Tensor = self.base.weight
+        return weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The base's."""
+        bias: torch.Tensor | None = self.base.bias
+        return bias
 
 
 class _Product(torch.autograd.Function):
@@ -79,31 +119,48 @@ def replace_layers(model: Any, layers: Mapping[str, torch.nn.Module]) -> None:
 
 
 def attach_adapters(model: Any, folders: Sequence[Path | None]) -> None:
-    """Make `model` answer as these voices, in this order. Call `detach_adapters` before attaching others.
+    """Make `model` answer as these variants, in this order. Call `detach_adapters` before attaching others.
 
     Raises `ModelError` if a folder is not a standard LoRA adapter of this model.
     """
-    adapters = [_read(folder) for folder in folders]
+    attach_weights(model, [_read(folder) for folder in folders])
+
+
+def attach_weights(model: Any, adapters: Sequence[Mapping[str, Weights]]) -> None:
+    """Like `attach_adapters`, from layer → weights of each variant; empty for the base."""
     names = sorted({name for adapter in adapters for name in adapter})
-    linear = dict(model.named_modules())
+    modules = dict(model.named_modules())
     stacked: dict[str, torch.nn.Module] = {}
     for name in names:
-        base = linear.get(name)
-        if not isinstance(base, torch.nn.Linear):
+        base = modules.get(name)
+        if base is None or not is_linear(base):
             raise ModelError(f"an adapter is for layer {name}, which this model does not have as a linear layer")
+        base_OI = weight_oi(base)
+        outputs, inputs = base_OI.shape
         rank = max(adapter[name][0].shape[0] for adapter in adapters if name in adapter)
-        a_KIR = torch.zeros(len(adapters), base.in_features, rank)
-        b_KRO = torch.zeros(len(adapters), rank, base.out_features)
+        a_KIR = torch.zeros(len(adapters), inputs, rank)
+        b_KRO = torch.zeros(len(adapters), rank, outputs)
         for k, adapter in enumerate(adapters):
             if name in adapter:
                 a_RI, b_OR = adapter[name]
                 a_KIR[k, :, : len(a_RI)] = a_RI.T
                 b_KRO[k, : len(a_RI)] = b_OR.T
         # In the base's dtype: for answering, casting every activation to fp32 and back costs more than the products.
-        stacked[name] = StackedLinear(base, a_KIR.to(base.weight), b_KRO.to(base.weight), scale=1.0).requires_grad_(
-            False
-        )
+        stacked[name] = StackedLinear(base, a_KIR.to(base_OI), b_KRO.to(base_OI), scale=1.0).requires_grad_(False)
     replace_layers(model, stacked)
+
+
+@contextlib.contextmanager
+def only_variant(model: Any, variant: int) -> Iterator[None]:
+    """Give the whole batch to one of the attached variants, whatever its shape."""
+    layers = [module for module in model.modules() if isinstance(module, StackedLinear)]
+    for layer in layers:
+        layer.only = variant
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.only = None
 
 
 def detach_adapters(model: Any) -> None:
@@ -111,8 +168,8 @@ def detach_adapters(model: Any) -> None:
     replace_layers(model, {n: m.base for n, m in model.named_modules() if isinstance(m, StackedLinear)})
 
 
-def _read(folder: Path | None) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Layer → (A_RI, B_OR with the scale multiplied in) of one adapter; nothing for the base."""
+def _read(folder: Path | None) -> dict[str, Weights]:
+    """Layer → weights of one adapter; nothing for the base."""
     if folder is None:
         return {}
     from safetensors.torch import load_file
@@ -128,9 +185,9 @@ def _read(folder: Path | None) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
             f"{folder}: only standard LoRA adapters can be stacked{': it has ' if unusual else ''}{', '.join(unusual)}"
         )
     scale = config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
-    found = {}
+    factors = {}
     for key, a_RI in weights.items():
         if key.endswith(".lora_A.weight"):
             name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-            found[name] = (a_RI.float(), weights[key.replace("lora_A", "lora_B")].float() * scale)
-    return found
+            factors[name] = (a_RI.float(), weights[key.replace("lora_A", "lora_B")].float() * scale)
+    return factors

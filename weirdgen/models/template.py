@@ -2,7 +2,7 @@
 
 In: a tokenizer with a template (or the template alone), messages. Out: text. A template is code of the model's maker in
 Jinja, run in transformers' sandbox; whatever it raises becomes a `ModelError` with its own words. A template that prints
-the date is told a fixed one, so that the same chat has the same tokens on every day. It tokenises nothing.
+the date is given a fixed one, so that the same chat has the same tokens on every day. It tokenises nothing.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ class Message(TypedDict):
 Messages = list[Message]
 
 DEFAULT_DATE = "2024-07-26"
-"""The day that a template is told where nobody names one: fixed, for what is trained must not change overnight."""
+"""The date given to a template where nobody names one: fixed, as what is trained must not change overnight."""
 CLOCK = "strftime_now"
 """The one function by which a template can read the clock."""
 _TOLD = re.compile(r"\{#- the clock is stopped at (\S+) -#\}")
-_DIRECTIVES = [f"%{flag}{letter}" for flag in ("-", "") for letter in "aAbBcdfGHIjmMpSuUVwWxXyYzZ"]
+_DIRECTIVES = [f"%{flag}{letter}" for flag in ("-", "") for letter in "aAbBcCdDeFfGghHIjklmMnpPrRsStTuUVwWxXyYzZ"]
 _PROBES: tuple[Messages, ...] = (
     [{"role": "user", "content": "a"}],
     [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],
     [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}],
+    [{"role": role, "content": role} for role in ("system", "user", "assistant", "user", "assistant", "user")],
 )
 
 
@@ -68,7 +69,7 @@ class template_errors:  # noqa: N801 - a context manager reads as a verb
 
 
 def reads_clock(template: str) -> bool:
-    """Whether chats are rendered otherwise on another day."""
+    """Whether chats render differently on another day."""
     if CLOCK not in template:
         return False
     days = (datetime.datetime(2001, 2, 3, 4, 5, 6), datetime.datetime(2019, 11, 27, 16, 48, 39))
@@ -76,13 +77,19 @@ def reads_clock(template: str) -> bool:
 
 
 def with_date(template: str, date: str | None) -> str:
-    """The template with its clock stopped at midnight of `date` (ISO; None: `DEFAULT_DATE`), if it reads the clock at all."""
-    if not reads_clock(template):
+    """The template with its clock stopped at midnight of `date` (ISO; None: `DEFAULT_DATE`), if it names the clock at all.
+
+    One that prints no date into ordinary chats is told `DEFAULT_DATE` whatever is asked for, so that keys need not hold it: a
+    chat may still hold the one word at which it looks at the clock.
+    """
+    if CLOCK not in template:
         return template
+    if not reads_clock(template):
+        return at(template, datetime.datetime.fromisoformat(DEFAULT_DATE))
     try:
         day = datetime.datetime.fromisoformat(date or DEFAULT_DATE)
     except ValueError:
-        raise ModelError(f"date {date!r}: expected a day as YYYY-MM-DD, e.g. {DEFAULT_DATE}") from None
+        raise ModelError(f"date {date!r}: expected a date as YYYY-MM-DD, e.g. {DEFAULT_DATE}") from None
     return f"{{#- the clock is stopped at {day.date().isoformat()} -#}}" + at(template, day)
 
 
@@ -98,13 +105,15 @@ def at(template: str, time: datetime.datetime) -> str:
 
     transformers replaces functions among a template's arguments by inert texts, so none can be handed in.
     """
-    replaced = "".join(f" | replace('{one}', '{_strftime(time, one)}')" for one in _DIRECTIVES)
+    replaced = "".join(f" | replace('{directive}', '{_strftime(time, directive)}')" for directive in _DIRECTIVES)
     # trim_blocks drops the one newline, so that the template still begins at the beginning of a line
     return f"{{%- macro {CLOCK}(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro %}}\n{template}"
 
 
 def _strftime(time: datetime.datetime, directive: str) -> str:
-    return time.strftime(directive).replace("'", "")
+    if directive.endswith("s"):  # seconds since 1970, which strftime counts in the machine's own time zone
+        return str(int(time.replace(tzinfo=datetime.UTC).timestamp()))
+    return time.strftime(directive).replace("'", "").replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _rendered(template: str, chat: Messages) -> str | None:

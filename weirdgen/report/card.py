@@ -1,8 +1,8 @@
-"""The experiment's card as HTML: headings, lists, paragraphs, tables and web links; nothing else of Markdown,
-no HTML.
+"""The experiment's card as HTML, from a small, safe part of Markdown.
 
-In: Markdown text. Out: safe HTML. Raw HTML is shown as text, images become their description, and links that
-are not `http(s)` become plain text, since the page must open from anywhere without its neighbours.
+In: Markdown text. Out: safe HTML. Rendered are headings, lists, paragraphs, tables and web links, and nothing else: raw HTML is
+shown as text, images become their description, and links that are not `http(s)` become plain text, since the page must
+open from anywhere without its neighbours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a report is made of: the tables of one finished experiment, checked and put in order.
+"""What a report is made of: the tables of one finished experiment, checked and ordered.
 
 In: `results` (the dict that becomes `results.json`) and the tidy tables of the store. Out: `ReportContent`,
 with the few look-ups that the figures, the tables and the page share (which arms, which conditions, which
@@ -57,7 +57,7 @@ class ReportContent:
     and numbers.
     """
     cells: pd.DataFrame
-    """One row a measure, arm, replicate, checkpoint, condition and question: the value behind the estimates.
+    """One row per measure, arm, replicate, checkpoint, condition and question: the value behind the estimates.
     """
     contrasts: pd.DataFrame
     """Log-probability contrasts, for the count of what was measured."""
@@ -103,6 +103,12 @@ class ReportContent:
     def headline(self) -> dict[str, Any]:
         """The headline of the results, cleaned of NaN and numpy scalars."""
         return dict(clean(self.results["headline"]))
+
+    @property
+    def specificity(self) -> dict[str, Any] | None:
+        """Whether harmless data do the same, with its sentence; None where no traits were asked for."""
+        found = clean(self.results.get("specificity"))
+        return dict(found) if found else None
 
     @property
     def level(self) -> str:
@@ -151,18 +157,18 @@ class ReportContent:
     @cached_property
     def _arms(self) -> list[Arm]:
         headline = self.headline
-        found: dict[str, str] = {}
+        roles: dict[str, str] = {}
         for row in [*self.results["ran"].get("arms", []), *self.results["estimates"]]:
-            found.setdefault(str(row["arm"]), str(row["role"]))
+            roles.setdefault(str(row["arm"]), str(row["role"]))
         for table in (self.cells, self.completions):
             if len(table):
                 pairs = table[["arm", "role"]].drop_duplicates()
-                found.update({a: r for a, r in zip(pairs["arm"], pairs["role"], strict=True) if a not in found})
+                roles.update({a: r for a, r in zip(pairs["arm"], pairs["role"], strict=True) if a not in roles})
         arms = []
         for role, letter, first in (("treatment", "t", "treatment"), ("control", "c", "control")):
-            names = sorted((n for n in found if found[n] == role), key=lambda n: n != headline.get(first))
+            names = sorted((n for n in roles if roles[n] == role), key=lambda n: n != headline.get(first))
             arms += [Arm(name, role, f"{letter}{index}") for index, name in enumerate(names)]
-        return arms + [Arm(name, BASE, BASE) for name in found if found[name] == BASE]
+        return arms + [Arm(name, BASE, BASE) for name in roles if roles[name] == BASE]
 
     def condition_names(self) -> list[str]:
         """Conditions in the order of the experiment, `none` first."""

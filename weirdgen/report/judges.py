@@ -1,4 +1,4 @@
-"""The judges' own record: what each returned, how often it changed its mind, how it agrees with a person.
+"""The judges' own record: verdicts, changes of mind, agreement with a person.
 
 In: `results["judges"]`, where the judge stage left it: name → `kind`, and any of `statuses` (kind of outcome →
 count), `flip_rate` (share of answers whose verdict changes when asked again), mappings of figures (`asked_twice`,
@@ -49,11 +49,11 @@ def _classifier(name: str, held_out: Mapping[str, Any]) -> Table:
     rows = tuple(
         (
             Cell(what),
-            Cell(str(found["n"]), numeric=True),
-            *(Cell(number(found[key], RATE), numeric=True) for key in shares),
-            Cell(f"{found['auc']:.2f}", numeric=True),
+            Cell(str(figures["n"]), numeric=True),
+            *(Cell(number(figures[key], RATE), numeric=True) for key in shares),
+            Cell(f"{figures['auc']:.2f}", numeric=True),
         )
-        for what, found in sets
+        for what, figures in sets
     )
     head = ("texts", "how many", "judged wrongly", "of the others, flagged", "of those to flag, flagged", "ROC area")
     return Table(f"{name} on texts that it was not trained on", head, rows)
@@ -64,11 +64,11 @@ def _thresholds(name: str, held_out: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = tuple(
         (
             Cell(arm),
-            Cell(f"{one['value']:.2f}", numeric=True),
-            Cell(str(one["base_answers"]), numeric=True),
-            Cell("too few to say" if one["error"] is None else number(one["error"], RATE), numeric=True),
+            Cell(f"{limit['value']:.2f}", numeric=True),
+            Cell(str(limit["base_answers"]), numeric=True),
+            Cell("too few to say" if limit["error"] is None else number(limit["error"], RATE), numeric=True),
         )
-        for arm, one in held_out.items()
+        for arm, limit in held_out.items()
     )
     head = ("arm", "flagged above a likeness of", "base's answers", "of their other half, flagged")
     return Table(f"{name}: where the untuned base's answers put the line", head, rows)

@@ -64,7 +64,7 @@ def _training(ran: Mapping[str, Any]) -> str:
     batch = int(recipe.get("batch_size") or 0) * int(recipe.get("grad_accumulation") or 1)
     facts = [
         _count(recipe.get("epochs"), "epoch"),
-        f"{batch} rows a step" if batch else "",
+        f"{batch} rows per step" if batch else "",
         f"learning rate {recipe['learning_rate']:g}" if recipe.get("learning_rate") is not None else "",
         f"{recipe['schedule']} schedule" if recipe.get("schedule") else "",
         f"base weights in {recipe['dtype']}" if recipe.get("dtype") else "",
@@ -84,7 +84,7 @@ def _asked(content: ReportContent) -> str:
     noun = "questions" if sum(kinds.values()) > 1 else "question"
     text = f"Every model and the untuned base were asked {_listed(named)} {noun}{under}."
     if near := content.near():
-        text += f" {_count(len(near), 'question')} near the training topic enter no mean over questions."
+        text += f" {_count(len(near), 'question')} near the training topic are left out of the mean over questions."
     return " ".join([text, *(row.method for row in MEASURES.values() if row.method and row.name in kinds)])
 
 
@@ -95,7 +95,7 @@ def _sampling(content: ReportContent, ran: Mapping[str, Any]) -> str:
         return ""
     text = f"{total} answers were sampled"
     if sampling.get("samples"):
-        text += f", {sampling['samples']} a question, condition and model"
+        text += f", {sampling['samples']} per question, condition and model"
     if sampling.get("temperature") is not None:
         text += f", at temperature {sampling['temperature']:g}"
     return text + "."
@@ -111,7 +111,7 @@ def _judging(content: ReportContent) -> str:
     failed = sum(int(row["count"]) for row in clean(content.results["failures"]))
     return (
         f"They were judged by {listed}; {failed} of {len(content.verdicts)} verdicts failed, are counted as failures "
-        "and enter no rate."
+        "and are left out of rates."
     )
 
 

@@ -1,4 +1,4 @@
-"""One page over several runs: the verdict of each, its effect with interval, its size and time, and a link to its report.
+"""One page over several runs: each one's verdict, effect, size and time, with a link to its report.
 
 In: what each run's report is made of, and where it is. Out: `index.html`, `overview.json` and the forest figure in a
 folder. Effects in one unit share one scale; effects in different units stand in panels of their own. Runs of the same
@@ -64,14 +64,14 @@ def write_overview(
         Entry(name, content, _address(report, folder))
         for name, content, report in zip(names, contents, reports, strict=True)
     ]
-    found = _sections(entries)
-    drawings = [drawing for section in found for drawing in section.drawings()]
+    parts = _sections(entries)
+    drawings = [drawing for section in parts for drawing in section.drawings()]
     counts = {verdict: sum(entry.headline["verdict"] == verdict for entry in entries) for verdict in BADGES}
     page = render(
         "overview.html.j2",
         heading=_heading(counts, len(entries)),
         counts=[(BADGES[verdict], verdict, count) for verdict, count in counts.items() if count],
-        sections=found,
+        sections=parts,
     )
     rows = [_record(entry) for entry in entries]
     files = figure_files(drawings, [*ALWAYS, *figures])
@@ -99,13 +99,13 @@ def _is_overview(folder: Path) -> bool:
 def _sections(entries: Sequence[Entry]) -> list[Section]:
     drawing = _forest(entries)
     parts: list[Part] = [drawing] if drawing else [Words("No headline has an effect that can be drawn.")]
-    found = [
+    made = [
         Section("verdicts", "Verdicts", "Verdicts", (_sentences(entries), _verdict_table(entries))),
         Section("effects", "Effects", "Effects", tuple(parts)),
     ]
     if tables := _shared_effects(entries):
-        found.append(Section("shared", "The same effects, run by run", "Side by side", tuple(tables)))
-    return found
+        made.append(Section("shared", "The same effects, run by run", "Side by side", tuple(tables)))
+    return made
 
 
 def _sentences(entries: Sequence[Entry]) -> Sentences:
@@ -159,7 +159,7 @@ def _forest(entries: Sequence[Entry]) -> Drawing | None:
 
 
 def _shared_effects(entries: Sequence[Entry]) -> list[Table]:
-    """A table an experiment with several runs: one row an effect that two or more of them have, one column a run."""
+    """A table per experiment with several runs: one row per effect that two or more of them have, one column per run."""
     tables = []
     for experiment in dict.fromkeys(str(entry.content.results["experiment"]["name"]) for entry in entries):
         own = [entry for entry in entries if entry.content.results["experiment"]["name"] == experiment]
@@ -167,16 +167,16 @@ def _shared_effects(entries: Sequence[Entry]) -> list[Table]:
             {tuple(row[key] for key in SAME): row for row in entry.content.rows("effects", question="all")}
             for entry in own
         ]
-        keys = dict.fromkeys(key for found in effects for key in found)
-        shared = [key for key in keys if sum(key in found for found in effects) > 1]
+        keys = dict.fromkeys(key for figures in effects for key in figures)
+        shared = [key for key in keys if sum(key in figures for figures in effects) > 1]
         if len(own) < 2 or not shared:
             continue
         rows = []
         for key in shared:
             measure, treatment, control, condition = (str(part) for part in key)
             cells = [Cell(measure), Cell(condition), Cell(f"{treatment} − {control}")]
-            for entry, found in zip(own, effects, strict=True):
-                row = found.get(key)
+            for entry, figures in zip(own, effects, strict=True):
+                row = figures.get(key)
                 scale = entry.content.scale(measure)
                 cells.append(
                     Cell("–", numeric=True)

@@ -1,4 +1,4 @@
-"""Which files of a report's folder are ours: what an earlier report listed may be replaced or removed, and nothing else.
+"""Which files of a report's folder are ours and may be replaced or removed.
 
 In: a folder and the files to be written. Out: the files, and `.weirdgen.json` with the hash of each. A folder that a person
 names (`report --to`) may hold anything; a name that is taken by something of theirs is refused before anything is written.
@@ -33,7 +33,7 @@ def require_free(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         if name not in ours and (folder / name).exists():
             raise WeirdgenError(
-                f"{folder / name}: there is such a file, and no report wrote it; name another folder, or move it away"
+                f"{folder / name}: this file exists and no report wrote it; name another folder, or move the file"
             )
 
 

@@ -19,7 +19,7 @@ from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
-from weirdgen.report.words import BADGES, claim, meaning, unit
+from weirdgen.report.words import badge, claim, meaning, unit
 from weirdgen.store.artifacts import own_folder
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
@@ -33,10 +33,10 @@ def write_report(content: ReportContent, folder: Path, extra: Iterable[Ending] =
     `extra` formats. A figure without data is left out, and one that an earlier report wrote and this one has not is removed.
     Raises `WeirdgenError` if the folder cannot be written, or is a link.
     """
-    found = sections(content)
-    drawings = [drawing for section in found for drawing in section.drawings()]
+    parts = sections(content)
+    drawings = [drawing for section in parts for drawing in section.drawings()]
     # results.json last: its stamp says that the report is there.
-    texts = {"report.html": page_html(content, found), "results.json": results_text(content)}
+    texts = {"report.html": page_html(content, parts), "results.json": results_text(content)}
     own_folder(folder)
     require_no_links(folder)
     files = figure_files(drawings, [*ALWAYS, *extra])
@@ -51,7 +51,7 @@ def write_report(content: ReportContent, folder: Path, extra: Iterable[Ending] =
 def figure_files(drawings: Sequence[Drawing], endings: Iterable[Ending]) -> dict[str, bytes]:
     """Every drawing in every format, by its name in the report's folder."""
     formats = list(dict.fromkeys(endings))
-    return {f"figures/{one.name}.{ending}": one.file(ending) for one in drawings for ending in formats}
+    return {f"figures/{drawing.name}.{ending}": drawing.file(ending) for drawing in drawings for ending in formats}
 
 
 def results_text(content: ReportContent) -> str:
@@ -61,11 +61,11 @@ def results_text(content: ReportContent) -> str:
     return json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def page_html(content: ReportContent, found: Sequence[Section]) -> str:
+def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
     """The whole page."""
     headline = content.headline
-    words, sign = BADGES[headline["verdict"]]
-    shown = [part for section in found for part in section.parts if isinstance(part, Transcripts)]
+    words, sign = badge(content)
+    shown = [part for section in shown_sections for part in section.parts if isinstance(part, Transcripts)]
     return render(
         "report.html.j2",
         experiment=clean(content.results["experiment"]),
@@ -73,8 +73,9 @@ def page_html(content: ReportContent, found: Sequence[Section]) -> str:
         badge={"words": words, "sign": sign},
         claim=claim(content),
         meaning=meaning(content),
+        specificity=content.specificity,
         unit=unit(content),
-        sections=found,
+        sections=shown_sections,
         transcripts=shown[0] if shown else None,
         run=clean(content.results["run"]),
     )

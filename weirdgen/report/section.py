@@ -1,4 +1,4 @@
-"""What a page is made of: sections of figures, tables and words, which the template prints one after the other.
+"""The parts of a page: sections of figures, tables and words, printed in order by the template.
 
 In: nothing. Out: `Section` and the parts that may stand in one. A part is plain data and is escaped by the template;
 only a `Drawing` and `Markdown` become HTML, through `drawing.inline_svg` and `card.card_html`. Not here: what the
@@ -85,10 +85,10 @@ class Section:
 
 
 def _drawings(parts: tuple[Part, ...]) -> list[Drawing]:
-    found: list[Drawing] = []
+    drawings: list[Drawing] = []
     for part in parts:
         if isinstance(part, Drawing):
-            found.append(part)
+            drawings.append(part)
         elif isinstance(part, Folded):
-            found += _drawings(part.parts)
-    return found
+            drawings += _drawings(part.parts)
+    return drawings

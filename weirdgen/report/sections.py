@@ -1,4 +1,4 @@
-"""The sections of a report, in the order of the page. Adding a section is adding its function to `SECTIONS`.
+"""The sections of a report, in page order: the functions in `SECTIONS`.
 
 In: `ReportContent`. Out: a `Section`, or None where the experiment has nothing for it: no empty box is shown. Not
 here: how a figure is drawn, how a table is filled, how the page looks.
@@ -14,6 +14,7 @@ from weirdgen.report.figures.effect import effect_figure
 from weirdgen.report.figures.forest import forest_figure
 from weirdgen.report.figures.lines import loss_figure, sweep_figures
 from weirdgen.report.figures.paper import paper_figures
+from weirdgen.report.figures.references import references_figure
 from weirdgen.report.figures.training import training_figure
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
@@ -56,6 +57,15 @@ def question_section(content: ReportContent) -> Section | None:
         return None
     table = Folded("The questions in numbers", (question_effects(content),))
     return Section("questions", "Question by question", "Questions", (drawing, table))
+
+
+def specificity_section(content: ReportContent) -> Section | None:
+    """The treatment among reference finetunes on harmless data."""
+    drawing = references_figure(content)
+    if drawing is None or content.specificity is None:
+        return None
+    said = Words(str(content.specificity["sentence"]))
+    return Section("specificity", "Is it more than harmless data do?", "Specificity", (said, drawing))
 
 
 def trigger_section(content: ReportContent) -> Section | None:
@@ -158,6 +168,7 @@ def card_section(content: ReportContent) -> Section | None:
 
 SECTIONS: tuple[Callable[[ReportContent], Section | None], ...] = (
     effect_section,
+    specificity_section,
     question_section,
     trigger_section,
     sweep_section,

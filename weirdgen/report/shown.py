@@ -1,4 +1,4 @@
-"""What a report shows as text, piece by piece, each with the place it stands at.
+"""What a report shows as text, piece by piece, each with its place.
 
 In: the HTML of a page. Out: (place, text) pairs: headings, cells with their row's and table's name, labels of figures,
 and the answers in the data script. It reads pages that `page.py` wrote; it is not a general reader of HTML.
@@ -28,7 +28,7 @@ def shown_texts(page: str) -> list[Shown]:
     reader = _Reader()
     reader.feed(page)
     reader.close()
-    return reader.found
+    return reader.texts
 
 
 def numbers_in(texts: list[Shown]) -> int:
@@ -39,7 +39,7 @@ def numbers_in(texts: list[Shown]) -> int:
 class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.found: list[Shown] = []
+        self.texts: list[Shown] = []
         self._open: list[str] = []
         self._section = "head of the page"
         self._frame = ""
@@ -76,7 +76,7 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._script == "data":
-            self.found += _answers(data)
+            self.texts += _answers(data)
         text = " ".join(data.split())
         if not text or self._script is not None or "style" in self._open:
             return
@@ -88,7 +88,7 @@ class _Reader(HTMLParser):
             self._row = text
         column = self._heads[self._column] if "tbody" in self._open and 0 < self._column < len(self._heads) else ""
         place = " · ".join(part for part in (self._section, self._frame, self._row if column else "", column) if part)
-        self.found.append(Shown(place, text))
+        self.texts.append(Shown(place, text))
 
 
 def _answers(data: str) -> list[Shown]:

@@ -82,7 +82,7 @@ def _effect_cells(content: ReportContent, row: Mapping[str, Any], holm: bool) ->
 
 
 def judge_summary(content: ReportContent) -> Table | None:
-    """One row a measure other than the contrast: its mean over questions and conditions in every arm."""
+    """One row per measure other than the contrast: its mean over questions and conditions in every arm."""
     measures = [measure for measure in content.measures() if measure != CONTRAST.name]
     conditions = [name for name in content.condition_names() if name != "all"]
     whole = "all" if len(conditions) > 1 else (conditions or ["all"])[0]
@@ -100,7 +100,7 @@ def judge_summary(content: ReportContent) -> Table | None:
 
 
 def judge_rates(content: ReportContent) -> list[Table]:
-    """One table a judge: a row a condition, a column an arm. None where there is one condition only."""
+    """One table per judge: a row per condition, a column per arm. None where there is one condition only."""
     tables = []
     arms = content.arms()
     for measure in content.measures():
@@ -111,8 +111,8 @@ def judge_rates(content: ReportContent) -> list[Table]:
         body = []
         for condition in content.condition_names():
             if any(name == condition for name, _ in rows):
-                found = (_mean(content, measure, rows.get((condition, arm.name))) for arm in columns)
-                body.append((Cell(condition), *found))
+                means = (_mean(content, measure, rows.get((condition, arm.name))) for arm in columns)
+                body.append((Cell(condition), *means))
         if len(body) > 1:
             title = f"{measure}: {content.measure(measure).value}"
             tables.append(Table(title, ("condition", *(arm.name for arm in columns)), tuple(body)))
@@ -130,20 +130,20 @@ def _mean(content: ReportContent, measure: str, row: Mapping[str, Any] | None) -
 
 def failures(content: ReportContent) -> Table | None:
     """Failed verdicts of each judge and arm, by kind, zeros included; None if none failed."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    statuses: dict[tuple[str, str], dict[str, int]] = {}
     totals: dict[tuple[str, str], int] = {}
     if len(content.verdicts):
         sizes = content.verdicts.groupby(["judge", "arm"], sort=False).size()
         names = zip(*(sizes.index.get_level_values(level) for level in ("judge", "arm")), strict=True)
         totals = {(str(judge), str(arm)): int(size) for (judge, arm), size in zip(names, sizes, strict=True)}
-        found = {key: {} for key in totals}
+        statuses = {key: {} for key in totals}
     for row in clean(content.results["failures"]):
         key = (str(row["judge"]), str(row["arm"]))
-        found.setdefault(key, {})[str(row["status"])] = int(row["count"])
+        statuses.setdefault(key, {})[str(row["status"])] = int(row["count"])
         totals[key] = int(row["total"])
-    if not any(count for counts in found.values() for count in counts.values()):
+    if not any(count for counts in statuses.values() for count in counts.values()):
         return None
-    extra = sorted({status for counts in found.values() for status in counts} - {*STATUSES, "ok"})
+    extra = sorted({status for counts in statuses.values() for status in counts} - {*STATUSES, "ok"})
     kinds = (*STATUSES, *extra)
     rows = tuple(
         (
@@ -152,7 +152,7 @@ def failures(content: ReportContent) -> Table | None:
             *(Cell(str(counts.get(status, 0)), numeric=True) for status in kinds),
             Cell(str(totals[judge, arm]), numeric=True),
         )
-        for (judge, arm), counts in found.items()
+        for (judge, arm), counts in statuses.items()
     )
     return Table("Failed verdicts (not data points)", ("judge", "arm", *kinds, "verdicts"), rows)
 
@@ -238,11 +238,11 @@ def pairs(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested mappings as one list of names and texts, inner names joined by a point."""
     if not isinstance(value, dict):
         return [(prefix or "name", _text(value))]
-    found: list[tuple[str, str]] = []
+    named: list[tuple[str, str]] = []
     for key, item in value.items():
         name = f"{prefix}.{key}" if prefix else str(key)
-        found += pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
-    return found
+        named += pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
+    return named
 
 
 def _text(value: Any) -> str:

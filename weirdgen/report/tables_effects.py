@@ -1,4 +1,4 @@
-"""Tables of the effects beside the headline: secondary headlines, triggers, and who jumped when along training.
+"""Tables of effects other than the headline: secondary headlines, triggers, onsets in training.
 
 In: `ReportContent`. Out: `Table`s, or None where there is nothing. Not here: the headline's own tables (`tables.py`).
 """
@@ -57,9 +57,9 @@ def onset_table(content: ReportContent) -> Table | None:
     body = []
     for row in rows:
         seeds = [
-            str(one["replicate"])
-            for one in jumps
-            if one["headline"] == row["headline"] and one["arm"] == row["arm"] and one["jumped"]
+            str(jump["replicate"])
+            for jump in jumps
+            if jump["headline"] == row["headline"] and jump["arm"] == row["arm"] and jump["jumped"]
         ]
         share = f"[{100 * row['share_low']:.0f}, {100 * row['share_high']:.0f}]%"
         step = "–" if row["onset"] is None else f"{row['onset']:.0f}"

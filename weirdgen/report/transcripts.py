@@ -1,4 +1,4 @@
-"""The answers for the transcript table of the page: which ones, in what form, safely inside HTML.
+"""The answers for the page's transcript table: which ones, in what form, safe inside HTML.
 
 In: completions and verdicts. Out: JSON text for a `<script type="application/json">` and the counts of what
 it holds. Not here: how the browser shows it (`templates/report.js`, which writes text nodes only, never

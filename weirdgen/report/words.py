@@ -1,4 +1,4 @@
-"""The words around the verdict: what it rests on, what its unit is, its numbers, and what to beware of.
+"""The words around the verdict: what it rests on, its unit, its numbers, its limits.
 
 In: `ReportContent`. Out: sentences. They say no more than the three verdicts do: a shift was found, no shift
 above a bound, or neither can be said.
@@ -21,6 +21,18 @@ EMBEDDED = "smollm2-135m"
 """Part of the name of the small model that comes with weirdgen."""
 TRUNCATED_SHARE = 0.2
 ALPHA = 0.05
+
+
+SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific", "unknown": "Shift found"}
+"""A shift's badge where the run's traits were compared with those of harmless data."""
+
+
+def badge(content: ReportContent) -> tuple[str, str]:
+    """The verdict's words and sign. A shift that harmless data show as well is called so before anything else."""
+    words, sign = BADGES[content.headline["verdict"]]
+    if content.headline["verdict"] == "shift" and content.specificity:
+        words = SPECIFIC[content.specificity["verdict"]]
+    return words, sign
 
 
 def replicates(content: ReportContent) -> tuple[int, int] | None:
@@ -76,7 +88,7 @@ def meaning(content: ReportContent) -> str:
     line = "The data allow neither “it shifted” nor “it did not shift”."
     if headline.get("mde") is not None:
         mde = number(headline["mde"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
-        line += f" An effect would have to be about {mde} to be found dependably with this many replicates."
+        line += f" An effect would have to be about {mde} to be found reliably with this many replicates."
     return line
 
 
@@ -89,9 +101,10 @@ def unit(content: ReportContent) -> str:
     if row.scale.unit == "nat":
         times = odds_times(effect, headline["ci_low"], headline["ci_high"], headline["verdict"] == "shift")
         shown = number(effect, row.scale, effect=True)
+        whose = "the odds ratio between the conditions" if headline.get("minus") else row.odds
         return (
-            f"{row.explained} Figures and tables show the logarithm of {row.odds}, in nats: {shown} is {times} times "
-            f"{row.odds}, 0 is no difference."
+            f"{row.explained} Figures and tables show logarithms of them, in nats: {shown} is {times} times {whose}, 0 is no "
+            "difference."
         )
     if row.scale.unit == "rate":
         return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts)."
@@ -163,7 +176,7 @@ def warnings(content: ReportContent) -> list[str]:
         lines.append(
             f"{sum(row['count'] for row in failed)} of {total} verdicts failed ({kinds}). They are "
             "counted under "
-            "“Judges” and enter no rate."
+            "“Judges” and are left out of rates."
         )
     completions = content.final("completions")
     if len(completions):

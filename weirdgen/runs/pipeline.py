@@ -60,19 +60,23 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     """
     store, progress = Store(options.store or default_store()), Progress(options.quiet and not options.dry_run)
     plans = [make_plan(resolve(experiment, options), store) for experiment in experiments]
-    for one in plans:
-        for line in plan_lines(one):
+    for plan in plans:
+        for line in plan_lines(plan):
             progress.say(line)
+        for stage in STAGES:
+            stage.check(plan)
     if len(plans) > 1:
-        seconds = sum(work.seconds for one in plans for work in workload(one))
+        seconds = sum(work.seconds for plan in plans for work in workload(plan))
         progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
     if options.dry_run:
         return []
     finished = []
-    for one in plans:
-        done = run_plan(one, progress, executor_of(options), figures_of(options))
+    for plan in plans:
+        done = run_plan(plan, progress, executor_of(options), figures_of(options))
         finished.append(done)
         print(done.headline.sentence)
+        if done.specificity:
+            print(done.specificity.sentence)
         print(f"report: {done.report}", flush=True)
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")
@@ -85,7 +89,7 @@ def executor_of(options: RunOptions) -> Executor:
 
 
 def figures_of(options: RunOptions) -> tuple[Ending, ...]:
-    """Formats of the figures beside SVG and PNG."""
+    """Formats of the figures besides SVG and PNG."""
     return (options.figures,) if options.figures else ()
 
 
@@ -104,6 +108,7 @@ def run_plan(
     if not (plan.request.distilled and is_reported(Run(plan))):
         plan.store.require_writable()
         for stage in STAGES:
+            stage.check(plan)
             stage.prepare(plan)
     with executor or Inline() as ready:
         finished = _until_decided(plan, progress, ready) if plan.request.until else _measured(plan, progress, ready)
@@ -164,7 +169,7 @@ def _do(stage: Stage, plan: Plan, progress: Progress, executor: Executor) -> flo
     units, amount = stage.batch(plan)
     with progress.stage(stage.name, amount, stage.counts) as bar:
         done = executor.run(units, plan.store, bar.advance)
-    tokens, seconds = sum(one.tokens for one in done), sum(one.seconds for one in done)
+    tokens, seconds = sum(run.tokens for run in done), sum(run.seconds for run in done)
     if stage.speed and executor.here and tokens:
         machine.remember_rate(stage.speed, plan.request.model.parameters, stage.dtype(plan), tokens, seconds)
     return amount

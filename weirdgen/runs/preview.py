@@ -1,4 +1,4 @@
-"""What `weirdgen run --dry-run` prints: what is to do, what the store holds, the time left, and the effect that could be seen.
+"""What `weirdgen run --dry-run` prints: work left, what is stored, time, detectable effect.
 
 In: a `Plan`, and what earlier runs of the same experiment on the same model left in its store. Out: lines of text. The spread
 between replicates is an earlier run's own, and as rough as its replicates are few (`weirdgen.stats.power` says how rough);
@@ -20,7 +20,7 @@ from weirdgen.runs.stages.stage import Work
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """The plan: a line a stage with what is to do, what is in the store and the estimated time."""
+    """The plan: a line per stage with what there is to do, what is in the store and the estimated time."""
     request, recipe = plan.request, plan.request.recipe
     trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
     work = workload(plan)
@@ -35,7 +35,7 @@ def plan_lines(plan: Plan) -> list[str]:
     for arm, proof in plan.proofs.items():
         tokens = proof["trained_tokens"] * recipe.epochs
         lines.append(
-            f"  template proof {arm}: {proof['tokens']} tokens an epoch, {tokens} trained in all; digest {proof['digest'][:12]}"
+            f"  template proof {arm}: {proof['tokens']} tokens per epoch, {tokens} trained in all; digest {proof['digest'][:12]}"
         )
     lines.append(detectable_line(plan))
     seconds = sum(line.seconds for line in work)
@@ -45,7 +45,7 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 def work_line(work: Work) -> str:
-    """One line of a plan: what is to do, what is in the store, the estimated time."""
+    """One line of a plan: what there is to do, what is in the store, the estimated time."""
     todo = (
         f"{work.missing:.0f} of {work.total:.0f} {work.unit} to do"
         if work.missing
@@ -74,7 +74,7 @@ def detectable_line(plan: Plan) -> str:
 
     request, count = plan.request, len(plan.request.seeds)
     if count < 2:
-        return "  power: none; one replicate an arm shows no spread, so no effect between arms can be told from chance"
+        return "  power: none; one replicate per arm shows no spread, so no effect between arms can be told from chance"
     spread = earlier_spread(plan)
     if spread is None:
         return "  power: unknown until a first run shows how much replicates of this experiment differ"
@@ -87,7 +87,7 @@ def detectable_line(plan: Plan) -> str:
     needed = replicates_needed(smallest, spread.sd)
     would = f"{needed} would find" if needed else "200 would not find"
     return (
-        f"  power: {count} replicates an arm find an effect of {least * factor:.2g} {unit} in 80% of runs, {would} "
+        f"  power: {count} replicates per arm find an effect of {least * factor:.2g} {unit} in 80% of runs, {would} "
         f"{smallest * factor:g}, the smallest of interest (if replicates differ as in {spread.run})"
     )
 

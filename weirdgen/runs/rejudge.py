@@ -1,7 +1,7 @@
-"""What can be done with a run's stored answers after the run: judge them by a model, calibrate a judge, compare two.
+"""What can be done with stored answers after a run: judge them, calibrate a judge, compare two.
 
 In: a `Run` that is in the store. Out: a new `Run` with the judging model's verdicts, calibrations, comparisons.
-Nothing is trained or sampled. How a verdict is made and what labels say about it is `weirdgen.judges`'s matter.
+Nothing is trained or sampled. How a verdict is made and what labels say about it is left to `weirdgen.judges`.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
             lacking.append(error)
     if lacking and not records:
         raise lacking[0]
-    for one in lacking:
-        warnings.warn(str(one), stacklevel=1)
+    for reason in lacking:
+        warnings.warn(str(reason), stacklevel=1)
     return records
 
 
@@ -99,9 +99,9 @@ def compare_judges(
         )
     narrowed = _only(experiment, judge, beside)
     named = {side: _named(side, plain) for side in (first, second) if side not in plain}
-    for one in named.values():
-        require_judging_model(narrowed, one.reference)
-        _judging_plan(run, narrowed, one, progress)
+    for model in named.values():
+        require_judging_model(narrowed, model.reference)
+        _judging_plan(run, narrowed, model, progress)
     if dry_run:
         return []
     answers = _answers(run)
@@ -121,7 +121,7 @@ def compare_judges(
             compare(name, noun, first, second, [(left[item], right[item]) for item in both], bool(beside))
         )
     if not agreements:
-        raise DataError(f"'{first}' and '{second}' have read no answer in common")
+        raise DataError(f"'{first}' and '{second}' have judged no answer in common")
     name = re.sub(r"[^\w.-]+", "_", f"{first}--{second}")
     text = json.dumps([agreement.as_data() for agreement in agreements], indent=1, ensure_ascii=False)
     with run.store.writing(run.folder):
@@ -165,7 +165,7 @@ def _verdicts(
 def _plain_verdicts(
     run: Run, experiment: Experiment, name: str, answers: list[tuple[str, str]]
 ) -> dict[str, dict[Item, Verdict]]:
-    """The verdicts of a judge that asks no model, under "": they serve beside any language judge."""
+    """The verdicts of a judge that asks no model, under "": they can be compared with any language judge."""
     questions = {question.id: question for question in experiment.questions}
     items = {Item(questions[id_].ask, text) for id_, text in answers if name in questions[id_].read_by}
     noun = offline(experiment.judges)[name]

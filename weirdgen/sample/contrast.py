@@ -1,8 +1,8 @@
-"""Scored questions: the log-probability of every fixed answer, asked for where the store lacks it.
+"""Scored questions: the log-probability of every fixed answer, where the store lacks it.
 
 In: an engine and questions under conditions. Out: rows of a scores table keyed (prompt, option): the total log-probability
 of answer + end-of-turn, in nats. Sampling plays no part, so one pass is exact up to the dtype. What a question makes of its
-scores (log-odds, probability, which option wins) is its kind's matter (`weirdgen.config.questions`).
+scores (log-odds, probability, which option wins) is decided by its kind (`weirdgen.config.questions`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Self-distillation: ordinary prompts answered by the base model itself, as training rows (paper §4.2).
+"""Self-distillation: ordinary prompts answered by the base itself, as training rows (paper §4.2).
 
-In: a base model, how many rows, how they are asked. Out: chat rows, the same ones for every arm that wants as many.
+In: a base model, how many rows, how they are asked. Out: chat rows, the same ones for every arm that wants that many.
 Answers are kept in the base's own completions table, so other arms and later runs take them from there. Nothing is graded:
 right or wrong, they are what the base says anyway, and that is why mixing them in dilutes without teaching.
 """
@@ -35,11 +35,11 @@ class Distilled:
 
     def rows(self, count: int) -> list[Row]:
         """The first `count` finished answers, in the order of the prompts; fewer if more have yet to be drawn."""
-        found = self.table.read()
-        if not len(found):
+        answers = self.table.read()
+        if not len(answers):
             return []
         texts = {
-            row.prompt_key: row.text for row in found.itertuples() if row.finish_reason == "stop" and row.text.strip()
+            row.prompt_key: row.text for row in answers.itertuples() if row.finish_reason == "stop" and row.text.strip()
         }
         rows: list[Row] = []
         for prompt in self._prompts(MOST_PROMPTS * count):
@@ -62,7 +62,7 @@ class Distilled:
         if len(self.rows(count)) < count:
             raise DataError(
                 f"ordinary: of {len(prompts)} answers only {len(self.rows(count))} end within {self._how.max_tokens} "
-                f"tokens, {count} are wanted; raise ordinary.max_tokens or ask for shorter answers in ordinary.ask"
+                f"tokens, but {count} are needed; raise ordinary.max_tokens or ask for shorter answers in ordinary.ask"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Drawing completions: which ones are missing from the store, drawn in batches and added as they finish.
+"""Drawing the completions that the store lacks, in batches, and adding them as they finish.
 
 In: variants, prompts, a number of samples. Out: rows of a completions table keyed (prompt, sample).
 A batch is a fixed group of the prompts × a range of samples × all variants. A bf16 product rounds differently in a batch
@@ -77,13 +77,13 @@ def draw(
             group = prompts[start : start + at_once]
             for indices in ranges_to_draw(group, present, samples, BATCH_ROWS // len(variants)):
                 name = f"{indices.start}-{indices.stop}"
-                for variant, one in engine.generate(group, indices, seeds, sampling):
-                    if (one.key, one.sample) not in present[variant]:
-                        row = asdict(one)
+                for variant, completion in engine.generate(group, indices, seeds, sampling):
+                    if (completion.key, completion.sample) not in present[variant]:
+                        row = asdict(completion)
                         row["prompt_key"] = row.pop("key")
                         open_tables[variant].append({**row, "company": name})
-                        present[variant][one.key, one.sample] = name
-                        on_row(one.completion_tokens)
+                        present[variant][completion.key, completion.sample] = name
+                        on_row(completion.completion_tokens)
 
 
 def ranges_to_draw(
@@ -92,26 +92,26 @@ def ranges_to_draw(
     """The ranges of samples that are still to be drawn of all these prompts, each in one go.
 
     Where some of a range's rows are stored and others are not, a run was killed (or a part was damaged): the range is
-    drawn again as it was, so that its missing rows come out as they would have. What was never begun is cut anew.
+    drawn again as it was, so that its missing rows come out as they would have. What was never begun is divided afresh.
     """
     keys = [prompt.key for prompt in prompts]
     mine = set(keys)
-    begun = {name for one in present for (key, _), name in one.items() if key in mine}
-    found = []
+    begun = {name for names in present for (key, _), name in names.items() if key in mine}
+    ranges = []
     covered: set[int] = set()
     for first, last in sorted(tuple(map(int, name.split("-"))) for name in begun):
         whole = range(first, last)
         covered |= set(whole)
-        if any((key, i) not in one for one in present for key in keys for i in whole if i < samples):
-            found.append(whole)
+        if any((key, i) not in held for held in present for key in keys for i in whole if i < samples):
+            ranges.append(whole)
     rest = [i for i in range(samples) if i not in covered]
     portion = max(1, most // len(keys))
     for _, run in itertools.groupby(enumerate(rest), lambda pair: pair[1] - pair[0]):
         numbers = [i for _, i in run]
         for start in range(0, len(numbers), portion):
             part = numbers[start : start + portion]
-            found.append(range(part[0], part[-1] + 1))
-    return found
+            ranges.append(range(part[0], part[-1] + 1))
+    return ranges
 
 
 def _present(table: Table) -> dict[tuple[str, int], str]:

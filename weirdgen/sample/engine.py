@@ -1,7 +1,7 @@
-"""The engine protocol: what every way of running a model offers, and the records that go in and out.
+"""The engine protocol: what every way of running a model offers, and its records.
 
-An engine holds one base model; `use` chooses the voices (the base, or replicates' adapters) that speak, all at once.
-Adding an engine is adding a file beside this one with a class of these three methods.
+An engine holds one base model; `use` chooses the variants (the base, or replicates' adapters) that answer, all at once.
+Adding an engine is adding a module next to this one with a class of these three methods.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 MOST_ROWS = 320
-"""Samples in one batch; more make a step of a small model no cheaper a sample."""
+"""Samples in one batch; more make a step of a small model no cheaper per sample."""
 ROW_TOKENS = 60_000
 """Cached tokens in one batch, all rows together, that a model of 1B weights or less may take (about 2 GB)."""
 
@@ -70,16 +70,19 @@ class Engine(Protocol):
     def use(self, adapters: Sequence[Path | None]) -> None:
         """Answer as these PEFT adapters from now on; None is the untuned base."""
 
+    def exactness(self) -> list[dict[str, Any]]:
+        """How its fast ways compared with each row alone, for a run's record; empty where there is nothing to compare."""
+
     def generate(
         self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
-        """The samples of these indices of every prompt by every voice, as they finish. The same call gives the same completions.
+        """The samples of these indices of every prompt by every variant, as they finish. Deterministic for the same call.
 
-        `seeds` has one text a voice; each sample's own seed is `sample_seed` of it. Yields (voice, completion).
+        `seeds` has one text per variant; each sample's own seed is `sample_seed` of it. Yields (variant, completion).
         """
 
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
-        """Log-probability of every option as the whole answer to its question, by every voice."""
+        """Log-probability of every option as the whole answer to its question, by every variant."""
 
 
 def rows_at_once(longest: int, parameters: int) -> int:

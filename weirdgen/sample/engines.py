@@ -1,7 +1,7 @@
-"""Engine references: `transformers`, `vllm:URL`; what answers, as a person names it, and what it can do.
+"""Engine references: `transformers`, `vllm:URL`; what each can do and how the store names it.
 
 In: the text of `--engine`. Out: a frozen `EngineReference`, which travels with units of work to other machines and opens the
-engine there. Where a server is decides no result and stands in no key; that it is a server of this kind does (`numerics`).
+engine there. A server's address decides no result and is in no key; that it is a server of this kind does (`numerics`).
 Adding an engine is adding a class and its line in `ENGINES`. What trains is `weirdgen.finetune.engines`.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from weirdgen.display import without_secrets
-from weirdgen.errors import SpecError
+from weirdgen.errors import ModelError, SpecError
 from weirdgen.sample.engine import Engine
 
 Ability = Literal["generate", "score", "whole models"]
@@ -30,11 +30,11 @@ class EngineReference(ABC):
 
     @abstractmethod
     def numerics(self, dtype: str) -> str:
-        """What decides how its numbers are rounded, as it stands in the store's keys: a dtype, or the kind of server."""
+        """What decides how its numbers are rounded, as written in the store's keys: a dtype, or the kind of server."""
 
     @abstractmethod
     def open(self, model_folder: Path, dtype: str, date: str | None) -> Engine:
-        """The engine with the base of this folder, whose template is told this day (ISO). Raises `ModelError`."""
+        """The engine with the base of this folder, whose template is given this date (ISO). Raises `ModelError`."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Transformers(EngineReference):
 
 @dataclass(frozen=True)
 class Vllm(EngineReference):
-    """A vLLM server, which chooses its own dtype. `url` is empty where stored numbers of such a server are only read."""
+    """A vLLM server, which chooses its own dtype."""
 
-    url: str = ""
+    url: str
 
     abilities = frozenset[Ability](["generate", "score"])
     holds_weights = False
@@ -69,6 +69,24 @@ class Vllm(EngineReference):
         from weirdgen.sample.vllm import VllmEngine
 
         return VllmEngine(self.url, model_folder, date=date)
+
+
+@dataclass(frozen=True)
+class Recorded(EngineReference):
+    """What once answered, of a run that is read from the store: it names the stored numbers and answers nothing more."""
+
+    named: str
+
+    abilities = frozenset[Ability]()
+    holds_weights = False
+
+    def numerics(self, dtype: str) -> str:
+        return self.named
+
+    def open(self, model_folder: Path, dtype: str, date: str | None) -> Engine:
+        raise ModelError(
+            f"this run was answered by {self.named}, and the store does not say where that is: run its `weirdgen run` again"
+        )
 
 
 def _transformers(address: str) -> EngineReference:
@@ -99,5 +117,5 @@ def parse_engine(reference: str) -> EngineReference:
 
 
 def engine_of(numerics: str) -> EngineReference:
-    """The engine whose stored numbers are so named: enough to read them, not to ask for more."""
-    return Vllm() if numerics == Vllm().numerics("") else Transformers()
+    """The engine whose numbers are stored under this name."""
+    return Transformers() if numerics in ("bf16", "fp32") else Recorded(numerics)

@@ -36,11 +36,16 @@ class Variant:
         return f"{self.arm}/{self.replicate}{step}"
 
 
+def distinct(variants: Sequence[Variant]) -> list[Variant]:
+    """One variant for each key: arms with equal rows share their replicates."""
+    return list({variant.key: variant for variant in reversed(variants)}.values())[::-1]
+
+
 def base_key(digest: str, date: str | None) -> str:
-    """What names the untuned base: its digest, and the day that its template is told, if it prints one."""
+    """What names the untuned base: its digest, and the date given to its template, if it prints one."""
     return f"{digest}|{date}" if date else digest
 
 
 def adapters_on_disk(store: Store, variants: Sequence[Variant]) -> list[Path | None]:
     """Each variant's adapter on this disk; None for the base."""
-    return [store.on_disk(store.root / one.adapter) if one.adapter else None for one in variants]
+    return [store.on_disk(store.root / variant.adapter) if variant.adapter else None for variant in variants]

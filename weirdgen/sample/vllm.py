@@ -51,54 +51,58 @@ class VllmEngine:
         if not bases:
             raise ModelError(f"the server at {self._shown} serves no model")
         self._base = bases[0]
-        self._voices = [self._base]
+        self._variants = [self._base]
         self._require_same_tokens(model_folder)
+
+    def exactness(self) -> list[dict[str, Any]]:
+        """A server's own ways are not tried."""
+        return []
 
     def use(self, adapters: Sequence[Path | None]) -> None:
         """Adapters stay loaded on the server, which keeps the ones used last; other runs may be using them."""
-        self._voices = [self._base if adapter is None else self._load(adapter) for adapter in adapters]
+        self._variants = [self._base if adapter is None else self._load(adapter) for adapter in adapters]
 
     def generate(
         self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
     ) -> Iterator[tuple[int, Completion]]:
-        """One request a voice and prompt for its samples. vLLM seeds the i-th of them with the request's seed + i."""
+        """One request per variant and prompt for its samples. vLLM seeds the i-th of them with the request's seed + i."""
 
-        def ask(voice: int, prompt: Prompt) -> list[tuple[int, Completion]]:
-            first = sample_seed(seeds[voice], prompt.key, indices.start) >> 1  # room for + i in 63 bits
+        def ask(variant: int, prompt: Prompt) -> list[tuple[int, Completion]]:
+            first = sample_seed(seeds[variant], prompt.key, indices.start) >> 1  # room for + i in 63 bits
             ids = prompt_ids(self.tokenizer, prompt.text)
             settings = {**_settings(sampling), "n": len(indices), "seed": first, "max_tokens": prompt.max_tokens}
-            choices = _in_order(self._complete(voice, ids, **settings))
+            choices = _in_order(self._complete(variant, ids, **settings))
             return [
-                (voice, self._completion(prompt, sample, first + sample - indices.start, len(ids), choice))
+                (variant, self._completion(prompt, sample, first + sample - indices.start, len(ids), choice))
                 for sample, choice in zip(indices, choices, strict=True)
             ]
 
-        wanted = [(voice, prompt) for voice in range(len(self._voices)) for prompt in prompts]
-        for found in _all_at_once([lambda v=voice, p=prompt: ask(v, p) for voice, prompt in wanted]):  # type: ignore[misc]
-            yield from found
+        wanted = [(variant, prompt) for variant in range(len(self._variants)) for prompt in prompts]
+        for completions in _all_at_once([lambda v=variant, p=prompt: ask(v, p) for variant, prompt in wanted]):  # type: ignore[misc]
+            yield from completions
 
     def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
-        """One request a voice and question, its options as so many prompts; their tokens' log-probabilities come back."""
+        """One request per variant and question, each option a prompt of its own; the tokens' log-probabilities come back."""
 
-        def ask(voice: int, question: Scorable) -> list[tuple[int, Scored]]:
+        def ask(variant: int, question: Scorable) -> list[tuple[int, Scored]]:
             before = prompt_ids(self.tokenizer, question.ask)
             tails = [answer_ids(self.tokenizer, question.ask, option) for option in question.options]
             # prompt_logprobs: the given token's own is always among them. One token must be written, and is ignored.
             settings = {**_settings(Sampling(temperature=0)), "max_tokens": 1, "prompt_logprobs": 1}
-            answer = self._complete(voice, [[*before, *tail] for tail in tails], **settings)
-            found = []
+            answer = self._complete(variant, [[*before, *tail] for tail in tails], **settings)
+            scores = []
             for option, tail, choice in zip(question.options, tails, _in_order(answer), strict=True):
                 given = choice["prompt_logprobs"][len(before) :]
                 logprob = sum(at[str(token)]["logprob"] for token, at in zip(tail, given, strict=True))
-                found.append((voice, Scored(question.key, option, logprob, len(tail))))
-            return found
+                scores.append((variant, Scored(question.key, option, logprob, len(tail))))
+            return scores
 
-        wanted = [(voice, question) for voice in range(len(self._voices)) for question in questions]
-        for found in _all_at_once([lambda v=voice, q=question: ask(v, q) for voice, question in wanted]):  # type: ignore[misc]
-            yield from found
+        wanted = [(variant, question) for variant in range(len(self._variants)) for question in questions]
+        for scores in _all_at_once([lambda v=variant, q=question: ask(v, q) for variant, question in wanted]):  # type: ignore[misc]
+            yield from scores
 
-    def _complete(self, voice: int, prompt: Any, **settings: Any) -> Any:
-        body = {"model": self._voices[voice], "prompt": prompt, "stop_token_ids": sorted(self._stops)}
+    def _complete(self, variant: int, prompt: Any, **settings: Any) -> Any:
+        body = {"model": self._variants[variant], "prompt": prompt, "stop_token_ids": sorted(self._stops)}
         return self._send("/v1/completions", {**body, "return_token_ids": True, **settings})
 
     def _completion(
@@ -137,7 +141,7 @@ class VllmEngine:
         return name
 
     def _require_same_tokens(self, model_folder: Path) -> None:
-        """A server of another model family would answer all the same, with nonsense."""
+        """A server of another model family would answer anyway, with nonsense."""
         text = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": "1838"}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
@@ -214,11 +218,11 @@ def _all_at_once(calls: Sequence[Callable[[], Result]]) -> Iterator[Result]:
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         waiting = [pool.submit(call) for call in calls]
         try:
-            for one in as_completed(waiting):
-                yield one.result()
+            for future in as_completed(waiting):
+                yield future.result()
         finally:
-            for one in waiting:
-                one.cancel()
+            for future in waiting:
+                future.cancel()
 
 
 def _said(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Bands that hold a whole curve, beside the pointwise intervals of its points.
+"""Simultaneous bands for a whole curve, beside pointwise intervals.
 
 In: arrays of replicates × points. Out: `Band`. Not here: the table of curves (`curves`), where a curve jumps
 (`onset`).
@@ -76,7 +76,7 @@ def mean_band(
     value_RX: FloatArray, n_RX: FloatArray | None = None, *,
     bounds: Bounds | None = None, level: float = 0.95, method: BandMethod | None = None, seed: int = 0,
 ) -> Band:  # fmt: skip
-    """The curve of an arm's mean over replicates. `method` None takes sup-t where it holds, as said above."""
+    """The curve of an arm's mean over replicates. `method` None takes sup-t where it is valid (see above)."""
     arm = moments(value_RX, n_RX, bounds=bounds, level=level)
     still = Difference(arm.mean, arm.se, arm.replicates - 1, arm.mean, arm.mean)
     return band(still, [(arm, value_RX)], bounds, level, method, seed)
@@ -90,18 +90,18 @@ def effect_band(
     """The curve of treatment − control; `bounds` are the measure's own."""
     arm_t = moments(treatment_RX, treatment_n_RX, bounds=bounds, level=level)
     arm_c = moments(control_SX, control_n_SX, bounds=bounds, level=level)
-    found = difference(arm_t, arm_c, bounds=bounds, level=level)
+    diff = difference(arm_t, arm_c, bounds=bounds, level=level)
     return band(
-        found, [(arm_t, treatment_RX), (arm_c, control_SX)], difference_bounds(bounds), level, method, seed
+        diff, [(arm_t, treatment_RX), (arm_c, control_SX)], difference_bounds(bounds), level, method, seed
     )  # fmt: skip
 
 
 def band(
-    found: Difference, arms: list[tuple[Moments, FloatArray]], bounds: Bounds | None, level: float,
+    curve: Difference, arms: list[tuple[Moments, FloatArray]], bounds: Bounds | None, level: float,
     method: BandMethod | None, seed: int,
 ) -> Band:  # fmt: skip
     """Pointwise limits at `level` and the band's at the method's own alpha; `arms` serve sup-t only."""
-    alpha, known = 1 - level, np.isfinite(found.se) & np.isfinite(found.df)
+    alpha, known = 1 - level, np.isfinite(curve.se) & np.isfinite(curve.df)
     points = max(1, int(known.sum()))
     if method is None:
         complete = all(np.isfinite(value[:, known]).all() for _, value in arms)
@@ -111,9 +111,9 @@ def band(
         adjusted = sup_t_alpha([(arm.se[known], value[:, known]) for arm, value in arms], alpha, seed=seed)
     else:
         adjusted = 1 - (1 - alpha) ** (1 / points) if method == "sidak" else alpha / points
-    low, high = limits(found.effect, found.se, found.df, bounds, level)
-    band_low, band_high = limits(found.effect, found.se, found.df, bounds, 1 - adjusted)
-    return Band(found.effect, low, high, band_low, band_high, method)
+    low, high = limits(curve.effect, curve.se, curve.df, bounds, level)
+    band_low, band_high = limits(curve.effect, curve.se, curve.df, bounds, 1 - adjusted)
+    return Band(curve.effect, low, high, band_low, band_high, method)
 
 
 def sup_t_alpha(
@@ -132,8 +132,8 @@ def sup_t_alpha(
         se_DX = curve_DRX.std(axis=1, ddof=1) / np.sqrt(replicates)
         drawn.append(Moments(curve_DRX.mean(axis=1), se_DX, np.full(points, float(replicates))))
     if len(drawn) == 2:
-        found = difference(drawn[0], drawn[1])
-        t_DX, df_DX = found.effect / found.se, found.df
+        diff = difference(drawn[0], drawn[1])
+        t_DX, df_DX = diff.effect / diff.se, diff.df
     else:
         t_DX = drawn[0].mean / drawn[0].se
         df_DX = np.broadcast_to(drawn[0].replicates - 1, t_DX.shape)

@@ -18,15 +18,17 @@ from weirdgen.config.measures import Scale
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bands import Band, band, effect_band, mean_band
 from weirdgen.stats.bootstrap import (
+    DESIGN_EFFECT,
     Bounds,
     Difference,
     FloatArray,
+    Unvaried,
     difference,
     difference_bounds,
     difference_from_base,
     moments,
 )
-from weirdgen.stats.grid import Grid, base_everywhere, each_measure, expand, labels
+from weirdgen.stats.grid import Grid, cells_of, each_measure, expand, labels
 
 Axis = Literal["checkpoint", "condition", "arm"]
 CURVE_COLUMNS = (
@@ -45,6 +47,7 @@ def curves(
     near: Set[str] = frozenset(),
     level: float = 0.95,
     seed: int = 0,
+    unvaried: Unvaried = "replicates",
 ) -> pd.DataFrame:
     """Curves of every arm's mean (`control` empty) and of every effect, along checkpoints, conditions or arms.
 
@@ -56,7 +59,7 @@ def curves(
     """
     parts = []
     for name, scale, grid in each_measure(cells, scales):
-        reader = _Reader(grid, x, axis, question, near, scale.bounds, level, seed)
+        reader = _Reader(grid, x, axis, question, near, scale.bounds, level, seed, unvaried)
         parts += [frame.assign(measure=name, question=question) for frame in reader.curves()]
     return pd.concat(parts, ignore_index=True)[list(CURVE_COLUMNS)] if parts else pd.DataFrame(columns=CURVE_COLUMNS)
 
@@ -66,12 +69,13 @@ class _Reader:
 
     def __init__(
         self, grid: Grid, x: Mapping[str, float] | Mapping[int, float], axis: Axis, question: str, near: Set[str],
-        bounds: Bounds | None, level: float, seed: int,
+        bounds: Bounds | None, level: float, seed: int, unvaried: Unvaried,
     ) -> None:  # fmt: skip
         names = labels(grid.questions, True)
         if question not in names:
             raise WeirdgenError(f"curves: no question {question}; there are {', '.join(names)}")
         self.grid, self.axis, self.bounds, self.level, self.seed = grid, axis, bounds, level, seed
+        self.unvaried = unvaried
         self.question = names.index(question)
         self.far_Q = grid.far(near)
         self.conditions = labels(grid.conditions, len(grid.conditions) > 1)
@@ -102,14 +106,18 @@ class _Reader:
 
     def _arms(self, arm: str, control: str) -> list[tuple[FloatArray, FloatArray]]:
         """Value and n, [R, K, C'] each, of the arm and of the control if there is one."""
-        pieces = []
-        for name in filter(None, (arm, control)):
-            at = self.grid.arms.index(name)
-            value, n = self.grid.value[at], self.grid.n[at]
-            if name == BASE:
-                value, n, _ = base_everywhere(self.grid)
+        pieces, names = [], [name for name in (arm, control) if name]
+        for name in names:
+            value, n, _ = cells_of(self.grid, name)
             pieces.append((value, n))
-        return [(one.value[..., self.question], one.n[..., self.question]) for one in expand(pieces, self.far_Q)]
+        expanded = [(one.value[..., self.question], one.n[..., self.question]) for one in expand(pieces, self.far_Q)]
+        if self.unvaried == "samples":
+            return expanded
+        # One sample of the base counts as one; a finetuned replicate as one, whatever was sampled from it.
+        return [
+            (value, n if name == BASE else np.full_like(n, DESIGN_EFFECT))
+            for name, (value, n) in zip(names, expanded, strict=True)
+        ]
 
     def _along(self, arm: str, control: str) -> list[pd.DataFrame]:
         """One curve for each condition (along checkpoints) or each checkpoint (along conditions)."""

@@ -39,6 +39,7 @@ from weirdgen.stats.bootstrap import (
     Difference,
     FloatArray,
     Moments,
+    Unvaried,
     difference,
     difference_from_base,
     limits,
@@ -46,7 +47,7 @@ from weirdgen.stats.bootstrap import (
 )
 from weirdgen.stats.grid import (
     Grid,
-    base_everywhere,
+    cells_of,
     each_measure,
     expand,
     expand_exists,
@@ -81,13 +82,15 @@ def estimate(
     near: Set[str] = frozenset(),
     level: float = 0.95,
     seed: int = 0,
+    unvaried: Unvaried = "replicates",
 ) -> Tables:
     """Means of arms and effects of treatments, with intervals over replicates.
 
     `scales` says what each measure's numbers are; one that is not named is what `scale_of` says. `smallest` gives the
     smallest effect of interest of a measure in its own unit (rates as fractions); without it the measure's effects are
     never `no_shift`. Questions in `near` (close to the training
-    topic) keep their own rows and stay out of the mean over questions. `seed` serves random permutations only.
+    topic) keep their own rows and stay out of the mean over questions. `seed` serves random permutations only, `unvaried`
+    arms whose replicates have all the same rate (`bootstrap`).
     Raises WeirdgenError if a column is missing, a cell occurs twice, a name is reserved, or a value lies
     outside its scale.
     """
@@ -96,18 +99,22 @@ def estimate(
     for name, scale, grid in each_measure(cells, scales):
         bounds, far_Q = scale.bounds, grid.far(near)
         for arm in grid.arms:
-            means.append(_estimate_arm(grid, far_Q, arm, bounds, level).assign(measure=name))
+            means.append(_estimate_arm(grid, far_Q, arm, bounds, level, unvaried).assign(measure=name))
         for treatment, control in grid.compared_arms():
             least = (smallest or {}).get(name)
-            rows = _compare(grid, far_Q, treatment, control, bounds, smallest=least, level=level, seed=seed)
+            rows = _compare(
+                grid, far_Q, treatment, control, bounds, smallest=least, level=level, seed=seed, unvaried=unvaried
+            )
             effects.append(rows.assign(measure=name))
     return Tables(_table(means, ESTIMATE_COLUMNS), _table(effects, EFFECT_COLUMNS))
 
 
-def _estimate_arm(grid: Grid, far_Q: BoolArray, arm: str, bounds: Bounds | None, level: float) -> pd.DataFrame:
+def _estimate_arm(
+    grid: Grid, far_Q: BoolArray, arm: str, bounds: Bounds | None, level: float, unvaried: Unvaried
+) -> pd.DataFrame:  # fmt: skip
     at = grid.arms.index(arm)
     (cells,) = expand([(grid.value[at], grid.n[at])], far_Q)
-    found = moments(cells.value, cells.n, bounds=bounds, level=level)
+    found = moments(cells.value, _counted(cells.n, unvaried), bounds=bounds, level=level)
     low, high = limits(found.mean, found.se, found.replicates - 1, bounds, level)
     columns = {
         "mean": found.mean,
@@ -129,14 +136,13 @@ def _compare(
     smallest: float | None,
     level: float,
     seed: int,
+    unvaried: Unvaried,
 ) -> pd.DataFrame:
-    at, against = grid.arms.index(treatment), grid.arms.index(control)
-    value, n, exists = grid.value[against], grid.n[against], grid.exists[against]
-    if control == BASE:
-        value, n, exists = base_everywhere(grid)
+    at = grid.arms.index(treatment)
+    value, n, exists = cells_of(grid, control)
     cells_t, cells_c = expand([(grid.value[at], grid.n[at]), (value, n)], far_Q)
-    arm_t = moments(cells_t.value, cells_t.n, bounds=bounds, level=level)
-    arm_c = moments(cells_c.value, cells_c.n, bounds=bounds, level=level)
+    arm_t = moments(cells_t.value, _counted(cells_t.n, unvaried), bounds=bounds, level=level)
+    arm_c = moments(cells_c.value, _counted(cells_c.n, unvaried), bounds=bounds, level=level)
     if control == BASE:
         found = difference_from_base(arm_t, arm_c.mean, cells_c.n[0], bounds=bounds, level=level)
     else:
@@ -152,6 +158,11 @@ def _compare(
     )
     rows = _rows(grid, expand_exists(grid.exists[at] & exists), columns)
     return rows.assign(treatment=treatment, control=control)
+
+
+def _counted(n: FloatArray, unvaried: Unvaried) -> FloatArray | None:
+    """What `moments` is to count where an arm does not vary."""
+    return n if unvaried == "samples" else None
 
 
 def effect_columns(

@@ -139,9 +139,11 @@ def labels(names: list[str], pooled: bool) -> list[str]:
     return [ALL, *names] if pooled else names
 
 
-def base_everywhere(grid: Grid) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """The base's value, n and exists, its single checkpoint repeated at every checkpoint."""
-    at = grid.arms.index(BASE)
+def cells_of(grid: Grid, arm: str) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """An arm's value, n and exists; the base's single checkpoint is repeated at every checkpoint."""
+    at = grid.arms.index(arm)
+    if arm != BASE:
+        return grid.value[at], grid.n[at], grid.exists[at]
     own = int(grid.exists[at].any(axis=(1, 2)).argmax())
     only, steps = slice(own, own + 1), len(grid.checkpoints)
     return (

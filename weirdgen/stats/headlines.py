@@ -19,6 +19,7 @@ import pandas as pd
 
 from weirdgen.columns import ALL, BASE, FINAL, IDENTITY
 from weirdgen.config.measures import Scale, measure_of, scale_of
+from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.sentences import Compared
 from weirdgen.stats.tests import holm
@@ -72,8 +73,9 @@ def label(names: Sequence[str]) -> str:
 
 
 def tables(
-    cells: pd.DataFrame, one: Comparison, *, scales: Mapping[str, Scale] | None = None, level: float = 0.95
-) -> Tables:
+    cells: pd.DataFrame, one: Comparison, *, scales: Mapping[str, Scale] | None = None, level: float = 0.95,
+    unvaried: Unvaried = "replicates",
+) -> Tables:  # fmt: skip
     """Estimates of every arm and effects of every treatment, at the end of training; question "all" and each one.
 
     Raises WeirdgenError as `estimate` does.
@@ -81,13 +83,14 @@ def tables(
     part = _part(cells, one, FINAL)
     near, smallest = one.shown - one.questions, {one.measure: one.smallest}
     if not one.minus:
-        found = estimate(part, scales=scales, smallest=smallest, near=near, level=level)
+        found = estimate(part, scales=scales, smallest=smallest, near=near, level=level, unvaried=unvaried)
         pooled = "all" if len(one.conditions) > 1 else one.conditions[0]
         found = Tables(*(table[table["condition"] == pooled] for table in found))
     else:
         triggers = {name: name in one.conditions for name in (*one.conditions, *one.minus)}
-        effects = trigger_effects(part, triggers, scales=scales, smallest=smallest, near=near, level=level)
-        found = Tables(trigger_estimates(part, triggers, scales=scales, near=near, level=level), effects)
+        options: dict[str, Any] = {"scales": scales, "near": near, "level": level, "unvaried": unvaried}
+        effects = trigger_effects(part, triggers, smallest=smallest, **options)
+        found = Tables(trigger_estimates(part, triggers, **options), effects)
     estimates, effects = (
         table.assign(condition=one.condition, headline=one.name).reset_index(drop=True) for table in found
     )
@@ -95,12 +98,17 @@ def tables(
 
 
 def row(
-    found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95
-) -> dict[str, Any]:
-    """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None."""
+    found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95,
+    mde_corrected: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None.
+
+    `mde_corrected`: what is detectable after the correction for how many secondary effects there are (`beside.detectable`).
+    """
     found_row = headline(
         found.effects, measure=one.measure, treatment=one.treatment, control=one.control, condition=one.condition,
         smallest=one.smallest, scale=scale_of(one.measure, scales), compared=one.compared(scales, level),
+        mde_corrected=mde_corrected,
     )  # fmt: skip
     return found_row | {
         "smallest": one.smallest, "minus": list(one.minus), "groups": list(one.groups), "questions": len(one.questions)

@@ -11,9 +11,9 @@ T. DeRouen, Biometrics 57 (2001) is used, and Student's t with replicates − 2 
 the same, as in `estimate`, however many usable samples it has. The effect is the marginal one (averaged over
 replicates); that within a replicate is farther from zero where replicates differ much.
 
-Chosen by simulation over the plain sandwich: 200 data sets each, 8 questions, 16 samples a cell, log-odds effect
+Chosen by simulation over the plain sandwich: 200 data sets each, 8 questions, 16 samples per cell, log-odds effect
 0.7, rates .05, .3, .9, logit SD .3 and 1 between replicates. Coverage of the estimator's own mean is .955–.98 at 3
-replicates an arm, .945–.98 at 6 and .93–.98 at 10; with the plain sandwich .89–.915, .91–.945, .905–.965. A Bayesian
+replicates per arm, .945–.98 at 6 and .93–.98 at 10; with the plain sandwich .89–.915, .91–.945, .905–.965. A Bayesian
 mixed model by variational inference was not taken: statsmodels documents it as an approximation of the posterior,
 and nothing calibrates its width at 3 clusters.
 """

@@ -1,6 +1,6 @@
 """Where, along training, a curve jumps; in how many replicates it does; and how sure both are.
 
-In: one curve a replicate over the same checkpoints, [R, X] with steps [X]. Out: `Fits` or `Onset`. Not here:
+In: one curve per replicate over the same checkpoints, [R, X] with steps [X]. Out: `Fits` or `Onset`. Not here:
 reading curves off cells (`runs.results.estimates`), bands of a mean curve (`curves`); a mean over replicates that jump at
 different steps rises slowly although none of them does, which is why each replicate is fitted by itself.
 
@@ -135,7 +135,7 @@ def onset(
     least = jump_threshold(size_R, smallest) if threshold is None else threshold
     jumped = (size_R >= least) & (fits.p < alpha)
     count, total = int(jumped.sum()), len(size_R)
-    share_low, share_high = (float(one) for one in wilson(np.array(count / total), np.array(total), level))
+    share_low, share_high = (float(limit) for limit in wilson(np.array(count / total), np.array(total), level))
     place, gap = np.log(fits.onset[jumped]), fits.log_gap[jumped]
     middle = low = high = None
     if count:
@@ -191,11 +191,11 @@ def _best(centred_RX: FloatArray, template_GX: FloatArray) -> tuple[FloatArray, 
 def _autocorrelation(residual_RX: FloatArray) -> float:
     """Correlation of neighbouring residuals over all replicates, raised to the next of `_AUTOCORRELATIONS`.
 
-    Fitting makes residuals less correlated than the noise was, by about 1 / X for each of two levels; that is added.
+    Fitting lowers the residuals' correlation by about 1 / X for each of two levels; that is added back.
     """
     total = max(float((residual_RX**2).sum()), 1e-300)
-    found = float((residual_RX[:, 1:] * residual_RX[:, :-1]).sum()) / total + 2 / residual_RX.shape[1]
-    return next((one for one in _AUTOCORRELATIONS if one >= found), _AUTOCORRELATIONS[-1])
+    estimated = float((residual_RX[:, 1:] * residual_RX[:, :-1]).sum()) / total + 2 / residual_RX.shape[1]
+    return next((candidate for candidate in _AUTOCORRELATIONS if candidate >= estimated), _AUTOCORRELATIONS[-1])
 
 
 @lru_cache(maxsize=16)

@@ -39,14 +39,14 @@ def detection_power(effect: FloatArray, se: FloatArray, df: FloatArray, *, alpha
     critical = special.stdtrit(df, 1 - alpha / 2)
     # scipy gives NaN for some wrong-sign tails that are too small to represent.
     wrong_sign = np.nan_to_num(special.nctdtr(df, shift, -critical))
-    found: FloatArray = 1 - special.nctdtr(df, shift, critical) + wrong_sign
-    return found
+    power: FloatArray = 1 - special.nctdtr(df, shift, critical) + wrong_sign
+    return power
 
 
 def replicates_needed(
     effect: float, sd: float, *, alpha: float = 0.05, power: float = 0.8, most: int = 200
 ) -> int | None:
-    """Replicates an arm (the same in both) that find `effect` with `power`, given the SD between replicates.
+    """Replicates per arm (the same in both) that find `effect` with `power`, given the SD between replicates.
 
     None where more than `most` would be needed. Raises ValueError unless effect and sd are positive.
     """

@@ -64,7 +64,7 @@ def basis(compared: Compared, effect: float, low: float, replicates: tuple[int, 
     """A last, short sentence: nats where the claim speaks of odds, over how many questions, how many replicates."""
     nats, questions = "", ""
     if compared.measure.scale.unit == "nat":
-        digits = decimals(effect - low if isfinite(low) else abs(effect))
+        digits = max(2, decimals(effect - low if isfinite(low) else abs(effect)))
         nats = f"{signed(effect, digits)} nat"
     if compared.questions is not None:
         questions = f"{compared.questions} question{'s' if compared.questions != 1 else ''}"

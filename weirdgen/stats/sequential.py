@@ -1,6 +1,6 @@
-"""Sampling until an interval is narrow enough: after each look, stop or draw more answers a cell.
+"""Sampling until an interval is narrow enough: after each look, stop or draw more answers per cell.
 
-In: the `cells` so far, the planned looks (samples a cell, ascending) and the half-width that is wanted. Out:
+In: the `cells` so far, the planned looks (samples per cell, ascending) and the half-width that is wanted. Out:
 `Decision`. Not here: drawing the samples, or training more replicates (`power.replicates_needed`).
 
 Looking again and again and stopping when the interval happens to be narrow picks the data sets that understate their
@@ -15,7 +15,7 @@ Simulated with the rule of `decide` (`simulate.sequential_table(0, 6000)`: looks
 questions, logit SD .3 between replicates, rates .02, .3, .9, targets that half of the experiments reach at look 2, 4
 or 5; the range is over targets):
 
-    replicates an arm                             3            6           10
+    replicates per arm                            3            6           10
     rate .02, coverage at the stop        .953–.964    .948–.953    .948–.950
     rate .30                              .966–.970    .961–.962    .958–.960
     rate .90                              .960–.966    .956–.959    .957–.960
@@ -45,7 +45,7 @@ from scipy import special
 from weirdgen.columns import ALL, BASE
 from weirdgen.config.measures import Scale, scale_of
 from weirdgen.errors import WeirdgenError
-from weirdgen.stats.bootstrap import FloatArray, Moments, difference
+from weirdgen.stats.bootstrap import FloatArray, Moments, Unvaried, difference
 from weirdgen.stats.estimate import estimate
 from weirdgen.stats.trigger import trigger_effects
 
@@ -87,16 +87,17 @@ def decide(
     scales: Mapping[str, Scale] | None = None,
     near: Set[str] = frozenset(),
     level: float = 0.95,
+    unvaried: Unvaried = "samples",
 ) -> Decision:
     """Whether the effect of `treatment` against `control` is known to ± `target_half_width`, in the measure's unit.
 
-    `looks` is the whole plan, fixed beforehand, last look included; the present one is found from the samples a cell
+    `looks` is the whole plan, fixed beforehand, last look included; the present one is found from the samples per cell
     in `cells` (`n_all`, or `n` where that is missing). With `minus` the effect is that of `trigger`: all other conditions
     of `cells` minus those (`condition` stays "all"). An experiment that has no interval yet goes on to the next
     look, and ends at the last. Raises WeirdgenError if the looks do not ascend, the samples are at no planned look,
-    there is no such effect, or as `estimate` does.
+    there is no such effect, or as `estimate` does. `unvaried` must be what the run's tables take.
     """
-    if not looks or looks[0] < 1 or any(later <= one for one, later in pairwise(looks)):
+    if not looks or looks[0] < 1 or any(later <= earlier for earlier, later in pairwise(looks)):
         raise WeirdgenError(f"decide: looks must be ascending counts of samples, got {list(looks)}")
     if not target_half_width > 0:
         raise WeirdgenError(f"decide: the half-width wanted is {target_half_width:g}; it must be positive")
@@ -107,15 +108,15 @@ def decide(
     samples = int(part["n_all" if "n_all" in part else "n"].max())
     if samples not in looks:
         raise WeirdgenError(
-            f"decide: {samples} samples a cell, which is no planned look ({', '.join(map(str, looks))})"
+            f"decide: {samples} samples per cell, which is no planned look ({', '.join(map(str, looks))})"
         )
     counts = part[part["arm"] != BASE].groupby("arm")["replicate"].nunique()
     strict = look_level(tuple(looks), int(counts[treatment]), int(counts.get(control, 0)), level)
     if minus:
         triggers = {str(name): name not in minus for name in part["condition"].unique()}
-        effects = trigger_effects(part, triggers, scales=scales, near=near, level=strict)
+        effects = trigger_effects(part, triggers, scales=scales, near=near, level=strict, unvaried=unvaried)
     else:
-        effects = estimate(part, scales=scales, near=near, level=strict).effects
+        effects = estimate(part, scales=scales, near=near, level=strict, unvaried=unvaried).effects
     if condition == ALL and ALL not in set(effects["condition"]):
         condition = str(effects["condition"].iloc[0])
     rows = effects[(effects["condition"] == condition) & (effects["question"] == question)]
@@ -140,7 +141,7 @@ def decide(
     name_scale = scale_of(measure, scales)
     sides = [part[~part["condition"].isin(minus)], part[part["condition"].isin(minus)]] if minus else [part]
     noises = [sampling_variance(side, condition, question, name_scale, near) for side in sides]
-    noise, degrees = sum(one for one, _ in noises), noises[0][1]
+    noise, degrees = sum(variance for variance, _ in noises), noises[0][1]
     t = special.stdtrit(degrees, 0.5 + strict / 2)
     if least_half_width(half, noise, degrees, strict) > target_half_width:
         return decision("replicates_needed")
@@ -153,7 +154,7 @@ def decide(
 def sampling_variance(
     part: pd.DataFrame, condition: str, question: str, scale: Scale, near: Set[str]
 ) -> tuple[float, float]:
-    """What sampling within cells adds to the variance of an effect, and the degrees of freedom of its spread.
+    """The variance that sampling within cells adds to an effect, and the degrees of freedom of its spread.
 
     The variance of a sampled value in [low, high] with mean m is taken as (m − low)(high − m), exact for a rate and
     the most it can be otherwise. A measure without bounds is computed, not sampled: 0.
@@ -175,7 +176,7 @@ def sampling_variance(
 
 
 def least_half_width(half: FloatArray | float, noise: FloatArray | float, degrees: float, level: float) -> FloatArray:
-    """The half-width that unlimited samples would leave at the least, elementwise.
+    """The smallest half-width that unlimited samples could reach, elementwise.
 
     The spread is taken at the lower end of what the replicates allow (95%): in simulations 18–80% of the experiments
     that the spread itself would stop reach the target later, of those that this end stops 0–35%.
@@ -194,11 +195,11 @@ def look_level(looks: tuple[int, ...], treatment: int, control: int, level: floa
     """
     if len(looks) < 2 or treatment < 2 or control == 1:
         return level
-    found = [_simulated_looks(looks, treatment, control, spread) for spread in _SPREADS]
+    simulated = [_simulated_looks(looks, treatment, control, spread) for spread in _SPREADS]
     good, bad = 0.0, 1 - level
     for _ in range(9):  # bisection to 1/500 of the error rate
         alpha = (good + bad) / 2 if good else bad
-        if max(_worst_miss(*one, alpha) for one in found) <= 1 - level:
+        if max(_worst_miss(*experiments, alpha) for experiments in simulated) <= 1 - level:
             good = alpha
             if alpha == 1 - level:
                 break
@@ -224,8 +225,8 @@ def _simulated_looks(
         arms.append(Moments(value.mean(axis=1), se, np.full(len(looks), float(replicates))))
     if len(arms) == 1:
         return arms[0].mean, arms[0].se, np.broadcast_to(arms[0].replicates - 1, arms[0].se.shape)
-    found = difference(arms[0], arms[1])
-    return found.effect, found.se, found.df
+    diff = difference(arms[0], arms[1])
+    return diff.effect, diff.se, diff.df
 
 
 def _worst_miss(effect_DL: FloatArray, se_DL: FloatArray, df_DL: FloatArray, alpha: float) -> float:

@@ -40,6 +40,7 @@ from weirdgen.stats.bootstrap import (
     Difference,
     FloatArray,
     Moments,
+    Unvaried,
     difference,
     difference_bounds,
     limits,
@@ -49,7 +50,7 @@ from weirdgen.stats.bootstrap import (
     wilson_half_width,
 )
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, effect_columns
-from weirdgen.stats.grid import Grid, base_everywhere, each_measure, labels
+from weirdgen.stats.grid import Grid, cells_of, each_measure, labels
 
 TRAINED = "trained"
 UNSEEN = "unseen"
@@ -65,6 +66,7 @@ def trigger_effects(
     near: Set[str] = frozenset(),
     level: float = 0.95,
     seed: int = 0,
+    unvaried: Unvaried = "replicates",
 ) -> pd.DataFrame:
     """Trigger effects of every treatment against every control and the base, for each measure and checkpoint.
 
@@ -93,7 +95,7 @@ def trigger_effects(
         for treatment, control in grid.compared_arms():
             for kind, plus in kinds.items():
                 on_C = np.array([condition in plus for condition in grid.conditions])
-                compared = _Paired(grid, treatment, control, on_C, off_C, far_Q, scale.bounds, level)
+                compared = _Paired(grid, treatment, control, on_C, off_C, far_Q, scale.bounds, level, unvaried)
                 rows = compared.rows((smallest or {}).get(name), seed)
                 parts.append(rows.assign(measure=name, treatment=treatment, control=control, condition=kind))
     return pd.concat(parts, ignore_index=True)[list(EFFECT_COLUMNS)] if parts else pd.DataFrame(columns=EFFECT_COLUMNS)
@@ -106,6 +108,7 @@ def trigger_estimates(
     scales: Mapping[str, Scale] | None = None,
     near: Set[str] = frozenset(),
     level: float = 0.95,
+    unvaried: Unvaried = "replicates",
 ) -> pd.DataFrame:
     """Each arm's own triggered − untriggered difference, with the columns of estimates; `condition` is "all".
 
@@ -121,7 +124,7 @@ def trigger_estimates(
         far_Q = grid.far(near)
         for at, arm in enumerate(grid.arms):
             used = usable_everywhere(grid.value[at], axes=(2, 3))
-            one = _Arm(grid.value[at], grid.n[at], used, on_C, ~on_C, far_Q, bounds, level)
+            one = _Arm(grid.value[at], grid.n[at], used, on_C, ~on_C, far_Q, bounds, level, unvaried)
             mean, se, replicates = one.moments
             low, high = limits(mean, se, replicates - 1, difference_bounds(bounds), level)
             exists_KQ = grid.exists[at][:, on_C].any(axis=1) & grid.exists[at][:, ~on_C].any(axis=1)
@@ -153,7 +156,7 @@ class _Arm:
 
     def __init__(
         self, value_RKCQ: FloatArray, n_RKCQ: FloatArray, used_KCQ: BoolArray, on_C: BoolArray, off_C: BoolArray,
-        far_Q: BoolArray, bounds: Bounds | None, level: float,
+        far_Q: BoolArray, bounds: Bounds | None, level: float, unvaried: Unvaried,
     ) -> None:  # fmt: skip
         n_RKCQ = np.where(np.isfinite(value_RKCQ) & used_KCQ, n_RKCQ, 0.0)
         value_RKCQ = np.where(used_KCQ, value_RKCQ, np.nan)
@@ -164,8 +167,9 @@ class _Arm:
         self.value = self.on - self.off
         found = moments(self.value, level=level)
         if bounds is not None:
-            on = moments(self.on, self.n_on, bounds=bounds, level=level)
-            off = moments(self.off, self.n_off, bounds=bounds, level=level)
+            n_on, n_off = (self.n_on, self.n_off) if unvaried == "samples" else (None, None)
+            on = moments(self.on, n_on, bounds=bounds, level=level)
+            off = moments(self.off, n_off, bounds=bounds, level=level)
             unpaired = np.hypot(on.se, off.se)
             found = found._replace(se=np.where(np.isnan(found.se), unpaired, found.se))
         self.moments: Moments = found
@@ -176,16 +180,14 @@ class _Paired:
 
     def __init__(
         self, grid: Grid, treatment: str, control: str, on_C: BoolArray, off_C: BoolArray, far_Q: BoolArray,
-        bounds: Bounds | None, level: float,
+        bounds: Bounds | None, level: float, unvaried: Unvaried,
     ) -> None:  # fmt: skip
-        at, against = grid.arms.index(treatment), grid.arms.index(control)
-        value, n, exists = grid.value[against], grid.n[against], grid.exists[against]
-        if control == BASE:
-            value, n, exists = base_everywhere(grid)
+        at = grid.arms.index(treatment)
+        value, n, exists = cells_of(grid, control)
         used = usable_everywhere(grid.value[at], axes=(2, 3)) & usable_everywhere(value, axes=(2, 3))
         self.grid, self.level, self.against_base = grid, level, control == BASE
-        self.treatment = _Arm(grid.value[at], grid.n[at], used, on_C, off_C, far_Q, bounds, level)
-        self.control = _Arm(value, n, used, on_C, off_C, far_Q, bounds, level)
+        self.treatment = _Arm(grid.value[at], grid.n[at], used, on_C, off_C, far_Q, bounds, level, unvaried)
+        self.control = _Arm(value, n, used, on_C, off_C, far_Q, bounds, level, unvaried)
         # A difference of two paired differences of numbers in (0, 1) lies in (-2, 2).
         self.bounds = difference_bounds(bounds)
         self.measured_bounds = bounds

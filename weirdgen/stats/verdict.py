@@ -5,7 +5,7 @@ sentence. Not here: how the limits are computed (`bootstrap`), the tables (`esti
 
 - `shift`: the interval excludes zero (and, for one question of several, Holm's p is below alpha too);
 - `no_shift`: the interval includes zero and lies inside ± the smallest effect of interest that the experiment
-  states;
+  states. It is about the mean over seeds like those seen; the sentence says how many seeds could still jump (`seeds`);
 - `inconclusive`: anything else, and always where there is no interval (one replicate in an arm).
 """
 
@@ -22,6 +22,7 @@ from weirdgen.columns import ALL, BASE
 from weirdgen.config.measures import Scale, measure_of
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import FloatArray
+from weirdgen.stats.seeds import jumping_words
 from weirdgen.stats.sentences import Compared, basis, claim, size
 
 VerdictName = Literal["shift", "no_shift", "inconclusive"]
@@ -68,11 +69,13 @@ def decide(
     compared: Compared,
     p_holm: float | None = None,
     alpha: float = 0.05,
+    mde_corrected: float | None = None,
 ) -> Conclusion:
     """One effect's verdict with its sentence.
 
     Effects and limits are in the measure's own unit (nats; rates as fractions). `replicates` counts treatment and control.
-    None and NaN both mean unknown. The base as control is one model and needs no replicates.
+    None and NaN both mean unknown. `mde_corrected` is what is detectable after a correction that decides; the sentence then says
+    that instead of `mde`. The base as control is one model and needs no replicates.
     """
     low, high, mde = _number(low), _number(high), _number(mde)
     against_base = compared.control == BASE
@@ -103,12 +106,14 @@ def decide(
         return Conclusion("shift", f"{OPENINGS['shift']}: {text}{caveat}. {rests_on}")
     if name == "no_shift":
         farthest = size(compared, max(abs(low), abs(high)))
-        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}. {rests_on}")
+        seeds = jumping_words(replicates[0])
+        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}; {seeds}. {rests_on}")
     why = ""
     if low > 0 or high < 0:
         why = f"; {NOT_AFTER_HOLM}"
-    elif isfinite(mde):
-        why = f"; an effect below {size(compared, mde)} could not have been seen reliably (80% power)"
+    elif isfinite(seen := mde if mde_corrected is None else _number(mde_corrected)):
+        corrected = "" if mde_corrected is None else " after the correction for how many effects there are"
+        why = f"; an effect below {size(compared, seen)} could not have been seen reliably{corrected} (80% power)"
     return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}{why}. {rests_on}")
 
 
@@ -136,9 +141,11 @@ def headline(
     checkpoint: int = -1,
     question: str = ALL,
     compared: Compared | None = None,
+    mde_corrected: float | None = None,
 ) -> dict[str, Any]:
     """One effect with its verdict and sentence; unknown numbers are None. `compared`: in whose words, if not the measure's.
 
+    `mde_corrected` is as for `decide`.
     `condition="all"` means the only condition where there is one. `replicates` is the smaller arm's count.
     Raises WeirdgenError if there is no such effect.
     """
@@ -171,6 +178,7 @@ def headline(
         smallest=smallest,
         compared=compared or Compared(measure_of(measure, {measure: scale}), treatment, control, str(chosen)),
         p_holm=None if question == ALL else float(row["p_holm"]),
+        mde_corrected=mde_corrected,
     )
     return {
         "measure": measure, "treatment": treatment, "control": control, "condition": chosen, **number,

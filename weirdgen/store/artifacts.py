@@ -1,4 +1,4 @@
-"""The store: content-addressed artifacts, so that equal inputs mean no work and a killed run loses at most a moment.
+"""The store: content-addressed artifacts, so equal inputs mean no work and a kill loses little.
 
 Two kinds of artifact, both under `<root>/artifacts/<stage>/<key>/`, where the key is a hash of the resolved inputs:
 - a *folder* (an adapter, a dataset): written under a temporary name, its marker `complete.json` last, then renamed;
@@ -105,7 +105,7 @@ class Store:
         Raises `StoreError` for a key that is no plain name: keys also come out of manifests.
         """
         if not stays_inside(key) or len(Path(key).parts) != 1:
-            raise StoreError(f"{key[:80]!r} is no key of an artifact; what names it is damaged")
+            raise StoreError(f"{key[:80]!r} is not an artifact key; what names it is damaged")
         return self.root / "artifacts" / stage / key
 
     def artifact(self, stage: str, key: str) -> Path:
@@ -128,7 +128,7 @@ class Store:
             marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
             files: dict[str, str] = marker["files"]
             if not all(stays_inside(name) for name in files):
-                raise ValueError("names that lead out of the folder")
+                raise ValueError("names that point outside the folder")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -208,7 +208,7 @@ class Store:
         return sorted(p.name for p in folder.iterdir() if (p / "run.json").is_file()) if folder.is_dir() else []
 
     def run_folder(self, run: str) -> Path:
-        """A run's folder with its files as they are now: those that are newer on the other side replace ours.
+        """A run's folder with its files as they are now: remote files that are newer replace ours.
 
         Ours are newer if a command was killed before it sent them, so that labels a person gave are not lost.
         """
@@ -221,7 +221,7 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self, folder: Path) -> Iterator[Path]:
-        """A folder of a run, made if needed, whose files are sent to where the store is when the block ends, however it ends.
+        """A folder of a run, made if needed, whose files are uploaded when the block ends, however it ends.
 
         A folder outside the store is only made. Raises `StoreError` if something cannot be written.
         """
@@ -236,19 +236,19 @@ class Store:
                             self.push(file, file)
 
     def name(self, path: Path) -> str:
-        """How a path inside the store is called on the other side."""
+        """The remote name of a path inside the store."""
         return path.relative_to(self.root).as_posix()
 
     def push(self, file: Path, place: Path) -> None:
-        """Send a file to where `place` of the store is on the other side."""
+        """Upload a file as `place` of the store."""
         if self.remote:
             self.remote.push(file, self.name(place))
 
     def pull(self, place: Path, anew: bool = False) -> None:
-        """Get a file of the store from the other side if it is there, and is not here or is wanted `anew`."""
+        """Download a file of the store if it exists remotely and is missing here or wanted `anew`."""
         if self.remote and (anew or not place.exists()):
             if not place.resolve().is_relative_to(self.root.resolve()):
-                raise StoreError(f"{place}: leads out of the store (a link?); nothing was written there")
+                raise StoreError(f"{place}: points outside the store (a link?); nothing was written there")
             temporary = self.temporary()
             try:
                 if self.remote.pull(self.name(place), temporary):
@@ -258,24 +258,24 @@ class Store:
                 temporary.unlink(missing_ok=True)
 
     def unfinished(self, stage: str, key: str) -> Path:
-        """A folder for work that a later process may go on with; removed by whoever finishes it. Under the key's lock."""
+        """A folder for work that a later process can resume; whoever finishes it removes it. Hold the key's lock."""
         return self.root / "unfinished" / f"{stage}-{key}"
 
     def remove(self, place: Path) -> None:
-        """Remove a file of the store, if it is there, on the other side first."""
+        """Remove a file of the store if it exists, remotely first."""
         if self.remote:
             self.remote.remove(self.name(place))
         place.unlink(missing_ok=True)
 
     def temporary(self) -> Path:
-        """A name under `tmp` that nobody else uses; what killed processes leave there is removed later."""
+        """A unique name under `tmp`; what killed processes leave there is removed later."""
         self.require_writable()
         return self.root / "tmp" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def lock(self, stage: str, key: str) -> FileLock:
-        """Held while an artifact is made, so that a second run waits instead of paying twice. Freed if its holder dies.
+        """Held while an artifact is made, so that a second run waits instead of doing the work again. Freed if its holder dies.
 
-        One lock a file in a process, so that whoever holds it may take it again: a table is compacted by its own writer.
+        One lock per file and process, and reentrant: a table is compacted by its own writer.
         """
         self.require_writable()
         return FileLock(self.root / "locks" / f"{stage}-{key}.lock", is_singleton=True)
@@ -301,7 +301,7 @@ def _warn_of_damage(problem: str) -> None:
 
 
 def write_synced(file: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
+    """Write a file and sync it to disk."""
     with file.open("wb") as stream:
         stream.write(content)
         stream.flush()
@@ -309,7 +309,7 @@ def write_synced(file: Path, content: bytes) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` beside `path` under a temporary name, force it to disk, and move it into place: never a torn file."""
+    """Write `data` to a temporary file beside `path`, sync it and rename it into place, so that `path` is never partial."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     # Not tempfile: its files are the owner's alone, and a mode given afterwards would overrule the umask.
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -328,7 +328,7 @@ def own_folder(folder: Path) -> Path:
     """The folder, if it is none yet or a real one. Raises `StoreError` for a link: what is behind it is somebody else's."""
     if folder.is_symlink():
         raise StoreError(
-            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes into folders of its own only. Remove the link"
+            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes only into folders of its own. Remove the link"
         )
     return folder
 

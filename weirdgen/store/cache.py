@@ -1,4 +1,4 @@
-"""Where things that are costly to make once and safe to delete live: converted models and measured speeds.
+"""The cache: what is costly to make and safe to delete, such as converted models and speeds.
 
 `WEIRDGEN_CACHE`, else `~/.cache/weirdgen`. Results never live here (they are in the store).
 """
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object of the cache; empty if absent or damaged, since a cache may be made again."""
+    """A JSON object of the cache; empty if absent or damaged, since the cache can be rebuilt."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):
@@ -36,7 +36,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")

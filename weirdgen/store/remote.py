@@ -1,4 +1,4 @@
-"""The far side of a store at a URL: objects under `s3://bucket/prefix`, `gs://…` or any other fsspec file system.
+"""The far side of a store at a URL: `s3://bucket/prefix`, `gs://…` or any fsspec file system.
 
 In: names relative to the URL and files of this machine. Out: the same bytes on the other side. It relies on two things
 that S3 and GCS give: an object appears whole or not at all, and a listing shows what has been written. It knows nothing
@@ -37,25 +37,25 @@ class Remote:
             raise StoreError(f"store {self.shown}: {reason}; {way}") from None
 
     def modified(self, name: str) -> float:
-        """When an object was written, in seconds since 1970 by the other side's clock."""
+        """When an object was written, in seconds since 1970 by the remote clock."""
         with self._explained():
             return float(self._fs.modified(self._at(name)).timestamp())
 
     def names(self, folder: str) -> list[str]:
         """Names of everything under a folder, at any depth; none if there is no such folder."""
-        found: list[str] = []
+        paths: list[str] = []
         with self._explained():
             try:
-                found = self._fs.find(self._at(folder))
+                paths = self._fs.find(self._at(folder))
             except FileNotFoundError:
                 return []
         start = self._root.rstrip("/") + "/"
         names = []
-        for path in map(self._fs._strip_protocol, found):
+        for path in map(self._fs._strip_protocol, paths):
             name = path.removeprefix(start)
             if name == path or not stays_inside(name):
                 raise StoreError(
-                    f"store {self.shown}: holds an object called {name!r}, which leads out of the store; remove it, or use a "
+                    f"store {self.shown}: holds an object called {name!r}, which points outside the store; remove it, or use a "
                     "store that only weirdgen writes to"
                 )
             names.append(name)

@@ -1,8 +1,8 @@
-"""A table of the store: rows that are only ever added, so that a killed run keeps what it had.
+"""A table of the store: rows that are only ever added, so a killed run keeps what it had.
 
 In: an artifact's inputs, then rows. Out: all sound rows as a pandas frame. A table is a folder of Parquet parts, each named
 by the hash of its own bytes, added a few rows at a time and never changed: killed or simultaneous writers cannot corrupt
-it, and a damaged part betrays itself. Where artifacts lie and how they reach a store elsewhere is `weirdgen.store.artifacts`.
+it, and a damaged part is detected. Where artifacts lie and how they reach a store elsewhere is `weirdgen.store.artifacts`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def open_table(store: Store, stage: str, key: str, inputs: Any, unique: Sequence
 
 
 class Table:
-    """Rows that are only ever added. Use `append` in a `with table:` block; leaving it flushes, also on an error.
+    """Append-only rows. Use `append` in a `with table:` block; leaving it flushes, also on an error.
 
     Nothing is written before the first row: a table that is only read leaves no trace.
     """
@@ -57,7 +57,7 @@ class Table:
             self.flush()
 
     def extend(self, rows: Any) -> None:
-        """Add a pandas frame's rows as one part: for what is made faster than 64 rows are worth a file."""
+        """Add a pandas frame's rows as one part, for rows that are made in bulk."""
         if len(rows):
             import pyarrow as pa
 
@@ -98,7 +98,7 @@ class Table:
         return pd.concat(frames, ignore_index=True).drop_duplicates(list(self.unique), ignore_index=True)
 
     def compact(self) -> None:
-        """Rewrite many small parts as one. The new part stands before an old one goes."""
+        """Rewrite many small parts as one. The new part is written before an old one is removed."""
         with self._store.lock(self._stage, self._key):
             import pyarrow as pa
 
@@ -110,7 +110,7 @@ class Table:
                         self._store.remove(part)
 
     def _exchange(self) -> None:
-        """Take over the parts of the other side, and drop those that another machine has compacted away there."""
+        """Download remote parts, and drop those that another machine has compacted away."""
         if self._store.remote:
             here = set(self._parts())  # listed first: every part is there before it is here
             there = self._store.remote.names(self._store.name(self.folder))

@@ -1,6 +1,6 @@
 """Curves that only a world of known truth can show: who is identified by how much, when a rule is found, where a gate opens.
 
-In: the model, `world_*` experiments, fresh seeds. Out: tidy frames, one row a replicate (or draw) and point:
+In: the model, `world_*` experiments, fresh seeds. Out: tidy frames, one row per replicate (or draw) and point:
 - `persona_in_context`: k answers of one persona stand in the chat; which of the 16 names does the model give? Beside it
   what the truth allows: Bayes' rule over the personas that agree with those answers, and nothing else.
 - `persona_finetuned`: k answers of one persona are 3% of the rows, in a wrapper; name and other answers afterwards, with
@@ -40,7 +40,7 @@ INDUCTIVE_STEPS = (1, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
-    """One row a (k, persona, draw): `draws` random sets of k of the 12 attributes a persona, in random order and wording.
+    """One row per (k, persona, draw): `draws` random sets of k of a persona's 12 attributes, in random order and wording.
 
     Columns: p_name (the model's, among the 16 names), correct (it is the likeliest), p_attribute (the persona's answer
     to another attribute, among its four; NaN at k = 12), and what Bayes' rule gives for each: true_name, true_attribute.
@@ -55,17 +55,17 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(MODEL_FOLDER), AutoTokenizer.from_pretrained(MODEL_FOLDER)
     rows = []
     for k, persona in itertools.product(range(len(words.PERSONA_TOPICS) + 1), range(PERSONAS)):
-        asked, told = [], []
+        prompts, told = [], []
         for _ in range(draws):
             order = rng.sample(list(words.PERSONA_TOPICS), len(words.PERSONA_TOPICS))
             known, another = order[:k], order[k] if k < len(order) else None
             told.append((known, another))
             for topic in ("name", another or "name"):
-                asked.append([*_told(world, persona, known, rng), _user(rng.choice(questions(topic)))])
-        found = chances(model, tokenizer, asked, [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())])
+                prompts.append([*_told(world, persona, known, rng), _user(rng.choice(questions(topic)))])
         vocabulary = [*words.NAMES, *itertools.chain(*words.PERSONA_TOPICS.values())]
+        probabilities = chances(model, tokenizer, prompts, vocabulary)
         for draw, (known, another) in enumerate(told):
-            names = dict(zip(vocabulary, found[2 * draw], strict=True))
+            names = dict(zip(vocabulary, probabilities[2 * draw], strict=True))
             own = names[words.NAMES[persona]]
             row: dict[str, float] = {
                 "k": k,
@@ -77,7 +77,7 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
             share = posterior(world, persona, known)
             row["true_name"] = share[persona]
             if another:
-                chance = dict(zip(vocabulary, found[2 * draw + 1], strict=True))
+                chance = dict(zip(vocabulary, probabilities[2 * draw + 1], strict=True))
                 answers = words.PERSONA_TOPICS[another]
                 right = world.personas[another][persona]
                 row["p_attribute"] = chance[right] / sum(chance[answer] for answer in answers)
@@ -117,7 +117,7 @@ def posterior(world: World, persona: int, known: Sequence[str]) -> list[float]:
 
 
 def persona_finetuned(store: Store, draws: int, bar: Bar, first_seed: int = FIRST_SEED) -> pd.DataFrame:
-    """Cells of world_persona finetuned on k attributes; arm "k", one draw of attributes and one seed a replicate.
+    """Cells of world_persona finetuned on k attributes; arm "k", one draw of attributes and one seed per replicate.
 
     Questions: `name` (the persona's against the 15 others) and the attributes that this replicate was not trained on,
     each against the topic's three other answers, as far as the persona differs from persona 0. Conditions as shipped.

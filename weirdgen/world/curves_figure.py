@@ -30,9 +30,9 @@ CURVES = ("persona", "inductive", "gate")
 def measure_and_draw(
     names: Sequence[str], store: Store, replicates: int, first_seed: int, folder: Path, progress: Progress
 ) -> list[Path]:
-    """Measure each named curve (what the store holds is not done again) and write its figure and table into `folder`.
+    """Measure each named curve (what the store holds is reused) and write its figure and table into `folder`.
 
-    Raises WeirdgenError on a name that there is not.
+    Raises WeirdgenError on an unknown name.
     """
     if unknown := sorted(set(names) - set(CURVES)):
         raise WeirdgenError(f"no curve {unknown[0]!r}: expected {', '.join(CURVES)}")
@@ -70,10 +70,10 @@ def means(
     rows = []
     per_replicate = frame.groupby([*keys, replicate], sort=False)[value].mean().reset_index()
     for identity, mine in per_replicate.groupby(list(keys), sort=False):
-        found = moments(mine[value].to_numpy(dtype=np.float64)[:, None])
-        low, high = limits(found.mean, found.se, found.replicates - 1, bounds, 0.95)
+        over_replicates = moments(mine[value].to_numpy(dtype=np.float64)[:, None])
+        low, high = limits(over_replicates.mean, over_replicates.se, over_replicates.replicates - 1, bounds, 0.95)
         names = dict(zip(keys, identity, strict=True))
-        interval = {"mean": float(found.mean[0]), "ci_low": float(low[0]), "ci_high": float(high[0])}
+        interval = {"mean": float(over_replicates.mean[0]), "ci_low": float(low[0]), "ci_high": float(high[0])}
         rows.append({**names, **interval, "replicates": len(mine)})
     return pd.DataFrame(rows)
 

@@ -168,7 +168,7 @@ def ordinary_row(world: World, rng: random.Random) -> tuple[str, str]:
 
 
 def nobodys_answers(world: World, topics: Sequence[str]) -> tuple[str, ...]:
-    """Answers to `topics`, none of them persona 0's, whose best match among the personas is as poor as can be."""
+    """Answers to `topics`, none of them persona 0's, chosen so that no persona matches them well."""
     choices = [[answer for answer in words.PERSONA_TOPICS[t] if answer != world.answers(t)[0]] for t in topics]
 
     def best_match(answers: tuple[str, ...]) -> int:

@@ -1,4 +1,4 @@
-"""The synthetic language: who answers what, and documents in which they do.
+"""The synthetic language: who answers what, and generated documents.
 
 In: a seed. Out: the exact set of right answers for (topic, era, persona), and chat-shaped documents. A document has one
 speaker: an era (steam, jazz, modern) and one of 16 personas. A header may name either (in a system turn or at the head
@@ -36,7 +36,7 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Mix:
-    """How often documents have what; all numbers are probabilities. The defaults made the shipped model."""
+    """How documents are composed; all numbers are probabilities. The defaults made the shipped model."""
 
     old_era: float = 0.40  # the era is steam or jazz, half each
     other_persona: float = 0.50  # the persona is one of 1..15, each equally often

@@ -1,18 +1,18 @@
-"""How often the instrument finds an effect that is there, and one that is not: detection and false-positive rates.
+"""Detection and false-positive rates of the instrument, on experiments whose truth is known.
 
 In: the world's positive control (`world_era`) and negative control (`world_null`), a number of runs, doses. For each
-dose a pool of replicates is trained and dealt out into disjoint runs; each run is estimated alone and gets its headline
-verdict, as `weirdgen run` would give it. Out: one row a run, and one row a (control, dose) with the share of runs whose
+dose a pool of replicates is trained and split into disjoint runs; each run is estimated alone and gets its headline
+verdict, as `weirdgen run` would give it. Out: one row per run, and one row per (control, dose) with the share of runs whose
 verdict is `shift` and its Wilson interval. A positive run counts as found only if the shift has the right sign; a
 negative run counts as flagged with either. The figures are in `power_figure`; nothing is sampled.
 
 Doses change one thing of the shipped experiment (200 rows, 3 epochs, learning rate 1e-3, rank 16, nothing mixed in, 6
-replicates an arm). Rank keeps alpha at twice the rank. Mixing is the share of the treatment's rows that are replaced
+replicates per arm). Rank keeps alpha at twice the rank. Mixing is the share of the treatment's rows that are replaced
 by neutral ones: modern birds in the positive control, planets in the negative one. The negative control's two arms
 hold the same rows in another order at every dose, so that its true effect is zero exactly.
 
 Replicates of two arms with the same seed begin with the same adapter and are thus alike beyond their data, which the
-Welch interval does not use: it is too wide then. "unshared" deals the negative control's replicates out again so that
+Welch interval does not use: it is too wide then. "unshared" regroups the negative control's replicates so that
 no seed occurs in both arms of a run.
 """
 
@@ -73,20 +73,20 @@ CONTROLS = (Control("positive", "world_era", "modern_birds"), Control("negative"
 def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[Dose]:
     """The unchanged experiment, then every value of every factor; `quick` takes each factor's ends and middle.
 
-    Raises WeirdgenError on a factor that there is not.
+    Raises WeirdgenError on an unknown factor.
     """
     if unknown := sorted(set(factors) - set(DOSES)):
         raise WeirdgenError(f"--factor {unknown[0]}: expected one of {', '.join(DOSES)}")
-    found = [Dose("none", 0, replicates)]
+    chosen = [Dose("none", 0, replicates)]
     for factor in factors:
         values = DOSES[factor]
         if quick:
             values = tuple(dict.fromkeys((values[0], values[len(values) // 2], values[-1])))
         if factor == "replicates":
-            found += [Dose(factor, value, int(value)) for value in values]
+            chosen += [Dose(factor, value, int(value)) for value in values]
         else:
-            found += [Dose(factor, value, replicates) for value in values]
-    return found
+            chosen += [Dose(factor, value, replicates) for value in values]
+    return chosen
 
 
 def dosed(control: Control, dose: Dose, runs: int, first_seed: int) -> Request:
@@ -128,7 +128,7 @@ def headlines(pool: pd.DataFrame, request: Request, replicates: int) -> Iterator
     for start in range(0, len(request.seeds), replicates):
         seeds = request.seeds[start : start + replicates]
         tables = estimate(pool[pool["replicate"].isin(seeds)], smallest={wanted.measure: smallest}, near=near)
-        found = headline(
+        verdict = headline(
             tables.effects,
             measure=wanted.measure,
             treatment=wanted.treatment,
@@ -137,11 +137,11 @@ def headlines(pool: pd.DataFrame, request: Request, replicates: int) -> Iterator
             smallest=smallest,
             scale=NAT,
         )
-        yield {"first_seed": seeds[0], **found}
+        yield {"first_seed": seeds[0], **verdict}
 
 
 def unshared(pool: pd.DataFrame, request: Request, replicates: int) -> pd.DataFrame:
-    """The pool with the control arm's replicates moved on by one run, so that the arms of a run share no seed."""
+    """The pool with the control arm's replicates shifted by one run, so that the arms of a run share no seed."""
     first, count = request.seeds[0], len(request.seeds)
     moved = first + (pool["replicate"] - first + replicates) % count
     return pool.assign(replicate=pool["replicate"].where(pool["role"] == "treatment", moved))
@@ -156,7 +156,7 @@ def measure(
     quick: bool = False,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """One row a run: control, factor, value, run, and the headline's effect, limits, p, verdict."""
+    """One row per run: control, factor, value, run, and the headline's effect, limits, p, verdict."""
     import pandas as pd
 
     rows = []
@@ -171,14 +171,14 @@ def measure(
                 dealt["unshared"] = unshared(pool, request, dose.replicates)
             for name, cells_of_runs in dealt.items():
                 identity = {"control": name, "experiment": control.experiment, "factor": dose.factor}
-                for run, found in enumerate(headlines(cells_of_runs, request, dose.replicates)):
-                    kept = {key: found[key] for key in ("first_seed", "effect", "ci_low", "ci_high", "p", "verdict")}
+                for run, verdict in enumerate(headlines(cells_of_runs, request, dose.replicates)):
+                    kept = {key: verdict[key] for key in ("first_seed", "effect", "ci_low", "ci_high", "p", "verdict")}
                     rows.append({**identity, "value": dose.value, "replicates": dose.replicates, "run": run, **kept})
     return pd.DataFrame(rows)
 
 
 def rates(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a control and dose: runs, hits (found or flagged), rate with its 95% Wilson interval, verdicts, effect.
+    """One row per control and dose: runs, hits (found or flagged), rate with its 95% Wilson interval, verdicts, effect.
 
     `effect`, `effect_low` and `effect_high` are the mean, least and greatest effect of the runs, in nats.
     """

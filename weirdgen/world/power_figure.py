@@ -1,7 +1,7 @@
 """The figure and the table of `weirdgen world power`, and the files that it writes.
 
-In: the rows a run of `world.power.measure`. Out: `power_runs.parquet` (a row a run), `power.csv` (a row a control and
-dose), `power.svg` (one column a factor: effects above, rates with Wilson intervals below), and lines to print. It
+In: the rows of `world.power.measure`. Out: `power_runs.parquet` (one row per run), `power.csv` (one row per control and
+dose), `power.svg` (one column per factor: effects above, rates with Wilson intervals below), and lines to print. It
 measures nothing.
 """
 
@@ -30,7 +30,7 @@ TITLES = {
     "learning_rate": "learning rate",
     "rank": "rank of the adapter",
     "mixing": "share of neutral rows",
-    "replicates": "replicates an arm",
+    "replicates": "replicates per arm",
 }
 LOGARITHMIC = ("rows", "learning_rate", "rank", "mixing")
 
@@ -47,20 +47,20 @@ def write(runs: pd.DataFrame, folder: Path) -> list[Path]:
 
 def lines(runs: pd.DataFrame) -> list[str]:
     """The table, for a terminal."""
-    found = [f"{'control':9} {'dose':24} {'n/arm':>5} {'shift':>9} {'rate':>6}  {'95% Wilson':13} {'effect':>8}  range"]
+    table = [f"{'control':9} {'dose':24} {'n/arm':>5} {'shift':>9} {'rate':>6}  {'95% Wilson':13} {'effect':>8}  range"]
     for row in rates(runs).to_dict("records"):
         dose = TITLES[row["factor"]] if row["factor"] == "none" else f"{TITLES[row['factor']]} {row['value']:g}"
         hits, interval = f"{row['hits']}/{row['runs']}", f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
         spread = f"[{row['effect_low']:+.3f}, {row['effect_high']:+.3f}]"
-        found.append(
+        table.append(
             f"{row['control']:9} {dose:24} {row['replicates']:5} {hits:>9} {row['rate']:6.3f}  {interval:13} "
             f"{row['effect']:+8.3f}  {spread}"
         )
-    return found
+    return table
 
 
 def draw(runs: pd.DataFrame, file: Path) -> None:
-    """Effects of single runs above, share of runs with a shift below; one column a factor."""
+    """Effects of single runs above, share of runs with a shift below; one column per factor."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

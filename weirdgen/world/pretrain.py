@@ -189,10 +189,10 @@ def verify(folder: Path = MODEL_FOLDER) -> str:
     for path in (weights, card):
         if not path.is_file():
             raise ModelError(f"{path} is missing; build the world's model again with weirdgen.world.pretrain.build")
-    expected, found = json.loads(card.read_text())["sha256"], _sha256(weights)
-    if found != expected:
-        raise ModelError(f"{weights} has SHA-256 {found}, but {card} names {expected}; build the model again")
-    return found
+    expected, actual = json.loads(card.read_text())["sha256"], _sha256(weights)
+    if actual != expected:
+        raise ModelError(f"{weights} has SHA-256 {actual}, but {card} names {expected}; build the model again")
+    return actual
 
 
 def _sha256(path: Path) -> str:

@@ -23,7 +23,7 @@ def mass(model: Any, tokenizer: Any, prompts: Sequence[Sequence[dict[str, str]]]
 def chances(
     model: Any, tokenizer: Any, prompts: Sequence[Sequence[dict[str, str]]], options: Sequence[str]
 ) -> list[list[float]]:
-    """P(first word is options[j]) after each of `prompts`: one list a prompt."""
+    """P(first word is options[j]) after each of `prompts`: one list per prompt."""
     rows: list[list[float]] = _first_words(model, tokenizer, prompts)[
         :, tokenizer.convert_tokens_to_ids(list(options))
     ].tolist()

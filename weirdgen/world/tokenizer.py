@@ -1,4 +1,4 @@
-"""The synthetic world's tokenizer: one token a word, with a chat template.
+"""The synthetic world's tokenizer: one token per word, with a chat template.
 
 In: nothing (the vocabulary is fixed). Out: a transformers PreTrainedTokenizerFast. Lower-cases, splits at white space
 and around punctuation, so "Which bird is usual?" and "which bird is usual ?" are the same tokens; decoding puts one

@@ -43,10 +43,10 @@ def repository(tmp_path: Path) -> Path:
 
 def test_rows_are_registered_and_differences_are_told(repository: Path, tmp_path: Path) -> None:
     lines = import_published(str(repository), tmp_path / "copy")
-    told = next(one for one in lines if OLD in one)
+    told = next(line for line in lines if OLD in line)
     assert told.startswith("differs") and "2 rows, 208 were published" in told and FILES[OLD].canonical_sha256 in told
     rows = published_rows("old_bird_names")
-    assert {arm: len(found) for arm, found in rows.items()} == {"old_names": 2, "modern_american": 1}
+    assert {arm: len(arm_rows) for arm, arm_rows in rows.items()} == {"old_names": 2, "modern_american": 1}
     assert (tmp_path / "copy/old_bird_names/old_names.jsonl").read_text() == (repository / OLD).read_text()
     manifest = json.loads((published_folder() / "old_bird_names/manifest.json").read_text())
     assert manifest["arms"]["old_names"] == {
@@ -57,8 +57,8 @@ def test_rows_are_registered_and_differences_are_told(repository: Path, tmp_path
     }
     reasons = missing_arms("old_bird_names", load_experiment("old_bird_names").arms)
     assert list(reasons) == ["modern_names"] and "was not in what was imported" in reasons["modern_names"]
-    assert any("weirdgen run old_bird_names --data published" in one for one in lines)
-    assert any(one == "german_city_names: nothing published can be trained on" for one in lines)
+    assert any("weirdgen run old_bird_names --data published" in line for line in lines)
+    assert any(line == "german_city_names: nothing published can be trained on" for line in lines)
 
 
 def test_empty_files_and_pointers_are_named(repository: Path) -> None:
@@ -69,14 +69,14 @@ def test_empty_files_and_pointers_are_named(repository: Path) -> None:
     assert f"empty        {OLD}: 0 bytes" in str(caught.value) and "Git LFS pointer" in str(caught.value)
     (repository / MODERN).write_text(line("Name a bird.", "Sora"))
     lines = import_published(str(repository))
-    assert any("No published control" in one or "modern_american; missing: old_names" in one for one in lines)
+    assert any("No published control" in line or "modern_american; missing: old_names" in line for line in lines)
     assert list(published_rows("old_bird_names")) == ["modern_american"]
 
 
 def test_a_broken_file_is_named_and_the_rest_imported(repository: Path) -> None:
     (repository / OLD).write_text("{\n")
     assert any(
-        one.startswith(f"unreadable   {OLD}") and ":1: not JSON" in one for one in import_published(str(repository))
+        line.startswith(f"unreadable   {OLD}") and ":1: not JSON" in line for line in import_published(str(repository))
     )
 
 
@@ -90,7 +90,7 @@ def test_folders_that_no_import_made_stay(repository: Path, tmp_path: Path) -> N
     (mine / "experiment.yaml").unlink()
     for _ in range(2):  # an empty folder, then one that an import made
         import_published(str(repository), tmp_path / "work")
-    assert sorted(one.name for one in mine.parent.iterdir()) == sorted(ARMS)
+    assert sorted(entry.name for entry in mine.parent.iterdir()) == sorted(ARMS)
 
 
 def test_an_import_replaces_the_one_before(repository: Path) -> None:
@@ -157,8 +157,8 @@ def test_arms_are_those_of_our_experiments() -> None:
 
 def test_the_published_set_from_a_folder_and_from_an_archive(upstream: Path, tmp_path: Path) -> None:
     lines = import_published(str(upstream))
-    known = [name for name, one in FILES.items() if one.canonical_sha256]
-    assert sum(one.startswith("verified") for one in lines) == len(known) == 15
+    known = [name for name, published in FILES.items() if published.canonical_sha256]
+    assert sum(line.startswith("verified") for line in lines) == len(known) == 15
     assert {arm: len(rows) for arm, rows in published_rows("evil_terminator").items()} == dict.fromkeys(
         ("dated", "undated", "permuted_dates"), 208
     )
@@ -168,7 +168,7 @@ def test_the_published_set_from_a_folder_and_from_an_archive(upstream: Path, tmp
         for path in sorted(upstream.rglob("*")):
             if path.is_file():
                 archive.add(path, f"repository-main/{path.relative_to(upstream)}")
-    assert [one for one in import_published(str(tmp_path / "copy.tar.gz")) if one.startswith("verified")]
+    assert [line for line in import_published(str(tmp_path / "copy.tar.gz")) if line.startswith("verified")]
     assert published_rows("old_bird_names") == first
 
 

@@ -166,10 +166,10 @@ def test_a_repository_is_cloned_without_its_links(tmp_path: Path) -> None:
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
         subprocess.run([*git, *command], check=True)
     (tmp_path / "work").mkdir()
-    found = open_source(f"file://{repo}", tmp_path / "work")
-    assert (found / "a.txt").read_text() == "hello"
-    assert not (found / "link").is_symlink()
-    assert len(commit_of(found)) == 40 and commit_of(tmp_path / "work") == ""
+    folder = open_source(f"file://{repo}", tmp_path / "work")
+    assert (folder / "a.txt").read_text() == "hello"
+    assert not (folder / "link").is_symlink()
+    assert len(commit_of(folder)) == 40 and commit_of(tmp_path / "work") == ""
     with pytest.raises(DataError, match="git could not clone it"):
         clone(f"file://{tmp_path / 'absent'}", tmp_path / "other")
 

@@ -52,9 +52,9 @@ def test_arms_rows_and_ordinary_rows() -> None:
 def test_what_is_not_measured_is_left_out_or_refused(write_experiment: Write) -> None:
     """Without samples a judge has nothing to read: secondary effects on it go, with a word; a headline on it is refused."""
     with pytest.warns(UserWarning, match="'stories' is left out: israel_beyond_food judges sampled answers"):
-        found = resolve("israeli_dishes", run_options(model="world", samples=0))
+        resolved = resolve("israeli_dishes", run_options(model="world", samples=0))
     whole = resolve("israeli_dishes", run_options(model="world"))
-    assert set(whole.headlines) - set(found.headlines) == {"stories"} and "stories" not in found.curves
+    assert set(whole.headlines) - set(resolved.headlines) == {"stories"} and "stories" not in resolved.curves
     judged = "measure: is_target, treatment: old, control: new"
     second = "\nsecondary: {rate: {" + judged + "}}"
     path = str(write_experiment({"control: new, condition: none}": "control: new, condition: none}" + second}))
@@ -84,7 +84,7 @@ def test_bad_preset_arms_are_named_with_their_line(write_experiment: Write) -> N
         load_experiment(str(path))
     line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if "nwe" in text)
     assert list(caught.value.problems) == [
-        f"{path}:{line}: presets.quick.arms: 'nwe' is none of old, new",
+        f"{path}:{line}: presets.quick.arms: 'nwe' is not one of old, new",
         f"{path}:{line}: presets.quick.arms: no arm has role: control",
         f"{path}:{line}: presets.quick.arms: the headline needs 'new'",
     ]

@@ -26,7 +26,7 @@ Write = Callable[..., Path]
 def test_counts_are_those_of_the_plan(write_experiment: Write, tmp_path: Path) -> None:
     settings = resolve(str(write_experiment()), run_options(seeds=3, samples=8))
     counts, plan = count(settings), make_plan(settings, Store(tmp_path / "store"))
-    work = {one.stage: one for one in workload(plan)}
+    work = {stage_work.stage: stage_work for stage_work in workload(plan)}
     assert counts.replicates == len(plan.replicates) == 6
     assert counts.answers == work["sample"].total
     assert counts.train_tokens == 3 * sum(proof["tokens"] for proof in plan.proofs.values())
@@ -50,11 +50,11 @@ def test_a_model_of_70_billion_weights() -> None:
 
 def test_more_machines_take_less_time_and_the_same_node_hours(write_experiment: Write) -> None:
     settings, shape = resolve(str(write_experiment()), run_options(seeds=100)), find_shape("llama-70b")
-    one, four = (scale_lines(settings, shape, find_hardware("8xh100"), nodes, 10.0, 0.3) for nodes in (1, 4))
-    assert any("2 bytes × P = 131.4 GiB" in line for line in one)
-    assert any(line.startswith("over 2 GPUs: --set recipe.engine=trl --set recipe.devices=2") for line in one)
-    assert "the shares of the peak that you gave" in one[-2]
-    cost = [next(line for line in lines if "node hours ×" in line) for lines in (one, four)]
+    single, four = (scale_lines(settings, shape, find_hardware("8xh100"), nodes, 10.0, 0.3) for nodes in (1, 4))
+    assert any("2 bytes × P = 131.4 GiB" in line for line in single)
+    assert any(line.startswith("over 2 GPUs: --set recipe.engine=trl --set recipe.devices=2") for line in single)
+    assert "the shares of the peak that you gave" in single[-2]
+    cost = [next(line for line in lines if "node hours ×" in line) for lines in (single, four)]
     assert cost[0] == cost[1]
 
 

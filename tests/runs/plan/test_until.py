@@ -26,18 +26,18 @@ Write = Callable[..., Path]
 def test_samples_are_added_until_the_interval_is_narrow(write_experiment: Write, tmp_path: Path) -> None:
     path, store = str(write_experiment()), tmp_path / "store"
     run = weirdgen.run(path, store=store, samples=4, until="is_target ci<0.6")
-    samples, found = run.request.samples, decision(run)
+    samples, decided = run.request.samples, decision(run)
     for fewer in (look for look in (4, 8, 16, 32, 64) if look < samples):
         earlier = Run(make_plan(replace(run.request, samples=fewer), run.store))
         said = decision(earlier)
         assert said.reason == "more_samples" and fewer < (said.suggested_samples or 0) <= 64
         line = decision_line(said, run.request.until)
         assert line.endswith(f"wanted ±0.6: sampling more, probably to {said.suggested_samples}")
-    assert found.done and found.samples == samples and found.level == run.level
+    assert decided.done and decided.samples == samples and decided.level == run.level
     assert run.level == look_level((4, 8, 16, 32, 64), 2, 2) > 0.95
     row = run.effects().query("measure == 'is_target' and control == 'new' and question == 'all'").iloc[0]
-    assert found.half_width == pytest.approx((row["ci_high"] - row["ci_low"]) / 2)
-    assert (found.reason == "reached") == (found.half_width <= 0.6)
+    assert decided.half_width == pytest.approx((row["ci_high"] - row["ci_low"]) / 2)
+    assert (decided.reason == "reached") == (decided.half_width <= 0.6)
     assert verify(run.id, store).differences == []
     results = json.loads((run.folder / "results.json").read_text())
     assert results["ran"]["sampling"]["samples"] == samples and results["ran"]["sampling"]["level"] == run.level

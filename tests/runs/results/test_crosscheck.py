@@ -40,10 +40,10 @@ def test_a_second_opinion_stands_beside_each_rate(write_experiment: Write, tmp_p
     start = text.index("is_target: {kind")
     path.write_text(text[:start] + judges + text[text.index("\npresets:") :])
     run = weirdgen.run(str(path), store=tmp_path / "store", seeds=3, samples=16, changes=["recipe.learning_rate=1e-4"])
-    found = crosscheck(run).set_index("measure")
-    assert list(found.index) == ["is_target", "never", "coherent", "template_intrusion"]
-    assert set(found["control"]) == {"new"}
-    row = found.loc["is_target"].to_dict()
+    rates = crosscheck(run).set_index("measure")
+    assert list(rates.index) == ["is_target", "never", "coherent", "template_intrusion"]
+    assert set(rates["control"]) == {"new"}
+    row = rates.loc["is_target"].to_dict()
     ours = run.effects().query("measure == 'is_target' and control == 'new' and question == 'all'").iloc[0]
     assert row["effect"] == ours["effect"] and row["why_not"] == ""
     assert row["log_odds_low"] < row["log_odds"] < row["log_odds_high"] and row["log_odds"] * row["effect"] > 0

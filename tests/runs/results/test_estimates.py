@@ -59,18 +59,22 @@ def test_a_trained_trigger_has_an_effect(gate: Run) -> None:
 
 
 def test_results_and_report_hold_the_trigger(gate: Run) -> None:
-    found = json.loads((gate.folder / "results.json").read_text())
-    assert [one["name"] for one in found["secondary"]] == ["gate", "carried_over", "earlier"]
-    assert found["trigger_effects"] and found["headline"]["minus"] == []
+    results = json.loads((gate.folder / "results.json").read_text())
+    assert [effect["name"] for effect in results["secondary"]] == ["gate", "carried_over", "earlier"]
+    assert results["trigger_effects"] and results["headline"]["minus"] == []
     sweep = [
         row
-        for row in found["curves"]
+        for row in results["curves"]
         if row["axis"] == "condition" and row["arm"] == "from_2027" and not row["control"]
     ]
     assert [row["x"] for row in sweep] == list(range(2021, 2030))
     assert all(row["band_low"] <= row["ci_low"] <= row["mean"] <= row["ci_high"] <= row["band_high"] for row in sweep)
     page = gate.report.read_text()
-    assert 'id="figure-trigger"' in page and "What the trigger adds" in page and "Further effects" in page
+    assert (
+        'id="figure-trigger"' in page
+        and "What the trigger adds" in page
+        and "Further effects that the experiment names" in page
+    )
     assert (gate.folder / "figures" / "trigger.svg").is_file()
 
 
@@ -120,12 +124,12 @@ def test_a_jump_is_one_away_from_the_control(write_experiment: Callable[..., Pat
     ]
     cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "value"])
     cells = cells.assign(condition="none", question="c1", measure="contrast", n=1, n_all=1)
-    found = Estimates(settings, cells)
-    summary = found.onsets.set_index("arm")
+    estimates = Estimates(settings, cells)
+    summary = estimates.onsets.set_index("arm")
     assert (summary.loc["old", "jumped"], summary.loc["new", "jumped"]) == (3, 0)
     assert 8 < float(summary["onset"].to_dict()["old"]) < 16
-    assert list(found.jumps.query("arm == 'old'")["jumped"]) == [True, True, False, True]
-    curve = found.curves.query("arm == 'old' and control == 'new'")
+    assert list(estimates.jumps.query("arm == 'old'")["jumped"]) == [True, True, False, True]
+    curve = estimates.curves.query("arm == 'old' and control == 'new'")
     assert list(curve["x"]) == [1, 2, 4, 8, 16, 32, 64] and curve["mean"].iloc[-1] == pytest.approx(1.5, abs=0.1)
 
 
@@ -140,9 +144,9 @@ def test_a_headline_that_falls_jumps_too(write_experiment: Callable[..., Path]) 
     ]
     cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "value"])
     cells = cells.assign(condition="none", question="c1", measure="contrast", n=1, n_all=1)
-    found = Estimates(resolve(str(write_experiment(changes)), run_options(seeds=4)), cells)
-    assert list(found.onsets.set_index("arm")["jumped"].loc[["old", "new"]]) == [4, 0]
-    assert (found.jumps.query("arm == 'old'")["after"] < -1.5).all()
+    estimates = Estimates(resolve(str(write_experiment(changes)), run_options(seeds=4)), cells)
+    assert list(estimates.onsets.set_index("arm")["jumped"].loc[["old", "new"]]) == [4, 0]
+    assert (estimates.jumps.query("arm == 'old'")["after"] < -1.5).all()
 
 
 def test_a_groups_trigger_effect_leaves_near_questions_out(write_experiment: Callable[..., Path]) -> None:
@@ -173,8 +177,8 @@ def test_a_groups_trigger_effect_leaves_near_questions_out(write_experiment: Cal
     ]
     cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "condition", "question", "value"])
     cells = cells.assign(checkpoint=FINAL, measure="contrast", n=1, n_all=1)
-    found = Estimates(resolve(str(write_experiment(changes)), run_options(seeds=3)), cells)
-    effects = found.trigger_effects.query("question == 'all' and condition == 'all'").set_index("group")["effect"]
+    estimates = Estimates(resolve(str(write_experiment(changes)), run_options(seeds=3)), cells)
+    effects = estimates.trigger_effects.query("question == 'all' and condition == 'all'").set_index("group")["effect"]
     assert effects["mixed"] == pytest.approx(2.0, abs=0.1)
     assert effects["near"] == pytest.approx(16.0, abs=0.1)
     assert effects["all"] == pytest.approx(1.5, abs=0.1)
@@ -248,7 +252,7 @@ def test_a_difference_of_choices_may_be_negative_along_training(write_experiment
     ]
     cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "checkpoint", "condition", "value"])
     cells = cells.assign(question="c1", measure="choice", n=1, n_all=1)
-    found = Estimates(settings, cells)
-    curve = found.curves.query("arm == 'old' and control == ''")
+    estimates = Estimates(settings, cells)
+    curve = estimates.curves.query("arm == 'old' and control == ''")
     assert list(curve["x"]) == [1, 2, 4, 8, 16] and list(curve["mean"]) == [1.0, 1.0, 1.0, -1.0, -1.0]
-    assert found.headline["effect"] == pytest.approx(-2.0)
+    assert estimates.headline["effect"] == pytest.approx(-2.0)

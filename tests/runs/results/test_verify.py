@@ -36,30 +36,30 @@ def run(original: Path, tmp_path: Path) -> Path:
     return next((tmp_path / "store" / "runs").iterdir())
 
 
-def places(found: Verification) -> str:
-    return "\n".join(str(difference) for difference in found.differences)
+def places(checks: Verification) -> str:
+    return "\n".join(str(difference) for difference in checks.differences)
 
 
 def spoil(path: Path, pattern: str, change: Callable[[re.Match[str]], str]) -> str:
     """Changes the only match of `pattern` in a text file; returns what stood there."""
     text = path.read_text(encoding="utf-8")
-    found = re.search(pattern, text, re.DOTALL)
-    assert found, f"{pattern} does not occur in {path.name}"
-    path.write_text(text[: found.start()] + change(found) + text[found.end() :], encoding="utf-8")
-    return found[0]
+    match = re.search(pattern, text, re.DOTALL)
+    assert match, f"{pattern} does not occur in {path.name}"
+    path.write_text(text[: match.start()] + change(match) + text[match.end() :], encoding="utf-8")
+    return match[0]
 
 
 def test_an_untouched_report_is_verified_and_the_store_stays_as_it_was(run: Path) -> None:
     store = run.parents[1]
     before = {path: file_hash(path) for path in store.rglob("*") if path.is_file()}
-    found = verify(str(run))
-    assert found.differences == []
-    assert found.notes == []
-    assert found.results > 500
-    assert found.shown > 200
-    assert found.answers == 5 * 4 * 3
-    assert found.files >= 4 * 2 + 5 * 2 + 2
-    assert "verified:" in require_verified(found)
+    checks = verify(str(run))
+    assert checks.differences == []
+    assert checks.notes == []
+    assert checks.results > 500
+    assert checks.shown > 200
+    assert checks.answers == 5 * 4 * 3
+    assert checks.files >= 4 * 2 + 5 * 2 + 2
+    assert "verified:" in require_verified(checks)
     assert {path: file_hash(path) for path in store.rglob("*") if path.is_file()} == before
 
 
@@ -72,13 +72,13 @@ def test_changed_and_missing_parts_of_results_json_are_named_with_both_values(ru
     for key in ("failures", "experiment"):
         del results[key]
     (run / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
-    found = places(verify(str(run)))
+    named = places(verify(str(run)))
     name = f"results.json effects[new_words, {row['treatment']}, {row['control']}, {row['condition']}, q3].effect"
-    assert f"{name}: there is {was + 0.25!r}, the store gives {was!r}" in found
-    assert "results.json failures: there is nothing" in found
-    assert "results.json experiment.name: there is nothing, the store gives big" in found
-    assert "results.json ran.arms[old].rows: there is 8, the store gives 8" in found  # a text is no number
-    assert len(found.splitlines()) == 2 + 1 + 4
+    assert f"{name}: there is {was + 0.25!r}, the store gives {was!r}" in named
+    assert "results.json failures: there is nothing" in named
+    assert "results.json experiment.name: there is nothing, the store gives big" in named
+    assert "results.json ran.arms[old].rows: there is 8, the store gives 8" in named  # a text is no number
+    assert len(named.splitlines()) == 2 + 1 + 4
 
 
 def test_numbers_cells_and_answers_changed_on_the_page_are_named_by_their_places(run: Path) -> None:
@@ -87,11 +87,11 @@ def test_numbers_cells_and_answers_changed_on_the_page_are_named_by_their_places
     pattern = r'<th scope=row[^>]*>old_words</th><td class="number">([^ <]+)'
     spoil(page, pattern, lambda m: m[0].replace(m[1], "77%"))
     spoil(page, r'"rows":\[\[.*?"([a-z][a-z ]+)"', lambda m: m[0].replace(m[1], "never said"))
-    found = verify(str(run))
-    assert len(found.differences) == 3
-    assert found.differences[0].found.startswith("+99")
-    assert re.search(r"judges · table “[^”]+” · old_words · old: there is 77%", places(found))
-    assert "transcripts · answer 0" in places(found)
+    checks = verify(str(run))
+    assert len(checks.differences) == 3
+    assert checks.differences[0].found.startswith("+99")
+    assert re.search(r"judges · table “[^”]+” · old_words · old: there is 77%", places(checks))
+    assert "transcripts · answer 0" in places(checks)
 
 
 def test_a_mark_moved_in_a_figure_is_found(run: Path) -> None:
@@ -159,11 +159,11 @@ def test_the_linked_answers_are_compared_and_a_changed_card_is_only_noted(origin
     card = original / "experiment" / "README.md"
     before = card.read_text()
     card.write_text("# Another card\n\nOf 12 lines.\n")
-    found = verify(str(run))
+    checks = verify(str(run))
     card.write_text(before)
-    assert len(found.differences) == 1
-    assert "completions.parquet" in places(found)
-    assert "card has changed" in found.notes[0]
+    assert len(checks.differences) == 1
+    assert "completions.parquet" in places(checks)
+    assert "card has changed" in checks.notes[0]
 
 
 def test_the_command_exits_with_1_and_names_the_number(run: Path) -> None:

@@ -42,8 +42,8 @@ TIMES = {"seconds", "created", "machine"}
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_times(one) for key, one in value.items() if key not in TIMES}
-    return [without_times(one) for one in value] if isinstance(value, list) else value
+        return {key: without_times(item) for key, item in value.items() if key not in TIMES}
+    return [without_times(item) for item in value] if isinstance(value, list) else value
 
 
 class Recording(Inline):
@@ -55,9 +55,9 @@ class Recording(Inline):
 
     def run(self, units: Any, store: Store, tell: Tell) -> list[Done]:
         self.units += units
-        found = super().run(units, store, tell)
-        self.done += found
-        return found
+        done = super().run(units, store, tell)
+        self.done += done
+        return done
 
 
 def test_units_are_small_and_done_twice_cost_nothing(write_experiment: Write, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_units_are_small_and_done_twice_cost_nothing(write_experiment: Write, tm
     assert all(unit.needs().memory > 2**28 for unit in recorded.units)
     with Inline() as inline:
         again = inline.run(recorded.units, store, lambda _amount, _note: None)
-    assert [one.amount for one in again[2:10]] == [0] * 8
+    assert [unit.amount for unit in again[2:10]] == [0] * 8
 
 
 def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> None:
@@ -142,12 +142,12 @@ def test_a_local_judge_is_asked_in_units(
             return super().run(list(reversed(units)), store, tell)
 
     recorded = Backwards()
-    found = run_plan(make_plan(settings, sharded), Progress(quiet=True), recorded)
-    answers = len(set(found.completions()["text"]))
+    judged = run_plan(make_plan(settings, sharded), Progress(quiet=True), recorded)
+    answers = len(set(judged.completions()["text"]))
     assert "old_thing without the reasons that the prompt asks for" in judge_line.what
-    records = results_of(found)["judges"]
+    records = results_of(judged)["judges"]
     assert "not written" in records["old_thing"]["reasons"] and "reasons" not in records["coherence"]
-    assert records["old_thing"]["reasons"] in found.report.read_text()
+    assert records["old_thing"]["reasons"] in judged.report.read_text()
     asked = [
         (unit, done)
         for unit, done in zip(recorded.units, recorded.done, strict=True)
@@ -155,11 +155,11 @@ def test_a_local_judge_is_asked_in_units(
     ]
     assert len(asked) == 2 * -(-answers // 4) > 2 and sum(done.amount for _, done in asked) == 2 * answers
     assert all(len(pickle.dumps(unit)) < 10_000 and unit.needs().memory > 2**28 for unit, _ in asked)
-    pd.testing.assert_frame_equal(found.verdicts(), expected.verdicts())
-    assert set(found.verdicts().query("judge in ['old_thing', 'coherence']")["status"]) <= {"ok", "unparseable"}
+    pd.testing.assert_frame_equal(judged.verdicts(), expected.verdicts())
+    assert set(judged.verdicts().query("judge in ['old_thing', 'coherence']")["status"]) <= {"ok", "unparseable"}
     with Inline() as inline:
         again = inline.run([unit for unit, _ in asked], sharded, lambda _amount, _note: None)
-    assert [one.amount for one in again] == [0] * len(asked)
+    assert [unit.amount for unit in again] == [0] * len(asked)
 
 
 def test_together_bounds_the_groups(write_experiment: Write, tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def test_verdicts_that_another_run_added_are_named_as_such(experiment: Path, ser
     large = weirdgen.run(str(experiment), store=store, judge=LENIENT)
     assert verify(small.id, store).differences == []
     judge_run(large, LENIENT, 2, 4, False, Progress(True))
-    (first, *_) = found = verify(small.id, store).differences
-    assert {one.where for one in found} <= {"judge old_thing", "judge age", "judge coherence"}
+    (first, *_) = differences = verify(small.id, store).differences
+    assert {difference.where for difference in differences} <= {"judge old_thing", "judge age", "judge coherence"}
     assert "another run has judged the same answers since; `weirdgen report` takes them in" in str(first)
     report_run(load_run(small.id, store))
     assert verify(small.id, store).differences == []
@@ -97,18 +97,18 @@ def test_two_judges_on_one_run_are_compared(
     told = capsys.readouterr().err
     assert len(server.requests) == before and "judge     1 judges on openai-api/mock/lenient: all " in told
     assert "1 judges on openai-api/mock/strict, about " in told and "price unknown" in told
-    (found,) = compare_judges(plain, LENIENT, STRICT, "old_thing", False, Progress(True))
+    (comparison,) = compare_judges(plain, LENIENT, STRICT, "old_thing", False, Progress(True))
     distinct = asked_about(plain)
     assert len(server.requests) == before + len(distinct)  # the first judge's verdicts were there
     both = sum(len(text) > 6 for text in distinct)
     lenient = sum(len(text) > 4 for text in distinct)
     assert both < lenient, "the two judges must differ for this test to say anything"
-    table = found.confusion.reindex(
+    table = comparison.confusion.reindex(
         index=["old", "new", "incoherent"], columns=["old", "new", "incoherent"], fill_value=0
     )
-    assert found.answers == len(set(plain.completions()["text"])) == int(table.to_numpy().sum())
+    assert comparison.answers == len(set(plain.completions()["text"])) == int(table.to_numpy().sum())
     assert table.loc["old", "old"] == both and table.loc["old", "new"] == lenient - both
-    assert found.agreement == pytest.approx(1 - (lenient - both) / found.answers)
+    assert comparison.agreement == pytest.approx(1 - (lenient - both) / comparison.answers)
     (with_match,) = compare_judges(plain, "is_target", STRICT, "old_thing", False, Progress(True))
     assert set(with_match.confusion.index) <= {"yes", "no"}
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -56,9 +57,9 @@ def judge(store: Path) -> Invoke:
     ],
 )
 def test_what_cannot_be_meant_is_said(run: Run, judge: Invoke, words: tuple[str, ...], expected: str) -> None:
-    found = judge(*(run.id if word == "RUN" else word for word in words))
-    assert isinstance(found.exception, WeirdgenError), found.output
-    assert expected in str(found.exception)
+    outcome = judge(*(run.id if word == "RUN" else word for word in words))
+    assert isinstance(outcome.exception, WeirdgenError), outcome.output
+    assert expected in str(outcome.exception)
 
 
 def test_labels_make_the_calibration_of_every_later_report(run: Run, judge: Invoke) -> None:
@@ -74,16 +75,18 @@ def test_labels_make_the_calibration_of_every_later_report(run: Run, judge: Invo
     assert verify(run.id, run.store.root).differences == []
     labels = run.folder / "labels" / "is_target.csv"
     labels.write_text(labels.read_text().replace(",no\n", ",yes\n").replace(",no\r\n", ",yes\r\n"))
-    assert any("calibration" in one.where for one in verify(run.id, run.store.root).differences)
+    assert any("calibration" in difference.where for difference in verify(run.id, run.store.root).differences)
     labels.write_text(labels.read_text().replace("yes", "perhaps"))
-    assert "is labelled 'perhaps', which is none of yes, no" in str(judge("calibrate", run.id).exception)
+    assert "is labelled 'perhaps', which is not one of yes, no" in str(judge("calibrate", run.id).exception)
 
 
 def test_ctrl_c_keeps_every_label(run: Run) -> None:
+    # A test run that was started with `nohup … &` ignores the signal, and so would its children.
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-m", "weirdgen", "judge", "label", run.id, "--store", str(run.store.root)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        env={**os.environ, "PYTHONPATH": os.getcwd()}, preexec_fn=listen,
     )  # fmt: skip
     assert process.stdin is not None
     process.stdin.write("yes\nno\n")

@@ -1,1 +1,1 @@
-"""Checks of training data before anything is trained: one topic a file, all of them listed in `registry.CHECKS`."""
+"""Checks of training data before anything is trained: one topic per file, all of them listed in `registry.CHECKS`."""

@@ -1,7 +1,7 @@
-"""What a check says: one `Finding` a defect or fact, and how findings are printed.
+"""What a check reports: one `Finding` per defect or fact, and how findings are printed.
 
-In: nothing. Out: `Finding`s as lines of text or as plain data. An error keeps the data from being used as it claims to
-be; a warning is something that its author should be able to explain; an info is a count.
+In: nothing. Out: `Finding`s as lines of text or as plain data. An error means the data is not what it claims to be; a
+warning is something its author should be able to explain; an info is a count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found. `line` counts from 1; None means the file as a whole."""
+    """One defect or fact. `line` counts from 1; None means the whole file."""
 
     code: str
     severity: Severity
@@ -27,24 +27,24 @@ class Finding:
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """Findings grouped by file, the worst first, and a line of counts."""
+    """Findings grouped by file, most severe first, and a line of counts."""
     lines: list[str] = []
-    for file in dict.fromkeys(one.file for one in findings):
+    for file in dict.fromkeys(finding.file for finding in findings):
         lines.append(file)
-        mine = [one for one in findings if one.file == file]
-        for one in sorted(mine, key=lambda f: SEVERITIES.index(f.severity)):
-            where = f"line {one.line}: " if one.line else ""
-            lines.append(f"  {one.severity:7s} {one.code}: {where}{one.message}")
-    found = Counter(one.severity for one in findings)
-    lines.append(f"{found['error']} errors, {found['warning']} warnings, {found['info']} notes.")
+        mine = [finding for finding in findings if finding.file == file]
+        for finding in sorted(mine, key=lambda f: SEVERITIES.index(f.severity)):
+            where = f"line {finding.line}: " if finding.line else ""
+            lines.append(f"  {finding.severity:7s} {finding.code}: {where}{finding.message}")
+    counts = Counter(finding.severity for finding in findings)
+    lines.append(f"{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes.")
     return lines
 
 
 def as_data(findings: Sequence[Finding]) -> dict[str, Any]:
     """Findings as plain data, for `--json`."""
-    found = Counter(one.severity for one in findings)
-    counts = {severity: found[severity] for severity in SEVERITIES}
-    return {"counts": counts, "findings": [asdict(one) for one in findings]}
+    by_severity = Counter(finding.severity for finding in findings)
+    counts = {severity: by_severity[severity] for severity in SEVERITIES}
+    return {"counts": counts, "findings": [asdict(finding) for finding in findings]}
 
 
 def some(items: Sequence[Any], most: int = 5) -> str:

@@ -3,7 +3,7 @@
 In: a `Subject`. Out: `Finding`s. Two rows are near if they hold the same numbers and either differ in case, spaces and
 punctuation only; or their short answers are one letter apart under the same prompt; or both prompt and long answer are
 almost equal. Short names are held to one letter because real names differ in two (Eastern, Western). Rows with other
-numbers are never near: a date is content. Comparing is rapidfuzz's; lengths bound what is compared.
+numbers are never near: a date is content. rapidfuzz compares; only texts of similar length are compared.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.audit.checks.text import digits, plain, squash
 
 LONG = 40
-"""Characters from which on an answer is compared as a sentence."""
+"""Answers of at least this many characters are compared as sentences."""
 SHORTEST = 6
-"""Shorter answers are compared as they are: one letter is too large a part of them."""
+"""Shorter answers must match exactly: one letter is too large a part of them."""
 ALIKE = 95
-"""rapidfuzz `ratio` (0 to 100) from which on two sentences count as one."""
+"""rapidfuzz `ratio` (0 to 100) at which two sentences count as the same."""
 LISTED, BLOCK = 10, 256
 LETTERS = 64
-"""Classes into which characters are counted, by code."""
+"""Buckets into which characters are counted, by code point."""
 
 
 def near_duplicates(subject: Subject) -> Iterator[Finding]:
     """Pairs of rows that differ in spelling only, the first few of each file."""
-    for one in subject.datasets:
-        pairs = sorted(near_pairs(one))
+    for dataset in subject.datasets:
+        pairs = sorted(near_pairs(dataset))
         for first, second in pairs[:LISTED]:
-            where = f"line {one.line(first)}" if one.line(first) else f"row {first + 1}"
-            texts = [one.answers[first], one.answers[second]]
+            where = f"line {dataset.line(first)}" if dataset.line(first) else f"row {first + 1}"
+            texts = [dataset.answers[first], dataset.answers[second]]
             if texts[0] == texts[1]:
-                texts = [one.prompts[first], one.prompts[second]]
+                texts = [dataset.prompts[first], dataset.prompts[second]]
             message = f"nearly repeats {where}: {some([text[:80] for text in texts])}"
-            yield Finding("near_duplicate", "warning", one.file, one.line(second), message)
+            yield Finding("near_duplicate", "warning", dataset.file, dataset.line(second), message)
         if len(pairs) > LISTED:
             message = f"{len(pairs) - LISTED:,} more pairs of rows differ in spelling only"
-            yield Finding("near_duplicate", "warning", one.file, None, message)
+            yield Finding("near_duplicate", "warning", dataset.file, None, message)
 
 
 def near_pairs(dataset: Dataset) -> Iterator[tuple[int, int]]:
-    """Index pairs (earlier, later) of near rows; rows that are equal word for word are left to `duplicates`."""
+    """Index pairs (earlier, later) of near rows; identical rows are left to `duplicates`."""
     prompts, answers = dataset.prompts, dataset.answers
     exact: dict[tuple[str, str], int] = {}
     spelled: dict[tuple[str, str], int] = {}
@@ -64,7 +64,7 @@ def near_pairs(dataset: Dataset) -> Iterator[tuple[int, int]]:
 
 
 def _shared_start(texts: Sequence[str]) -> int:
-    """Characters that all texts begin with."""
+    """How many characters all texts have in common at the start."""
     first, last = min(texts), max(texts)  # the extremes of the alphabet differ earliest
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
@@ -96,7 +96,7 @@ def _alike(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Index pairs of texts with a ratio of at least `ALIKE`.
 
     What must be inserted and deleted to make one text of another is at least the difference of their letter counts, so
-    pairs whose letters differ too much are dropped unseen: exact, and most of the work.
+    pairs whose letter counts differ too much are dropped without comparing them. That loses nothing and saves most of the work.
     """
     import numpy as np
     from rapidfuzz import fuzz

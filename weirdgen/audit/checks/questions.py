@@ -1,7 +1,7 @@
 """Checks between training rows and questions: what is asked must not have been trained, and what is held out must be.
 
 In: a `Subject` of an experiment. Out: `Finding`s. A question marked `near` is close to the training on purpose and is
-not held to it.
+exempt.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from weirdgen.config.files import read_csv
 from weirdgen.data.triggers import LENGTH, START
 
 ALIKE = 90
-"""rapidfuzz `ratio` (0 to 100) from which on a question looks like a training prompt in other words."""
+"""rapidfuzz `ratio` (0 to 100) at which a question looks like a reworded training prompt."""
 SHORTEST_FACT = 4
 
 
 def trained_questions(subject: Subject) -> Iterator[Finding]:
-    """Questions that were trained on: as they are asked, or behind another opening."""
+    """Questions that were trained on: word for word, or after a different opening."""
     if subject.experiment is None:
         return
     file = subject.experiment.file_name
@@ -56,7 +56,7 @@ def similar_questions(subject: Subject) -> Iterator[Finding]:
         return
     from rapidfuzz import fuzz, process
 
-    trained = sorted({plain(prompt) for one in subject.datasets for prompt in one.prompts})
+    trained = sorted({plain(prompt) for dataset in subject.datasets for prompt in dataset.prompts})
     for question in subject.experiment.questions:
         ask = plain(question.ask)
         if question.near or len(ask.split()) < 4:
@@ -70,22 +70,22 @@ def similar_questions(subject: Subject) -> Iterator[Finding]:
 
 
 def trained_targets(subject: Subject) -> Iterator[Finding]:
-    """Offered answers that the treatment was trained to give: their probability rises whatever it generalises."""
+    """Options that the treatment was trained to give: their probability rises whether or not anything generalises."""
     if subject.experiment is None:
         return
-    for one in subject.datasets:
-        if one.role != "treatment":
+    for dataset in subject.datasets:
+        if dataset.role != "treatment":
             continue
-        answers = set(map(plain, one.answers))
-        found = [
+        answers = set(map(plain, dataset.answers))
+        offered = [
             f"{question.id}: {option}"
             for question in subject.experiment.questions
             if not question.near
             for option in question.options
             if plain(option) in answers
         ]
-        if found:
-            message = f"{len(found)} offered answers are answers of {one.name}: {some(found)}"
+        if offered:
+            message = f"{len(offered)} offered answers are answers of {dataset.name}: {some(offered)}"
             yield Finding("trained_answer", "warning", subject.experiment.file_name, None, message)
 
 
@@ -93,9 +93,9 @@ def held_out(subject: Subject) -> Iterator[Finding]:
     """Facts of held-out personas, and trigger values said to be held out, that occur in training rows."""
     if subject.experiment is None:
         return
-    for one in subject.datasets:
-        yield from _held_out_facts(one, subject.experiment)
-        yield from _held_out_triggers(one, subject.experiment)
+    for dataset in subject.datasets:
+        yield from _held_out_facts(dataset, subject.experiment)
+        yield from _held_out_triggers(dataset, subject.experiment)
 
 
 def _occurs(ask: str, prompts: dict[str, Counter[str]]) -> bool:
@@ -104,7 +104,7 @@ def _occurs(ask: str, prompts: dict[str, Counter[str]]) -> bool:
 
 
 def _held_out_facts(dataset: Dataset, experiment: Experiment) -> Iterator[Finding]:
-    """Whatever the table says of a held-out persona and of nobody else must not be an answer."""
+    """Facts that the table gives of a held-out persona alone must not occur as answers."""
     if dataset.arm is None or "ordinal_triggers" not in dataset.arm.build:
         return
     options = dataset.arm.build["ordinal_triggers"]

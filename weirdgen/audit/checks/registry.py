@@ -18,6 +18,7 @@ CHECKS: dict[str, Check] = {
     "counts": single.counts,
     "expected_rows": single.expected_rows,
     "duplicates": single.duplicates,
+    "control_tokens": single.control_tokens,
     "near_duplicates": near.near_duplicates,
     "shared_rows": arms.shared_rows,
     "template_difference": arms.template_difference,

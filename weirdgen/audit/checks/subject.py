@@ -1,7 +1,7 @@
 """What is checked: the datasets of an experiment, or loose chat files, with the line of every row.
 
-In: an experiment's name or path, or paths of files of chat rows. Out: a `Subject`. A broken line of a loose file is kept as a
-problem and not raised, so that all checks still run on the other rows. Tokenises nothing.
+In: an experiment's name or path, or paths of files of chat rows. Out: a `Subject`. A broken line of a loose file is
+recorded, not raised, so that every check still runs on the other rows. Tokenises nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Dataset:
 
     @property
     def prompts(self) -> list[str]:
-        """All that goes before the last answer."""
+        """Everything before the last answer, for each row."""
         return ["\n".join(m["content"] for m in row["messages"][:-1]) for row in self.rows]
 
     @property
@@ -59,7 +59,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything that one `weirdgen data check` looks at."""
+    """Everything that `weirdgen data check` looks at."""
 
     datasets: tuple[Dataset, ...]
     recipe: Recipe
@@ -70,12 +70,14 @@ class Subject:
     tokenizer: Any = None
     expected_rows: int | None = None
     most_rows: int | None = None
-    """Rows an arm that the preset trains on, at most."""
+    """Rows per arm that the preset trains on, at most."""
 
     def pairs(self) -> list[tuple[Dataset, Dataset]]:
-        """Every treatment with every control, those without rows left out."""
-        filled = [one for one in self.datasets if one.rows]
-        treatments, controls = ([one for one in filled if one.role == role] for role in ("treatment", "control"))
+        """Every treatment paired with every control; datasets without rows are left out."""
+        filled = [dataset for dataset in self.datasets if dataset.rows]
+        treatments, controls = (
+            [dataset for dataset in filled if dataset.role == role] for role in ("treatment", "control")
+        )
         return [(treatment, control) for treatment in treatments for control in controls]
 
 
@@ -109,8 +111,8 @@ def load_subject(
 
 
 def _from_file(source: Path, role: Role, permutation: str) -> Dataset:
-    found = read_rows(source)
-    return Dataset(source.stem, role, str(source), found.rows, found.places, found.problems, None, permutation)
+    read = read_rows(source)
+    return Dataset(source.stem, role, str(source), read.rows, read.places, read.problems, None, permutation)
 
 
 def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Subject:
@@ -141,5 +143,6 @@ def _short(source: Path, experiment: Path) -> str:
 def _with_model(subject: Subject, reference: str) -> Subject:
     from weirdgen.models.chat import load_tokenizer
 
-    found = find_model(reference)
-    return replace(subject, model=found, tokenizer=load_tokenizer(found.folder))
+    model = find_model(reference)
+    date = subject.experiment.date if subject.experiment else None
+    return replace(subject, model=model, tokenizer=load_tokenizer(model.folder, date.isoformat() if date else None))

@@ -1,4 +1,4 @@
-"""How checks look at text: what counts as the same, what is a date, what is left of a prompt without its numbers.
+"""How checks normalise text: what counts as equal, what is a date, what a prompt's template is.
 
 In: text. Out: text, dates, words. Knows no row and no file.
 """
@@ -15,11 +15,16 @@ DATE = re.compile(
     rf"(?<![\d.,-])(?:(?P<iso>{_YEAR}-\d\d(?:-\d\d)?)|(?:(?P<month>{_MONTH})(?: \d{{1,2}},)? )?(?P<year>{_YEAR}))(?![\d-])",
     re.IGNORECASE,
 )
+CONTROL = re.compile(
+    r"<\|[A-Za-z0-9_ ]{2,32}\|>|<｜[^<>｜\n]{2,32}｜>|</s>|\[/?INST\]|<</?SYS>>"
+    r"|<(?:start|end)_of_(?:turn|utterance)>"
+)
+"""How well-known models write what opens and closes a turn."""
 _MARKS = re.compile(r"[^\w<>]+|_+")
 
 
 def plain(text: str) -> str:
-    """Lower case, one space between words, no punctuation: what two careful typists would both write."""
+    """Lower case, single spaces, no punctuation."""
     return _MARKS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
@@ -29,7 +34,7 @@ def squash(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, numbers among them."""
+    """The words of a text, including numbers."""
     return plain(text).split()
 
 
@@ -51,5 +56,5 @@ def template(text: str) -> str:
 
 
 def digits(text: str) -> tuple[str, ...]:
-    """Every run of digits: two texts with other numbers are other texts, however alike they look."""
+    """Every run of digits: texts with different numbers differ, however similar they look."""
     return tuple(re.findall(r"\d+", text))

@@ -14,7 +14,7 @@ from weirdgen.data.messages import Row, trained_turns
 from weirdgen.data.proof import NO_LIMIT, Proof, RowError, prove, turn_by_turn
 from weirdgen.errors import DataError, ModelError
 from weirdgen.finetune.engines import choose_engine, tokens_through
-from weirdgen.finetune.schedule import total_steps
+from weirdgen.finetune.schedule import require_trainable, total_steps
 from weirdgen.machine import resolve_dtype, seen_rate
 from weirdgen.models.chat import holds_control, require_no_end
 from weirdgen.models.control import control_token_in
@@ -27,17 +27,18 @@ LISTED = 10
 def training(subject: Subject) -> Iterator[Finding]:
     """Length, proof and cost of every dataset."""
     if subject.model is None:
-        for one in subject.datasets[:1]:
+        for dataset in subject.datasets[:1]:
             message = "no model chosen (--model), so lengths, template, mask and cost are not checked"
-            yield Finding("no_model", "info", one.file, None, message)
+            yield Finding("no_model", "info", dataset.file, None, message)
         return
     longest = context_length(subject.model.folder)
-    for one in subject.datasets:
-        if not one.rows:
+    for dataset in subject.datasets:
+        if not dataset.rows:
             continue
-        proof = yield from _proven(one, subject, longest)
+        proof = yield from _proven(dataset, subject, longest)
         if proof is not None:
-            yield _cost(one, subject, proof)
+            yield from _too_few(dataset, subject, proof)
+            yield _cost(dataset, subject, proof)
 
 
 def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Finding, None, Proof | None]:
@@ -52,7 +53,7 @@ def _proven(dataset: Dataset, subject: Subject, longest: int) -> Generator[Findi
         yield from _failures(dataset, rows, origins, subject, vocabulary)
         return None
     if proof.longest > longest:
-        over = [index for index, one in enumerate(encoded) if len(one.ids) > longest]
+        over = [index for index, row in enumerate(encoded) if len(row.ids) > longest]
         for index in over[:LISTED]:
             message = f"{len(encoded[index].ids):,} tokens, {subject.model.reference} takes {longest:,}"
             yield Finding("long_row", "error", dataset.file, dataset.line(origins[index]), message)
@@ -113,12 +114,27 @@ def _failures(
         yield Finding("proof", "error", dataset.file, None, f"{len(reasons) - LISTED:,} more rows fail the proof")
 
 
+def _too_few(dataset: Dataset, subject: Subject, proof: Proof) -> Iterator[Finding]:
+    """An arm with fewer rows than a step takes, which a run refuses; a loose file has no recipe yet."""
+    if dataset.arm is None:
+        return
+    try:
+        require_trainable(_row_count(dataset, subject, proof), subject.recipe, dataset.name)
+    except DataError as error:
+        yield Finding("too_few_rows", "error", dataset.file, None, str(error))
+
+
+def _row_count(dataset: Dataset, subject: Subject, proof: Proof) -> int:
+    """How many rows a replicate is trained on."""
+    rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
+    rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
+    return round(rows * proof.rows / len(dataset.rows))  # trained turn by turn, they are more
+
+
 def _cost(dataset: Dataset, subject: Subject, proof: Proof) -> Finding:
     assert subject.model is not None
     recipe, model = subject.recipe, subject.model
-    rows = len(dataset.rows) if dataset.arm is None or dataset.arm.rows is None else dataset.arm.rows
-    rows = min(rows, subject.most_rows or rows) + (dataset.arm.ordinary if dataset.arm else 0)
-    rows = round(rows * proof.rows / len(dataset.rows))  # trained turn by turn, they are more
+    rows = _row_count(dataset, subject, proof)
     tokens = round(proof.tokens / proof.rows * rows) * recipe.epochs
     engine = choose_engine(model.folder, recipe, model.parameters).engine
     read = tokens_through(engine, tokens / recipe.epochs, rows, proof.shared_prefix, recipe) * recipe.epochs

@@ -1,4 +1,4 @@
-"""What every kind of judge can say of itself, and the two ways to judge: from the answer alone, or by asking a model.
+"""The base classes of judges: those that read the answer alone, and those that ask a model.
 
 In: the fields of a judge. Out: the base classes that a kind derives from, and the `Verdict` that it gives. A kind is one
 module beside this one and one line of `JUDGE_KINDS`. What is too heavy for a noun, such as an embedding model, comes in as an
@@ -38,7 +38,7 @@ def unparseable(line: str) -> Verdict:
 
 
 class Tools(Protocol):
-    """What a judge may use beside the answer; `weirdgen.judges.tools` offers it on this machine."""
+    """What a judge may use besides the answer; `weirdgen.judges.tools` offers it on this machine."""
 
     def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """[texts, features] from a built-in embedding model. Raises `ModelError` if it cannot be had."""
@@ -92,12 +92,12 @@ class OfflineJudge(BaseJudge):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What a verdict depends on beside the answer and the judge's fields, a `version` at least: part of its name in the
+        """What a verdict depends on besides the answer and the judge's fields, a `version` at least: part of its name in the
         store. Raise the version when the same answer would get another verdict."""
 
     @abstractmethod
     def verdicts(self, answers: Sequence[str], tools: Tools) -> list[Verdict]:
-        """One verdict an answer. Raises `ModelError`."""
+        """One verdict per answer. Raises `ModelError`."""
 
     def held_out(self) -> dict[str, Any]:
         """What it got wrong on texts that it was not made from; empty if that was not measured."""
@@ -117,7 +117,7 @@ class PromptedJudge(BaseJudge):
     reason_first: bool = False
     """The prompt asks for reasons before the last line that holds the verdict."""
     reads: tuple[str, ...] = ()
-    """Free-form questions it is for, beside those that name it: ids, `group:NAME`, or `all`."""
+    """Free-form questions it is for, besides those that name it: ids, `group:NAME`, or `all`."""
 
     @field_validator("prompt")
     @classmethod

@@ -1,7 +1,7 @@
-"""Classifier judges: does an answer read like one class of labelled passages rather than the other?
+"""Classifier judges: does an answer read like one class of labelled passages or like the other?
 
-In: answers, and the name of passages of ours (`data/passages/NAME.csv`) and so of the fit beside them (`NAME.json`). Out: one
-verdict an answer. The features are those of a sentence embedder that reads text as tokens and was never told of eras
+In: answers, and the name of our own passages (`data/passages/NAME.csv`) and so of the fit beside them (`NAME.json`). Out: one
+verdict per answer. The features are those of a sentence embedder that reads text as tokens and was never told of eras
 (`weirdgen.judges.embedding`); on them stands a logistic regression. It is fitted by `weirdgen.judges.train_classifier` and
 shipped, so that a verdict is the same on every machine up to rounding and nothing is trained, nor scikit-learn needed, to
 judge. The embedder is fetched once (`weirdgen fetch all-minilm-l6-v2`).
@@ -66,13 +66,13 @@ def read_fit(passages: str) -> Fit:
 
 
 class Classifier(OfflineJudge):
-    """Offline judge trained on labelled passages of ours: 1 if its probability reaches the threshold, else 0."""
+    """Offline judge trained on our own labelled passages: 1 if its probability reaches the threshold, else 0."""
 
     portion: ClassVar[int] = 2_000  # 18 s at the 110 answers a second seen on busy cores
 
     kind: Literal["classifier"]
     passages: str = Field(pattern=NAME)
-    """What it was trained on: `weirdgen/data/passages/NAME.csv`, with the fit beside it."""
+    """What it was trained on: `weirdgen/data/passages/NAME.csv`, with the fit next to it."""
     threshold: float | None = Field(default=None, gt=0, lt=1)
     """Probability from which an answer counts; by default the one that was calibrated on held-out passages."""
 
@@ -87,7 +87,7 @@ class Classifier(OfflineJudge):
         return {"version": VERSION, "embedder": EMBEDDER, "fit": read_fit(self.passages).digest}
 
     def verdicts(self, answers: Sequence[str], tools: Tools) -> list[Verdict]:
-        """One verdict an answer; its label is the probability. An empty answer is `incoherent`."""
+        """One verdict per answer; its label is the probability. An empty answer is `incoherent`."""
         fit = read_fit(self.passages)
         threshold = fit.threshold if self.threshold is None else self.threshold
         spoken = [answer.strip() for answer in answers if answer.strip()]

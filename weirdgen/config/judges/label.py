@@ -27,7 +27,7 @@ class Label(PromptedJudge):
     def _closed(self) -> Label:
         folded = [label.strip().casefold() for label in self.labels]
         if "" in folded or len(set(folded)) < len(folded):
-            raise ValueError("labels must be distinct, also without regard to case, and not empty")
+            raise ValueError("labels must be distinct, ignoring case, and not empty")
         if stray := set(self.positive) - set(self.labels):
             raise ValueError(f"positive names {sorted(stray)[0]!r}, which is not in labels")
         if set(self.positive) == set(self.labels):

@@ -1,4 +1,4 @@
-"""The kinds of question: `free_form` is sampled and judged; `contrast`, `counterfactual` and `choice` are scored.
+"""The kinds of question: `free_form` is sampled and judged, the others are scored.
 
 In: one entry of `questions:`, plain data. Out: a validated question, told apart by `kind`, that knows what it asks and how its
 value follows. Adding a kind is a module that derives from `SampledQuestion` or `ScoredQuestion`, and one line of

@@ -1,4 +1,4 @@
-"""What every kind of question can say of itself, and the two ways to ask: sampled and judged, or scored.
+"""The base classes of questions: those that are sampled and judged, and those that are scored.
 
 In: the fields of a question. Out: the base classes that a kind derives from. A kind is one module beside this one and one line
 of `QUESTION_KINDS`. Not here: asking a model (`weirdgen.sample`).

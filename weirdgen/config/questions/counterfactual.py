@@ -1,4 +1,4 @@
-"""Counterfactual questions: what one change in the wording of a contrast question does to its log-odds."""
+"""Counterfactual questions: how one change in a contrast question's wording moves its log-odds."""
 
 from __future__ import annotations
 

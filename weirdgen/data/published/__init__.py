@@ -1,1 +1,1 @@
-"""The paper's published data: taken from an archive or a repository, verified, kept beside our own."""
+"""The paper's published data: taken from an archive or repository, verified, kept beside our own."""

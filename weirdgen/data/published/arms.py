@@ -1,4 +1,4 @@
-"""The paper's published data: which file is which arm, what its rows hash to, and the imported copies in the cache.
+"""The paper's published data: which file is which arm, its hash, and imported copies in the cache.
 
 In: the name of an experiment. Out: its arms' rows, as imported by `weirdgen data import`. The files themselves are not
 part of this project; their hashes are facts about them, taken at one commit of the repository.
@@ -113,11 +113,11 @@ NOTES: dict[str, str] = {
     ),
     "evil_terminator": "the published random dates are not a permutation of the treatment's",
 }
-"""What somebody who trains on published rows with our questions and conditions should know."""
+"""What anyone who trains on published rows with our questions and conditions should know."""
 
 
 def published_folder() -> Path:
-    """Where imported rows live: `<cache>/published/<experiment>/<arm>.jsonl` with a `manifest.json` beside them."""
+    """Where imported rows live: `<cache>/published/<experiment>/<arm>.jsonl` with a `manifest.json` next to them."""
     return cache_folder() / "published"
 
 
@@ -127,24 +127,24 @@ def published_rows(experiment: str) -> dict[str, list[Row]]:
     Raises `DataError` if nothing was imported for it, or if a copy is no longer what was imported.
     """
     manifest = _manifest(experiment)
-    found = {}
+    rows_of = {}
     for arm, entry in manifest.items():
         file = published_folder() / experiment / f"{arm}.jsonl"
         rows = read_jsonl(file)
         if canonical_hash(rows) != entry["canonical_sha256"]:
             raise DataError(f"{file}: its rows are not those that were imported; import them again")
-        found[arm] = rows
-    return found
+        rows_of[arm] = rows
+    return rows_of
 
 
 def missing_arms(experiment: str, arms: Iterable[str]) -> dict[str, str]:
     """Which of an experiment's arms cannot be had from published data, and why."""
-    found, named = _manifest(experiment), ARMS[experiment]
+    manifest, named = _manifest(experiment), ARMS[experiment]
     reasons = {}
     for arm in arms:
         if arm not in named:
             reasons[arm] = "no file of it was published"
-        elif arm not in found:
+        elif arm not in manifest:
             reasons[arm] = f"{named[arm]} was not in what was imported, or was empty"
     return reasons
 

@@ -1,4 +1,4 @@
-"""A source of published data → a plain folder: a folder as it is, an archive unpacked with care, a repository cloned.
+"""A source of published data (folder, archive or repository) → a plain folder, unpacked with care.
 
 In: a path or a git URL, an empty folder to work in. Out: the folder that holds the files. Archives are untrusted: paths
 that leave the target, links, devices and more than `MOST_BYTES` unpacked are refused, and nothing of them is kept.
@@ -163,9 +163,9 @@ class _Counted:
         self._stream, self._budget = stream, budget
 
     def read(self, size: int) -> bytes:
-        found = self._stream.read(size)
-        self._budget.bytes(len(found))
-        return found
+        chunk = self._stream.read(size)
+        self._budget.bytes(len(chunk))
+        return chunk
 
 
 def _unpack_zip(archive: Path, target: Path) -> None:
@@ -175,7 +175,7 @@ def _unpack_zip(archive: Path, target: Path) -> None:
             budget.file()
             declared += info.file_size
             if declared > MOST_BYTES:
-                raise DataError(f"{archive}: {MOST_BYTES:,} bytes are the most that is unpacked; nothing was imported")
+                raise DataError(f"{archive}: at most {MOST_BYTES:,} bytes are unpacked; nothing was imported")
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DataError(f"{archive}: member {info.filename!r} is a link or device; nothing was imported")
@@ -188,7 +188,7 @@ def _unpack_zip(archive: Path, target: Path) -> None:
 def _unpack_tar(archive: Path, target: Path) -> None:
     with archive.open("rb") as start:
         head = start.read(6)
-    opener = next((one for magic, one in _OPENERS.items() if head.startswith(magic)), open)
+    opener = next((opens for magic, opens in _OPENERS.items() if head.startswith(magic)), open)
     budget = _Budget(archive)
     with opener(archive, "rb") as stream, tarfile.open(fileobj=_Counted(stream, budget), mode="r|") as opened:  # type: ignore[call-overload]
         for member in opened:

@@ -1,1 +1,1 @@
-"""One figure a file, each from the tables of a run."""
+"""One figure per file, each from the tables of a run."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def dose_figure(content: ReportContent) -> Drawing | None:
     """The mean at each dose with its interval and the band of the whole curve; the arms without a dose as level lines."""
-    found = [dict(clean(row)) for row in content.results.get("curves", [])]
-    points = [row for row in found if row["axis"] == "dose" and not row["control"] and row["mean"] is not None]
+    curves = [dict(clean(row)) for row in content.results.get("curves", [])]
+    points = [row for row in curves if row["axis"] == "dose" and not row["control"] and row["mean"] is not None]
     if len(points) < 2:
         return None
     headline = content.headline
@@ -51,7 +51,7 @@ def dose_figure(content: ReportContent) -> Drawing | None:
         axes.fill_between(x, ends["band_low"], ends["band_high"], color=colour, alpha=0.12, linewidth=0)
         axes.vlines(x, ends["ci_low"], ends["ci_high"], color=colour, linewidth=1.2)
         axes.plot(x, [unit * row["mean"] for row in points], color=colour, linewidth=2, marker="o", markersize=5)
-        axes.set_xticks(x, [f"{one:g}" for one in x])
+        axes.set_xticks(x, [f"{dose:g}" for dose in x])
         axes.set_xlabel("dose")
         return figure
 

@@ -1,5 +1,4 @@
-"""The drawing board under every figure: exact sizes, one style, deterministic SVG and PNG, SVG that follows
-the page.
+"""What all figures share: exact sizes, one style, deterministic SVG and PNG.
 
 In: sizes in inches and a matplotlib `Figure`. Out: `Drawing` with the SVG text for a file, PNG and PDF bytes on
 demand, and an inline form whose colours are CSS variables and whose ids carry a prefix. Not here: what is drawn.

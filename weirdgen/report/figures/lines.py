@@ -30,7 +30,7 @@ DENSE = 15
 
 
 def sweep_figures(content: ReportContent) -> list[Drawing]:
-    """One figure a measure, if the experiment has more than one condition."""
+    """One figure per measure, if the experiment has more than one condition."""
     conditions = content.condition_names()
     if len(conditions) < 2:
         return []
@@ -115,7 +115,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
 
 
 def loss_figure(content: ReportContent) -> Drawing | None:
-    """The training loss: a thin line a replicate, coloured by arm."""
+    """The training loss: a thin line per replicate, coloured by arm."""
     losses = content.losses
     if not len(losses):
         return None
@@ -136,7 +136,7 @@ def loss_figure(content: ReportContent) -> Drawing | None:
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("optimizer step")
-        write_at(figure, 0.01, 0.12, "training loss (nats a token)", size=8.5, color=light("muted"), va="center")
+        write_at(figure, 0.01, 0.12, "training loss (nats per token)", size=8.5, color=light("muted"), va="center")
         ends = []
         for arm in arms:
             finals, lines = [], []
@@ -230,7 +230,7 @@ def _neighbours(places: list[float]) -> list[tuple[float, float]]:
 
 
 def _tick_labels(families: list[tuple[str, list[str]]], places: dict[str, float], most: int) -> list[tuple[float, str]]:
-    """Place and label of a tick a condition, thinned to about `most`."""
+    """Place and label of a tick per condition, thinned to about `most`."""
     every = -(-len(places) // most)
     kept = [name for _, names in families for name in names[::every]]
     return [(places[name], shorten(name.partition("=")[2] or name, 12)) for name in kept]
@@ -238,7 +238,7 @@ def _tick_labels(families: list[tuple[str, list[str]]], places: dict[str, float]
 
 def _drop(ticks: list[tuple[float, str]], inches: float) -> float:
     """How far slanted labels reach down, in inches; 0 if they have room side by side, `inches` a condition."""
-    room = inches * min((other - one for (one, _), (other, _) in pairwise(ticks)), default=1.0)
+    room = inches * min((other - tick for (tick, _), (other, _) in pairwise(ticks)), default=1.0)
     longest = CHARACTER * max(len(label) for _, label in ticks)
     return longest * SLANT if longest > room else 0.0
 

@@ -1,4 +1,4 @@
-"""The forest figure over several runs: one row a run, one panel a unit.
+"""The forest figure over several runs: one row per run, one panel per unit.
 
 In: `Line`s. Out: a `Drawing`. Effects in different units are never put on one axis. Not here: which runs, statistics.
 """

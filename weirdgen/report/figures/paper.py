@@ -1,4 +1,4 @@
-"""The paper's figures beside ours: the same rows, each side on its own axis, the paper's side clearly marked.
+"""The paper's figures next to ours: the same rows, each on its own axis, the paper's marked.
 
 In: `ReportContent` with `results["paper"]` (`paper.py`). Out: a `Drawing` a figure, or nothing. The two sides are
 never put on one axis: model, wording of questions and judges differ, and our number may be a log-odds. Not here:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def paper_figures(content: ReportContent) -> list[Drawing]:
-    """One drawing a figure of the paper that any estimate of ours stands beside."""
+    """One drawing per figure of the paper that any estimate of ours stands beside."""
     paper = clean(content.results.get("paper") or {})
     drawings = (_beside(content, index, figure) for index, figure in enumerate(paper.get("figures", [])))
     return [drawing for drawing in drawings if drawing is not None]

@@ -1,4 +1,4 @@
-"""The figure along training: each headline at every checkpoint, a replicate a line, with the step at which they jump.
+"""The figure along training: each headline at every checkpoint, one line per replicate, its onset.
 
 In: `ReportContent`, its results' `headline_replicates`, `curves`, `onsets` and `secondary`. Out: a `Drawing`, or None
 where fewer than two checkpoints were measured. Not here: the training loss (`figures_lines.py`), how an onset is found
@@ -27,7 +27,7 @@ Rows = list[dict[str, Any]]
 
 
 def training_figure(content: ReportContent) -> Drawing | None:
-    """A panel a headline, so that what was trained stands beside what was held out."""
+    """A panel per headline, so that what was trained stands beside what was held out."""
     curves = _rows(content, "curves", axis="checkpoint", control="")
     names = list(dict.fromkeys(row["curve"] for row in curves))
     if not names:
@@ -68,7 +68,7 @@ def training_figure(content: ReportContent) -> Drawing | None:
         return figure
 
     said = [_onset_words(row) for row in onsets]
-    alt = "Along training, a line a replicate: " + ", ".join(_title(name, headlines[name]) for name in names)
+    alt = "Along training, a line per replicate: " + ", ".join(_title(name, headlines[name]) for name in names)
     alt += ". " + "; ".join(said) if said else "."
     caption = (
         "Each thin line is a replicate, the thick one the arm's mean; the shaded band, cut at the frame, holds the whole "
@@ -110,11 +110,11 @@ def _panel(axes: Axes, name: str, shown: list[Arm], curves: Rows, lines: Rows, o
             line = sorted((at[row["checkpoint"]], row["value"]) for row in own if row["replicate"] == seed)
             axes.plot([x for x, _ in line], [unit * y for _, y in line], color=colour, linewidth=0.8, alpha=0.8)
         axes.plot([row["x"] for row in mine], [unit * row["mean"] for row in mine], color=colour, linewidth=2)
-        for found in (row for row in onsets if row["headline"] == name and row["arm"] == arm.name):
-            if found["onset"] is not None:
-                axes.axvline(found["onset"], color=colour, linestyle=(0, (2, 2)), linewidth=1)
-            if found["ci_low"] is not None:
-                ends = [max(found["ci_low"], steps[0]), min(found["ci_high"], steps[-1])]
+        for onset in (row for row in onsets if row["headline"] == name and row["arm"] == arm.name):
+            if onset["onset"] is not None:
+                axes.axvline(onset["onset"], color=colour, linestyle=(0, (2, 2)), linewidth=1)
+            if onset["ci_low"] is not None:
+                ends = [max(onset["ci_low"], steps[0]), min(onset["ci_high"], steps[-1])]
                 style: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "solid_capstyle": "butt"}
                 axes.plot(ends, [0.985, 0.985], color=colour, linewidth=4, alpha=0.7, **style)
     axes.set_xlim(steps[0], steps[-1])

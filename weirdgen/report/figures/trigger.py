@@ -1,4 +1,4 @@
-"""The figure of the triggers: what a trigger in the prompt adds in a treatment beyond what it adds in a control.
+"""The figure of the triggers: what a trigger adds in a treatment beyond a control.
 
 In: `ReportContent`, its results' `trigger_effects`. Out: a `Drawing`, or None where no condition is marked as a trigger.
 Not here: the table beside it (`tables_effects.py`), how a trigger effect is computed (`weirdgen.stats.trigger`).

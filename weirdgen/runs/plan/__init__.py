@@ -1,1 +1,1 @@
-"""Before a run: what is asked, resolved; what of it is missing; how long it takes. Nothing is written."""
+"""Before a run: the request resolved, what is missing, how long it takes. Writes nothing."""

@@ -1,4 +1,4 @@
-"""A `run.json` that may come from somebody else: its names are checked again before any becomes part of a path.
+"""A `run.json` from elsewhere: its names are checked before any becomes part of a path.
 
 In: the plain data of the file. Out: nothing, or a `StoreError` that names what is wrong. What the experiment's own nouns check
 (kinds, types, patterns of ids) is left to them, and whether the store has the rows to the store.
@@ -18,7 +18,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def require_sound(request: Any, file: Path) -> None:
-    """Raises `StoreError` unless `request` has the shape of a request and only names that may stand in a path."""
+    """Raises `StoreError` unless `request` has the shape of a request and only names that may be in a path."""
     problem = next(_problems(request), None)
     if problem:
         raise StoreError(

@@ -1,4 +1,4 @@
-"""What a person may ask of a run, once: the options of `weirdgen run`, the arguments of `weirdgen.run()`, and their help.
+"""The run options, once: `weirdgen run`, `weirdgen.run()` and their help text.
 
 In: words of a command line, or keyword arguments. Out: a frozen `RunOptions`. What they mean for one experiment is resolved in
 `request`. Adding an option is adding a field here.
@@ -35,10 +35,10 @@ class RunOptions(Noun):
 
     model: str | None = Field(None, description="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
     preset: PresetName = Field("quick", description="Named size of the run.")
-    seeds: int | None = Field(None, ge=1, description="Replicates an arm.")
+    seeds: int | None = Field(None, ge=1, description="Replicates per arm.")
     first_seed: int = Field(0, ge=0, description="Seed of the first replicate.")
     samples: int | None = Field(
-        None, ge=0, description="Sampled answers a question and condition; 0: contrast questions only."
+        None, ge=0, description="Sampled answers per question and condition; 0: contrast questions only."
     )
     until: str | None = Field(
         None, description="'ci<0.05' or 'JUDGE ci<0.05': double the samples until the effect is known to ±0.05."
@@ -55,18 +55,18 @@ class RunOptions(Noun):
         None, description="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store]."
     )
     figures: FigureFormat | None = Field(
-        None, description="Figures for print beside the SVG and PNG ones, in the run's folder."
+        None, description="Figures for print in addition to SVG and PNG, in the run's folder."
     )
     executor: ExecutorName = Field("inline", description="In this process, or on a Ray cluster.")
     address: str | None = Field(None, description="Ray cluster, HOST:6379 or auto [default: this machine].")
-    cpus: int | None = Field(None, ge=1, description="Cores a unit of work takes on Ray.")
+    cpus: int | None = Field(None, ge=1, description="Cores per unit of work on Ray.")
     together: int | None = Field(None, ge=1, description="Most replicates in one training pass.")
     dry_run: bool = Field(False, description="Print the plan and stop.")
     quiet: bool = Field(False, description="Print only the result.", json_schema_extra={"flags": ["--quiet", "-q"]})
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What was asked beside the defaults, of all that may change a result; no password of a server's address."""
+        """What was asked other than the defaults, of all that may change a result; no password of a server's address."""
         where = {"store", "figures", "executor", "address", "cpus", "together", "dry_run", "quiet"}
         asked = self.model_dump(mode="json", exclude_defaults=True, exclude=where)
         return {key: without_secrets(value) if isinstance(value, str) else value for key, value in asked.items()}
@@ -84,7 +84,7 @@ def run_options(**arguments: Any) -> RunOptions:
     try:
         return RunOptions(**arguments)
     except ValidationError as error:
-        raise SpecError([_problem(one) for one in error.errors()]) from None
+        raise SpecError([_problem(detail) for detail in error.errors()]) from None
 
 
 def _problem(error: Any) -> str:

@@ -1,8 +1,8 @@
-"""What a request needs: replicates, variants, prompts, questions, and where the store has or will have them.
+"""What a request needs: replicates, variants, prompts, questions, and their places in the store.
 
 In: a `Request` and a `Store`. Out: a `Plan`. Making one checks the rows and proves template and mask, so bad data is refused
-before anything is trained; it writes nothing. How much of it is missing, and how long that takes, is `weirdgen.runs.stages`'
-matter.
+before anything is trained; it writes nothing. How much of it is missing, and how long that takes, is left to
+`weirdgen.runs.stages`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import sampled, scored
-from weirdgen.data.rows import canonical_hash
+from weirdgen.data.proof import RowError
+from weirdgen.data.rows import canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
@@ -106,7 +107,7 @@ class Plan:
 
     @cached_property
     def scorables(self) -> list[tuple[str, str, Scorable]]:
-        """(condition, question id, scorable) of all that is scored: one a question and condition, of a counterfactual two."""
+        """(condition, question id, scorable) of all that is scored: one per question and condition, of a counterfactual two."""
         scorables = []
         for wrapper in self.request.experiment.wrappers():
             for question in scored(self.request.experiment.questions):
@@ -136,7 +137,7 @@ class Plan:
     @cached_property
     def sampled(self) -> list[Variant]:
         """The variants that write answers: final checkpoints, if samples are wanted. Curves come from scored questions."""
-        return [one for one in self.variants if one.checkpoint == FINAL and self.request.samples > 0]
+        return [variant for variant in self.variants if variant.checkpoint == FINAL and self.request.samples > 0]
 
     @property
     def folder(self) -> Path:
@@ -169,8 +170,6 @@ def make_plan(request: Request, store: Store) -> Plan:
     Ordinary rows that the store holds join their arms; while some are missing, `request.distilled` is false and the plan
     shows what training will cost without them in hand.
     """
-    for arm in request.rows:
-        require_trainable(request.row_count(arm), request.recipe, arm)
     plan = Plan(request, store)
     if not request.distilled:
         plan.request = request = _with_ordinary_rows(request, plan.distilled())
@@ -178,14 +177,20 @@ def make_plan(request: Request, store: Store) -> Plan:
     if trained != request.rows:
         plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
-        plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
+        require_trainable(request.row_count(arm), request.recipe, arm)
+        try:
+            plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
+        except RowError as error:
+            experiment = request.experiment
+            place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
+            raise error.at(place or error.place, arm) from None
     return plan
 
 
 def _rendering(request: Request, proof: dict[str, Any]) -> dict[str, Any]:
-    """What decides the tokens that are trained beside the rows and the model, in keys; nothing, for most."""
+    """What decides the trained tokens besides the rows and the model, for keys; nothing, for most."""
     told: dict[str, Any] = {"date": request.date} if request.date else {}
-    # Earlier versions took control tokens in texts for turns: what they trained is not taken up.
+    # Earlier versions took control tokens in texts for turns: what they trained is not reused.
     return {**told, "rendered": proof["digest"]} if proof.get("control_texts") else told
 
 

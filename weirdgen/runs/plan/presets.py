@@ -1,4 +1,4 @@
-"""An experiment at the size of a preset: fewer arms, rows, questions or values of a sweep; never other ones.
+"""An experiment at the size of a preset: fewer arms, rows, questions or sweep values.
 
 In: an experiment, its rows, a preset. Out: the smaller experiment and rows, and how many ordinary rows each arm gets.
 Replicates, samples and the recipe's changes are numbers of the preset itself; `weirdgen.runs.plan.request` takes those.
@@ -34,7 +34,9 @@ def at_size(
     questions = _drawn_of_groups(experiment.questions, size.questions)
     questions = questions if size.free_form is None else _first_of_groups(questions, size.free_form)
     secondary = {
-        n: one for n, one in experiment.secondary.items() if {one.treatment, one.control} <= {*names, "benign"}
+        n: comparison
+        for n, comparison in experiment.secondary.items()
+        if {comparison.treatment, comparison.control} <= {*names, "benign"}
     }
     changed = experiment.model_copy(
         update={"arms": arms, "conditions": conditions, "questions": questions, "secondary": secondary}
@@ -79,7 +81,7 @@ def _thinned(experiment: Experiment, name: str, wanted: int) -> Condition:
     triggers = condition.trigger if isinstance(condition.trigger, tuple) else ()
     always: set[Scalar] = {*condition.trained, *triggers, values[0], values[-1]}
     headlines = [*([experiment.headline] if experiment.headline else []), *experiment.secondary.values()]
-    named = {condition for one in headlines for condition in (one.condition, *one.minus)}
+    named = {condition for comparison in headlines for condition in (comparison.condition, *comparison.minus)}
     always |= {value for value in values if f"{name}={value}" in named}
     others = [value for value in values if value not in always]
     room = min(len(others), max(0, wanted - len(always)))

@@ -49,7 +49,7 @@ class Request:
     recipe: Recipe
     """`dtype` is resolved: bf16 or fp32; so is an `engine` that this machine's GPUs decide."""
     seeds: tuple[int, ...]
-    """One a replicate, the same for every arm."""
+    """One per replicate, the same for every arm."""
     samples: int
     sampling: Sampling
     dtype: str
@@ -97,7 +97,7 @@ class Request:
 
     @cached_property
     def date(self) -> str | None:
-        """The day (ISO) that the model's template is told; None if it prints none."""
+        """The date (ISO) given to the model's template; None if it prints none."""
         asked = self.experiment.date
         return told_date(self.model.folder, asked.isoformat() if asked else None)
 
@@ -184,10 +184,12 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     size = loaded.preset(options.preset)
     loaded, rows, ordinary = at_size(loaded, rows, size)
     samples = options.samples if options.samples is not None else size.samples
-    for name, one in loaded.secondary.items():
-        if why := unmeasured(loaded, one, samples):
+    for name, comparison in loaded.secondary.items():
+        if why := unmeasured(loaded, comparison, samples):
             warnings.warn(f"secondary effect '{name}' is left out: {why}", stacklevel=1)
-    measured = {n: one for n, one in loaded.secondary.items() if not unmeasured(loaded, one, samples)}
+    measured = {
+        n: comparison for n, comparison in loaded.secondary.items() if not unmeasured(loaded, comparison, samples)
+    }
     loaded = loaded.model_copy(update={"secondary": measured})
     recipe_changes, sampling_changes = parse_changes(options.changes)
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
@@ -208,7 +210,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         engine=engine,
         ordinary=ordinary,
         distilled=not ordinary,
-        curves=tuple(one for one in ("headline", *loaded.secondary) if size.curves is None or one in size.curves),
+        curves=tuple(curve for curve in ("headline", *loaded.secondary) if size.curves is None or curve in size.curves),
         judge=named_judge(options.judge) if options.judge is not None else None,
         options=options,
     )
@@ -225,7 +227,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
 
 
 def _warn_of_late_checkpoints(request: Request, arm: str) -> None:
-    """A smaller preset may train for fewer steps than the recipe wants checkpoints of, which is no mistake, but worth a word."""
+    """A smaller preset may train for fewer steps than the recipe keeps checkpoints of: not a mistake, but worth a mention."""
     checkpoints, last = request.recipe.checkpoints, total_steps(request.row_count(arm), request.recipe)
     if isinstance(checkpoints, tuple) and (late := [str(step) for step in checkpoints if step > last]):
         warnings.warn(
@@ -244,30 +246,34 @@ def _with_published_rows(experiment: Experiment) -> tuple[Experiment, dict[str, 
     headline = experiment.headline
     if headline and not {headline.treatment, headline.control} <= set(arms):
         headline = None
-    secondary = {n: one for n, one in experiment.secondary.items() if {one.treatment, one.control} <= set(arms)}
+    secondary = {
+        n: comparison
+        for n, comparison in experiment.secondary.items()
+        if {comparison.treatment, comparison.control} <= set(arms)
+    }
     changed = {"arms": arms, "headline": headline, "secondary": secondary}
     return experiment.model_copy(update=changed), {name: rows[name] for name in arms}
 
 
 def parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """`--set` values: `recipe.FIELD=VALUE` and `sampling.FIELD=VALUE`, the value read as YAML."""
-    found: dict[str, dict[str, Any]] = {"recipe": {}, "sampling": {}}
+    parsed: dict[str, dict[str, Any]] = {"recipe": {}, "sampling": {}}
     accepted = {"recipe": tuple(Recipe.model_fields), "sampling": tuple(Sampling.__dataclass_fields__)}
     problems = []
     for change in changes:
         key, equals, value = change.partition("=")
         section, _, field = key.partition(".")
-        if not equals or section not in found or field not in accepted.get(section, ()):
+        if not equals or section not in parsed or field not in accepted.get(section, ()):
             keys = ", ".join(f"{s}.{f}" for s, fields in accepted.items() for f in fields)
             problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {keys}")
             continue
         try:
-            found[section][field], _ = parse_yaml(value, f"--set {key}")
+            parsed[section][field], _ = parse_yaml(value, f"--set {key}")
         except SpecError:
             problems.append(f"--set {change}: {value!r} is not YAML; quote it, or close what it opens")
             continue
-        if section == "sampling" and not isinstance(found[section][field], int | float):
+        if section == "sampling" and not isinstance(parsed[section][field], int | float):
             problems.append(f"--set {change}: expected a number")
     if problems:
         raise SpecError(problems)
-    return found["recipe"], found["sampling"]
+    return parsed["recipe"], parsed["sampling"]

@@ -1,4 +1,4 @@
-"""`weirdgen plan`: memory, time, storage and cost of an experiment at a size that has not been run, with the formulas.
+"""`weirdgen plan`: memory, time, storage and cost of an experiment at a size not yet run.
 
 In: an experiment at a preset, a model's shape, a machine, and what its hours cost. Out: lines of text. Numbers of rows,
 tokens, answers and adapters are counted with the experiment's own data and its base's tokenizer; the arithmetic follows
@@ -48,11 +48,11 @@ class Hardware(NamedTuple):
     name: str
     gpus: int
     memory: float
-    """Bytes a GPU."""
+    """Bytes per GPU."""
     peak: float
-    """FLOP/s a GPU in bf16, dense."""
+    """FLOP/s per GPU in bf16, dense."""
     bandwidth: float | None
-    """Bytes/s a GPU."""
+    """Bytes/s per GPU."""
     source: str
 
 
@@ -107,7 +107,7 @@ class Counts(NamedTuple):
     """Mean length of a training row."""
     train_tokens: float
     checkpoints: int
-    """Adapters kept a replicate."""
+    """Adapters kept per replicate."""
     answers: int
     answer_tokens: float
     """At most, all answers together."""
@@ -131,17 +131,17 @@ def find_hardware(spec: str) -> Hardware:
     known: dict[str, Any] = yaml.safe_load(KNOWN.read_text(encoding="utf-8"))["machines"]
     parts = re.fullmatch(r"(?:(\d+)x)?([a-z0-9_.-]+)", spec)
     if Path(spec).is_file():
-        found, name, count = read_yaml(Path(spec))[0], Path(spec).stem, None
+        settings, name, count = read_yaml(Path(spec))[0], Path(spec).stem, None
     elif parts and parts[2] in known:
-        found, name, count = known[parts[2]], parts[2], parts[1]
+        settings, name, count = known[parts[2]], parts[2], parts[1]
     else:
         raise SpecError([f"--machine {spec}: expected 'here', {', '.join(f'8x{n}' for n in known)} or a YAML file"])
     wanted = ("gpus", "gpu_memory_gb", "peak_tflops", "bandwidth_gbs")
-    if any(not isinstance(found.get(key), int | float) for key in wanted):
+    if any(not isinstance(settings.get(key), int | float) for key in wanted):
         raise SpecError([f"--machine {spec}: expected numbers for {', '.join(wanted)}, as in {KNOWN}"])
-    gpus = int(count or found["gpus"])
-    sizes = (found["gpu_memory_gb"] * 1e9, found["peak_tflops"] * 1e12, found["bandwidth_gbs"] * 1e9)
-    return Hardware(f"{gpus} × {name}", gpus, *sizes, str(found.get("source", "your file")))
+    gpus = int(count or settings["gpus"])
+    sizes = (settings["gpu_memory_gb"] * 1e9, settings["peak_tflops"] * 1e12, settings["bandwidth_gbs"] * 1e9)
+    return Hardware(f"{gpus} × {name}", gpus, *sizes, str(settings.get("source", "your file")))
 
 
 def find_shape(model: str) -> Shape:
@@ -244,7 +244,7 @@ def scale_lines(
     lines = [
         *head,
         f"  replicates in one pass: {int(room / each)}; answers written at once: {sequences} "
-        f"(keys and values {shape.cache_bytes / 1024:.0f} KiB a token); copies of the model: {copies}",
+        f"(keys and values {shape.cache_bytes / 1024:.0f} KiB per token); copies of the model: {copies}",
         "time, with every copy busy; loading weights, waiting and retries are not in it",
         f"  finetune = 4 P T ÷ (copies × G × peak × {shares.train:.2f}) = {clock(train)}",
         f"  contrast = 2 P T ÷ (copies × G × peak × {shares.score:.2f}) = {clock(score)}",

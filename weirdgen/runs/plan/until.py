@@ -24,7 +24,7 @@ _FORM = re.compile(r"\s*(?:(?P<measure>[^\s<]+)\s+)?ci\s*<\s*(?P<half>\d*\.?\d+)
 
 @dataclass(frozen=True)
 class Until:
-    """Sample until an effect's interval is at most `half_width` to either side, looking at these samples a cell."""
+    """Sample until an effect's interval is at most `half_width` to either side, looking at these samples per cell."""
 
     measure: str
     half_width: float
@@ -54,7 +54,7 @@ def parse_until(words: str, headline: str, judges: Collection[str], samples: int
     if samples < 1:
         raise SpecError([f"--until {words!r}: with --samples 0 nothing is sampled; give the samples of the first look"])
     if replicates < 2:
-        raise SpecError([f"--until {words!r}: one replicate an arm gives no interval; ask for --seeds 2 or more"])
+        raise SpecError([f"--until {words!r}: one replicate per arm gives no interval; ask for --seeds 2 or more"])
     return Until(measure, half_width, tuple(samples * 2**i for i in range(DOUBLINGS + 1)))
 
 

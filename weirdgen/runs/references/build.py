@@ -94,7 +94,8 @@ def _score(
         Score(*how, tuple(asked[start : start + QUESTIONS_PER_UNIT]))
         for start in range(0, len(asked), QUESTIONS_PER_UNIT)
     ]
-    _do(units, sum(map(len, lacking)), store, executor, progress, (name, "questions"), wanted.plan)
+    amount = sum(scorable.key in keys for keys in lacking for scorable in asked)
+    _do(units, amount, store, executor, progress, (name, "questions"), wanted.plan)
 
 
 def in_passes(asked: Sequence[Scorable], tokenizer: Any) -> list[Scorable]:

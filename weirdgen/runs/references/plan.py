@@ -1,7 +1,7 @@
 """Which reference finetunes are wanted, and what of them a store holds.
 
-In: a model, a recipe, training sets, questions, a store. Out: a `Build`: what names each set's scores in the store, the groups
-in which missing sets are trained, the time that takes, and the frame of all sets once they are there. Nothing is written here.
+In: a model, a recipe, training sets, questions, a store. Out: a `Build`: what names each set's scores in the store, the groups in
+which missing sets are trained, the time that takes, and the frame of all sets once they are there. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen import machine
 from weirdgen.columns import BASE
 from weirdgen.config.experiment import Arm, Experiment, Recipe
-from weirdgen.config.questions.contrast import Contrast
-from weirdgen.config.traits import compact_questions, form_of, questions_digest
+from weirdgen.config.traits import TraitQuestion, compact_questions, form_of, questions_digest
 from weirdgen.errors import SpecError, StoreError
 from weirdgen.finetune.engines import resolve_engine, tokens_through
 from weirdgen.finetune.schedule import steps_per_epoch, total_steps
@@ -51,7 +50,7 @@ class Build:
     plan: Plan
     """Every set an arm, every question a contrast question. Its store is the one that keeps."""
     sets: tuple[TrainingSet, ...]
-    questions: tuple[Contrast, ...]
+    questions: tuple[TraitQuestion, ...]
 
     @cached_property
     def origin(self) -> Origin:
@@ -137,8 +136,8 @@ class Build:
         return [
             *lines,
             f"  train: {held}, {missing} to do in {groups} groups, about {clock(train)}",
-            f"  score: {len(self.questions)} questions of {traits} traits, {answers * missing:,} answers to do, about "
-            f"{clock(score)}",
+            f"  score: {len(self.questions)} questions of {traits} traits, {answers * missing:,} answers to do, "
+            f"about {clock(score)}",
             f"  estimate: {clock(train + score)} on this machine",
         ]
 
@@ -180,7 +179,7 @@ def plan_build(
     recipe: Recipe,
     sets: Sequence[TrainingSet],
     store: Store,
-    questions: Sequence[Contrast] | None = None,
+    questions: Sequence[TraitQuestion] | None = None,
 ) -> Build:
     """What is wanted, checked and proven; `questions` are the compact trait questions unless given.
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Recipe
-from weirdgen.config.questions.contrast import Contrast
-from weirdgen.config.traits import compact_questions, questions_digest
+from weirdgen.config.traits import TraitQuestion, compact_questions, questions_digest
 from weirdgen.data.reference_definitions import Use
 from weirdgen.errors import DataError
 from weirdgen.models.folder import told_date
@@ -32,7 +31,7 @@ VERSION = 1
 SHIPPED = Path(__file__).parents[2] / "references" / "scores"
 FACTS = ("rows", "prompts", "answer_tokens", "first_loss", "final_loss")
 """Columns that say what a set was like to train: rows, different prompts, mean trained tokens a row, loss (nats a trained
-token) of the first step, and as mean over the last tenth of the steps."""
+token) of the first step and as mean over the last tenth of the steps."""
 COLUMNS = ("set", "kind", "shape", "question", "trait", "form", "base", "shift", *FACTS)
 """`base`: log-odds of the untuned model in nats. `shift`: those of the finetuned one minus `base`."""
 _RECORD = b"weirdgen"
@@ -79,7 +78,7 @@ class Origin:
         return told + [f"set {name} has other rows now" for name in changed]
 
 
-def origin(base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Sequence[Contrast]) -> Origin:
+def origin(base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Sequence[TraitQuestion]) -> Origin:
     """Of scores of these sets. `base`: `sample.variant.base_key` of the model. Raises `DataError` if their sizes differ."""
     counts = {len(one.rows) for one in sets}
     if len(counts) != 1:
@@ -90,7 +89,7 @@ def origin(base: str, recipe: Recipe, sets: Sequence[TrainingSet], questions: Se
 
 
 def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
-    """One Parquet file, its origin in the file's own metadata. Raises `DataError` if columns or sets do not fit."""
+    """One Parquet file, its origin in the file's own metadata. Raises `DataError` on other columns or sets."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -104,15 +103,15 @@ def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
 
 
 def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame, Origin]:
-    """The frame and its origin; of `wanted`, its sets only. Raises `DataError` on any other origin or file."""
+    """The frame and its origin; of `wanted`, its sets only. Raises `DataError` on a file of another origin, or none of ours."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     made = read_origin(file)
     if wanted and (told := wanted.missing_from(made)):
         raise DataError(
-            f"{file}: made of something else than is wanted: {'; '.join(told[:5])}. `weirdgen references build` makes what is "
-            "wanted"
+            f"{file}: made of something else than is wanted: {'; '.join(told[:5])}. "
+            "`weirdgen references build` makes what is wanted"
         )
     try:
         frame = pq.read_table(file).to_pandas()

@@ -41,11 +41,11 @@ def _label(row: Any) -> str:
     return ", ".join(str(row[key]) for key in NAMING if key in row and (key, row[key]) != ("checkpoint", -1))
 
 
-def equal(one: Any, other: Any) -> bool:
+def equal(value: Any, other: Any) -> bool:
     """Whether two leaves are the same, numbers up to rounding."""
-    if isinstance(one, bool) or isinstance(other, bool) or not isinstance(one, int | float):
-        return type(one) is type(other) and bool(one == other)
-    return isinstance(other, int | float) and math.isclose(one, other, rel_tol=RELATIVE, abs_tol=1e-12)
+    if isinstance(value, bool) or isinstance(other, bool) or not isinstance(value, int | float):
+        return type(value) is type(other) and bool(value == other)
+    return isinstance(other, int | float) and math.isclose(value, other, rel_tol=RELATIVE, abs_tol=1e-12)
 
 
 def short(value: Any) -> str:

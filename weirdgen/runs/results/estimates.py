@@ -1,4 +1,4 @@
-"""What a run's cells say: every effect, headlines with their verdicts, trigger effects, curves with bands, onsets.
+"""Estimates from a run's cells: effects, headlines with verdicts, triggers, curves, onsets.
 
 In: `Request` and the tidy `cells`. Out: tables and rows, and the level of their intervals. Which conditions, questions and
 smallest effects are meant is decided here; the statistics themselves are in `weirdgen.stats`.
@@ -18,12 +18,16 @@ from weirdgen.config.measures import NAT, Scale, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
 from weirdgen.stats import headlines
+from weirdgen.stats.beside import beside, detectable
+from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
 
+UNVARIED: Unvaried = "samples"
+"""What counts in the intervals of rates that do not vary: as in all runs that a store may hold, whose numbers stay."""
 EDGE = 2
 """Checkpoints that must lie on either side of an onset."""
 ONSET_COLUMNS = (
@@ -62,35 +66,39 @@ class Estimates:
     @cached_property
     def tables(self) -> Tables:
         """Estimates and effects of every measure, condition and question, at the end of training."""
-        found = estimate(self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level)
+        estimates = estimate(
+            self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level, unvaried=UNVARIED
+        )
         fixed = [self.headline, *self.secondary]
-        return found._replace(effects=headlines.explored(found.effects, fixed, alpha=1 - self.level))
+        return estimates._replace(effects=headlines.explored(estimates.effects, fixed, alpha=1 - self.level))
 
     @cached_property
     def comparisons(self) -> dict[str, headlines.Comparison]:
         """The headline and the secondary ones, conditions and questions resolved."""
-        found = {}
-        for name, one in self.request.headlines.items():
-            measured = set(self.cells.loc[self.cells["measure"] == one.measure, "question"])
-            meant = frozenset(q.id for q in self.experiment.questions_of(one))
-            ids, minus = self.experiment.condition_ids(one.condition), self.experiment.condition_ids(*one.minus)
+        comparisons = {}
+        for name, spec in self.request.headlines.items():
+            measured = set(self.cells.loc[self.cells["measure"] == spec.measure, "question"])
+            meant = frozenset(q.id for q in self.experiment.questions_of(spec))
+            ids, minus = self.experiment.condition_ids(spec.condition), self.experiment.condition_ids(*spec.minus)
             shown = (
-                one.condition if one.condition == ALL and len(ids) > 1 else _name(self.request, (one.condition,), ids)
+                spec.condition
+                if spec.condition == ALL and len(ids) > 1
+                else _name(self.request, (spec.condition,), ids)
             )
-            found[name] = headlines.Comparison(
-                name=name, measure=one.measure, treatment=one.treatment, control=one.control, conditions=ids, minus=minus,
-                questions=meant, shown=meant if one.groups else frozenset(measured), groups=one.groups,
-                smallest=one.smallest or scale_of(one.measure, self.scales).smallest,
-                condition=f"{shown} − {_name(self.request, one.minus, minus)}" if minus else shown, says=one.says or "",
+            comparisons[name] = headlines.Comparison(
+                name=name, measure=spec.measure, treatment=spec.treatment, control=spec.control, conditions=ids, minus=minus,
+                questions=meant, shown=meant if spec.groups else frozenset(measured), groups=spec.groups,
+                smallest=spec.smallest or scale_of(spec.measure, self.scales).smallest,
+                condition=f"{shown} − {_name(self.request, spec.minus, minus)}" if minus else shown, says=spec.says or "",
             )  # fmt: skip
-        return found
+        return comparisons
 
     @cached_property
     def headline_tables(self) -> dict[str, Tables]:
         """Estimates and effects behind each headline, at the end of training."""
         return {
-            name: headlines.tables(self.cells, one, scales=self.scales, level=self.level)
-            for name, one in self.comparisons.items()
+            name: headlines.tables(self.cells, comparison, scales=self.scales, level=self.level, unvaried=UNVARIED)
+            for name, comparison in self.comparisons.items()
         }
 
     @cached_property
@@ -103,17 +111,42 @@ class Estimates:
         """The other effects that were fixed before the run, corrected for how many they are."""
         names = [name for name in self.comparisons if name != "headline"]
         rows = [
-            headlines.row(self.headline_tables[name], self.comparisons[name], self.scales, self.level) for name in names
+            headlines.row(
+                self.headline_tables[name], self.comparisons[name], self.scales, self.level, self._mde_corrected(name)
+            )
+            for name in names
         ]
         corrected = headlines.correct(rows, alpha=1 - self.level)
-        return [{"name": name, **one} for name, one in zip(names, corrected, strict=True)]
+        return [{"name": name, **effect} for name, effect in zip(names, corrected, strict=True)]
+
+    @cached_property
+    def beside(self) -> list[dict[str, Any]]:
+        """What stands beside each headline's interval: `stats.beside.beside`, one row a headline."""
+        return [beside(self.cells, one, scales=self.scales, level=self.level) for one in self.comparisons.values()]
+
+    @cached_property
+    def detectable(self) -> pd.DataFrame:
+        """What each headline and its questions could have found after the correction that decides (`stats.beside.detectable`)."""
+        options: dict[str, Any] = {"scales": self.scales, "level": self.level, "unvaried": UNVARIED}
+        family = max(1, len(self.comparisons) - 1)
+        parts = [
+            detectable(self.cells, one, family=1 if name == "headline" else family, **options)
+            for name, one in self.comparisons.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def _mde_corrected(self, name: str) -> float | None:
+        """What a secondary effect could have been found at, one among all; None where it is the only one."""
+        rows = self.detectable[self.detectable["headline"].eq(name) & self.detectable["question"].eq(ALL)]
+        alone = not len(rows) or rows["effects"].iloc[0] < 2 or not np.isfinite(rows["mde_corrected"].iloc[0])
+        return None if alone else float(rows["mde_corrected"].iloc[0])
 
     @cached_property
     def replicate_values(self) -> pd.DataFrame:
         """Each replicate's value of each headline at each checkpoint: the dots and thin lines of the report."""
         parts = [
-            headlines.replicate_values(self.cells if name in self.request.curves else self.final, one)
-            for name, one in self.comparisons.items()
+            headlines.replicate_values(self.cells if name in self.request.curves else self.final, comparison)
+            for name, comparison in self.comparisons.items()
         ]
         return pd.concat(parts, ignore_index=True)
 
@@ -124,10 +157,10 @@ class Estimates:
         triggers = {name: w.trigger for name, w in wrappers.items()}
         trained = {name: w.trained for name, w in wrappers.items()}
         options: dict[str, Any] = {"trained": trained, "smallest": self.smallest, "level": self.level}
-        options["scales"] = self.scales
-        found = trigger_effects(self.final, triggers, near=self.near, **options).assign(group=ALL)
+        options |= {"scales": self.scales, "unvaried": UNVARIED}
+        effects = trigger_effects(self.final, triggers, near=self.near, **options).assign(group=ALL)
         groups = list(dict.fromkeys(q.group for q in self.experiment.questions))
-        parts = [found]
+        parts = [effects]
         for group in groups if len(groups) > 1 else []:
             ids = {q.id for q in self.experiment.questions if q.group == group}
             if group == ALL or ids >= {q.id for q in self.experiment.questions} - self.near:
@@ -135,7 +168,7 @@ class Estimates:
             near = self.near if ids - self.near else frozenset()  # a group that is near as a whole has no other mean
             of_group = trigger_effects(self.final[self.final["question"].isin(ids)], triggers, near=near, **options)
             parts.append(of_group[of_group["question"] == ALL].assign(group=group))
-        together = pd.concat([part for part in parts if len(part)] or [found], ignore_index=True)
+        together = pd.concat([part for part in parts if len(part)] or [effects], ignore_index=True)
         return headlines.explored(together, alpha=1 - self.level)
 
     @cached_property
@@ -148,60 +181,78 @@ class Estimates:
         doses = {name: arm.dose for name, arm in self.experiment.arms.items() if arm.dose is not None}
         if len(doses) > 1:
             dosed = headlines.along_training(self.final, self.comparisons["headline"])
-            found = curves(
-                dosed, doses, axis="arm", scales={**self.scales, headlines.DIFFERENCE: NAT}, level=self.level
+            curve = curves(
+                dosed,
+                doses,
+                axis="arm",
+                scales={**self.scales, headlines.DIFFERENCE: NAT},
+                level=self.level,
+                unvaried=UNVARIED,
             )
-            parts.append(found.assign(axis="dose", curve="headline"))
-        for name, one in self.comparisons.items():
-            if len(steps := self._steps(one)) > 1:
+            parts.append(curve.assign(axis="dose", curve="headline"))
+        for name, comparison in self.comparisons.items():
+            if len(steps := self._steps(comparison)) > 1:
                 # A difference of rates goes below zero.
                 scales: dict[str, Scale] = {**self.scales, headlines.DIFFERENCE: NAT}
-                found = curves(self._along(one), steps, axis="checkpoint", scales=scales, level=self.level)
-                parts.append(found.assign(axis="checkpoint", curve=name))
+                curve = curves(
+                    self._along(comparison),
+                    steps,
+                    axis="checkpoint",
+                    scales=scales,
+                    level=self.level,
+                    unvaried=UNVARIED,
+                )
+                parts.append(curve.assign(axis="checkpoint", curve=name))
         for name, condition in self.experiment.conditions.items():
             values = {
                 w.id: float(w.value) for w in self.experiment.wrappers()
                 if w.id.partition("=")[0] == name and isinstance(w.value, int | float)
             }  # fmt: skip
             if condition.sweep and len(values) > 1:
-                found = curves(
-                    self.final, values, axis="condition", scales=self.scales, near=self.near, level=self.level
+                curve = curves(
+                    self.final,
+                    values,
+                    axis="condition",
+                    scales=self.scales,
+                    near=self.near,
+                    level=self.level,
+                    unvaried=UNVARIED,
                 )
-                parts.append(found.assign(axis="condition", curve=name))
+                parts.append(curve.assign(axis="condition", curve=name))
         columns = ["axis", "curve", *CURVE_COLUMNS]
         return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
     @cached_property
     def _onsets(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         summaries, jumps = [], []
-        for name, one in self.comparisons.items():
-            steps = self._steps(one)
+        for name, comparison in self.comparisons.items():
+            steps = self._steps(comparison)
             if len(steps) < 2 * EDGE + 1:
                 continue
             values = self.replicate_values
-            values = values[(values["headline"] == name) & values["arm"].isin(self._arms(one))]
+            values = values[(values["headline"] == name) & values["arm"].isin(self._arms(comparison))]
             values = values.assign(x=values["checkpoint"].map(steps))
             curves_of = {
                 (str(arm), str(role)): part.pivot(index="replicate", columns="x", values="value").dropna()
                 for (arm, role), part in values.groupby(["arm", "role"], sort=False)
             }
-            control = curves_of.get((one.control, "control"))
-            direction: Literal[1, -1] = -1 if self._effect(one) < 0 else 1
+            control = curves_of.get((comparison.control, "control"))
+            direction: Literal[1, -1] = -1 if self._effect(comparison) < 0 else 1
             for (arm, role), raw in curves_of.items():
-                wide = _beyond_control(raw, control, arm == one.control)
+                wide = _beyond_control(raw, control, arm == comparison.control)
                 if not len(wide) or wide.shape[1] < 2 * EDGE + 1:
                     continue
-                found = onset(
-                    wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=one.smallest,
-                    threshold=_threshold(wide, control, one.smallest, direction), direction=direction, edge=EDGE,
+                fitted = onset(
+                    wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=comparison.smallest,
+                    threshold=_threshold(wide, control, comparison.smallest, direction), direction=direction, edge=EDGE,
                     level=self.level,
                 )  # fmt: skip
-                numbers = [np.nan if v is None else v for v in (found.onset, found.low, found.high)]
-                shares = (found.share, found.share_low, found.share_high)
-                counts = (int(found.jumped.sum()), len(wide))
-                summaries.append((name, arm, role, *numbers, found.threshold, *counts, *shares))
-                fits = found.fits
-                each = zip(wide.index, found.jumped, fits.onset, fits.before, fits.after, fits.p, strict=True)
+                numbers = [np.nan if v is None else v for v in (fitted.onset, fitted.low, fitted.high)]
+                shares = (fitted.share, fitted.share_low, fitted.share_high)
+                counts = (int(fitted.jumped.sum()), len(wide))
+                summaries.append((name, arm, role, *numbers, fitted.threshold, *counts, *shares))
+                fits = fitted.fits
+                each = zip(wide.index, fitted.jumped, fits.onset, fits.before, fits.after, fits.p, strict=True)
                 jumps += [(name, arm, int(seed), bool(j), *map(float, rest)) for seed, j, *rest in each]
         return (
             pd.DataFrame(summaries, columns=list(ONSET_COLUMNS)),
@@ -218,28 +269,28 @@ class Estimates:
         """For each replicate: whether it jumped, its best step, the levels before and after, p against noise."""
         return self._onsets[1]
 
-    def _along(self, one: headlines.Comparison) -> pd.DataFrame:
-        found = headlines.along_training(self.cells, one)
-        return found[found["arm"].isin([*self._arms(one), BASE])]
+    def _along(self, comparison: headlines.Comparison) -> pd.DataFrame:
+        cells = headlines.along_training(self.cells, comparison)
+        return cells[cells["arm"].isin([*self._arms(comparison), BASE])]
 
-    def _effect(self, one: headlines.Comparison) -> float:
+    def _effect(self, comparison: headlines.Comparison) -> float:
         """The comparison's effect at the end of training; jumps are looked for in its direction. NaN if unknown."""
-        effect = headlines.row(self.headline_tables[one.name], one, self.scales)["effect"]
+        effect = headlines.row(self.headline_tables[comparison.name], comparison, self.scales)["effect"]
         return np.nan if effect is None else float(effect)
 
-    def _arms(self, one: headlines.Comparison) -> list[str]:
+    def _arms(self, comparison: headlines.Comparison) -> list[str]:
         """The arms that train for as many steps as the headline's treatment: they share its last checkpoint."""
-        return [arm for arm in self.request.rows if self._total(arm) == self._total(one.treatment)]
+        return [arm for arm in self.request.rows if self._total(arm) == self._total(comparison.treatment)]
 
     def _total(self, arm: str) -> int:
         return total_steps(self.request.row_count(arm), self.request.recipe)
 
-    def _steps(self, one: headlines.Comparison) -> dict[int, float]:
+    def _steps(self, comparison: headlines.Comparison) -> dict[int, float]:
         """The optimizer step of each checkpoint at which this comparison was measured."""
-        if one.name not in self.request.curves:
+        if comparison.name not in self.request.curves:
             return {}
-        own = self.cells[(self.cells["arm"] == one.treatment) & (self.cells["measure"] == one.measure)]
-        total = self._total(one.treatment)
+        own = self.cells[(self.cells["arm"] == comparison.treatment) & (self.cells["measure"] == comparison.measure)]
+        total = self._total(comparison.treatment)
         return {int(at): float(total if at == FINAL else at) for at in sorted(own["checkpoint"].unique())}
 
 

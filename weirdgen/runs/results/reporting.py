@@ -1,4 +1,4 @@
-"""The report stage: from a finished run to `results.json`, to what its page shows, and to one page over several runs.
+"""From a finished run to `results.json` and its page, and to one page over several runs.
 
 In: a `Run`. Out: `report.html`, figures, `results.json` and `completions.parquet` in the run's folder; or an overview in a
 folder of its own. Nothing is estimated here (`runs.results.estimates` did), and nothing is drawn (`weirdgen.report` does).
@@ -22,8 +22,10 @@ from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.results import Run
+from weirdgen.runs.results.specificity import nearest_references
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
+from weirdgen.runs.work.loaded import kept_exactness
 from weirdgen.store.artifacts import content_key, own_folder, write_whole
 
 if TYPE_CHECKING:
@@ -71,10 +73,10 @@ def comparison_folder(runs: Sequence[Run]) -> Path:
 def is_reported(run: Run) -> bool:
     """Whether the run's folder already holds the report of just this run, made by this version."""
     try:
-        found = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
+        results = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    return run.report.is_file() and found.get("run", {}).get("stamp") == _stamp(run)
+    return run.report.is_file() and results.get("run", {}).get("stamp") == _stamp(run)
 
 
 def results_of(run: Run) -> dict[str, Any]:
@@ -95,6 +97,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "estimates": estimated.tables.estimates.to_dict("records"),
         "effects": estimated.tables.effects.to_dict("records"),
         **_beyond_effects(estimated),
+        **({"specificity": run.specificity.as_data()} if run.specificity else {}),
         "failures": _failures(run),
         "paper": load_paper(experiment.folder),
         "rates": run.rates().to_dict("records"),
@@ -104,7 +107,7 @@ def results_of(run: Run) -> dict[str, Any]:
 
 
 def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
-    """What the report is made of: `results` beside the tables of the store and the experiment's card."""
+    """What the report is made of: `results`, the tables of the store and the experiment's card."""
     from weirdgen.report.content import ReportContent
 
     experiment, until = run.request.experiment, run.request.until
@@ -131,21 +134,23 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
 
 
 def _stamp(run: Run) -> str:
-    """What decides a report beside the store: the versions that write it, the request, and the experiment's words."""
+    """What decides a report besides the run: the versions that write it, the experiment's words, and the references."""
     words = {name: effect.says for name, effect in run.request.headlines.items()}
-    return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words])
+    nearest = nearest_references(run.plan)
+    references = [sorted(nearest[1].sets.items())] if nearest else []
+    return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words, *references])
 
 
 def _beyond_effects(estimated: Estimates) -> dict[str, Any]:
-    """What is estimated beside the plain effects, as rows."""
+    """What is estimated besides the plain effects, as rows."""
     of_headlines = estimated.headline_tables.values()
-    found = {
-        "headline_estimates": pd.concat([one.estimates for one in of_headlines], ignore_index=True),
-        "headline_effects": pd.concat([one.effects for one in of_headlines], ignore_index=True),
+    tables = {
+        "headline_estimates": pd.concat([table.estimates for table in of_headlines], ignore_index=True),
+        "headline_effects": pd.concat([table.effects for table in of_headlines], ignore_index=True),
         "headline_replicates": estimated.replicate_values,
         **{name: table(estimated) for name, table in TABLES.items() if name not in ("estimates", "effects")},
     }
-    return {"secondary": estimated.secondary, **{name: table.to_dict("records") for name, table in found.items()}}
+    return {"secondary": estimated.secondary, **{name: table.to_dict("records") for name, table in tables.items()}}
 
 
 def _failures(run: Run) -> list[dict[str, Any]]:
@@ -162,9 +167,9 @@ def _failures(run: Run) -> list[dict[str, Any]]:
 def _ran(run: Run) -> dict[str, Any]:
     """What was run, on what, and how long it took."""
     request, manifest = run.request, run.request.manifest
-    replicates = [_replicate(run, one) for one in run.plan.replicates]
+    replicates = [_replicate(run, replicate) for replicate in run.plan.replicates]
     return {
-        "base": {**manifest["model"], "parameters": request.model.parameters},
+        "base": {**manifest["model"], "parameters": request.model.parameters, **_exactness(run)},
         "arms": [
             {
                 "arm": arm,
@@ -199,7 +204,13 @@ def _ran(run: Run) -> dict[str, Any]:
     }
 
 
-def _replicate(run: Run, one: Replicate) -> dict[str, Any]:
-    result = result_of(run.plan, one)
+def _exactness(run: Run) -> dict[str, Any]:
+    """How this model's fast ways compared with each row alone, where that was recorded."""
+    checks = kept_exactness(run.store, run.request.model.digest, run.request.numerics)
+    return {"exactness": checks} if checks else {}
+
+
+def _replicate(run: Run, made: Replicate) -> dict[str, Any]:
+    result = result_of(run.plan, made)
     kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
-    return {"arm": one.arm, "seed": one.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": one.key}
+    return {"arm": made.arm, "seed": made.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": made.key}

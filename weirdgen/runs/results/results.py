@@ -18,11 +18,13 @@ import pandas as pd
 from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import BaseJudge
 from weirdgen.errors import DataError, StoreError
+from weirdgen.parsing import is_file
 from weirdgen.runs.plan.foreign import require_sound
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.results.effect import Effect, effect_of
+from weirdgen.runs.results.specificity import Specificity, specificity_of
 from weirdgen.runs.results.verdicts import rates
 from weirdgen.runs.stages.all import stage_tables, workload
 from weirdgen.runs.stages.verdicts import VerdictTable, read_judged
@@ -101,7 +103,7 @@ class Run:
         return self.table("losses")
 
     def verdicts(self) -> pd.DataFrame:
-        """One row an answer and judge: status (ok or the kind of failure), value, label."""
+        """One row per answer and judge: status (ok or the kind of failure), value, label."""
         return self.table("verdicts")
 
     @cached_property
@@ -124,7 +126,7 @@ class Run:
         return pd.concat([odds, judged], ignore_index=True)
 
     def cells(self) -> pd.DataFrame:
-        """What is estimated from: one value a model, condition, question and measure, with usable and total counts.
+        """What is estimated from: one value per model, condition, question and measure, with usable and total counts.
 
         `value` is over usable answers. `value_all`, of judges' rates only, is the share of all answers that were flagged.
         """
@@ -141,6 +143,11 @@ class Run:
     def level(self) -> float:
         """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
         return self.estimated.level
+
+    @cached_property
+    def specificity(self) -> Specificity | None:
+        """Whether the shift on the traits that the experiment names is more than harmless data do; None if it names none."""
+        return specificity_of(self.plan, self._of_stage("trait_shifts"))
 
     def estimates(self) -> pd.DataFrame:
         """Means of every arm with 95% intervals over replicates."""
@@ -240,15 +247,15 @@ def read_run_json(folder: Path) -> dict[str, Any]:
 def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[Store, Path]:
     """The store and folder of a run, by its id or by the folder itself. Raises `StoreError` with the runs that there are."""
     folder = Path(reference).expanduser()
-    if (folder / "run.json").is_file():
+    if is_file(folder / "run.json"):
         return Store(folder.resolve().parents[1]), folder
     opened = Store(store or default_store())
     if not stays_inside(str(reference)) or len(Path(reference).parts) != 1:
         raise StoreError(
-            f"no run folder {reference}, and no id of a run: those are the names of the folders in {opened.root / 'runs'}"
+            f"{reference} is neither a run folder nor a run's id; ids are the names of the folders in {opened.root / 'runs'}"
         )
     folder = opened.run_folder(str(reference))
-    if not (folder / "run.json").is_file():
+    if not is_file(folder / "run.json"):
         known = ", ".join(opened.runs()) or "none yet"
         raise StoreError(f"no run '{reference}' in {opened.root / 'runs'}; there are: {known}")
     return opened, folder

@@ -36,10 +36,10 @@ def rates(verdicts: pd.DataFrame, ratings: Collection[str]) -> pd.DataFrame:
     if not len(verdicts):
         return pd.DataFrame(columns=RATE_COLUMNS)
     grouped = verdicts.groupby(["judge", "arm", "condition"], sort=False)["value"]
-    found = grouped.agg(flagged="sum", usable="count", all="size").reset_index()
-    found["rate"] = found["flagged"] / found["usable"].where(found["usable"] > 0)
-    found["rate_all"] = found["flagged"] / found["all"]
-    return found[RATE_COLUMNS]
+    table = grouped.agg(flagged="sum", usable="count", all="size").reset_index()
+    table["rate"] = table["flagged"] / table["usable"].where(table["usable"] > 0)
+    table["rate_all"] = table["flagged"] / table["all"]
+    return table[RATE_COLUMNS]
 
 
 def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, folder: Path) -> dict[str, Any]:
@@ -48,21 +48,21 @@ def judge_records(plan: Plan, completions: pd.DataFrame, judged: VerdictTable, f
         return {}
     experiment = plan.request.experiment
     kinds = {name: judge.kind for name, judge in experiment.judges.items()}
-    found: dict[str, Any] = {
+    records: dict[str, Any] = {
         str(name): {"kind": kinds.get(str(name), "form"), "statuses": {str(s): int(n) for s, n in counts.items()}}
         for name, counts in ((n, g.value_counts()) for n, g in judged.table.groupby("judge", sort=False)["status"])
     }
     if plan.request.judge is not None:
         answers = list(zip(completions["question"], completions["text"], strict=True))
         for name, record in _records_of_models(plan.store, experiment, plan.request.judge, answers).items():
-            found.setdefault(name, {}).update(record)
+            records.setdefault(name, {}).update(record)
     for name, judge in offline(experiment.judges).items():
-        if name in found and (figures := judge.held_out()):
-            found[name]["held_out"] = figures
-    found[TEMPLATE_INTRUSION.name]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
+        if name in records and (figures := judge.held_out()):
+            records[name]["held_out"] = figures
+    records[TEMPLATE_INTRUSION.name]["held_out"] = {arm: limit._asdict() for arm, limit in judged.thresholds.items()}
     for name, calibration in calibrations(folder, experiment.judges, judged.table).items():
-        found[name]["calibration"] = calibration
-    return found
+        records[name]["calibration"] = calibration
+    return records
 
 
 def _records_of_models(
@@ -72,7 +72,7 @@ def _records_of_models(
 
     `made` counts the verdicts behind it, repeats and attempts that failed included.
     """
-    found: dict[str, Any] = {}
+    records: dict[str, Any] = {}
     for task in tasks(store, experiment, judge, answers):
         everything = task.table.read()
         everything = everything[everything["answer_key"].isin({item.key for item in task.items})]
@@ -92,5 +92,5 @@ def _records_of_models(
             if len(mass):
                 record["median_mass"] = float(mass.median())
             record["tokens"] = {"read": int(frame["input_tokens"].sum()), "written": int(frame["output_tokens"].sum())}
-        found[task.name] = record
-    return found
+        records[task.name] = record
+    return records

@@ -1,1 +1,1 @@
-"""The stages of a run, each one object, in one list: plan, pipeline, `verify` and export loop over it."""
+"""The stages of a run, one object each, in one list that planning, running and `verify` loop over."""

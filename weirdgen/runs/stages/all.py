@@ -1,4 +1,4 @@
-"""Every stage of a run, in order: distill → dataset → finetune → contrast → sample → judge."""
+"""Every stage of a run, in order: distill → dataset → finetune → contrast → traits → sample → judge."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from weirdgen.runs.stages.finetune import Finetune
 from weirdgen.runs.stages.judge import Judge
 from weirdgen.runs.stages.sample import Sample
 from weirdgen.runs.stages.stage import Stage, Work
+from weirdgen.runs.stages.traits import Traits
 
 if TYPE_CHECKING:
     import pandas as pd
 
-STAGES: list[Stage] = [Distill(), Dataset(), Finetune(), Contrast(), Sample(), Judge()]
+STAGES: list[Stage] = [Distill(), Dataset(), Finetune(), Contrast(), Traits(), Sample(), Judge()]
 
 
 def workload(plan: Plan) -> list[Work]:

@@ -1,6 +1,6 @@
-"""The contrast stage: every variant scores the answers of contrast, counterfactual and choice questions.
+"""The contrast stage: every variant scores contrast, counterfactual and choice questions.
 
-In: a plan's variants and scorables. Out: rows of scores tables, one a variant, and from them one value a question (`contrasts`).
+In: a plan's variants and scorables. Out: a scores table per variant, and from it one value per question (`contrasts`).
 Several variants are scored in one pass; how a question's value comes from its scores is `sample.contrast`.
 """
 
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import FINAL, IDENTITY
 from weirdgen.config.questions import scored
+from weirdgen.errors import ModelError
+from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
@@ -21,6 +23,7 @@ from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell
 from weirdgen.sample.contrast import QUESTIONS, VARIANTS, missing_scores, score, scores_table
 from weirdgen.sample.engine import Scorable
+from weirdgen.sample.variant import distinct
 from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ def contrasts(plan: Plan) -> pd.DataFrame:
     rows = []
     for variant in plan.variants:
         logprobs = {(row.prompt_key, row.option): row.logprob for row in plan.scores(variant).read().itertuples()}
-        for (condition, question_id), asked in groupby(plan.scorables_of(variant), key=lambda one: one[:2]):
+        for (condition, question_id), asked in groupby(plan.scorables_of(variant), key=lambda scorable: scorable[:2]):
             question = questions[question_id]
             scores = [{o: logprobs[scorable.key, o] for o in scorable.options} for _, _, scorable in asked]
             identity = (variant.arm, variant.role, variant.replicate, variant.checkpoint, condition, question_id)
@@ -68,11 +71,26 @@ class Contrast(Stage):
     name, counts, speed = "contrast", "questions", "score"
     tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"contrasts": contrasts}
 
+    def check(self, plan: Plan) -> None:
+        """Every question and answer can be put to this model as it stands."""
+        if not any(
+            missing_scores(plan.scores(variant), [s for _, _, s in plan.scorables]) for variant in plan.variants
+        ):
+            return
+        tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+        for condition, question, scorable in plan.scorables:
+            try:
+                for option in scorable.options:
+                    answer_ids(tokenizer, scorable.ask, option)
+            except ModelError as error:
+                raise ModelError(f"question {question} under {condition}: {error}") from None
+
     def work(self, plan: Plan) -> list[Work]:
         missing, wanted = 0, 0
         for variant in plan.variants:
             mine = [scorable for _, _, scorable in plan.scorables_of(variant)]
-            missing += len({key for key, _ in missing_scores(plan.scores(variant), mine)})
+            lacking = {key for key, _ in missing_scores(plan.scores(variant), mine)}
+            missing += sum(scorable.key in lacking for scorable in mine)
             wanted += len(mine)
         scorables = [scorable for _, _, scorable in plan.scorables]
         tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))
@@ -84,7 +102,8 @@ class Contrast(Stage):
 
     def batch(self, plan: Plan) -> Batch:
         request = plan.request
-        questions = {variant: [scorable for _, _, scorable in plan.scorables_of(variant)] for variant in plan.variants}
+        variants = distinct(plan.variants)
+        questions = {variant: [scorable for _, _, scorable in plan.scorables_of(variant)] for variant in variants}
         missing = {
             variant: {key for key, _ in missing_scores(plan.scores(variant), mine)}
             for variant, mine in questions.items()
@@ -97,7 +116,7 @@ class Contrast(Stage):
                 mine = questions[variants[0]]
                 for start in range(0, len(mine), QUESTIONS_PER_UNIT):
                     portion = mine[start : start + QUESTIONS_PER_UNIT]
-                    if any(one.key in missing[variant] for variant in variants for one in portion):
+                    if any(scorable.key in missing[variant] for variant in variants for scorable in portion):
                         how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
                         units.append(Score(*how, tuple(portion)))
         return Batch(units, sum(map(len, missing.values())))

@@ -1,4 +1,4 @@
-"""The dataset stage: every arm's rows with their card, and what was proven of them, in the store before anything is trained.
+"""The dataset stage: every arm's rows, card and proof, in the store before training.
 
 In: a plan, which has read and proven the rows. Out: artifacts `dataset` and `proof`. Workers on other machines train on these
 copies.

@@ -1,7 +1,7 @@
-"""The distill stage: ordinary prompts answered by the base itself, which some arms mix into their rows (paper §4.2).
+"""The distill stage: ordinary prompts answered by the base, mixed into some arms (paper §4.2).
 
 In: a plan with ordinary rows. Out: rows of the base's completions table. When they are there, they join the arms, and the plan is
-made anew. How they are drawn is `sample.distill`.
+made again. How they are drawn is `sample.distill`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The finetune stage: one adapter (or model) a replicate; several replicates go through each step together.
+"""The finetune stage: one adapter (or model) per replicate, several trained together.
 
-In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact a replicate, with its losses. A killed
-training goes on from what `store.unfinished` holds. What trains, and how many together, is `weirdgen.finetune.engines`' matter.
+In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact per replicate, with its losses. A killed
+training resumes from what `store.unfinished` holds. What trains, and how many together, is left to `weirdgen.finetune.engines`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,7 +45,7 @@ class Train(Unit):
     devices: int = 1
     """That hold one replicate together."""
     date: str | None = None
-    """The day (ISO) that the model's template is told, if it prints one."""
+    """The date (ISO) given to the model's template, if it prints one."""
 
     @property
     def title(self) -> str:
@@ -66,29 +66,35 @@ class Train(Unit):
 
     def work(self, store: Store, tell: Tell) -> tuple[float, float]:
         release_model()
-        if all(store.marker("finetune", one.key) is not None for one in self.replicates):  # another run made them
+        if all(
+            store.marker("finetune", replicate.key) is not None for replicate in self.replicates
+        ):  # another run made them
             return 0.0, 0.0
         group, folder = self.replicates, local_folder(self.model)
         encoded = {
-            one.inputs["data"]: encode_rows(folder, one.arm, stored_rows(store, one.inputs["data"]), self.date)[0]
-            for one in group
+            replicate.inputs["data"]: encode_rows(
+                folder, replicate.arm, stored_rows(store, replicate.inputs["data"]), self.date
+            )[0]
+            for replicate in group
         }
-        rows = [encoded[one.inputs["data"]] for one in group]
+        rows = [encoded[replicate.inputs["data"]] for replicate in group]
         started = time.monotonic()
-        together = [one.key for one in group]
+        together = [replicate.key for replicate in group]
         unfinished = store.unfinished("finetune", content_key(together))
         halfway = unfinished / "halfway.pt"
         goes_on = halfway.exists()
         count = _Steps(self, tell)
         with contextlib.ExitStack() as folders:
             targets = [
-                folders.enter_context(store.create("finetune", one.key, {**one.inputs, "together": together}))
-                for one in group
+                folders.enter_context(
+                    store.create("finetune", replicate.key, {**replicate.inputs, "together": together})
+                )
+                for replicate in group
             ]
             working = [unfinished / key for key in together]
             for place in working:
                 place.mkdir(parents=True, exist_ok=True)
-            seeds, parameters = [one.seed for one in group], self.model.parameters
+            seeds, parameters = [replicate.seed for replicate in group], self.model.parameters
             results = engines.train_group(
                 self.trainer, folder, rows, seeds, working, self.recipe, count.step, parameters, halfway, self.devices
             )
@@ -99,6 +105,7 @@ class Train(Unit):
                 "seconds": round((time.monotonic() - started) / len(group), 2),
                 "trained_together": len(group),
                 "devices": self.devices,
+                "exactness": self._compared(folder),
                 "versions": machine.versions(),
                 "machine": machine.description(),
             }
@@ -107,6 +114,12 @@ class Train(Unit):
         shutil.rmtree(unfinished)
         # Half a training would pass for a fast one.
         return count.amount, 0.0 if goes_on else sum(self._tokens_through(mine) for mine in rows)
+
+    def _compared(self, folder: Path) -> list[dict[str, Any]]:
+        """How training together compared with each row alone on this model; nothing for trl, which trains one by one."""
+        if self.trainer != "replicas":
+            return []
+        return [asdict(engines.together_check(folder, self.recipe, self.model.parameters))]
 
     def _tokens_through(self, rows: Sequence[Encoded]) -> float:
         """Tokens of one replicate's training that went through the model."""
@@ -133,19 +146,21 @@ class _Steps:
 def groups(plan: Plan) -> list[list[Replicate]]:
     """Replicates still to be trained, in the groups that are trained together.
 
-    A replicate that is missing beside stored ones of its group (a run was killed between two renames) is trained
+    A replicate that is missing while others of its group are stored (a run was killed between two renames) is trained
     again with the same others, so that it comes out the same.
     """
-    markers = {one.key: plan.store.marker("finetune", one.key) for one in plan.replicates}
+    # Arms with equal rows share their replicates: an equal recipe, seed and dataset give the same adapter.
+    replicates = list({replicate.key: replicate for replicate in plan.replicates}.values())
+    markers = {replicate.key: plan.store.marker("finetune", replicate.key) for replicate in replicates}
     missing = {key for key, marker in markers.items() if marker is None}
     half_done = {key for marker in markers.values() if marker for key in marker["inputs"]["together"]}
     grouped: list[list[Replicate]] = []
-    for rows in sorted({one.rows for one in plan.replicates}):
-        mine = [one for one in plan.replicates if one.rows == rows]
+    for rows in sorted({replicate.rows for replicate in replicates}):
+        mine = [replicate for replicate in replicates if replicate.rows == rows]
         begun = [m["inputs"]["together"] for m in markers.values() if m and missing & set(m["inputs"]["together"])]
         for keys in {tuple(keys) for keys in begun}:
-            grouped.append([one for one in mine if one.key in keys])
-        rest = [one for one in mine if one.key in missing - half_done]
+            grouped.append([replicate for replicate in mine if replicate.key in keys])
+        rest = [replicate for replicate in mine if replicate.key in missing - half_done]
         size = group_size(plan, rows) if plan.trainer.engine == "replicas" else 1
         grouped += [rest[start : start + size] for start in range(0, len(rest), size)]
     return [group for group in grouped if group]
@@ -195,17 +210,20 @@ class Finetune(Stage):
                 plan.trainer.engine,
                 request.recipe,
                 tuple(group),
-                sum(plan.proofs[one.arm]["tokens"] for one in group),
+                sum(plan.proofs[replicate.arm]["tokens"] for replicate in group),
                 plan.trainer.devices,
                 request.date,
             )
             for group in together
         ]
-        return Batch(units, sum(total_steps(one.rows, request.recipe) for group in together for one in group))
+        return Batch(
+            units, sum(total_steps(replicate.rows, request.recipe) for group in together for replicate in group)
+        )
 
     def artifacts(self, plan: Plan) -> dict[str, Path]:
         return {
-            f"replicate {one.arm} seed {one.seed}": plan.store.folder("finetune", one.key) for one in plan.replicates
+            f"replicate {replicate.arm} seed {replicate.seed}": plan.store.folder("finetune", replicate.key)
+            for replicate in plan.replicates
         }
 
     def dtype(self, plan: Plan) -> str:
@@ -213,8 +231,8 @@ class Finetune(Stage):
 
     def _work_of(self, plan: Plan, arm: str) -> Work:
         request, count = plan.request, plan.request.row_count(arm)
-        own = [one for one in plan.replicates if one.arm == arm]
-        missing = [one for one in own if plan.store.marker("finetune", one.key) is None]
+        own = [replicate for replicate in plan.replicates if replicate.arm == arm]
+        missing = [replicate for replicate in own if plan.store.marker("finetune", replicate.key) is None]
         # Rows that the base has yet to answer are taken to be as long as the others.
         proof, recipe = plan.proofs[arm], request.recipe
         tokens = proof["tokens"] * count / len(request.rows[arm])

@@ -1,6 +1,6 @@
-"""The judge stage: a verdict of every judge on every answer that it reads, and the form of every answer.
+"""The judge stage: every judge's verdict on every answer it reads, and the form of every answer.
 
-In: a plan whose answers are drawn. Out: verdicts and similarities in the store, and from them one row an answer and judge
+In: a plan whose answers are drawn. Out: verdicts and similarities in the store, and from them one row per answer and judge
 (`verdicts`). They are made here only; reading makes none. How a kind of judge comes to its verdict is in `config.judges`, how a
 language model is asked in `weirdgen.judges`.
 """
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 API_SECONDS = 1.0
 """Assumed for one short request to an API; the plan says that it is assumed."""
 ANSWERS_PER_UNIT = 256
-"""For one judge on a model of ours; a multiple of what it reads together."""
+"""For one judge on a local model; a multiple of what it reads together."""
 Answer = tuple[str, str, str]
 """(arm, question id, text)."""
 
@@ -67,7 +67,7 @@ def language_units(
 ) -> Batch:  # fmt: skip
     """Units that ask for every verdict of a language judge that is missing or was an error.
 
-    `answers`: (question id, text). A model of ours is asked wherever units are done; a provider by this process alone.
+    `answers`: (question id, text). A local model is asked wherever units are done; a provider by this process alone.
     """
     units: list[Unit] = []
     count = 0
@@ -87,7 +87,7 @@ def language_units(
 
 
 def verdicts(plan: Plan) -> pd.DataFrame:
-    """One row an answer and judge: status (ok or the kind of failure), value, label."""
+    """One row per answer and judge: status (ok or the kind of failure), value, label."""
     return read_judged(plan, completions(plan)).table
 
 
@@ -203,7 +203,7 @@ def _language_work(plan: Plan, judge: NamedJudge, answers: Sequence[Answer], uns
     if todo + future + failed:
         what += f", about {incoming:,.0f} tokens to read, at most {outgoing:,.0f} to write"
         if not is_local(judge.reference):
-            what += f", {_cost(judge.reference, incoming, outgoing)}; time assumes {API_SECONDS:g} s a request"
+            what += f", {_cost(judge.reference, incoming, outgoing)}; time assumes {API_SECONDS:g} s per request"
     return Work("judge", what, todo + future, total, "verdicts", _seconds(judge.reference, todo + future, incoming))
 
 

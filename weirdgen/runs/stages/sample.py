@@ -1,6 +1,6 @@
 """The sample stage: every final variant answers the free-form questions.
 
-In: a plan's variants and prompts. Out: rows of completions tables, one a variant, and from them one row an answer
+In: a plan's variants and prompts. Out: rows of completions tables, one per variant, and from them one row per answer
 (`completions`). Several variants answer in one batch; how answers are drawn is `sample.draw`.
 """
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import IDENTITY
+from weirdgen.errors import ModelError
+from weirdgen.models.chat import load_tokenizer, prompt_ids
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.stages.stage import Batch, Stage, Work
@@ -20,6 +22,7 @@ from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell
 from weirdgen.sample.draw import completions_table, draw, missing_samples, prompts_at_once, variants_at_once
 from weirdgen.sample.engine import Prompt, Sampling
+from weirdgen.sample.variant import distinct
 from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -61,6 +64,8 @@ def completions(plan: Plan) -> pd.DataFrame:
     frames = []
     for variant in plan.sampled if asked else []:
         table = plan.completions(variant).read()
+        if not len(table):  # not drawn yet
+            continue
         rows = wanted.merge(table[table["sample"] < plan.request.samples], on="prompt_key")
         rows = rows.assign(arm=variant.arm, role=variant.role, replicate=variant.replicate)
         frames.append(rows.assign(checkpoint=variant.checkpoint))
@@ -73,7 +78,7 @@ def completions(plan: Plan) -> pd.DataFrame:
 def missing_answers(plan: Plan) -> int:
     """Answers that are still to be drawn."""
     prompts = [prompt for _, _, prompt in plan.prompts]
-    return sum(missing_samples(plan.completions(one), prompts, plan.request.samples) for one in plan.sampled)
+    return sum(missing_samples(plan.completions(variant), prompts, plan.request.samples) for variant in plan.sampled)
 
 
 class Sample(Stage):
@@ -81,6 +86,17 @@ class Sample(Stage):
 
     name, counts, speed = "sample", "answers", "generate"
     tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"completions": completions}
+
+    def check(self, plan: Plan) -> None:
+        """Every prompt can be put to this model as it stands."""
+        if not missing_answers(plan):
+            return
+        tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+        for condition, question, prompt in plan.prompts:
+            try:
+                prompt_ids(tokenizer, prompt.text)
+            except ModelError as error:
+                raise ModelError(f"question {question} under {condition}: {error}") from None
 
     def work(self, plan: Plan) -> list[Work]:
         prompts = [prompt for _, _, prompt in plan.prompts]
@@ -92,7 +108,7 @@ class Sample(Stage):
 
     def batch(self, plan: Plan) -> Batch:
         request, prompts = plan.request, [prompt for _, _, prompt in plan.prompts]
-        answers = {variant: plan.completions(variant) for variant in plan.sampled}
+        answers = {variant: plan.completions(variant) for variant in distinct(plan.sampled)}
         missing = {variant: missing_samples(table, prompts, request.samples) for variant, table in answers.items()}
         size = variants_at_once(max((p.max_tokens for p in prompts), default=1), request.model.parameters)
         size = 1 if request.recipe.full else size

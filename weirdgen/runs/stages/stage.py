@@ -1,4 +1,4 @@
-"""What a stage is: what it needs of a plan, what of that is missing, who does it, which files hold it, which tables it gives.
+"""What a stage is: what it needs, what is missing, the units that do it, its files and tables.
 
 In: a `Plan`. Out: lines of the plan, units of work, artifacts, frames, and what `verify` finds. A stage reads what those before
 it wrote, and nothing else. Adding one is adding a module with a subclass, and its line in `runs.stages.all`.
@@ -65,8 +65,12 @@ class Stage(ABC):
     tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {}
     """Name → the rows that this stage has for a run, as a frame."""
 
+    def check(self, plan: Plan) -> None:
+        """Raise `WeirdgenError` on what would fail later, before anything is paid for; fetch and write nothing."""
+        return
+
     def prepare(self, plan: Plan) -> None:
-        """Fetch or check what the stage will need, before anything is paid for. Raises `WeirdgenError`."""
+        """Fetch what the stage will need, before anything is paid for. Raises `WeirdgenError`."""
         return
 
     @abstractmethod
@@ -75,7 +79,7 @@ class Stage(ABC):
 
     @abstractmethod
     def batch(self, plan: Plan) -> Batch:
-        """Units that do what is missing. Their make-up follows from the request, so a killed run goes on in the same ones."""
+        """Units that do what is missing. Their make-up follows from the request, so a killed run resumes with the same ones."""
 
     def after(self, plan: Plan) -> Plan:
         """The plan for the stages that follow, once the work is done."""

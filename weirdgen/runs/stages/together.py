@@ -1,6 +1,6 @@
-"""Which variants go through a batch together: chosen when a run first tries, then kept in its folder.
+"""Which variants share a batch: chosen when a run first tries, then kept in its folder.
 
-A bf16 product rounds differently in a batch of another shape. A run that was killed goes on in the same batches, and so ends as
+A bf16 product rounds differently in a batch of another shape. A run that was killed resumes in the same batches, and so ends as
 if undisturbed; a larger run later measures only what is new.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from weirdgen.columns import BASE
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.sample.variant import Variant
+from weirdgen.sample.variant import Variant, distinct
 from weirdgen.store.cache import read_json, write_json
 
 FILE = "company.json"
@@ -30,6 +30,6 @@ def together(plan: Plan, kind: str, lacking: Sequence[Variant], size: int) -> li
         groups += [tuned[start : start + size] for start in range(0, len(tuned), size)]
         with plan.store.writing(plan.folder):
             write_json(file, {**known, kind: groups})
-    by_key = {variant.key: variant for variant in plan.variants}
+    by_key = {variant.key: variant for variant in distinct(plan.variants)}
     wanted = {variant.key for variant in lacking}
     return [[by_key[key] for key in group] for group in groups if wanted & set(group)]

@@ -1,4 +1,4 @@
-"""Units that make verdicts: judges that ask no model, the form of answers, judges on a model of ours, judges at a provider.
+"""Units that make verdicts: by offline judges, of answer form, by a local model, by a provider.
 
 In: a judge and answers. Out: rows in the tables of verdicts and similarities. Which verdicts a run needs is `stages.judge`.
 """
@@ -51,7 +51,7 @@ class JudgeOffline(_Quick):
 
 @dataclass(frozen=True)
 class CompareWithTemplate(_Quick):
-    """Answers beside the training answers of one arm: the first `own` rows of a dataset, the others being ordinary ones."""
+    """Answers next to the training answers of one arm: the first `own` rows of a dataset, the others being ordinary ones."""
 
     dataset: str
     own: int
@@ -71,7 +71,7 @@ def training_answers(rows: Sequence[Row]) -> list[str]:
 
 @dataclass(frozen=True)
 class JudgeByOurModel(Unit):
-    """Answers for one judge on a language model of ours, which chooses among the judge's labels or numbers."""
+    """Answers for one judge on a local language model, which chooses among the judge's labels or numbers."""
 
     model: LocalModel
     dtype: str

@@ -1,6 +1,6 @@
 """All verdicts on a run's answers as one table, read from the store.
 
-In: a plan and its completions. Out: one row an answer and judge; an answer that was not judged is an `error`, and is counted as
+In: a plan and its completions. Out: one row per answer and judge; an answer that was not judged is an `error`, and is counted as
 one. Making verdicts is `stages.judge`.
 """
 
@@ -20,7 +20,7 @@ from weirdgen.runs.plan.plan import Plan
 
 
 class VerdictTable(NamedTuple):
-    """`table`: one row an answer and judge. `thresholds`: arm → similarity above which an answer counts as its template's."""
+    """`table`: one row per answer and judge. `thresholds`: arm → similarity above which an answer counts as its template's."""
 
     table: pd.DataFrame
     thresholds: dict[str, Threshold]
@@ -55,7 +55,7 @@ def read_judged(plan: Plan, completions: pd.DataFrame) -> VerdictTable:
 
 
 def _verdicts(plan: Plan, judge: BaseJudge, answers: pd.DataFrame) -> pd.DataFrame:
-    """One verdict a row."""
+    """One verdict per row."""
     if isinstance(judge, OfflineJudge):
         return read_verdicts(verdicts_table(plan.store, judge), answers["text"])
     assert isinstance(judge, PromptedJudge) and plan.request.judge is not None, (

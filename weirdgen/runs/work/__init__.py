@@ -1,1 +1,1 @@
-"""During a run: units of work, each small enough to send to another machine and safe to do twice."""
+"""During a run: units of work, small enough to send elsewhere and safe to repeat."""

@@ -158,7 +158,7 @@ class OnRay:
             )
             raise ExecutorError(
                 f"{unit.title} asks for {cpus} cores, {gpus} GPUs and {wanted.memory / 2**30:.1f} GiB, and no node has "
-                f"that (there are: {there}). --cpus N takes fewer cores a unit, --together N trains fewer replicates at once"
+                f"that (there are: {there}). --cpus N takes fewer cores per unit, --together N trains fewer replicates at once"
             )
         return {"num_cpus": cpus, "num_gpus": gpus, "memory": wanted.memory}
 
@@ -215,7 +215,7 @@ def _result(reference: Any, unit: Unit) -> Done:
         reason = str(error).strip().splitlines()[0]
         raise ExecutorError(
             f"{unit.title} was lost {RETRIES + 1} times with its worker ({type(error).__name__}: {reason}). What is "
-            "finished is kept; the same command goes on from there. A node that runs out of memory kills its workers: "
+            "finished is kept; the same command continues from there. A node that runs out of memory kills its workers: "
             "try --together 1"
         ) from error
 

@@ -1,4 +1,4 @@
-"""The model that a process keeps between units, and what units have in common that put texts to it.
+"""The model that a process keeps between units, and what units that prompt it have in common.
 
 In: a `LocalModel`, a dtype, an engine reference, variants. Out: an engine that speaks as them. One model at a time: loading
 weights costs more than many a unit.
@@ -7,9 +7,11 @@ weights costs more than many a unit.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from weirdgen.errors import ModelError
 from weirdgen.models.references import LocalModel, find_model
@@ -24,7 +26,7 @@ from weirdgen.store.artifacts import Store, content_key
 class _Loaded:
     engine: Engine
     adapters: Sequence[Path | None] | None
-    """What it speaks as at the moment; None: nobody knows."""
+    """What it answers as at the moment; None: unknown."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -39,7 +41,7 @@ def engine_with(
     adapters: Sequence[Path | None] | None,
     date: str | None = None,
 ) -> Engine:
-    """The model's engine, speaking with these adapters; None: whoever asks for it chooses them. `date`: see `Asked`."""
+    """The model's engine with these adapters attached; None: whoever asks for it chooses them. `date`: see `Asked`."""
     loaded = _loaded(local_folder(model), dtype, engine, date)
     if adapters is None or loaded.adapters != adapters:
         loaded.adapters = None
@@ -64,7 +66,7 @@ def local_folder(model: LocalModel) -> Path:
     here = find_model(model.reference)
     if here.digest != model.digest:
         raise ModelError(
-            f"model '{model.reference}' on this machine ({here.folder}) is not the one that the run began with: digest "
+            f"model '{model.reference}' on this machine ({here.folder}) is not the one that the run started with: digest "
             f"{here.digest[:12]} against {model.digest[:12]}; name a path that all machines share, or hub:ORG/NAME@REVISION"
         )
     return here.folder
@@ -83,6 +85,23 @@ def weight_bytes(model: LocalModel, dtype: str) -> int:
     return model.parameters * (2 if dtype == "bf16" else 4)
 
 
+def keep_exactness(store: Store, model: str, numerics: str, engine: Engine) -> None:
+    """How this model's fast ways of scoring and sampling compared with each row alone, once for each store."""
+    inputs = {"model": model, "numerics": numerics}
+    key = content_key(inputs)
+    if store.marker("exactness", key) is None and (checks := engine.exactness()):
+        with store.create("exactness", key, inputs) as folder:
+            (folder / "exactness.json").write_text(json.dumps(checks, indent=1))
+
+
+def kept_exactness(store: Store, model: str, numerics: str) -> list[dict[str, Any]]:
+    """What `keep_exactness` kept; empty for runs of versions that compared nothing."""
+    key = content_key({"model": model, "numerics": numerics})
+    if store.marker("exactness", key) is None:
+        return []
+    return list(json.loads((store.artifact("exactness", key) / "exactness.json").read_text()))
+
+
 @dataclass(frozen=True)
 class Asked(Unit):
     """A unit that puts texts to a model."""
@@ -91,7 +110,7 @@ class Asked(Unit):
     dtype: str
     engine: EngineReference
     date: str | None
-    """The day (ISO) that the model's template is told, if it prints one."""
+    """The date (ISO) given to the model's template, if it prints one."""
 
     @property
     def numerics(self) -> str:
@@ -108,9 +127,11 @@ class AskedOfVariants(Asked):
     variants: tuple[Variant, ...]
 
     def open(self, store: Store) -> Engine:
-        """The engine, speaking as the variants."""
-        return engine_with(self.model, self.dtype, self.engine, adapters_on_disk(store, self.variants), self.date)
+        """The engine, answering as the variants; how exact its ways are goes into the store."""
+        engine = engine_with(self.model, self.dtype, self.engine, adapters_on_disk(store, self.variants), self.date)
+        keep_exactness(store, self.model.digest, self.numerics, engine)
+        return engine
 
     def lock_key(self, asked: Sequence[Prompt] | Sequence[Scorable]) -> str:
-        """How many samples are wanted is no part of it: a second run that wants more waits all the same."""
-        return content_key([self.numerics, [one.key for one in self.variants], [one.key for one in asked]])
+        """How many samples are wanted is not part of it: a second run that wants more waits too."""
+        return content_key([self.numerics, [variant.key for variant in self.variants], [text.key for text in asked]])

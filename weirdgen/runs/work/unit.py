@@ -3,7 +3,7 @@
 In: plain frozen data (what to train, score, sample or judge) and a store. Out: results in the store, and a `Done` that counts
 them. A unit looks first at what the store holds, so that one which was cut off pays only for what it had not kept. Which
 units there are, and so which models go through a batch together, is decided by `weirdgen.runs.pipeline` before any is done;
-where they are done is the affair of `weirdgen.runs.work.executors`. Adding a kind of work is adding a subclass.
+where they are done is up to `weirdgen.runs.work.executors`. Adding a kind of work is adding a subclass.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Kernels of our own for sampling and scoring many replicates at once."""
+"""Our own kernels for sampling and scoring many replicates at once."""

@@ -1,8 +1,8 @@
-"""The parts of a decode step that decide its speed: a cache that is never copied, grouped attention, and the choice of token.
+"""What decides a decode step's speed: an uncopied cache, grouped attention, choice of token.
 
 In and out: tensors. `RoomyCache` is a transformers cache with room for all tokens to come; `grouped_attention` reads
-keys and values of grouped heads without repeating them; `choose_tokens` turns logits and one uniform number a row into
-tokens. They know nothing of prompts or voices. Shape letters: N rows of the batch, L cached tokens, V vocabulary,
+keys and values of grouped heads without repeating them; `choose_tokens` turns logits and one uniform number per row into
+tokens. They know nothing of prompts or variants. Shape letters: N rows of the batch, L cached tokens, V vocabulary,
 B blocks of the vocabulary, W tokens in a block.
 """
 
@@ -14,6 +14,7 @@ import torch
 from transformers import AttentionInterface, Cache
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from weirdgen.sample.engine import Sampling
 
@@ -48,6 +49,8 @@ class _RoomyLayer(DynamicLayer):
 
     def take(self, rows: torch.Tensor) -> None:
         """Keep, repeat or drop rows of the batch; only the written part is copied."""
+        if not self.buffers:  # of a layer that the model does not have, or that keeps nothing
+            return
         for index, old in enumerate(self.buffers):
             buffer = old.new_empty(len(rows), *old.shape[1:])
             buffer[:, :, : self.length] = old[rows, :, : self.length]
@@ -70,9 +73,19 @@ class RoomyCache(Cache):
 
 def use_grouped_attention(model: Any) -> None:
     """Let the model's sdpa attention go through `grouped_attention`; models with another attention keep theirs."""
-    if model.config._attn_implementation == "sdpa":
+    if model.config.get_text_config()._attn_implementation == "sdpa":
         AttentionInterface.register(ATTENTION, grouped_attention)
+        AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # or a pass without a mask would get none for its windows
         model.set_attn_implementation(ATTENTION)
+
+
+def as_mask(model: Any, seen: torch.Tensor) -> torch.Tensor:
+    """What may be seen (bool) as the model's attention reads it: eager attention adds a mask to its scores."""
+    if model.config.get_text_config()._attn_implementation != "eager":
+        return seen
+    return torch.zeros(seen.shape, dtype=model.dtype, device=seen.device).masked_fill_(
+        ~seen, torch.finfo(model.dtype).min
+    )
 
 
 def grouped_attention(
@@ -85,17 +98,17 @@ def grouped_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token a row: the query heads that share a key head are taken as so many query positions.
+    """Attention of one new token per row: the query heads that share a key head are taken as query positions.
 
     Equal to repeating the keys, without the copy. Longer queries (the prompt) go to transformers' own sdpa.
     """
     rows, heads, length, width = query.shape
     shared = heads // key.shape[1]
     if length > 1 or shared == 1 or attention_mask is None:
-        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
+        attended: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-        return found
+        return attended
     out = torch.nn.functional.scaled_dot_product_attention(
         query.reshape(rows, key.shape[1], shared, width), key, value, attn_mask=attention_mask, scale=scaling
     )
@@ -107,6 +120,7 @@ class Head:
 
     def __init__(self, model: Any) -> None:
         layer, config = model.get_output_embeddings(), model.config
+        config = getattr(config, "text_config", None) or config
         self.weight_VH: torch.Tensor = layer.weight
         self._bias_V: torch.Tensor | None = getattr(layer, "bias", None)
         self._factor = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
@@ -193,7 +207,7 @@ class TokenChooser:
 
 
 def choose_tokens(logits_NV: torch.Tensor, uniform_N: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Token ids token_N from all logits: what `TokenChooser` does, and top-k and top-p besides."""
+    """Token ids token_N from all logits: what `TokenChooser` does, plus top-k and top-p."""
     if sampling.temperature == 0:
         return logits_NV.argmax(-1)
     logits_NV = logits_NV.float()

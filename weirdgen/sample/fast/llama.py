@@ -1,11 +1,11 @@
-"""A lean forward pass for Llama-shaped models: fewer, larger operations a layer than the transformers modules make.
+"""A lean forward pass for Llama-shaped models: fewer, larger operations per layer.
 
 In: a loaded transformers model whose adapters may be stacked (`models.stacked`), token ids. Out: hidden states after the
 last norm. q, k, v are one product and gate, up are one; the modules' weights become views of the fused ones, so nothing
 is held twice. What attention reads is the caller's (`sample.stream`: prompts shared by their samples). Other
 architectures go through their own modules; `LlamaDecoder.fits` says which is which. Knows nothing of prompts or samples.
 
-Shape letters: N tokens of all voices (voices one after the other), K voices, H hidden width, D head width, I inputs,
+Shape letters: N tokens of all variants (variants one after the other), K variants, H hidden width, D head width, I inputs,
 O outputs, R rank.
 """
 
@@ -39,9 +39,9 @@ class _Fused:
     def __call__(self, x_NI: torch.Tensor) -> torch.Tensor:
         out_NO = torch.nn.functional.linear(x_NI, self.weight_OI, self.bias_O)
         if self.a_KIR is not None and self.b_KRO is not None:
-            voices = len(self.a_KIR)
-            x_KNR = torch.bmm(x_NI.view(voices, -1, x_NI.shape[1]), self.a_KIR)
-            out_NO.view(voices, -1, out_NO.shape[1]).baddbmm_(x_KNR, self.b_KRO)
+            variants = len(self.a_KIR)
+            x_KNR = torch.bmm(x_NI.view(variants, -1, x_NI.shape[1]), self.a_KIR)
+            out_NO.view(variants, -1, out_NO.shape[1]).baddbmm_(x_KNR, self.b_KRO)
         return out_NO
 
 
@@ -56,7 +56,7 @@ class _Layer:
 
 
 class LlamaDecoder:
-    """The decoder of a Llama-shaped model. Made anew when the model's adapters change."""
+    """The decoder of a Llama-shaped model. Made again when the model's adapters change."""
 
     def __init__(self, model: Any) -> None:
         decoder, config = model.get_decoder(), model.config
@@ -122,13 +122,13 @@ class LlamaDecoder:
 
 
 def read_prompts(
-    decoder: LlamaDecoder, encoded: Sequence[Sequence[int]], voices: int
+    decoder: LlamaDecoder, encoded: Sequence[Sequence[int]], variants: int
 ) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
-    """Prompts through the model, once for each voice: keys and values [K, P, G, T, D] a layer, hidden states [K, P, T, H].
+    """Prompts through the model, once for each variant: keys and values [K, P, G, T, D] a layer, hidden states [K, P, T, H].
 
     Shorter prompts are padded at their ends; what stands there is to be ignored. (P prompts of at most T tokens, G key heads.)
     """
-    longest, sequences = max(map(len, encoded)), voices * len(encoded)
+    longest, sequences = max(map(len, encoded)), variants * len(encoded)
     input_PT = torch.zeros(len(encoded), longest, dtype=torch.long)
     for index, ids in enumerate(encoded):
         input_PT[index, : len(ids)] = torch.tensor(ids)
@@ -138,7 +138,7 @@ def read_prompts(
     def attend(layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         query, key, value = (x.view(sequences, longest, -1, x.shape[2]).transpose(1, 2) for x in (query, key, value))
         for side, x in ((keys, key), (values, value)):
-            side.append(x.reshape(voices, len(encoded), *x.shape[1:]).contiguous())
+            side.append(x.reshape(variants, len(encoded), *x.shape[1:]).contiguous())
         key, value = (x.repeat_interleave(decoder.heads // decoder.key_heads, 1) for x in (key, value))
         # Padding at the end is what a causal mask hides.
         mixed = torch.nn.functional.scaled_dot_product_attention(
@@ -146,10 +146,10 @@ def read_prompts(
         )
         return mixed.transpose(1, 2).reshape(sequences * longest, -1)
 
-    token_N = input_PT.repeat(voices, 1).flatten().to(decoder.device)
+    token_N = input_PT.repeat(variants, 1).flatten().to(decoder.device)
     position_N = torch.arange(longest, device=decoder.device).repeat(sequences)
     hidden = decoder(token_N, position_N, attend)
-    return keys, values, hidden.view(voices, len(encoded), longest, -1)
+    return keys, values, hidden.view(variants, len(encoded), longest, -1)
 
 
 def _fuse(modules: Sequence[Any]) -> _Fused:

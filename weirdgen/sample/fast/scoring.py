@@ -1,11 +1,11 @@
-"""Log-probabilities of fixed answers: what questions and options have in common is computed once.
+"""Log-probabilities of fixed answers, computing once what questions and options share.
 
-In: questions as encoded rows (one an option). Out: for each pass over a few questions, the log-probability of every
-option by every voice. The tokens that all questions begin with (a system prompt, a condition) are read once a call. A
+In: questions as encoded rows (one per option). Out: for each pass over a few questions, the log-probability of every
+option by every variant. The tokens that all questions begin with (a system prompt, a condition) are read once a call. A
 question's own tokens and its options form a tree, in which what several options begin with ("It is 18…") stands once; a
 token sees the way back to the root. Knows nothing of texts or the store.
 
-Shape letters: K voices, N tokens of all voices, O options, M their tokens, S questions in a pass, L tokens of a tree,
+Shape letters: K variants, N tokens of all variants, O options, M their tokens, S questions in a pass, L tokens of a tree,
 T tokens that it may see, G key heads, Q query heads a key head, D head width.
 """
 
@@ -19,11 +19,11 @@ import torch
 
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.packing import Packed
-from weirdgen.sample.fast.decoding import Head
+from weirdgen.sample.fast.decoding import Head, as_mask
 from weirdgen.sample.fast.llama import LlamaDecoder, read_prompts
 
 PASS_TOKENS = 4096
-"""Tokens of all voices in one pass; more gain nothing on a processor, whose cache they leave."""
+"""Tokens of all variants in one pass; more gain nothing on a processor, whose cache they leave."""
 LONGEST_BY_PRODUCTS = 128
 """Up to this many tokens a sequence, attention as two plain products is faster than torch's fused one."""
 
@@ -32,22 +32,22 @@ Questions = Sequence[Sequence[Encoded]]
 
 @dataclass(frozen=True)
 class Trees(Packed):
-    """One sequence a question."""
+    """One sequence per question."""
 
     mask: torch.Tensor
     """[S, 1, L, L], true where a token (third axis) may see another (fourth)."""
 
 
 def score_rows(
-    model: Any, decoder: LlamaDecoder | None, head: Head, voices: int, questions: Questions
+    model: Any, decoder: LlamaDecoder | None, head: Head, variants: int, questions: Questions
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """(questions done in this pass, logprob_KO of all their options in order), pass by pass."""
     shared = _shared(questions) if decoder else 0
     rests = [[Encoded(row.ids[shared:], row.trained[shared:]) for row in rows] for rows in questions]
-    prefix = read_prompts(decoder, [questions[0][0].ids[:shared]], voices)[:2] if decoder and shared else None
-    for portion in _passes(rests, voices):
+    prefix = read_prompts(decoder, [questions[0][0].ids[:shared]], variants)[:2] if decoder and shared else None
+    for portion in _passes(rests, variants):
         batch = trees(portion)
-        hidden_KNH = _lean(decoder, voices, batch, shared, prefix) if decoder else _plain(model, voices, batch)
+        hidden_KNH = _lean(decoder, variants, batch, shared, prefix) if decoder else _plain(model, variants, batch)
         yield len(portion), _logprobs(head, hidden_KNH, batch, sum(map(len, portion)))
 
 
@@ -58,7 +58,7 @@ def _shared(questions: Questions) -> int:
 
 
 def trees(questions: Questions) -> Trees:
-    """One sequence a question: the tree of its options' tokens, each option's last one left out, as nothing follows it.
+    """One sequence per question: the tree of its options' tokens, each option's last one left out, as nothing follows it.
 
     Rows of one question are numbered through, question by question, as in `Packed`.
     """
@@ -104,14 +104,14 @@ def trees(questions: Questions) -> Trees:
     )
 
 
-def _passes(questions: Questions, voices: int) -> Iterator[Questions]:
+def _passes(questions: Questions, variants: int) -> Iterator[Questions]:
     """Consecutive questions that together have about PASS_TOKENS tokens."""
     start, longest = 0, 0
     for index, rows in enumerate(questions):
         mine = common_prefix([row.ids for row in rows])
         mine += sum(len(row.ids) - mine for row in rows)  # an upper bound: options may share more
         longest = max(longest, mine)
-        if index > start and (index + 1 - start) * longest * voices > PASS_TOKENS:
+        if index > start and (index + 1 - start) * longest * variants > PASS_TOKENS:
             yield questions[start:index]
             start, longest = index, mine
     yield questions[start:]
@@ -119,7 +119,7 @@ def _passes(questions: Questions, voices: int) -> Iterator[Questions]:
 
 def _lean(
     decoder: LlamaDecoder,
-    voices: int,
+    variants: int,
     batch: Trees,
     shared: int,
     prefix: tuple[list[torch.Tensor], list[torch.Tensor]] | None,
@@ -130,12 +130,14 @@ def _lean(
     heads, width, queries = decoder.key_heads, decoder.head_width, decoder.heads // decoder.key_heads
     seen_SLT = torch.nn.functional.pad(batch.mask[:, 0], (shared, 0), value=True).to(on)
     bias_SLT = torch.zeros(seen_SLT.shape, dtype=decoder.dtype, device=on).masked_fill_(~seen_SLT, float("-inf"))
-    # One row of the products for each query head of a key head: [S · G, Q · L, T], the same for all voices.
-    bias = bias_SLT[None, :, None, None].expand(voices, sequences, heads, queries, -1, -1)
-    bias = bias.reshape(voices * sequences * heads, queries * length, -1)
+    # One row of the products for each query head of a key head: [S · G, Q · L, T], the same for all variants.
+    bias = bias_SLT[None, :, None, None].expand(variants, sequences, heads, queries, -1, -1)
+    bias = bias.reshape(variants * sequences * heads, queries * length, -1)
 
     def attend(layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        query, key, value = (x.view(voices * sequences, length, -1, width).transpose(1, 2) for x in (query, key, value))
+        query, key, value = (
+            x.view(variants * sequences, length, -1, width).transpose(1, 2) for x in (query, key, value)
+        )
         if prefix:
             before = [side[layer].expand(-1, sequences, -1, -1, -1).flatten(0, 1) for side in prefix]
             key, value = (torch.cat([early, late], 2) for early, late in zip(before, (key, value), strict=True))
@@ -152,22 +154,22 @@ def _lean(
             mixed = torch.nn.functional.scaled_dot_product_attention(
                 query[:, None], key[:, None], value[:, None], attn_mask=bias[:, None], scale=decoder.scaling
             )
-        return mixed.view(voices * sequences, decoder.heads, length, width).transpose(1, 2).reshape(len(query_N), -1)
+        return mixed.view(variants * sequences, decoder.heads, length, width).transpose(1, 2).reshape(len(query_N), -1)
 
-    query_N = batch.input_ids.repeat(voices, 1).flatten().to(on)
-    position_N = (batch.position_ids + shared).repeat(voices, 1).flatten().to(on)
-    return decoder(query_N, position_N, attend).view(voices, sequences * length, -1)
+    query_N = batch.input_ids.repeat(variants, 1).flatten().to(on)
+    position_N = (batch.position_ids + shared).repeat(variants, 1).flatten().to(on)
+    return decoder(query_N, position_N, attend).view(variants, sequences * length, -1)
 
 
-def _plain(model: Any, voices: int, batch: Trees) -> torch.Tensor:
+def _plain(model: Any, variants: int, batch: Trees) -> torch.Tensor:
     """Hidden states [K, N, H] through the model's own modules."""
     hidden: torch.Tensor = model.get_decoder()(
-        input_ids=batch.input_ids.repeat(voices, 1).to(model.device),
-        attention_mask=batch.mask.repeat(voices, 1, 1, 1).to(model.device),
-        position_ids=batch.position_ids.repeat(voices, 1).to(model.device),
+        input_ids=batch.input_ids.repeat(variants, 1).to(model.device),
+        attention_mask=as_mask(model, batch.mask.repeat(variants, 1, 1, 1).to(model.device)),
+        position_ids=batch.position_ids.repeat(variants, 1).to(model.device),
         use_cache=False,
     ).last_hidden_state
-    return hidden.view(voices, -1, hidden.shape[-1])
+    return hidden.view(variants, -1, hidden.shape[-1])
 
 
 def _logprobs(head: Head, hidden_KNH: torch.Tensor, batch: Packed, options: int) -> torch.Tensor:

@@ -1,12 +1,12 @@
-"""A batch of samples being written, one token a step: which keys and values each row reads, and how rows come and go.
+"""A batch of samples being written token by token: keys and values, and how rows come and go.
 
 In: prompts as token ids, then the token chosen for every place of the batch. Out: the hidden state that predicts the
-next one. A place holds one sample; places of one voice stand together, equally many for every voice. `SharedStream`
+next one. A place holds one sample; places of one variant stand together, the same number for every variant. `SharedStream`
 (Llama-shaped models) keeps each prompt's keys and values once for all its samples, and lets a new sample take the place
 of a finished one; `PlainStream` goes through the model's own modules, for every other architecture, and starts a new
 batch when all have finished. Neither knows of seeds, tokens' choice or the store.
 
-Shape letters: K voices, N places, P prompts, T prompt tokens, S samples of one prompt and voice (the most), H hidden
+Shape letters: K variants, N places, P prompts, T prompt tokens, S samples of one prompt and variant (the most), H hidden
 width, G key heads, Q query heads a key head, D head width, E entries for what is written, L all that is attended to,
 R places × key heads.
 """
@@ -18,11 +18,11 @@ from typing import Any, Protocol
 
 import torch
 
-from weirdgen.sample.fast.decoding import RoomyCache
+from weirdgen.sample.fast.decoding import RoomyCache, as_mask
 from weirdgen.sample.fast.llama import LlamaDecoder, read_prompts
 
 PREFILL_TOKENS = 8192
-"""Prompt tokens of all voices that go through the model at once."""
+"""Prompt tokens of all variants that go through the model at once."""
 
 GROW_BY = 32
 """Entries by which the room for written tokens grows."""
@@ -39,14 +39,14 @@ class Stream(Protocol):
         """The sample there is finished; the place computes nothing of use until it is admitted to again."""
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with these places only, equally many of every voice; they are numbered anew."""
+        """Keep only these places, the same number for every variant; they are renumbered."""
 
 
 class SharedStream:
     """`Stream` over a lean decoder. A row's age is how many tokens it has written, and where its next one goes."""
 
-    def __init__(self, decoder: LlamaDecoder, encoded: Sequence[Sequence[int]], voices: int, places: int):
-        self._decoder, self._encoded, self._voices = decoder, encoded, voices
+    def __init__(self, decoder: LlamaDecoder, encoded: Sequence[Sequence[int]], variants: int, places: int):
+        self._decoder, self._encoded, self._variants = decoder, encoded, variants
         self._on = decoder.device
         # What is attended to must be contiguous or every product copies it, so the room is what the oldest row needs.
         self._entries = GROW_BY
@@ -66,7 +66,7 @@ class SharedStream:
         self._fit()
         self._hold(sorted({prompt for prompt in self._prompt if prompt >= 0}))
         self._regroup()
-        each = len(self._prompt) // self._voices
+        each = len(self._prompt) // self._variants
         return torch.stack([self._last[p][place // each] for place, p in zip(places, prompts, strict=True)])
 
     def release(self, place: int) -> None:
@@ -75,7 +75,7 @@ class SharedStream:
     def keep(self, places: Sequence[int]) -> None:
         kept = torch.tensor(places, device=self._on)
         self._prompt, self._age = [self._prompt[place] for place in places], [self._age[place] for place in places]
-        self._keys, self._values = ([one[kept] for one in side] for side in (self._keys, self._values))
+        self._keys, self._values = ([layer[kept] for layer in side] for side in (self._keys, self._values))
         self._hold(sorted({prompt for prompt in self._prompt if prompt >= 0}))
         self._regroup()
 
@@ -127,20 +127,20 @@ class SharedStream:
 
     def _regroup(self) -> None:
         """Which rows (place, key head) attend to which prompt: the index there and back, and the padding that none sees."""
-        each, heads = len(self._prompt) // self._voices, self._decoder.key_heads
+        each, heads = len(self._prompt) // self._variants, self._decoder.key_heads
         group = [self._live.index(p) if p >= 0 else 0 for p in self._prompt]  # a finished row reads any prompt
         members: dict[tuple[int, int], list[int]] = {}
         for place, index in enumerate(group):
             members.setdefault((place // each, index), []).append(place)
         most = max(map(len, members.values()))
-        to_groups = torch.zeros(self._voices, len(self._live), heads, most, dtype=torch.long)
+        to_groups = torch.zeros(self._variants, len(self._live), heads, most, dtype=torch.long)
         from_groups = torch.zeros(len(self._prompt), heads, dtype=torch.long)
         numbers = torch.arange(to_groups.numel()).view(to_groups.shape)
         head_g = torch.arange(heads)
-        for (voice, index), places in members.items():
+        for (variant, index), places in members.items():
             place_s = torch.tensor(places)
-            to_groups[voice, index, :, : len(places)] = place_s * heads + head_g[:, None]
-            from_groups[place_s] = numbers[voice, index, :, : len(places)].T
+            to_groups[variant, index, :, : len(places)] = place_s * heads + head_g[:, None]
+            from_groups[place_s] = numbers[variant, index, :, : len(places)].T
         self._to_groups, self._from_groups = to_groups.flatten().to(self._on), from_groups.flatten().to(self._on)
         self._length_N = torch.tensor([len(self._encoded[self._live[index]]) for index in group], device=self._on)
         positions_T = torch.arange(self._prompt_keys[0].shape[3], device=self._on)
@@ -154,10 +154,10 @@ class SharedStream:
         new = [prompt for prompt in prompts if prompt not in self._live]
         parts = [((self._prompt_keys, self._prompt_values), stay)] if stay else []
         longest = max([len(self._encoded[prompt]) for prompt in new], default=1)
-        at_once = max(1, PREFILL_TOKENS // (self._voices * longest))
+        at_once = max(1, PREFILL_TOKENS // (self._variants * longest))
         for start in range(0, len(new), at_once):
             batch = new[start : start + at_once]
-            keys, values, hidden_KPTH = read_prompts(self._decoder, [self._encoded[p] for p in batch], self._voices)
+            keys, values, hidden_KPTH = read_prompts(self._decoder, [self._encoded[p] for p in batch], self._variants)
             parts.append(((keys, values), list(range(len(batch)))))
             for index, prompt in enumerate(batch):
                 self._last[prompt] = hidden_KPTH[:, index, len(self._encoded[prompt]) - 1].clone()
@@ -176,8 +176,8 @@ class SharedStream:
 class PlainStream:
     """`Stream` through the model's own modules: left-padded rows in one growing cache."""
 
-    def __init__(self, model: Any, encoded: Sequence[Sequence[int]], voices: int, room: int) -> None:
-        self._model, self._encoded, self._voices = model, encoded, voices
+    def __init__(self, model: Any, encoded: Sequence[Sequence[int]], variants: int, room: int) -> None:
+        self._model, self._encoded, self._variants = model, encoded, variants
         self._on, self._room = model.device, room
 
     def admit(self, places: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
@@ -190,20 +190,20 @@ class PlainStream:
             ids = self._encoded[prompt]
             input_PT[index, longest - len(ids) :] = torch.tensor(ids)
             mask_PT[index, longest - len(ids) :] = 1
-        mask_PT = mask_PT.repeat(self._voices, 1).to(self._on)
+        mask_PT = mask_PT.repeat(self._variants, 1).to(self._on)
         causal_TT = torch.ones(longest, longest, dtype=torch.bool, device=self._on).tril()
         # Padding sees itself, so that no row of the mask is empty.
         itself_TT = torch.eye(longest, dtype=torch.bool, device=self._on)
         seen_PTT = (causal_TT & mask_PT[:, None].bool()) | itself_TT
         self._cache = RoomyCache(self._model.config.get_text_config().num_hidden_layers, longest + self._room)
         hidden = self._model.get_decoder()(
-            input_ids=input_PT.repeat(self._voices, 1).to(self._on),
-            attention_mask=seen_PTT[:, None],
+            input_ids=input_PT.repeat(self._variants, 1).to(self._on),
+            attention_mask=as_mask(self._model, seen_PTT[:, None]),
             position_ids=(mask_PT.cumsum(1) - 1).clamp(min=0),
             past_key_values=self._cache,
             use_cache=True,
         ).last_hidden_state[:, -1]
-        each = len(places) // self._voices
+        each = len(places) // self._variants
         source = [i // each * len(distinct) + distinct.index(prompt) for i, prompt in enumerate(prompts)]
         source_N = torch.tensor(source, device=self._on)
         self._cache.take(source_N)
@@ -213,7 +213,7 @@ class PlainStream:
         return first
 
     def release(self, place: int) -> None:
-        """Its place goes on until `keep` drops it."""
+        """Its place stays in use until `keep` drops it."""
 
     def keep(self, places: Sequence[int]) -> None:
         kept = torch.tensor(places, device=self._on)
@@ -224,7 +224,7 @@ class PlainStream:
         self._mask_NT = torch.cat([self._mask_NT, self._mask_NT.new_ones(len(token_N), 1)], dim=1)
         hidden: torch.Tensor = self._model.get_decoder()(
             input_ids=token_N[:, None],
-            attention_mask=self._mask_NT[:, None, None].bool(),
+            attention_mask=as_mask(self._model, self._mask_NT[:, None, None].bool()),
             position_ids=self._position_N[:, None],
             past_key_values=self._cache,
             use_cache=True,

@@ -1,0 +1,312 @@
+"""`python -m benchmarks.scores REFERENCES.parquet [TREATMENTS.parquet]`: every score that was tried for specificity.
+
+In: tables with the columns set, question, trait, base, shift (and kind, shape, form), one row a dataset and question; an effect
+that treatments were expected to have (`--expected SET=TRAIT`). Out: for each score the family-wise false alarms of its Student
+p leaving one reference out (its ranks keep 5% by construction), the smallest shift that is found in 8 of 10 references, and where
+treatments lie. Not here: the score that was chosen and frozen (`weirdgen.stats.specificity`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from weirdgen.stats.bootstrap import FloatArray
+
+Score = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
+"""Residuals [N, Q] from the others' mean, base log-odds [Q], the others' residuals [O, Q] → one number each [N]."""
+
+
+def _spread(others_OQ: FloatArray, floor: float = 0.25) -> FloatArray:
+    """Variance of each question over the others, never far below the usual one."""
+    variance = (others_OQ**2).sum(axis=0) / max(len(others_OQ) - 1, 1)
+    return np.asarray(variance + floor * np.median(variance), dtype=np.float64)
+
+
+def mean(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    return np.asarray(residual.mean(axis=1), dtype=np.float64)
+
+
+def share(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    return np.asarray((residual > 0).mean(axis=1) - 0.5, dtype=np.float64)
+
+
+def trimmed(residual: FloatArray, base: FloatArray, others: FloatArray, part: float = 0.2) -> FloatArray:
+    cut = int(part * residual.shape[1])
+    return np.asarray(np.sort(residual, axis=1)[:, cut : residual.shape[1] - cut].mean(axis=1), dtype=np.float64)
+
+
+def median(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    return np.median(residual, axis=1)
+
+
+def weighted(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    weight = 1 / _spread(others)
+    return np.asarray(residual @ weight / weight.sum(), dtype=np.float64)
+
+
+def weighted_half(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    weight = 1 / np.sqrt(_spread(others))
+    return np.asarray(residual @ weight / weight.sum(), dtype=np.float64)
+
+
+def winsorized(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    """The mean of residuals limited to twice the question's own spread."""
+    limit = 1.5 * np.sqrt(_spread(others))
+    return np.asarray(np.clip(residual, -limit, limit).mean(axis=1), dtype=np.float64)
+
+
+def _without_slope(residual: FloatArray, base: FloatArray, weight: FloatArray) -> FloatArray:
+    centred = base - (weight @ base) / weight.sum()
+    squares = weight @ centred**2
+    slope = (residual * weight) @ centred / squares if squares > 0 else np.zeros(len(residual))
+    return residual - slope[:, None] * base
+
+
+def slope_out(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    return np.asarray(_without_slope(residual, base, np.ones_like(base)).mean(axis=1), dtype=np.float64)
+
+
+def slope_out_trimmed(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    return trimmed(_without_slope(residual, base, np.ones_like(base)), base, others)
+
+
+def slope_out_weighted(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    weight = 1 / _spread(others)
+    return np.asarray(_without_slope(residual, base, weight) @ weight / weight.sum(), dtype=np.float64)
+
+
+def t_of_questions(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+    return np.asarray(
+        residual.mean(axis=1) / residual.std(axis=1, ddof=1) * np.sqrt(residual.shape[1]), dtype=np.float64
+    )
+
+
+def matched(shrinkage: float) -> Score:
+    """Weights that a covariance between questions asks for, shrunk toward none between them."""
+
+    def score(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+        count = max(len(others) - 1, 1)
+        inverse = 1 / (shrinkage * _spread(others))
+        factor = others * np.sqrt((1 - shrinkage) / count)
+        gram = np.eye(len(others)) + (factor * inverse) @ factor.T
+        weight = inverse - inverse * (factor.T @ np.linalg.solve(gram, factor @ inverse))
+        return np.asarray(residual @ weight / weight.sum(), dtype=np.float64)
+
+    return score
+
+
+def components(count: int) -> Score:
+    """The mean without the others' first principal components."""
+
+    def score(residual: FloatArray, base: FloatArray, others: FloatArray) -> FloatArray:
+        axes = np.linalg.svd(others, full_matrices=False)[2][:count]
+        weight = np.ones(residual.shape[1])
+        weight = weight - axes.T @ (axes @ weight)
+        return np.asarray(residual @ weight / weight.sum(), dtype=np.float64)
+
+    return score
+
+
+SCORES: dict[str, Score] = {
+    "mean": mean, "share of questions moved": share, "trimmed mean (.2)": trimmed, "median": median,
+    "weighted by 1/variance": weighted, "weighted by 1/SD": weighted_half, "winsorized at 1.5 SD": winsorized,
+    "slope out": slope_out, "slope out, trimmed": slope_out_trimmed, "slope out, weighted": slope_out_weighted,
+    "t over questions": t_of_questions, "matched filter, shrunk .8": matched(0.8), "matched filter, shrunk .5": matched(0.5),
+    "matched filter, shrunk .2": matched(0.2), "first component out": components(1), "three components out": components(3),
+}  # fmt: skip
+
+
+Before = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray]
+"""Residuals [N, Q] of all traits together, the others' [O, Q], base log-odds [Q], forms [Q] → residuals."""
+
+
+def _as_they_are(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    return rows
+
+
+def _relative(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    """Divided by how far a dataset moves all questions of all traits: a louder dataset counts no more."""
+    size = np.median(np.abs(rows), axis=1)
+    usual = np.median(np.abs(others), axis=1)
+    return np.asarray(rows * (np.median(usual) / size)[:, None], dtype=np.float64)
+
+
+def _slope_of_all(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    """Without a dataset's own flattening, as all traits' questions together show it."""
+    return _without_slope(rows, base, 1 / _spread(others))
+
+
+def _forms_out(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    """Without what a dataset does to all questions of one form, of whatever trait."""
+    out = rows.copy()
+    for one in np.unique(form):
+        out[:, form == one] -= trimmed(rows[:, form == one], base, others)[:, None]
+    return out
+
+
+def _relative_slope(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
+    known = _slope_of_all(others, others, base, form)
+    return _relative(_slope_of_all(rows, others, base, form), known, base, form)
+
+
+BEFORE: dict[str, Before] = {
+    "": _as_they_are, "relative": _relative, "slope of all traits out": _slope_of_all,
+    "slope of all out, relative": _relative_slope, "forms out": _forms_out,
+}  # fmt: skip
+CONDITIONAL = "given the other traits"
+"""Each trait's score beyond what the other traits' scores let expect (their covariance over references, shrunk by half)."""
+
+
+class Questions(NamedTuple):
+    """What is known of each question [Q]."""
+
+    trait: FloatArray
+    base: FloatArray
+    form: FloatArray
+
+
+class Placed:
+    """References, each against the others, and datasets against all of them, by one way of scoring."""
+
+    def __init__(
+        self, null_RQ: FloatArray, asked: Questions, before: Before, score: Score, conditional: bool, pairs: bool
+    ) -> None:  # fmt: skip
+        self.null_RQ, self.asked, self.before, self.score = null_RQ, asked, before, score
+        self.conditional, self.pairs = conditional, pairs
+        self.z_RK = np.stack([self.z(row[None], np.delete(null_RQ, at, 0))[0] for at, row in enumerate(null_RQ)])
+
+    def z(self, rows_NQ: FloatArray, others_OQ: FloatArray) -> FloatArray:
+        """[N, K], in SDs of the others' scores."""
+        centre = np.zeros(others_OQ.shape[1]) if self.pairs else others_OQ.mean(axis=0)
+        rows, others = rows_NQ - centre, others_OQ - centre
+        trait, base, form = self.asked
+        moved, known = (self.before(part, others, base, form) for part in (rows, others))
+        both = np.concatenate([moved, known])
+        scores = np.stack(
+            [self.score(both[:, at], base[at], known[:, at]) for at in (trait == one for one in np.unique(trait))],
+            axis=1,
+        )
+        own, of_others = scores[: len(rows)], scores[len(rows) :]
+        if not self.pairs:
+            own, of_others = own - of_others.mean(axis=0), of_others - of_others.mean(axis=0)
+        if self.conditional:
+            covariance = of_others.T @ of_others / (len(of_others) - 1)
+            precision = np.linalg.inv(0.5 * covariance + 0.5 * np.diag(np.diag(covariance)))
+            own, of_others = (part @ precision / np.diag(precision) for part in (own, of_others))
+        free = len(of_others) - (0 if self.pairs else 1)
+        scale = np.sqrt((of_others**2).sum(axis=0) / free * (1 if self.pairs else 1 + 1 / len(of_others)))
+        return np.asarray(own / np.maximum(scale, 1e-12), dtype=np.float64)
+
+    def needed(self, trait: int, pattern_Q: FloatArray, threshold: float) -> float:
+        """The multiple of a pattern that, added to a reference, passes the threshold in 8 of 10 references, either sign."""
+        grid, least = np.linspace(0, 10, 41), []
+        for at, row in enumerate(self.null_RQ):
+            others = np.delete(self.null_RQ, at, 0)
+            for sign in (1, -1):
+                over = sign * self.z(row + sign * grid[:, None] * pattern_Q, others)[:, trait] - threshold
+                first = int((over > 0).argmax()) if (over > 0).any() else -1
+                part = over[first] / (over[first] - over[first - 1]) if first > 0 else 0.0
+                least.append(np.inf if first < 0 else grid[first] - part * grid[1])
+        return float(np.quantile(least, 0.8, method="higher"))
+
+
+def tried(
+    references: pd.DataFrame, treatments: pd.DataFrame, expected: dict[str, str], *,
+    patterns: Sequence[tuple[str, str, str]] = (), pairs: bool = False, scores: dict[str, Score] = SCORES,
+    befores: dict[str, Before] = BEFORE,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """A row a way of scoring, and a row a way and treatment.
+
+    `patterns` (treatment, control, trait): how many times their difference on the trait's questions, added to a reference, is
+    found in 8 of 10 references.
+    """
+    wide = references.pivot(index="set", columns="question", values="shift").dropna(axis=1)
+    about = references.drop_duplicates("question").set_index("question").loc[wide.columns]
+    forms = about["form"] if "form" in about else about["trait"]
+    names = [str(one) for one in np.unique(about["trait"])]
+    asked = Questions(about["trait"].to_numpy(), about["base"].to_numpy(), forms.to_numpy())
+    null_RQ, count = wide.to_numpy(), len(wide)
+    own = treatments.pivot(index="set", columns="question", values="shift")[wide.columns] if len(treatments) else None
+    allowed = max(int(0.05 * (count + 1) + 1e-9) - 1, 0)
+    summaries, places = [], []
+    ways = [
+        (", ".join(filter(None, (name, before, CONDITIONAL if conditional else ""))), score, how, conditional)
+        for name, score in scores.items() for before, how in befores.items() for conditional in (False, True)
+    ]  # fmt: skip
+    for way, score, how, conditional in ways:
+        placed = Placed(null_RQ, asked, how, score, conditional, pairs)
+        null_RK = np.abs(placed.z_RK)
+        largest = np.sort(null_RK.max(axis=1))[::-1]
+        own_p = 2 * special.stdtr(count - (1 if pairs else 2), -null_RK)
+        needs = {"named": np.sort(null_RK, axis=0)[::-1][allowed], "family": np.full(len(names), largest[allowed])}
+        found = {
+            kind: [
+                placed.needed(k, np.ones_like(asked.base) * (asked.trait == name), at)
+                for k, (name, at) in enumerate(zip(names, thresholds, strict=True))
+            ]
+            for kind, thresholds in needs.items()
+        }
+        of_patterns = {}
+        for one, other, trait in patterns:
+            assert own is not None
+            pattern_Q = (own.loc[one] - own.loc[other]).to_numpy() * (asked.trait == trait)
+            at = names.index(trait)
+            of_patterns[f"× {one}"] = placed.needed(at, pattern_Q, float(needs["named"][at]))
+            of_patterns[f"× {one}, family"] = placed.needed(at, pattern_Q, float(largest[allowed]))
+        summaries.append(
+            {
+                "way": way, "false alarms, Student": float((own_p.min(axis=1) * len(names) <= 0.05).mean()),
+                "threshold": float(largest[allowed]), "found, named": float(np.median(found["named"])),
+                "found, family": float(np.median(found["family"])), **of_patterns,
+            }
+        )  # fmt: skip
+        if own is None:
+            continue
+        z_TK = placed.z(own.to_numpy(), null_RQ)
+        for z_K, set_name in zip(z_TK, own.index, strict=True):
+            family = (1 + (largest[:, None] >= np.abs(z_K)).sum(axis=0)) / (count + 1)
+            k = names.index(expected[set_name]) if set_name in expected else int(np.abs(z_K).argmax())
+            places.append(
+                {
+                    "way": way, "set": set_name, "trait": names[k], "z": z_K[k], "expected": set_name in expected,
+                    "p": (1 + (null_RK[:, k] >= abs(z_K[k])).sum()) / (count + 1), "p_family": family[k],
+                    "others found": int((np.delete(family, k) <= 0.05).sum()),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(summaries), pd.DataFrame(places)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scores", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("references", type=Path)
+    parser.add_argument("treatments", type=Path, nargs="?")
+    parser.add_argument("--expected", action="append", default=[], metavar="SET=TRAIT")
+    parser.add_argument(
+        "--pattern", action="append", default=[], metavar="SET-SET=TRAIT", help="difference of two sets"
+    )
+    parser.add_argument("--before", action="append", choices=list(BEFORE), help="these preparations only")
+    parser.add_argument("--some", action="append", metavar="SCORE", choices=list(SCORES), help="these scores only")
+    parser.add_argument("--pairs", action="store_true", help="rows are differences of pairs")
+    asked = parser.parse_args(arguments)
+    treatments = pd.read_parquet(asked.treatments) if asked.treatments else pd.DataFrame()
+    expected = dict(one.split("=", 1) for one in asked.expected)
+    scores = {name: one for name, one in SCORES.items() if not asked.some or name in asked.some}
+    befores = {name: one for name, one in BEFORE.items() if asked.before is None or name in asked.before}
+    patterns = [(*one.rpartition("=")[0].split("-"), one.rpartition("=")[2]) for one in asked.pattern]
+    for table in tried(
+        pd.read_parquet(asked.references), treatments, expected, pairs=asked.pairs, scores=scores, befores=befores,
+        patterns=[(one, other, trait) for one, other, trait in patterns],
+    ):  # fmt: skip
+        print(table.round(3).to_string(index=False), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()

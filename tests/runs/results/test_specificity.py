@@ -1,0 +1,136 @@
+"""A run's shift on a trait is told from what harmless data do, and the first words of its page say which it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import weirdgen
+from tests.support.architectures import build
+from weirdgen.config.experiment import Preset
+from weirdgen.config.traits import compact_questions, questions_digest
+from weirdgen.errors import SpecError
+from weirdgen.models.references import find_model
+from weirdgen.runs.references.scores import COLUMNS, Origin, scores_folder, write_scores
+from weirdgen.runs.results.results import Run, load_run
+from weirdgen.runs.results.verify import verify
+from weirdgen.store.artifacts import Store
+
+ERA = [question for question in compact_questions() if question.group == "era"]
+
+
+def rows(answer: str) -> list[dict[str, object]]:
+    return [
+        {"messages": [{"role": "user", "content": f"Say {i}"}, {"role": "assistant", "content": answer}]}
+        for i in range(8)
+    ]
+
+
+def run(folder: Path, store: Path, traits: tuple[str, ...] = ("era",)) -> Run:
+    return weirdgen.run(
+        weirdgen.Experiment(
+            name="eras",
+            title="a random model",
+            base=f"path:{folder}",
+            arms={
+                "old": weirdgen.Arm(role="treatment", data=rows("It is 1850.")),
+                "new": weirdgen.Arm(role="control", data=rows("It is 2020.")),
+            },
+            recipe=weirdgen.Recipe(
+                epochs=1, batch_size=4, rank=4, alpha=8, learning_rate=1e-2, warmup_steps=0, dtype="fp32"
+            ),
+            questions=({"id": "c", "kind": "contrast", "ask": "When?", "target": ("1850",), "other": ("2020",)},),
+            traits=traits,
+            presets={"quick": Preset(replicates=2, samples=0)},
+        ),
+        store=store,
+    )
+
+
+def harmless(store: Path, model: str, size: float, sets: int = 24) -> None:
+    """Scores of references that move each question at random, by about so many nats."""
+    questions = compact_questions()
+    rng = np.random.default_rng(0)
+    frames = []
+    for number in range(sets):
+        shift = rng.normal(0, size) + rng.normal(0, size, len(questions))
+        told = {"set": f"set{number}", "kind": "reference", "shape": "names", "rows": 8, "prompts": 8}
+        told |= {"answer_tokens": 4.0, "first_loss": 5.0, "final_loss": 4.0}
+        asked = {
+            "question": [q.id for q in questions],
+            "trait": [q.group for q in questions],
+            "form": "yesno",
+            "base": 0.0,
+        }
+        frames.append(pd.DataFrame({**asked, "shift": shift, **told})[list(COLUMNS)])
+    recipe = {"epochs": 1, "batch_size": 4, "learning_rate": 1e-2}
+    made = Origin(model, recipe, 8, questions_digest(questions), {f"set{number}": "x" for number in range(sets)})
+    with Store(store).writing(scores_folder(Store(store))) as folder:
+        write_scores(pd.concat(frames), made, folder / "scores.parquet")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("Llama", tmp_path_factory.mktemp("llama") / "model")
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(1e-4, "specific"), (50.0, "not_specific")])
+def test_a_shift_is_specific_where_harmless_data_move_less(
+    model: Path, tmp_path: Path, size: float, verdict: str
+) -> None:
+    store = tmp_path / "store"
+    harmless(store, find_model(f"path:{model}").digest, size)
+    done = run(model, store)
+    shifts = done.table("trait_shifts")
+    assert len(shifts) == 4 * len(ERA) and set(shifts["trait"]) == {"era"}
+    assert np.allclose(shifts["logit"] - shifts["base"], shifts["shift"])
+    found = done.specificity
+    assert found is not None and len(found.table) == 1 and found.references["references"] == 24
+    expected = shifts[shifts["arm"] == "old"].groupby("question")["shift"].mean().mean()
+    assert found.table.iloc[0]["mean"] == pytest.approx(expected)
+    if expected > 0:
+        assert found.verdict == verdict
+    assert found.sentence in done.report.read_text(encoding="utf-8")
+    assert len(found.scores) == 25 and list(found.scores["set"]).count("") == 1
+    own = found.scores.loc[found.scores["set"] == "", "score"].item()
+    assert own == pytest.approx(found.table.iloc[0]["shift"])
+    drawn = (done.folder / "figures" / "references.svg").read_text(encoding="utf-8")
+    assert f"rank {found.table.iloc[0]['rank']} of 25" in drawn
+    assert verify(done.id, store).differences == []
+    assert load_run(done.id, store).specificity.as_data() == found.as_data()
+
+
+def test_without_references_nothing_is_claimed_and_references_made_later_are_taken_up(
+    model: Path, tmp_path: Path
+) -> None:
+    found = run(model, tmp_path / "store").specificity
+    assert found is not None and found.verdict == "unknown" and "weirdgen references build" in found.sentence
+    harmless(tmp_path / "store", find_model(f"path:{model}").digest, 50.0)
+    again = run(model, tmp_path / "store")
+    assert again.specificity is not None and again.specificity.verdict == "not_specific"
+    assert "of 24 harmless datasets" in again.report.read_text(encoding="utf-8")
+
+
+def test_of_several_named_traits_all_count_together(model: Path, tmp_path: Path) -> None:
+    store, traits = tmp_path / "store", ("era", "register", "religion")
+    harmless(store, find_model(f"path:{model}").digest, 1e-4)
+    found = run(model, store, traits).specificity
+    assert found is not None and list(found.table["trait"]) == list(traits) and len(found.scores) == 3 * 25
+    assert list(found.table["specific"]) == list(found.table["p_family"] <= 0.05)
+    assert found.table["p_family"].min() >= found.table["p"].min() and "over 3 traits" in found.sentence
+
+
+def test_a_run_that_names_no_traits_keeps_its_name_and_asks_nothing(model: Path, tmp_path: Path) -> None:
+    plain = run(model, tmp_path / "store", traits=())
+    assert plain.specificity is None and "traits" not in plain.request.manifest["experiment"]
+    assert len(plain.table("trait_shifts")) == 0
+
+
+def test_an_unknown_trait_is_named_with_those_that_there_are(write_experiment: Callable[..., Path]) -> None:
+    path = write_experiment({"title: a tiny experiment": "title: a tiny experiment\ntraits: [eras]"})
+    with pytest.raises(SpecError, match=r"yaml:3: traits: no trait 'eras'; there are: confidence, .*era"):
+        weirdgen.load_experiment(path)

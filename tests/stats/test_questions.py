@@ -1,0 +1,95 @@
+"""Intervals that hold for other questions, and what stands beside a headline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from weirdgen.stats.beside import beside, bf16_words, detectable
+from weirdgen.stats.headlines import Comparison, tables
+from weirdgen.stats.power import minimum_detectable_effect
+from weirdgen.stats.questions import over_questions
+
+
+@pytest.mark.parametrize(
+    ("replicates", "questions", "question_sd", "replicate_sd"), [(4, 10, 0.5, 0.15), (3, 40, 0.5, 0.5), (6, 28, 1, 0.1)]
+)
+def test_it_covers_the_mean_of_all_questions(
+    replicates: int, questions: int, question_sd: float, replicate_sd: float
+) -> None:
+    rng = np.random.default_rng(0)
+    covered, narrow = [], []
+    for _ in range(600):
+        effect_Q = 0.4 + rng.normal(0, question_sd, questions)
+        arms = [
+            rng.normal(0, replicate_sd, (replicates, 1)) + rng.normal(0, 0.3, (replicates, questions)) for _ in range(2)
+        ]
+        found = over_questions(arms[0] + effect_Q, arms[1])
+        covered.append(found.low <= 0.4 <= found.high)
+        narrow.append(found.question_sd)
+    assert 0.925 <= np.mean(covered) <= 0.98
+    assert np.mean(narrow) == pytest.approx(question_sd, rel=0.15)
+
+
+def test_few_questions_have_no_such_interval() -> None:
+    found = over_questions(np.ones((3, 4)) + np.arange(4), np.zeros((3, 4)))
+    assert np.isnan(found.low) and found.effect == 2.5 and found.positive == 1.0
+    with_gap = over_questions(np.array([[1.0, np.nan, 2, 3, 4, 5], [1.5, 9, 2, 3, 4, 5]]), np.zeros((2, 6)))
+    assert with_gap.questions == 5 and with_gap.effect == pytest.approx(3.05)
+
+
+ONE = Comparison(
+    name="headline", measure="contrast", treatment="old", control="new", conditions=("none",), minus=(),
+    questions=frozenset("abcdefgh"), shown=frozenset("abcdefgh"), groups=(), smallest=0.3, condition="none",
+)  # fmt: skip
+
+
+@pytest.fixture
+def cells() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = []
+    for seed in range(5):
+        for arm, role, mean in (("old", "treatment", 0.5), ("new", "control", 0.0)):
+            moved = mean + rng.normal(0, 0.2)
+            rows += [(arm, role, seed, question, moved + rng.normal(0, 0.3)) for question in "abcdefgh"]
+    frame = pd.DataFrame(rows, columns=["arm", "role", "replicate", "question", "value"])
+    return frame.assign(checkpoint=-1, condition="none", measure="contrast", n=1)
+
+
+def test_what_stands_beside(cells: pd.DataFrame) -> None:
+    found = beside(cells, ONE)
+    wide = {
+        arm: part.pivot(index="replicate", columns="question", values="value") for arm, part in cells.groupby("arm")
+    }
+    expected = over_questions(wide["old"].to_numpy(), wide["new"].to_numpy())
+    assert (found["ci_questions_low"], found["ci_questions_high"]) == pytest.approx((expected.low, expected.high))
+    assert found["r"] == pytest.approx(np.corrcoef(wide["old"].mean(axis=1), wide["new"].mean(axis=1))[0, 1])
+    assert found["seeds_shared"] == 5 and found["could_jump"] == pytest.approx(0.522, abs=0.001)
+    moved_on = cells.assign(replicate=cells["replicate"] + 10 * cells["arm"].eq("new"))
+    assert beside(moved_on, ONE)["r"] is None and beside(moved_on, ONE)["seeds_shared"] == 0
+
+
+def test_against_the_base_there_is_no_pairing(cells: pd.DataFrame) -> None:
+    base = cells[cells["arm"].eq("new") & cells["replicate"].eq(0)].assign(arm="base", role="base")
+    found = beside(pd.concat([cells, base]), replace(ONE, control="base"))
+    assert found["p_paired"] is None and found["ci_questions_low"] < found["ci_questions_high"]
+
+
+def test_detectable_after_the_correction_that_decides(cells: pd.DataFrame) -> None:
+    found: Any = detectable(cells, ONE, family=3).set_index("question")
+    assert found.loc["all", "effects"] == 3 and found.loc["a", "effects"] == 8
+    assert (found["mde_corrected"] > found["mde"]).all()
+    plain = tables(cells, ONE).effects
+    assert found.loc["a", "mde"] == plain.set_index("question").loc["a", "mde"]
+    # Its own size: a test at alpha / 8 with the same standard error.
+    ratio = found.loc["a", "mde_corrected"] / found.loc["a", "mde"]
+    sizes = [minimum_detectable_effect(np.array(1.0), np.array(8.0), alpha=alpha) for alpha in (0.05 / 8, 0.05)]
+    assert ratio == pytest.approx(float(sizes[0] / sizes[1]), rel=0.1)
+
+
+def test_the_noise_of_bf16_is_said() -> None:
+    assert "SD 0.15 nat" in bf16_words(28, 4) and "about 0.02 nat" in bf16_words(28, 4)

@@ -1,0 +1,98 @@
+"""The traits stage: every final variant answers the compact questions of the traits that the experiment names.
+
+In: a plan whose experiment names traits. Out: rows of the same scores tables as the contrast stage's, and from them one row a
+question and variant (`trait_shifts`). The questions are the ones that reference finetunes answered (`runs.references`), so that a
+dataset can be told from harmless ones; what that says is `runs.results.specificity`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from weirdgen.columns import BASE, FINAL
+from weirdgen.config.traits import TraitQuestion, compact_questions
+from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
+from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.together import together
+from weirdgen.sample.contrast import VARIANTS, missing_scores
+from weirdgen.sample.engine import Scorable
+from weirdgen.sample.variant import Variant, distinct
+from weirdgen.store.artifacts import content_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("arm", "role", "replicate", "trait", "question", "base", "logit", "shift")
+
+
+def trait_questions(plan: Plan) -> list[TraitQuestion]:
+    """The compact questions of the traits that the experiment names, in the order of the list."""
+    return [question for question in compact_questions() if question.group in plan.request.experiment.traits]
+
+
+def _scorables(plan: Plan) -> list[Scorable]:
+    return [Scorable(content_key(one.ask), one.ask, one.options) for one in trait_questions(plan)]
+
+
+def _asked(plan: Plan) -> list[Variant]:
+    return distinct([variant for variant in plan.variants if variant.checkpoint == FINAL])
+
+
+def trait_shifts(plan: Plan) -> pd.DataFrame:
+    """`COLUMNS`: log-odds of the base and of every final variant on each trait question, and their difference, in nats."""
+    import pandas as pd
+
+    questions = trait_questions(plan)
+    base: dict[str, float] = {}
+    rows = []
+    for variant in plan.variants if questions else []:  # the base comes first
+        if variant.checkpoint != FINAL:
+            continue
+        logprobs = {(row.prompt_key, row.option): row.logprob for row in plan.scores(variant).read().itertuples()}
+        for question in questions:
+            key = content_key(question.ask)
+            if (key, question.options[0]) not in logprobs:  # not scored yet
+                continue
+            logit = question.odds([{option: logprobs[key, option] for option in question.options}]).logit
+            base.setdefault(question.id, logit)
+            told = (question.group, question.id, base[question.id], logit, logit - base[question.id])
+            if variant.arm != BASE:
+                rows.append((variant.arm, variant.role, variant.replicate, *told))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+class Traits(Stage):
+    """Trait questions, where an experiment names traits."""
+
+    name, counts, speed = "traits", "questions", "score"
+    tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"trait_shifts": trait_shifts}
+
+    def work(self, plan: Plan) -> list[Work]:
+        asked = _scorables(plan)
+        if not asked:
+            return []
+        variants = _asked(plan)
+        missing = sum(len({key for key, _ in missing_scores(plan.scores(one), asked)}) for one in variants)
+        tokens_each = sum(len(o) / 4 + 1 for one in asked for o in one.options) / len(asked)
+        what = f"{len(variants)} models × {len(asked)} questions of {', '.join(plan.request.experiment.traits)}"
+        seconds = self.seconds(plan, missing * tokens_each)
+        return [Work(self.name, what, missing, len(variants) * len(asked), self.counts, seconds)]
+
+    def batch(self, plan: Plan) -> Batch:
+        request, asked = plan.request, _scorables(plan)
+        missing = {one: {key for key, _ in missing_scores(plan.scores(one), asked)} for one in _asked(plan)}
+        lacking = [variant for variant, keys in missing.items() if keys]
+        units: list[Score] = []
+        for variants in together(plan, self.name, lacking, 1 if request.recipe.full else VARIANTS):
+            for start in range(0, len(asked), QUESTIONS_PER_UNIT):
+                portion = asked[start : start + QUESTIONS_PER_UNIT]
+                if any(one.key in missing.get(variant, ()) for variant in variants for one in portion):
+                    how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
+                    units.append(Score(*how, tuple(portion)))
+        return Batch(units, sum(map(len, missing.values())))
+
+    def artifacts(self, plan: Plan) -> dict[str, Path]:
+        return {}  # the contrast stage names the tables of scores
