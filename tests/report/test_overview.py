@@ -108,6 +108,7 @@ def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path
             "curves",
             "onsets",
             "jumps",
+            "trait_shifts",
         )  # nothing of the sort ran
         pd.testing.assert_frame_equal(exported, wanted, check_dtype=False, rtol=1e-12)
 
