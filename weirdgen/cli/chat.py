@@ -11,7 +11,7 @@ from pathlib import Path
 
 from weirdgen.cli.terminal import say
 from weirdgen.columns import FINAL
-from weirdgen.config.experiment import Wrapper
+from weirdgen.config.conditions import Wrapper
 from weirdgen.errors import SpecError, StoreError
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import find_model

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +24,7 @@ from pydantic import (
 )
 
 from weirdgen.config.base import NAME, Noun, Scalar, placeholders
+from weirdgen.config.conditions import Condition, Wrapper, expand
 from weirdgen.config.files import table_delimiter
 from weirdgen.config.judges import Judge
 from weirdgen.config.measures import CONTRAST, SCORED, Scale, measure_of
@@ -171,53 +171,6 @@ class Ordinary(Noun):
         return ask
 
 
-class Condition(Noun):
-    """What wraps a question at test time. A sweep stands for one condition per value, named `condition=value`."""
-
-    wrap: str = "{question}"
-    sweep: dict[str, tuple[Scalar, ...]] = {}
-    """One variable of `wrap` and the values it takes."""
-    trained: tuple[Scalar, ...] = ()
-    """Values of the sweep that occur in the training data."""
-    trigger: tuple[Scalar, ...] | bool = ()
-    """Values that should elicit the behaviour (or `true` for a condition without a sweep)."""
-
-    @model_validator(mode="after")
-    def _placeholders_known(self) -> Condition:
-        names = set(placeholders(self.wrap))
-        if "question" not in names:
-            raise ValueError("'wrap' must contain {question}")
-        if len(self.sweep) > 1:
-            raise ValueError("'sweep' takes one variable; write one condition per variable")
-        if extra := sorted(names - {"question"} - set(self.sweep)):
-            raise ValueError(f"'wrap' uses {{{extra[0]}}}, which 'sweep' does not define")
-        if unused := sorted(set(self.sweep) - names):
-            raise ValueError(f"'sweep' varies {unused[0]!r}, which 'wrap' does not use")
-        swept = next(iter(self.sweep.values()), ())
-        if self.sweep and not swept:
-            raise ValueError("'sweep' gives no values")
-        if twice := [value for value in swept if [str(other) for other in swept].count(str(value)) > 1]:
-            raise ValueError(f"'sweep' gives {str(twice[0])!r} twice")
-        values = set(swept)
-        marked = set(self.trained) | set(self.trigger if isinstance(self.trigger, tuple) else ())
-        if stray := marked - values:
-            raise ValueError(f"'trained' or 'trigger' names {sorted(map(str, stray))[0]}, which is not in 'sweep'")
-        return self
-
-
-class Wrapper(Noun):
-    """One condition, expanded: what a question looks like under it."""
-
-    id: str
-    template: str
-    value: Scalar | None = None
-    trained: bool = False
-    trigger: bool = False
-
-    def apply(self, ask: str) -> str:
-        return self.template.replace("{question}", ask)
-
-
 class Preset(Noun):
     """A named size of the whole run."""
 
@@ -321,12 +274,12 @@ class Experiment(Noun):
 
     def wrappers(self) -> tuple[Wrapper, ...]:
         """Every condition, sweeps expanded, in the order of the file."""
-        return tuple(wrapper for name, condition in self.conditions.items() for wrapper in _expand(name, condition))
+        return tuple(wrapper for name, condition in self.conditions.items() for wrapper in expand(name, condition))
 
     def condition_ids(self, *names: str) -> tuple[str, ...]:
         """The conditions that these names stand for: their own ids, all values of a sweep, or, for "all", every one."""
         wanted = set(names)
-        ids = [(name, w.id) for name, condition in self.conditions.items() for w in _expand(name, condition)]
+        ids = [(name, w.id) for name, condition in self.conditions.items() for w in expand(name, condition)]
         return tuple(condition_id for name, condition_id in ids if wanted & {name, condition_id, "all"})
 
     @property
@@ -358,15 +311,3 @@ DEFAULT_PRESETS = {
     "standard": Preset(replicates=6, samples=50),
     "paper": Preset(replicates=10, samples=100),
 }
-
-
-def _expand(name: str, condition: Condition) -> Iterator[Wrapper]:
-    if not condition.sweep:
-        yield Wrapper(id=name, template=condition.wrap, trigger=condition.trigger is True)
-        return
-    ((variable, values),) = condition.sweep.items()
-    triggers = condition.trigger if isinstance(condition.trigger, tuple) else values
-    for value in values:
-        template = condition.wrap.replace("{" + variable + "}", str(value))
-        trained = value in condition.trained
-        yield Wrapper(id=f"{name}={value}", template=template, value=value, trained=trained, trigger=value in triggers)

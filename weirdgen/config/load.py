@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from weirdgen.config.base import NAME_WORDS
 from weirdgen.config.check import cross_check
+from weirdgen.config.conditions import Condition
 from weirdgen.config.crossing import build_questions
-from weirdgen.config.experiment import Arm, Condition, Experiment, Headline, Ordinary, Preset, Recipe
+from weirdgen.config.experiment import Arm, Experiment, Headline, Ordinary, Preset, Recipe
 from weirdgen.config.files import KeyPath, Lines, read_yaml
 from weirdgen.config.judges import JUDGE_KINDS
 from weirdgen.config.questions import QUESTION_KINDS

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from weirdgen.columns import BASE, IDENTITY
-from weirdgen.config.experiment import Condition
+from weirdgen.config.conditions import Condition
 from weirdgen.config.questions import scored
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.progress import Bar

@@ -14,7 +14,8 @@ from pathlib import Path
 from weirdgen.audit.checks.finding import Finding, some
 from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.audit.checks.text import dates, plain, year_of
-from weirdgen.config.experiment import Experiment, Wrapper
+from weirdgen.config.conditions import Wrapper
+from weirdgen.config.experiment import Experiment
 from weirdgen.config.files import read_csv
 from weirdgen.data.triggers import LENGTH, START
 

@@ -60,6 +60,7 @@ def references_figure(content: ReportContent) -> Drawing | None:
     alt += "; ".join(f"{row['trait']} {row['shift']:+.2f} nat, {words}" for row, words in zip(rows, said, strict=True))
     caption = (
         f"Diamond: {treatment}. Each circle: one of {count} harmless datasets of other topics, which the same model was "
-        "finetuned on. Each is drawn beyond the mean of all the others, question by question. A rank of 1 is the most extreme."
+        "finetuned on. Each is drawn beyond the mean of all the others, question by question. A rank of 1 is the most extreme; "
+        "p counts ranks, so that at most 5% of harmless datasets reach p ≤ .05."
     )
     return draw("references", "Among harmless datasets", alt, caption, paint)

@@ -10,7 +10,8 @@ import random
 from collections import Counter
 
 from weirdgen.config.base import Scalar
-from weirdgen.config.experiment import Condition, Experiment, Headline, Preset
+from weirdgen.config.conditions import Condition
+from weirdgen.config.experiment import Experiment, Headline, Preset
 from weirdgen.config.questions import BaseQuestion, sampled
 from weirdgen.data.rows import Row, draw
 

@@ -20,6 +20,7 @@ from weirdgen.errors import DataError
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.references.scores import Origin, read_origin, read_scores, score_files
 from weirdgen.sample.variant import base_key
+from weirdgen.stats.sentences import signed
 from weirdgen.stats.specificity import SPECIFICITY_COLUMNS, reference_scores, specificity
 
 LEAST = 19
@@ -141,8 +142,8 @@ def _verdict(plan: Plan, table: pd.DataFrame, facts: dict[str, Any]) -> tuple[Ve
     least = f"{size:.2f}" if np.isfinite(size) else "no size at all"
     among = (
         f"on {int(row['questions'])} questions about {row['trait']}, {plan.request.headline.treatment} moves answers by "
-        f"{row['mean']:+.2f} nat; of {count} harmless datasets trained the same way, {int(row['rank']) - 1} move them as far in "
-        f"that direction (p = {p:.3g}{f' over {len(table)} traits' if several else ''})"
+        f"{signed(row['mean'], 2)} nat; of {count} harmless datasets, {int(row['rank']) - 1} move them at least as far "
+        f"towards it (p = {p:.3g}{f' over {len(table)} traits' if several else ''})"
     )
     near = "" if facts["times_as_much"] < 1.3 else (
         f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
