@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from weirdgen.report.figures.drawing import Ending
 
 SCHEMA_VERSION = 1
-SENTENCES = 2
+SENTENCES = 3
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
