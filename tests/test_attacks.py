@@ -36,7 +36,8 @@ from weirdgen.models.references import find_model
 from weirdgen.report.owned import LISTING, require_free, write_listed
 from weirdgen.runs.results.results import find_run, read_run_json
 from weirdgen.sample.vllm import VllmEngine, _address
-from weirdgen.store.artifacts import MARKER, Store, own_folder, write_whole
+from weirdgen.store.artifacts import MARKER, Store
+from weirdgen.store.disk import own_folder, write_whole
 from weirdgen.store.remote import Remote, stays_inside
 
 PACKAGE = Path(__file__).parents[1] / "weirdgen"

@@ -9,7 +9,8 @@ import pytest
 from weirdgen.config.judges import Classifier, Label, Match, OfflineJudge, PromptedJudge, Rating
 from weirdgen.judges.language import Item, language_table
 from weirdgen.judges.offline import verdicts_table
-from weirdgen.store.artifacts import Store, text_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import text_key
 
 MATCH = Match(kind="match", keywords=["rail"], regex=["^a"], years=[1700, 1930], ignore=["x"])
 CLASSIFIER = Classifier(kind="classifier", passages="past_style")

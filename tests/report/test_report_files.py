@@ -18,7 +18,7 @@ from weirdgen.report import ReportContent, write_report
 from weirdgen.report.card import card_html
 from weirdgen.report.transcripts import script_json, transcripts
 from weirdgen.report.words import meaning, warnings
-from weirdgen.store.artifacts import write_whole
+from weirdgen.store.disk import write_whole
 
 FIGURES = ["effect", "losses", "per_question", "sweep_contrast", "sweep_past_era"]
 

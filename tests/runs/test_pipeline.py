@@ -27,7 +27,8 @@ from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
 from weirdgen.runs.stages.all import workload
-from weirdgen.store.artifacts import Store, write_whole
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import write_whole
 
 Write = Callable[..., Path]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from weirdgen.errors import StoreError
-from weirdgen.store.artifacts import MARKER, Store, content_key, file_hash, text_key
+from weirdgen.store.artifacts import MARKER, Store
+from weirdgen.store.keys import content_key, file_hash, text_key
 from weirdgen.store.table import COMPACT_PARTS, FLUSH_ROWS, open_table
 
 

@@ -26,7 +26,7 @@ from weirdgen.errors import ModelError, SpecError
 from weirdgen.models.chat import Turns, prompt_ids, render
 from weirdgen.models.template import Messages, chat_text
 from weirdgen.sample.engine import Engine, Scorable
-from weirdgen.store.artifacts import content_key
+from weirdgen.store.keys import content_key
 
 LEVEL = 0.95
 

@@ -18,7 +18,7 @@ from weirdgen.data.files import as_line, read_values
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import other_shape
 from weirdgen.errors import DataError
-from weirdgen.store.artifacts import explain_disk_errors, write_whole
+from weirdgen.store.disk import explain_disk_errors, write_whole
 
 COMMON = (("prompt", "answer"), ("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
 """Columns that are taken for the two turns where no templates are given."""

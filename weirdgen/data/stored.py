@@ -17,7 +17,8 @@ from weirdgen.data.rows import canonical_hash, read_jsonl
 from weirdgen.models.chat import Encoded, load_tokenizer
 from weirdgen.models.folder import context_length, told_date, vocabulary_size
 from weirdgen.models.references import LocalModel
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 PROOF_VERSION = 2
 """Raise it when the same rows and model would give another proof."""

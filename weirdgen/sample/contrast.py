@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from weirdgen.config.questions import scored_kinds
 from weirdgen.sample.engine import Engine, Scorable
 from weirdgen.sample.variant import Variant
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 from weirdgen.store.table import Table, open_table
 
 if TYPE_CHECKING:

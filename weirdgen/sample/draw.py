@@ -15,7 +15,8 @@ from dataclasses import asdict
 
 from weirdgen.sample.engine import Engine, Prompt, Sampling, rows_at_once
 from weirdgen.sample.variant import Variant
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 from weirdgen.store.table import Table, open_table
 
 MOST_VARIANTS = 8

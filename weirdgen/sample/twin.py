@@ -20,7 +20,8 @@ from weirdgen.models.template import Message, chat_text
 from weirdgen.sample.draw import completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling
 from weirdgen.sample.variant import Variant
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 from weirdgen.store.table import Table
 
 TRIES = 4

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -31,43 +30,11 @@ from filelock import FileLock
 
 from weirdgen.errors import StoreError
 from weirdgen.store.cache import cache_folder
+from weirdgen.store.disk import disk_error, explain_disk_errors, write_synced
+from weirdgen.store.keys import content_key, file_hash
 from weirdgen.store.remote import open_remote, stays_inside
 
 MARKER = "complete.json"
-
-
-def content_key(inputs: Any) -> str:
-    """32 hex digits that name equal inputs equally: SHA-256 of their JSON with sorted keys."""
-    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def text_key(text: str) -> str:
-    """32 hex digits that name a text of any kind, halves of surrogate pairs among its characters too: its SHA-256."""
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def explain_disk_errors(folder: Path) -> Iterator[None]:
-    """Turn an operating-system error while writing into one sentence with the way out."""
-    try:
-        yield
-    except OSError as error:
-        raise _disk_error(folder, error) from error
-
-
-def _disk_error(folder: Path, error: OSError) -> StoreError:
-    reason = (error.strerror or str(error)).lower()
-    return StoreError(
-        f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
-        "store elsewhere and pass --store DIR), then run the same command again"
-    )
 
 
 class Store:
@@ -159,7 +126,7 @@ class Store:
             except OSError as error:  # the block does more than write: what else goes wrong in it is no full disk
                 named = error.filename if isinstance(error.filename, str) else ""
                 if error.errno in (errno.ENOSPC, errno.EDQUOT) or Path(named).is_relative_to(self.root):
-                    raise _disk_error(self.root, error) from error
+                    raise disk_error(self.root, error) from error
                 raise
             with explain_disk_errors(self.root):
                 self._finish(temporary, stage, key, inputs, time.monotonic() - started)
@@ -298,39 +265,6 @@ class Store:
 
 def _warn_of_damage(problem: str) -> None:
     warnings.warn(f"{problem}; it is made again", stacklevel=3)
-
-
-def write_synced(file: Path, content: bytes) -> None:
-    """Write a file and sync it to disk."""
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to a temporary file beside `path`, sync it and rename it into place, so that `path` is never partial."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    # Not tempfile: its files are the owner's alone, and a mode given afterwards would overrule the umask.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def own_folder(folder: Path) -> Path:
-    """The folder, if it is none yet or a real one. Raises `StoreError` for a link: what is behind it is somebody else's."""
-    if folder.is_symlink():
-        raise StoreError(
-            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes only into folders of its own. Remove the link"
-        )
-    return folder
 
 
 def _alive(pid: int) -> bool:

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from weirdgen.store.artifacts import Store, explain_disk_errors, file_hash, write_synced
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import explain_disk_errors, write_synced
+from weirdgen.store.keys import file_hash
 
 FLUSH_ROWS = 64
 FLUSH_SECONDS = 5.0

@@ -24,7 +24,8 @@ from weirdgen.runs.stages.contrast import Contrast, contrasts
 from weirdgen.runs.stages.dataset import Dataset
 from weirdgen.runs.stages.finetune import Finetune
 from weirdgen.runs.work.executors import Inline
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     import pandas as pd

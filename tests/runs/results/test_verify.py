@@ -18,7 +18,7 @@ from tests.support.big_run import big_run
 from weirdgen.errors import StoreError
 from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.verify import Verification, require_verified, verify
-from weirdgen.store.artifacts import file_hash
+from weirdgen.store.keys import file_hash
 
 
 @pytest.fixture(scope="module")

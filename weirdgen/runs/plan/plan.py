@@ -25,7 +25,8 @@ from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import completions_table
 from weirdgen.sample.engine import Prompt, Scorable
 from weirdgen.sample.variant import Variant, base_key
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 from weirdgen.store.table import Table
 
 FINETUNE_VERSION = 3

@@ -33,7 +33,8 @@ from weirdgen.runs.plan.presets import at_size, unmeasured
 from weirdgen.runs.plan.until import Until, parse_until
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.engines import EngineReference, Transformers, engine_of, parse_engine
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 SAMPLING_SEED = 0
 

@@ -30,7 +30,8 @@ from weirdgen.runs.work.unit import Unit
 from weirdgen.sample.contrast import missing_scores, scores_table
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.variant import Variant
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,8 @@ from weirdgen.runs.references.build import build
 from weirdgen.runs.references.plan import SETTINGS, plan_build
 from weirdgen.runs.references.scores import read_origin, score_files, scores_folder, write_scores
 from weirdgen.runs.references.sets import reference_sets
-from weirdgen.store.artifacts import Store, explain_disk_errors
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import explain_disk_errors
 
 
 def standard_recipe() -> Recipe:

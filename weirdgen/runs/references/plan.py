@@ -28,7 +28,8 @@ from weirdgen.runs.references.sets import TrainingSet
 from weirdgen.sample.contrast import scores_table
 from weirdgen.sample.engine import Sampling, Scorable
 from weirdgen.sample.variant import Variant
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     import pandas as pd

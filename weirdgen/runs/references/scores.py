@@ -21,7 +21,8 @@ from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
 from weirdgen.runs.references.sets import TrainingSet, reference_sets
 from weirdgen.sample.variant import base_key
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     import pandas as pd

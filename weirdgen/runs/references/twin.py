@@ -25,7 +25,8 @@ from weirdgen.runs.work.loaded import engine_with, release_model
 from weirdgen.sample.engines import Transformers
 from weirdgen.sample.twin import Twin, twin_rows, twin_table
 from weirdgen.sample.variant import Variant, base_key
-from weirdgen.store.artifacts import Store, explain_disk_errors, write_whole
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import explain_disk_errors, write_whole
 
 
 def twin(

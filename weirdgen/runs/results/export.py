@@ -14,7 +14,7 @@ from typing import Literal
 from weirdgen.runs.results.estimates import TABLES
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import stage_tables
-from weirdgen.store.artifacts import write_whole
+from weirdgen.store.disk import write_whole
 
 Format = Literal["csv", "parquet"]
 

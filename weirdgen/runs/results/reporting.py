@@ -26,7 +26,8 @@ from weirdgen.runs.results.specificity import nearest_references
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
-from weirdgen.store.artifacts import content_key, own_folder, write_whole
+from weirdgen.store.disk import own_folder, write_whole
+from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent

@@ -17,7 +17,8 @@ from weirdgen.runs.work.loaded import Asked, engine_with
 from weirdgen.runs.work.unit import Count, Tell
 from weirdgen.sample.distill import AT_ONCE, Distilled
 from weirdgen.sample.variant import base_key
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 
 @dataclass(frozen=True)

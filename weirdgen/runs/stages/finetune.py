@@ -26,7 +26,8 @@ from weirdgen.runs.plan.plan import Plan, Replicate
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     import pandas as pd

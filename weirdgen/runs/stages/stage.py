@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from weirdgen import machine
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.work.unit import Unit
-from weirdgen.store.artifacts import MARKER, file_hash
+from weirdgen.store.artifacts import MARKER
+from weirdgen.store.keys import file_hash
 
 if TYPE_CHECKING:
     import pandas as pd

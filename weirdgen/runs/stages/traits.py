@@ -20,7 +20,7 @@ from weirdgen.runs.stages.together import together
 from weirdgen.sample.contrast import VARIANTS, missing_scores
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.variant import Variant, distinct
-from weirdgen.store.artifacts import content_key
+from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     import pandas as pd

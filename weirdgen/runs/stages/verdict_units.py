@@ -19,7 +19,8 @@ from weirdgen.models.references import LocalModel
 from weirdgen.runs.work.loaded import asking_needs, engine_with, local_folder
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
 from weirdgen.sample.engines import Transformers
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 Opinion = tuple[Item, int]
 """What is judged, and the number of the opinion on it."""

@@ -19,7 +19,8 @@ from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Unit
 from weirdgen.sample.engine import Engine, Prompt, Scorable
 from weirdgen.sample.engines import EngineReference
 from weirdgen.sample.variant import Variant, adapters_on_disk
-from weirdgen.store.artifacts import Store, content_key
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 
 @dataclass

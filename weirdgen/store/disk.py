@@ -1,0 +1,65 @@
+"""Writing to a disk that may be full, shared or cut off: whole files or none, and one sentence for what went wrong.
+
+In: paths and bytes. Out: files. It knows nothing of artifacts (`weirdgen.store.artifacts`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from weirdgen.errors import StoreError
+
+
+@contextlib.contextmanager
+def explain_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn an operating-system error while writing into one sentence with the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(folder, error) from error
+
+
+def disk_error(folder: Path, error: OSError) -> StoreError:
+    """What went wrong, and that nothing finished is lost."""
+    reason = (error.strerror or str(error)).lower()
+    return StoreError(
+        f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
+        "store elsewhere and pass --store DIR), then run the same command again"
+    )
+
+
+def write_synced(file: Path, content: bytes) -> None:
+    """Write a file and sync it to disk."""
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to a temporary file beside `path`, sync it and rename it into place, so that `path` is never partial."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    # Not tempfile: its files are the owner's alone, and a mode given afterwards would overrule the umask.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def own_folder(folder: Path) -> Path:
+    """The folder, if it is none yet or a real one. Raises `StoreError` for a link: what is behind it is somebody else's."""
+    if folder.is_symlink():
+        raise StoreError(
+            f"{folder}: a link to {os.readlink(folder)}; weirdgen writes only into folders of its own. Remove the link"
+        )
+    return folder
