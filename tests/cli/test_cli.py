@@ -100,7 +100,8 @@ def test_ctrl_c_keeps_what_is_finished(write_experiment: Write, tmp_path: Path) 
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the same command continues from there" in said and "Traceback" not in said
+    assert process.returncode == 130, said
+    assert "the same command continues from there" in said and "Traceback" not in said
     assert not list(store.glob("tmp/*"))
 
 
