@@ -1,0 +1,65 @@
+"""A base model that a provider holds: its name there, the service, and the hash that names it.
+
+In: `openai/NAME`, `azure/NAME`, `openai-api/SERVICE/NAME` or another `PROVIDER/NAME` of Inspect AI; with a base URL, a service's
+own name of a model. Out: a `RemoteModel`. Nothing is asked of anybody here. Its tokens, template and weights are not known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from weirdgen.errors import ModelError
+from weirdgen.models.references import BUILT_IN
+from weirdgen.providers.service import Service, service_of
+from weirdgen.store.keys import content_key
+
+
+@dataclass(frozen=True)
+class RemoteModel:
+    """A model at a service. `digest` covers the service and the name, which are taken at their word."""
+
+    reference: str
+    name: str
+    """The service's own."""
+    service: Service
+
+    parameters = 0
+    """Number of weights: unknown."""
+
+    @property
+    def digest(self) -> str:
+        return content_key({"provider": self.service.provider, "url": self.service.url, "model": self.name})
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data that `RemoteModel.of` reads."""
+        at = {"provider": self.service.provider, "url": self.service.url, "name": self.name}
+        return {"reference": self.reference, "digest": self.digest, "parameters": 0, "at": at}
+
+    @staticmethod
+    def of(data: dict[str, Any]) -> RemoteModel:
+        at = data["at"]
+        return RemoteModel(data["reference"], at["name"], service_of(at["provider"], at["url"]))
+
+
+def is_remote(reference: str) -> bool:
+    """Whether a reference names a model at a provider."""
+    return reference not in BUILT_IN and "/" in reference and not reference.startswith(("hub:", "path:", "/", ".", "~"))
+
+
+def remote_model(reference: str, finetune: str | None, url: str | None) -> RemoteModel:
+    """The model that a reference names at a service: `finetune`'s, else the one that it names itself.
+
+    Raises `ModelError`.
+    """
+    words = reference.split("/")
+    parts = 2 if words[0] == "openai-api" else 1
+    provider, name = "/".join(words[:parts]), "/".join(words[parts:])
+    if finetune in ("openai", "azure") or (url and not is_remote(reference)):
+        if reference.startswith("path:"):
+            raise ModelError(f"model '{reference}': a service knows models by name, not by a folder on this machine")
+        if provider not in ("openai", "azure", finetune) and parts == 1:
+            provider, name = finetune or "openai", reference.removeprefix("hub:")
+    if not name:
+        raise ModelError(f"model '{reference}': expected PROVIDER/NAME")
+    return RemoteModel(f"{provider}/{name}", name, service_of(provider, url))

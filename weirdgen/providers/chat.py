@@ -1,0 +1,102 @@
+"""One chat request in OpenAI's dialect, and what comes back, read strictly.
+
+In: a model's name and one user turn. Out: choices with their finish reason, whether they hold thinking, token counts. A setting
+that a model refuses is learnt from its refusal and left out from then on (`Dialect`). Nothing is sent here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+REFUSED = (
+    ("max_completion_tokens", "max_tokens", "max_completion_tokens"),
+    ("max_tokens", "max_completion_tokens", "max_tokens"),
+    ("top_logprobs", "top_logprobs", None),
+    ("logprobs", "logprobs", None),
+    ("temperature", "temperature", None),
+    ("top_p", "top_p", None),
+    ("seed", "seed", None),
+)
+"""Word in a refusal, the setting that is meant, and what takes its place."""
+THOUGHTS = ("<think>", "</think>", "<|channel|>analysis", "<reasoning>")
+
+
+class Choice(NamedTuple):
+    text: str
+    finish_reason: str
+    """`stop`, `length` or `content_filter`."""
+    thinking: bool
+    """Whether the answer holds what the model wrote to itself."""
+    logprobs: tuple[float, ...]
+    """Of the tokens of the answer, in nats; empty where none are given."""
+
+
+class Reply(NamedTuple):
+    choices: list[Choice]
+    prompt_tokens: int
+    completion_tokens: int
+    """Of all choices together, thinking included."""
+
+
+@dataclass
+class Dialect:
+    """What one model takes of the protocol, as far as it has said."""
+
+    renamed: dict[str, str | None] = field(default_factory=dict)
+
+    def body(
+        self, model: str, text: str, *, max_tokens: int, temperature: float, top_p: float = 1.0, seed: int | None = None,
+        choices: int = 1, logprobs: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """A request. Everything is sent but what the model refuses, so that no default of a server decides."""
+        settings: dict[str, Any] = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        settings |= {"seed": seed} if seed is not None else {}
+        settings |= {"n": choices} if choices > 1 else {}
+        settings |= {"logprobs": True} if logprobs else {}
+        body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": text}]}
+        for name, value in settings.items():
+            taken = self.renamed.get(name, name)
+            if taken is not None:
+                body[taken] = value
+        return body
+
+    def learn(self, refusal: str, body: dict[str, Any]) -> bool:
+        """Whether a refusal names a setting of this request that can be left out or renamed."""
+        for word, name, instead in REFUSED:
+            if word in refusal and name in body and (instead is None or instead != name):
+                original = next((key for key, value in self.renamed.items() if value == name), name)
+                if original in self.renamed and instead is not None:
+                    continue  # it has been the other way round already
+                self.renamed[original] = instead
+                return True
+        return False
+
+
+def read(response: Any, wanted: int = 1) -> Reply:
+    """An SDK's response. Raises `ValueError` if it is not what the protocol says: the SDK itself does not look."""
+    choices, usage = getattr(response, "choices", None), getattr(response, "usage", None)
+    if not isinstance(choices, list) or not choices:
+        raise ValueError("an answer without choices")
+    if len(choices) > wanted:
+        raise ValueError(f"{len(choices)} choices instead of {wanted}")
+    found = []
+    for choice in choices:
+        message = getattr(choice, "message", None)
+        text, refusal = getattr(message, "content", None), getattr(message, "refusal", None)
+        reason = getattr(choice, "finish_reason", None)
+        if message is None or not isinstance(text, str | None) or reason not in ("stop", "length", "content_filter"):
+            raise ValueError(f"a choice with the finish reason {reason!r} and {type(text).__name__} as its text")
+        text = text or (refusal if isinstance(refusal, str) else "")
+        extra = getattr(message, "model_extra", None) or {}
+        thinking = bool(extra.get("reasoning_content") or extra.get("reasoning")) or any(mark in text for mark in THOUGHTS)
+        content = getattr(getattr(choice, "logprobs", None), "content", None) or []
+        logprobs = tuple(token.logprob for token in content if isinstance(getattr(token, "logprob", None), int | float))
+        found.append(Choice(text, reason, thinking, logprobs))
+    counts = [getattr(usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens")]
+    if any(not isinstance(count, int) or count < 0 for count in counts):
+        raise ValueError("token counts that are no numbers")
+    details = getattr(usage, "completion_tokens_details", None)
+    if getattr(details, "reasoning_tokens", None):
+        found = [choice._replace(thinking=True) for choice in found]
+    return Reply(found, *counts)
