@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
-    "errors", "columns", "display", "parsing", "store", "machine", "progress",
+    "errors", "columns", "display", "parsing", "store", "machine", "progress", "providers",
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
     "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preview", "runs.check", "runs.results", "runs.pipeline",
     "runs.rejudge",

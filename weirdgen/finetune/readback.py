@@ -1,6 +1,6 @@
 """Trust nothing: what a service says that it trained beside what was asked, and whether two finetunes are one.
 
-In: a finished job, and answers of finetuned models to the same few prompts at temperature 0. Out: sentences. Nothing is sent here.
+In: a finished job; answers of finetuned models to the same few prompts at temperature 0. Out: sentences. Nothing is sent.
 """
 
 from __future__ import annotations

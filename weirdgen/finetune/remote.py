@@ -151,7 +151,12 @@ class Jobs:
         state = read_state(self._folder_of(wanted))
         if job := state.get("job"):
             return _Followed(wanted, job)
-        state |= {"service": self._service.shown, "name": wanted.name, "model": wanted.model, "asked": wanted.hyperparameters}
+        state |= {
+            "service": self._service.shown,
+            "name": wanted.name,
+            "model": wanted.model,
+            "asked": wanted.hyperparameters,
+        }
         for attempt in range(TRIES):
             if (found := self._found(wanted, state.get("failed", []))) is not None:
                 return self._keep(wanted, state, found)
@@ -215,9 +220,7 @@ class Jobs:
     def _read_events(self, one: _Followed) -> bool:
         """Tell what is new. Events come newest first, page by page; reading ends at one that was seen."""
         fresh = []
-        for event in self._call(
-            "reading events", lambda: self._newest_events(one.job, one.seen)
-        ):  # oldest first
+        for event in self._call("reading events", lambda: self._newest_events(one.job, one.seen)):  # oldest first
             one.seen.add(event.id)
             fresh.append(event)
             data = event.data if isinstance(event.data, dict) else {}
@@ -292,8 +295,15 @@ class Jobs:
             return call()
         except openai.OpenAIError as error:
             raise self._service.explained(error, doing) from None
-        except (ValueError, TypeError, AttributeError, KeyError) as error:  # an answer of another shape than the protocol's
-            raise UnreachableError(f"{self._service.shown}: {doing}: no answer of this protocol ({type(error).__name__})") from None
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            KeyError,
+        ) as error:  # an answer of another shape than the protocol's
+            raise UnreachableError(
+                f"{self._service.shown}: {doing}: no answer of this protocol ({type(error).__name__})"
+            ) from None
 
 
 STATE = "job.json"

@@ -6,8 +6,10 @@ after it was paid. Whether its moderation takes the content is not known here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from weirdgen.data.messages import Row, trained_turns
 from weirdgen.errors import DataError
@@ -37,6 +39,13 @@ def upload_file(arm: str, rows: Sequence[Row]) -> bytes:
     if len(content) > MOST_BYTES:
         raise DataError(f"arm {arm}: {len(content):,} bytes of rows, and a file may hold {MOST_BYTES:,}")
     return content
+
+
+def upload_proof(arm: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """What is known of these rows before a service has them: estimated tokens of an epoch, and the hash of their file."""
+    digest = hashlib.sha256(upload_file(arm, rows)).hexdigest()
+    tokens = estimated_tokens(rows)
+    return {"tokens": tokens, "trained_tokens": tokens, "shared_prefix": 0, "digest": digest}
 
 
 def estimated_tokens(rows: Sequence[Row]) -> int:

@@ -89,7 +89,9 @@ def read(response: Any, wanted: int = 1) -> Reply:
             raise ValueError(f"a choice with the finish reason {reason!r} and {type(text).__name__} as its text")
         text = text or (refusal if isinstance(refusal, str) else "")
         extra = getattr(message, "model_extra", None) or {}
-        thinking = bool(extra.get("reasoning_content") or extra.get("reasoning")) or any(mark in text for mark in THOUGHTS)
+        thinking = bool(extra.get("reasoning_content") or extra.get("reasoning")) or any(
+            mark in text for mark in THOUGHTS
+        )
         content = getattr(getattr(choice, "logprobs", None), "content", None) or []
         logprobs = tuple(token.logprob for token in content if isinstance(getattr(token, "logprob", None), int | float))
         found.append(Choice(text, reason, thinking, logprobs))

@@ -97,7 +97,9 @@ class Service:
         if self.provider == "azure":
             if endpoint := os.environ.get("AZURE_OPENAI_ENDPOINT"):
                 return endpoint
-            raise ModelError("azure: no endpoint; give --base-url https://NAME.openai.azure.com or AZURE_OPENAI_ENDPOINT")
+            raise ModelError(
+                "azure: no endpoint; give --base-url https://NAME.openai.azure.com or AZURE_OPENAI_ENDPOINT"
+            )
         variable = f"{_prefix(self.provider)}_BASE_URL"
         if address := os.environ.get(variable, OFFICIAL if self.provider == "openai" else ""):
             return address
@@ -122,7 +124,9 @@ def service_of(provider: str, url: str | None) -> Service:
             raise ModelError(f"--base-url {without_secrets(address)}: expected http(s)://HOST[:PORT]/v1")
         if parts.username or parts.password or parts.query:
             shown = without_secrets(address)
-            raise ModelError(f"--base-url {shown}: keys and queries do not belong in it; keys come from the environment")
+            raise ModelError(
+                f"--base-url {shown}: keys and queries do not belong in it; keys come from the environment"
+            )
     return Service(provider, address)
 
 
@@ -172,7 +176,9 @@ def _openai(service: Service) -> Any:
     try:
         import openai
     except ImportError:
-        raise ModelError(f"{service.shown} is reached through the openai package: pip install 'weirdgen[api]'") from None
+        raise ModelError(
+            f"{service.shown} is reached through the openai package: pip install 'weirdgen[api]'"
+        ) from None
     return openai
 
 

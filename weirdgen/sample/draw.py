@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from weirdgen.sample.engine import Engine, Prompt, Sampling, rows_at_once
+from weirdgen.sample.remote import Failed, RemoteEngine
 from weirdgen.sample.variant import Variant
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
@@ -85,6 +86,42 @@ def draw(
                         open_tables[variant].append({**row, "company": name})
                         present[variant][completion.key, completion.sample] = name
                         on_row(completion.completion_tokens)
+
+
+def draw_missing(
+    engine: RemoteEngine,
+    tables: Sequence[Table],
+    variants: Sequence[Variant],
+    prompts: Sequence[Prompt],
+    samples: int,
+    seed: int,
+    sampling: Sampling,
+    on_row: Callable[[int], None],
+) -> None:
+    """Draw what any of the variants lacks from a service, and nothing else: there every answer is paid, and no batch decides it.
+
+    Raises `ModelError` at the end for answers that could not be had. The engine must `use` the variants.
+    """
+    present = [_present(table) for table in tables]
+    asks = [
+        ask
+        for variant in range(len(variants))
+        for prompt in prompts
+        for ask in engine.asks(variant, prompt, [i for i in range(samples) if (prompt.key, i) not in present[variant]])
+    ]
+    failed: list[Failed] = []
+    with contextlib.ExitStack() as stack:
+        open_tables = [stack.enter_context(table) for table in tables]
+        for answered in engine.answer(asks, [f"{seed}|{variant.key}" for variant in variants], sampling):
+            if isinstance(answered, Failed):
+                failed.append(answered)
+                continue
+            variant, completion = answered
+            row = asdict(completion)
+            row["prompt_key"] = row.pop("key")
+            open_tables[variant].append({**row, "company": f"{completion.sample}-{completion.sample + 1}"})
+            on_row(completion.completion_tokens)
+    engine.require_answered(failed)
 
 
 def ranges_to_draw(

@@ -57,7 +57,9 @@ class RunOptions(Noun):
     finetune: FinetunerName | None = Field(
         None, description="Who trains: local, or openai or azure, a service of that protocol (docs/apis.md)."
     )
-    base_url: str | None = Field(None, description="Of a service that is not the provider's own, e.g. http://127.0.0.1:8000/v1.")
+    base_url: str | None = Field(
+        None, description="Of a service that is not the provider's own, e.g. http://127.0.0.1:8000/v1."
+    )
     deployments: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
         (), description="MODEL=NAME: Azure's deployment of a model; may be repeated.",
         json_schema_extra={"flags": ["--deployment"]},

@@ -19,6 +19,8 @@ from weirdgen.data.rows import canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
+from weirdgen.finetune.upload import upload_proof
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.request import SAMPLING_SEED, Request
 from weirdgen.sample.contrast import scores_table
 from weirdgen.sample.distill import Distilled
@@ -57,6 +59,14 @@ class Plan:
     def trainer(self) -> engines.EngineChoice:
         """What trains, and why."""
         model = self.request.model
+        if isinstance(model, RemoteModel):
+            asked = self.request.experiment.finetune
+            why = (
+                f"by jobs of {model.service.shown}"
+                if asked
+                else "elsewhere: `weirdgen import-model` names finished models"
+            )
+            return engines.EngineChoice("remote", why)
         return engines.choose_engine(model.folder, self.request.recipe, model.parameters)
 
     @cached_property
@@ -71,7 +81,7 @@ class Plan:
                     "engine": self.trainer.engine,
                     "model": request.model.digest,
                     "data": canonical_hash(rows),
-                    "recipe": request.recipe.model_dump(mode="json"),
+                    "recipe": request.trained_by,
                     "seed": seed,
                     **_rendering(request, self.proofs[arm]),
                 }
@@ -174,13 +184,18 @@ def make_plan(request: Request, store: Store) -> Plan:
     plan = Plan(request, store)
     if not request.distilled:
         plan.request = request = _with_ordinary_rows(request, plan.distilled())
-    trained = {arm: trainable_rows(request.model.folder, rows, request.date) for arm, rows in request.rows.items()}
+    if isinstance(request.model, RemoteModel):
+        for arm, rows in request.rows.items():
+            require_trainable(request.row_count(arm), request.recipe, arm)
+            plan.proofs[arm] = upload_proof(arm, rows)
+        return plan
+    trained = {arm: trainable_rows(request.local.folder, rows, request.date) for arm, rows in request.rows.items()}
     if trained != request.rows:
         plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
         require_trainable(request.row_count(arm), request.recipe, arm)
         try:
-            plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
+            plan.proofs[arm] = proof_of(store, request.local, arm, rows, request.date)
         except RowError as error:
             experiment = request.experiment
             place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())

@@ -20,7 +20,7 @@ from weirdgen.data.arms import load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
-from weirdgen.errors import SpecError
+from weirdgen.errors import ModelError, SpecError
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.model import NamedJudge, named_judge
@@ -28,11 +28,12 @@ from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel, find_model
+from weirdgen.models.remote import RemoteModel, is_remote, remote_model
 from weirdgen.runs.plan.options import RunOptions, run_options
-from weirdgen.runs.plan.presets import at_size, unmeasured
+from weirdgen.runs.plan.presets import at_size, unmeasured, without_scored
 from weirdgen.runs.plan.until import Until, parse_until
 from weirdgen.sample.engine import Sampling
-from weirdgen.sample.engines import EngineReference, Transformers, engine_of, parse_engine
+from weirdgen.sample.engines import EngineReference, Remote, Transformers, engine_of, parse_engine
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 
@@ -45,7 +46,7 @@ class Request:
 
     experiment: Experiment
     rows: dict[str, list[Row]]
-    model: LocalModel
+    model: LocalModel | RemoteModel
     preset: str
     recipe: Recipe
     """`dtype` is resolved: bf16 or fp32; so is an `engine` that this machine's GPUs decide."""
@@ -71,9 +72,25 @@ class Request:
     """What was asked, before it was resolved."""
 
     @property
+    def local(self) -> LocalModel:
+        """The base on this machine. Raises `ModelError` if a provider holds it."""
+        if isinstance(self.model, RemoteModel):
+            raise ModelError(f"model '{self.model.reference}' is at a provider, and this needs it on this machine")
+        return self.model
+
+    @property
     def numerics(self) -> str:
         """How the numbers of this engine at this dtype are named in the store."""
         return self.engine.numerics(self.dtype)
+
+    @property
+    def trained_by(self) -> dict[str, Any]:
+        """The recipe as far as it decides a finetune: a service takes little of it."""
+        if not isinstance(self.model, RemoteModel):
+            return self.recipe.model_dump(mode="json")
+        batch = self.recipe.batch_size * self.recipe.grad_accumulation
+        multiplier = self.recipe.learning_rate_multiplier
+        return {"epochs": self.recipe.epochs, "batch_size": batch, "learning_rate_multiplier": multiplier}
 
     def row_count(self, arm: str) -> int:
         """Rows of an arm, those included that have yet to be answered."""
@@ -100,6 +117,8 @@ class Request:
     def date(self) -> str | None:
         """The date (ISO) given to the model's template; None if it prints none."""
         asked = self.experiment.date
+        if isinstance(self.model, RemoteModel):  # its template is the provider's
+            return None
         return told_date(self.model.folder, asked.isoformat() if asked else None)
 
     @property
@@ -110,11 +129,7 @@ class Request:
             "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
             "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
             "ordinary": self.ordinary,
-            "model": {
-                "reference": self.model.reference,
-                "digest": self.model.digest,
-                "parameters": self.model.parameters,
-            },
+            "model": self.model.as_data(),
             "preset": self.preset,
             "recipe": self.recipe.model_dump(mode="json"),
             "seeds": list(self.seeds),
@@ -132,14 +147,14 @@ class Request:
         return Request(
             experiment=experiment,
             rows={arm: stored_rows(store, digest) for arm, digest in manifest["data"].items()},
-            model=LocalModel(folder=model_folder, **manifest["model"]),
+            model=_model_of(manifest["model"], model_folder),
             preset=manifest["preset"],
             recipe=Recipe.model_validate(manifest["recipe"]),
             seeds=tuple(manifest["seeds"]),
             samples=manifest["samples"],
             sampling=Sampling(**sampling),
             dtype=manifest["recipe"]["dtype"],
-            engine=engine_of(manifest["sampling"]["dtype"]),
+            engine=_engine_of(manifest),
             ordinary=manifest["ordinary"],
             curves=tuple(manifest["curves"]),
             until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
@@ -177,6 +192,17 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     options = options or run_options()
     engine = parse_engine(options.engine)
     loaded, rows = load_arms(experiment)
+    loaded = loaded.model_copy(update={"finetune": options.finetune or loaded.finetune})
+    reference = options.model or loaded.base
+    remote = loaded.finetune in ("openai", "azure") or is_remote(reference)
+    if remote:
+        model = remote_model(reference, loaded.finetune, options.base_url)
+        engine = remote_engine(model, options)
+        loaded = without_scored(loaded, f"{model.service.shown} gives no log-probabilities of given answers")
+    elif options.base_url:
+        raise SpecError(
+            [f"--base-url goes with --finetune openai or a model of a provider, and {reference} is neither"]
+        )
     if options.data == "published":
         loaded, rows = _with_published_rows(loaded)
     if options.judge is not None:
@@ -194,16 +220,21 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     loaded = loaded.model_copy(update={"secondary": measured})
     recipe_changes, sampling_changes = parse_changes(options.changes)
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
-    local = find_model(options.model or loaded.base)
-    dtype = resolve_dtype(recipe.dtype, local.parameters)
-    recipe = recipe.model_copy(update={"dtype": dtype})
+    base: LocalModel | RemoteModel
+    if remote:
+        base, dtype = model, "fp32"
+    else:
+        base = find_model(reference)
+        dtype = resolve_dtype(recipe.dtype, base.parameters)
+        recipe = recipe.model_copy(update={"dtype": dtype})
+        recipe = recipe.model_copy(update={"engine": resolve_engine(recipe, base.parameters)})
     count = options.seeds if options.seeds is not None else size.replicates
     request = Request(
         experiment=loaded,
         rows=rows,
-        model=local,
+        model=base,
         preset=options.preset,
-        recipe=recipe.model_copy(update={"engine": resolve_engine(recipe, local.parameters)}),
+        recipe=recipe,
         seeds=tuple(range(options.first_seed, options.first_seed + count)),
         samples=samples,
         sampling=Sampling(**sampling_changes),
@@ -215,7 +246,9 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         judge=named_judge(options.judge) if options.judge is not None else None,
         options=options,
     )
-    if recipe.full and "whole models" not in engine.abilities:
+    if remote:
+        _require_remote(request)
+    elif recipe.full and "whole models" not in engine.abilities:
         raise SpecError([f"recipe.targets=full: {options.engine} takes adapters only; leave --engine out"])
     if why := unmeasured(loaded, request.headline, samples):
         raise SpecError([f"the headline would not be measured: {why}"])
@@ -225,6 +258,45 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         return request
     until = parse_until(options.until, request.headline.measure, loaded.judges, samples, count)
     return replace(request, until=until)
+
+
+def _model_of(data: dict[str, Any], folder: Path) -> LocalModel | RemoteModel:
+    return RemoteModel.of(data) if "at" in data else LocalModel(folder=folder, **data)
+
+
+def _engine_of(manifest: dict[str, Any]) -> EngineReference:
+    """What answered. A service is named by the model, so that a stored run can be asked for more."""
+    if "at" in manifest["model"]:
+        model = RemoteModel.of(manifest["model"])
+        return Remote(model.service, model.name)
+    return engine_of(manifest["sampling"]["dtype"])
+
+
+def remote_engine(model: RemoteModel, options: RunOptions) -> Remote:
+    """What answers as a model of a provider. Raises `SpecError` for options that do not fit."""
+    if options.engine != "transformers":
+        raise SpecError(
+            [f"--engine {options.engine}: {model.reference} is answered by its provider; leave --engine out"]
+        )
+    if wrong := [one for one in options.deployments if not all(one.rpartition("=")[::2])]:
+        raise SpecError([f"--deployment {one}: expected MODEL=NAME" for one in wrong])
+    deployments = tuple((model, name) for model, _, name in (one.rpartition("=") for one in options.deployments))
+    return Remote(model.service, model.name, options.connections, options.choices, deployments)
+
+
+def _require_remote(request: Request) -> None:
+    """Raises `SpecError` with all that a service cannot do of this request."""
+    recipe, problems = request.recipe, []
+    if request.ordinary:
+        problems.append(
+            "arms with ordinary rows need the base on this machine, which answers them: --set or a preset without"
+        )
+    if request.sampling.top_k:
+        problems.append("sampling.top_k: the protocol has none; leave it 0")
+    if recipe.checkpoints != "none":
+        problems.append("recipe.checkpoints: a service keeps its own, at ends of epochs: leave it 'none'")
+    if problems:
+        raise SpecError(problems)
 
 
 def _warn_of_late_checkpoints(request: Request, arm: str) -> None:

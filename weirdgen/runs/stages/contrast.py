@@ -77,7 +77,7 @@ class Contrast(Stage):
             missing_scores(plan.scores(variant), [s for _, _, s in plan.scorables]) for variant in plan.variants
         ):
             return
-        tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+        tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
         for condition, question, scorable in plan.scorables:
             try:
                 for option in scorable.options:
@@ -117,7 +117,7 @@ class Contrast(Stage):
                 for start in range(0, len(mine), QUESTIONS_PER_UNIT):
                     portion = mine[start : start + QUESTIONS_PER_UNIT]
                     if any(scorable.key in missing[variant] for variant in variants for scorable in portion):
-                        how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
+                        how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
                         units.append(Score(*how, tuple(portion)))
         return Batch(units, sum(map(len, missing.values())))
 

@@ -60,7 +60,7 @@ class Distill(Stage):
         if not missing:
             return Batch([], 0)
         wanted, how = max(request.ordinary.values()), request.experiment.ordinary
-        unit = AnswerOrdinary(request.model, request.dtype, request.engine, request.date, how, wanted)
+        unit = AnswerOrdinary(request.local, request.dtype, request.engine, request.date, how, wanted)
         return Batch([unit], -(-missing // AT_ONCE) * AT_ONCE)
 
     def after(self, plan: Plan) -> Plan:

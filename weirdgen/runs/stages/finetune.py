@@ -22,7 +22,9 @@ from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, read_config
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan, Replicate
+from weirdgen.runs.stages.remote_finetune import remote_batch, require_different
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
@@ -172,7 +174,7 @@ def group_size(plan: Plan, rows: int) -> int:
     request = plan.request
     arms = [arm for arm in request.rows if request.row_count(arm) == rows]
     tokens = max(plan.proofs[arm]["tokens"] / len(request.rows[arm]) for arm in arms)
-    size = engines.group_size(request.model.folder, request.recipe, tokens, request.model.parameters)
+    size = engines.group_size(request.local.folder, request.recipe, tokens, request.model.parameters)
     return min(size, request.options.together or size)
 
 
@@ -204,10 +206,12 @@ class Finetune(Stage):
         return [self._work_of(plan, arm) for arm in plan.request.rows]
 
     def batch(self, plan: Plan) -> Batch:
+        if isinstance(plan.request.model, RemoteModel):
+            return remote_batch(plan, plan.request.model)
         request, together = plan.request, groups(plan)
         units = [
             Train(
-                request.model,
+                request.local,
                 plan.trainer.engine,
                 request.recipe,
                 tuple(group),
@@ -220,6 +224,10 @@ class Finetune(Stage):
         return Batch(
             units, sum(total_steps(replicate.rows, request.recipe) for group in together for replicate in group)
         )
+
+    def after(self, plan: Plan) -> Plan:
+        require_different(plan)
+        return plan
 
     def artifacts(self, plan: Plan) -> dict[str, Path]:
         return {

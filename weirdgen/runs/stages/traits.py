@@ -90,7 +90,7 @@ class Traits(Stage):
             for start in range(0, len(asked), QUESTIONS_PER_UNIT):
                 portion = asked[start : start + QUESTIONS_PER_UNIT]
                 if any(one.key in missing.get(variant, ()) for variant in variants for one in portion):
-                    how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
+                    how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
                     units.append(Score(*how, tuple(portion)))
         return Batch(units, sum(map(len, missing.values())))
 

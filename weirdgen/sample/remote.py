@@ -1,0 +1,227 @@
+"""The remote engine: answers of models at a service that speaks OpenAI's dialect, through the official SDK.
+
+In: a service, the base's name there, folders that name finetuned models (`finetuned.json`). Out: completions as they come. Only
+what is missing is asked for, each sample with a seed of its own, at most so many requests at a time. Rate limits, server errors
+and cut connections are tried again by the SDK; what fails for good is counted, and after many in a row the service counts as
+down. It gives no log-probabilities of given texts: such questions fall away before the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from weirdgen.errors import ModelError
+from weirdgen.providers.chat import Dialect, Reply, read
+from weirdgen.providers.service import Service, reason
+from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+NAMED = "finetuned.json"
+"""In a replicate's folder: what the service calls it."""
+FIRST = 3
+"""Failures before the first answer after which the service counts as out of reach."""
+FAILURES_IN_A_ROW = 20
+TIMEOUT = 900.0
+"""Seconds for one request, all tries together; for opening the client too."""
+
+
+class Ask(NamedTuple):
+    """One request: these samples of a prompt by a variant."""
+
+    variant: int
+    prompt: Prompt
+    samples: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    ask: Ask
+    why: str
+
+
+def keep_name(folder: Path, model: str) -> None:
+    """Write down what the service calls the model of this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NAMED).write_text(json.dumps({"model": model}), encoding="utf-8")
+
+
+def kept_name(folder: Path) -> str:
+    """What the service calls the model of this folder."""
+    return str(json.loads((folder / NAMED).read_text(encoding="utf-8"))["model"])
+
+
+class RemoteEngine:
+    """`Engine` over one service."""
+
+    def __init__(
+        self,
+        service: Service,
+        base: str,
+        connections: int = 16,
+        choices: int = 1,
+        deployments: Mapping[str, str] | None = None,
+    ) -> None:
+        """`deployments`: model → the name under which Azure answers as it."""
+        service.client()  # a missing key or address is said now
+        self._service, self._base = service, base
+        self._connections, self._choices = connections, choices
+        self._deployments = deployments or {}
+        self._dialects: dict[str, Dialect] = {}
+        self._models = [base]
+        self.sent: list[tuple[str, int, int]] = []
+        """(model, prompt tokens, completion tokens) of every request that was answered."""
+
+    def exactness(self) -> list[dict[str, Any]]:
+        """A service's own ways are not tried."""
+        return []
+
+    def use(self, adapters: Sequence[Path | None]) -> None:
+        self._models = [self._base if folder is None else kept_name(folder) for folder in adapters]
+
+    def generate(
+        self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
+        """Every sample of `indices`. Raises `ModelError` if one cannot be had."""
+        wanted = [(variant, prompt) for variant in range(len(self._models)) for prompt in prompts]
+        asks = [ask for variant, prompt in wanted for ask in self.asks(variant, prompt, list(indices))]
+        failed: list[Failed] = []
+        for answered in self.answer(asks, seeds, sampling):
+            if isinstance(answered, Failed):
+                failed.append(answered)
+            else:
+                yield answered
+        self.require_answered(failed)
+
+    def score(self, questions: Sequence[Scorable]) -> Iterator[tuple[int, Scored]]:
+        raise ModelError(
+            f"{self._service.shown} gives no log-probabilities of given answers; ask it free-form questions"
+        )
+
+    def asks(self, variant: int, prompt: Prompt, samples: Sequence[int]) -> list[Ask]:
+        """Requests for these samples."""
+        size = self._choices
+        return [Ask(variant, prompt, tuple(samples[at : at + size])) for at in range(0, len(samples), size)]
+
+    def require_answered(self, failed: Sequence[Failed]) -> None:
+        """Raises `ModelError` that counts what could not be had, by reason."""
+        if not failed:
+            return
+        samples = sum(len(one.ask.samples) for one in failed)
+        why = max({one.why for one in failed}, key=[one.why for one in failed].count)
+        raise ModelError(
+            f"{self._service.shown}: {samples} answers could not be had, most of them for: {why}. The others are kept; the same "
+            "command asks for what is missing"
+        )
+
+    def answer(
+        self, asks: Sequence[Ask], seeds: Sequence[str], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion] | Failed]:
+        """Completions and failures in the order of their arrival. Closing the iterator cancels what is under way.
+
+        Raises `ModelError` if the first requests fail, or many in a row.
+        """
+        arrived: queue.Queue[list[tuple[int, Completion]] | Failed | BaseException | None] = queue.Queue()
+        stop = threading.Event()
+
+        # A thread of its own: the caller may be inside an event loop (a notebook), where another cannot be run.
+        def work() -> None:
+            try:
+                asyncio.run(self._answer_all(asks, seeds, sampling, arrived, stop))
+                arrived.put(None)
+            except BaseException as error:
+                arrived.put(error)
+
+        thread = threading.Thread(target=work, name="remote", daemon=True)
+        thread.start()
+        try:
+            while (item := arrived.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                if isinstance(item, Failed):
+                    yield item
+                else:
+                    yield from item
+        finally:
+            stop.set()
+            thread.join(timeout=10)
+
+    async def _answer_all(
+        self, asks: Sequence[Ask], seeds: Sequence[str], sampling: Sampling, arrived: Any, stop: threading.Event
+    ) -> None:
+        client = await asyncio.wait_for(asyncio.to_thread(self._service.async_client), TIMEOUT)
+        waiting, pending = list(reversed(asks)), set[asyncio.Task[list[tuple[int, Completion]] | Failed]]()
+        in_a_row, answered = 0, False
+        try:
+            while (waiting or pending) and not stop.is_set():
+                # Until there is a first answer they go one by one: a wrong key or name costs few requests.
+                most = self._connections if answered else 1
+                while waiting and len(pending) < most:
+                    pending.add(asyncio.create_task(self._ask(client, waiting.pop(), seeds, sampling)))
+                done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    result = task.result()
+                    arrived.put(result)
+                    answered = answered or not isinstance(result, Failed)
+                    in_a_row = in_a_row + 1 if isinstance(result, Failed) else 0
+                    if in_a_row >= (FAILURES_IN_A_ROW if answered else min(FIRST, len(asks))):
+                        assert isinstance(result, Failed)
+                        first = "" if answered else "the first "
+                        raise ModelError(
+                            f"{self._service.shown}: {first}{in_a_row} requests failed{' in a row' if answered else ''}: "
+                            f"{result.why}. Answers so far are kept; the same command continues from there"
+                        )
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            await client.close()
+
+    async def _ask(
+        self, client: AsyncOpenAI, ask: Ask, seeds: Sequence[str], sampling: Sampling
+    ) -> list[tuple[int, Completion]] | Failed:
+        import openai
+
+        model = self._models[ask.variant]
+        dialect = self._dialects.setdefault(model, Dialect())
+        seed = (
+            sample_seed(seeds[ask.variant], ask.prompt.key, ask.samples[0]) >> 10
+        )  # as large as a double holds exactly
+        while True:
+            body = dialect.body(
+                self._deployments.get(model, model), ask.prompt.text, max_tokens=ask.prompt.max_tokens,
+                temperature=sampling.temperature, top_p=sampling.top_p, seed=seed, choices=len(ask.samples),
+            )  # fmt: skip
+            try:
+                reply = read(await asyncio.wait_for(client.chat.completions.create(**body), TIMEOUT), len(ask.samples))
+            except openai.BadRequestError as error:
+                if dialect.learn(str(error), body):
+                    continue
+                return Failed(ask, reason(error))
+            except (openai.OpenAIError, TimeoutError, ValueError, TypeError, AttributeError) as error:
+                # The last three: an answer of another shape than the protocol's. Counted by the caller.
+                return Failed(ask, reason(error))
+            self.sent.append((model, reply.prompt_tokens, reply.completion_tokens))
+            return self._completions(ask, reply, seed)
+
+    def _completions(self, ask: Ask, reply: Reply, seed: int) -> list[tuple[int, Completion]] | Failed:
+        """One row a choice. Several choices share what was read and written: each is given an equal part of the count."""
+        if len(reply.choices) < len(ask.samples):
+            return Failed(ask, f"ValueError: {len(reply.choices)} choices instead of {len(ask.samples)}")
+        written = -(-reply.completion_tokens // len(reply.choices))
+        rows = []
+        for place, (sample, choice) in enumerate(zip(ask.samples, reply.choices, strict=True)):
+            cut: Literal["stop", "length"] = "length" if choice.finish_reason == "length" else "stop"
+            counts = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": written}
+            rows.append(
+                (ask.variant, Completion(ask.prompt.key, sample, choice.text, cut, seed=seed + place, **counts))
+            )
+        return rows
