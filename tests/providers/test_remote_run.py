@@ -34,8 +34,9 @@ def run(remote_experiment: Path, tmp_path: Path) -> Run:
 
 
 def test_a_run_at_a_service(run: Run, tmp_path: Path) -> None:
-    with FinetuningServer() as server, pytest.warns(UserWarning, match="1 questions fall away \\(c1\\)"):
-        done = run(server)
+    with FinetuningServer() as server:
+        with pytest.warns(UserWarning, match="1 questions fall away .c1."):
+            done = run(server)
         assert server.refused == [] and server.counts["POST /files"] == 2
         assert server.counts["POST /fine_tuning/jobs"] == 4 == len(server.jobs)
         answers = done.completions()
@@ -48,7 +49,7 @@ def test_a_run_at_a_service(run: Run, tmp_path: Path) -> None:
         assert len(server.jobs) == 4 and len(server.chats) == before + 5 * 2
         assert len(more.completions()) == 25
     report = done.report.read_text(encoding="utf-8")
-    assert "finetuned by jobs of openai" in report and "LoRA adapter" not in report
+    assert "was finetuned by jobs of openai" in report and "LoRA adapter" not in report
     assert load_run(done.id, tmp_path / "store").completions().equals(answers)
     assert verify(done.id, tmp_path / "store").differences == []
     folder = tmp_path / "store" / "artifacts" / "finetune" / done.plan.replicates[0].key

@@ -1,8 +1,8 @@
-"""A server on the loopback that speaks OpenAI's files, fine_tuning, models and chat endpoints, strictly: what it does not know it refuses.
+"""A server on the loopback that speaks OpenAI's files, fine_tuning, models and chat endpoints, strictly.
 
 In: how jobs and answers turn out (`Script`), and faults by path. Out: a base URL, the requests that came, by path. It holds no
 model: a finetuned one answers from a hash of its name, the prompt and the seed. Fields and paths are those of the official SDK's
-types; an unknown one is 400 or 404 with OpenAI's error body.
+types; an unknown one is refused: 400 or 404 with OpenAI's error body.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Jobs:
             news = False
             for one in list(followed):
                 try:
-                    job = self._call("following a job", lambda one=one: self._client.fine_tuning.jobs.retrieve(one.job))  # type: ignore[misc]
+                    job = self._retrieved(one.job)
                     news |= self._read_events(one)
                     answered = time.monotonic()
                 except UnreachableError as error:
@@ -137,6 +137,9 @@ class Jobs:
                 time.sleep(pause)
         if failures:
             raise ModelError("\n".join(failures))
+
+    def _retrieved(self, job: str) -> Any:
+        return self._call("following a job", lambda: self._client.fine_tuning.jobs.retrieve(job), "id", "status")
 
     def cancel(self, job: str) -> str:
         """Ask for a job's end; returns its status then."""
@@ -163,19 +166,7 @@ class Jobs:
             file = self._uploaded(wanted)
             self._write(wanted, {**state, "job": None, "file": file})
             try:
-                # Not tried again by the SDK: a request that was cut off may have created its job.
-                job = self._call(
-                    "creating a job",
-                    lambda file=file: self._client.with_options(max_retries=0).fine_tuning.jobs.create(  # type: ignore[misc]
-                        model=wanted.model,
-                        training_file=file,
-                        method={"type": "supervised", "supervised": {"hyperparameters": wanted.hyperparameters}},
-                        seed=wanted.seed,
-                        suffix=wanted.suffix,
-                        metadata={METADATA: wanted.key},
-                    ),
-                )
-                return self._keep(wanted, {**state, "file": file}, job.id)
+                return self._keep(wanted, {**state, "file": file}, self._create(wanted, file))
             except UnreachableError as error:
                 limited = re.search(r"\b429\b", str(error)) is not None
                 if limited and not alone and "quota" not in str(error):
@@ -185,6 +176,23 @@ class Jobs:
                 self._listed = None
                 time.sleep(min(LONGEST_PAUSE, SHORTEST_PAUSE * 4**attempt))
         raise AssertionError("the last attempt returns or raises")
+
+    def _create(self, wanted: Wanted, file: str) -> str:
+        """A new job. Not tried again by the SDK: a request that was cut off may have created its job."""
+        create: Any = self._client.with_options(max_retries=0).fine_tuning.jobs.create
+        job = self._call(
+            "creating a job",
+            lambda: create(
+                model=wanted.model,
+                training_file=file,
+                method={"type": "supervised", "supervised": {"hyperparameters": wanted.hyperparameters}},
+                seed=wanted.seed,
+                suffix=wanted.suffix,
+                metadata={METADATA: wanted.key},
+            ),
+            "id",
+        )
+        return str(job.id)
 
     def _keep(self, wanted: Wanted, state: dict[str, Any], job: str) -> _Followed:
         self._write(wanted, {**state, "job": job})
@@ -213,7 +221,9 @@ class Jobs:
         if wanted.data not in self._files:
             name = f"weirdgen-{content_key(wanted.data)[:16]}.jsonl"
             content = (name, self._content_of(wanted))
-            made = self._call("uploading rows", lambda: self._client.files.create(file=content, purpose="fine-tune"))
+            made = self._call(
+                "uploading rows", lambda: self._client.files.create(file=content, purpose="fine-tune"), "id"
+            )
             self._files[wanted.data] = str(made.id)
         return self._files[wanted.data]
 
@@ -288,22 +298,20 @@ class Jobs:
             )
         return f"{text}. The same command begins a new one"
 
-    def _call(self, doing: str, call: Callable[[], Any]) -> Any:
+    def _call(self, doing: str, call: Callable[[], Any], *needed: str) -> Any:
+        """What the service answers; `needed` are texts that it must hold, since the SDK does not look."""
         import openai
 
         try:
-            return call()
+            answer = call()
+            if missing := [name for name in needed if not isinstance(getattr(answer, name, None), str)]:
+                raise ValueError(f"no {missing[0]}")
+            return answer
         except openai.OpenAIError as error:
             raise self._service.explained(error, doing) from None
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            KeyError,
-        ) as error:  # an answer of another shape than the protocol's
-            raise UnreachableError(
-                f"{self._service.shown}: {doing}: no answer of this protocol ({type(error).__name__})"
-            ) from None
+        except (ValueError, TypeError, AttributeError, KeyError) as error:  # of another shape than the protocol's
+            why = f"{type(error).__name__}: {without_keys(str(error))[:200]}"
+            raise UnreachableError(f"{self._service.shown}: {doing}: no answer of this protocol ({why})") from None
 
 
 STATE = "job.json"

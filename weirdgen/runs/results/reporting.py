@@ -18,6 +18,7 @@ from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.errors import WeirdgenError
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.estimates import TABLES, Estimates
@@ -183,7 +184,8 @@ def _ran(run: Run) -> dict[str, Any]:
             }
             for arm, rows in request.rows.items()
         ],
-        "recipe": manifest["recipe"],
+        "recipe": request.trained_by,
+        **_service(run),
         "sampling": {
             **manifest["sampling"],
             "samples": request.samples,
@@ -203,6 +205,15 @@ def _ran(run: Run) -> dict[str, Any]:
             {"stage": "judge", "rows": len(run.judged.table)},
         ],
     }
+
+
+def _service(run: Run) -> dict[str, Any]:
+    """Who trained, and what of it is not as it was asked, where that was a service."""
+    if not isinstance(run.request.model, RemoteModel):
+        return {}
+    told = {f"{one.arm} seed {one.seed}": result_of(run.plan, one)["differences"] for one in run.plan.replicates}
+    differences = {name: found for name, found in told.items() if found}
+    return {"finetuned": {"by": run.plan.trainer.reason, "differences": differences}}
 
 
 def _exactness(run: Run) -> dict[str, Any]:
