@@ -56,6 +56,8 @@ class Wanted:
     learning_rate_multiplier: float | None
     suffix: str
     steps: int
+    tokens: int = 0
+    """About how many will be trained, in all epochs."""
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from weirdgen.models.remote import RemoteModel
 from weirdgen.progress import clock
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.all import workload
+from weirdgen.runs.stages.remote_finetune import cost_line
 from weirdgen.runs.stages.stage import Work
 
 
@@ -28,7 +29,7 @@ def plan_lines(plan: Plan) -> list[str]:
     how = f"{rate} {recipe.schedule}, {trained}"
     if remote := isinstance(request.model, RemoteModel):
         where, how = (
-            f"at {request.model.service.shown}",
+            request.model.service.shown,
             f"learning-rate multiplier {recipe.learning_rate_multiplier or 'auto'}",
         )
     work = workload(plan)
@@ -51,6 +52,8 @@ def plan_lines(plan: Plan) -> list[str]:
     seconds = sum(line.seconds for line in work)
     missing = any(line.missing for line in work)
     estimate = "a provider's time is its own" if remote else f"{clock(seconds)} on this machine"
+    if remote:
+        lines.append(cost_line(plan))
     lines.append(f"  estimate: {estimate}" if missing else "  nothing left to compute")
     return lines
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from weirdgen.errors import ModelError
 from weirdgen.providers.chat import Dialect, Reply, read
+from weirdgen.providers.prices import Price, Purse, dollars, find_price
 from weirdgen.providers.service import Service, reason
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
 
@@ -30,6 +31,8 @@ NAMED = "finetuned.json"
 FIRST = 3
 """Failures before the first answer after which the service counts as out of reach."""
 FAILURES_IN_A_ROW = 20
+MISREAD = 2
+"""Further tries of a request whose answer was not of the protocol's shape."""
 TIMEOUT = 900.0
 """Seconds for one request, all tries together; for opening the client too."""
 
@@ -77,8 +80,8 @@ class RemoteEngine:
         self._deployments = deployments or {}
         self._dialects: dict[str, Dialect] = {}
         self._models = [base]
-        self.sent: list[tuple[str, int, int]] = []
-        """(model, prompt tokens, completion tokens) of every request that was answered."""
+        self.purse: Purse | None = None
+        """What may be spent; without one nothing is counted."""
 
     def exactness(self) -> list[dict[str, Any]]:
         """A service's own ways are not tried."""
@@ -159,12 +162,15 @@ class RemoteEngine:
     ) -> None:
         client = await asyncio.wait_for(asyncio.to_thread(self._service.async_client), TIMEOUT)
         waiting, pending = list(reversed(asks)), set[asyncio.Task[list[tuple[int, Completion]] | Failed]]()
-        in_a_row, answered = 0, False
+        in_a_row, answered, spent_out = 0, False, False
         try:
-            while (waiting or pending) and not stop.is_set():
+            while ((waiting and not spent_out) or pending) and not stop.is_set():
                 # Until there is a first answer they go one by one: a wrong key or name costs few requests.
                 most = self._connections if answered else 1
                 while waiting and len(pending) < most:
+                    if not self._allowed(waiting[-1]):
+                        spent_out = True
+                        break
                     pending.add(asyncio.create_task(self._ask(client, waiting.pop(), seeds, sampling)))
                 done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -179,6 +185,8 @@ class RemoteEngine:
                             f"{self._service.shown}: {first}{in_a_row} requests failed{' in a row' if answered else ''}: "
                             f"{result.why}. Answers so far are kept; the same command continues from there"
                         )
+            if spent_out and self.purse:
+                raise self.purse.exhausted(f"one of {len(waiting)} requests that are left")
         finally:
             for task in pending:
                 task.cancel()
@@ -188,6 +196,16 @@ class RemoteEngine:
     async def _ask(
         self, client: AsyncOpenAI, ask: Ask, seeds: Sequence[str], sampling: Sampling
     ) -> list[tuple[int, Completion]] | Failed:
+        """One request; what was kept back for it is free again when it ends."""
+        try:
+            return await self._asked(client, ask, seeds, sampling)
+        finally:
+            if self.purse and self.purse.budget is not None:
+                self.purse.release(self._most(ask))
+
+    async def _asked(
+        self, client: AsyncOpenAI, ask: Ask, seeds: Sequence[str], sampling: Sampling
+    ) -> list[tuple[int, Completion]] | Failed:
         import openai
 
         model = self._models[ask.variant]
@@ -195,6 +213,7 @@ class RemoteEngine:
         seed = (
             sample_seed(seeds[ask.variant], ask.prompt.key, ask.samples[0]) >> 10
         )  # as large as a double holds exactly
+        misread = 0
         while True:
             body = dialect.body(
                 self._deployments.get(model, model), ask.prompt.text, max_tokens=ask.prompt.max_tokens,
@@ -206,11 +225,33 @@ class RemoteEngine:
                 if dialect.learn(str(error), body):
                     continue
                 return Failed(ask, reason(error))
-            except (openai.OpenAIError, TimeoutError, ValueError, TypeError, AttributeError) as error:
-                # The last three: an answer of another shape than the protocol's. Counted by the caller.
+            except (ValueError, TypeError, AttributeError) as error:  # an answer of another shape than the protocol's
+                misread += 1
+                if misread > MISREAD:
+                    return Failed(ask, reason(error))
+                continue
+            except (openai.OpenAIError, TimeoutError) as error:  # counted by the caller
                 return Failed(ask, reason(error))
-            self.sent.append((model, reply.prompt_tokens, reply.completion_tokens))
+            self._paid(ask, reply)
             return self._completions(ask, reply, seed)
+
+    def _price(self, ask: Ask) -> Price | None:
+        return find_price(self._service.provider, self._base, self._models[ask.variant] != self._base)
+
+    def _most(self, ask: Ask) -> float | None:
+        """Dollars that a request can cost: a token has a character at least, and is given twice as many for the template."""
+        read = 2 * len(ask.prompt.text) + 64
+        return dollars(self._price(ask), read=read, written=ask.prompt.max_tokens * len(ask.samples))
+
+    def _allowed(self, ask: Ask) -> bool:
+        return self.purse is None or self.purse.hold(self._most(ask), self._models[ask.variant])
+
+    def _paid(self, ask: Ask, reply: Reply) -> None:
+        if self.purse is None:
+            return
+        tokens = {"read": reply.prompt_tokens, "written": reply.completion_tokens}
+        usd = dollars(self._price(ask), **tokens)
+        self.purse.pay(usd, what="sample", provider=self._service.provider, model=self._models[ask.variant], **tokens)
 
     def _completions(self, ask: Ask, reply: Reply, seed: int) -> list[tuple[int, Completion]] | Failed:
         """One row a choice. Several choices share what was read and written: each is given an equal part of the count."""

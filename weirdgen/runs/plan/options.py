@@ -66,6 +66,7 @@ class RunOptions(Noun):
     )  # fmt: skip
     connections: int = Field(16, ge=1, description="Requests to a provider at a time.")
     choices: int = Field(1, ge=1, le=128, description="Answers that one request to a provider asks for.")
+    budget: str | None = Field(None, description="Most that a run may pay to providers, e.g. 20usd; it stops before.")
     store: Annotated[str | None, BeforeValidator(_text)] = Field(
         None, description="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store]."
     )
@@ -82,7 +83,18 @@ class RunOptions(Noun):
     @property
     def asked(self) -> dict[str, Any]:
         """What was asked other than the defaults, of all that may change a result; no password of a server's address."""
-        where = {"store", "figures", "executor", "address", "cpus", "together", "dry_run", "quiet", "connections"}
+        where = {
+            "store",
+            "figures",
+            "executor",
+            "address",
+            "cpus",
+            "together",
+            "dry_run",
+            "quiet",
+            "connections",
+            "budget",
+        }
         asked = self.model_dump(mode="json", exclude_defaults=True, exclude=where)
         return {key: without_secrets(value) if isinstance(value, str) else value for key, value in asked.items()}
 

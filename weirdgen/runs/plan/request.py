@@ -29,6 +29,7 @@ from weirdgen.machine import resolve_dtype
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.models.remote import RemoteModel, is_remote, remote_model
+from weirdgen.providers.prices import parse_budget
 from weirdgen.runs.plan.options import RunOptions, run_options
 from weirdgen.runs.plan.presets import at_size, unmeasured, without_scored
 from weirdgen.runs.plan.until import Until, parse_until
@@ -278,6 +279,7 @@ def remote_engine(model: RemoteModel, options: RunOptions) -> Remote:
         raise SpecError(
             [f"--engine {options.engine}: {model.reference} is answered by its provider; leave --engine out"]
         )
+    parse_budget(options.budget)
     if wrong := [one for one in options.deployments if not all(one.rpartition("=")[::2])]:
         raise SpecError([f"--deployment {one}: expected MODEL=NAME" for one in wrong])
     deployments = tuple((model, name) for model, _, name in (one.rpartition("=") for one in options.deployments))

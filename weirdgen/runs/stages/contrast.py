@@ -16,6 +16,7 @@ from weirdgen.columns import FINAL, IDENTITY
 from weirdgen.config.questions import scored
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, load_tokenizer
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
@@ -86,6 +87,8 @@ class Contrast(Stage):
                 raise ModelError(f"question {question} under {condition}: {error}") from None
 
     def work(self, plan: Plan) -> list[Work]:
+        if not plan.scorables and isinstance(plan.request.model, RemoteModel):  # such questions have fallen away
+            return []
         missing, wanted = 0, 0
         for variant in plan.variants:
             mine = [scorable for _, _, scorable in plan.scorables_of(variant)]

@@ -7,6 +7,7 @@ training resumes from what `store.unfinished` holds. What trains, and how many t
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import shutil
 import time
@@ -24,7 +25,7 @@ from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, read_config
 from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan, Replicate
-from weirdgen.runs.stages.remote_finetune import remote_batch, require_different
+from weirdgen.runs.stages.remote_finetune import remote_batch, require_different, say_endings
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
@@ -224,6 +225,10 @@ class Finetune(Stage):
         return Batch(
             units, sum(total_steps(replicate.rows, request.recipe) for group in together for replicate in group)
         )
+
+    def check(self, plan: Plan) -> None:
+        """What ends soon is said before anything is paid."""
+        say_endings(plan, datetime.date.today())
 
     def after(self, plan: Plan) -> Plan:
         require_different(plan)

@@ -5,16 +5,23 @@ In: a plan whose base is at a service. Out: one unit for all missing jobs. Doing
 
 from __future__ import annotations
 
+import datetime
 import re
+import warnings
 
+from weirdgen.columns import BASE
 from weirdgen.errors import ModelError
 from weirdgen.finetune.readback import equal_finetunes
 from weirdgen.finetune.remote import Wanted
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.finetune.upload import CHARACTERS_A_TOKEN
 from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.lifetimes import endings
+from weirdgen.providers.prices import dollars, find_price, parse_budget, spent
 from weirdgen.runs.plan.plan import Plan, Replicate
 from weirdgen.runs.stages.remote_units import FinetuneRemotely, kept_probe
 from weirdgen.runs.stages.stage import Batch
+from weirdgen.sample.draw import missing_samples
 from weirdgen.sample.engines import Remote
 
 SUFFIX = 64
@@ -37,7 +44,8 @@ def remote_batch(plan: Plan, model: RemoteModel) -> Batch:
     engine = plan.request.engine
     assert isinstance(engine, Remote), "a base at a service is answered there"
     wanted = tuple((one, wanted_of(plan, model, one)) for one in missing)
-    return Batch([FinetuneRemotely(model, engine, wanted)], sum(one.steps for _, one in wanted))
+    unit = FinetuneRemotely(plan.request.run_id, parse_budget(plan.request.options.budget), model, engine, wanted)
+    return Batch([unit], sum(one.steps for _, one in wanted))
 
 
 def wanted_of(plan: Plan, model: RemoteModel, replicate: Replicate) -> Wanted:
@@ -51,7 +59,56 @@ def wanted_of(plan: Plan, model: RemoteModel, replicate: Replicate) -> Wanted:
     return Wanted(
         replicate.key, f"{replicate.arm} seed {replicate.seed}", model.name, replicate.inputs["data"], replicate.seed,
         how["epochs"], how["batch_size"], how["learning_rate_multiplier"], suffix, total_steps(replicate.rows, request.recipe),
+        plan.proofs[replicate.arm]["tokens"] * how["epochs"],
     )  # fmt: skip
+
+
+def say_endings(plan: Plan, today: datetime.date) -> None:
+    """Warn of what ends soon: before anything is paid. The service is asked for its own date; it may give none."""
+    model = plan.request.model
+    if not isinstance(model, RemoteModel):
+        return
+    training = bool(plan.request.experiment.finetune)
+    try:
+        shutdown = getattr(model.service.client().models.retrieve(model.name), "shutdown_date", None)
+    except Exception:  # whatever it raises: that the service cannot be reached is said when it is needed
+        shutdown = None
+    # What was announced of a provider says nothing of other servers that speak its protocol.
+    provider = model.service.provider if not model.service.url else model.service.shown
+    for sentence in endings(provider, model.name, training, today, shutdown):
+        warnings.warn(sentence, stacklevel=1)
+
+
+def cost_line(plan: Plan) -> str:
+    """What is still to be paid: an estimate by the dated price table, or that the price is not known."""
+    request = plan.request
+    assert isinstance(request.model, RemoteModel)
+    provider, name = request.model.service.provider, request.model.name
+    base, tuned = (find_price(provider, name, finetuned) for finetuned in (False, True))
+    missing = [one for one in plan.replicates if plan.store.marker("finetune", one.key) is None]
+    trained = sum(plan.proofs[one.arm]["tokens"] for one in missing) * request.recipe.epochs
+    parts = [("finetuning", tuned, dollars(tuned, trained=trained))] if missing and request.experiment.finetune else []
+    for what, price, variants in (
+        ("answers of the base", base, [v for v in plan.sampled if v.arm == BASE]),
+        ("answers of finetunes", tuned, [v for v in plan.sampled if v.arm != BASE]),
+    ):
+        asked = [
+            (len(prompt.text) // CHARACTERS_A_TOKEN + 8, prompt.max_tokens)
+            for variant in variants
+            for _, _, prompt in plan.prompts
+            for _ in range(missing_samples(plan.completions(variant), [prompt], request.samples))
+        ]
+        if asked:
+            parts.append((what, price, dollars(price, read=sum(a for a, _ in asked), written=sum(b for _, b in asked))))
+    already, unpriced = spent(plan.store.root, request.run_id)
+    paid = f"; ${already:.2f} paid before" if already else ""
+    paid += f"; {unpriced} payments of unknown price" if unpriced else ""
+    told = [
+        f"{what} of unknown price" if usd is None or price is None
+        else f"{what} at most about ${usd:.2f} (price read {price.read}: {price.source})"
+        for what, price, usd in parts
+    ]  # fmt: skip
+    return f"  cost: {'; '.join(told) or 'nothing left to pay'}{paid}"
 
 
 def require_different(plan: Plan) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 from weirdgen import machine
 from weirdgen.data.stored import stored_rows
 from weirdgen.finetune.readback import chosen
-from weirdgen.finetune.remote import Jobs, Trained, Wanted
+from weirdgen.finetune.remote import Jobs, Trained, Wanted, read_state
 from weirdgen.finetune.schedule import checkpoint_folder
 from weirdgen.finetune.upload import upload_file
 from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.prices import Purse, dollars, find_price
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.work.unit import PROCESS_BYTES, Count, Needs, Tell, Unit
@@ -39,6 +40,9 @@ PROBES = 4
 class _AtService(Unit):
     """A unit that waits for a service."""
 
+    run: str
+    """Whose ledger pays."""
+    budget: float | None
     on_driver = True
 
     def needs(self) -> Needs:
@@ -73,11 +77,28 @@ class FinetuneRemotely(_AtService):
             lambda wanted: store.unfinished("finetune", wanted.key),
             told,
         )
+        purse = Purse(store.root, self.run, self.budget)
+        for wanted in missing:
+            begun = read_state(store.unfinished("finetune", wanted.key)).get("job")
+            cost = self._dollars(wanted, self.tokens[wanted.key])
+            if not begun and not purse.hold(cost, f"finetuning {self.model.name}"):
+                raise purse.exhausted(f"{len(missing)} finetuning jobs")
         for wanted, trained in jobs.train(missing):
             replicate = replicates[wanted.key]
+            tokens = int(trained.job.get("trained_tokens") or self.tokens[wanted.key])
+            usd = self._dollars(wanted, tokens)
+            purse.pay(usd, what="finetune", provider=self.model.service.provider, model=wanted.model, trained=tokens)
             keep_finetuned(store, self.engine, replicate, wanted.steps, trained, time.monotonic() - started)
             shutil.rmtree(store.unfinished("finetune", wanted.key), ignore_errors=True)
         return count.amount, 0.0
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Key → about how many tokens are trained, in all epochs."""
+        return {wanted.key: wanted.tokens for _, wanted in self.wanted}
+
+    def _dollars(self, wanted: Wanted, tokens: int) -> float | None:
+        return dollars(find_price(self.model.service.provider, wanted.model, finetuned=True), trained=tokens)
 
 
 def keep_finetuned(
@@ -139,6 +160,7 @@ class AskRemotely(_AtService):
         count, numerics = Count(tell), self.engine.numerics("")
         tables = [completions_table(store, v, numerics, SAMPLING_SEED, self.sampling) for v in self.variants]
         engine = self.engine.connect()
+        engine.purse = Purse(store.root, self.run, self.budget)
         engine.use(adapters_on_disk(store, self.variants))
         draw_missing(
             engine, tables, self.variants, self.prompts, self.samples, SAMPLING_SEED, self.sampling,

@@ -15,6 +15,7 @@ from weirdgen.columns import IDENTITY
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import load_tokenizer, prompt_ids
 from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.prices import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.stages.remote_units import AskRemotely
@@ -115,7 +116,15 @@ class Sample(Stage):
         missing = {variant: missing_samples(table, prompts, request.samples) for variant, table in answers.items()}
         if isinstance(request.engine, Remote):
             lacking = tuple(variant for variant, count in missing.items() if count)
-            wanted = AskRemotely(request.engine, lacking, tuple(prompts), request.samples, request.sampling)
+            wanted = AskRemotely(
+                request.run_id,
+                parse_budget(request.options.budget),
+                request.engine,
+                lacking,
+                tuple(prompts),
+                request.samples,
+                request.sampling,
+            )
             return Batch([wanted] if lacking else [], sum(missing.values()))
         size = variants_at_once(max((p.max_tokens for p in prompts), default=1), request.model.parameters)
         size = 1 if request.recipe.full else size
