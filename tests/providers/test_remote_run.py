@@ -58,3 +58,160 @@ def test_a_run_at_a_service(run: Run, tmp_path: Path) -> None:
     assert result["hyperparameters"] == {"n_epochs": 1, "batch_size": 4, "learning_rate_multiplier": 1.5}
     assert [len(done.losses().query("arm == 'old'"))] == [2 * 4]
     assert not list((tmp_path / "store" / "unfinished").iterdir())
+
+
+def faults(planned: dict[tuple[str, str], list[Any]]) -> Callable[[str, str, int], Any]:
+    """Each fault once, in order, at its path."""
+    return lambda method, path, count: planned[method, path].pop(0) if planned.get((method, path)) else None
+
+
+def test_whatever_a_service_answers_no_job_is_created_twice(run: Run) -> None:
+    planned = {
+        ("POST", "/fine_tuning/jobs"): ["hang up after", 500, "garbage"],
+        ("GET", "/fine_tuning/jobs/ftjob-0"): [429, "garbage"],
+        ("GET", "/fine_tuning/jobs/ftjob-1/events"): ["half"],
+        ("POST", "/files"): [500],
+        ("POST", "/chat/completions"): [429, "garbage", 500],
+    }
+    with FinetuningServer(Script(fault=faults(planned))) as server, pytest.warns(UserWarning):
+        done = run(server)
+        assert not any(planned.values()), "every fault came"
+        assert len(server.jobs) == 4 and len(done.completions()) == 15
+
+
+def test_a_process_that_dies_takes_its_jobs_up_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep, died = remote.Jobs._keep, []
+
+    def dies(self: remote.Jobs, wanted: Any, state: Any, job: str) -> Any:
+        if len(died) < 2:
+            died.append(job)
+            raise KeyboardInterrupt  # between the job's creation and the writing of its id
+        return keep(self, wanted, state, job)
+
+    monkeypatch.setattr(remote.Jobs, "_keep", dies)
+    with FinetuningServer() as server, pytest.warns(UserWarning):
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                run(server)
+        run(server)
+        assert server.counts["POST /fine_tuning/jobs"] == len(server.jobs) == 4
+
+
+def test_a_moderated_job_is_explained_and_tried_anew_only_when_asked(run: Run) -> None:
+    script = Script(fail={"code": "unsafe_file", "message": "too many examples were flagged by our moderation API"})
+    with FinetuningServer(script) as server, pytest.warns(UserWarning):
+        with pytest.raises(ModelError, match=r"old seed 0: job ftjob-0 failed \(unsafe_file\).*own moderation"):
+            run(server)
+        assert len(server.jobs) == 4
+        script.fail = None
+        run(server)
+        assert len(server.jobs) == 8
+
+
+def test_what_was_not_trained_as_asked_is_said(run: Run) -> None:
+    with FinetuningServer(Script(took={"n_epochs": 2, "seed": 7})) as server, pytest.warns(UserWarning):
+        done = run(server)
+    assert "n_epochs: 2 instead of 1; seed: 7 instead of 0" in done.report.read_text(encoding="utf-8")
+
+
+def test_two_seeds_that_are_one_model_are_an_error(run: Run) -> None:
+    with FinetuningServer(Script(same_model=True)) as server, pytest.warns(UserWarning):
+        for _ in range(2):  # and stay one
+            with pytest.raises(ModelError, match="old seed 0 .* and old seed 1 .* equal answers with equal log-prob"):
+                run(server)
+        assert len(server.jobs) == 4
+
+
+def test_a_budget_stops_a_run_before_it_is_passed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "prices.yaml"
+    line = "input: 100, output: 100, training: 100, read: 2026-11-29, source: mine}"
+    own.write_text(
+        f"- {{provider: openai, model: gpt-test, {line}\n- {{provider: openai, model: gpt-test, finetuned: true, {line}"
+    )
+    with FinetuningServer() as server, pytest.warns(UserWarning):
+        with pytest.raises(BudgetError, match="price of finetuning gpt-test is not known"):
+            run(server, budget="1usd")
+        monkeypatch.setenv("WEIRDGEN_PRICES", str(own))
+        with pytest.raises(BudgetError, match="4 finetuning jobs could pass it"):
+            run(server, budget="0.0001usd")
+        assert not server.jobs
+        with pytest.raises(BudgetError, match="could pass it"):
+            run(server, budget="0.3usd")
+        assert len(server.jobs) == 4
+        paid = [json.loads(entry)["usd"] for entry in (tmp_path / "store" / "ledger.jsonl").read_text().splitlines()]
+        assert 0 < sum(paid) <= 0.3
+        asked = len(server.chats)
+        run(server, budget="5usd")
+        assert len(server.jobs) == 4 and len(server.chats) > asked
+
+
+def test_a_model_that_ends_soon_is_said_before_anything_is_paid(run: Run) -> None:
+    soon = (datetime.date.today() + datetime.timedelta(days=9)).isoformat()
+    with (
+        FinetuningServer(Script(shutdown=soon)) as server,
+        pytest.warns(UserWarning, match=f"ends on {soon}, in 9 days"),
+    ):
+        run(server)
+
+
+def test_no_key_is_in_anything_that_a_failing_run_writes(
+    remote_experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = "sk-wrong-98765432109876543210"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+    with FinetuningServer() as server:
+        words = ["run", str(remote_experiment), "--finetune", "openai", "--base-url", server.base_url]
+        monkeypatch.setattr("sys.argv", ["weirdgen", *words])
+        with pytest.raises(SystemExit):
+            main()
+        said = capfd.readouterr()
+        assert "Incorrect API key" in said.err and "OPENAI_API_KEY" in said.err
+        written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+        assert key not in said.err + said.out and key.encode() not in written
+        assert server.counts["POST /fine_tuning/jobs"] == 0
+
+
+def test_a_key_does_not_travel_unencrypted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    with pytest.raises(ModelError, match="would travel unencrypted"):
+        service_of("openai", "http://models.example.org/v1").client()
+    with pytest.raises(ModelError, match="keys come from the environment"):
+        service_of("openai", "https://me:secret@models.example.org/v1")
+
+
+def test_what_a_service_cannot_do_is_refused(run: Run) -> None:
+    with FinetuningServer() as server, pytest.warns(UserWarning):
+        with pytest.raises(SpecError, match="top_k.*\n.*checkpoints"):
+            run(server, changes=["sampling.top_k=5", "recipe.checkpoints=log"])
+        with pytest.raises(ModelError, match="4 finetuned models of openai/gpt-test are missing"):
+            run(server, finetune=None, model="openai/gpt-test")
+
+
+def test_several_answers_a_request_and_settings_that_a_model_refuses(run: Run) -> None:
+    with FinetuningServer(Script(refuses=("max_tokens", "logprobs"))) as server, pytest.warns(UserWarning):
+        done = run(server, choices=3)
+        sampled = [body for body in server.chats if body["temperature"] == 1]
+        assert len(done.completions()) == 15 and len(sampled) == 5 and {body["n"] for body in sampled} == {3}
+        assert all(body["max_completion_tokens"] == 12 for body in sampled)
+
+
+def test_models_finetuned_elsewhere_are_replicates(
+    remote_experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+    with FinetuningServer() as server, pytest.warns(UserWarning):
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        names = [f"ft:gpt-test:org:{arm}-{seed}:x" for arm in ("old", "new") for seed in (0, 1)]
+        server.script.bases += tuple(names)
+        for name in names:
+            arm, seed = name.split(":")[3].split("-")
+            words = ["import-model", name, "--experiment", str(remote_experiment), "--arm", arm, "--replicate", seed]
+            monkeypatch.setattr("sys.argv", ["weirdgen", *words, "--model", "openai/gpt-test"])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert ended.value.code == 0
+        assert "the service knows no job of it" in capsys.readouterr().out
+        done = weirdgen.run(str(remote_experiment), model="openai/gpt-test", store=tmp_path / "store")
+        assert not server.jobs and len(done.completions()) == 15
+        assert set(names) < {body["model"] for body in server.chats}

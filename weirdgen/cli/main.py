@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from weirdgen.cli.apis import import_model, jobs
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
@@ -30,6 +31,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command("import-model")(import_model)
+app.command("jobs")(jobs)
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(references_app, name="references")
