@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,12 @@ from typing import Any
 import pytest
 
 import weirdgen
-from tests.support.finetuning_server import FinetuningServer
+from tests.support.finetuning_server import FinetuningServer, Script
+from weirdgen.cli.main import main
+from weirdgen.errors import ModelError, SpecError
 from weirdgen.finetune import remote
+from weirdgen.providers.prices import BudgetError
+from weirdgen.providers.service import service_of
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
 

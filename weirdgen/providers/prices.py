@@ -1,7 +1,7 @@
 """What a provider charges for tokens, as far as it was read somewhere, and what a run has spent.
 
-In: a dated table (`prices.yaml`, and a file of one's own named by `$WEIRDGEN_PRICES`), token counts. Out: dollars, or None where no
-price is known: none is guessed. A `Purse` says before each request whether a budget allows it, and writes what was paid to the
+In: a dated table (`prices.yaml`, and a file of one's own named by `$WEIRDGEN_PRICES`), token counts. Out: dollars, or None where
+no price is known: none is guessed. A `Purse` says before each request whether a budget allows it, and writes what was paid to the
 store's `ledger.jsonl`.
 """
 
@@ -109,8 +109,8 @@ class Purse:
 
     def exhausted(self, doing: str) -> BudgetError:
         return BudgetError(
-            f"--budget: ${self.spent:.4f} of ${self.budget:.2f} is spent, and {doing} could pass it. Everything paid for is kept; "
-            "the same command with a larger --budget goes on from here"
+            f"--budget: ${self.spent:.4f} of ${self.budget:.2f} is spent, and {doing} could pass it. Everything paid for is "
+            "kept; the same command with a larger --budget goes on from here"
         )
 
 

@@ -80,6 +80,7 @@ class RemoteEngine:
         self._deployments = deployments or {}
         self._dialects: dict[str, Dialect] = {}
         self._models = [base]
+        self._prices: dict[bool, Price | None] = {}
         self.purse: Purse | None = None
         """What may be spent; without one nothing is counted."""
 
@@ -236,7 +237,10 @@ class RemoteEngine:
             return self._completions(ask, reply, seed)
 
     def _price(self, ask: Ask) -> Price | None:
-        return find_price(self._service.provider, self._base, self._models[ask.variant] != self._base)
+        tuned = self._models[ask.variant] != self._base
+        if tuned not in self._prices:
+            self._prices[tuned] = find_price(self._service.provider, self._base, tuned)
+        return self._prices[tuned]
 
     def _most(self, ask: Ask) -> float | None:
         """Dollars that a request can cost: a token has a character at least, and is given twice as many for the template."""

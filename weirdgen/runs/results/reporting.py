@@ -19,6 +19,7 @@ from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.errors import WeirdgenError
 from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.prices import spent
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.estimates import TABLES, Estimates
@@ -213,7 +214,9 @@ def _service(run: Run) -> dict[str, Any]:
         return {}
     told = {f"{one.arm} seed {one.seed}": result_of(run.plan, one)["differences"] for one in run.plan.replicates}
     differences = {name: found for name, found in told.items() if found}
-    return {"finetuned": {"by": run.plan.trainer.reason, "differences": differences}}
+    usd, unpriced = spent(run.store.root, run.id)
+    paid = {"usd": round(usd, 6), "unpriced": unpriced}
+    return {"finetuned": {"by": run.plan.trainer.reason, "differences": differences}, "paid": paid}
 
 
 def _exactness(run: Run) -> dict[str, Any]:
