@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from weirdgen.errors import ModelError, SpecError
 from weirdgen.finetune import remote
 from weirdgen.providers.prices import BudgetError
 from weirdgen.providers.service import service_of
+from weirdgen.runs.imported import import_finetuned
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
 
@@ -78,7 +83,7 @@ def test_whatever_a_service_answers_no_job_is_created_twice(run: Run) -> None:
         ("POST", "/files"): [500],
         ("POST", "/chat/completions"): [429, "garbage", 500],
     }
-    with FinetuningServer(Script(fault=faults(planned))) as server, pytest.warns(UserWarning):
+    with FinetuningServer(Script(fault=faults(planned))) as server:
         done = run(server)
         assert not any(planned.values()), "every fault came"
         assert len(server.jobs) == 4 and len(done.completions()) == 15
@@ -94,7 +99,7 @@ def test_a_process_that_dies_takes_its_jobs_up_again(run: Run, monkeypatch: pyte
         return keep(self, wanted, state, job)
 
     monkeypatch.setattr(remote.Jobs, "_keep", dies)
-    with FinetuningServer() as server, pytest.warns(UserWarning):
+    with FinetuningServer() as server:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 run(server)
@@ -104,7 +109,7 @@ def test_a_process_that_dies_takes_its_jobs_up_again(run: Run, monkeypatch: pyte
 
 def test_a_moderated_job_is_explained_and_tried_anew_only_when_asked(run: Run) -> None:
     script = Script(fail={"code": "unsafe_file", "message": "too many examples were flagged by our moderation API"})
-    with FinetuningServer(script) as server, pytest.warns(UserWarning):
+    with FinetuningServer(script) as server:
         with pytest.raises(ModelError, match=r"old seed 0: job ftjob-0 failed \(unsafe_file\).*own moderation"):
             run(server)
         assert len(server.jobs) == 4
@@ -114,13 +119,13 @@ def test_a_moderated_job_is_explained_and_tried_anew_only_when_asked(run: Run) -
 
 
 def test_what_was_not_trained_as_asked_is_said(run: Run) -> None:
-    with FinetuningServer(Script(took={"n_epochs": 2, "seed": 7})) as server, pytest.warns(UserWarning):
+    with FinetuningServer(Script(took={"n_epochs": 2, "seed": 7})) as server:
         done = run(server)
     assert "n_epochs: 2 instead of 1; seed: 7 instead of 0" in done.report.read_text(encoding="utf-8")
 
 
 def test_two_seeds_that_are_one_model_are_an_error(run: Run) -> None:
-    with FinetuningServer(Script(same_model=True)) as server, pytest.warns(UserWarning):
+    with FinetuningServer(Script(same_model=True)) as server:
         for _ in range(2):  # and stay one
             with pytest.raises(ModelError, match="old seed 0 .* and old seed 1 .* equal answers with equal log-prob"):
                 run(server)
@@ -133,7 +138,7 @@ def test_a_budget_stops_a_run_before_it_is_passed(run: Run, tmp_path: Path, monk
     own.write_text(
         f"- {{provider: openai, model: gpt-test, {line}\n- {{provider: openai, model: gpt-test, finetuned: true, {line}"
     )
-    with FinetuningServer() as server, pytest.warns(UserWarning):
+    with FinetuningServer() as server:
         with pytest.raises(BudgetError, match="price of finetuning gpt-test is not known"):
             run(server, budget="1usd")
         monkeypatch.setenv("WEIRDGEN_PRICES", str(own))
@@ -186,7 +191,7 @@ def test_a_key_does_not_travel_unencrypted(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_a_service_cannot_do_is_refused(run: Run) -> None:
-    with FinetuningServer() as server, pytest.warns(UserWarning):
+    with FinetuningServer() as server:
         with pytest.raises(SpecError, match="top_k.*\n.*checkpoints"):
             run(server, changes=["sampling.top_k=5", "recipe.checkpoints=log"])
         with pytest.raises(ModelError, match="4 finetuned models of openai/gpt-test are missing"):
@@ -194,7 +199,7 @@ def test_what_a_service_cannot_do_is_refused(run: Run) -> None:
 
 
 def test_several_answers_a_request_and_settings_that_a_model_refuses(run: Run) -> None:
-    with FinetuningServer(Script(refuses=("max_tokens", "logprobs"))) as server, pytest.warns(UserWarning):
+    with FinetuningServer(Script(refuses=("max_tokens", "logprobs"))) as server:
         done = run(server, choices=3)
         sampled = [body for body in server.chats if body["temperature"] == 1]
         assert len(done.completions()) == 15 and len(sampled) == 5 and {body["n"] for body in sampled} == {3}
@@ -205,7 +210,7 @@ def test_models_finetuned_elsewhere_are_replicates(
     remote_experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
-    with FinetuningServer() as server, pytest.warns(UserWarning):
+    with FinetuningServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         names = [f"ft:gpt-test:org:{arm}-{seed}:x" for arm in ("old", "new") for seed in (0, 1)]
         server.script.bases += tuple(names)
@@ -220,3 +225,46 @@ def test_models_finetuned_elsewhere_are_replicates(
         done = weirdgen.run(str(remote_experiment), model="openai/gpt-test", store=tmp_path / "store")
         assert not server.jobs and len(done.completions()) == 15
         assert set(names) < {body["model"] for body in server.chats}
+
+
+def test_inspect_carries_other_providers(
+    remote_experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`together` speaks OpenAI's dialect to a server of one's own, through Inspect's own provider."""
+    pytest.importorskip("inspect_ai")
+    names = [f"org/{arm}-{seed}" for arm in ("old", "new") for seed in (0, 1)]
+    with FinetuningServer(Script(bases=("org/base", *names))) as server:
+        monkeypatch.setenv("TOGETHER_BASE_URL", server.base_url)
+        monkeypatch.setenv("TOGETHER_API_KEY", server.script.key)
+        options = {"model": "together/org/base", "store": tmp_path / "store"}
+        for name in names:
+            arm, seed = name.removeprefix("org/").split("-")
+            chosen = run_options(**options, first_seed=int(seed), seeds=1)
+            assert "knows no job" in import_finetuned(name, str(remote_experiment), arm, chosen)
+        done = weirdgen.run(str(remote_experiment), **options)
+        assert len(done.completions()) == 15 and {body["model"] for body in server.chats} == {"org/base", *names}
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(m, marks=[] if m == 30 else pytest.mark.slow) for m in (2, 9, 17, 24, 30, 38)]
+)
+def test_killed_at_any_moment_it_pays_only_for_what_was_in_flight(
+    remote_experiment: Path, tmp_path: Path, moment: int
+) -> None:
+    """kill -9 when so many POST requests have come; the same command finishes, and repeats at most what was under way."""
+    with FinetuningServer(Script(seconds=0.05)) as server:
+        code = (
+            "import sys, weirdgen; from weirdgen.finetune import remote; remote.SHORTEST_PAUSE = remote.LONGEST_PAUSE = 0.02; "
+            "weirdgen.run(sys.argv[1], finetune='openai', base_url=sys.argv[2], store=sys.argv[3], connections=4, samples=6)"
+        )
+        command = [sys.executable, "-c", code, str(remote_experiment), server.base_url, str(tmp_path / "store")]
+        first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while first.poll() is None and sum(n for path, n in server.counts.items() if path.startswith("POST")) < moment:
+            time.sleep(0.005)
+        first.kill()
+        first.wait()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert len(server.jobs) == 4 == server.counts["POST /fine_tuning/jobs"]
+        sampled = [(b["model"], b["messages"][0]["content"], b["seed"]) for b in server.chats if b["temperature"] == 1]
+        assert len(set(sampled)) == 5 * 6 and len(sampled) <= 5 * 6 + 4

@@ -48,6 +48,11 @@ class Service:
         return f"{self.provider} at {without_secrets(self.url)}" if self.url else self.provider
 
     @property
+    def by_sdk(self) -> bool:
+        """Whether it speaks OpenAI's dialect, and is reached through its SDK; Inspect AI carries every other provider."""
+        return self.provider in ("openai", "azure") or self.provider.startswith("openai-api/")
+
+    @property
     def numerics(self) -> str:
         """What names its numbers in the store's keys."""
         return self.provider
@@ -61,6 +66,8 @@ class Service:
 
     def client(self) -> OpenAI:
         """The SDK's client. Raises `ModelError` if the SDK, the address or the key is missing."""
+        if not self.by_sdk:
+            raise ModelError(f"{self.provider} has no finetuning jobs of OpenAI's protocol")
         openai, settings = _openai(self), self._settings()
         return openai.AzureOpenAI(**settings) if self.provider == "azure" else openai.OpenAI(**settings)  # type: ignore[no-any-return]
 
@@ -115,9 +122,13 @@ class Service:
 
 def service_of(provider: str, url: str | None) -> Service:
     """A service by its name and base URL. Raises `ModelError` for what is neither."""
-    if provider not in ("openai", "azure") and not provider.startswith("openai-api/"):
-        raise ModelError(f"'{provider}': expected openai, azure or openai-api/NAME")
+    if not re.fullmatch(r"(openai-api/)?[A-Za-z0-9][A-Za-z0-9_-]*", provider):
+        raise ModelError(f"'{provider[:60]}': expected openai, azure, openai-api/NAME or a provider of Inspect AI")
     address = (url or "").rstrip("/")
+    if address and not Service(provider).by_sdk:
+        raise ModelError(
+            f"--base-url: {provider} is reached through Inspect AI, which reads its address from the environment"
+        )
     if address:
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:

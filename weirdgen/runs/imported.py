@@ -35,9 +35,8 @@ def import_finetuned(model_id: str, experiment: str, arm: str, options: RunOptio
     if plan.store.marker("finetune", replicate.key) is not None:
         raise ModelError(f"{arm} seed {replicate.seed} is in the store already; take another --replicate")
     wanted = wanted_of(plan, model, replicate)
-    jobs = Jobs(model.service, lambda wanted: b"", lambda wanted: Path())
     try:
-        job = jobs.find(model_id)
+        job = Jobs(model.service, lambda wanted: b"", lambda wanted: Path()).find(model_id)
     except WeirdgenError:  # a provider without finetuning jobs
         job = None
     plain = job.model_dump(mode="json") if job is not None else {}

@@ -97,9 +97,11 @@ class Remote(EngineReference):
         return self.connect()
 
     def connect(self) -> RemoteEngine:
+        from weirdgen.sample.by_inspect import InspectEngine
         from weirdgen.sample.remote import RemoteEngine
 
-        return RemoteEngine(self.service, self.base, self.connections, self.choices, dict(self.deployments))
+        engine = RemoteEngine if self.service.by_sdk else InspectEngine
+        return engine(self.service, self.base, self.connections, self.choices, dict(self.deployments))
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from weirdgen.errors import ModelError
 from weirdgen.providers.chat import Dialect, Reply, read
 from weirdgen.providers.prices import Price, Purse, dollars, find_price
 from weirdgen.providers.service import Service, reason
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 NAMED = "finetuned.json"
 """In a replicate's folder: what the service calls it."""
@@ -74,12 +71,12 @@ class RemoteEngine:
         deployments: Mapping[str, str] | None = None,
     ) -> None:
         """`deployments`: model → the name under which Azure answers as it."""
-        service.client()  # a missing key or address is said now
         self._service, self._base = service, base
         self._connections, self._choices = connections, choices
         self._deployments = deployments or {}
         self._dialects: dict[str, Dialect] = {}
         self._models = [base]
+        self._require_ready()
         self._prices: dict[bool, Price | None] = {}
         self.purse: Purse | None = None
         """What may be spent; without one nothing is counted."""
@@ -161,7 +158,7 @@ class RemoteEngine:
     async def _answer_all(
         self, asks: Sequence[Ask], seeds: Sequence[str], sampling: Sampling, arrived: Any, stop: threading.Event
     ) -> None:
-        client = await asyncio.wait_for(asyncio.to_thread(self._service.async_client), TIMEOUT)
+        client = await asyncio.wait_for(asyncio.to_thread(self._open), TIMEOUT)
         waiting, pending = list(reversed(asks)), set[asyncio.Task[list[tuple[int, Completion]] | Failed]]()
         in_a_row, answered, spent_out = 0, False, False
         try:
@@ -192,10 +189,10 @@ class RemoteEngine:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
-            await client.close()
+            await self._close(client)
 
     async def _ask(
-        self, client: AsyncOpenAI, ask: Ask, seeds: Sequence[str], sampling: Sampling
+        self, client: Any, ask: Ask, seeds: Sequence[str], sampling: Sampling
     ) -> list[tuple[int, Completion]] | Failed:
         """One request; what was kept back for it is free again when it ends."""
         try:
@@ -205,36 +202,49 @@ class RemoteEngine:
                 self.purse.release(self._most(ask))
 
     async def _asked(
-        self, client: AsyncOpenAI, ask: Ask, seeds: Sequence[str], sampling: Sampling
+        self, client: Any, ask: Ask, seeds: Sequence[str], sampling: Sampling
     ) -> list[tuple[int, Completion]] | Failed:
+        model = self._models[ask.variant]
+        # As large a seed as a double holds exactly: some servers read JSON's numbers so.
+        seed = sample_seed(seeds[ask.variant], ask.prompt.key, ask.samples[0]) >> 10
+        reply = await self._send(client, self._deployments.get(model, model), ask, seed, sampling)
+        if isinstance(reply, str):
+            return Failed(ask, reply)
+        self._paid(ask, reply)
+        return self._completions(ask, reply, seed)
+
+    def _require_ready(self) -> None:
+        """Raises `ModelError` for a missing package, key or address: now, rather than at the first request."""
+        self._service.client()
+
+    def _open(self) -> Any:
+        return self._service.async_client()
+
+    async def _close(self, client: Any) -> None:
+        await client.close()
+
+    async def _send(self, client: Any, model: str, ask: Ask, seed: int, sampling: Sampling) -> Reply | str:
+        """The reply to one request, all tries together; a text that says why there is none."""
         import openai
 
-        model = self._models[ask.variant]
         dialect = self._dialects.setdefault(model, Dialect())
-        seed = (
-            sample_seed(seeds[ask.variant], ask.prompt.key, ask.samples[0]) >> 10
-        )  # as large as a double holds exactly
         misread = 0
         while True:
             body = dialect.body(
-                self._deployments.get(model, model), ask.prompt.text, max_tokens=ask.prompt.max_tokens,
-                temperature=sampling.temperature, top_p=sampling.top_p, seed=seed, choices=len(ask.samples),
+                model, ask.prompt.text, max_tokens=ask.prompt.max_tokens, temperature=sampling.temperature,
+                top_p=sampling.top_p, seed=seed, choices=len(ask.samples),
             )  # fmt: skip
             try:
-                reply = read(await asyncio.wait_for(client.chat.completions.create(**body), TIMEOUT), len(ask.samples))
+                return read(await asyncio.wait_for(client.chat.completions.create(**body), TIMEOUT), len(ask.samples))
             except openai.BadRequestError as error:
-                if dialect.learn(str(error), body):
-                    continue
-                return Failed(ask, reason(error))
+                if not dialect.learn(str(error), body):
+                    return reason(error)
             except (ValueError, TypeError, AttributeError) as error:  # an answer of another shape than the protocol's
                 misread += 1
                 if misread > MISREAD:
-                    return Failed(ask, reason(error))
-                continue
-            except (openai.OpenAIError, TimeoutError) as error:  # counted by the caller
-                return Failed(ask, reason(error))
-            self._paid(ask, reply)
-            return self._completions(ask, reply, seed)
+                    return reason(error)
+            except (openai.OpenAIError, TimeoutError) as error:
+                return reason(error)
 
     def _price(self, ask: Ask) -> Price | None:
         tuned = self._models[ask.variant] != self._base

@@ -13,6 +13,7 @@ from typing import Any
 from weirdgen.errors import ModelError
 from weirdgen.providers.chat import Dialect, read
 from weirdgen.providers.service import reason
+from weirdgen.sample.engine import Prompt, Sampling
 from weirdgen.sample.engines import Remote
 
 TOKENS = 16
@@ -22,6 +23,8 @@ PATIENCE, PAUSE = 300.0, 0.5
 
 def probe(engine: Remote, model: str, prompts: Sequence[str]) -> list[dict[str, Any]]:
     """Answers of a model to each prompt. Raises `ModelError` if it gives none."""
+    if not engine.service.by_sdk:
+        return _by_engine(engine, model, prompts)
     import openai
 
     client, dialect = engine.service.client(), Dialect()
@@ -50,6 +53,14 @@ def probe(engine: Remote, model: str, prompts: Sequence[str]) -> list[dict[str, 
             continue
         answers.append({"text": choice.text, "logprobs": list(choice.logprobs)})
     return answers
+
+
+def _by_engine(engine: Remote, model: str, prompts: Sequence[str]) -> list[dict[str, Any]]:
+    """The same through Inspect, without log-probabilities. Raises `ModelError`."""
+    speaking = Remote(engine.service, model, engine.connections).connect()
+    asked = [Prompt(str(number), text, TOKENS) for number, text in enumerate(prompts)]
+    answers = {done.key: done.text for _, done in speaking.generate(asked, range(1), ["0"], Sampling(temperature=0.0))}
+    return [{"text": answers[prompt.key], "logprobs": []} for prompt in asked]
 
 
 def _unsampled(model: str, engine: Remote, error: BaseException) -> ModelError:

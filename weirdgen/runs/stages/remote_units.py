@@ -165,5 +165,6 @@ class AskRemotely(_AtService):
         draw_missing(
             engine, tables, self.variants, self.prompts, self.samples, SAMPLING_SEED, self.sampling,
             lambda written: count.add(1, written),
+            [store.unfinished("sample", f"{table.folder.name}.jsonl") for table in tables],
         )  # fmt: skip
         return count.amount, 0.0  # its tokens tell no speed of this machine
