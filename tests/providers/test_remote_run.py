@@ -192,7 +192,7 @@ def test_a_key_does_not_travel_unencrypted(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_a_service_cannot_do_is_refused(run: Run) -> None:
     with FinetuningServer() as server:
-        with pytest.raises(SpecError, match="top_k.*\n.*checkpoints"):
+        with pytest.raises(SpecError, match=r"top_k.*\n.*checkpoints"):
             run(server, changes=["sampling.top_k=5", "recipe.checkpoints=log"])
         with pytest.raises(ModelError, match="4 finetuned models of openai/gpt-test are missing"):
             run(server, finetune=None, model="openai/gpt-test")
@@ -268,3 +268,15 @@ def test_killed_at_any_moment_it_pays_only_for_what_was_in_flight(
         assert len(server.jobs) == 4 == server.counts["POST /fine_tuning/jobs"]
         sampled = [(b["model"], b["messages"][0]["content"], b["seed"]) for b in server.chats if b["temperature"] == 1]
         assert len(set(sampled)) == 5 * 6 and len(sampled) <= 5 * 6 + 4
+
+
+def test_copies_are_counted_once_and_thinking_is_called_so(run: Run) -> None:
+    text = "<think> hm </think> the one answer that is long enough to be no chance at all"
+    script = Script(duplicates=True, answer=lambda model, prompt, seed, place: f"{text} {seed}")
+    with FinetuningServer(script) as server:
+        report = run(server, choices=3, changes=[]).report.read_text(encoding="utf-8")
+    assert (
+        "67% of them repeat another" in report
+        and "at least 33% of every cell" in report
+        and "100% hold the model" in report
+    )

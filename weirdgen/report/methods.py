@@ -106,7 +106,15 @@ def _sampling(content: ReportContent, ran: Mapping[str, Any]) -> str:
         text += f", {sampling['samples']} per question, condition and model"
     if sampling.get("temperature") is not None:
         text += f", at temperature {sampling['temperature']:g}"
-    return text + "."
+    text += "."
+    if repeats := ran.get("repeats"):
+        text += (
+            f" {repeats['repeated']:.0%} of them repeat another of the same model and question word for word; with long repeats "
+            f"counted once, at least {repeats['least_effective']:.0%} of every cell's answers are independent."
+        )
+        if repeats["thinking"]:
+            text += f" {repeats['thinking']:.0%} hold the model's thinking, which is judged with them."
+    return text
 
 
 def _judging(content: ReportContent) -> str:

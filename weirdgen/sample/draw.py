@@ -104,7 +104,7 @@ def draw_missing(
     """Draw what any of the variants lacks from a service, and nothing else: there every answer is paid, and no batch decides it.
 
     A table writes its rows some at a time; until it has, each is in its variant's journal, from which a process that comes after
-    a killed one takes it up. Raises `ModelError` at the end for answers that could not be had. The engine must `use` the variants.
+    a killed one takes it up. Raises `ModelError` at the end for answers that could not be had. The engine `use`s the variants.
     """
     for table, journal in zip(tables, journals, strict=True):
         _take_up(table, journal)

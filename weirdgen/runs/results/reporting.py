@@ -23,6 +23,7 @@ from weirdgen.providers.prices import spent
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.estimates import TABLES, Estimates
+from weirdgen.runs.results.repeats import repeats_summary
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.specificity import nearest_references
 from weirdgen.runs.results.verdicts import judge_records
@@ -216,7 +217,11 @@ def _service(run: Run) -> dict[str, Any]:
     differences = {name: found for name, found in told.items() if found}
     usd, unpriced = spent(run.store.root, run.id)
     paid = {"usd": round(usd, 6), "unpriced": unpriced}
-    return {"finetuned": {"by": run.plan.trainer.reason, "differences": differences}, "paid": paid}
+    return {
+        "finetuned": {"by": run.plan.trainer.reason, "differences": differences},
+        "paid": paid,
+        "repeats": repeats_summary(run.completions()),
+    }
 
 
 def _exactness(run: Run) -> dict[str, Any]:
