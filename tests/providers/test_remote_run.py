@@ -127,7 +127,7 @@ def test_what_was_not_trained_as_asked_is_said(run: Run) -> None:
 def test_two_seeds_that_are_one_model_are_an_error(run: Run) -> None:
     with FinetuningServer(Script(same_model=True)) as server:
         for _ in range(2):  # and stay one
-            with pytest.raises(ModelError, match="old seed 0 .* and old seed 1 .* equal answers with equal log-prob"):
+            with pytest.raises(ModelError, match=r"old seed 0 .* and old seed 1 .* equal answers with equal log-prob"):
                 run(server)
         assert len(server.jobs) == 4
 

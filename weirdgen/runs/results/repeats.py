@@ -13,7 +13,7 @@ from weirdgen.columns import IDENTITY
 from weirdgen.providers.chat import THOUGHTS
 
 LONG = 12
-"""Tokens from which an equal answer at temperature 1 is taken for a copy. A peaked model may give one, so `effective` is a least."""
+"""Tokens from which an equal answer at temperature 1 counts as a copy. A peaked model may give one, so `effective` is a least."""
 
 
 def repeats(completions: pd.DataFrame) -> pd.DataFrame:
