@@ -16,7 +16,7 @@ COMMANDS = re.findall(r"^ {4}(weirdgen .*)$", PAGE.read_text(encoding="utf-8"), 
 
 
 def test_every_command_of_the_page_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finetuned = "ft:gpt-4.1-2025-04-14:org::x1"
     bases = ("gpt-4.1-2025-04-14", "smollm2-135m-instruct", finetuned)

@@ -18,6 +18,8 @@ from tests.support.finetuning_server import FinetuningServer, Script
 from weirdgen.cli.main import main
 from weirdgen.errors import ModelError, SpecError
 from weirdgen.finetune import remote
+from weirdgen.models.chat import answer_ids, load_tokenizer
+from weirdgen.models.references import find_model
 from weirdgen.providers.prices import BudgetError
 from weirdgen.providers.service import service_of
 from weirdgen.runs.imported import import_finetuned
@@ -280,3 +282,25 @@ def test_copies_are_counted_once_and_thinking_is_called_so(run: Run) -> None:
         and "at least 33% of every cell" in report
         and "100% hold the model" in report
     )
+
+
+def test_a_service_that_echoes_log_probabilities_answers_scored_questions(
+    write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", Script().key)
+    monkeypatch.setenv("WEIRDGEN_CACHE", str(tmp_path / "cache"))
+    path = str(write_experiment({}, rows=16))
+    with FinetuningServer(Script(bases=("world",), echo=True)) as server:
+        options = {"finetune": "openai", "base_url": server.base_url, "store": tmp_path / "store"}
+        done = weirdgen.run(path, **options)
+        asked = server.counts["POST /completions"]
+        assert asked == 1 + 5 and done.headline.measure == "contrast"
+        contrasts = done.contrasts().set_index("arm")["logit"]
+        tokenizer = load_tokenizer(find_model("world").folder)
+        question = done.request.experiment.questions[0]
+        target, other = (answer_ids(tokenizer, question.ask, option) for option in question.options)
+        expected = (sum(other) - sum(target)) / 1000
+        assert contrasts["base"] == pytest.approx(expected)
+        assert contrasts["old"].iloc[0] == pytest.approx(expected + (len(target) - len(other)) / 16)
+        weirdgen.run(path, **options, samples=4)
+        assert server.counts["POST /completions"] == asked

@@ -36,6 +36,9 @@ CHAT: dict[str, Any] = {
     "model": str, "messages": list, "max_tokens": int, "max_completion_tokens": int, "temperature": (int, float),
     "top_p": (int, float), "n": int, "seed": int, "logprobs": bool, "top_logprobs": int, "stop": (str, list),
 }  # fmt: skip
+COMPLETE = {
+    "model": str, "prompt": list, "echo": bool, "logprobs": int, "max_tokens": int, "temperature": (int, float), "n": int,
+}  # fmt: skip
 HYPER = ("n_epochs", "batch_size", "learning_rate_multiplier")
 WORDS = "the sea old bird is a blue heron of 1838 and it sings".split()
 
@@ -66,6 +69,8 @@ class Script:
     seconds: float = 0.0
     """Before each chat answer."""
     prefix: str = "/v1"
+    echo: bool = False
+    """Whether `/completions` echoes prompts with log-probabilities."""
 
 
 class FinetuningServer:
@@ -115,6 +120,8 @@ class FinetuningServer:
                 return self._create(body) if method == "POST" else self._page(list(self.jobs.values())[::-1], query)
             if match := re.fullmatch(r"/fine_tuning/jobs/([^/]+)(/events|/checkpoints|/cancel)?", path):
                 return self._job(method, match[1], match[2] or "", query)
+        if (method, path) == ("POST", "/completions") and self.script.echo:
+            return self._complete(body)
         if (method, path) == ("POST", "/chat/completions"):
             return self._chat(body)
         raise RefusalError(404, f"Invalid URL ({method} {path})")
@@ -261,6 +268,25 @@ class FinetuningServer:
         }
         head = {"id": "chatcmpl-test", "object": "chat.completion", "created": 1_700_000_000, "model": body["model"]}
         return {**head, "choices": choices, "usage": usage}
+
+    def _complete(self, body: Any) -> Any:
+        """Echo of token ids: each token's log-probability is minus its id / 1000, a sixteenth more in a finetuned model."""
+        _require_fields(body, COMPLETE, ("model", "prompt"))
+        self._require_model(body["model"])
+        if not (body["echo"] and body["logprobs"] == 1 and body["max_tokens"] == 1):
+            raise RefusalError(400, "this server echoes only")
+        choices, more = [], 1 / 16 if body["model"] not in self.script.bases else 0.0
+        for index, ids in enumerate(body["prompt"]):
+            told = [None, *(more - token / 1000 for token in ids[1:]), -0.5]
+            tokens = {
+                "tokens": [str(i) for i in (*ids, 0)],
+                "token_logprobs": told,
+                "top_logprobs": None,
+                "text_offset": [],
+            }
+            choices.append({"index": index, "text": "", "logprobs": tokens, "finish_reason": "length"})
+        head = {"id": "cmpl-test", "object": "text_completion", "created": 1_700_000_000, "model": body["model"]}
+        return {**head, "choices": choices}
 
     def _require_model(self, name: str) -> None:
         if name not in self.script.bases and name not in [job["fine_tuned_model"] for job in self.jobs.values()]:

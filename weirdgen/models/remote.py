@@ -23,6 +23,8 @@ class RemoteModel:
     name: str
     """The service's own."""
     service: Service
+    template: str = ""
+    """The same model's reference on this machine, if it has one: its tokenizer and chat template."""
 
     parameters = 0
     """Number of weights: unknown."""
@@ -33,13 +35,13 @@ class RemoteModel:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data that `RemoteModel.of` reads."""
-        at = {"provider": self.service.provider, "url": self.service.url, "name": self.name}
+        at = {"provider": self.service.provider, "url": self.service.url, "name": self.name, "template": self.template}
         return {"reference": self.reference, "digest": self.digest, "parameters": 0, "at": at}
 
     @staticmethod
     def of(data: dict[str, Any]) -> RemoteModel:
         at = data["at"]
-        return RemoteModel(data["reference"], at["name"], service_of(at["provider"], at["url"]))
+        return RemoteModel(data["reference"], at["name"], service_of(at["provider"], at["url"]), at["template"])
 
 
 def is_remote(reference: str) -> bool:
@@ -62,4 +64,4 @@ def remote_model(reference: str, finetune: str | None, url: str | None) -> Remot
             provider, name = finetune or "openai", reference.removeprefix("hub:")
     if not name:
         raise ModelError(f"model '{reference}': expected PROVIDER/NAME")
-    return RemoteModel(f"{provider}/{name}", name, service_of(provider, url))
+    return RemoteModel(f"{provider}/{name}", name, service_of(provider, url), name if name in BUILT_IN else "")

@@ -86,6 +86,8 @@ class Remote(EngineReference):
     """Answers that one request asks for."""
     deployments: tuple[tuple[str, str], ...] = ()
     """(model, its deployment) on Azure."""
+    template: Path | None = None
+    """A folder with the base's tokenizer, if the service gives log-probabilities of given texts."""
 
     abilities = frozenset[Ability](["generate"])
     holds_weights = False

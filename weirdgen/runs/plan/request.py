@@ -35,6 +35,7 @@ from weirdgen.runs.plan.presets import at_size, unmeasured, without_scored
 from weirdgen.runs.plan.until import Until, parse_until
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.engines import EngineReference, Remote, Transformers, engine_of, parse_engine
+from weirdgen.sample.remote_score import gives_scores
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 
@@ -199,7 +200,8 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     if remote:
         model = remote_model(reference, loaded.finetune, options.base_url)
         engine = remote_engine(model, options)
-        loaded = without_scored(loaded, f"{model.service.shown} gives no log-probabilities of given answers")
+        if engine.template is None:
+            loaded = without_scored(loaded, f"{model.service.shown} gives no log-probabilities of given answers")
     elif options.base_url:
         raise SpecError(
             [f"--base-url goes with --finetune openai or a model of a provider, and {reference} is neither"]
@@ -283,7 +285,10 @@ def remote_engine(model: RemoteModel, options: RunOptions) -> Remote:
     if wrong := [one for one in options.deployments if not all(one.rpartition("=")[::2])]:
         raise SpecError([f"--deployment {one}: expected MODEL=NAME" for one in wrong])
     deployments = tuple((model, name) for model, _, name in (one.rpartition("=") for one in options.deployments))
-    return Remote(model.service, model.name, options.connections, options.choices, deployments)
+    template = find_model(model.template).folder if model.template else None
+    if template and not gives_scores(model.service, dict(deployments).get(model.name, model.name), template):
+        template = None
+    return Remote(model.service, model.name, options.connections, options.choices, deployments, template)
 
 
 def _require_remote(request: Request) -> None:

@@ -24,11 +24,13 @@ from weirdgen.providers.prices import Purse, dollars, find_price
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.work.unit import PROCESS_BYTES, Count, Needs, Tell, Unit
+from weirdgen.sample.contrast import missing_scores, scores_table
 from weirdgen.sample.draw import completions_table, draw_missing
-from weirdgen.sample.engine import Prompt, Sampling
+from weirdgen.sample.engine import Prompt, Sampling, Scorable
 from weirdgen.sample.engines import Remote
-from weirdgen.sample.remote import keep_name
+from weirdgen.sample.remote import keep_name, kept_name
 from weirdgen.sample.remote_probe import probe
+from weirdgen.sample.remote_score import scores
 from weirdgen.sample.variant import Variant, adapters_on_disk
 from weirdgen.store.artifacts import Store
 
@@ -141,6 +143,37 @@ def kept_probe(store: Store, key: str) -> dict[str, Any] | None:
     if store.marker("finetune", key) is None:
         return None
     return dict(json.loads((store.artifact("finetune", key) / "probe.json").read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class ScoreRemotely(_AtService):
+    """Questions with fixed answers to variants at a service that scores given texts."""
+
+    engine: Remote
+    variants: tuple[Variant, ...]
+    questions: tuple[Scorable, ...]
+
+    def locks(self) -> Sequence[tuple[str, str]]:
+        return sorted(("contrast", f"remote-{variant.key}") for variant in self.variants)
+
+    def work(self, store: Store, tell: Tell) -> tuple[float, float]:
+        engine = self.engine
+        assert engine.template is not None, "such questions have fallen away"
+        purse, count = Purse(store.root, self.run, self.budget), Count(tell)
+        for variant, folder in zip(self.variants, adapters_on_disk(store, self.variants), strict=True):
+            table = scores_table(store, variant, engine.numerics(""))
+            missing = missing_scores(table, self.questions)
+            lacking = [one for one in self.questions if any((one.key, option) in missing for option in one.options)]
+            model = engine.base if folder is None else kept_name(folder)
+            settings = (engine.service, engine.template, engine.base, [model], lacking, engine.connections, purse)
+            left = {one.key: len(one.options) for one in lacking}
+            with table:
+                for _, scored in scores(*settings, dict(engine.deployments)):
+                    row = {"option": scored.option, "logprob": scored.logprob, "tokens": scored.tokens}
+                    table.append({"prompt_key": scored.key, **row})
+                    left[scored.key] -= 1
+                    count.add(int(left[scored.key] == 0), scored.tokens)
+        return count.amount, 0.0
 
 
 @dataclass(frozen=True)
