@@ -26,6 +26,7 @@ from weirdgen.runs.imported import import_finetuned
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
+from weirdgen.store.table import Table
 
 Run = Callable[..., weirdgen.Run]
 
@@ -135,26 +136,28 @@ def test_two_seeds_that_are_one_model_are_an_error(run: Run) -> None:
 
 
 def test_a_budget_stops_a_run_before_it_is_passed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = tmp_path / "prices.yaml"
-    line = "input: 100, output: 100, training: 100, read: 2026-11-29, source: mine}"
-    own.write_text(
-        f"- {{provider: openai, model: gpt-test, {line}\n- {{provider: openai, model: gpt-test, finetuned: true, {line}"
-    )
+    own, told = tmp_path / "prices.yaml", "input: 100, output: 100, read: 2026-11-29, source: mine"
+    prices = [
+        f"- {{provider: openai, model: gpt-test, finetuned: {tuned}, {told}, training: T}}\n"
+        for tuned in ("true", "false")
+    ]
     with FinetuningServer() as server:
         with pytest.raises(BudgetError, match="price of finetuning gpt-test is not known"):
             run(server, budget="1usd")
         monkeypatch.setenv("WEIRDGEN_PRICES", str(own))
+        own.write_text("".join(prices).replace("T}", "100}"))
         with pytest.raises(BudgetError, match="4 finetuning jobs could pass it"):
             run(server, budget="0.0001usd")
         assert not server.jobs
-        with pytest.raises(BudgetError, match="could pass it"):
-            run(server, budget="0.3usd")
+        own.write_text("".join(prices).replace("T}", "0}"))
+        with pytest.raises(BudgetError, match="requests that are left could pass it"):
+            run(server, samples=20, budget="0.05usd")
         assert len(server.jobs) == 4
         paid = [json.loads(entry)["usd"] for entry in (tmp_path / "store" / "ledger.jsonl").read_text().splitlines()]
-        assert 0 < sum(paid) <= 0.3
-        asked = len(server.chats)
-        run(server, budget="5usd")
-        assert len(server.jobs) == 4 and len(server.chats) > asked
+        assert 0.02 < sum(paid) <= 0.05
+        run(server, samples=20, budget="5usd")
+        sampled = [body for body in server.chats if body["temperature"] == 1]
+        assert len(server.jobs) == 4 and len(sampled) == 100, "nothing was paid twice"
 
 
 def test_a_model_that_ends_soon_is_said_before_anything_is_paid(run: Run) -> None:
@@ -304,3 +307,24 @@ def test_a_service_that_echoes_log_probabilities_answers_scored_questions(
         assert contrasts["old"].iloc[0] == pytest.approx(expected + (len(target) - len(other)) / 16)
         weirdgen.run(path, **options, samples=4)
         assert server.counts["POST /completions"] == asked
+
+
+def test_answers_that_a_killed_process_had_not_put_into_its_table_are_not_asked_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, appended = Table.append, []
+
+    def dies(self: Table, row: dict[str, Any]) -> None:
+        if "seed" in row:
+            appended.append(row)
+        if len(appended) == 10:
+            raise KeyboardInterrupt
+        append(self, row)
+
+    with FinetuningServer() as server:
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr(Table, "append", dies)
+            killed.setattr(Table, "flush", lambda self: None)
+            run(server, connections=1)
+        assert len(run(server).completions()) == 15
+        assert 15 <= len([body for body in server.chats if body["temperature"] == 1]) <= 16

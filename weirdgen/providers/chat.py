@@ -6,19 +6,14 @@ that a model refuses is learnt from its refusal and left out from then on (`Dial
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-REFUSED = (
-    ("max_completion_tokens", "max_tokens", "max_completion_tokens"),
-    ("max_tokens", "max_completion_tokens", "max_tokens"),
-    ("top_logprobs", "top_logprobs", None),
-    ("logprobs", "logprobs", None),
-    ("temperature", "temperature", None),
-    ("top_p", "top_p", None),
-    ("seed", "seed", None),
-)
-"""Word in a refusal, the setting that is meant, and what takes its place."""
+INSTEAD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""Setting → what it is called by models that do not take it by this name."""
+OPTIONAL = ("top_logprobs", "logprobs", "temperature", "top_p", "seed")
+"""Settings that are left out where a model refuses them."""
 THOUGHTS = ("<think>", "</think>", "<|channel|>analysis", "<reasoning>")
 
 
@@ -62,14 +57,15 @@ class Dialect:
         return body
 
     def learn(self, refusal: str, body: dict[str, Any]) -> bool:
-        """Whether a refusal names a setting of this request that can be left out or renamed."""
-        for word, name, instead in REFUSED:
-            if word in refusal and name in body and (instead is None or instead != name):
-                original = next((key for key, value in self.renamed.items() if value == name), name)
-                if original in self.renamed and instead is not None:
-                    continue  # it has been the other way round already
-                self.renamed[original] = instead
-                return True
+        """Whether a refusal names a setting of this request that can be left out or renamed, and was not yet."""
+        for name in (*INSTEAD, *OPTIONAL):
+            if name not in body or not re.search(rf"\b{name}\b", refusal):
+                continue
+            original = next((key for key, value in self.renamed.items() if value == name), name)
+            if original != name:  # it has been renamed once already
+                continue
+            self.renamed[original] = INSTEAD.get(name)
+            return True
         return False
 
 
