@@ -167,9 +167,11 @@ class RemoteEngine:
                 most = self._connections if answered else 1
                 while waiting and len(pending) < most:
                     if not self._allowed(waiting[-1]):
-                        spent_out = True
+                        spent_out = not pending  # what is under way may cost less than was kept back for it
                         break
                     pending.add(asyncio.create_task(self._ask(client, waiting.pop(), seeds, sampling)))
+                if not pending:
+                    break
                 done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     result = task.result()
