@@ -328,3 +328,17 @@ def test_answers_that_a_killed_process_had_not_put_into_its_table_are_not_asked_
             run(server, connections=1)
         assert len(run(server).completions()) == 15
         assert 15 <= len([body for body in server.chats if body["temperature"] == 1]) <= 16
+
+
+def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FinetuningServer(Script(prefix="/openai", deployed=("base-1",))) as server:
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", server.script.key)
+        options = {"finetune": "azure", "base_url": server.base_url.removesuffix("/openai")}
+        with pytest.raises(ModelError, match=r"(azure has trained ft:gpt-test.*--deployment ft:gpt-test.*\n?){4}"):
+            run(server, **options)
+        names = {job["fine_tuned_model"]: f"tuned-{place}" for place, job in enumerate(server.jobs.values())}
+        server.script.deployed += tuple(names.values())
+        deployments = ["gpt-test=base-1", *(f"{model}={name}" for model, name in names.items())]
+        done = run(server, **options, deployments=deployments)
+        assert len(server.jobs) == 4 and len(done.completions()) == 15
+        assert {body["model"] for body in server.chats} == {"base-1", *names.values()}

@@ -49,6 +49,8 @@ class Script:
 
     key: str = "sk-test-0123456789"
     bases: tuple[str, ...] = ("gpt-test",)
+    deployed: tuple[str, ...] = ()
+    """Names of Azure's deployments."""
     steps_a_look: int = 100
     """Training steps between two looks at a job."""
     fault: Callable[[str, str, int], Any] = lambda method, path, count: None
@@ -289,7 +291,9 @@ class FinetuningServer:
         return {**head, "choices": choices}
 
     def _require_model(self, name: str) -> None:
-        if name not in self.script.bases and name not in [job["fine_tuned_model"] for job in self.jobs.values()]:
+        if name not in (*self.script.bases, *self.script.deployed) and name not in [
+            job["fine_tuned_model"] for job in self.jobs.values()
+        ]:
             raise RefusalError(404, f"The model `{name}` does not exist or you do not have access to it.")
 
     def _model(self, name: str) -> Any:
@@ -359,7 +363,12 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "garbage":
             return self._send(200, b'{"object": "something else", "data": 7}')
         try:
-            answer = self.owner.handle(method, path, parse_qs(url.query), self._parsed(raw))
+            query = parse_qs(url.query)
+            if prefix == "/openai":  # Azure's addresses: a version with each, and deployments that answer
+                if not query.pop("api-version", None):
+                    raise RefusalError(404, "Missing api-version")
+                path = re.sub(r"^/deployments/[^/]+/", "/", path)
+            answer = self.owner.handle(method, path, query, self._parsed(raw))
         except RefusalError as error:
             return self._refuse(error.status, str(error))
         except (KeyError, TypeError, ValueError) as error:

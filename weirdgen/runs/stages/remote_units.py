@@ -15,6 +15,7 @@ from typing import Any
 
 from weirdgen import machine
 from weirdgen.data.stored import stored_rows
+from weirdgen.errors import ModelError
 from weirdgen.finetune.readback import chosen
 from weirdgen.finetune.remote import Jobs, Trained, Wanted, read_state
 from weirdgen.finetune.schedule import checkpoint_folder
@@ -85,13 +86,20 @@ class FinetuneRemotely(_AtService):
             cost = self._dollars(wanted, self.tokens[wanted.key])
             if not begun and not purse.hold(cost, f"finetuning {self.model.name}"):
                 raise purse.exhausted(f"{len(missing)} finetuning jobs")
+        silent: list[str] = []
         for wanted, trained in jobs.train(missing):
             replicate = replicates[wanted.key]
+            try:
+                keep_finetuned(store, self.engine, replicate, wanted.steps, trained, time.monotonic() - started)
+            except ModelError as error:  # its job stays unfinished, and the others are gone through first
+                silent.append(str(error))
+                continue
             tokens = int(trained.job.get("trained_tokens") or self.tokens[wanted.key])
             usd = self._dollars(wanted, tokens)
             purse.pay(usd, what="finetune", provider=self.model.service.provider, model=wanted.model, trained=tokens)
-            keep_finetuned(store, self.engine, replicate, wanted.steps, trained, time.monotonic() - started)
             shutil.rmtree(store.unfinished("finetune", wanted.key), ignore_errors=True)
+        if silent:
+            raise ModelError("\n".join(silent))
         return count.amount, 0.0
 
     @property
