@@ -156,7 +156,7 @@ class Request:
             samples=manifest["samples"],
             sampling=Sampling(**sampling),
             dtype=manifest["recipe"]["dtype"],
-            engine=_engine_of(manifest),
+            engine=engine_of(manifest["sampling"]["dtype"]),
             ordinary=manifest["ordinary"],
             curves=tuple(manifest["curves"]),
             until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
@@ -265,14 +265,6 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
 
 def _model_of(data: dict[str, Any], folder: Path) -> LocalModel | RemoteModel:
     return RemoteModel.of(data) if "at" in data else LocalModel(folder=folder, **data)
-
-
-def _engine_of(manifest: dict[str, Any]) -> EngineReference:
-    """What answered. A service is named by the model, so that a stored run can be asked for more."""
-    if "at" in manifest["model"]:
-        model = RemoteModel.of(manifest["model"])
-        return Remote(model.service, model.name)
-    return engine_of(manifest["sampling"]["dtype"])
 
 
 def remote_engine(model: RemoteModel, options: RunOptions) -> Remote:

@@ -42,7 +42,10 @@ def remote_batch(plan: Plan, model: RemoteModel) -> Batch:
             f"--arm {missing[0].arm} --replicate {missing[0].seed}"
         )
     engine = plan.request.engine
-    assert isinstance(engine, Remote), "a base at a service is answered there"
+    if not isinstance(engine, Remote):  # a run that was read from the store: its file may be anybody's, and gets no key
+        raise ModelError(
+            f"{len(missing)} finetuned models of {model.reference} are missing: run its `weirdgen run` again"
+        )
     wanted = tuple((one, wanted_of(plan, model, one)) for one in missing)
     unit = FinetuneRemotely(plan.request.run_id, parse_budget(plan.request.options.budget), model, engine, wanted)
     return Batch([unit], sum(one.steps for _, one in wanted))
