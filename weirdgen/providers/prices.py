@@ -48,12 +48,9 @@ def find_price(provider: str, model: str, finetuned: bool) -> Price | None:
 
 def dollars(price: Price | None, *, read: int = 0, written: int = 0, trained: int = 0) -> float | None:
     """Of so many tokens; None if a price that it needs is not known."""
+    known = price or Price(None, None, None, "", "")
     total = 0.0
-    for count, each in (
-        (read, price and price.input),
-        (written, price and price.output),
-        (trained, price and price.training),
-    ):
+    for count, each in ((read, known.input), (written, known.output), (trained, known.training)):
         if count and each is None:
             return None
         total += count * (each or 0.0) / 1e6

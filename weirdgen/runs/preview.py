@@ -27,7 +27,8 @@ def plan_lines(plan: Plan) -> list[str]:
     trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
     where, rate = f"{request.model.parameters / 1e6:.1f}M weights, {request.numerics}", f"lr {recipe.learning_rate:g}"
     how = f"{rate} {recipe.schedule}, {trained}"
-    if remote := isinstance(request.model, RemoteModel):
+    remote = isinstance(request.model, RemoteModel)
+    if isinstance(request.model, RemoteModel):
         where, how = (
             request.model.service.shown,
             f"learning-rate multiplier {recipe.learning_rate_multiplier or 'auto'}",
