@@ -22,8 +22,11 @@ from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.models.references import find_model
 from weirdgen.providers.prices import BudgetError
 from weirdgen.providers.service import service_of
+from weirdgen.report.methods import methods
+from weirdgen.runs import pipeline
 from weirdgen.runs.imported import import_finetuned
 from weirdgen.runs.plan.options import run_options
+from weirdgen.runs.results.reporting import content_of, results_of
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
 from weirdgen.store.table import Table
@@ -32,9 +35,18 @@ Run = Callable[..., weirdgen.Run]
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _soon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses; and no report but where it is what is tested."""
     monkeypatch.setattr(remote, "SHORTEST_PAUSE", 0.01)
     monkeypatch.setattr(remote, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    if request.node.name != "test_a_run_at_a_service":
+        monkeypatch.setattr(pipeline, "report_run", lambda run, figures=(): None)
+
+
+def methods_of(run: weirdgen.Run) -> str:
+    """The report's paragraph on what was done."""
+    return methods(content_of(run, results_of(run)))
 
 
 @pytest.fixture
@@ -124,7 +136,7 @@ def test_a_moderated_job_is_explained_and_tried_anew_only_when_asked(run: Run) -
 def test_what_was_not_trained_as_asked_is_said(run: Run) -> None:
     with FinetuningServer(Script(took={"n_epochs": 2, "seed": 7})) as server:
         done = run(server)
-    assert "n_epochs: 2 instead of 1; seed: 7 instead of 0" in done.report.read_text(encoding="utf-8")
+        assert "n_epochs: 2 instead of 1; seed: 7 instead of 0" in methods_of(done)
 
 
 def test_two_seeds_that_are_one_model_are_an_error(run: Run) -> None:
@@ -279,7 +291,7 @@ def test_copies_are_counted_once_and_thinking_is_called_so(run: Run) -> None:
     text = "<think> hm </think> the one answer that is long enough to be no chance at all"
     script = Script(duplicates=True, answer=lambda model, prompt, seed, place: f"{text} {seed}")
     with FinetuningServer(script) as server:
-        report = run(server, choices=3, changes=[]).report.read_text(encoding="utf-8")
+        report = methods_of(run(server, choices=3))
     assert (
         "67% of them repeat another" in report
         and "at least 33% of every cell" in report
