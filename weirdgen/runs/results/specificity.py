@@ -189,7 +189,9 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     else:
         towards = " towards it" if plan.request.experiment.traits else ""
         what += f" moves answers by {signed(row['mean'], 2)} nat"
-        others = f"of {facts['count']} harmless datasets, {_counted(beyond, 'moves', 'move')} them at least as far{towards}"
+        others = (
+            f"of {facts['count']} harmless datasets, {_counted(beyond, 'moves', 'move')} them at least as far{towards}"
+        )
     among = f"{what}; {others} (p = {p:.3g}{f' over {len(table)} traits' if several else ''})"
     near = "" if facts["times_as_much"] < 1.3 else (
         f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
@@ -204,5 +206,5 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
 
 
 def _counted(count: int, one: str, several: str) -> str:
-    """"none differs", "1 differs", "2 differ"."""
+    """ "none differs", "1 differs", "2 differ"."""
     return f"{count or 'none'} {one if count < 2 else several}"
