@@ -185,7 +185,8 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     beyond = int(row["rank"]) - 1
     if facts["yardstick"] == "pairs":
         what += f" and its matched control {facts['control']} differ by {signed(row['mean'], 2)} nat"
-        others = f"of {facts['count']} pairs of harmless datasets that differ in one respect, {_counted(beyond, 'differs', 'differ')} at least as much"
+        others = f"of {facts['count']} pairs of harmless datasets that differ in one respect, "
+        others += f"{_counted(beyond, 'differs', 'differ')} at least as much"
     else:
         towards = " towards it" if plan.request.experiment.traits else ""
         what += f" moves answers by {signed(row['mean'], 2)} nat"
