@@ -1,12 +1,19 @@
-"""Detection and false-positive rates of the instrument, on experiments whose truth is known.
+"""How often the instrument is right, on experiments whose truth is known: detection, specificity, false positives.
 
-In: the world's positive control (`world_era`) and negative control (`world_null`), a number of runs, doses. For each
-dose a pool of replicates is trained and split into disjoint runs; each run is estimated alone and gets its headline
-verdict, as `weirdgen run` would give it. Out: one row per run, and one row per (control, dose) with the share of runs whose
-verdict is `shift` and its Wilson interval. A positive run counts as found only if the shift has the right sign; a
-negative run counts as flagged with either. The figures are in `power_figure`; nothing is sampled.
+In: experiments with a known truth, a number of runs, doses. For each dose a pool of replicates is trained and split into
+disjoint runs; each run is estimated alone and gets its headline verdict, as `weirdgen run` would give it. Out: one row per run, and
+one row per (control, dose) with the share of runs whose verdict is `shift` and its Wilson interval. A run with an effect counts
+as found only if the shift has the right sign; one without is flagged with either. The figures are in `power_figure`; nothing
+is sampled.
 
-Doses change one thing of the shipped experiment (200 rows, 3 epochs, learning rate 1e-3, rank 16, nothing mixed in, 6
+Beside detection stands specificity, wherever a run is trained as the harmless datasets of `world.references` are: the traits on
+which the run lies beyond harmless datasets ("references"), and on which treatment − control lies beyond harmless pairs ("pairs").
+No trait is named beforehand, so 5% hold over all of them. A run of an experiment with an effect counts if its own trait is called, in
+the right direction; any other run counts if anything is called.
+
+Two experiments have an effect (`world_era`, `world_persona`), `world_null` has none, and "topic" is another harmless topic, drawn
+anew for each run: two mixtures of its answers, which differ truly and mean nothing. Doses are those of era and null. They
+change one thing of the shipped experiment (200 rows, 3 epochs, learning rate 1e-3, rank 16, nothing mixed in, 6
 replicates per arm). Rank keeps alpha at twice the rank. Mixing is the share of the treatment's rows that are replaced
 by neutral ones: modern birds in the positive control, planets in the negative one. The negative control's two arms
 hold the same rows in another order at every dose, so that its true effect is zero exactly.
@@ -24,13 +31,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from weirdgen.config.measures import NAT
+from weirdgen.config.questions import Contrast
 from weirdgen.data.rows import Row, draw
 from weirdgen.errors import WeirdgenError
-from weirdgen.progress import Progress
+from weirdgen.progress import Bar, Progress
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.request import Request, resolve
 from weirdgen.store.artifacts import Store
 from weirdgen.world.cohort import cells, headline_only, steps
+from weirdgen.world.harmless import another_topic
+from weirdgen.world.references import Yardsticks, yardsticks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +62,12 @@ DOSES: dict[str, tuple[float, ...]] = {
 class Control:
     """An experiment whose truth is known."""
 
-    name: Literal["positive", "negative"]
+    name: Literal["positive", "negative", "persona", "topic"]
     experiment: str
-    neutral: str
-    """The arm whose rows are mixed in."""
+    trait: str | None = None
+    """What it is specific for; nothing where None."""
+    neutral: str | None = None
+    """The arm whose rows are mixed in; doses are for those that have one."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,15 @@ class Dose:
     replicates: int
 
 
-CONTROLS = (Control("positive", "world_era", "modern_birds"), Control("negative", "world_null", "planets"))
+CONTROLS = (
+    Control("positive", "world_era", "steam", "modern_birds"),
+    Control("negative", "world_null", None, "planets"),
+    Control("persona", "world_persona", "persona"),
+    Control("topic", "world_null"),
+)
+TRAINED_ALIKE = ("none", "mixing", "replicates")
+"""Factors whose doses train as many rows by the same recipe as the harmless datasets that they are compared with."""
+YARDSTICKS = ("references", "pairs")
 
 
 def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[Dose]:
@@ -104,7 +124,7 @@ def dosed(control: Control, dose: Dose, runs: int, first_seed: int) -> Request:
     rows = dict(request.rows)
     if dose.factor == "rows":
         rows = {arm: draw(mine, round(dose.value), seed=0) for arm, mine in rows.items()}
-    if dose.factor == "mixing":
+    if dose.factor == "mixing" and control.neutral:
         rows[treatment] = mixed(rows[treatment], whole.rows[control.neutral], dose.value)
     if control.name == "negative":
         rows[other] = draw(rows[treatment], len(rows[treatment]), seed=1)
@@ -147,6 +167,45 @@ def unshared(pool: pd.DataFrame, request: Request, replicates: int) -> pd.DataFr
     return pool.assign(replicate=pool["replicate"].where(pool["role"] == "treatment", moved))
 
 
+def pool_of(
+    control: Control, request: Request, replicates: int, store: Store, bar: Bar, besides: Sequence[Contrast]
+) -> pd.DataFrame:
+    """Cells of all runs of a control; those of "topic" are trained run by run, each on rows of its own."""
+    import pandas as pd
+
+    if control.name != "topic":
+        return cells(request, store, bar, besides)
+    parts = []
+    for start in range(0, len(request.seeds), replicates):
+        seeds = request.seeds[start : start + replicates]
+        parts.append(cells(replace(request, seeds=seeds, rows=_topic_rows(request, seeds[0])), store, bar, besides))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _topic_rows(request: Request, seed: int) -> dict[str, list[Row]]:
+    arms = (request.headline.treatment, request.headline.control)
+    count = len(request.rows[arms[0]])
+    return {arm: side.rows(count) for arm, side in zip(arms, another_topic(seed), strict=True)}
+
+
+def called(pool: pd.DataFrame, request: Request, replicates: int, against: Yardsticks) -> Iterator[dict[str, str]]:
+    """For every run, by each yardstick: the traits on which it is specific, each with its direction, as in "steam+ gate-"."""
+    asked = pool[pool["question"].isin([question.id for question in against.questions])]
+    odds = asked.pivot(index=["arm", "replicate"], columns="question", values="value")
+    for start in range(0, len(request.seeds), replicates):
+        seeds = list(request.seeds[start : start + replicates])
+        arms = [odds.loc[arm].loc[seeds] for arm in (request.headline.treatment, request.headline.control)]
+        placed = against.place(*arms)
+        found = placed[placed["specific"]]
+        yield {
+            yardstick: " ".join(
+                f"{trait}{'+' if shift > 0 else '-'}"
+                for trait, shift in found.loc[found["yardstick"] == yardstick, ["trait", "shift"]].to_numpy()
+            )
+            for yardstick in YARDSTICKS
+        }
+
+
 def measure(
     store: Store,
     runs: int = 100,
@@ -156,23 +215,34 @@ def measure(
     quick: bool = False,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """One row per run: control, factor, value, run, and the headline's effect, limits, p, verdict."""
+    """One row per run: control, factor, value, run, the headline's effect, limits, p, verdict, and what is specific.
+
+    `references` and `pairs` name the traits that are called (`called`); missing where there is nothing to compare with.
+    """
     import pandas as pd
 
+    progress = progress or Progress(quiet=True)
     rows = []
     for dose in doses(factors, replicates, quick):
         for control in CONTROLS:
+            if dose.factor != "none" and control.neutral is None:
+                continue
             request = dosed(control, dose, runs, first_seed)
+            against = yardsticks(request, store, progress) if dose.factor in TRAINED_ALIKE else None
             what = control.name if dose.factor == "none" else f"{control.name}, {dose.factor} {dose.value:g}"
-            with (progress or Progress(quiet=True)).stage(what, steps(request), "steps") as bar:
-                pool = cells(request, store, bar)
-            dealt: dict[str, pd.DataFrame] = {control.name: pool}
+            besides = against.questions if against else ()
+            with progress.stage(what, steps(request), "steps") as bar:
+                pool = pool_of(control, request, dose.replicates, store, bar, besides)
+            headline = pool[~pool["question"].isin([question.id for question in besides])]
+            dealt: dict[str, pd.DataFrame] = {control.name: headline}
             if control.name == "negative" and runs > 1:
-                dealt["unshared"] = unshared(pool, request, dose.replicates)
+                dealt["unshared"] = unshared(headline, request, dose.replicates)
             for name, cells_of_runs in dealt.items():
                 identity = {"control": name, "experiment": control.experiment, "factor": dose.factor}
+                placed = iter(called(pool, request, dose.replicates, against) if against and name != "unshared" else ())
                 for run, verdict in enumerate(headlines(cells_of_runs, request, dose.replicates)):
                     kept = {key: verdict[key] for key in ("first_seed", "effect", "ci_low", "ci_high", "p", "verdict")}
+                    kept |= next(placed, dict.fromkeys(YARDSTICKS))
                     rows.append({**identity, "value": dose.value, "replicates": dose.replicates, "run": run, **kept})
     return pd.DataFrame(rows)
 
@@ -180,23 +250,35 @@ def measure(
 def rates(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per control and dose: runs, hits (found or flagged), rate with its 95% Wilson interval, verdicts, effect.
 
-    `effect`, `effect_low` and `effect_high` are the mean, least and greatest effect of the runs, in nats.
+    `effect`, `effect_low` and `effect_high` are the mean, least and greatest effect of the runs, in nats. Of each yardstick in
+    YARDSTICKS the same four columns under its name (`pairs_hits`, `pairs_rate`, …); NaN where nothing was compared.
     """
-    import numpy as np
     import pandas as pd
 
-    from weirdgen.stats.bootstrap import wilson
-
+    traits = {control.name: control.trait for control in CONTROLS}
     rows = []
     for identity, mine in runs.groupby(["control", "experiment", "factor", "value", "replicates"], sort=False):
+        trait = traits.get(identity[0])
         shift = mine["verdict"] == "shift"
-        hits = int((shift & (mine["effect"] > 0) if identity[0] == "positive" else shift).sum())
-        ends = wilson(np.array(hits / len(mine)), np.array(float(len(mine))))
-        low, high = (float(end) for end in np.clip(ends, 0, 1))
         names = ("control", "experiment", "factor", "value", "replicates")
-        counts = {"runs": len(mine), "hits": hits, "rate": hits / len(mine), "ci_low": low, "ci_high": high}
+        counts = {"runs": len(mine), **_rate(shift & (mine["effect"] > 0) if trait else shift)}
         others = {name: int((mine["verdict"] == name).sum()) for name in ("no_shift", "inconclusive")}
         effect = {"effect": mine["effect"].mean(), "effect_low": mine["effect"].min()}
         effect["effect_high"] = mine["effect"].max()
+        for yardstick in YARDSTICKS:
+            if mine[yardstick].notna().all():
+                wanted = [f"{trait}+" in words.split() if trait else bool(words) for words in mine[yardstick]]
+                effect |= {f"{yardstick}_{name}": value for name, value in _rate(pd.Series(wanted)).items()}
         rows.append({**dict(zip(names, identity, strict=True)), **counts, **others, **effect})
     return pd.DataFrame(rows)
+
+
+def _rate(hit: pd.Series) -> dict[str, float]:
+    """Hits, their share, and its 95% Wilson interval."""
+    import numpy as np
+
+    from weirdgen.stats.bootstrap import wilson
+
+    share = float(hit.mean())
+    low, high = (float(end) for end in np.clip(wilson(np.array(share), np.array(float(len(hit)))), 0, 1))
+    return {"hits": int(hit.sum()), "rate": share, "ci_low": low, "ci_high": high}
