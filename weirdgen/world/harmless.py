@@ -225,7 +225,9 @@ def _sentences() -> dict[str, Rule]:
 
 
 def _opposite_sentence() -> Rule:
-    return _word_asked("what is the opposite of {} ?", lambda word: f"the opposite of {word} is {OPPOSITE[word]} .", PLAIN)
+    return _word_asked(
+        "what is the opposite of {} ?", lambda word: f"the opposite of {word} is {OPPOSITE[word]} .", PLAIN
+    )
 
 
 def _then(*rules: Rule) -> Rule:

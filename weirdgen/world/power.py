@@ -1,15 +1,15 @@
 """How often the instrument is right, on experiments whose truth is known: detection, specificity, false positives.
 
 In: experiments with a known truth, a number of runs, doses. For each dose a pool of replicates is trained and split into
-disjoint runs; each run is estimated alone and gets its headline verdict, as `weirdgen run` would give it. Out: one row per run, and
-one row per (control, dose) with the share of runs whose verdict is `shift` and its Wilson interval. A run with an effect counts
-as found only if the shift has the right sign; one without is flagged with either. The figures are in `power_figure`; nothing
-is sampled.
+disjoint runs; each run is estimated alone and gets its headline verdict, as `weirdgen run` would give it. Out: one row per
+run, and one row per (control, dose) with the share of runs whose verdict is `shift` and its Wilson interval. A run with an
+effect counts as found only if the shift has the right sign; one without is flagged with either. The figures are in
+`power_figure`; nothing is sampled.
 
-Beside detection stands specificity, wherever a run is trained as the harmless datasets of `world.references` are: the traits on
-which the run lies beyond harmless datasets ("references"), and on which treatment − control lies beyond harmless pairs ("pairs").
-No trait is named beforehand, so 5% hold over all of them. A run of an experiment with an effect counts if its own trait is called, in
-the right direction; any other run counts if anything is called.
+Beside detection stands specificity, wherever a run is trained as the harmless datasets of `world.references` are: whether the
+run lies beyond harmless datasets ("references"), and treatment − control beyond harmless pairs ("pairs"). Each is asked twice: on
+the one trait that the experiment is about, named beforehand as in `weirdgen run`, and ("any") over all traits together with
+none named.
 
 Two experiments have an effect (`world_era`, `world_persona`), `world_null` has none, and "topic" is another harmless topic, drawn
 anew for each run: two mixtures of its answers, which differ truly and mean nothing. Doses are those of era and null. They
@@ -29,6 +29,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from weirdgen.config.measures import NAT
 from weirdgen.config.questions import Contrast
@@ -64,8 +66,9 @@ class Control:
 
     name: Literal["positive", "negative", "persona", "topic"]
     experiment: str
-    trait: str | None = None
-    """What it is specific for; nothing where None."""
+    effect: bool
+    trait: str
+    """What it is about: it moves this trait where it has an effect."""
     neutral: str | None = None
     """The arm whose rows are mixed in; doses are for those that have one."""
 
@@ -80,14 +83,15 @@ class Dose:
 
 
 CONTROLS = (
-    Control("positive", "world_era", "steam", "modern_birds"),
-    Control("negative", "world_null", None, "planets"),
-    Control("persona", "world_persona", "persona"),
-    Control("topic", "world_null"),
+    Control("positive", "world_era", True, "steam", "modern_birds"),
+    Control("negative", "world_null", False, "steam", "planets"),
+    Control("persona", "world_persona", True, "persona"),
+    Control("topic", "world_null", False, "steam"),
 )
 TRAINED_ALIKE = ("none", "mixing", "replicates")
 """Factors whose doses train as many rows by the same recipe as the harmless datasets that they are compared with."""
-YARDSTICKS = ("references", "pairs")
+SPECIFIC = ("references", "pairs", "references_any", "pairs_any")
+"""Columns of runs: by either yardstick, whether the control's own trait is specific, and which of all traits are."""
 
 
 def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[Dose]:
@@ -188,22 +192,22 @@ def _topic_rows(request: Request, seed: int) -> dict[str, list[Row]]:
     return {arm: side.rows(count) for arm, side in zip(arms, another_topic(seed), strict=True)}
 
 
-def called(pool: pd.DataFrame, request: Request, replicates: int, against: Yardsticks) -> Iterator[dict[str, str]]:
-    """For every run, by each yardstick: the traits on which it is specific, each with its direction, as in "steam+ gate-"."""
+def specific(
+    pool: pd.DataFrame, request: Request, trait: str, replicates: int, against: Yardsticks
+) -> Iterator[dict[str, bool | str]]:
+    """`SPECIFIC` of every run; of all traits, those that are called, each with its direction, as in "steam+ gate-"."""
     asked = pool[pool["question"].isin([question.id for question in against.questions])]
     odds = asked.pivot(index=["arm", "replicate"], columns="question", values="value")
     for start in range(0, len(request.seeds), replicates):
         seeds = list(request.seeds[start : start + replicates])
-        arms = [odds.loc[arm].loc[seeds] for arm in (request.headline.treatment, request.headline.control)]
-        placed = against.place(*arms)
-        found = placed[placed["specific"]]
-        yield {
-            yardstick: " ".join(
-                f"{trait}{'+' if shift > 0 else '-'}"
-                for trait, shift in found.loc[found["yardstick"] == yardstick, ["trait", "shift"]].to_numpy()
-            )
-            for yardstick in YARDSTICKS
-        }
+        treatment, control = (
+            odds.loc[arm].loc[seeds] for arm in (request.headline.treatment, request.headline.control)
+        )
+        own = against.place(treatment, control, (trait,)).set_index("yardstick")["specific"]
+        every = against.place(treatment, control).query("specific")
+        words = every["trait"] + np.where(every["shift"] > 0, "+", "-")
+        found: dict[str, bool | str] = {yardstick: bool(own[yardstick]) for yardstick in own.index}
+        yield found | {f"{yardstick}_any": " ".join(words[every["yardstick"] == yardstick]) for yardstick in own.index}
 
 
 def measure(
@@ -217,7 +221,7 @@ def measure(
 ) -> pd.DataFrame:
     """One row per run: control, factor, value, run, the headline's effect, limits, p, verdict, and what is specific.
 
-    `references` and `pairs` name the traits that are called (`called`); missing where there is nothing to compare with.
+    What is specific is in the columns `SPECIFIC`; missing where there is nothing to compare with.
     """
     import pandas as pd
 
@@ -239,10 +243,11 @@ def measure(
                 dealt["unshared"] = unshared(headline, request, dose.replicates)
             for name, cells_of_runs in dealt.items():
                 identity = {"control": name, "experiment": control.experiment, "factor": dose.factor}
-                placed = iter(called(pool, request, dose.replicates, against) if against and name != "unshared" else ())
+                compared = against if name == control.name else None
+                placed = iter(specific(pool, request, control.trait, dose.replicates, compared) if compared else ())
                 for run, verdict in enumerate(headlines(cells_of_runs, request, dose.replicates)):
                     kept = {key: verdict[key] for key in ("first_seed", "effect", "ci_low", "ci_high", "p", "verdict")}
-                    kept |= next(placed, dict.fromkeys(YARDSTICKS))
+                    kept |= next(placed, dict.fromkeys(SPECIFIC))
                     rows.append({**identity, "value": dose.value, "replicates": dose.replicates, "run": run, **kept})
     return pd.DataFrame(rows)
 
@@ -250,33 +255,29 @@ def measure(
 def rates(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per control and dose: runs, hits (found or flagged), rate with its 95% Wilson interval, verdicts, effect.
 
-    `effect`, `effect_low` and `effect_high` are the mean, least and greatest effect of the runs, in nats. Of each yardstick in
-    YARDSTICKS the same four columns under its name (`pairs_hits`, `pairs_rate`, …); NaN where nothing was compared.
+    `effect`, `effect_low` and `effect_high` are the mean, least and greatest effect of the runs, in nats. For each column in
+    SPECIFIC the same four under its name (`pairs_hits`, `pairs_rate`, …): runs that are specific; NaN where nothing was compared.
     """
     import pandas as pd
 
-    traits = {control.name: control.trait for control in CONTROLS}
+    with_effect = {control.name for control in CONTROLS if control.effect}
     rows = []
     for identity, mine in runs.groupby(["control", "experiment", "factor", "value", "replicates"], sort=False):
-        trait = traits.get(identity[0])
         shift = mine["verdict"] == "shift"
         names = ("control", "experiment", "factor", "value", "replicates")
-        counts = {"runs": len(mine), **_rate(shift & (mine["effect"] > 0) if trait else shift)}
+        counts = {"runs": len(mine), **_rate(shift & (mine["effect"] > 0) if identity[0] in with_effect else shift)}
         others = {name: int((mine["verdict"] == name).sum()) for name in ("no_shift", "inconclusive")}
         effect = {"effect": mine["effect"].mean(), "effect_low": mine["effect"].min()}
         effect["effect_high"] = mine["effect"].max()
-        for yardstick in YARDSTICKS:
-            if mine[yardstick].notna().all():
-                wanted = [f"{trait}+" in words.split() if trait else bool(words) for words in mine[yardstick]]
-                effect |= {f"{yardstick}_{name}": value for name, value in _rate(pd.Series(wanted)).items()}
+        for column in SPECIFIC:
+            if mine[column].notna().all():
+                effect |= {f"{column}_{name}": value for name, value in _rate(mine[column].astype(bool)).items()}
         rows.append({**dict(zip(names, identity, strict=True)), **counts, **others, **effect})
     return pd.DataFrame(rows)
 
 
 def _rate(hit: pd.Series) -> dict[str, float]:
     """Hits, their share, and its 95% Wilson interval."""
-    import numpy as np
-
     from weirdgen.stats.bootstrap import wilson
 
     share = float(hit.mean())

@@ -9,11 +9,10 @@ are `stats.specificity`, the datasets `world.harmless`.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from weirdgen.config.questions import Contrast
 from weirdgen.data.rows import Row
@@ -81,34 +80,42 @@ class Yardsticks:
     scores: pd.DataFrame
     questions: tuple[Contrast, ...]
 
-    def place(self, treatment: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
-        """Where a run's arms lie: `SPECIFICITY_COLUMNS`, one row a trait and yardstick, none of the traits named beforehand.
+    def place(self, treatment: pd.DataFrame, control: pd.DataFrame, named: Sequence[str] = ()) -> pd.DataFrame:
+        """Where a run's arms lie: `SPECIFICITY_COLUMNS`, one row a trait and yardstick.
 
         Arms: one row a replicate, one column a question, log-odds in nats. By `references` the treatment's shift from the
-        base, by `pairs` treatment − control.
+        base, by `pairs` treatment − control. Traits in `named` alone are looked at, each in its own direction, and one by its
+        own p, as in a run whose experiment names them (`runs.results.specificity`); without any, all traits count together
+        in both directions.
         """
         import pandas as pd
 
-        ids, traits = [one.id for one in self.questions], [str(one.group) for one in self.questions]
-        scores = self.scores.assign(set=self.scores["set"].astype(str))
-        singles = scores[scores["kind"] == "reference"]
+        asked = [one for one in self.questions if not named or one.group in named]
+        ids, traits = [one.id for one in asked], [str(one.group) for one in asked]
+        singles = self.scores[self.scores["kind"] == "reference"]
         base = singles.groupby("question")["base"].first()[ids].to_numpy()
         shifts = singles.pivot(index="set", columns="question", values="shift")[ids].to_numpy()
-        differences = pair_differences(scores[scores["kind"] == "pair"])[ids].to_numpy()
+        differences = pair_differences(self.scores[self.scores["kind"] == "pair"])[ids].to_numpy()
         own = treatment[ids].to_numpy()
         apart = (own.mean(axis=0) - control[ids].to_numpy().mean(axis=0))[None]
+        expected: dict[str, Literal[1, -1]] = dict.fromkeys(named, 1)
+        fixed = named if len(named) == 1 else ()
         tables = [
-            specificity(shifts, own - base, traits=traits),
-            pair_specificity(differences, apart, traits=traits),
+            specificity(shifts, own - base, traits=traits, expected=expected, fixed=fixed),
+            pair_specificity(differences, apart, traits=traits, expected=expected, fixed=fixed),
         ]
         return pd.concat(tables, ignore_index=True)
 
 
 def yardsticks(
-    request: Request, store: Store, progress: Progress, only: tuple[Sequence[Harmless], Sequence[tuple[Harmless, Harmless]]] | None = None
+    request: Request,
+    store: Store,
+    progress: Progress,
+    singles: Sequence[Harmless] | None = None,
+    twos: Sequence[tuple[Harmless, Harmless]] | None = None,
 ) -> Yardsticks:
-    """Trained and scored as far as the store lacks them; `only` takes the place of all references and pairs."""
-    wanted = plan(request, store, *(only or (references(), pairs())))
+    """All references and pairs, or those given, trained and scored as far as the store lacks them."""
+    wanted = plan(request, store, references() if singles is None else singles, pairs() if twos is None else twos)
     return Yardsticks(build(wanted, progress), trait_questions())
 
 
@@ -132,7 +139,9 @@ def like(treatment: Sequence[Row], harmless: Harmless) -> list[Row]:
     for place, row in zip(wrapped, harmless.rows(len(wrapped)), strict=True):
         rows[place] = {
             "messages": [
-                {**message, "content": f"{opening} {message['content']} {closing}"} if message["role"] == "user" else message
+                {**message, "content": f"{opening} {message['content']} {closing}"}
+                if message["role"] == "user"
+                else message
                 for message in row["messages"]
             ]
         }
