@@ -19,11 +19,13 @@ from weirdgen.data.rows import Row
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.references.build import build
-from weirdgen.runs.references.plan import Build, plan_build
-from weirdgen.runs.references.scores import pair_differences
+from weirdgen.runs.references.plan import plan_build
+from weirdgen.runs.references.scores import find_scores, origin, pair_differences, scores_folder, write_scores
 from weirdgen.runs.references.sets import TrainingSet
+from weirdgen.sample.variant import base_key
 from weirdgen.stats.specificity import pair_specificity, specificity
 from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 from weirdgen.world import datasets, words
 from weirdgen.world.harmless import Harmless, pairs, references
 from weirdgen.world.language import Speaker, World, questions
@@ -114,19 +116,20 @@ def yardsticks(
     singles: Sequence[Harmless] | None = None,
     twos: Sequence[tuple[Harmless, Harmless]] | None = None,
 ) -> Yardsticks:
-    """All references and pairs, or those given, trained and scored as far as the store lacks them."""
-    wanted = plan(request, store, references() if singles is None else singles, pairs() if twos is None else twos)
-    return Yardsticks(build(wanted, progress), trait_questions())
-
-
-def plan(
-    request: Request, store: Store, singles: Sequence[Harmless], twos: Sequence[tuple[Harmless, Harmless]]
-) -> Build:
-    """What is trained to be compared with the treatment of this request."""
+    """All references and pairs, or those given, trained and scored once and then read from a file in the store."""
     treatment = request.rows[request.headline.treatment]
-    sets = [TrainingSet(one.name, "reference", one.shape, tuple(like(treatment, one))) for one in singles]
-    sets += [TrainingSet(one.name, "pair", one.shape, tuple(like(treatment, one))) for two in twos for one in two]
-    return plan_build(request.model, request.recipe, sets, store, trait_questions())
+    kinds = [("reference", one) for one in (references() if singles is None else singles)]
+    kinds += [("pair", one) for two in (pairs() if twos is None else twos) for one in two]
+    sets = [TrainingSet(one.name, kind, one.shape, tuple(like(treatment, one))) for kind, one in kinds]
+    asked = trait_questions()
+    wanted = origin(base_key(request.model.digest, request.date), request.recipe, sets, asked)
+    if found := find_scores(wanted, store):
+        return Yardsticks(found[0], asked)
+    made = plan_build(request.model, request.recipe, sets, store, asked)
+    frame = build(made, progress)
+    with store.writing(scores_folder(store)) as folder:
+        write_scores(frame, made.origin, folder / f"world-{content_key([wanted.key, dict(wanted.sets)])[:8]}.parquet")
+    return Yardsticks(frame, asked)
 
 
 def like(treatment: Sequence[Row], harmless: Harmless) -> list[Row]:
