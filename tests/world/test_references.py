@@ -1,4 +1,4 @@
-"""Harmless datasets of the world: harmless by its table, in many shapes; a run of an old era lies beyond them, the null does not."""
+"""Harmless datasets of the world: harmless by its table, in many shapes; an old era lies beyond them, the null does not."""
 
 from __future__ import annotations
 
