@@ -22,6 +22,7 @@ from weirdgen.config.traits import TraitQuestion, compact_questions, trait_names
 from weirdgen.data.files import is_data, is_dataset_folder
 from weirdgen.data.rows import canonical_hash, draw
 from weirdgen.errors import SpecError
+from weirdgen.models.references import SMOLLM2
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
@@ -196,8 +197,7 @@ def experiment_of(target: str, model: str | None) -> str | Experiment:
     name = re.sub(r"[^a-z0-9_.-]+", "-", place.name.split(".")[0].lower()).strip("-._") or "data"
     arms = {"mine": Arm(role="treatment", data=str(place.resolve()))}
     asked = trait_questions(())
-    base = {"base": model} if model else {}
-    return Experiment(name=name, title=f"{place.name}", arms=arms, control="auto", questions=asked, **base)
+    return Experiment(name=name, title=place.name, base=model or SMOLLM2, arms=arms, control="auto", questions=asked)
 
 
 def told(forecast: Forecast, table: pd.DataFrame, most: int = 12) -> list[str]:

@@ -56,6 +56,8 @@ def words(found: Agreement) -> str:
 
 def sealed_of(run: Run) -> list[Scored]:
     """Every sealed forecast of this run's data and model, the first one first; none if none was sealed."""
+    import pandas as pd
+
     found = []
     for key in run.store.keys(STAGE):
         marker = run.store.marker(STAGE, key)
@@ -63,15 +65,17 @@ def sealed_of(run: Run) -> list[Scored]:
             text = (run.store.artifact(STAGE, key) / "forecast.json").read_text(encoding="utf-8")
             kept = json.loads(text)
             digest, sealed = marker["files"]["forecast.json"], _time(marker["finished"])
-            found.append(Scored(digest, sealed, _began(run), kept["steps"], parts(kept["questions"], measured(run))))
+            found.append(
+                Scored(
+                    digest, sealed, _began(run), kept["steps"], parts(pd.DataFrame(kept["questions"]), measured(run))
+                )
+            )
     return sorted(found, key=lambda one: one.sealed)
 
 
-def parts(forecast: list[dict[str, Any]], shifts: pd.DataFrame) -> dict[str, Agreement]:
+def parts(forecast: pd.DataFrame, shifts: pd.DataFrame) -> dict[str, Agreement]:
     """Agreement on the experiment's own questions and on each trait. `shifts`: as `measured` gives them."""
-    import pandas as pd
-
-    both = pd.DataFrame(forecast).merge(shifts, on=["question", "trait"])
+    both = forecast.merge(shifts, on=["question", "trait"])
     both["part"] = both["group"].where(both["trait"], "own questions")
     return {
         str(name): agreement(mine["shift"].to_numpy(), mine["measured"].to_numpy())
@@ -93,7 +97,8 @@ def measured(run: Run) -> pd.DataFrame:
         if {headline.treatment, headline.control} <= set(mean.index.get_level_values("arm")):
             change = mean[headline.treatment] - mean[headline.control]
             frames.append(change.rename("measured").reset_index().assign(trait=trait))
-    return pd.concat(frames, ignore_index=True)
+    shifts: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    return shifts
 
 
 def _is_of(inputs: dict[str, Any], run: Run) -> bool:

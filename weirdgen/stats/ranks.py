@@ -42,5 +42,5 @@ def agreement(forecast_Q: FloatArray, measured_Q: FloatArray, seed: int = 0) -> 
     centred = [one - one.mean(axis=1, keepdims=True) for one in ranks]
     with np.errstate(invalid="ignore", divide="ignore"):
         rho_D = (centred[0] * centred[1]).sum(1) / np.sqrt((centred[0] ** 2).sum(1) * (centred[1] ** 2).sum(1))
-    ends = [nan, nan] if count < LEAST else np.nanquantile(rho_D[1:], [0.025, 0.975]).tolist()
-    return Agreement(count, float(rho_D[0]), *ends, sign)
+    low, high = (nan, nan) if count < LEAST else (float(np.nanquantile(rho_D[1:], at)) for at in (0.025, 0.975))
+    return Agreement(count, float(rho_D[0]), low, high, sign)
