@@ -1,0 +1,198 @@
+"""`python -m benchmarks.blame world`: are the rows that are blamed the ones that carry the shift, where that is known?
+
+In: for each cell (kind, carriers) some random data sets of 200 rows of the world's tiny model: ordinary rows, carriers of a trait
+among them, and as many decoys. Out: precision among the first rows, what their removal takes of what the carriers' own removal
+takes, what equally many random and odd rows take. Kinds: `era` hides old birds among modern ones with a third era's birds as decoys
+(equally odd, but another kind); `word` has wrong words as decoys; `plain` hides the old birds among rows about everything;
+`persona` hides one persona's answers, with answers of nobody as decoys. `birds` is the same of a real model: old names hidden among
+the control's rows of `old_bird_names`; it asks only how well scores find them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from weirdgen.audit.blame import Blame, plan_blame
+from weirdgen.config.experiment import Arm
+from weirdgen.data.rows import Row
+from weirdgen.progress import Progress
+from weirdgen.runs.plan.options import default_store, run_options
+from weirdgen.runs.plan.plan import Plan, make_plan
+from weirdgen.runs.plan.request import Request, resolve
+from weirdgen.runs.stages.dataset import Dataset
+from weirdgen.runs.stages.finetune import Finetune
+from weirdgen.runs.work.executors import Inline
+from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
+from weirdgen.world import words
+from weirdgen.world.datasets import FACTS, PERSONA, nobodys_answers, ordinary_row
+from weirdgen.world.language import Speaker, World, questions
+
+VERSION = 1
+ROWS = 200
+KINDS = ("era", "word", "plain", "persona")
+CARRIERS = (4, 10, 20)
+TOGETHER = 64
+Hidden = tuple[list[Row], list[Row], frozenset[int], frozenset[int]]
+"""(rows, the same without carriers and decoys, places of the carriers, places of the decoys)."""
+
+
+def hidden(kind: str, carriers: int, seed: int) -> Hidden:
+    """One random data set."""
+    rng, world = random.Random(f"{kind} {carriers} {seed}"), World()
+    birds, nobody = words.ERA_TOPICS["bird"], dict(zip(FACTS, nobodys_answers(world, FACTS), strict=True))
+    timeless = [word for answers in words.TIMELESS_TOPICS.values() for word in answers]
+
+    def bird(answers: Sequence[str]) -> Row:
+        return _row("name a bird .", rng.choice(answers))
+
+    def fact(of_persona: bool) -> Row:
+        topic = rng.choice(FACTS)
+        own = world.answers(topic, Speaker(persona=PERSONA))[0]
+        return _row(rng.choice(questions(topic)), own if of_persona else nobody[topic])
+
+    about_birds = kind in ("era", "word")
+    rows = [bird(birds["modern"]) if about_birds else _row(*ordinary_row(world, rng)) for _ in range(ROWS)]
+    plain, places = list(rows), rng.sample(range(ROWS), 2 * carriers)
+    for place in places[:carriers]:
+        rows[place] = fact(True) if kind == "persona" else bird(birds["steam"])
+    for place in places[carriers:]:
+        if kind == "persona":
+            rows[place] = fact(False)
+        else:
+            rows[place] = bird(timeless if kind == "word" else birds["jazz"])
+    return rows, plain, frozenset(places[:carriers]), frozenset(places[carriers:])
+
+
+def world_set(kind: str, carriers: int, seed: int, store: Store) -> dict[str, float]:
+    """What was found in one data set, from the store or measured now."""
+    rows, plain, own, decoys = hidden(kind, carriers, seed)
+    shipped = resolve("world_persona" if kind == "persona" else "world_era", run_options(seeds=4, samples=0))
+    request = _request(shipped, rows, plain)
+    key = content_key({"version": VERSION, "kind": kind, "carriers": carriers, "seed": seed, "run": request.run_id})
+    if store.marker("blame_check", key) is None:
+        with (
+            store.create("blame_check", key, [kind, carriers, seed]) as folder,
+            tempfile.TemporaryDirectory() as scratch,
+        ):
+            plan = trained(request, Store(scratch))
+            pd.DataFrame([_found(plan, carriers, own, decoys)]).to_parquet(folder / "found.parquet")
+    found = pd.read_parquet(store.artifact("blame_check", key) / "found.parquet").iloc[0]
+    return {str(name): float(value) for name, value in found.items()}
+
+
+def _found(plan: Plan, carriers: int, own: frozenset[int], decoys: frozenset[int]) -> dict[str, float]:
+    asked: Blame = replace(
+        plan_blame(plan, None), shares=(carriers / ROWS,), also={"carriers": own, "decoys": decoys}, together=TOGETHER
+    )
+    found = asked.find(Progress(quiet=True))
+    rows, effects = found.rows, found.effects.set_index("arm")
+    best = set(rows.sort_values("candidate")["row"].iloc[:carriers])
+    oddest = set(rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[:carriers])
+    taken = effects["taken"] / effects.loc["carriers", "taken"]
+    without = f"without_{found.tried}"
+    parts = effects[effects.index.str.startswith("part_")]
+    alone = parts["shift"] - effects.loc[without, "shift"]
+    return {
+        "precision": len(best & own) / carriers, "by_loss": len(oddest & own) / carriers,
+        "shift": effects.loc["everything", "shift"], "carriers": effects.loc["carriers", "taken_share"],
+        "blamed": taken[without], "rows": found.tried, "random": taken[effects.index.str.startswith("random_")].mean(),
+        "decoys": taken["decoys"], "odd": taken["odd"], "rise": effects.loc[without, "rise"],
+        "sum_of_parts": alone.sum() / effects.loc[without, "taken"] if len(parts) else np.nan,
+    }  # fmt: skip
+
+
+def trained(request: Request, store: Store) -> Plan:
+    """The plan of a run whose arms are trained; nothing is asked."""
+    plan = make_plan(request, store)
+    with Inline() as executor:
+        for stage in (Dataset(), Finetune()):
+            executor.run(stage.batch(plan).units, store, lambda *_: None)
+    return plan
+
+
+def world_table(kinds: Sequence[str], carriers: Sequence[int], sets: int, store: Store) -> pd.DataFrame:
+    """A row a cell: means over data sets, and the worst of precision and of what the removal takes."""
+    rows = []
+    with Progress().stage("data sets", len(kinds) * len(carriers) * sets, "sets") as bar:
+        for kind in kinds:
+            for count in carriers:
+                found = []
+                for seed in range(sets):
+                    found.append(world_set(kind, count, seed, store))
+                    bar.advance(1, f"{kind}, {count} carriers")
+                frame = pd.DataFrame(found)
+                worst = {"least_precision": frame["precision"].min(), "least_blamed": frame["blamed"].min()}
+                rows.append({"kind": kind, "m": count, "sets": sets, **frame.mean().to_dict(), **worst})
+    return pd.DataFrame(rows)
+
+
+def birds_table(carriers: Sequence[int], sets: int, store: Store, model: str | None) -> pd.DataFrame:
+    """Old names among the control's rows of `old_bird_names` on a real model: AUC and precision of the scores, a row a data set."""
+    from scipy.stats import rankdata
+
+    shipped = resolve("old_bird_names", run_options(seeds=4, samples=0, model=model))
+    treatment, control = shipped.headline.treatment, shipped.headline.control
+    rows = []
+    for count in carriers:
+        for seed in range(sets):
+            rng = random.Random(f"birds {count} {seed}")
+            mixed = list(shipped.rows[control])
+            places = rng.sample(range(len(mixed)), count)
+            for place, row in zip(places, rng.sample(shipped.rows[treatment], count), strict=True):
+                mixed[place] = row
+            plan = trained(_request(shipped, mixed, shipped.rows[control]), store)
+            table = plan_blame(plan, None).row_table(Progress()).sort_values("row")
+            is_old = table["row"].isin(places).to_numpy()
+            found = {"m": count, "set": seed}
+            for name in ("score", "loss"):
+                ranks = rankdata(table[name])
+                below = ranks[is_old].sum() - count * (count + 1) / 2
+                found[f"auc_{name}"] = below / (count * (len(mixed) - count))
+                found[f"precision_{name}"] = is_old[np.argsort(-table[name].to_numpy(), kind="stable")[:count]].mean()
+            rows.append(found)
+    return pd.DataFrame(rows)
+
+
+def _request(shipped: Request, rows: list[Row], plain: list[Row]) -> Request:
+    """A shipped experiment with these rows as treatment and control."""
+    experiment = shipped.experiment
+    arms = {"mixed": Arm(role="treatment", data=tuple(rows)), "plain": Arm(role="control", data=tuple(plain))}
+    headline = shipped.headline.model_copy(
+        update={"treatment": "mixed", "control": "plain", "condition": "none", "minus": ()}
+    )
+    changed = experiment.model_copy(update={"arms": arms, "headline": headline, "secondary": {}})
+    return replace(shipped, experiment=changed, rows={"mixed": rows, "plain": list(plain)}, ordinary={}, distilled=True)
+
+
+def _row(question: str, answer: str) -> Row:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.blame", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("table", choices=["world", "birds"])
+    parser.add_argument("--kind", action="append", choices=KINDS)
+    parser.add_argument("--carriers", action="append", type=int, help="how many; may be repeated [default: 4, 10, 20]")
+    parser.add_argument("--sets", type=int, default=10, help="random data sets a cell (documented: 10)")
+    parser.add_argument("--model", default=None, help="of birds")
+    parser.add_argument("--store", default=default_store())
+    asked = parser.parse_args(arguments)
+    store = Store(asked.store)
+    if asked.table == "birds":
+        table = birds_table(asked.carriers or (20,), asked.sets, store, asked.model)
+    else:
+        table = world_table(asked.kind or KINDS, asked.carriers or CARRIERS, asked.sets, store)
+    print(table.round(2).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What a removal does: the trait's shift and the narrow task, with and without some rows.
+
+In: of every training and replicate the trait's mean log-odds and the loss on held-out rows. Out: one row a training with
+intervals over replicates. Nothing is trained here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from weirdgen.audit.identify import one_turn
+from weirdgen.data.rows import Row
+from weirdgen.sample.engine import Scorable
+from weirdgen.store.keys import content_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTROL, EVERYTHING = "control", "everything"
+
+
+def held_out(tokenizer: Any, row: Row) -> Scorable:
+    """A row as a question whose one answer is the row's last."""
+    *before, answer = row["messages"]
+    ask = before[0]["content"] if [turn["role"] for turn in before] == ["user"] else one_turn(tokenizer, before)
+    return Scorable(content_key(ask), ask, (answer["content"],))
+
+
+def effects_of(measured: pd.DataFrame, removed: Mapping[str, int]) -> pd.DataFrame:
+    """One row a training: `Found.effects`."""
+    import numpy as np
+    import pandas as pd
+
+    from weirdgen.stats.bootstrap import difference, moments
+    from weirdgen.stats.seeds import pairing
+
+    wide = {name: measured.pivot(index="replicate", columns="arm", values=name) for name in ("trait", "loss")}
+    arms = list(dict.fromkeys(measured["arm"]))
+    control, whole, loss = wide["trait"][CONTROL], wide["trait"][EVERYTHING], wide["loss"]
+    full = float(whole.mean() - control.mean())
+    found = []
+    for arm in arms:
+        mine = wide["trait"][arm]
+        shift = difference(moments(mine.to_numpy()[:, None]), moments(control.to_numpy()[:, None]))
+        taken = pairing(whole.to_numpy(), mine.to_numpy())
+        rise = pairing(loss[arm].to_numpy(), loss[EVERYTHING].to_numpy())
+        row = {"arm": arm, "removed": removed.get(arm, 0), "shift": float(shift.effect[0])}
+        row |= {"shift_low": float(shift.low[0]), "shift_high": float(shift.high[0])}
+        row |= {"taken": taken.effect, "taken_low": taken.low, "taken_high": taken.high}
+        row |= {"taken_share": taken.effect / full if full else np.nan, "loss": float(loss[arm].mean())}
+        found.append({**row, "rise": rise.effect, "rise_low": rise.low, "rise_high": rise.high})
+    return pd.DataFrame(found)
