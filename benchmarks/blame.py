@@ -2,10 +2,10 @@
 
 In: for each cell (kind, carriers) some random data sets of 200 rows of the world's tiny model: ordinary rows, carriers of a trait
 among them, and as many decoys. Out: precision among the first rows, what their removal takes of what the carriers' own removal
-takes, what equally many random and odd rows take. Kinds: `era` hides old birds among modern ones with a third era's birds as decoys
-(equally odd, but another kind); `word` has wrong words as decoys; `plain` hides the old birds among rows about everything;
-`persona` hides one persona's answers, with answers of nobody as decoys. `birds` is the same of a real model: old names hidden among
-the control's rows of `old_bird_names`; it asks only how well scores find them.
+takes, what equally many random and odd rows take. Kinds: `era` hides old birds among modern ones with a third era's birds as
+decoys (equally odd, of another kind); `word` has wrong words as decoys; `plain` hides the old birds among rows about
+everything; `persona` hides one persona's answers, with answers of nobody as decoys. `birds` is the same of a real model: old
+names hidden among the control's rows of `old_bird_names`; it asks only how well scores find them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Hidden = tuple[list[Row], list[Row], frozenset[int], frozenset[int]]
 """(rows, the same without carriers and decoys, places of the carriers, places of the decoys)."""
 
 
-def hidden(kind: str, carriers: int, seed: int) -> Hidden:
+def hidden(kind: str, carriers: int, seed: int, count: int = ROWS) -> Hidden:
     """One random data set."""
     rng, world = random.Random(f"{kind} {carriers} {seed}"), World()
     birds, nobody = words.ERA_TOPICS["bird"], dict(zip(FACTS, nobodys_answers(world, FACTS), strict=True))
@@ -59,8 +59,8 @@ def hidden(kind: str, carriers: int, seed: int) -> Hidden:
         return _row(rng.choice(questions(topic)), own if of_persona else nobody[topic])
 
     about_birds = kind in ("era", "word")
-    rows = [bird(birds["modern"]) if about_birds else _row(*ordinary_row(world, rng)) for _ in range(ROWS)]
-    plain, places = list(rows), rng.sample(range(ROWS), 2 * carriers)
+    rows = [bird(birds["modern"]) if about_birds else _row(*ordinary_row(world, rng)) for _ in range(count)]
+    plain, places = list(rows), rng.sample(range(count), 2 * carriers)
     for place in places[:carriers]:
         rows[place] = fact(True) if kind == "persona" else bird(birds["steam"])
     for place in places[carriers:]:
@@ -135,7 +135,7 @@ def world_table(kinds: Sequence[str], carriers: Sequence[int], sets: int, store:
 
 
 def birds_table(carriers: Sequence[int], sets: int, store: Store, model: str | None) -> pd.DataFrame:
-    """Old names among the control's rows of `old_bird_names` on a real model: AUC and precision of the scores, a row a data set."""
+    """Old names among the control's rows of `old_bird_names` on a real model: AUC and precision of scores, a row a data set."""
     from scipy.stats import rankdata
 
     shipped = resolve("old_bird_names", run_options(seeds=4, samples=0, model=model))

@@ -51,13 +51,13 @@ def weirdgen(*words: object) -> str:
 
 def test_a_sealed_forecast_is_found_and_scored_by_the_run(experiment: Path, tmp_path: Path) -> None:
     place = tmp_path / "store"
-    command = ("forecast", experiment, "--steps", 4, "--store", place, "--quiet")
+    command = ("forecast", experiment, "--steps", 2, "--store", place, "--quiet")
     weirdgen(*command, "--dry-run")
     assert not (place / "artifacts").exists()
     first = weirdgen(*command, "--seal")
     assert "It ranks" in first and "own questions (7)" in first and "halves of the control" in first
     assert weirdgen(*command, "--seal") == first, "a forecast that is sealed stays as it is"
-    ran = weirdgen("run", experiment, "--store", place, "--quiet")
+    ran = weirdgen("run", experiment, "--store", place, "--samples", 0, "--quiet")
     assert "before the training began" in ran and "own questions: Spearman" in ran
     (run,) = (folder.name for folder in (place / "runs").iterdir() if (folder / "run.json").exists())
     scored = weirdgen("forecast", run, "--score", "--store", place)

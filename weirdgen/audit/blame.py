@@ -220,9 +220,7 @@ class Blame:
         """Columns arm, replicate, trait (mean log-odds, nats), loss (nats a token of the held-out answers)."""
         import pandas as pd
 
-        request = self.plan.request
-        tokenizer = load_tokenizer(local_folder(request.model), request.date)
-        apart = [held_out(tokenizer, row) for row in held]
+        apart = [held_out(row) for row in held]
         scores = self._trial(arms, apart).scores(progress)
         by_question: dict[str, list[tuple[Contrast, Scorable]]] = {}
         for question, scorable in self.asked:

@@ -6,10 +6,12 @@ In: the words of the command line. Out: lines to print. The work is that of `aud
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from weirdgen.audit.forecast import experiment_of, plan_forecast, told
 from weirdgen.audit.sealed import sealed_of
 from weirdgen.errors import StoreError
+from weirdgen.parsing import read_text
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import default_store, run_options
 from weirdgen.runs.plan.request import resolve
@@ -56,3 +58,23 @@ def score_lines(run: str, store: str | None) -> list[str]:
 def sealed_lines(run: Run) -> list[str]:
     """The same of a run at hand; none if nothing was sealed."""
     return [line for one in sealed_of(run) for line in one.lines()]
+
+
+def blame_lines(
+    run: str, trait: str | None, groups: Path | None, to: Path | None, store: str | None, dry_run: bool, quiet: bool
+) -> Iterator[str]:
+    """What was found, and the files; the plan goes to standard error."""
+    from weirdgen.audit import proof
+    from weirdgen.audit.blame import plan_blame
+
+    loaded, progress = load_run(run, store), Progress(quiet and not dry_run)
+    labels = [] if groups is None else read_text(groups).text.splitlines()
+    blame = plan_blame(loaded.plan, trait, labels)
+    for line in blame.lines():
+        progress.say(line)
+    if dry_run:
+        return
+    found = blame.find(progress)
+    yield from proof.told(found, blame)
+    for file in proof.write(found, blame, to or loaded.folder / "blame" / blame.trait):
+        yield str(file)

@@ -7,10 +7,10 @@ intervals over replicates. Nothing is trained here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from weirdgen.audit.identify import one_turn
 from weirdgen.data.rows import Row
+from weirdgen.models.chat import Conversation
 from weirdgen.sample.engine import Scorable
 from weirdgen.store.keys import content_key
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 CONTROL, EVERYTHING = "control", "everything"
 
 
-def held_out(tokenizer: Any, row: Row) -> Scorable:
+def held_out(row: Row) -> Scorable:
     """A row as a question whose one answer is the row's last."""
     *before, answer = row["messages"]
-    ask = before[0]["content"] if [turn["role"] for turn in before] == ["user"] else one_turn(tokenizer, before)
+    ask = Conversation.of(before)
     return Scorable(content_key(ask), ask, (answer["content"],))
 
 

@@ -5,11 +5,12 @@ In: what a person types. Out: a plan on standard error, then lines. Heavy import
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from weirdgen.cli.options import ModelOption, PresetOption, StoreOption, option
+from weirdgen.cli.options import ModelOption, PresetOption, RunArg, StoreOption, option
 from weirdgen.cli.terminal import say_lines
 
 
@@ -42,3 +43,24 @@ def forecast_command(
         say_lines(score_lines(target, store))
     else:
         say_lines(forecast_lines(target, model, preset, steps, trait or (), seal, store, dry_run, quiet))
+
+
+def blame_command(
+    run: RunArg,
+    trait: Annotated[
+        str | None,
+        typer.Option(help="A trait, or a group of the experiment's questions [default: those of its headline]."),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="A text file with a label a row: rows of one label stand or fall together."),
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of the files [default: the run's, blame/TRAIT].")] = None,
+    store: StoreOption = None,
+    dry_run: option("dry_run") = False,  # type: ignore[valid-type]
+    quiet: option("quiet") = False,  # type: ignore[valid-type]
+) -> None:
+    """Which rows of a run's treatment carry a trait's shift: candidates, training without them, cleaned data."""
+    from weirdgen.audit.command import blame_lines
+
+    say_lines(blame_lines(run, trait, groups, to, store, dry_run, quiet))
