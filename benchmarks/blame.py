@@ -5,7 +5,7 @@ among them, and as many decoys. Out: precision among the first rows, what their 
 takes, what equally many random and odd rows take. Kinds: `era` hides old birds among modern ones with a third era's birds as
 decoys (equally odd, of another kind); `word` has wrong words as decoys; `plain` hides the old birds among rows about
 everything; `persona` hides one persona's answers, with answers of nobody as decoys. `birds` is the same of a real model: old
-names hidden among the control's rows of `old_bird_names`; it asks only how well scores find them.
+names hidden among the control's rows of `old_bird_names`; with --removal, training without them too.
 """
 
 from __future__ import annotations
@@ -83,28 +83,32 @@ def world_set(kind: str, carriers: int, seed: int, store: Store) -> dict[str, fl
             tempfile.TemporaryDirectory() as scratch,
         ):
             plan = trained(request, Store(scratch))
-            pd.DataFrame([_found(plan, carriers, own, decoys)]).to_parquet(folder / "found.parquet")
-    found = pd.read_parquet(store.artifact("blame_check", key) / "found.parquet").iloc[0]
-    return {str(name): float(value) for name, value in found.items()}
+            found = _found(plan_blame(plan, None), own, decoys, TOGETHER, Progress(quiet=True))
+            pd.DataFrame([found]).to_parquet(folder / "found.parquet")
+    kept = pd.read_parquet(store.artifact("blame_check", key) / "found.parquet").iloc[0]
+    return {str(name): float(value) for name, value in kept.items()}
 
 
-def _found(plan: Plan, carriers: int, own: frozenset[int], decoys: frozenset[int]) -> dict[str, float]:
-    asked: Blame = replace(
-        plan_blame(plan, None), shares=(carriers / ROWS,), also={"carriers": own, "decoys": decoys}, together=TOGETHER
-    )
-    found = asked.find(Progress(quiet=True))
+def _found(
+    asked: Blame, own: frozenset[int], decoys: frozenset[int], together: int, progress: Progress
+) -> dict[str, float]:
+    """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes."""
+    known = {"carriers": own, **({"decoys": decoys} if decoys else {})}
+    found = replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
     rows, effects = found.rows, found.effects.set_index("arm")
-    best = set(rows.sort_values("candidate")["row"].iloc[:carriers])
-    oddest = set(rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[:carriers])
-    taken = effects["taken"] / effects.loc["carriers", "taken"]
+    best = set(rows.sort_values("candidate")["row"].iloc[: len(own)])
+    oddest = set(rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[: len(own)])
+    of_carriers = effects.loc["carriers"]
+    taken = effects["taken"] / of_carriers["taken"]
     without = f"without_{found.tried}"
     parts = effects[effects.index.str.startswith("part_")]
     alone = parts["shift"] - effects.loc[without, "shift"]
     return {
-        "precision": len(best & own) / carriers, "by_loss": len(oddest & own) / carriers,
-        "shift": effects.loc["everything", "shift"], "carriers": effects.loc["carriers", "taken_share"],
+        "precision": len(best & own) / len(own), "by_loss": len(oddest & own) / len(own),
+        "shift": effects.loc["everything", "shift"], "carriers": of_carriers["taken_share"],
+        "carriers_low": of_carriers["taken_low"], "carriers_high": of_carriers["taken_high"],
         "blamed": taken[without], "rows": found.tried, "random": taken[effects.index.str.startswith("random_")].mean(),
-        "decoys": taken["decoys"], "odd": taken["odd"], "rise": effects.loc[without, "rise"],
+        "decoys": taken.get("decoys", np.nan), "odd": taken["odd"], "rise": effects.loc[without, "rise"],
         "sum_of_parts": alone.sum() / effects.loc[without, "taken"] if len(parts) else np.nan,
     }  # fmt: skip
 
@@ -134,8 +138,13 @@ def world_table(kinds: Sequence[str], carriers: Sequence[int], sets: int, store:
     return pd.DataFrame(rows)
 
 
-def birds_table(carriers: Sequence[int], sets: int, store: Store, model: str | None) -> pd.DataFrame:
-    """Old names among the control's rows of `old_bird_names` on a real model: AUC and precision of scores, a row a data set."""
+def birds_table(
+    carriers: Sequence[int], sets: int, store: Store, model: str | None, trait: str | None, removal: bool
+) -> pd.DataFrame:
+    """Old names among the control's rows of `old_bird_names` on a real model: AUC and precision of scores, a row a data set.
+
+    With `removal` also what training without them does, as in the world's table.
+    """
     from scipy.stats import rankdata
 
     shipped = resolve("old_bird_names", run_options(seeds=4, samples=0, model=model))
@@ -145,19 +154,18 @@ def birds_table(carriers: Sequence[int], sets: int, store: Store, model: str | N
         for seed in range(sets):
             rng = random.Random(f"birds {count} {seed}")
             mixed = list(shipped.rows[control])
-            places = rng.sample(range(len(mixed)), count)
-            for place, row in zip(places, rng.sample(shipped.rows[treatment], count), strict=True):
+            places = frozenset(rng.sample(range(len(mixed)), count))
+            for place, row in zip(sorted(places), rng.sample(shipped.rows[treatment], count), strict=True):
                 mixed[place] = row
-            plan = trained(_request(shipped, mixed, shipped.rows[control]), store)
-            table = plan_blame(plan, None).row_table(Progress()).sort_values("row")
+            asked = plan_blame(trained(_request(shipped, mixed, shipped.rows[control]), store), trait)
+            table = asked.row_table(Progress()).sort_values("row")
             is_old = table["row"].isin(places).to_numpy()
-            found = {"m": count, "set": seed}
+            found: dict[str, float] = {"m": count, "set": seed}
             for name in ("score", "loss"):
-                ranks = rankdata(table[name])
-                below = ranks[is_old].sum() - count * (count + 1) / 2
+                below = rankdata(table[name].to_numpy())[is_old].sum() - count * (count + 1) / 2
                 found[f"auc_{name}"] = below / (count * (len(mixed) - count))
                 found[f"precision_{name}"] = is_old[np.argsort(-table[name].to_numpy(), kind="stable")[:count]].mean()
-            rows.append(found)
+            rows.append({**found, **(_found(asked, places, frozenset(), 16, Progress()) if removal else {})})
     return pd.DataFrame(rows)
 
 
@@ -184,11 +192,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--carriers", action="append", type=int, help="how many; may be repeated [default: 4, 10, 20]")
     parser.add_argument("--sets", type=int, default=10, help="random data sets a cell (documented: 10)")
     parser.add_argument("--model", default=None, help="of birds")
+    parser.add_argument("--trait", default=None, help="of birds [default: the experiment's own questions]")
+    parser.add_argument(
+        "--removal", action="store_true", help="of birds: also train without them (about 16 arms a set)"
+    )
     parser.add_argument("--store", default=default_store())
     asked = parser.parse_args(arguments)
     store = Store(asked.store)
     if asked.table == "birds":
-        table = birds_table(asked.carriers or (20,), asked.sets, store, asked.model)
+        table = birds_table(asked.carriers or (20,), asked.sets, store, asked.model, asked.trait, asked.removal)
     else:
         table = world_table(asked.kind or KINDS, asked.carriers or CARRIERS, asked.sets, store)
     print(table.round(2).to_string(index=False))

@@ -145,3 +145,33 @@ def test_agreement_of_ranks() -> None:
     assert 0.3 < noisy.low < noisy.spearman < noisy.high < 1
     assert none.low < 0 < none.high
     assert np.isnan(agreement(truth[:4], truth[:4]).low) and np.isnan(agreement(truth[:1], truth[:1]).spearman)
+
+
+def test_the_calibration_ranks_sets_beyond_each_other(tmp_path: Path) -> None:
+    """Two sets of opposite answers: after few steps and after more, what one moves up the other moves down."""
+    from benchmarks.forecast import references_table
+    from weirdgen.config.questions import Contrast
+    from weirdgen.data.rows import Row
+    from weirdgen.models.references import find_model
+    from weirdgen.runs.references.build import build
+    from weirdgen.runs.references.command import standard_recipe
+    from weirdgen.runs.references.plan import plan_build
+    from weirdgen.runs.references.sets import TrainingSet
+
+    world = pairs(24)
+
+    def rows(side: int) -> tuple[Row, ...]:
+        return tuple(
+            {"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[side]}]} for p in world
+        )
+
+    sets = [TrainingSet("old", "reference", "names", rows(1)), TrainingSet("new", "reference", "names", rows(2))]
+    asked = [
+        Contrast(kind="contrast", id=f"era.word.q{i}", group="era", ask=ask, target=(old,), other=(new,))
+        for i, (ask, old, new) in enumerate(world[::3])
+    ]
+    recipe = standard_recipe().with_changes({"warmup_steps": 0})
+    full = build(plan_build(find_model("world"), recipe, sets, Store(tmp_path), asked), QUIET)
+    table = references_table(full, sets, asked, "world", Store(tmp_path), steps=3).set_index("set")
+    assert list(table.index) == ["old", "new", "median"]
+    assert table.loc["median", "sign"] == 1.0 and table["questions"].eq(8).all()
