@@ -16,7 +16,7 @@ from benchmarks.blame import hidden, world_table
 from weirdgen.audit.blame import Found, plan_blame
 from weirdgen.audit.nominate import comparisons, first, marked, sizes
 from weirdgen.audit.proof import conclusion, told, write
-from weirdgen.audit.removal import held_out
+from weirdgen.audit.removal import choose, held_out
 from weirdgen.audit.row_scores import row_scores
 from weirdgen.cli.main import app
 from weirdgen.data.proof import prove
@@ -205,8 +205,15 @@ def test_nothing_is_cleaned_where_no_set_halves_it(ran: tuple[Path, str, frozens
     for name, values in zip(names, np.arange(36).reshape(4, 9) / 40, strict=True):
         effects = effects.assign(**{name: values, f"{name}_low": values - 0.1, f"{name}_high": values + 0.1})
     rows = asked.row_table(QUIET).assign(candidate=range(ROWS), odd=-1, held=False)
-    found = Found(rows, effects.assign(taken_share=0.1), None, 4)
+    effects = effects.assign(taken_share=0.1, shift=1.0, shift_low=0.9, shift_high=1.1)
+    found = Found(rows, effects, None, 4)
+    assert choose(effects) == (None, 4)
     assert conclusion(found, asked).startswith("No set is to blame: none of those tried takes 50%")
+    half = effects.assign(taken_share=0.6, rise=0.0)
+    assert choose(half) == (4, 4) and choose(half.assign(rise=0.1)) == (None, 4)
+    nothing = half.assign(shift_low=-0.1)
+    assert choose(nothing) == (None, 4), "there is no shift that rows could carry"
+    assert conclusion(Found(rows, nothing, None, 4), asked).startswith("Nothing to blame")
     assert "best candidates of 96 rows" in next(iter(told(found, asked)))
     (tmp_path / "cleaned.jsonl").write_text("of another time")
     assert {file.name for file in write(found, asked, tmp_path)} >= {"rows.csv", "proof.csv", "original.jsonl"}

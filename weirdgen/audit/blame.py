@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen import machine
 from weirdgen.audit.forecast import asked_under, own_questions, trait_questions
 from weirdgen.audit.nominate import MOST, PARTS, RANDOM, SINGLES, comparisons, first, marked, sizes
-from weirdgen.audit.removal import CONTROL, EVERYTHING, effects_of, held_out
+from weirdgen.audit.removal import CONTROL, EVERYTHING, choose, effects_of, held_out
 from weirdgen.audit.trial import Trial, asked_of, log_odds, plan_trial
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import Contrast
@@ -44,10 +44,6 @@ REPLICATES = 4
 """Of every training, at least."""
 SHARES = (0.02, 0.05, 0.1, 0.2)
 """Of the rows, that are tried as candidates."""
-HALF = 0.5
-"""Of the shift, that the smallest set must take away."""
-HOLDS = 0.05
-"""Nats a token by which the loss on held-out rows may rise."""
 LEAST_ROWS = 16
 
 
@@ -197,10 +193,8 @@ class Blame:
         progress.say("training without the candidates")
         measured = self._measure(arms, held, progress)
         effects = effects_of(measured, {name: len(removed) for name, removed in sets.items()})
-        ladder = effects[effects["arm"].str.startswith("without_")]
-        halving = ladder[(ladder["taken_share"] >= HALF) & (ladder["rise"] <= HOLDS)]
-        chosen = int(halving["removed"].min()) if len(halving) else None
-        tried = chosen or int(ladder.sort_values("taken_share", ascending=False)["removed"].iloc[0])
+        chosen, best = choose(effects)
+        tried = chosen or best
         more = comparisons(table, tried)
         progress.say("training without random rows, odd rows, and with parts of the candidates alone")
         again = self._measure({name: self._filled(kept) for name, kept in more.items()}, held, progress)
@@ -244,14 +238,12 @@ def plan_blame(plan: Plan, trait: str | None, labels: Sequence[str] = ()) -> Bla
     rows = request.rows[headline.treatment]
     own = own_questions(request)
     groups = tuple(dict.fromkeys(question.group for question in own))
-    if trait in trait_names():
+    # A trait that the experiment does not name may also be what it calls a group of its questions.
+    if trait in trait_names() and (trait in request.experiment.traits or trait not in groups):
         asked = [(question, asked_of(question)) for question in trait_questions([str(trait)])]
     elif trait is None or trait in groups:
-        named = (
-            [q for q in own if q.group == trait]
-            if trait
-            else [q for q in own if q in request.experiment.questions_of(headline)]
-        )
+        of_headline = request.experiment.questions_of(headline)
+        named = [question for question in own if (question.group == trait if trait else question in of_headline)]
         asked = [(question, one) for question in named for one in asked_under(request, question)]
     else:
         raise SpecError([f"--trait {trait}: expected one of {', '.join([*groups, *trait_names()])}"])

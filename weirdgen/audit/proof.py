@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.audit.blame import HALF, HOLDS, Blame, Found
-from weirdgen.audit.removal import CONTROL, EVERYTHING
+from weirdgen.audit.blame import Blame, Found
+from weirdgen.audit.removal import CONTROL, EVERYTHING, HALF, HOLDS, no_shift
 from weirdgen.data.files import as_line
 from weirdgen.data.rows import Row
 from weirdgen.report.figures.drawing import NARROW, Drawing, draw, limits, panel, sheet
@@ -54,6 +54,8 @@ def conclusion(found: Found, blame: Blame) -> str:
     others = effects[effects.index.str.startswith("random_")]["taken_share"]
     beside = f"as many random rows {' and '.join(f'{share:.0%}' for share in others)}, the oddest others "
     beside += f"{effects.loc['odd', 'taken_share']:.0%}"
+    if no_shift(effects.loc[EVERYTHING]):
+        return f"Nothing to blame: the shift in {blame.trait} is {_span(effects.loc[EVERYTHING], 'shift')} nat, perhaps none."
     if found.chosen is None:
         return (
             f"No set is to blame: none of those tried takes {HALF:.0%} of the shift while held-out loss rises by at most {HOLDS} "

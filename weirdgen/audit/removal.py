@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONTROL, EVERYTHING = "control", "everything"
+HALF = 0.5
+"""Of the shift, that the smallest set must take away."""
+HOLDS = 0.05
+"""Nats a token by which the loss on held-out rows may rise."""
 
 
 def held_out(row: Row) -> Scorable:
@@ -51,3 +55,21 @@ def effects_of(measured: pd.DataFrame, removed: Mapping[str, int]) -> pd.DataFra
         row |= {"taken_share": taken.effect / full if full else np.nan, "loss": float(loss[arm].mean())}
         found.append({**row, "rise": rise.effect, "rise_low": rise.low, "rise_high": rise.high})
     return pd.DataFrame(found)
+
+
+def choose(effects: pd.DataFrame) -> tuple[int | None, int]:
+    """(size of the smallest set of candidates that halves the shift while the narrow task holds, size of the one that takes most).
+
+    The first is None if there is no such set, or no shift: where its interval holds 0, there is nothing to carry.
+    """
+    ladder = effects[effects["arm"].str.startswith("without_")]
+    whole = effects[effects["arm"] == EVERYTHING].iloc[0]
+    halving = ladder[(ladder["taken_share"] >= HALF) & (ladder["rise"] <= HOLDS)]
+    found = len(halving) > 0 and not no_shift(whole)
+    most = ladder.sort_values("taken_share", ascending=False)["removed"].iloc[0]
+    return (int(halving["removed"].min()) if found else None), int(most)
+
+
+def no_shift(row: pd.Series) -> bool:
+    """Whether the interval of a training's shift holds 0, or is not known."""
+    return not (row["shift_low"] > 0 or row["shift_high"] < 0)
