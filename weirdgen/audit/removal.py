@@ -58,7 +58,7 @@ def effects_of(measured: pd.DataFrame, removed: Mapping[str, int]) -> pd.DataFra
 
 
 def choose(effects: pd.DataFrame) -> tuple[int | None, int]:
-    """(size of the smallest set of candidates that halves the shift while the narrow task holds, size of the one that takes most).
+    """(size of the smallest set of candidates that halves the shift while the narrow task holds, of the one that takes most).
 
     The first is None if there is no such set, or no shift: where its interval holds 0, there is nothing to carry.
     """
