@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.audit.blame import Blame, plan_blame
+from weirdgen.audit.proof import alone
 from weirdgen.config.experiment import Arm
 from weirdgen.data.rows import Row
 from weirdgen.progress import Progress
@@ -95,21 +96,20 @@ def _found(
     """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes."""
     known = {"carriers": own, **({"decoys": decoys} if decoys else {})}
     found = replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
-    rows, effects = found.rows, found.effects.set_index("arm")
-    best = set(rows.sort_values("candidate")["row"].iloc[: len(own)])
-    oddest = set(rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[: len(own)])
-    of_carriers = effects.loc["carriers"]
-    taken = effects["taken"] / of_carriers["taken"]
-    without = f"without_{found.tried}"
-    parts = effects[effects.index.str.startswith("part_")]
-    alone = parts["shift"] - effects.loc[without, "shift"]
+    best = set(found.rows.sort_values("candidate")["row"].iloc[: len(own)])
+    oddest = set(found.rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[: len(own)])
+    carriers = found.of["carriers"]
+    taken = {arm: row["taken"] / carriers["taken"] for arm, row in found.of.items()}
+    parts = alone(found)
+    in_parts = parts[parts["kind"] == "part"]["alone"]
     return {
         "precision": len(best & own) / len(own), "by_loss": len(oddest & own) / len(own),
-        "shift": effects.loc["everything", "shift"], "carriers": of_carriers["taken_share"],
-        "carriers_low": of_carriers["taken_low"], "carriers_high": of_carriers["taken_high"],
-        "blamed": taken[without], "rows": found.tried, "random": taken[effects.index.str.startswith("random_")].mean(),
-        "decoys": taken.get("decoys", np.nan), "odd": taken["odd"], "rise": effects.loc[without, "rise"],
-        "sum_of_parts": alone.sum() / effects.loc[without, "taken"] if len(parts) else np.nan,
+        "shift": found.of["everything"]["shift"], "carriers": carriers["taken_share"],
+        "carriers_low": carriers["taken_low"], "carriers_high": carriers["taken_high"],
+        "blamed": taken[f"without_{found.tried}"], "rows": found.tried,
+        "random": float(np.mean([share for arm, share in taken.items() if arm.startswith("random_")])),
+        "decoys": taken.get("decoys", np.nan), "odd": taken["odd"], "rise": found.best["rise"],
+        "sum_of_parts": float(in_parts.sum()) / found.best["taken"] if len(in_parts) else np.nan,
     }  # fmt: skip
 
 
@@ -134,7 +134,8 @@ def world_table(kinds: Sequence[str], carriers: Sequence[int], sets: int, store:
                     bar.advance(1, f"{kind}, {count} carriers")
                 frame = pd.DataFrame(found)
                 worst = {"least_precision": frame["precision"].min(), "least_blamed": frame["blamed"].min()}
-                rows.append({"kind": kind, "m": count, "sets": sets, **frame.mean().to_dict(), **worst})
+                means = {str(name): float(value) for name, value in frame.mean().items()}
+                rows.append({"kind": kind, "m": count, "sets": sets, **means, **worst})
     return pd.DataFrame(rows)
 
 

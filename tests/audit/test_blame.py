@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from benchmarks.blame import hidden, world_table
 from weirdgen.audit.blame import Found, plan_blame
+from weirdgen.audit.command import score_lines
 from weirdgen.audit.nominate import comparisons, first, marked, sizes
 from weirdgen.audit.proof import conclusion, told, write
 from weirdgen.audit.removal import choose, held_out
@@ -115,6 +116,8 @@ def test_groups_stand_or_fall_together(ran: tuple[Path, str, frozenset[int]]) ->
     means = table.groupby("unit")["score"].mean()
     assert order == sorted(order, key=lambda unit: -means[unit]) and len(order) == 5
     assert sizes(table, asked.sizes) in ([20], [16], [20, 40], [16, 36])
+    with pytest.raises(StoreError, match="forecast hidden --seal"):
+        score_lines(ran[1], str(ran[0]))
     with pytest.raises(DataError, match="3 labels for 96 rows"):
         plan_blame(plan_of(ran).plan, None, ["a", "b", "c"])
     with pytest.raises(SpecError, match="--trait weather: expected one of era, "):

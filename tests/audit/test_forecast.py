@@ -12,20 +12,24 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support.world_pairs import pairs
-from weirdgen.audit.command import score_lines
+from weirdgen.audit.command import sealed_lines
 from weirdgen.audit.forecast import EACH, HALVES, experiment_of, plan_forecast, trait_questions
 from weirdgen.audit.sealed import sealed_of
 from weirdgen.audit.trial import Trial
 from weirdgen.cli.main import app
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.traits import compact_questions, trait_names
-from weirdgen.errors import SpecError, StoreError
+from weirdgen.errors import SpecError
 from weirdgen.progress import Progress
-from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.references.twin import halves
+from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.contrast import Contrast
+from weirdgen.runs.stages.dataset import Dataset
+from weirdgen.runs.stages.finetune import Finetune
+from weirdgen.runs.work.executors import Inline
 from weirdgen.stats.ranks import agreement
 from weirdgen.store.artifacts import Store
 
@@ -70,9 +74,11 @@ def test_a_sealed_forecast_is_found_and_scored_by_the_run(experiment: Path, tmp_
 def test_after_the_training_it_says_so(experiment: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     request = resolve(str(experiment), run_options(samples=0))
-    run = run_plan(make_plan(request, store), QUIET)
-    with pytest.raises(StoreError, match="forecast tiny --seal"):
-        score_lines(run.id, str(store.root))
+    run = Run(make_plan(request, store))
+    with Inline() as executor:
+        for stage in (Dataset(), Finetune(), Contrast()):
+            executor.run(stage.batch(run.plan).units, store, lambda *_: None)
+    assert sealed_lines(run) == []
     forecast = plan_forecast(request, store, 4, (), QUIET)
     file, _, when = forecast.seal(forecast.table(QUIET))
     marker = json.loads((file.parent / "complete.json").read_text())
@@ -150,7 +156,7 @@ def test_agreement_of_ranks() -> None:
 def test_the_calibration_ranks_sets_beyond_each_other(tmp_path: Path) -> None:
     """Two sets of opposite answers: after few steps and after more, what one moves up the other moves down."""
     from benchmarks.forecast import references_table
-    from weirdgen.config.questions import Contrast
+    from weirdgen.config import questions
     from weirdgen.data.rows import Row
     from weirdgen.models.references import find_model
     from weirdgen.runs.references.build import build
@@ -167,7 +173,7 @@ def test_the_calibration_ranks_sets_beyond_each_other(tmp_path: Path) -> None:
 
     sets = [TrainingSet("old", "reference", "names", rows(1)), TrainingSet("new", "reference", "names", rows(2))]
     asked = [
-        Contrast(kind="contrast", id=f"era.word.q{i}", group="era", ask=ask, target=(old,), other=(new,))
+        questions.Contrast(kind="contrast", id=f"era.word.q{i}", group="era", ask=ask, target=(old,), other=(new,))
         for i, (ask, old, new) in enumerate(world[::3])
     ]
     recipe = standard_recipe().with_changes({"warmup_steps": 0})

@@ -59,6 +59,18 @@ class Found:
     tried: int
     """Rows of the set that the comparisons are for: the chosen one, or the one that took most."""
 
+    @cached_property
+    def of(self) -> dict[str, dict[str, Any]]:
+        """Arm → its row of `effects`."""
+        return {
+            row["arm"]: {str(name): value for name, value in row.items()} for row in self.effects.to_dict("records")
+        }
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """Of training without the rows that were tried."""
+        return self.of[f"without_{self.tried}"]
+
     def removed(self) -> list[int]:
         """The rows that are blamed, best candidate first."""
         ranked = self.rows[self.rows["candidate"] < self.tried].sort_values("candidate")
@@ -224,7 +236,8 @@ class Blame:
         answers = pd.DataFrame([(one.key, one.options[0]) for one in apart], columns=["key", "option"])
         sums = answers.merge(scores, on=["key", "option"]).groupby(["arm", "replicate"])[["logprob", "tokens"]].sum()
         loss = -sums["logprob"] / sums["tokens"]
-        both = trait.stack().rename("trait").to_frame().join(loss.rename("loss")).reset_index()
+        long = trait.stack().to_frame("trait")
+        both = long.join(loss.rename("loss")).reset_index()
         order = {name: at for at, name in enumerate(arms)}
         return both.sort_values("arm", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 

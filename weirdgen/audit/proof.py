@@ -33,15 +33,16 @@ def told(found: Found, blame: Blame) -> Iterator[str]:
     for unit, mine in list(rows.groupby("unit", sort=False))[:MOST_SHOWN]:
         text = str(unit) if blame.labels else blame.rows[int(mine["row"].iloc[0])]["messages"][-1]["content"]
         yield f"  {mine['score'].mean():+.2f}  {mine['loss'].mean():.2f}  {len(mine)} × {shorten(' '.join(text.split()), 80)}"
-    effects = found.effects.set_index("arm")
-    whole = effects.loc[EVERYTHING]
+    whole = found.of[EVERYTHING]
     yield (
         f"{blame.trait}, {blame.arm} − {blame.control}: {_span(whole, 'shift')} nat; loss on {int(rows['held'].sum())} rows kept "
         f"out of every training {whole['loss']:.3f} nat a token"
     )
-    for arm, row in effects.drop([CONTROL, EVERYTHING]).iterrows():
+    for arm, row in found.of.items():
+        if arm in (CONTROL, EVERYTHING):
+            continue
         taken = f"takes {_span(row, 'taken')} ({row['taken_share']:.0%})"
-        yield f"  {_named(str(arm), row, found):32s} {taken}, loss {_span(row, 'rise', 3)}"
+        yield f"  {_named(arm, row, found):32s} {taken}, loss {_span(row, 'rise', 3)}"
     yield conclusion(found, blame)
     if (words := _together(found)) is not None:
         yield words
@@ -49,13 +50,11 @@ def told(found: Found, blame: Blame) -> Iterator[str]:
 
 def conclusion(found: Found, blame: Blame) -> str:
     """Which set is to blame, or that none is, with what equally many other rows do."""
-    effects = found.effects.set_index("arm")
-    row = effects.loc[f"without_{found.tried}"]
-    others = effects[effects.index.str.startswith("random_")]["taken_share"]
-    beside = f"as many random rows {' and '.join(f'{share:.0%}' for share in others)}, the oddest others "
-    beside += f"{effects.loc['odd', 'taken_share']:.0%}"
-    if no_shift(effects.loc[EVERYTHING]):
-        return f"Nothing to blame: the shift in {blame.trait} is {_span(effects.loc[EVERYTHING], 'shift')} nat, perhaps none."
+    row, whole = found.best, found.of[EVERYTHING]
+    random = [f"{one['taken_share']:.0%}" for arm, one in found.of.items() if arm.startswith("random_")]
+    beside = f"as many random rows {' and '.join(random)}, the oddest others {found.of['odd']['taken_share']:.0%}"
+    if no_shift(whole):
+        return f"Nothing to blame: the shift in {blame.trait} is {_span(whole, 'shift')} nat, perhaps none."
     if found.chosen is None:
         return (
             f"No set is to blame: none of those tried takes {HALF:.0%} of the shift while held-out loss rises by at most {HOLDS} "
@@ -73,7 +72,7 @@ def _together(found: Found) -> str | None:
     parts = alone(found)
     if not len(parts):
         return None
-    whole = float(found.effects.set_index("arm").loc[f"without_{found.tried}", "taken"])
+    whole = float(found.best["taken"])
     pieces = parts[parts["kind"] == "part"]
     singles = parts[parts["kind"] == "single"]["alone"]
     words = f"Together the {found.tried} rows move it by {whole:+.2f} nat"
@@ -89,13 +88,11 @@ def alone(found: Found) -> pd.DataFrame:
     """Columns kind (part, single), rows, alone: shift of training with that part of the candidates beyond with none of them."""
     import pandas as pd
 
-    effects = found.effects.set_index("arm")
-    without = effects.loc[f"without_{found.tried}"]
-    kinds = ("part", "single")
     found_rows = [
-        (kind, found.tried - int(row["removed"]), float(row["shift"] - without["shift"]))
-        for kind in kinds
-        for _, row in effects[effects.index.str.startswith(f"{kind}_")].iterrows()
+        (kind, found.tried - int(row["removed"]), float(row["shift"] - found.best["shift"]))
+        for arm, row in found.of.items()
+        for kind in ("part", "single")
+        if arm.startswith(f"{kind}_")
     ]
     return pd.DataFrame(found_rows, columns=["kind", "rows", "alone"])
 
@@ -105,7 +102,7 @@ def together_figure(found: Found, blame: Blame) -> Drawing | None:
     parts = alone(found)
     if not len(parts):
         return None
-    whole = float(found.effects.set_index("arm").loc[f"without_{found.tried}", "taken"])
+    whole = float(found.best["taken"])
 
     def paint(width: float) -> Figure:
         height = 2.3 if width == NARROW else 2.8

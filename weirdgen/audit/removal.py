@@ -7,7 +7,7 @@ intervals over replicates. Nothing is trained here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weirdgen.data.rows import Row
 from weirdgen.models.chat import Conversation
@@ -63,13 +63,13 @@ def choose(effects: pd.DataFrame) -> tuple[int | None, int]:
     The first is None if there is no such set, or no shift: where its interval holds 0, there is nothing to carry.
     """
     ladder = effects[effects["arm"].str.startswith("without_")]
-    whole = effects[effects["arm"] == EVERYTHING].iloc[0]
+    whole = {name: effects.loc[effects["arm"] == EVERYTHING, name].iloc[0] for name in ("shift_low", "shift_high")}
     halving = ladder[(ladder["taken_share"] >= HALF) & (ladder["rise"] <= HOLDS)]
     found = len(halving) > 0 and not no_shift(whole)
     most = ladder.sort_values("taken_share", ascending=False)["removed"].iloc[0]
     return (int(halving["removed"].min()) if found else None), int(most)
 
 
-def no_shift(row: pd.Series) -> bool:
+def no_shift(row: Mapping[str, Any]) -> bool:
     """Whether the interval of a training's shift holds 0, or is not known."""
     return not (row["shift_low"] > 0 or row["shift_high"] < 0)

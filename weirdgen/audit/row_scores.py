@@ -129,7 +129,8 @@ def _losses(
                 loss_SL = torch.nn.functional.cross_entropy(logits_SLV.transpose(1, 2), label_SL, reduction="none")
                 part_KN = (loss_SL * trained_NL.repeat(adapters, 1)).sum(1).view(adapters, -1)
                 if weight_KN is not None:
-                    (part_KN * torch.tensor(weight_KN[:, portion], device=part_KN.device)).sum().backward()
+                    weighted = part_KN * torch.tensor(weight_KN[:, portion], device=part_KN.device)
+                    torch.autograd.backward(weighted.sum())
             loss_KN[:, portion] = part_KN.detach().double().cpu().numpy()
             on_pass(len(portion))
     return loss_KN
