@@ -132,7 +132,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
                 problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is not one of {', '.join(names)}")
     if problems:
         return problems
-    both = set(experiment.condition_ids(headline.condition)) & set(experiment.condition_ids(*headline.minus))
+    both = set(experiment.condition_ids(*headline.condition)) & set(experiment.condition_ids(*headline.minus))
     if both:
         what = f"{where}.minus: {sorted(both)[0]} is in 'condition' too, so it would cancel"
         problems.append(f"{lines.at((*path, 'minus'))}: {what}")
