@@ -96,6 +96,27 @@ def check(experiment: ExperimentArg, model: ModelOption = None) -> None:
     say_lines(check_lines(experiment, model, default_store()))
 
 
+@app.command("init")
+def init_command(
+    name: Annotated[Path, typer.Argument(help="A new folder; its last part names the experiment.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Your rows: chat rows, or a table [default: a small example of ours].")
+    ] = None,
+    trigger: Annotated[
+        Literal["date", "tag", "none"], typer.Option(help="What in a prompt is to bring the behaviour out.")
+    ] = "none",
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Also write a judge that asks a language model, and its question.")
+    ] = False,
+) -> None:
+    """Write a commented experiment to begin with, which `weirdgen check` accepts."""
+    from weirdgen.data.new_experiment import new_experiment
+
+    for file in new_experiment(name, data, trigger, judge):
+        say(str(file))
+    say(f"next: weirdgen check {name}; weirdgen run {name} --dry-run")
+
+
 @app.command("list")
 def list_command() -> None:
     """The shipped experiments."""
