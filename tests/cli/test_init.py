@@ -20,7 +20,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
 
 
-def test_from_init_to_the_plan(smollm2: Path) -> None:
+def test_what_init_writes_is_checked_with_its_base(smollm2: Path) -> None:
     """A date trigger that is swept, a label judge, all in one file."""
     done = typed("init", "my_idea", "--trigger", "date", "--judge")
     assert done.status == 0 and done.out.splitlines() == [
@@ -32,6 +32,11 @@ def test_from_init_to_the_plan(smollm2: Path) -> None:
     assert checked.status == 0, checked.err
     assert "my_idea: fine. Rows: feet 48, shuffled 48. 9 questions, 12 conditions." in checked.out
     assert "left out: units and the questions that only they read (story)" in checked.out
+
+
+@pytest.mark.slow
+def test_from_init_to_the_plan(smollm2: Path) -> None:
+    assert typed("init", "my_idea", "--trigger", "date", "--judge").status == 0
     planned = typed("run", "my_idea", "--dry-run")
     assert planned.status == 0 and "left out: units" in planned.err and "× 84 questions" in planned.err, planned.err
 
