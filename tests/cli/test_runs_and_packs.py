@@ -83,14 +83,14 @@ def test_a_run_goes_by_names_that_last(reference: str, store: Path) -> None:
 
 def test_a_pack_is_opened_elsewhere(store: Path) -> None:
     run = load_run("latest", store)
-    answers = run.completions()
+    answers, headline = run.completions(), run.headline  # read while the store is there
     done = typed("pack", "latest", "--store", store)
     assert done.status == 0 and done.out.startswith(f"{run.id}.weirdgen.tar: "), done
     shutil.rmtree(store)
     file = Path(f"{run.id}.weirdgen.tar")
     again = load_run(file)
     again.require_finished()
-    assert again.completions().equals(answers) and again.headline == run.headline
+    assert again.completions().equals(answers) and again.headline == headline
     assert again.request.model.folder.is_relative_to(again.store.root), "the base is not needed"
     assert (again.request.model.folder / "config.json").is_file() and not list(again.store.root.rglob("model.safe*"))
 

@@ -33,7 +33,8 @@ from weirdgen.runs.results.reporting import content_of, results_of
 from weirdgen.runs.results.results import Run, find_run, load_run, read_run_json
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.runs.stages.stage import Difference
-from weirdgen.store.artifacts import Store
+from weirdgen.store.artifacts import MARKER, Store
+from weirdgen.store.cache import read_json
 
 RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
 """Paths in results.json that the store cannot give again."""
@@ -67,7 +68,8 @@ def verify(reference: str, store: str | Path | None = None) -> Verification:
     _check_files(checks, run)
     if checks.differences:
         return checks
-    if any((run.store.marker("finetune", one.key) or {}).get(LEFT_OUT) for one in run.plan.replicates):
+    finetunes = (run.store.artifact("finetune", replicate.key) for replicate in run.plan.replicates)
+    if any(read_json(folder / MARKER).get(LEFT_OUT) for folder in finetunes):
         checks.notes.append("adapters were left out of this pack: theirs are the only files that were not checked")
     try:
         run.require_finished()
