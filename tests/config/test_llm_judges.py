@@ -176,6 +176,14 @@ def test_stored_answers_are_read_by_the_judges_of_the_same_file(write_experiment
     }
 
 
+def test_a_file_that_has_become_faulty_since_is_only_named(write_experiment: Write) -> None:
+    stored = resolve(str(write_experiment())).experiment
+    write_experiment({"epochs: 1": "epochs: 0"})
+    with pytest.warns(UserWarning, match="language judges of .*experiment.yaml are not read: .*recipe.epochs"):
+        judged = with_language_judges(stored, more_questions=False)
+    assert [q.read_by for q in sampled(judged.questions)] == [("is_target", "coherence")]
+
+
 def test_a_question_may_name_a_judge_of_the_second_file(write_experiment: Write) -> None:
     path = write_experiment({"judges: [is_target]": "judges: [is_target, mood]"})
     file = path.parent / "judges_llm.yaml"

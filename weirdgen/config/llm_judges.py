@@ -7,6 +7,7 @@ file and line. An experiment itself runs without any of this; nothing here asks 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -151,7 +152,11 @@ def _with_own_again(experiment: Experiment) -> Experiment:
     """A stored run's experiment with the language judges of its file, which were left out if no judging model was named."""
     if experiment.source is None or not is_file(experiment.source):
         return experiment
-    written = load_experiment(experiment.source)
+    try:
+        written = load_experiment(experiment.source)
+    except SpecError as error:  # the run is in the store; its file may have become another since
+        warnings.warn(f"language judges of {experiment.source} are not read: {error.problems[0]}", stacklevel=1)
+        return experiment
     own = {name: judge for name, judge in prompted(written.judges).items() if name not in experiment.judges}
     if not own or written.name != experiment.name:
         return experiment
