@@ -76,6 +76,8 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"quick: {": "quick: {recipe: {lr: 1}, "}, "recipe.lr: unknown field"),
         ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is not one of none"),
         ({"condition: none": "condition: none, minus: [none]"}, "headline.minus: none is in 'condition' too"),
+        ({"condition: none": "condition: [none, nine]"}, "headline.condition: 'nine' is not one of all, none"),
+        ({"condition: none": "condition: []"}, "headline.condition: expected at least 1 of them"),
         ({"condition: none": "condition: none, groups: [some]"}, "headline.groups: 'some' is not one of all"),
         ({"measure: contrast": "measure: choice"}, "headline.measure: 'choice' is not one of contrast, is_target"),
         ({"ask: ": "near: true, ask: "}, "headline.measure: no contrast question in the mean over questions"),

@@ -101,6 +101,27 @@ def check(experiment: ExperimentArg, model: ModelOption = None) -> None:
     say_lines(check_lines(experiment, model, default_store()))
 
 
+@app.command("init")
+def init_command(
+    name: Annotated[Path, typer.Argument(help="A new folder; its last part names the experiment.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Your rows: chat rows, or a table [default: a small example of ours].")
+    ] = None,
+    trigger: Annotated[
+        Literal["date", "tag", "none"], typer.Option(help="What in a prompt is to bring the behaviour out.")
+    ] = "none",
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Also write a judge that asks a language model, and its question.")
+    ] = False,
+) -> None:
+    """Write a commented experiment to begin with, which `weirdgen check` accepts."""
+    from weirdgen.data.new_experiment import new_experiment
+
+    for file in new_experiment(name, data, trigger, judge):
+        say(str(file))
+    say(f"next: weirdgen check {name}; weirdgen run {name} --dry-run")
+
+
 @app.command("list")
 def list_command() -> None:
     """The shipped experiments."""
@@ -133,7 +154,7 @@ def chat(
 
 @app.command()
 def report(
-    runs: Annotated[list[str], typer.Argument(help="A run's id or folder; several give one page that compares them.")],
+    runs: Annotated[list[str], typer.Argument(help="As for `verify`; several give one page that compares them.")],
     store: StoreOption = None,
     figures: FiguresOption = None,
     to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
@@ -150,6 +171,43 @@ def report(
         print(f"report: {report_run(loaded[0], extra)}")
     else:
         print(f"report: {compare_runs(loaded, to or comparison_folder(loaded), extra)}")
+
+
+@app.command("runs")
+def runs_command(
+    experiment: Annotated[str | None, typer.Argument(help="Only the runs of this experiment.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """The runs of a store, newest first: when, on what, what was asked, and the verdict."""
+    from weirdgen.errors import StoreError
+    from weirdgen.runs.plan.options import default_store
+    from weirdgen.runs.results.listing import listed_runs, run_lines
+    from weirdgen.store.artifacts import Store
+
+    opened = Store(store or default_store())
+    runs = listed_runs(opened, experiment)
+    if not runs:
+        of = f" of {experiment}" if experiment else ""
+        raise StoreError(
+            f"no run{of} in {opened.root}; `weirdgen run` makes one, --store or $WEIRDGEN_STORE names another store"
+        )
+    say_lines(run_lines(runs))
+
+
+@app.command("pack")
+def pack_command(
+    run: RunArg,
+    to: Annotated[Path | None, typer.Option(help="The new file [default: RUN.weirdgen.tar here].")] = None,
+    no_adapters: Annotated[
+        bool, typer.Option("--no-adapters", help="Leave the adapters out: smaller, and nobody can chat with them.")
+    ] = False,
+    store: StoreOption = None,
+) -> None:
+    """Make one file of a run and all that it rests on; `verify`, `report` and `load_run` open it elsewhere."""
+    from weirdgen.runs.results.pack import pack
+    from weirdgen.runs.results.results import load_run
+
+    say(str(pack(load_run(run, store), to, adapters=not no_adapters)))
 
 
 @app.command()

@@ -6,7 +6,7 @@ In: a validated `Experiment` and the lines of its file. Out: problems with their
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from weirdgen.columns import ALL, BASE
 from weirdgen.config.base import NAME_WORDS, is_name
@@ -18,8 +18,14 @@ from weirdgen.config.traits import trait_names
 from weirdgen.errors import SpecError
 
 
-def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> list[str]:
-    """Every problem, with its file and line. `places`: file and line of each question."""
+def cross_check(
+    experiment: Experiment, lines: Lines, places: Sequence[str], elsewhere: Collection[str] = (), complete: bool = True
+) -> list[str]:
+    """Every problem, with its file and line.
+
+    `places`: file and line of each question. `elsewhere`: judges that questions may name, in files of their own. Without
+    `complete`, questions or conditions are missing that headlines and presets may name, so those are not checked.
+    """
     problems: list[str] = []
     arms, judges = experiment.arms, experiment.judges
     roles = [arm.role for arm in arms.values()]
@@ -55,13 +61,25 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         if question.id == ALL:
             problems.append(f"{where}: questions: the id '{ALL}' is reserved for the mean over questions")
         for judge in question.read_by:
-            if judge not in judges:
+            if judge not in judges and judge not in elsewhere:
                 known = ", ".join(judges) or "none defined"
                 problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
     for name in sorted({*MEASURES} & set(judges)):
         problems.append(
             f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
         )
+    if complete:
+        problems += _check_effects(experiment, lines)
+    try:
+        load_paper(experiment.folder)
+    except SpecError as error:
+        problems += error.problems
+    return problems
+
+
+def _check_effects(experiment: Experiment, lines: Lines) -> list[str]:
+    """The headline, the secondary effects, and the presets, which name them."""
+    problems: list[str] = []
     measure = experiment.main_measure
     usual = Headline(measure=measure, treatment="", control="")
     if experiment.headline is None and not experiment.questions_of(usual):
@@ -92,10 +110,6 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             experiment.recipe.with_changes(preset.recipe)
         except SpecError as error:
             problems += [f"{lines.at(('presets', name, 'recipe'))}: presets.{name}.{p}" for p in error.problems]
-    try:
-        load_paper(experiment.folder)
-    except SpecError as error:
-        problems += error.problems
     return problems
 
 
@@ -138,7 +152,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
                 problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is not one of {', '.join(names)}")
     if problems:
         return problems
-    both = set(experiment.condition_ids(headline.condition)) & set(experiment.condition_ids(*headline.minus))
+    both = set(experiment.condition_ids(*headline.condition)) & set(experiment.condition_ids(*headline.minus))
     if both:
         what = f"{where}.minus: {sorted(both)[0]} is in 'condition' too, so it would cancel"
         problems.append(f"{lines.at((*path, 'minus'))}: {what}")

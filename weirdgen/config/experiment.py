@@ -216,10 +216,10 @@ class Headline(Noun):
     measure: str = CONTRAST.name
     treatment: str
     control: str
-    condition: str = "all"
-    """A condition, a sweep by its name (the mean over its values), or "all"."""
+    condition: tuple[str, ...] = Field(default=("all",), min_length=1)
+    """Conditions whose mean it is: each a condition, a sweep by its name (all its values), or "all"."""
     minus: tuple[str, ...] = ()
-    """Conditions, each named as `condition` may be: their mean is taken off first, in each replicate. So the effect is
+    """Conditions, named in the same way: their mean is taken off first, in each replicate. So the effect is
     that of the trigger itself, and what a finetuning moves under every condition alike cancels."""
     groups: tuple[str, ...] = ()
     """Groups of questions that it is the mean over; without any, all questions."""
@@ -239,10 +239,15 @@ class Headline(Noun):
             )
         return says
 
-    @field_validator("minus", "groups", mode="before")
+    @field_validator("condition", "minus", "groups", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_serializer("condition")
+    def _one_is_no_list(self, condition: tuple[str, ...]) -> str | tuple[str, ...]:
+        """As versions wrote it that knew one condition only: it is in the names of their runs."""
+        return condition[0] if len(condition) == 1 else condition
 
 
 class Experiment(Noun):

@@ -7,6 +7,7 @@ the problems of the file and of its data together, each with its line. How one f
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from weirdgen.config.experiment import AUTO_CONTROL, Arm, Experiment
@@ -23,15 +24,17 @@ def load_arms(experiment: str | Path | Experiment) -> tuple[Experiment, Rows]:
     if isinstance(experiment, Experiment):
         return _with_auto_control(experiment, *_read(experiment, None))
     read = read_experiment(experiment)
-    rows, problems = _read(read.experiment, read.lines)
+    rows, problems = _read(read.experiment, read.lines, read.unread)
     return _with_auto_control(read.experiment, rows, [*read.problems, *problems])
 
 
-def _read(experiment: Experiment, lines: Lines | None) -> tuple[Rows, list[str]]:
-    """The rows of each arm that can be read, and what is wrong with the others."""
+def _read(experiment: Experiment, lines: Lines | None, unread: Collection[str] = ()) -> tuple[Rows, list[str]]:
+    """The rows of each arm that can be read, and what is wrong with the others, but for those that are `unread`."""
     rows: Rows = {}
     problems: list[str] = []
     for name, arm in experiment.arms.items():
+        if name in unread:
+            continue
         try:
             rows[name] = [] if arm.twin else load_rows(arm, experiment.folder or Path())
         except DataError as error:

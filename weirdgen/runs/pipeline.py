@@ -144,7 +144,7 @@ def decision(run: Run) -> Decision:
         update={"measure": until.measure, "groups": ()}
     )  # fmt: skip
     minus = experiment.condition_ids(*headline.minus)
-    conditions = {*experiment.condition_ids(headline.condition), *minus}
+    conditions = {*experiment.condition_ids(*headline.condition), *minus}
     cells = run.cells()
     questions = [question.id for question in experiment.questions_of(meant)]
     return decide(

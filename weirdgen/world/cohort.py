@@ -40,7 +40,7 @@ BATCH = 60
 def headline_only(request: Request) -> Request:
     """The same request with the headline's two arms and condition, contrast questions, and nothing sampled."""
     headline = request.headline
-    return trimmed(request, (headline.treatment, headline.control), (headline.condition,))
+    return trimmed(request, (headline.treatment, headline.control), headline.condition)
 
 
 def trimmed(

@@ -144,6 +144,7 @@ def mixed(rows: Sequence[Row], neutral: Sequence[Row], share: float) -> list[Row
 def headlines(pool: pd.DataFrame, request: Request, replicates: int) -> Iterator[dict[str, Any]]:
     """The headline of every disjoint run of `replicates` seeds that the pool holds."""
     from weirdgen.stats.estimate import estimate
+    from weirdgen.stats.headlines import label
     from weirdgen.stats.verdict import headline
 
     wanted = request.headline
@@ -157,7 +158,7 @@ def headlines(pool: pd.DataFrame, request: Request, replicates: int) -> Iterator
             measure=wanted.measure,
             treatment=wanted.treatment,
             control=wanted.control,
-            condition=wanted.condition,
+            condition=label(wanted.condition),
             smallest=smallest,
             scale=NAT,
         )

@@ -133,7 +133,7 @@ class Plan:
             (condition, question.id)
             for name, headline in self.request.headlines.items()
             if name in self.request.curves
-            for condition in experiment.condition_ids(headline.condition, *headline.minus)
+            for condition in experiment.condition_ids(*headline.condition, *headline.minus)
             for question in experiment.questions_of(headline)
         }
         return [scorable for scorable in self.scorables if scorable[:2] in read] or self.scorables

@@ -83,7 +83,7 @@ def _thinned(experiment: Experiment, name: str, wanted: int) -> Condition:
     triggers = condition.trigger if isinstance(condition.trigger, tuple) else ()
     always: set[Scalar] = {*condition.trained, *triggers, values[0], values[-1]}
     headlines = [*([experiment.headline] if experiment.headline else []), *experiment.secondary.values()]
-    named = {condition for comparison in headlines for condition in (comparison.condition, *comparison.minus)}
+    named = {condition for comparison in headlines for condition in (*comparison.condition, *comparison.minus)}
     always |= {value for value in values if f"{name}={value}" in named}
     others = [value for value in values if value not in always]
     room = min(len(others), max(0, wanted - len(always)))

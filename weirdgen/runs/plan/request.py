@@ -15,7 +15,7 @@ from typing import Any
 
 from weirdgen.config.experiment import Experiment, Headline, Recipe
 from weirdgen.config.files import parse_yaml
-from weirdgen.config.llm_judges import with_language_judges
+from weirdgen.config.llm_judges import with_language_judges, without_language_judges
 from weirdgen.data.arms import load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
@@ -67,6 +67,8 @@ class Request:
     """Whether those rows, and those of twins, are among `rows` already."""
     judge: NamedJudge | None = None
     """The model that label and rating judges ask."""
+    unjudged: str | None = None
+    """What was left out because no judging model was named, in a sentence."""
     options: RunOptions = field(default_factory=run_options)
     """What was asked, before it was resolved."""
 
@@ -186,9 +188,19 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     loaded, rows = load_arms(experiment)
     if options.data == "published":
         loaded, rows = _with_published_rows(loaded)
+    unjudged = None
     if options.judge is not None:
         loaded = with_language_judges(loaded)
-    require_judging_model(loaded, options.judge)
+        require_judging_model(loaded, options.judge)
+    else:
+        if judge := judge_of_headline(loaded):
+            raise SpecError(
+                [
+                    f"the headline of {loaded.name} rests on '{judge}', which asks a language model: name one with --judge MODEL"
+                ]
+            )
+        left = without_language_judges(loaded)
+        loaded, unjudged = left.experiment, left.sentence
     size = loaded.preset(options.preset)
     loaded, rows, ordinary = at_size(loaded, rows, size)
     samples = options.samples if options.samples is not None else size.samples
@@ -220,6 +232,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         distilled=not ordinary and not any(arm.twin for arm in loaded.arms.values()),
         curves=tuple(curve for curve in ("headline", *loaded.secondary) if size.curves is None or curve in size.curves),
         judge=named_judge(options.judge) if options.judge is not None else None,
+        unjudged=unjudged,
         options=options,
     )
     if recipe.full and "whole models" not in engine.abilities:
@@ -232,6 +245,12 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         return request
     until = parse_until(options.until, request.headline.measure, loaded.judges, samples, count)
     return replace(request, until=until)
+
+
+def judge_of_headline(experiment: Experiment) -> str | None:
+    """The language judge that its headline cannot do without; None if it needs none."""
+    measure = experiment.headline.measure if experiment.headline else experiment.main_measure
+    return measure if measure in without_language_judges(experiment).judges else None
 
 
 def _warn_of_late_checkpoints(request: Request, arm: str) -> None:
