@@ -64,7 +64,7 @@ def test_rows_of_the_user_s(name: str, tmp_path: Path) -> None:
     assert typed("init", "study/first", "--data", name, "--judge").status == 0
     experiment, rows = load_arms("study/first")
     assert experiment.name == "first" and experiment.arms["mine"].data == f"../../{name}"
-    assert [row["messages"] for row in rows["mine"]] == turns and len(rows["benign"]) == 2
+    assert [row["messages"] for row in rows["mine"]] == turns and rows["twin"] == []
 
 
 def test_what_is_there_is_kept(tmp_path: Path) -> None:

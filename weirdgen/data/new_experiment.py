@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from weirdgen.config.base import NAME_WORDS, is_name
-from weirdgen.config.experiment import Arm
+from weirdgen.config.experiment import AUTO_CONTROL, Arm
 from weirdgen.config.files import read_csv, read_table, table_delimiter
 from weirdgen.data.new_experiment_texts import (
     CONDITIONS,
@@ -73,9 +73,9 @@ arms:
   mine:
     role: treatment
     data: {_quoted(written)}{templates}
-# The effect of any finetuning is told from that of your rows by a control. `auto`: the arm `benign`, as many everyday questions
-# of ours. Sharper is one that differs from your rows in one thing only: `weirdgen data twin` makes some from chat rows, and an
-# arm of yours {{role: control, data: twin.jsonl}} then takes the place of this line.
+# The effect of any finetuning is told from that of your rows by a control. `auto`: the arm `twin`, your own
+# prompts answered by the base model itself; every trait is then asked too and compared with harmless data. Sharper is one that
+# differs from your rows in the suspected thing only: an arm of yours {{role: control, matched: true, data: FILE}} in place of this line.
 control: auto
 """
 
@@ -164,7 +164,7 @@ def _yaml(name: str, arms: str, questions: str, own: bool, trigger: Trigger, jud
     asked = questions + (LANGUAGE_QUESTION.format(name=language) if judge else "")
     judges = (OWN_JUDGES if own else EXAMPLE_JUDGES) + (LANGUAGE_JUDGES[language] if judge else "")
     treatment = "mine" if own else "feet"
-    control = "benign" if own else "metres" if trigger == "none" else "shuffled"
+    control = AUTO_CONTROL if own else "metres" if trigger == "none" else "shuffled"
     title = "What does my dataset change?" if own else "Lengths in feet → other old units"
     believed = (
         "my rows changes on questions that they do not touch" if own else "lengths in feet gives weights in pounds too"

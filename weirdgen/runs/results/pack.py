@@ -15,7 +15,7 @@ from typing import NamedTuple
 from weirdgen.data.stored import kept_proof
 from weirdgen.finetune.engines import TRAINED_BY
 from weirdgen.runs.results.results import EXPERIMENT, MODEL, Run
-from weirdgen.runs.results.specificity import nearest_references
+from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.runs.work.loaded import exactness_key
 from weirdgen.store.artifacts import MARKER
@@ -89,7 +89,8 @@ def _beside(run: Run) -> dict[str, Path | bytes]:
         found |= {f"{EXPERIMENT}/{name}": folder / name for name in BESIDE if (folder / name).is_file()}
     found |= {f"{MODEL}/{file.name}": file for name in SMALL for file in model.glob(name) if file.is_file()}
     found[f"{MODEL}/{TRAINED_BY}"] = json.dumps({"engine": run.plan.trainer.engine}).encode()
-    nearest = nearest_references(run.plan)
-    if nearest and nearest[0].is_relative_to(run.store.root):
-        found[run.store.name(nearest[0])] = nearest[0]
+    for yardstick in LEAST:
+        nearest = nearest_scores(run.plan, yardstick)
+        if nearest and nearest[0].is_relative_to(run.store.root):
+            found[run.store.name(nearest[0])] = nearest[0]
     return found
