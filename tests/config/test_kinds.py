@@ -17,8 +17,8 @@ from weirdgen.config.questions import QUESTION_KINDS, ScoredQuestion, scored_kin
 PACKAGE = Path(__file__).parents[2] / "weirdgen"
 KINDS: dict[str, type[Noun]] = {**JUDGE_KINDS, **QUESTION_KINDS}
 CLASSES = {noun.__name__ for noun in KINDS.values()}
-BUILDERS = ("world", "config")
-"""Parts that make questions of one kind, and so name it: the world's, and the trait questions of `config/traits.py`."""
+BUILDERS = ("world", "config", "audit")
+"""Parts that make questions of one kind, and so name it: the world's, the trait questions of `config/traits.py`, and the audit's."""
 
 
 def asks_for_a_kind(tree: ast.AST) -> list[str]:

@@ -13,11 +13,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from weirdgen.audit.trial import Trial, asked_of, log_odds, plan_trial
 from weirdgen.config.experiment import Arm, Experiment
-from weirdgen.config.questions import Contrast
+from weirdgen.config.measures import CONTRAST
 from weirdgen.config.traits import TraitQuestion, compact_questions, trait_names
 from weirdgen.data.files import is_data, is_dataset_folder
 from weirdgen.data.rows import canonical_hash, draw
@@ -57,7 +57,7 @@ class Forecast:
 
     request: Request
     """Of the full run that it is a forecast of."""
-    questions: tuple[Contrast, ...]
+    questions: tuple[TraitQuestion, ...]
     """The experiment's own."""
     traits: tuple[TraitQuestion, ...]
     trial: Trial
@@ -113,7 +113,7 @@ class Forecast:
         frame.insert(0, "rank", frame.groupby("trait").cumcount() + 1)
         return frame.reset_index(drop=True)
 
-    def asked(self, question: Contrast, trait: bool) -> list[Scorable]:
+    def asked(self, question: TraitQuestion, trait: bool) -> list[Scorable]:
         """A question as it is put: an experiment's under the conditions of its headline, a trait's alone."""
         return [asked_of(question)] if trait else asked_under(self.request, question)
 
@@ -134,13 +134,13 @@ class Forecast:
         return store.artifact(STAGE, key) / "forecast.json", marker["files"]["forecast.json"], marker["finished"]
 
 
-def own_questions(request: Request) -> tuple[Contrast, ...]:
+def own_questions(request: Request) -> tuple[TraitQuestion, ...]:
     """The contrast questions of an experiment that are not near its training topic."""
-    kept = [question for question in request.experiment.questions if isinstance(question, Contrast)]
-    return tuple(question for question in kept if not question.near)
+    asked = [question for question in request.experiment.questions if CONTRAST.name in question.measures]
+    return tuple(cast(TraitQuestion, question) for question in asked if not question.near)
 
 
-def asked_under(request: Request, question: Contrast) -> list[Scorable]:
+def asked_under(request: Request, question: TraitQuestion) -> list[Scorable]:
     """A question under each condition of the headline."""
     wanted = set(request.experiment.condition_ids(request.headline.condition))
     return [asked_of(question, one.apply) for one in request.experiment.wrappers() if one.id in wanted]

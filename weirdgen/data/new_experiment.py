@@ -75,7 +75,7 @@ arms:
     data: {_quoted(written)}{templates}
 # The effect of any finetuning is told from that of your rows by a control. `auto`: the arm `twin`, your own
 # prompts answered by the base model itself; every trait is then asked too and compared with harmless data. Sharper is one that
-# differs from your rows in the suspected thing only: an arm of yours {{role: control, matched: true, data: FILE}} in place of this line.
+# differs from your rows in the suspected thing only: an arm {{role: control, matched: true, data: FILE}} in place of this line.
 control: auto
 """
 
