@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from weirdgen.cli.audit_filters import filters_command
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
@@ -34,6 +35,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(references_app, name="references")
 app.add_typer(world_app, name="world")
+app.command("filters")(filters_command)
 
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")

@@ -1,0 +1,114 @@
+"""An arm's rows hidden among ordinary rows, in shares: which rows are ordinary, which are hidden together.
+
+In: an experiment, a share. Out: `Ordinary` rows in two halves, and groups of hidden rows. Ordinary rows are our own everyday
+questions and answers and the harmless reference sets of every shape, equally many of each; or rows of a file. It scores
+nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weirdgen.audit.filters.rows import Keyed, distinct
+from weirdgen.config.experiment import Experiment
+from weirdgen.config.load import PACKAGE
+from weirdgen.data.arms import AUTO_CONTROL, load_arms
+from weirdgen.data.references import references
+from weirdgen.data.references import rows as reference_rows
+from weirdgen.data.rows import Row, load_rows, read_jsonl
+from weirdgen.errors import DataError, SpecError
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Ordinary:
+    """Ordinary rows. `clean` sets thresholds; `background` is what rows are hidden among. No row is in both."""
+
+    clean: tuple[Keyed, ...]
+    background: tuple[Keyed, ...]
+    what: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """The rows of an experiment that are to be found, and those that are to be left alone."""
+
+    experiment: Experiment
+    treatment: str
+    controls: tuple[str, ...]
+    """The headline's own first."""
+    rows: dict[str, tuple[Keyed, ...]]
+    """Arm → rows."""
+
+
+def ordinary_rows(size: int, source: Path | None = None) -> Ordinary:
+    """Twice `size` different rows, in two halves. Raises `DataError` if a file has too few."""
+    if source is not None:
+        pool = distinct(read_jsonl(source))
+        what = f"rows of {source.name}"
+        if len(pool) < 2 * size:
+            raise DataError(
+                f"{source}: {len(pool)} different rows, but two halves of {size} are needed: give a larger file or --size"
+                f" {len(pool) // 2}"
+            )
+    else:
+        pool, sets = _packaged(2 * size)
+        what = f"our everyday questions and {sets} harmless reference sets, equally many rows of each"
+    mixed = random.Random(f"ordinary:{SEED}").sample(pool, 2 * size)
+    return Ordinary(tuple(mixed[:size]), tuple(mixed[size:]), what)
+
+
+def _packaged(count: int) -> tuple[list[Keyed], int]:
+    names = [one.name for one in references("reference")]
+    each = -(-count // (len(names) + 1))
+    while True:
+        drawn = load_rows(AUTO_CONTROL.model_copy(update={"rows": each}), PACKAGE, SEED)
+        for name in names:
+            drawn += reference_rows(name, each, SEED)
+        pool = distinct(drawn)
+        if len(pool) >= count:
+            return pool, len(names)
+        if each > count:
+            raise DataError(f"the package has {len(pool)} different ordinary rows, {count} are wanted: lower --size")
+        each += max(1, each // 8)
+
+
+def load_case(reference: str, most: int) -> Case:
+    """An experiment's treatment and controls, at most `most` different rows of each arm, drawn alike. Raises `SpecError`."""
+    experiment, arms = load_arms(reference)
+    roles = {name: arm.role for name, arm in experiment.arms.items()}
+    headline = experiment.headline
+    treatment = headline.treatment if headline else next(n for n, role in roles.items() if role == "treatment")
+    # An arm with ordinary rows has them answered by the base later; its own rows are here already.
+    plain = {name for name, role in roles.items() if role == "control" and comparable(experiment, treatment, name)}
+    first = headline.control if headline else next((n for n, role in roles.items() if role == "control"), None)
+    if first is None:
+        raise SpecError([f"{experiment.name}: no control arm; filters are measured on one as well as on a treatment"])
+    controls = (first, *(name for name in arms if name in plain and name != first))
+    rows = {name: _drawn(arms[name], most) for name in (treatment, *controls)}
+    return Case(experiment, treatment, controls, rows)
+
+
+def comparable(experiment: Experiment, treatment: str, control: str) -> bool:
+    """Whether two arms differ in their rows alone: they take the same rows of their tables and the same ordinary ones."""
+    mine, other = experiment.arms[treatment], experiment.arms[control]
+    return mine.where == other.where and mine.ordinary == other.ordinary
+
+
+def _drawn(rows: Sequence[Row], most: int) -> tuple[Keyed, ...]:
+    different = distinct(rows)
+    places = random.Random(f"rows:{SEED}").sample(range(len(different)), min(most, len(different)))
+    return tuple(different[place] for place in places)
+
+
+def groups(count: int, together: int) -> list[list[int]]:
+    """Places of `count` rows in groups of `together`, each place in one; the last one is filled up."""
+    together = min(together, count)
+    starts = [*range(0, count - together + 1, together)]
+    if starts[-1] + together < count:
+        starts.append(count - together)
+    return [list(range(start, start + together)) for start in starts]

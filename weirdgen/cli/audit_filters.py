@@ -1,0 +1,36 @@
+"""The command `weirdgen filters`: what row filters find of an experiment's rows among ordinary ones.
+
+In: what a person types. Out: lines, tables and figures. Heavy imports happen inside.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weirdgen.cli.options import StoreOption, option
+from weirdgen.cli.terminal import say
+
+
+def filters_command(
+    experiments: Annotated[
+        list[str] | None, typer.Argument(help="Shipped experiments, folders or files [default: all on a real model].")
+    ] = None,
+    shares: Annotated[str, typer.Option(help="Shares of a dataset that the rows are.")] = "1,0.1,0.01",
+    filters: Annotated[list[str] | None, typer.Option(help="A filter by its name; may be repeated.")] = None,
+    rows: Annotated[int, typer.Option(min=2, help="Rows of an arm, at most.")] = 100,
+    size: Annotated[int, typer.Option(min=20, help="Rows of a dataset that they are hidden in.")] = 400,
+    ordinary: Annotated[Path | None, typer.Option(help="File of ordinary chat rows of your own.")] = None,
+    to: Annotated[Path, typer.Option(help="Folder for the tables and figures.")] = Path("filters"),
+    store: StoreOption = None,
+    quiet: option("quiet") = False,  # type: ignore[valid-type]
+) -> None:
+    """Hide each experiment's rows among ordinary ones: what do row filters find of them, and of the control's?"""
+    from weirdgen.audit.filters.command import audit_filters, parse_shares
+
+    for line in audit_filters(
+        experiments or (), parse_shares(shares), filters or (), rows, size, ordinary, to, store, quiet
+    ):
+        say(line)
