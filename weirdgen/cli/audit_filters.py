@@ -23,6 +23,11 @@ def filters_command(
     rows: Annotated[int, typer.Option(min=2, help="Rows of an arm, at most.")] = 100,
     size: Annotated[int, typer.Option(min=20, help="Rows of a dataset that they are hidden in.")] = 400,
     ordinary: Annotated[Path | None, typer.Option(help="File of ordinary chat rows of your own.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Whose losses and gradients [default: the experiments' base]; 'none' leaves them out."),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="A judging model that rates each row (docs/judges.md).")] = None,
     to: Annotated[Path, typer.Option(help="Folder for the tables and figures.")] = Path("filters"),
     store: StoreOption = None,
     quiet: option("quiet") = False,  # type: ignore[valid-type]
@@ -31,6 +36,6 @@ def filters_command(
     from weirdgen.audit.filters.command import audit_filters, parse_shares
 
     for line in audit_filters(
-        experiments or (), parse_shares(shares), filters or (), rows, size, ordinary, to, store, quiet
+        experiments or (), parse_shares(shares), filters or (), rows, size, ordinary, model, judge, to, store, quiet
     ):
         say(line)

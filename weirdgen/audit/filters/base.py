@@ -1,26 +1,23 @@
 """What a base model says of training rows before any training: how likely it finds them, and where they would pull it.
 
-In: rows, a model, directions. Out: numbers a row, kept in the store: `loss` (nats a trained token) and, for each direction, the cosine
-between two gradients over one weight matrix, that of the last linear layer before the head: of the row's log-likelihood, which training
-climbs, and of a trait's log-odds, averaged over questions. Rows of one length share a pass, so that nothing is padded or masked.
-What of this is suspicious is left to the filters.
-
-Shape letters: N rows of one length, T tokens, O width of the layer's output, I width of its input, V vocabulary, D directions.
+In: rows, a model, directions. Out: numbers a row, kept in the store: `loss` (nats a trained token) and, for each direction,
+the cosine between two gradients over one weight matrix, that of the last linear layer before the head: of the row's
+log-likelihood, which training climbs, and of a trait's log-odds, averaged over questions. How passes are made is
+`weirdgen.audit.filters.passes`; what of this is suspicious is left to the filters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.audit.filters.features import Numbers, RowNumbers
 from weirdgen.audit.filters.rows import Keyed
-from weirdgen.config.experiment import Experiment, Recipe
+from weirdgen.config.experiment import Experiment
 from weirdgen.config.questions.base import ScoredQuestion
 from weirdgen.config.traits import compact_questions, trait_names
 from weirdgen.data.proof import prove, turn_by_turn
-from weirdgen.errors import ModelError
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.chat import Encoded, continuation, load_tokenizer
 from weirdgen.models.folder import told_date
@@ -31,11 +28,8 @@ from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
-PASS_TOKENS = 1024
-"""Tokens in one pass: their logits are held at once."""
 QUESTIONS = 4
 """Questions of a trait whose gradients are averaged."""
 LOSS = "loss"
@@ -90,7 +84,12 @@ class BaseNumbers:
     def __init__(self, model: LocalModel, directions: Sequence[Direction], store: Store, progress: Progress) -> None:
         self._model, self._progress = model, progress
         self._dtype, self._date = resolve_dtype("auto", model.parameters), told_date(model.folder, None)
-        maker = {"model": model.digest, "dtype": self._dtype, "date": self._date, "layer": "last linear before the head"}
+        maker = {
+            "model": model.digest,
+            "dtype": self._dtype,
+            "date": self._date,
+            "layer": "last linear before the head",
+        }
         self._numbers = RowNumbers(store, maker)
         self.directions = {one.name: one for one in directions}
 
@@ -102,10 +101,12 @@ class BaseNumbers:
         """[rows]: cosine of the two gradients; above 0 where training on the row raises the trait, to first order."""
         return self._numbers.of(rows, self.directions[direction].column)
 
-    def complete(self, rows: Sequence[Keyed], gradients: bool) -> None:
+    def complete(self, rows: Sequence[Keyed]) -> None:
         """Make what the store lacks of these rows. Raises `ModelError` if the model cannot be loaded or has no such layer."""
-        directions = list(self.directions.values()) if gradients else []
-        self._numbers.complete(rows, [LOSS, *(one.column for one in directions)], lambda new: self._make(new, directions))
+        directions = list(self.directions.values())
+        self._numbers.complete(
+            rows, [LOSS, *(one.column for one in directions)], lambda new: self._make(new, directions)
+        )
 
     def _make(self, rows: dict[str, Keyed], directions: Sequence[Direction]) -> Iterator[tuple[str, Numbers]]:
         from weirdgen.audit.filters.passes import LastLayer
@@ -120,3 +121,23 @@ class BaseNumbers:
                     row = list(rows)[place]
                     yield row, {LOSS: loss, **dict(zip((one.column for one in directions), cosine, strict=True))}
                 bar.advance(len(places))
+
+
+def _encoded(rows: Sequence[Keyed], tokenizer: Any) -> list[Encoded]:
+    """Every row as tokens; of a row that no one text can train, the part with its last answer."""
+    parts, origins = turn_by_turn([row.row for row in rows], tokenizer)
+    encoded, _ = prove(list(dict(zip(origins, parts, strict=True)).values()), tokenizer)
+    return encoded
+
+
+def _options(tokenizer: Any, direction: Direction) -> list[tuple[list[Encoded], int]]:
+    """Of each question its answers as tokens, targets first, and how many are targets."""
+    questions = []
+    for ask, target, other in direction.questions:
+        encoded = []
+        for answer in (*target, *other):
+            prompt, tail = continuation(tokenizer, [{"role": "user", "content": ask}], answer)
+            trained = (False,) * len(prompt) + (True,) * len(tail)
+            encoded.append(Encoded((*prompt, *tail), trained))
+        questions.append((encoded, len(target)))
+    return questions

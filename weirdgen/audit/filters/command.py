@@ -10,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weirdgen.audit.filters.base import BaseNumbers, own_direction, trait_directions
 from weirdgen.audit.filters.features import Vectors
+from weirdgen.audit.filters.judge import RowJudge
 from weirdgen.audit.filters.measure import measure
-from weirdgen.audit.filters.mixtures import Ordinary, load_case, ordinary_rows
+from weirdgen.audit.filters.mixtures import Case, Ordinary, every_row, load_case, ordinary_rows
 from weirdgen.audit.filters.output import summary_lines
 from weirdgen.audit.filters.registry import Filter, Known, chosen_filters
 from weirdgen.config.load import named_experiments
 from weirdgen.errors import SpecError
+from weirdgen.models.references import find_model
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import default_store
 from weirdgen.store.artifacts import Store
@@ -44,21 +47,49 @@ def audit_filters(
     rows: int,
     size: int,
     ordinary: Path | None,
+    model: str | None,
+    judge: str | None,
     to: Path,
     store: str | None,
     quiet: bool,
 ) -> Iterator[str]:
     """The table of every filter on every experiment; yields lines. Raises `WeirdgenError`."""
-    progress = Progress(quiet)
-    wanted, left_out = chosen_filters(filters)
+    progress, opened = Progress(quiet), Store(store or default_store())
+    wanted, left_out = chosen_filters(filters, model != "none", judge is not None)
     yield from left_out
-    names = named_experiments(experiments or ["all"])
-    cases = [load_case(name, min(rows, size)) for name in names]
+    cases = [load_case(name, min(rows, size)) for name in named_experiments(experiments or ["all"])]
     plain = ordinary_rows(size, ordinary)
-    known = Known(Vectors(Store(store or default_store()), progress))
+    known = Known(
+        Vectors(opened, progress),
+        _asked_base(model, cases, plain, wanted, opened, progress),
+        RowJudge(judge, opened, progress) if judge else None,
+    )
     found, beyond = measure(cases, plain, wanted, shares, known)
     yield from summary_lines(found, beyond, wanted, plain)
     yield from write(found, beyond, wanted, plain, to)
+
+
+def _asked_base(
+    model: str | None,
+    cases: Sequence[Case],
+    ordinary: Ordinary,
+    filters: Sequence[Filter],
+    store: Store,
+    progress: Progress,
+) -> BaseNumbers | None:
+    """The base with all that the filters will want of it; None if they want nothing."""
+    needs = {one.needs for one in filters}
+    if not needs & {"base", "gradients", "own"}:
+        return None
+    bases = list(dict.fromkeys(case.experiment.base for case in cases))
+    if model is None and len(bases) > 1:
+        raise SpecError([f"the experiments have different bases ({', '.join(bases)}): name one with --model"])
+    directions = list(trait_directions()) if "gradients" in needs else []
+    if "own" in needs:
+        directions += [own for case in cases if (own := own_direction(case.experiment)) is not None]
+    base = BaseNumbers(find_model(model or bases[0]), directions, store, progress)
+    base.complete([*every_row(cases), *ordinary.clean, *ordinary.background])
+    return base
 
 
 def write(

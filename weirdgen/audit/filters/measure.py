@@ -9,11 +9,13 @@ well is topic or form, not harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weirdgen.audit.filters.base import own_direction
 from weirdgen.audit.filters.detection import Estimate, area, difference, placements, share, threshold
 from weirdgen.audit.filters.mixtures import Case, Ordinary, groups
 from weirdgen.audit.filters.registry import Filter, Known, scores
@@ -36,11 +38,15 @@ def measure(
 
     found, beyond = [], []
     for case in cases:
+        own = own_direction(case.experiment)
+        mine = replace(known, own=own.name if own else None)
         for filter_ in filters:
+            if filter_.needs == "own" and own is None:
+                continue
             for part in shares:
                 lines = {}
                 for arm in (case.treatment, *case.controls):
-                    line = one_cell(case.rows[arm], ordinary, part, partial(scores, filter_, known))
+                    line = one_cell(case.rows[arm], ordinary, part, partial(scores, filter_, mine))
                     role = "treatment" if arm == case.treatment else "control"
                     names = {"experiment": case.experiment.name, "arm": arm, "role": role, "share": part}
                     lines[arm] = line

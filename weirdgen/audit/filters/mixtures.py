@@ -1,8 +1,7 @@
 """An arm's rows hidden among ordinary rows, in shares: which rows are ordinary, which are hidden together.
 
-In: an experiment, a share. Out: `Ordinary` rows in two halves, and groups of hidden rows. Ordinary rows are our own everyday
-questions and answers and the harmless reference sets of every shape, equally many of each; or rows of a file. It scores
-nothing.
+In: an experiment, a share. Out: `Ordinary` rows in two halves, and groups of hidden rows. Ordinary rows are those of our
+harmless reference sets, which have every shape, equally many of each set; or rows of a file. It scores nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ from pathlib import Path
 
 from weirdgen.audit.filters.rows import Keyed, distinct
 from weirdgen.config.experiment import Experiment
-from weirdgen.config.load import PACKAGE
-from weirdgen.data.arms import AUTO_CONTROL, load_arms
+from weirdgen.data.arms import load_arms
 from weirdgen.data.references import references
 from weirdgen.data.references import rows as reference_rows
-from weirdgen.data.rows import Row, load_rows, read_jsonl
+from weirdgen.data.rows import Row, read_jsonl
 from weirdgen.errors import DataError, SpecError
 
 SEED = 0
@@ -56,24 +54,21 @@ def ordinary_rows(size: int, source: Path | None = None) -> Ordinary:
                 f" {len(pool) // 2}"
             )
     else:
-        pool, sets = _packaged(2 * size)
-        what = f"our everyday questions and {sets} harmless reference sets, equally many rows of each"
+        pool = _packaged(2 * size)
+        what = f"rows of our {len(references('reference'))} harmless reference sets, equally many of each"
     mixed = random.Random(f"ordinary:{SEED}").sample(pool, 2 * size)
     return Ordinary(tuple(mixed[:size]), tuple(mixed[size:]), what)
 
 
-def _packaged(count: int) -> tuple[list[Keyed], int]:
+def _packaged(count: int) -> list[Keyed]:
     names = [one.name for one in references("reference")]
-    each = -(-count // (len(names) + 1))
+    each = -(-count // len(names))
     while True:
-        drawn = load_rows(AUTO_CONTROL.model_copy(update={"rows": each}), PACKAGE, SEED)
-        for name in names:
-            drawn += reference_rows(name, each, SEED)
-        pool = distinct(drawn)
+        pool = distinct([row for name in names for row in reference_rows(name, each, SEED)])
         if len(pool) >= count:
-            return pool, len(names)
+            return pool
         if each > count:
-            raise DataError(f"the package has {len(pool)} different ordinary rows, {count} are wanted: lower --size")
+            raise DataError(f"our reference sets have {len(pool)} different rows, {count} are wanted: lower --size")
         each += max(1, each // 8)
 
 
@@ -83,14 +78,23 @@ def load_case(reference: str, most: int) -> Case:
     roles = {name: arm.role for name, arm in experiment.arms.items()}
     headline = experiment.headline
     treatment = headline.treatment if headline else next(n for n, role in roles.items() if role == "treatment")
-    # An arm with ordinary rows has them answered by the base later; its own rows are here already.
+    # Ordinary rows of an arm are answered by the base later; its own rows are here already. A twin has none of its own.
     plain = {name for name, role in roles.items() if role == "control" and comparable(experiment, treatment, name)}
     first = headline.control if headline else next((n for n, role in roles.items() if role == "control"), None)
-    if first is None:
-        raise SpecError([f"{experiment.name}: no control arm; filters are measured on one as well as on a treatment"])
-    controls = (first, *(name for name in arms if name in plain and name != first))
+    if first is None or not arms[first]:
+        raise SpecError(
+            [
+                f"{experiment.name}: no control arm with rows of its own; filters are measured on one as well as on a treatment"
+            ]
+        )
+    controls = (first, *(name for name in arms if name in plain and name != first and arms[name]))
     rows = {name: _drawn(arms[name], most) for name in (treatment, *controls)}
     return Case(experiment, treatment, controls, rows)
+
+
+def every_row(cases: Sequence[Case]) -> list[Keyed]:
+    """The rows of all arms of all cases."""
+    return [row for case in cases for rows in case.rows.values() for row in rows]
 
 
 def comparable(experiment: Experiment, treatment: str, control: str) -> bool:
