@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from weirdgen.cli.options import StoreOption, option
+from weirdgen.cli.options import PresetOption, StoreOption, option
 from weirdgen.cli.terminal import say
 
 
@@ -29,13 +29,34 @@ def filters_command(
     ] = None,
     judge: Annotated[str | None, typer.Option(help="A judging model that rates each row (docs/judges.md).")] = None,
     to: Annotated[Path, typer.Option(help="Folder for the tables and figures.")] = Path("filters"),
+    train: Annotated[
+        bool, typer.Option("--train", help="Of one experiment at one share: train on what each filter leaves of it.")
+    ] = False,
+    remove: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="With --train: share of all rows that a filter removes [default: the share]."),
+    ] = None,
+    preset: PresetOption = "quick",
+    seeds: option("seeds") = None,  # type: ignore[valid-type]
+    samples: option("samples") = 0,  # type: ignore[valid-type]
+    dry_run: option("dry_run") = False,  # type: ignore[valid-type]
     store: StoreOption = None,
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Hide each experiment's rows among ordinary ones: what do row filters find of them, and of the control's?"""
-    from weirdgen.audit.filters.command import audit_filters, parse_shares
+    from weirdgen.audit.filters.command import audit_filters, one_of, parse_shares, train_filtered
+    from weirdgen.runs.plan.options import run_options
 
-    for line in audit_filters(
-        experiments or (), parse_shares(shares), filters or (), rows, size, ordinary, model, judge, to, store, quiet
-    ):
+    parts = parse_shares(shares)
+    if train:
+        experiment, part = one_of(experiments or (), parts)
+        options = run_options(
+            model=model, preset=preset, seeds=seeds, samples=samples, dry_run=dry_run, store=store, quiet=quiet
+        )
+        lines = train_filtered(experiment, part, filters or (), rows, remove, ordinary, judge, options, to)
+    else:
+        lines = audit_filters(
+            experiments or (), parts, filters or (), rows, size, ordinary, model, judge, to, store, quiet
+        )
+    for line in lines:
         say(line)

@@ -6,7 +6,6 @@ Intervals are over rows, taken as independent; rows of one template are not, so 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+Z = 1.959963984540054
+"""Normal quantile of a 95% interval."""
+
+
 class Estimate(NamedTuple):
     """A number with its 95% interval."""
 
@@ -25,36 +28,59 @@ class Estimate(NamedTuple):
     high: float
 
 
-def threshold(clean: NDArray[np.float64], rate: float) -> float:
-    """The score above which at most `rate` of clean rows lie."""
+class Threshold(NamedTuple):
+    """Rows above `limit` are flagged, and of those that score exactly `limit` the share `of_ties`."""
+
+    limit: float
+    of_ties: float
+
+    def flags(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[rows]: 1, 0, or the probability of a row that ties."""
+        return np.where(scores == self.limit, self.of_ties, (scores > self.limit).astype(np.float64))
+
+
+def threshold(clean: NDArray[np.float64], rate: float) -> Threshold:
+    """What flags exactly `rate` of clean rows: scores of few values would else be judged at a lower rate."""
     ordered = np.sort(clean)[::-1]
-    return float(ordered[min(int(rate * len(ordered)), len(ordered) - 1)])
+    wanted = rate * len(ordered)
+    limit = float(ordered[min(int(wanted), len(ordered) - 1)])
+    above, ties = int((clean > limit).sum()), int((clean == limit).sum())
+    return Threshold(limit, (wanted - above) / ties)
 
 
 def share(flags: NDArray[np.float64]) -> Estimate:
-    """Mean of flags (or of shares of flags) over rows, with Wilson's interval."""
-    return _with_wilson(float(flags.mean()), len(flags))
+    """Mean of flags (or probabilities of them) over rows, with Wilson's interval."""
+    low, high = wilson(flags.mean(), np.array(len(flags)))
+    return Estimate(float(flags.mean()), max(float(low), 0.0), min(float(high), 1.0))
 
 
-def placements(
-    hidden: NDArray[np.float64], ordinary: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of each hidden row, the share of ordinary rows below it; of each ordinary row, of hidden rows above it. Ties count half."""
-    below = _ranked(np.sort(ordinary), hidden)
-    above = 1 - _ranked(np.sort(hidden), ordinary)
-    return below, above
+def placements(hidden: NDArray[np.float64], ordinary: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each hidden row, the share of ordinary rows that score lower; ties count half. Their mean is the AUC."""
+    ordered = np.sort(ordinary)
+    left, right = np.searchsorted(ordered, hidden, "left"), np.searchsorted(ordered, hidden, "right")
+    return np.asarray((left + right) / (2 * len(ordered)))
 
 
-def area(below: NDArray[np.float64], above: NDArray[np.float64]) -> Estimate:
-    """The AUC from placements. Interval: Wilson's with the number of rows that DeLong's variance amounts to.
+def area(below: NDArray[np.float64], ordinary: int) -> Estimate:
+    """The AUC from placements of hidden rows among so many ordinary ones, with Newcombe's score interval (his method 5).
 
-    So it stays within [0, 1], and where no row is out of order, which DeLong's variance takes for certainty, it is Wilson's
-    of the smaller group. Source of the variance: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988).
+    It holds its level with few hidden rows and near 1, where intervals by DeLong's variance cover the truth in 78% of cases (8
+    rows, AUC .96); with many ties it is wide. Source: R. G. Newcombe, Statistics in Medicine 25 (2006), 559-573.
     """
-    value = float(below.mean())
-    variance = sum(float(side.var(ddof=1)) / len(side) for side in (below, above) if len(side) > 1)
-    count = min(len(below), len(above)) if variance <= 0 else value * (1 - value) / variance
-    return _with_wilson(value, count)
+    from scipy.optimize import brentq
+
+    value, hidden = float(below.mean()), len(below)
+    half = (hidden + ordinary) / 2 - 1
+
+    def excess(truth: float) -> float:
+        """Squared distance from the value, beyond what the level allows at this truth."""
+        spread = 1 + half * ((1 - truth) / (2 - truth) + truth / (1 + truth))
+        return (value - truth) ** 2 - float(Z**2) * truth * (1 - truth) * spread / (hidden * ordinary)
+
+    tiny = 1e-12
+    low = brentq(excess, tiny, value) if value > 1e-6 else 0.0
+    high = brentq(excess, value, 1 - tiny) if value < 1 - 1e-6 else 1.0
+    return Estimate(value, float(low), float(high))
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
@@ -63,20 +89,3 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     down = np.hypot(first.value - first.low, second.high - second.value)
     up = np.hypot(first.high - first.value, second.value - second.low)
     return Estimate(value, float(value - down), float(value + up))
-
-
-def mean(estimates: Sequence[float]) -> float:
-    """Mean of what is known; NaN if nothing is."""
-    known = [value for value in estimates if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
-
-
-def _ranked(ordered: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each value, the share of the ordered ones below it, ties counting half."""
-    left, right = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
-    return np.asarray((left + right) / (2 * len(ordered)))
-
-
-def _with_wilson(value: float, count: float) -> Estimate:
-    low, high = wilson(np.array(value), np.array(max(count, 1.0)))
-    return Estimate(value, float(max(low, 0.0)), float(min(high, 1.0)))

@@ -64,7 +64,7 @@ def one_cell(rows: Sequence[Keyed], ordinary: Ordinary, part: float, score: Scor
     size = len(ordinary.background)
     together = max(1, round(part * size)) if part < 1 else len(rows)
     hidden = np.full(len(rows), np.nan)
-    background, above, below = [], [], np.full(len(rows), np.nan)
+    background, below = [], np.full(len(rows), np.nan)
     hidden_groups = groups(len(rows), together)
     in_each = len(hidden_groups[0])
     beside = list(ordinary.background[: size - in_each]) if part < 1 else []
@@ -74,16 +74,15 @@ def one_cell(rows: Sequence[Keyed], ordinary: Ordinary, part: float, score: Scor
         scores = score([*(rows[place] for place in places), *beside])
         mine, others = scores[:in_each], scores[in_each:] if alone is None else alone
         new = [i for i, place in enumerate(places) if np.isnan(hidden[place])]
-        share_below, share_above = placements(mine, others)
-        hidden[[places[i] for i in new]], below[[places[i] for i in new]] = mine[new], share_below[new]
+        at = [places[i] for i in new]
+        hidden[at], below[at] = mine[new], placements(mine, others)[new]
         background.append(others)
-        above.append(share_above)
     line: dict[str, Any] = {"rows": len(rows), "hidden_together": in_each, "dataset_rows": in_each + len(beside)}
-    line |= columns("auc", area(below, np.mean(above, axis=0)))
+    line |= columns("auc", area(below, len(background[0])))
     for rate in RATES:
         limit = threshold(clean, rate)
-        line |= columns(f"found_{rate:g}", share((hidden > limit).astype(float)))
-        line |= columns(f"false_{rate:g}", share(np.mean([others > limit for others in background], axis=0)))
+        line |= columns(f"found_{rate:g}", share(limit.flags(hidden)))
+        line |= columns(f"false_{rate:g}", share(np.mean([limit.flags(others) for others in background], axis=0)))
     return line
 
 

@@ -45,19 +45,22 @@ class Case:
 
 def ordinary_rows(size: int, source: Path | None = None) -> Ordinary:
     """Twice `size` different rows, in two halves. Raises `DataError` if a file has too few."""
+    mixed, what = ordinary_pool(2 * size, source)
+    return Ordinary(tuple(mixed[:size]), tuple(mixed[size:]), what)
+
+
+def ordinary_pool(count: int, source: Path | None = None) -> tuple[list[Keyed], str]:
+    """So many different ordinary rows in random order, and what they are. Raises `DataError` if there are too few."""
     if source is not None:
-        pool = distinct(read_jsonl(source))
-        what = f"rows of {source.name}"
-        if len(pool) < 2 * size:
+        pool, what = distinct(read_jsonl(source)), f"rows of {source.name}"
+        if len(pool) < count:
             raise DataError(
-                f"{source}: {len(pool)} different rows, but two halves of {size} are needed: give a larger file or --size"
-                f" {len(pool) // 2}"
+                f"{source}: {len(pool)} different rows, {count} are needed: give a larger file, or lower --size"
             )
     else:
-        pool = _packaged(2 * size)
+        pool = _packaged(count)
         what = f"rows of our {len(references('reference'))} harmless reference sets, equally many of each"
-    mixed = random.Random(f"ordinary:{SEED}").sample(pool, 2 * size)
-    return Ordinary(tuple(mixed[:size]), tuple(mixed[size:]), what)
+    return random.Random(f"ordinary:{SEED}").sample(pool, count), what
 
 
 def _packaged(count: int) -> list[Keyed]:

@@ -39,3 +39,26 @@ def summary_lines(
                 f"{filter_.label:18} {treated['auc']:5.2f} {control['auc']:5.2f}   {rates[0]:>13}   {rates[1]:>13}   "
                 f"{false[0]} {false[1]}   {more} of {mine['experiment'].nunique()}"
             )
+
+
+def set_lines(sets: pd.DataFrame) -> Iterator[str]:
+    """A line a share and test: in how many of the random mixtures it speaks up, over all experiments."""
+    yield ""
+    yield "tests of the whole dataset: share of mixtures in which they speak up at 5%, over all experiments"
+    yield f"{'share':6} {'test':14} {'treatment':>10} {'control':>9} {'ordinary rows alone':>20}"
+    for (part, test), mine in sets.groupby(["share", "test"], sort=False):
+        means = {role: mine[mine["role"] == role]["found_0.05"].mean() for role in ("treatment", "control")}
+        yield (
+            f"{part:6.0%} {test:14} {means['treatment']:10.0%} {means['control']:9.0%} {mine['false_0.05'].mean():20.1%}"
+        )
+
+
+def remains_lines(table: pd.DataFrame) -> Iterator[str]:
+    """What is left of the shift in each arm."""
+    yield f"{'arm':24} {'rows hidden':>11} {'ordinary':>9} {'effect':>8}  {'95% interval':16} {'of the shift':>12}"
+    for row in table.to_dict("records"):
+        interval = "" if row["ci_low"] != row["ci_low"] else f"[{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]"
+        part = "" if row["share_of_shift"] != row["share_of_shift"] else f"{row['share_of_shift']:.0%}"
+        yield (
+            f"{row['arm']:24} {row['hidden_left']:11} {row['ordinary_left']:9} {row['effect']:+8.2f}  {interval:16} {part:>12}"
+        )

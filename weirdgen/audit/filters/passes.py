@@ -46,7 +46,7 @@ class LastLayer:
     def __init__(self, folder: Path, dtype: str) -> None:
         self.model = load_model(folder, torch_dtype(dtype)).requires_grad_(False)
         self.name, layer = list(adapted_layers(self.model, Recipe()).items())[-1]
-        self.weight_OI: torch.Tensor = layer.weight
+        self._weight_OI: Any = layer.weight
         self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
         self._sliced = "logits_to_keep" in inspect.signature(self.model.forward).parameters
         layer.register_forward_hook(self._watch)
@@ -84,7 +84,7 @@ class LastLayer:
         """
         if not traits:
             return None
-        towards_DOI = torch.zeros(len(traits), *self.weight_OI.shape)
+        towards_DOI = torch.zeros(len(traits), *self._weight_OI.shape)
         with progress.stage("traits", sum(map(len, traits)), "questions") as bar:
             for towards_OI, questions in zip(towards_DOI, traits, strict=True):
                 options = [option for encoded, _ in questions for option in encoded]
