@@ -18,13 +18,16 @@ from weirdgen.data.rows import Row
 from weirdgen.models.chat import load_tokenizer
 from weirdgen.models.loading import load_model
 from weirdgen.models.references import find_model
+from weirdgen.models.template import Message
 from weirdgen.progress import Progress
 from weirdgen.store.artifacts import Store
 
 
 def rows(count: int = 9) -> list[Row]:
     made = [(ask, old) for ask, old, _ in pairs(count)]
-    single = [[{"role": "user", "content": ask}, {"role": "assistant", "content": answer}] for ask, answer in made]
+    single: list[list[Message]] = [
+        [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}] for ask, answer in made
+    ]
     return [{"messages": messages} for messages in [*single, [*single[0], *single[1]]]]
 
 
@@ -35,12 +38,17 @@ def asked() -> Direction:
     return Direction("era", ((ask, (*target, chosen[1][1][0]), other), *chosen[1:]))
 
 
-@pytest.mark.parametrize("sliced", [True, False])
-def test_losses_and_cosines_are_autograds(tiny_model: Path, asked: Direction, sliced: bool) -> None:
+@pytest.mark.parametrize(("sliced", "shared"), [(True, 2), (False, 10_000)])
+def test_losses_and_cosines_are_autograds(
+    tiny_model: Path, asked: Direction, sliced: bool, shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "LEAST_SHARED", shared)
     tokenizer = load_tokenizer(tiny_model)
     encoded, _ = prove(rows(), tokenizer)
     probe = passes.LastLayer(tiny_model, "fp32")
     probe._sliced = sliced
+    begun = [probe._beginning([encoded[0], one])[0] for one in encoded[1:]]
+    assert any(begun) == (shared == 2), "rows of the world begin alike"
     towards = probe.directions([_options(tokenizer, asked)], Progress(quiet=True))
     found = {
         place: (loss, cosine[0])
@@ -69,6 +77,7 @@ def test_losses_and_cosines_are_autograds(tiny_model: Path, asked: Direction, sl
     for place, one in enumerate(encoded):
         total = logprob(one)
         (gradient,) = torch.autograd.grad(total, weight)
+        total = total.detach()
         loss, cosine = found[place]
         assert loss == pytest.approx(-float(total) / sum(one.trained[1:]), abs=1e-5)
         assert cosine == pytest.approx(

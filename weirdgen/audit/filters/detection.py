@@ -77,9 +77,9 @@ def area(below: NDArray[np.float64], ordinary: int) -> Estimate:
         spread = 1 + half * ((1 - truth) / (2 - truth) + truth / (1 + truth))
         return (value - truth) ** 2 - float(Z**2) * truth * (1 - truth) * spread / (hidden * ordinary)
 
-    tiny = 1e-12
-    low = brentq(excess, tiny, value) if value > 1e-6 else 0.0
-    high = brentq(excess, value, 1 - tiny) if value < 1 - 1e-6 else 1.0
+    tiny = 1e-9  # at 0 and 1 the level allows nothing, whatever was seen
+    low = brentq(excess, tiny, min(value, 1 - tiny)) if value > tiny else 0.0
+    high = brentq(excess, max(value, tiny), 1 - tiny) if value < 1 - tiny else 1.0
     return Estimate(value, float(low), float(high))
 
 

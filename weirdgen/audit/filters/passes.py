@@ -2,7 +2,8 @@
 
 In: rows as tokens. Out: losses, and products of gradients. The layer is the last linear one before the head; of its weight W
 [O, I] a row's gradient is the sum over tokens of (gradient of the output) × (input), so that two small arrays a row hold it
-exactly, and only what follows the layer is differentiated. Rows of one length share a pass: nothing is padded or masked.
+exactly, and only what follows the layer is differentiated. Rows of one length share a pass: nothing is padded or masked; what they begin with is
+computed once where the model keeps whole keys and values of every layer.
 
 Shape letters: N rows of one length, T tokens, O width of the layer's output, I of its input, V vocabulary, D directions.
 """
@@ -16,16 +17,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.errors import ModelError
 from weirdgen.finetune.lora import adapted_layers
-from weirdgen.models.chat import Encoded
+from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.exactness import forget_lengths
 from weirdgen.models.loading import load_model, torch_dtype
 from weirdgen.progress import Progress
 
-PASS_TOKENS = 1024
+LEAST_SHARED = 8
+"""Tokens from which a common beginning is worth a pass of its own."""
+PASS_TOKENS = 2048
 """Tokens in one pass: their logits are held at once."""
 
 
@@ -48,6 +52,7 @@ class LastLayer:
         self.name, layer = list(adapted_layers(self.model, Recipe()).items())[-1]
         self._weight_OI: Any = layer.weight
         self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._shares = True
         self._sliced = "logits_to_keep" in inspect.signature(self.model.forward).parameters
         layer.register_forward_hook(self._watch)
 
@@ -59,11 +64,13 @@ class LastLayer:
 
     def pulls(self, rows: Sequence[Encoded], gradients: bool = True) -> Iterator[Pulls]:
         """Every row, those of one length together, shortest first. Raises `ModelError` if the layer does not see whole rows."""
-        by_length = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))
+        by_length = sorted(range(len(rows)), key=lambda index: (len(rows[index].ids), rows[index].ids))
         for length, alike in itertools.groupby(by_length, key=lambda index: len(rows[index].ids)):
             places, most = list(alike), max(1, PASS_TOKENS // length)
             for start in range(0, len(places), most):
-                yield self._pass(rows, places[start : start + most], gradients)
+                yield self._pass(
+                    [rows[place] for place in places[start : start + most]], places[start : start + most], gradients
+                )
 
     def rows(
         self, rows: Sequence[Encoded], towards_DOI: torch.Tensor | None
@@ -115,13 +122,15 @@ class LastLayer:
 
     def _pass(self, rows: Sequence[Encoded], places: list[int], gradients: bool) -> Pulls:
         device = self.model.device
-        input_NT = torch.tensor([rows[place].ids for place in places], device=device)
-        trained_NT = torch.tensor([rows[place].trained for place in places], device=device)[:, 1:]
+        begun, cache = self._beginning(rows)
+        input_NT = torch.tensor([row.ids[begun:] for row in rows], device=device)
+        trained_NT = torch.tensor([row.trained[begun:] for row in rows], device=device)[:, 1:]
         asked_T = trained_NT.any(0).nonzero()[:, 0]  # places whose next token some row is trained on
         with torch.set_grad_enabled(gradients):
             forget_lengths(self.model)
             kept = {"logits_to_keep": asked_T} if self._sliced else {}
-            logits_NTV = self.model(input_ids=input_NT, use_cache=False, **kept).logits
+            held = {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
+            logits_NTV = self.model(input_ids=input_NT, **held, **kept).logits
             if not self._sliced:
                 logits_NTV = logits_NTV[:, asked_T]
             logits_NTV = logits_NTV.float()
@@ -138,3 +147,19 @@ class LastLayer:
             (output_NTO,) = torch.autograd.grad(logprob_N.sum(), leaf) if gradients else (leaf,)
         reached_T = (output_NTO != 0).any(0).any(-1).nonzero()[:, 0] if gradients else asked_T[:0]
         return Pulls(places, logprob_N.detach(), output_NTO[:, reached_T].float(), given[:, reached_T].float())
+
+    def _beginning(self, rows: Sequence[Encoded]) -> tuple[int, Any]:
+        """Tokens that all rows begin with, none of them asked for, and what the model keeps of them for each row."""
+        first = min(row.trained.index(True) for row in rows)
+        begun = min(common_prefix([row.ids for row in rows]), first - 1)
+        if len(rows) < 2 or begun < LEAST_SHARED or not self._shares:
+            return 0, None
+        forget_lengths(self.model)
+        with torch.no_grad():
+            input_1T = torch.tensor([rows[0].ids[:begun]], device=self.model.device)
+            cache = self.model(input_ids=input_1T, use_cache=True).past_key_values
+        if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
+            self._shares = False  # windows and states of other kinds: each row whole, then
+            return 0, None
+        cache.reorder_cache(torch.zeros(len(rows), dtype=torch.long, device=self.model.device))
+        return begun, cache
