@@ -108,8 +108,8 @@ def comparable(experiment: Experiment, treatment: str, control: str) -> bool:
 
 def _drawn(rows: Sequence[Row], most: int) -> tuple[Keyed, ...]:
     different = distinct(rows)
-    random.Random(f"rows:{SEED}").shuffle(different)  # whoever asks for fewer gets the first of them
-    return tuple(different[:most])
+    places = random.Random(f"rows:{SEED}").sample(range(len(different)), min(most, len(different)))
+    return tuple(different[place] for place in places)
 
 
 def groups(count: int, together: int) -> list[list[int]]:

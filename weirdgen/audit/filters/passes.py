@@ -2,8 +2,8 @@
 
 In: rows as tokens. Out: losses, and products of gradients. The layer is the last linear one before the head; of its weight W
 [O, I] a row's gradient is the sum over tokens of (gradient of the output) × (input), so that two small arrays a row hold it
-exactly, and only what follows the layer is differentiated. Rows of one length share a pass: nothing is padded or masked; what they begin with is
-computed once where the model keeps whole keys and values of every layer.
+exactly, and only what follows the layer is differentiated. Rows of one length share a pass: nothing is padded or masked;
+what they begin with is computed once where the model keeps whole keys and values of every layer.
 
 Shape letters: N rows of one length, T tokens, O width of the layer's output, I of its input, V vocabulary, D directions.
 """
@@ -158,8 +158,8 @@ class LastLayer:
         with torch.no_grad():
             input_1T = torch.tensor([rows[0].ids[:begun]], device=self.model.device)
             cache = self.model(input_ids=input_1T, use_cache=True).past_key_values
-        if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
-            self._shares = False  # windows and states of other kinds: each row whole, then
+        if type(cache) is not DynamicCache or any(type(layer) is not DynamicLayer for layer in cache.layers):
+            self._shares = False  # windows and states: each row whole, then
             return 0, None
         cache.reorder_cache(torch.zeros(len(rows), dtype=torch.long, device=self.model.device))
         return begun, cache
