@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from weirdgen.cli.audit_filters import filters_command
 from weirdgen.cli.blame import blame_command, forecast_command
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
@@ -37,6 +38,7 @@ app.add_typer(references_app, name="references")
 app.add_typer(world_app, name="world")
 app.command("forecast")(forecast_command)
 app.command("blame")(blame_command)
+app.command("filters")(filters_command)
 
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
