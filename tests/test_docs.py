@@ -86,7 +86,7 @@ def test_the_readmes_own_data_example_is_a_valid_experiment(tmp_path: Path) -> N
     rows = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
     (tmp_path / yaml.safe_load(example)["arms"]["mine"]["data"]).write_text(rows * 20)
     experiment, arms = load_arms(str(tmp_path / "my.yaml"))
-    assert len(arms["benign"]) == 20 and len(experiment.questions) >= 20
+    assert experiment.arms["twin"].twin == "mine" and len(arms["mine"]) == 20 and len(experiment.questions) >= 20
 
 
 @pytest.mark.slow

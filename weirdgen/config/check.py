@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from weirdgen.columns import ALL, BASE
 from weirdgen.config.base import NAME_WORDS, is_name
-from weirdgen.config.experiment import Experiment, Headline
+from weirdgen.config.experiment import AUTO_CONTROL, Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
 from weirdgen.config.measures import MEASURES
 from weirdgen.config.paper import load_paper
@@ -28,12 +28,18 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
     if "control" not in roles and experiment.control is None:
         problems.append(
             f"{lines.at(('arms',))}: arms: no arm has role: control, so a shift could not be told from the effect of "
-            "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
+            "any finetuning; add a control arm, or 'control: auto' for its twin"
         )
     problems += _check_names(experiment, lines)
     there_are = trait_names() if experiment.traits else ()
     for trait in (trait for trait in experiment.traits if trait not in there_are):
         problems.append(f"{lines.at(('traits',))}: traits: no trait '{trait}'; there are: {', '.join(there_are)}")
+    for name, arm in arms.items():
+        if arm.twin is not None and (arm.twin not in arms or arms[arm.twin].twin is not None):
+            there = ", ".join(other for other, its in arms.items() if its.twin is None)
+            problems.append(f"{lines.at(('arms', name, 'twin'))}: arms.{name}.twin: expected an arm with data: {there}")
+        if arm.matched and arm.role != "control":
+            problems.append(f"{lines.at(('arms', name, 'matched'))}: arms.{name}.matched: of a control only")
     doses = {name: arm.dose for name, arm in arms.items() if arm.dose is not None}
     if len(doses) == 1 or len(set(doses.values())) < len(doses):
         name = next(reversed(doses))
@@ -115,7 +121,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
     where = ".".join(map(str, path))
     measures = {measure for question in experiment.questions for measure in question.measures} | set(experiment.judges)
     controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
-    controls += ["benign"] if experiment.control == "auto" else []
+    controls += [AUTO_CONTROL] if experiment.control == "auto" else []
     conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))
     accepted = {
         "measure": sorted(measures),
@@ -149,10 +155,10 @@ def _check_preset_arms(experiment: Experiment, name: str, lines: Lines) -> list[
     if arms is None:
         return []
     where = f"{lines.at(('presets', name, 'arms'))}: presets.{name}.arms"
-    known = [*experiment.arms, *(["benign"] if experiment.control == "auto" else [])]
+    known = [*experiment.arms, *([AUTO_CONTROL] if experiment.control == "auto" else [])]
     problems = [f"{where}: '{arm}' is not one of {', '.join(known)}" for arm in arms if arm not in known]
     roles = {experiment.arms[arm].role for arm in arms if arm in experiment.arms}
-    roles |= {"control"} if "benign" in arms and experiment.control == "auto" else set()
+    roles |= {"control"} if AUTO_CONTROL in arms and experiment.control == "auto" else set()
     problems += [f"{where}: no arm has role: {role}" for role in ("treatment", "control") if role not in roles]
     if experiment.headline:
         wanted = (experiment.headline.treatment, experiment.headline.control)

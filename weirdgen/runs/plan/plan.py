@@ -24,6 +24,8 @@ from weirdgen.sample.contrast import scores_table
 from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import completions_table
 from weirdgen.sample.engine import Prompt, Scorable
+from weirdgen.sample.engines import Transformers
+from weirdgen.sample.twin import KeptTwin
 from weirdgen.sample.variant import Variant, base_key
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
@@ -156,6 +158,21 @@ class Plan:
             request.experiment.ordinary,
         )
 
+    def twins(self) -> dict[str, KeptTwin]:
+        """Arm → where its rows come from, of arms that are another one's twin."""
+        request = self.request
+        base, numerics = Variant(base_key(request.model.digest, request.date)), Transformers().numerics(request.dtype)
+        return {
+            arm: KeptTwin(
+                self.store,
+                base,
+                numerics,
+                SAMPLING_SEED,
+                trainable_rows(request.model.folder, request.rows[source], request.date),
+            )
+            for arm, source in request.twins.items()
+        }
+
     def completions(self, variant: Variant) -> Table:
         """The table that holds this variant's completions."""
         return completions_table(self.store, variant, self.request.numerics, SAMPLING_SEED, self.request.sampling)
@@ -168,23 +185,26 @@ class Plan:
 def make_plan(request: Request, store: Store) -> Plan:
     """Check the rows, prove template and mask, and plan. Raises `DataError` before anything is trained; writes nothing.
 
-    Ordinary rows that the store holds join their arms; while some are missing, `request.distilled` is false and the plan
-    shows what training will cost without them in hand.
+    Ordinary rows and twins that the store holds join their arms; while some are missing, `request.distilled` is false and
+    the plan shows what training will cost without them in hand.
     """
     plan = Plan(request, store)
     if not request.distilled:
-        plan.request = request = _with_ordinary_rows(request, plan.distilled())
+        plan.request = request = _with_distilled_rows(plan)
     trained = {arm: trainable_rows(request.model.folder, rows, request.date) for arm, rows in request.rows.items()}
     if trained != request.rows:
         plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
         require_trainable(request.row_count(arm), request.recipe, arm)
+        if not rows:  # a twin that has yet to be made; it will be about as long
+            continue
         try:
             plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
         except RowError as error:
             experiment = request.experiment
             place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
             raise error.at(place or error.place, arm) from None
+    plan.proofs |= {arm: plan.proofs[source] for arm, source in request.twins.items() if not request.rows[arm]}
     return plan
 
 
@@ -195,10 +215,14 @@ def _rendering(request: Request, proof: dict[str, Any]) -> dict[str, Any]:
     return {**told, "rendered": proof["digest"]} if proof.get("control_texts") else told
 
 
-def _with_ordinary_rows(request: Request, distilled: Distilled) -> Request:
-    """The request with the ordinary rows at the end of their arms, or unchanged if the base has yet to answer some."""
-    answered = distilled.rows(max(request.ordinary.values()))
-    if len(answered) < max(request.ordinary.values()):
+def _with_distilled_rows(plan: Plan) -> Request:
+    """The request with twins in their arms and ordinary rows at the end of theirs, or unchanged if some have yet to be made."""
+    request = plan.request
+    twins = {arm: kept.rows() for arm, kept in plan.twins().items()}
+    most = max(request.ordinary.values(), default=0)
+    answered = plan.distilled().rows(most) if most else []
+    if len(answered) < most or None in twins.values():
         return request
-    rows = {arm: [*mine, *answered[: request.ordinary.get(arm, 0)]] for arm, mine in request.rows.items()}
+    own = {**request.rows, **{arm: rows for arm, rows in twins.items() if rows is not None}}
+    rows = {arm: [*mine, *answered[: request.ordinary.get(arm, 0)]] for arm, mine in own.items()}
     return replace(request, rows=rows, distilled=True)

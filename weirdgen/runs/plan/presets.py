@@ -21,6 +21,7 @@ def at_size(
 ) -> tuple[Experiment, dict[str, list[Row]], dict[str, int]]:
     """The experiment and rows that a preset leaves, and the ordinary rows of the arms that have some."""
     names = [name for name in experiment.arms if size.arms is None or name in size.arms]
+    names = [name for name in names if experiment.arms[name].twin is None or experiment.arms[name].twin in names]
     arms = {name: experiment.arms[name] for name in names}
     rows = {name: rows[name] for name in names}
     if size.rows is not None:
@@ -37,7 +38,7 @@ def at_size(
     secondary = {
         n: comparison
         for n, comparison in experiment.secondary.items()
-        if {comparison.treatment, comparison.control} <= {*names, "benign"}
+        if {comparison.treatment, comparison.control} <= {*names}
     }
     changed = experiment.model_copy(
         update={"arms": arms, "conditions": conditions, "questions": questions, "secondary": secondary}

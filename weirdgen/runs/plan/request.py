@@ -64,7 +64,7 @@ class Request:
     ordinary: dict[str, int] = field(default_factory=dict)
     """Rows of an arm that the base model answers itself."""
     distilled: bool = True
-    """Whether those rows are among `rows` already."""
+    """Whether those rows, and those of twins, are among `rows` already."""
     judge: NamedJudge | None = None
     """The model that label and rating judges ask."""
     options: RunOptions = field(default_factory=run_options)
@@ -75,9 +75,16 @@ class Request:
         """How the numbers of this engine at this dtype are named in the store."""
         return self.engine.numerics(self.dtype)
 
+    @property
+    def twins(self) -> dict[str, str]:
+        """Arm → the arm whose prompts the base answers for it."""
+        return {name: arm.twin for name, arm in self.experiment.arms.items() if arm.twin is not None}
+
     def row_count(self, arm: str) -> int:
         """Rows of an arm, those included that have yet to be answered."""
-        return len(self.rows[arm]) + (0 if self.distilled else self.ordinary.get(arm, 0))
+        if self.distilled:
+            return len(self.rows[arm])
+        return len(self.rows[self.twins.get(arm, arm)]) + self.ordinary.get(arm, 0)
 
     @property
     def headline(self) -> Headline:
@@ -210,7 +217,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         dtype=dtype,
         engine=engine,
         ordinary=ordinary,
-        distilled=not ordinary,
+        distilled=not ordinary and not any(arm.twin for arm in loaded.arms.values()),
         curves=tuple(curve for curve in ("headline", *loaded.secondary) if size.curves is None or curve in size.curves),
         judge=named_judge(options.judge) if options.judge is not None else None,
         options=options,

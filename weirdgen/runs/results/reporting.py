@@ -22,7 +22,7 @@ from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.results import Run
-from weirdgen.runs.results.specificity import nearest_references
+from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
@@ -137,8 +137,8 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
 def _stamp(run: Run) -> str:
     """What decides a report besides the run: the versions that write it, the experiment's words, and the references."""
     words = {name: effect.says for name, effect in run.request.headlines.items()}
-    nearest = nearest_references(run.plan)
-    references = [sorted(nearest[1].sets.items())] if nearest else []
+    nearest = [nearest_scores(run.plan, yardstick) for yardstick in LEAST]
+    references = [sorted(one[1].sets.items()) for one in nearest if one]
     return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words, *references])
 
 
