@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from weirdgen.cli.audit import audit_app
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(references_app, name="references")
