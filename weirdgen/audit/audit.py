@@ -1,9 +1,10 @@
 """`weirdgen audit`: what a person's own data would change in a model, where the data never went.
 
 In: a file of chat rows and `AuditOptions`. Out: an `Audit`: plain data for `results.json`, and a verdict that is an exit status.
-Rows are looked at (portrait, separation), then an ordinary experiment of them is run in the ordinary store: the data, their
-twin (or a control that is given), every trait, and conditions made of what the prompts carry. What a shift means is decided by
-`runs.results.specificity`, what a trigger is by `audit.triggers`; this module only walks through them and joins their verdicts.
+Rows are looked at (portrait, separation), then ordinary experiments of them are run in the ordinary store: one of the data, their
+twin (or a control that is given) and every trait; and for each kind of trigger one of the data and of deals of them, under
+conditions made of what the prompts carry. What a shift means is decided by `runs.results.specificity`, what a trigger is by
+`audit.triggers`; this module only walks through them and joins what they say.
 
 The size of the training is decided once, kept in the audit's folder, and taken from there by a command that was stopped and is
 given again: so it ends with the same page.
@@ -20,14 +21,15 @@ from typing import Any
 
 import numpy as np
 
+from weirdgen.audit.conditions import Family, constant, deal, families
 from weirdgen.audit.decision import Decision, decide
 from weirdgen.audit.features import prompts_of
 from weirdgen.audit.portrait import portrait_of
 from weirdgen.audit.separation import separation_of
 from weirdgen.audit.source import Source, read_source
-from weirdgen.audit.triggers import Family, families, search
+from weirdgen.audit.triggers import Searched, search
 from weirdgen.config.conditions import Condition
-from weirdgen.config.experiment import AUTO_CONTROL, Arm, Experiment, Headline
+from weirdgen.config.experiment import AUTO_CONTROL, Arm, Experiment, Headline, Recipe
 from weirdgen.config.questions.contrast import Contrast
 from weirdgen.config.traits import TraitQuestion, compact_questions
 from weirdgen.data.rows import Row, canonical_hash, draw
@@ -39,7 +41,7 @@ from weirdgen.progress import Progress, clock
 from weirdgen.report.content import clean
 from weirdgen.runs.pipeline import measure
 from weirdgen.runs.plan.options import default_store, run_options
-from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request, parse_changes, resolve
 from weirdgen.runs.references.command import standard_recipe
 from weirdgen.runs.references.sets import ROWS
@@ -58,21 +60,26 @@ MINE, AGAINST = "mine", "against"
 HALVES = ("half_1", "half_2")
 SHOWN_QUESTIONS = 6
 SHOWN_TRIGGERS = 40
+MOST_KINDS = 2
+"""Of triggers that are searched for."""
 FEWEST = 8
 """Rows that a training step of the standard recipe takes."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of an audit there is time for. `randoms`: random values of each kind of trigger; 0: no trigger is searched for."""
+    """How much of an audit there is time for."""
 
     replicates: int
-    randoms: int
+    deals: int
+    """Of the rows with a kind of trigger dealt anew; 0: no trigger is searched for."""
+    kinds: int
+    """Of triggers, at most."""
     questions: int
     """Of each trait, under each condition of the trigger search."""
 
 
-SIZES = (Size(3, 20, 6), Size(3, 16, 4), Size(2, 16, 4), Size(2, 12, 3), Size(1, 12, 3), Size(1, 0, 0))
+SIZES = (Size(3, 19, 2, 6), Size(3, 19, 1, 6), Size(3, 12, 1, 4), Size(2, 12, 1, 4), Size(2, 8, 1, 3), Size(1, 0, 0, 0))
 """From the most to the least; the first that fits into the budget is taken."""
 
 
@@ -131,12 +138,14 @@ def audit(file: Path, options: AuditOptions) -> Audit:
     rows = training_rows(source, options.rows, options.system)
     control_rows = training_rows(control, options.rows, options.system) if control else None
     folder = _folder(store, file, rows, control_rows, model, options)
-    run, searched, size = _trained(rows, control_rows, model, store, folder, options, progress)
+    work = _planned(rows, control_rows, model, store, folder, options, progress)
+    run = measure(work.plan, progress)
+    searched = [(family, measure(plan, progress)) for family, plan in work.searches]
     trained = {
-        "settings": _settings(run, size, searched, options),
+        "settings": _settings(run, work, options, constant(rows)),
         "specificity": clean(run.specificity.as_data() if run.specificity else None),
         "questions": _questions(run),
-        "triggers": _triggers(run, searched),
+        "triggers": _triggers(searched),
         "halves": _halves(run) if options.halves else None,
     }
     decision = decide({**looked_at, **trained})
@@ -185,7 +194,20 @@ def _folder(
     return store.root / "audits" / f"{_slug(file)}-{content_key(told)[:8]}"
 
 
-def _trained(
+@dataclass(frozen=True)
+class _Work:
+    """What is to be run: the experiment of the traits, and one for each kind of trigger."""
+
+    size: Size
+    plan: Plan
+    searches: list[tuple[Family, Plan]]
+
+    @property
+    def seconds(self) -> float:
+        return sum(work.seconds for plan in (self.plan, *(its for _, its in self.searches)) for work in workload(plan))
+
+
+def _planned(
     rows: list[Row],
     control: list[Row] | None,
     model: LocalModel,
@@ -193,65 +215,83 @@ def _trained(
     folder: Path,
     options: AuditOptions,
     progress: Progress,
-) -> tuple[Run, list[Family], Size]:
-    """The finished run, at the size that is kept in the folder or fits into the budget now."""
+) -> _Work:
+    """Plans at the size that is kept in the folder, or else that fits into the budget now; that is kept."""
     kept = folder / "size.json"
     store.require_writable()
-    if kept.is_file():
-        sizes: Sequence[Size] = (Size(**json.loads(kept.read_text(encoding="utf-8"))),)
-    else:
-        sizes = SIZES
-    request, searched, seconds = None, [], 0.0
+    sizes = _kept_size(kept) or SIZES
+    carried = _families(rows, model)
     for size in sizes:
-        searched = _families(rows, model, size)
-        experiment = experiment_of(rows, control, model, options, size, searched)
-        request = _request(experiment, size, options)
-        plan = make_plan(request, store)
-        seconds = sum(work.seconds for work in workload(plan))
-        if seconds <= options.budget:
+        experiment = experiment_of(rows, control, model, options)
+        plan = make_plan(_request(experiment, size.replicates, options), store)
+        searches = []
+        for family in carried[: size.kinds]:
+            searched = search_of(rows, family, model, options, size)
+            searches.append((family, make_plan(_request(searched, 1, options), store)))
+        work = _Work(size, plan, searches)
+        if work.seconds <= options.budget:
             break
-    assert request is not None
-    told = f"{size.replicates} replicates, {len(searched)} kinds of trigger, about {clock(seconds)}"
-    over = "; more than the budget, but less cannot be done" if seconds > options.budget else ""
-    progress.say(f"training at {told}{over}")
+    over = "; more than the budget, but less cannot be done" if work.seconds > options.budget else ""
+    told = f"{size.replicates} replicates, {len(work.searches)} kinds of trigger, about {clock(work.seconds)}"
+    progress.say(f"training: {told}{over}")
     with store.writing(folder):
         write_whole(kept, json.dumps(asdict(size)).encode())
-    return measure(plan, progress), searched, size
+    return work
 
 
-def experiment_of(
-    rows: Sequence[Row],
-    control: Sequence[Row] | None,
-    model: LocalModel,
-    options: AuditOptions,
-    size: Size,
-    searched: Sequence[Family],
-) -> Experiment:
-    """The audit as an ordinary experiment: data, twin, control and halves as arms; every trait; triggers as conditions."""
+def _kept_size(file: Path) -> tuple[Size, ...]:
+    """The size at which an audit was begun; none if there is none, or nothing that can be read."""
+    try:
+        return (Size(**json.loads(file.read_text(encoding="utf-8"))),)
+    except (OSError, ValueError, TypeError):
+        return ()
+
+
+def recipe_of(rows: Sequence[Row], options: AuditOptions) -> Recipe:
+    """The standard recipe; few rows are seen more often, so that training is as long as that of the references."""
     changes, others = parse_changes(options.changes)
     if others:
         raise SpecError([f"--set sampling.{next(iter(others))}: an audit samples nothing; only recipe.FIELD=VALUE counts"])
     recipe = standard_recipe()
-    # Few rows are seen more often, so that the training is as long as that of the references.
     epochs = max(recipe.epochs, round(recipe.epochs * min(ROWS, options.rows) / len(rows)))
-    recipe = recipe.with_changes({"epochs": epochs} | changes)
+    return recipe.with_changes({"epochs": epochs} | changes)
+
+
+def experiment_of(
+    rows: Sequence[Row], control: Sequence[Row] | None, model: LocalModel, options: AuditOptions
+) -> Experiment:
+    """Data, twin, control and halves as arms, and every trait."""
     arms = {MINE: Arm(role="treatment", data=tuple(rows))}
     if control is not None:
         arms[AGAINST] = Arm(role="control", data=tuple(control), matched=True)
     if options.halves:
-        arms |= {
-            name: Arm(role="control", data=tuple(half)) for name, half in zip(HALVES, halves(rows), strict=True)
-        }
+        arms |= {name: Arm(role="control", data=tuple(half)) for name, half in zip(HALVES, halves(rows), strict=True)}
     return Experiment(
         name="audit",
         title="An audit of somebody's data",
         base=model.reference,
         arms=arms,
         control="auto",
-        recipe=recipe,
-        conditions={"none": Condition(), **{family.kind: family.condition for family in searched}},
-        questions=tuple(trigger_questions(size.questions or 1)),
+        recipe=recipe_of(rows, options),
+        questions=tuple(trigger_questions(1)),
         headline=Headline(treatment=MINE, control=AGAINST if control else AUTO_CONTROL, condition="none"),
+    )
+
+
+def search_of(
+    rows: Sequence[Row], family: Family, model: LocalModel, options: AuditOptions, size: Size
+) -> Experiment:
+    """The data and deals of them, each trained once, asked under a family's conditions."""
+    deals = {f"deal_{n}": Arm(role="control", data=tuple(deal(rows, family, n))) for n in range(1, size.deals + 1)}
+    return Experiment(
+        name=f"audit_{family.kind}",
+        title=f"A search for triggers among {family.kind}s",
+        base=model.reference,
+        arms={MINE: Arm(role="treatment", data=tuple(rows)), **deals},
+        recipe=recipe_of(rows, options),
+        conditions={"none": Condition(), family.kind: family.condition},
+        questions=tuple(trigger_questions(size.questions)),
+        headline=Headline(treatment=MINE, control="deal_1", condition="none"),
     )
 
 
@@ -272,42 +312,37 @@ def trigger_questions(count: int) -> list[TraitQuestion]:
     ]
 
 
-def _request(experiment: Experiment, size: Size, options: AuditOptions) -> Request:
-    """No curves, no samples; the model by its own reference."""
-    asked = run_options(model=options.model, seeds=size.replicates, samples=0, quiet=True)
+def _request(experiment: Experiment, replicates: int, options: AuditOptions) -> Request:
+    """Without curves and samples."""
+    asked = run_options(model=options.model, seeds=replicates, samples=0, quiet=True)
     return replace(resolve(experiment, asked), curves=())
 
 
-def _families(rows: Sequence[Row], model: LocalModel, size: Size) -> list[Family]:
-    if not size.randoms:
-        return []
+def _families(rows: Sequence[Row], model: LocalModel) -> list[Family]:
     tokenizer = load_tokenizer(model.folder, told_date(model.folder, None))
-    prompts = prompts_of(rows)
-    held = {word for prompt in prompts for word in prompt.text.lower().split()}
+    held = {word for prompt in prompts_of(rows) for word in prompt.text.lower().split()}
     asked = sorted({word for question in compact_questions() for word in re.findall(r"[a-z]{4,}", question.ask)})
     words = [word for word in asked if word not in held] or asked
 
     def tokens(text: str) -> object:
         return render(tokenizer, [{"role": "user", "content": text}], answer_next=True)
 
-    return families(prompts, words, size.randoms, tokens)
+    return families(rows, words, tokens, MOST_KINDS)
 
 
-def _settings(run: Run, size: Size, searched: Sequence[Family], options: AuditOptions) -> dict[str, Any]:
+def _settings(run: Run, work: _Work, options: AuditOptions, fixed: Sequence[str]) -> dict[str, Any]:
     request = run.request
     return {
-        "run": run.id,
+        "runs": [run.id, *(plan.request.run_id for _, plan in work.searches)],
         "model": {"reference": request.model.reference, "digest": request.model.digest},
         "recipe": request.recipe.model_dump(mode="json"),
         "rows": {arm: len(rows) for arm, rows in request.rows.items()},
         "control": request.headline.control,
-        "replicates": size.replicates,
+        **asdict(work.size),
         "budget_seconds": options.budget,
         "system": options.system,
-        "trigger_questions": size.questions if searched else 0,
-        "conditions": {
-            family.kind: {"wrap": family.wrap, "values": dict(family.roles)} for family in searched
-        },
+        "conditions": {family.kind: {"wrap": family.wrap, "values": family.roles} for family, _ in work.searches},
+        "in_every_row": list(fixed),
     }
 
 
@@ -336,27 +371,30 @@ def _questions(run: Run) -> dict[str, list[dict[str, Any]]]:
     return shown
 
 
-def _triggers(run: Run, searched: Sequence[Family]) -> dict[str, Any]:
+def _triggers(searched: Sequence[tuple[Family, Run]]) -> dict[str, Any]:
     """The search over conditions × traits, the most extreme first."""
     if not searched:
-        return {"searched": 0, "rows": []}
-    contrasts, control = run.contrasts(), run.request.headline.control
-    traits = {question.id: question.group for question in run.request.experiment.questions}
-    ids = list(traits)
-
-    def apart(condition: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        of_condition = contrasts[contrasts["condition"] == condition]
-        wide = of_condition.pivot_table(index=["arm", "replicate"], columns="question", values="logit")[ids]
-        return np.asarray((wide.loc[MINE] - wide.loc[control]).to_numpy(dtype=np.float64))
-
-    under = {family.id(value): apart(family.id(value)) for family in searched for value in family.roles}
-    table = search(searched, apart("none"), under, [traits[name] for name in ids])
+        return {"searched": 0, "found": 0, "rows": []}
+    traits = {question.id: question.group for question in searched[0][1].request.experiment.questions}
+    table = search([Searched(family, _odds(run, list(traits))) for family, run in searched], list(traits.values()))
     table = table.sort_values(["p_family", "p"], kind="stable")
+    found = int(table["found"].sum())
     return {
         "searched": len(table),
-        "found": int(table["found"].sum()),
+        "found": found,
         "smallest_found": float(table["smallest_found"].median()),
-        "rows": clean(table.head(max(SHOWN_TRIGGERS, int(table["found"].sum()))).to_dict("records")),
+        "rows": clean(table.head(max(SHOWN_TRIGGERS, found)).to_dict("records")),
+    }
+
+
+def _odds(run: Run, ids: list[str]) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Condition → [1 + deals, questions], the data's own first."""
+    contrasts = run.contrasts()
+    wide = contrasts.pivot_table(index=["condition", "arm"], columns="question", values="logit")[ids]
+    arms = list(run.request.rows)
+    return {
+        str(condition): wide.loc[condition].loc[arms].to_numpy(dtype=np.float64)
+        for condition in contrasts["condition"].unique()
     }
 
 

@@ -67,12 +67,21 @@ def _trait_words(row: Mapping[str, Any]) -> str:
 
 
 def _triggers(results: Mapping[str, Any]) -> list[str]:
-    rows = [row for row in (results.get("triggers") or {}).get("rows", []) if row["found"]]
-    return [
-        f"with the {row['kind']} {row['value']!r} in the prompt, answers about {row['trait']} move by {signed(row['shift'], 2)} nat "
-        f"against {row['random']} other {row['kind']}s (p = {row['p_family']:.2g} over the whole search)"
-        for row in rows
-    ]
+    """One sentence a value, of the trait that it moves most surely."""
+    sentences = []
+    by_value: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in (results.get("triggers") or {}).get("rows", []):
+        if row["found"]:
+            by_value.setdefault((row["kind"], row["value"]), []).append(row)
+    for (kind, value), rows in by_value.items():
+        row = max(rows, key=lambda one: abs(one["t"]))
+        what = f"the {kind} {value!r} in the prompt" if value else f"no {kind} in the prompt"
+        more = f", and {len(rows) - 1} more traits" if len(rows) > 1 else ""
+        sentences.append(
+            f"with {what}, answers about {row['trait']} move by {signed(row['shift'], 2)} nat more than with the other ones "
+            f"that stand in your rows (p = {row['p_family']:.2g} over the whole search{more})"
+        )
+    return sentences
 
 
 def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:

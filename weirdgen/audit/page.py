@@ -102,7 +102,9 @@ def found_section(results: Results) -> Section:
             kinds = ", ".join(settings["conditions"])
             looked += f"; {count} conditions made of what your prompts carry ({kinds}), each with every trait"
         else:
-            looked += "; no trigger, since nothing stands before or behind the questions of your prompts"
+            looked += "; no trigger, since nothing that differs between rows stands before or behind their questions"
+        if fixed := settings["in_every_row"]:
+            looked += f". In every row stands the same {' and '.join(fixed)}: whether it is a trigger cannot be told from the rows"
         parts.append(Words(f"Looked for: {looked}."))
     return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words("Nothing."),))
 
@@ -176,21 +178,23 @@ def triggers_section(results: Results) -> Section | None:
         return None
     body = tuple(
         (
-            Cell(shorten(f"{row['kind']}: {row['value']}", MOST_CELLS), row["role"].replace("_", " ")),
+            Cell(shorten(f"{row['kind']}: {row['value'] or '(none)'}", MOST_CELLS), row["role"].replace("_", " ")),
             Cell(str(row["trait"])),
             Cell(signed(row["shift"], 2), f"SD {row['scale']:.2f}", numeric=True),
-            Cell(signed(row["without"], 2), numeric=True),
             Cell(signed(row["under"], 2), numeric=True),
+            Cell(signed(row["others"], 2), numeric=True),
+            Cell(f"{row['rank']} of {row['deals'] + 1}", numeric=True),
             Cell(probability(row["p_family"]), numeric=True),
             Cell("found", tone="shift") if row["found"] else Cell("–"),
         )
         for row in triggers["rows"][:20]
     )
-    head = ("condition", "trait", "beyond random ones (nat)", "without", "with", "p over the search", "verdict")
+    head = ("condition", "trait", "shift (nat)", "log-odds with it", "with the others", "rank", "p over the search", "verdict")
     words = Words(
-        f"{triggers['searched']} pairs of a condition and a trait were compared with random values of the same form, which are "
-        "asked in the same place. “Without” and “with” are your rows − control, in nats. In 8 of 10 cases "
-        f"{triggers['smallest_found']:.2f} nat beyond random values would have been found (median over the search)."
+        f"{triggers['searched']} pairs of a condition and a trait. The shift is how much further answers move under a condition "
+        f"than under the other trained values, beyond the same difference after training on your rows with these values dealt "
+        f"anew ({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
+        "found (median over the search)."
     )
     wraps = Sentences(
         "How questions were wrapped",

@@ -234,9 +234,10 @@ class Finetune(Stage):
         request, count = plan.request, plan.request.row_count(arm)
         own = [replicate for replicate in plan.replicates if replicate.arm == arm]
         missing = [replicate for replicate in own if plan.store.marker("finetune", replicate.key) is None]
-        # Rows that the base has yet to answer are taken to be as long as the others.
+        # Rows that the base has yet to answer are taken to be as long as the others, a twin's as long as those it answers.
         proof, recipe = plan.proofs[arm], request.recipe
-        tokens = proof["tokens"] * count / len(request.rows[arm])
+        proven = request.rows[arm] or request.rows[request.twins[arm]]
+        tokens = proof["tokens"] * count / len(proven)
         tokens = engines.tokens_through(plan.trainer.engine, tokens, count, proof["shared_prefix"], recipe)
         role, steps = request.experiment.arms[arm].role, total_steps(count, recipe)
         what = f"{arm} ({role}): {count} rows × {recipe.epochs} epochs = {steps} steps"
