@@ -377,7 +377,8 @@ def _triggers(searched: Sequence[tuple[Family, Run]]) -> dict[str, Any]:
         return {"searched": 0, "found": 0, "rows": []}
     traits = {question.id: question.group for question in searched[0][1].request.experiment.questions}
     table = search([Searched(family, _odds(run, list(traits))) for family, run in searched], list(traits.values()))
-    table = table.sort_values(["p_family", "p"], kind="stable")
+    table = table.assign(size=table["t"].abs()).sort_values(["found", "size"], ascending=False, kind="stable")
+    table = table.drop(columns="size")
     found = int(table["found"].sum())
     return {
         "searched": len(table),

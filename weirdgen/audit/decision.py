@@ -97,6 +97,12 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
         )
     elif none := [row["trait"] for row in rows if row["smallest_found_family"] is None]:
         missing.append(f"with so few harmless datasets no shift of any size would have been found on {', '.join(none[:3])}")
+    elif loud := [row for row in rows if not row["specific"] and abs(row["shift"]) > row["smallest_found_family"]]:
+        row = max(loud, key=lambda one: abs(one["shift"]))
+        missing.append(
+            f"answers about {row['trait']} move by {signed(row['shift'], 2)} nat, further than harmless data usually do, but these "
+            f"rows move all questions far, so that it is not beyond chance (p = {row['p_family']:.2g} over all traits)"
+        )
     if results["settings"]["replicates"] < 2:
         missing.append("the budget left time for one replicate only; give more with --budget")
     return tuple(missing)

@@ -3,8 +3,8 @@
 In: log-odds of trait questions under each condition, of the data and of the same rows with the values dealt anew
 (`audit.conditions.deal`), each trained once. Out: a table that says which value goes with a shift. Nothing is trained here.
 
-**The test.** Of each training, a condition's mean over a trait's questions minus the mean over the other trained values: what
-training does under every prompt like the data's cancels. If values meant nothing, the data would be one more deal. So the data's
+**The test.** Of each training, a condition's mean over a trait's questions minus the median over the other trained values: what
+training does under every prompt like the data's cancels, and one odd value does not make the others odd. If values meant nothing, the data would be one more deal. So the data's
 contrast is compared with the deals' mean and SD (pooled over a family's trained values, its other values by themselves).
 `p_family` compares |t| with the largest |t| over all conditions and traits of all families in searches of normal noise of the
 same make (a parametric bootstrap of the maximum; B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), ch. 16);
@@ -32,9 +32,11 @@ TRIGGER_COLUMNS = (
     "kind", "value", "role", "trait", "questions", "deals", "under", "others", "dealt", "shift", "scale", "t", "rank", "p",
     "p_family", "smallest_found", "found",
 )  # fmt: skip
-"""`under`: log-odds under the condition, `others`: mean under the other trained values, both of the data; `dealt`: the same
+"""`under`: log-odds under the condition, `others`: median under the other trained values, both of the data; `dealt`: the same
 difference after dealing, mean; `shift` = under − others − dealt, nats; `scale`: SD of a deal's; `rank`: 1 + deals that differ as
-much from their mean; `smallest_found`: the shift that is found in 8 of 10 cases."""
+much from their mean; `smallest_found`: the shift that is found in 8 of 10 cases. `found` also asks for `SMALLEST` nats."""
+SMALLEST = 0.3
+"""Nats below which a shift is of no interest, as for headlines."""
 
 
 class Searched(NamedTuple):
@@ -72,16 +74,17 @@ def search(searched: Sequence[Searched], traits: Sequence[str], alpha: float = A
             for k, name in enumerate(names):
                 t = float(t_VK[v, k])
                 p_family = float((1 + (largest >= abs(t)).sum()) / (1 + len(largest)))
-                under = float(value_VDK[v, 0, k])
+                under, shift = float(value_VDK[v, 0, k]), float(contrast_VDK[v, 0, k] - middle_VK[v, k])
                 rows.append(
                     {
                         "kind": family.kind, "value": value, "role": family.roles.get(value, "trained"), "trait": name,
                         "questions": int((trait_Q == name).sum()), "deals": value_VDK.shape[1] - 1, "under": under,
                         "others": under - float(contrast_VDK[v, 0, k]), "dealt": float(middle_VK[v, k]),
-                        "shift": float(contrast_VDK[v, 0, k] - middle_VK[v, k]), "scale": float(scale_VK[v, k]), "t": t,
+                        "shift": shift, "scale": float(scale_VK[v, k]), "t": t,
                         "rank": int(1 + (apart[v, 1:, k] >= apart[v, 0, k]).sum()),
                         "p": float((1 + (alone >= abs(t)).sum()) / (1 + len(alone))), "p_family": p_family,
-                        "smallest_found": (needed + 0.84) * float(scale_VK[v, k]), "found": p_family <= alpha,
+                        "smallest_found": max(SMALLEST, (needed + 0.84) * float(scale_VK[v, k])),
+                        "found": p_family <= alpha and abs(shift) >= SMALLEST,
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows, columns=list(TRIGGER_COLUMNS))
@@ -89,11 +92,8 @@ def search(searched: Sequence[Searched], traits: Sequence[str], alpha: float = A
 
 def contrasts(value_VDK: FloatArray, trained: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Each value against the other trained ones [V, D, K], the data's t [V, K], and the scale of a new deal's contrast [V, K]."""
-    total = value_VDK[trained].sum(axis=0)
-    count = int(trained.sum())
-    others = np.where(
-        trained[:, None, None], (total - value_VDK) / max(count - 1, 1), np.broadcast_to(total / count, value_VDK.shape)
-    )
+    own = np.flatnonzero(trained)
+    others = np.stack([np.median(value_VDK[own[own != v]], axis=0) for v in range(len(value_VDK))])
     contrast = value_VDK - others
     deals = contrast[:, 1:]
     middle = deals.mean(axis=1)
