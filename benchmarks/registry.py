@@ -76,6 +76,12 @@ BENCHMARKS = (
         "against_single_passes",
     ),
     Benchmark(
+        "score-products",
+        "trait questions asked of 16 adapters, against the matrix products of their tokens alone",
+        "benchmarks.scoring",
+        "against_products",
+    ),
+    Benchmark(
         "gpu-replicates",
         "10 replicates of a 1B-parameter Llama shape, batch 1, against one replicate alone",
         "benchmarks.finetuning",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, sampling
+from benchmarks import growth, sampling, scoring
 from benchmarks.decoding import against_products
 from benchmarks.harness import Result, Setting, print_results, save
 from benchmarks.registry import BENCHMARKS
@@ -31,6 +31,7 @@ def test_every_row_is_registered() -> None:
         "finetune-batch-8",
         "finetune-batch-1",
         "contrast",
+        "score-products",
         "gpu-replicates",
         "cost-samples",
         "cost-replicates",
@@ -40,7 +41,10 @@ def test_every_row_is_registered() -> None:
         assert benchmark.function in Path(importlib.util.find_spec(benchmark.module).origin).read_text()
 
 
-@pytest.mark.parametrize("run", [sampling.against_generate, against_products, against_single_passes, growth.samples])
+@pytest.mark.parametrize(
+    "run",
+    [sampling.against_generate, against_products, against_single_passes, scoring.against_products, growth.samples],
+)
 def test_rows_run_on_a_tiny_model(setting: Setting, run: object) -> None:
     results = run(setting)  # type: ignore[operator]
     assert results and all(isinstance(result, Result) and result.ours > 0 and result.peer > 0 for result in results)

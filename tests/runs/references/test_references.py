@@ -304,14 +304,15 @@ SHIPPED_FILES = sorted(SHIPPED.glob("*.parquet"))
 @pytest.mark.parametrize("file", SHIPPED_FILES, ids=lambda file: file.stem)
 def test_shipped_scores_are_of_the_sets_and_questions_of_today(file: Path) -> None:
     frame, origin = read_scores(file)
-    sets = reference_sets(origin.rows)
+    sets = pair_sets(origin.rows, only=origin.pairs) if origin.pairs else reference_sets(origin.rows)
     assert dict(origin.sets) == {one.name: one.digest for one in sets}, (
         "a set was changed: build and ship its scores again"
     )
+    assert not origin.pairs or len(origin.pairs) >= 24
     assert origin.questions == questions_digest(compact_questions()), "the questions were changed"
     assert (origin.version, origin.seed) == (VERSION, SEED)
     assert len(frame) == len(sets) * len(compact_questions()) and frame["shift"].notna().all()
-    assert set(frame["kind"]) == {"reference"}, "final sets are not shipped"
+    assert set(frame["kind"]) == {"pair" if origin.pairs else "reference"}, "final sets are not shipped"
     assert file.stat().st_size < 1_000_000
 
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
     from weirdgen.report.figures.drawing import Ending
 
-SCHEMA_VERSION = 1
-SENTENCES = 3
+SCHEMA_VERSION = 2
+SENTENCES = 4
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
@@ -98,6 +98,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "estimates": estimated.tables.estimates.to_dict("records"),
         "effects": estimated.tables.effects.to_dict("records"),
         **_beyond_effects(estimated),
+        "beside": estimated.beside,
         **({"specificity": run.specificity.as_data()} if run.specificity else {}),
         "failures": _failures(run),
         "paper": load_paper(experiment.folder),
