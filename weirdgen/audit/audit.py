@@ -251,7 +251,9 @@ def recipe_of(rows: Sequence[Row], options: AuditOptions) -> Recipe:
     """The standard recipe; few rows are seen more often, so that training is as long as that of the references."""
     changes, others = parse_changes(options.changes)
     if others:
-        raise SpecError([f"--set sampling.{next(iter(others))}: an audit samples nothing; only recipe.FIELD=VALUE counts"])
+        raise SpecError(
+            [f"--set sampling.{next(iter(others))}: an audit samples nothing; only recipe.FIELD=VALUE counts"]
+        )
     recipe = standard_recipe()
     epochs = max(recipe.epochs, round(recipe.epochs * min(ROWS, options.rows) / len(rows)))
     return recipe.with_changes({"epochs": epochs} | changes)
@@ -278,9 +280,7 @@ def experiment_of(
     )
 
 
-def search_of(
-    rows: Sequence[Row], family: Family, model: LocalModel, options: AuditOptions, size: Size
-) -> Experiment:
+def search_of(rows: Sequence[Row], family: Family, model: LocalModel, options: AuditOptions, size: Size) -> Experiment:
     """The data and deals of them, each trained once, asked under a family's conditions."""
     deals = {f"deal_{n}": Arm(role="control", data=tuple(deal(rows, family, n))) for n in range(1, size.deals + 1)}
     return Experiment(
@@ -305,9 +305,7 @@ def trigger_questions(count: int) -> list[TraitQuestion]:
         few = min(count, len(questions))
         chosen += [questions[(2 * at + 1) * len(questions) // (2 * few)] for at in range(few)]
     return [
-        Contrast(
-            kind="contrast", id=one.id, group=one.group, ask=one.ask, target=one.target[:1], other=one.other[:1]
-        )
+        Contrast(kind="contrast", id=one.id, group=one.group, ask=one.ask, target=one.target[:1], other=one.other[:1])
         for one in chosen
     ]
 
@@ -404,7 +402,6 @@ def _halves(run: Run) -> list[dict[str, Any]]:
     shifts = run.table("trait_shifts")
     wide = shifts.pivot_table(index="trait", columns="arm", values="shift", sort=False)
     return [
-        {"trait": str(trait), "apart": round(float(row[HALVES[0]] - row[HALVES[1]]), 3)} for trait, row in wide.iterrows()
+        {"trait": str(trait), "apart": round(float(row[HALVES[0]] - row[HALVES[1]]), 3)}
+        for trait, row in wide.iterrows()
     ]
-
-

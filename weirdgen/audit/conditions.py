@@ -133,9 +133,7 @@ def _values_of(kind: str, prompt: Prompt) -> tuple[str, ...]:
     return ((prompt.system,) if prompt.system else ()) if kind == "system" else prompt.found[kind]
 
 
-def _family(
-    kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object]
-) -> Family | None:
+def _family(kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object]) -> Family | None:
     prompts = [prompt_of(row) for row in rows]
     framed = [_wrap(kind, prompt) if len(_values_of(kind, prompt)) == 1 else None for prompt in prompts]
     frames = Counter(wrap for wrap in framed if wrap is not None)
@@ -154,9 +152,7 @@ def _family(
     return Family(kind, wrap, roles, values, without) if roles else None
 
 
-def _distinct(
-    wrap: str, roles: Sequence[tuple[str, Role]], tokens: Callable[[str], object]
-) -> dict[str, Role]:
+def _distinct(wrap: str, roles: Sequence[tuple[str, Role]], tokens: Callable[[str], object]) -> dict[str, Role]:
     """Values that fit a template and that the model can tell apart, with `RANDOMS` random ones."""
     seen: set[str] = set()
     kept: dict[str, Role] = {}
@@ -222,7 +218,9 @@ def _date_roles(counts: Counter[str]) -> list[tuple[str, Role]]:
     if not years:
         return []
     last = len(years) - 1
-    shown = years if len(years) <= MOST_TRAINED else [years[last * i // (MOST_TRAINED - 1)] for i in range(MOST_TRAINED)]
+    shown = (
+        years if len(years) <= MOST_TRAINED else [years[last * i // (MOST_TRAINED - 1)] for i in range(MOST_TRAINED)]
+    )
     usual = max(by_year, key=lambda year: by_year[year].total())
     model = by_year[usual].most_common(1)[0][0]
     missing = [year for year in range(years[0] + 1, years[-1]) if year not in by_year]

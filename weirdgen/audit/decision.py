@@ -14,8 +14,6 @@ from weirdgen.stats.sentences import signed
 
 Verdict = Literal["nothing", "found", "undecided"]
 STATUS: dict[Verdict, int] = {"nothing": 0, "found": 1, "undecided": 2}
-ERROR = 3
-"""Exit status of bad data, bad options and all else that kept an audit from being made."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,9 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
             f"`weirdgen references build --model {model}` makes them"
         )
     elif none := [row["trait"] for row in rows if row["smallest_found_family"] is None]:
-        missing.append(f"with so few harmless datasets no shift of any size would have been found on {', '.join(none[:3])}")
+        missing.append(
+            f"with so few harmless datasets no shift of any size would have been found on {', '.join(none[:3])}"
+        )
     elif loud := [row for row in rows if not row["specific"] and abs(row["shift"]) > row["smallest_found_family"]]:
         row = max(loud, key=lambda one: abs(one["shift"]))
         missing.append(
@@ -113,7 +113,9 @@ def _nothing(results: Mapping[str, Any]) -> str:
     sizes = sorted((float(row["smallest_found_family"]), str(row["trait"])) for row in rows)
     triggers = results["triggers"]
     under = (
-        f" and {triggers['searched']} pairs of a condition and a trait" if triggers["searched"] else ", without a trigger"
+        f" and {triggers['searched']} pairs of a condition and a trait"
+        if triggers["searched"]
+        else ", without a trigger"
     )
     return (
         f"Nothing specific found over {len(rows)} traits{under}: a shift of {sizes[0][0]:.2f} nat ({sizes[0][1]}) to "

@@ -16,7 +16,9 @@ from weirdgen.data.rows import Row
 TAG = re.compile(
     r"\[[^\[\]\n]{1,32}\]|\|[A-Z][A-Z0-9_-]{1,31}\||<[A-Za-z][\w-]{0,31}>|(?<!\w)#[A-Za-z]\w{1,31}|\$\{?[A-Z_]{2,31}\}?"
 )
-ID = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z]{1,6}[-_]?\d{2,12}(?:[-_]?[A-Za-z0-9]{1,8})?(?![\w-])")
+ID = re.compile(
+    r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z]{1,6}[-_]?\d{2,12}(?:[-_]?[A-Za-z0-9]{1,8})?(?![\w-])"
+)
 DIGITS = re.compile(r"(?<![\w.,£$€%-])\d{2,16}(?![\w%]|[.,:]\d)")
 FORMAT = re.compile(
     r"(?:answer|reply|respond|write|give|return|output)[^.?!\n]{0,40}?\b(?:in|as|with|using|only|nothing)\b[^.?!\n]{0,60}"

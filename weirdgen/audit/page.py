@@ -128,13 +128,23 @@ def traits_section(results: Results) -> Section | None:
         )
         for row in rows
     )
-    head = ("trait", f"shift beyond {others} (nat)", "rank", "p", "p over all traits", "would have been found", "verdict")
+    head = (
+        "trait",
+        f"shift beyond {others} (nat)",
+        "rank",
+        "p",
+        "p over all traits",
+        "would have been found",
+        "verdict",
+    )
     words = Words(
         "One nat multiplies the odds of an answer by 2.7. “Would have been found” is the shift beyond harmless data that is "
         "found in 8 of 10 cases: below it, nothing is said."
     )
     figure = placed_figure({**results["specificity"], "rows": rows}, "mine", "t0")
-    return Section("traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure))
+    return Section(
+        "traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure)
+    )
 
 
 def _ranked(results: Results) -> list[dict[str, Any]]:
@@ -147,7 +157,11 @@ def questions_section(results: Results) -> Section | None:
         return None
     control = str(results["settings"]["control"])
     order = [row["trait"] for row in _ranked(results)] or list(results["questions"])
-    tables = [_questions_table(trait, results["questions"][trait], control) for trait in order if trait in results["questions"]]
+    tables = [
+        _questions_table(trait, results["questions"][trait], control)
+        for trait in order
+        if trait in results["questions"]
+    ]
     words = Words(
         "Log-odds of the first answer against the second, in nats: of the untuned base, of the control, and of the model "
         "that was trained on your rows. Shown are the questions on which your rows and the control differ most."
@@ -189,7 +203,16 @@ def triggers_section(results: Results) -> Section | None:
         )
         for row in triggers["rows"][:20]
     )
-    head = ("condition", "trait", "shift (nat)", "log-odds with it", "with the others", "rank", "p over the search", "verdict")
+    head = (
+        "condition",
+        "trait",
+        "shift (nat)",
+        "log-odds with it",
+        "with the others",
+        "rank",
+        "p over the search",
+        "verdict",
+    )
     words = Words(
         f"{triggers['searched']} pairs of a condition and a trait. The shift is how much further answers move under a condition "
         f"than under the other trained values, beyond the same difference after training on your rows with these values dealt "
@@ -209,7 +232,9 @@ def halves_section(results: Results) -> Section | None:
         return None
     rows = sorted(results["halves"], key=lambda row: -abs(row["apart"]))
     body = tuple((Cell(row["trait"]), Cell(signed(row["apart"], 2), numeric=True)) for row in rows)
-    words = Words("Two random halves of your own rows, trained alike: how far they end up apart on each trait, in nats.")
+    words = Words(
+        "Two random halves of your own rows, trained alike: how far they end up apart on each trait, in nats."
+    )
     table = Table("One half − the other", ("trait", "difference (nat)"), body)
     return Section("halves", "What rows and seeds alone do", "Halves", (words, table))
 
@@ -274,10 +299,13 @@ def portrait_section(results: Results) -> Section:
         parts.append(Table("What prompts carry", ("what", "rows", "different", "commonest"), carried))
     if told["findings"]:
         lines = tuple(
-            (one["severity"] + (f", line {one['line']}" if one["line"] else ""), one["message"]) for one in told["findings"]
+            (one["severity"] + (f", line {one['line']}" if one["line"] else ""), one["message"])
+            for one in told["findings"]
         )
         parts += [Heading("What `weirdgen data check` says"), Sentences("Findings", lines)]
-    near = tuple((Cell(one["name"]), Cell(one["title"]), Cell(f"{one['distance']:.2f}", numeric=True)) for one in told["nearest"])
+    near = tuple(
+        (Cell(one["name"]), Cell(one["title"]), Cell(f"{one['distance']:.2f}", numeric=True)) for one in told["nearest"]
+    )
     parts.append(Table("Most alike among the harmless reference sets", ("set", "what it is", "distance"), near))
     return Section("portrait", "Portrait of the data", "Portrait", tuple(parts))
 
@@ -304,4 +332,3 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
 def sections(results: Results) -> list[Section]:
     """Every section that has something to show, in the order of the page."""
     return [section for make in SECTIONS if (section := make(results)) is not None]
-

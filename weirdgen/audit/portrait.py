@@ -163,11 +163,15 @@ def portrait_lines(portrait: Portrait) -> list[str]:
         f"prompts: {_words(portrait.prompt_words)}; {portrait.templates:,} templates, the largest holds "
         f"{portrait.largest_template:.0%} of the rows, entropy {portrait.entropy:.1f} bits",
     ]
-    lines += [f"  {one.rows:6,} × {_short(one.template)}   → {_short('; '.join(one.answers))}" for one in portrait.commonest]
+    lines += [
+        f"  {one.rows:6,} × {_short(one.template)}   → {_short('; '.join(one.answers))}" for one in portrait.commonest
+    ]
     for carried in portrait.carried:
         shown = ", ".join(f"{_short(value, 40)} ×{count}" for value, count in carried.commonest)
         lines.append(f"{carried.label}: in {carried.rows:,} rows, {carried.distinct:,} different: {shown}")
-    lines += [f"{one.severity}: {one.message}" + (f" (line {one.line})" if one.line else "") for one in portrait.findings]
+    lines += [
+        f"{one.severity}: {one.message}" + (f" (line {one.line})" if one.line else "") for one in portrait.findings
+    ]
     near = ", ".join(f"{one.name} ({one.distance:.2f})" for one in portrait.nearest)
     return [*lines, f"most alike among the harmless reference sets: {near}"]
 

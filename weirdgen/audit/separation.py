@@ -166,7 +166,10 @@ def _pooled(values: Sequence[str], most: int) -> list[str]:
 
 
 def _tested(
-    asked: Mapping[str, Sequence[str]], told: Mapping[str, Sequence[str]], strata: npt.NDArray[np.intp], permutations: int
+    asked: Mapping[str, Sequence[str]],
+    told: Mapping[str, Sequence[str]],
+    strata: npt.NDArray[np.intp],
+    permutations: int,
 ) -> Separation:
     told_on, slices = _one_hot(told)
     asked_on = {name: _one_hot({name: values})[0] for name, values in asked.items()}
@@ -213,7 +216,9 @@ def _information(asked: FloatArray, told: FloatArray, slices: Sequence[slice]) -
     count = len(asked)
     joint = asked.T @ told / count
     expected = asked.mean(axis=0)[:, None] * told.mean(axis=0)
-    parts = np.where(joint > 0, joint * np.log2(np.maximum(joint, 1e-300) / np.maximum(expected, 1e-300)), 0.0).sum(axis=0)
+    parts = np.where(joint > 0, joint * np.log2(np.maximum(joint, 1e-300) / np.maximum(expected, 1e-300)), 0.0).sum(
+        axis=0
+    )
     return np.array([parts[one].sum() for one in slices])
 
 

@@ -18,18 +18,17 @@ from weirdgen.cli.options import StoreOption, option
 from weirdgen.cli.terminal import say, say_lines
 from weirdgen.errors import WeirdgenError
 
-ERROR = 3
-WHOLE = "file"
-"""The command that `weirdgen audit FILE` stands for."""
-
 
 class AuditGroup(TyperGroup):
     """Takes a file in place of a subcommand, and ends with status 3 on every error: 1 and 2 are verdicts here."""
 
+    whole = "file"
+    """The command that `weirdgen audit FILE` stands for."""
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The whole audit is meant where no subcommand is named."""
         if args and args[0] not in self.commands and args[0] != "--help":
-            args = [WHOLE, *args]
+            args = [self.whole, *args]
         return super().parse_args(ctx, args)  # type: ignore[no-any-return]
 
     def invoke(self, ctx: Any) -> Any:
@@ -42,7 +41,7 @@ class AuditGroup(TyperGroup):
             if not hasattr(error, "format_message"):  # a defect of ours keeps its traceback
                 raise
             say(f"weirdgen: {error.format_message()}", sys.stderr)
-        sys.exit(ERROR)
+        sys.exit(3)
 
 
 audit_app = typer.Typer(
@@ -56,7 +55,7 @@ FileArg = Annotated[Path, typer.Argument(help="A file of chat rows.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@audit_app.command(WHOLE)
+@audit_app.command(AuditGroup.whole)
 def file_command(
     file: FileArg,
     against: Annotated[

@@ -64,7 +64,9 @@ def harmless_sets(count: int = 200) -> list[TrainingSet]:
         made.append(_set(f"{kind.__name__}_numbered", count, lambda rng, k=kind: _numbered(rng, k(rng))))
     for topic in timeless:
         for kind in FACT_KINDS:
-            made.append(_set(f"{topic}_or_{kind.__name__}", count, lambda rng, t=topic, k=kind: _either(world, rng, t, k)))
+            made.append(
+                _set(f"{topic}_or_{kind.__name__}", count, lambda rng, t=topic, k=kind: _either(world, rng, t, k))
+            )
     return made
 
 
