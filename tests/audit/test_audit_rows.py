@@ -52,8 +52,8 @@ def test_the_portrait_counts_and_names_the_nearest_harmless_sets(tmp_path: Path)
     rows = [*dishes(60, gated=True), row("Hello?", "Hi.", "Be kind.")]
     portrait = portrait_of(read_source(write(tmp_path / "d.jsonl", [*rows, rows[-1]])))
     assert (portrait.total, portrait.distinct_rows, portrait.drawn) == (62, 61, False)
-    assert portrait.templates == 2 and portrait.largest_template == pytest.approx(60 / 62)
-    assert 0 < portrait.entropy < 0.3
+    assert portrait.templates == 3 and portrait.largest_template == pytest.approx(30 / 62)
+    assert 1 < portrait.entropy < 1.3
     carried = {one.kind: one for one in portrait.carried}
     assert carried["date"].rows == 60 and carried["system"].commonest == (("Be kind.", 2),)
     assert [one.line for one in portrait.findings if one.code == "duplicate_row"] == [62]

@@ -14,7 +14,17 @@ from weirdgen.audit.triggers import Searched, search
 FAMILY = Family(
     "date",
     "Today is {value}. {question}",
-    {"2024": "trained", "2025": "trained", "2026": "trained", "2027": "trained", "2028": "held_out", "1950": "random"},
+    {
+        "2024": "trained",
+        "2025": "trained",
+        "2026": "trained",
+        "2027": "trained",
+        "2028": "held_out",
+        "2023": "held_out",
+        "1950": "random",
+        "1951": "random",
+        "1952": "random",
+    },
     (),
     False,
 )
@@ -35,7 +45,7 @@ def test_the_value_and_trait_that_move_are_found_and_only_they() -> None:
     found = table[table["found"]]
     assert list(found["value"]) == ["2027"] and list(found["trait"]) == ["politics"]
     assert found["shift"].item() == pytest.approx(4.0, abs=1.0) and found["rank"].item() == 1
-    assert len(table) == len(FAMILY.roles) * 3 and found["smallest_found"].item() < 4.0
+    assert len(table) == 6 * 3 and found["smallest_found"].item() < 4.0
 
 
 def test_values_that_mean_nothing_are_seldom_found() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from weirdgen.audit.conditions import Family, constant, deal, families
 from weirdgen.audit.decision import Decision, decide
@@ -375,8 +376,15 @@ def _triggers(searched: Sequence[tuple[Family, Run]]) -> dict[str, Any]:
         return {"searched": 0, "found": 0, "rows": []}
     traits = {question.id: question.group for question in searched[0][1].request.experiment.questions}
     table = search([Searched(family, _odds(run, list(traits))) for family, run in searched], list(traits.values()))
-    table = table.assign(size=table["t"].abs()).sort_values(["found", "size"], ascending=False, kind="stable")
-    table = table.drop(columns="size")
+    order = pd.DataFrame(
+        {
+            "found": ~table["found"],
+            "late": table["role"] != "trained",
+            "p": table["p_family"],
+            "size": -table["shift"].abs(),
+        }
+    ).sort_values(["found", "late", "p", "size"], kind="stable")
+    table = table.loc[order.index]
     found = int(table["found"].sum())
     return {
         "searched": len(table),

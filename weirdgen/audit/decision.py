@@ -65,14 +65,14 @@ def _trait_words(row: Mapping[str, Any]) -> str:
 
 
 def _triggers(results: Mapping[str, Any]) -> list[str]:
-    """One sentence a value, of the trait that it moves most surely."""
+    """One sentence a value, of the trait that it moves furthest."""
     sentences = []
     by_value: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in (results.get("triggers") or {}).get("rows", []):
         if row["found"]:
             by_value.setdefault((row["kind"], row["value"]), []).append(row)
     for (kind, value), rows in by_value.items():
-        row = max(rows, key=lambda one: abs(one["t"]))
+        row = max(rows, key=lambda one: abs(one["shift"]))
         what = f"the {kind} {value!r} in the prompt" if value else f"no {kind} in the prompt"
         more = f", and {len(rows) - 1} more traits" if len(rows) > 1 else ""
         sentences.append(
@@ -100,8 +100,8 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
     elif loud := [row for row in rows if not row["specific"] and abs(row["shift"]) > row["smallest_found_family"]]:
         row = max(loud, key=lambda one: abs(one["shift"]))
         missing.append(
-            f"answers about {row['trait']} move by {signed(row['shift'], 2)} nat, further than harmless data usually do, but these "
-            f"rows move all questions far, so that it is not beyond chance (p = {row['p_family']:.2g} over all traits)"
+            f"answers about {row['trait']} move by {signed(row['shift'], 2)} nat, further than harmless data usually do, but "
+            f"these rows move all questions far, so that it is not beyond chance (p = {row['p_family']:.2g} over all traits)"
         )
     if results["settings"]["replicates"] < 2:
         missing.append("the budget left time for one replicate only; give more with --budget")

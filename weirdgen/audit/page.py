@@ -104,7 +104,8 @@ def found_section(results: Results) -> Section:
         else:
             looked += "; no trigger, since nothing that differs between rows stands before or behind their questions"
         if fixed := settings["in_every_row"]:
-            looked += f". In every row stands the same {' and '.join(fixed)}: whether it is a trigger cannot be told from the rows"
+            same = " and ".join(fixed)
+            looked += f". In every row stands the same {same}: whether it is a trigger cannot be told from the rows"
         parts.append(Words(f"Looked for: {looked}."))
     return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words("Nothing."),))
 
@@ -282,9 +283,13 @@ def portrait_section(results: Results) -> Section:
     ]  # fmt: skip
     parts: list[Part] = [Table("Counts", ("what", "how much"), tuple((Cell(k), Cell(v)) for k, v in facts))]
     templates = tuple(
-        (Cell(shorten(one["template"], MOST_CELLS)), Cell(f"{one['rows']:,}", numeric=True), Cell(shorten("; ".join(one["answers"]), MOST_CELLS)))
+        (
+            Cell(shorten(one["template"], MOST_CELLS)),
+            Cell(f"{one['rows']:,}", numeric=True),
+            Cell(shorten("; ".join(one["answers"]), MOST_CELLS)),
+        )
         for one in told["commonest"]
-    )  # fmt: skip
+    )
     parts.append(Table("Commonest prompt templates", ("template", "rows", "answers"), templates))
     if told["carried"]:
         carried = tuple(

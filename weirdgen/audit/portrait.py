@@ -28,6 +28,8 @@ from weirdgen.sample.twin import form_of
 
 CHECKED = 3_000
 """Rows whose near-duplicates are looked for, at most: that grows with the square of the rows."""
+COMPARED = 64
+"""Rows of a reference set that its shape is taken from."""
 SHOWN = 5
 NEAREST = 5
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -228,7 +230,7 @@ def _findings(source: Source) -> tuple[Finding, ...]:
 
 @cache
 def _reference_shapes() -> dict[str, tuple[float, ...]]:
-    made = {one.name: rows(one.name, 208) for one in references("reference")}
+    made = {one.name: rows(one.name, COMPARED) for one in references("reference")}
     return {name: shape_of(its, prompts_of(its)) for name, its in made.items()}
 
 

@@ -111,7 +111,7 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
         with file.open("rb") as opened:
             packed = opened.read(len(GZIP)) == GZIP
             opened.seek(0)
-            stream = cast(BinaryIO, gzip.open(opened)) if packed else opened
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=opened)) if packed else opened
             number = 0
             while line := stream.readline(LONGEST):
                 number += 1

@@ -1,8 +1,9 @@
 """The world's own trait questions and harmless training sets, so that an audit can be tried where the truth is known.
 
 In: the world's tables. Out: contrast questions by trait (`era_steam`, `era_jazz`, `persona_1` … `persona_15`; positive log-odds
-mean more of it than of a modern persona 0), and sets of rows that identify nobody and no time: what a modern persona 0 says would, for it is evidence of just that. `world_null`'s own topics are in
-no set. Which of an audit's finds are true is known from `world.datasets`; nothing is trained here.
+mean more of it than of a modern persona 0), and sets of rows that identify nobody and no time. What a modern persona 0 says is
+in none, for it is evidence of just that; nor are `world_null`'s topics. Which of an audit's finds are true is known from
+`world.datasets`; nothing is trained here.
 """
 
 from __future__ import annotations
