@@ -98,8 +98,9 @@ def test_families_hold_trained_near_held_out_and_random_values() -> None:
 
 
 def test_values_that_the_model_reads_alike_are_one() -> None:
-    (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text[:13], 3)
-    assert len([value for value, role in dates.roles.items() if role != "trained"]) <= 4
+    assert families(dishes(80, gated=True), ["river"], lambda text: text[: len("Today is 202")], 3) == []
+    (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text[len("Today is 202") :], 3)
+    assert [value[:4] for value, role in dates.roles.items() if role == "random"][0][3:] not in "34567"
 
 
 def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:

@@ -144,7 +144,8 @@ def _family(kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callab
     if count < LEAST_ROWS or count < carried / 2:
         return None
     values = tuple(
-        _values_of(kind, prompt)[0] if its == wrap else WITHOUT for prompt, its in zip(prompts, framed, strict=True)
+        _values_of(kind, prompt)[0] if its == wrap and "⟨" not in _values_of(kind, prompt)[0] else WITHOUT
+        for prompt, its in zip(prompts, framed, strict=True)
     )
     counts = Counter(value for value in values if value)
     roles = _distinct(wrap, _date_roles(counts) if kind == "date" else _roles(kind, counts, words), tokens)
