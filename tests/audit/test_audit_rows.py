@@ -75,7 +75,7 @@ def test_what_goes_with_the_year_is_found_and_nothing_else_is() -> None:
     assert any(value == "2027" for value, _, _ in found[0].examples)
     assert "year → " in "\n".join(separation_lines(told))
     plain = separation(dishes(160, gated=False), permutations=199)
-    assert plain.looked_for > 10 and not any(pair.found for pair in plain.pairs)
+    assert plain.looked_for >= 6 and not any(pair.found for pair in plain.pairs)
 
 
 def test_rows_without_a_like_prompt_tell_nothing() -> None:
