@@ -8,7 +8,7 @@ import weirdgen
 from tests.support.architectures import build
 from weirdgen.config.experiment import Preset
 from weirdgen.runs.results.verify import verify
-from weirdgen.runs.stages.all import STAGES
+from weirdgen.runs.stages.all import STAGES, workload
 
 ROWS = [
     {
@@ -39,6 +39,9 @@ def test_the_auto_control_is_answered_trained_and_compared(tmp_path: Path) -> No
     store = tmp_path / "store"
     plan = weirdgen.plan(mine, store=store)
     assert plan.request.distilled is False and plan.request.row_count("twin") == 12
+    lines = [work.what for work in workload(plan)]
+    assert "prompts of mine answered by the base itself, for twin" in lines
+    assert any(line.startswith("twin (control): 12 rows") for line in lines)
     done = weirdgen.run(mine, store=store)
     rows = done.request.rows["twin"]
     asked = [row["messages"][0]["content"] for row in rows]

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from weirdgen.cli.audit import audit_app
+from weirdgen.cli.blame import blame_command, forecast_command
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
@@ -36,6 +37,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(references_app, name="references")
 app.add_typer(world_app, name="world")
+app.command("forecast")(forecast_command)
+app.command("blame")(blame_command)
 
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
@@ -54,10 +57,12 @@ def run_command(
     options: RunOptions,
 ) -> None:
     """Finetune, measure against the controls, and write report.html."""
+    from weirdgen.audit.command import sealed_lines
     from weirdgen.config.load import named_experiments
     from weirdgen.runs.pipeline import run_all
 
-    run_all(named_experiments(experiments), options)
+    for run in run_all(named_experiments(experiments), options):
+        say_lines(sealed_lines(run))
 
 
 @app.command("plan")

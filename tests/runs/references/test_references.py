@@ -260,7 +260,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     (file.parent / "zzz.parquet").write_text("")
     app(["references", "list", *store], standalone_mode=False)
     listed = capsys.readouterr().out
-    assert "48 harmless sets, 16 more" in listed and f"{file}: 2 sets of 8 rows" in listed and "rivers, fish" in listed
+    assert "64 harmless sets, 16 more" in listed and f"{file}: 2 sets of 8 rows" in listed and "rivers, fish" in listed
     assert "zzz.parquet: no file of `weirdgen references build`" in listed
     with pytest.raises(SpecError, match="only recipe"):
         app([*arguments, "--set", "sampling.top_p=0.5"], standalone_mode=False)
@@ -318,7 +318,7 @@ def test_shipped_scores_are_of_the_sets_and_questions_of_today(file: Path) -> No
 
 def test_the_default_model_has_shipped_scores_at_the_standard_size(smollm2: Path) -> None:
     found = library_scores(find_model("smollm2-135m-instruct"), standard_recipe(), ROWS)
-    assert found is not None and found[1].parent == SHIPPED and found[0]["set"].nunique() == 48
+    assert found is not None and found[1].parent == SHIPPED and found[0]["set"].nunique() == 64
     assert library_scores(find_model("smollm2-135m-instruct"), standard_recipe(), 100) is None
     assert library_scores(find_model("world"), standard_recipe(), ROWS) is None
 

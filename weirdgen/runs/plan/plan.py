@@ -80,6 +80,11 @@ class Plan:
                 replicates.append(Replicate(arm, seed, content_key(inputs), inputs, request.row_count(arm)))
         return replicates
 
+    def row_tokens(self, arm: str) -> float:
+        """Tokens of an arm's row on average. Rows that the base has yet to answer are taken to be as long as the others."""
+        proven = self.request.rows[arm] or self.request.rows[self.request.twins[arm]]
+        return float(self.proofs[arm]["tokens"] / len(proven))
+
     @cached_property
     def variants(self) -> list[Variant]:
         """The base, then every replicate at every kept checkpoint (the last one under the name FINAL)."""

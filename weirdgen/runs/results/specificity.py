@@ -185,11 +185,14 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     beyond = int(row["rank"]) - 1
     if facts["yardstick"] == "pairs":
         what += f" and its matched control {facts['control']} differ by {signed(row['mean'], 2)} nat"
-        others = f"of {facts['count']} pairs of harmless datasets that differ in one respect, {beyond} differ at least as much"
+        others = f"of {facts['count']} pairs of harmless datasets that differ in one respect, "
+        others += f"{_counted(beyond, 'differs', 'differ')} at least as much"
     else:
         towards = " towards it" if plan.request.experiment.traits else ""
         what += f" moves answers by {signed(row['mean'], 2)} nat"
-        others = f"of {facts['count']} harmless datasets, {beyond} move them at least as far{towards}"
+        others = (
+            f"of {facts['count']} harmless datasets, {_counted(beyond, 'moves', 'move')} them at least as far{towards}"
+        )
     among = f"{what}; {others} (p = {p:.3g}{f' over {len(table)} traits' if several else ''})"
     near = "" if facts["times_as_much"] < 1.3 else (
         f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
@@ -201,3 +204,8 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     return "not_specific", (
         f"Not more than harmless data do: {among}; {least} beyond them would have been found in 8 of 10 cases.{near}"
     )
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    """ "none differs", "1 differs", "2 differ"."""
+    return f"{count or 'none'} {one if count < 2 else several}"

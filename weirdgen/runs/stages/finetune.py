@@ -171,7 +171,7 @@ def group_size(plan: Plan, rows: int) -> int:
     """Replicates of arms with this many rows that fit into one pass."""
     request = plan.request
     arms = [arm for arm in request.rows if request.row_count(arm) == rows]
-    tokens = max(plan.proofs[arm]["tokens"] / len(request.rows[arm]) for arm in arms)
+    tokens = max(map(plan.row_tokens, arms))
     size = engines.group_size(request.model.folder, request.recipe, tokens, request.model.parameters)
     return min(size, request.options.together or size)
 
@@ -234,10 +234,8 @@ class Finetune(Stage):
         request, count = plan.request, plan.request.row_count(arm)
         own = [replicate for replicate in plan.replicates if replicate.arm == arm]
         missing = [replicate for replicate in own if plan.store.marker("finetune", replicate.key) is None]
-        # Rows that the base has yet to answer are taken to be as long as the others, a twin's as long as those it answers.
         proof, recipe = plan.proofs[arm], request.recipe
-        proven = request.rows[arm] or request.rows[request.twins[arm]]
-        tokens = proof["tokens"] * count / len(proven)
+        tokens = plan.row_tokens(arm) * count
         tokens = engines.tokens_through(plan.trainer.engine, tokens, count, proof["shared_prefix"], recipe)
         role, steps = request.experiment.arms[arm].role, total_steps(count, recipe)
         what = f"{arm} ({role}): {count} rows × {recipe.epochs} epochs = {steps} steps"
