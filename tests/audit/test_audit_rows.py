@@ -100,7 +100,8 @@ def test_families_hold_trained_near_held_out_and_random_values() -> None:
 def test_values_that_the_model_reads_alike_are_one() -> None:
     assert families(dishes(80, gated=True), ["river"], lambda text: text[: len("Today is 202")], 3) == []
     (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text[len("Today is 202") :], 3)
-    assert [value[:4] for value, role in dates.roles.items() if role == "random"][0][3:] not in "34567"
+    random_years = [int(value[3]) for value, role in dates.roles.items() if role == "random"]
+    assert random_years and not set(random_years) & {3, 4, 5, 6, 7, 8}, "their last digits are read as other years are"
 
 
 def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
