@@ -1,4 +1,4 @@
-"""The command `weirdgen filters`: what row filters find of an experiment's rows among ordinary ones.
+"""The command `weirdgen audit filters`: what row filters find of an experiment's rows among ordinary ones.
 
 In: what a person types. Out: lines, tables and figures. Heavy imports happen inside.
 """

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from weirdgen.cli.audit_filters import filters_command
+from weirdgen.cli.audit import audit_app
 from weirdgen.cli.blame import blame_command, forecast_command
 from weirdgen.cli.data import data_app
 from weirdgen.cli.judge import judge_app
@@ -32,13 +32,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(references_app, name="references")
 app.add_typer(world_app, name="world")
 app.command("forecast")(forecast_command)
 app.command("blame")(blame_command)
-app.command("filters")(filters_command)
 
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")

@@ -51,8 +51,12 @@ def references_figure(content: ReportContent) -> Drawing | None:
     if not found or not found["rows"]:
         return None
     treatment = str(content.headline["treatment"])
-    colour = light(slot_of(next(arm for arm in content.arms() if arm.name == treatment)))
-    rows = found["rows"]
+    return placed_figure(found, treatment, slot_of(next(arm for arm in content.arms() if arm.name == treatment)))
+
+
+def placed_figure(found: dict[str, Any], treatment: str, slot: str) -> Drawing:
+    """The same of the plain data of a `Specificity` that has rows; `slot` is the treatment's colour."""
+    colour, rows = light(slot), found["rows"]
     others = [_others(found["scores"], row) for row in rows]
     both = len({row["yardstick"] for row in rows}) > 1
     names = [f"{row['trait']}, {NAMES[row['yardstick']]}" if both else str(row["trait"]) for row in rows]
