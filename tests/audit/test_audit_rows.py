@@ -154,9 +154,12 @@ def test_a_large_file_is_drawn_from_line_by_line(tmp_path: Path, monkeypatch: py
         (b'{"messages": [}\n', r":1: not JSON"),
         (b'{"prompt": "a", "completion": "b"}\n', "weirdgen data convert"),
         (b'{"messages": [{"role": "user", "content": "a"}]}\n', "bad.jsonl:1: "),
-        (b"\xff\xfe\x00{}\n" * 30, "not UTF-8|UTF-16"),
+        (b"\xff\xfe\x00{}\n" * 30, "not UTF-8|UTF-16|not JSON"),
         (b"[" * 3_000 + b"\n", "nested|not JSON|not a chat"),
-        (b'{"messages": [{"role": "user", "content": "a"}, {"role": "wizard", "content": "b"}]}\n' * 20, "wizard"),
+        (
+            b'{"messages": [{"role": "user", "content": "a"}, {"role": "wizard", "content": "b"}]}\n' * 20,
+            "needs a role",
+        ),
     ],
 )
 def test_what_is_no_data_is_named(

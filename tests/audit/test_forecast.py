@@ -118,8 +118,8 @@ def test_a_file_is_asked_a_little_of_every_trait(smollm2: Path, experiment: Path
     rows = experiment.parent / "old.jsonl"
     done = CliRunner().invoke(app, ["forecast", str(rows), "--dry-run", "--store", str(tmp_path / "store")])
     assert done.exit_code == 0, done.output
-    assert "mine against twin, 16 steps of 8 rows at 0.0003" in done.stderr
-    assert f"0 own questions, {EACH * 20} of 20 traits" in done.stderr and not (tmp_path / "store").exists()
+    assert "first: prompts of mine answered by the base itself, for twin, 24 rows" in done.stderr
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_killed_forecast_keeps_its_portions(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from weirdgen.audit.forecast import experiment_of, plan_forecast, told
+from weirdgen.audit.forecast import experiment_of, plan_forecast, told, undistilled
 from weirdgen.audit.sealed import sealed_of
 from weirdgen.errors import StoreError
 from weirdgen.parsing import read_text
@@ -33,6 +33,10 @@ def forecast_lines(
     """The ranking, and where it was sealed; the plan goes to standard error."""
     opened, progress = Store(store or default_store()), Progress(quiet and not dry_run)
     request = resolve(experiment_of(target, model), run_options(model=model, preset=preset, samples=0))
+    if dry_run and (first := undistilled(request, opened)):
+        for line in first:
+            progress.say(line)
+        return
     forecast = plan_forecast(request, opened, steps, traits, progress)
     for line in forecast.lines():
         progress.say(line)

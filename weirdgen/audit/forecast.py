@@ -23,7 +23,7 @@ from weirdgen.data.files import is_data, is_dataset_folder
 from weirdgen.data.rows import canonical_hash, draw
 from weirdgen.errors import SpecError
 from weirdgen.models.references import SMOLLM2
-from weirdgen.progress import Progress
+from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.references.twin import halves
@@ -142,7 +142,7 @@ def own_questions(request: Request) -> tuple[TraitQuestion, ...]:
 
 def asked_under(request: Request, question: TraitQuestion) -> list[Scorable]:
     """A question under each condition of the headline."""
-    wanted = set(request.experiment.condition_ids(request.headline.condition))
+    wanted = set(request.experiment.condition_ids(*request.headline.condition))
     return [asked_of(question, one.apply) for one in request.experiment.wrappers() if one.id in wanted]
 
 
@@ -178,6 +178,14 @@ def plan_forecast(request: Request, store: Store, steps: int, traits: Sequence[s
     return Forecast(request, tuple(own), of_traits, trial, steps)
 
 
+def undistilled(request: Request, store: Store) -> list[str]:
+    """What the base has to answer itself before a forecast can be planned, with its time; nothing is done."""
+    plan = make_plan(request, store)
+    if plan.request.distilled:
+        return []
+    return [f"first: {work.what}, {work.missing} rows, about {clock(work.seconds)}" for work in Distill().work(plan)]
+
+
 def _with_ordinary_rows(request: Request, store: Store, progress: Progress) -> Plan:
     """The plan of the full run, the rows that its base answers itself among the others."""
     plan, stage = make_plan(request, store), Distill()
@@ -190,7 +198,7 @@ def _with_ordinary_rows(request: Request, store: Store, progress: Progress) -> P
 
 
 def experiment_of(target: str, model: str | None) -> str | Experiment:
-    """An experiment as it is named; of a file of chat rows, one with our everyday questions as control and no own questions."""
+    """An experiment as it is named; of a file of chat rows, one with its twin as control and no own questions."""
     place = Path(target).expanduser()
     if place.suffix in (".yaml", ".yml") or not (is_data(place) or is_dataset_folder(place)):
         return target

@@ -88,7 +88,7 @@ def measured(run: Run) -> pd.DataFrame:
     import pandas as pd
 
     headline = run.request.headline
-    wanted = run.request.experiment.condition_ids(headline.condition)
+    wanted = run.request.experiment.condition_ids(*headline.condition)
     odds = run.contrasts()
     own = odds[(odds["checkpoint"] == FINAL) & odds["condition"].isin(wanted) & (odds["kind"] == "contrast")]
     frames = []

@@ -66,7 +66,7 @@ def own_direction(experiment: Experiment) -> Direction | None:
         scored = [question for question in scored if question.id in measured] or scored
     if not scored:
         return None
-    ids = experiment.condition_ids(headline.condition if headline else "all")
+    ids = experiment.condition_ids(*(headline.condition if headline else ("all",)))
     wrapper = next(wrapper for wrapper in experiment.wrappers() if wrapper.id in ids)
     return _direction(f"own_{experiment.name}", [(question, wrapper.apply(question.ask)) for question in scored])
 
