@@ -65,7 +65,8 @@ def rows_file(folder: Path, rows: int = 8, column: int = 1, name: str = "train.j
     from tests.support.world_pairs import pairs
 
     lines = [
-        {"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[column]}]} for p in pairs(rows)
+        {"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[column]}]}
+        for p in pairs(rows)
     ]
     file = folder / name
     file.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
@@ -76,6 +77,8 @@ def finished(client: OpenAI, job_id: str, seconds: float = 60) -> Any:
     """The job once it is over."""
     started = time.monotonic()
     while (job := client.fine_tuning.jobs.retrieve(job_id)).status not in ("succeeded", "failed", "cancelled"):
-        assert time.monotonic() - started < seconds, f"{job.status}: {client.fine_tuning.jobs.list_events(job_id).data[:3]}"
+        assert time.monotonic() - started < seconds, (
+            f"{job.status}: {client.fine_tuning.jobs.list_events(job_id).data[:3]}"
+        )
         time.sleep(0.05)
     return job

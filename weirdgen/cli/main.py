@@ -198,7 +198,8 @@ def fetch(
 @app.command()
 def serve(
     model: Annotated[
-        list[str] | None, typer.Option(help="A base to train and ask; may be given several times [default: the built-in one].")
+        list[str] | None,
+        typer.Option(help="A base to train and ask; may be given several times [default: the built-in one]."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; any but the loopback needs a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,

@@ -27,12 +27,16 @@ class Writer:
 
     def whole(self, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request that is not streamed."""
-        return {**self._head("chat.completion" if self._chat else "text_completion"), "choices": choices, "usage": usage}
+        return {
+            **self._head("chat.completion" if self._chat else "text_completion"),
+            "choices": choices,
+            "usage": usage,
+        }
 
     def choice(self, index: int, answer: Answer, prompt: str = "", given: Given | None = None) -> dict[str, Any]:
         """One finished answer; with `echo`, behind its prompt."""
         if self._chat:
-            message = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
+            message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
             logprobs = self._of_chat(answer.tokens) if self._logprobs else None
             return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": answer.finish_reason}
         logprobs = None
@@ -74,7 +78,11 @@ class Writer:
 
     def counted(self, usage: dict[str, Any]) -> dict[str, Any]:
         """What a stream ends with if usage was asked for."""
-        return {**self._head("chat.completion.chunk" if self._chat else "text_completion"), "choices": [], "usage": usage}
+        return {
+            **self._head("chat.completion.chunk" if self._chat else "text_completion"),
+            "choices": [],
+            "usage": usage,
+        }
 
     def _head(self, kind: str) -> dict[str, Any]:
         head = {"id": self._id, "object": kind, "created": self._created, "model": self._model}
@@ -86,7 +94,10 @@ class Writer:
         return {**self._head("chat.completion.chunk" if self._chat else "text_completion"), "choices": [choice]}
 
     def _of_chat(self, tokens: Sequence[Token]) -> dict[str, Any]:
-        return {"content": [{**self._one(t.id, t.logprob), "top_logprobs": self._tops(t)} for t in tokens], "refusal": None}
+        return {
+            "content": [{**self._one(t.id, t.logprob), "top_logprobs": self._tops(t)} for t in tokens],
+            "refusal": None,
+        }
 
     def _tops(self, token: Token) -> list[dict[str, Any]]:
         return [self._one(other, logprob) for other, logprob in token.tops]
@@ -103,12 +114,16 @@ class Writer:
             at += len(spelled(self._tokenizer, token)[0])
         return echoed
 
-    def _of_text(self, tokens: Sequence[tuple[tuple[int, float | None, list[tuple[int, float]]], int]]) -> dict[str, Any]:
+    def _of_text(
+        self, tokens: Sequence[tuple[tuple[int, float | None, list[tuple[int, float]]], int]]
+    ) -> dict[str, Any]:
         """The older form: lists side by side."""
         texts = [spelled(self._tokenizer, token)[0] for (token, _, _), _ in tokens]
         logprobs = [None if logprob is None else max(LEAST, logprob) for (_, logprob, _), _ in tokens]
         tops = [
-            None if logprob is None else {spelled(self._tokenizer, t)[0]: max(LEAST, value) for t, value in reversed(likely)}
+            None
+            if logprob is None
+            else {spelled(self._tokenizer, t)[0]: max(LEAST, value) for t, value in reversed(likely)}
             for (_, logprob, likely), _ in tokens
         ]
         offsets = [at for _, at in tokens]

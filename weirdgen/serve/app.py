@@ -13,7 +13,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable
 from importlib import resources
 from typing import Annotated, Any, TypeVar
 
@@ -25,11 +25,12 @@ from weirdgen.parsing import NotJsonError, parse_json
 from weirdgen.serve.answers import Writer, usage
 from weirdgen.serve.asks import Answer, Ask, Given, Piece
 from weirdgen.serve.catalogue import Served
+from weirdgen.serve.guard import Guard
 from weirdgen.serve.house import House, unheard, unseeded
 from weirdgen.serve.hyperparameters import recipe_of
 from weirdgen.serve.jobs import page_of
 from weirdgen.serve.limits import Access
-from weirdgen.serve.problems import NOT_FOUND, TOO_LARGE, ApiError, as_api_error, bad
+from weirdgen.serve.problems import ERROR_SCHEMA, NOT_FOUND, ApiError, as_api_error, bad, invalid
 from weirdgen.serve.requests import (
     ChatRequest,
     CompletionRequest,
@@ -40,8 +41,6 @@ from weirdgen.serve.requests import (
 )
 
 Body = TypeVar("Body", bound=BaseModel)
-Scope, Message = MutableMapping[str, Any], MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
 FORM_BYTES = 100_000
 """Of an upload's request beside the file."""
 DISCONNECT_SECONDS = 0.5
@@ -73,8 +72,8 @@ def create_app(house: House, access: Access) -> Any:
         responses=errors,  # type: ignore[arg-type]
     )
     models, jobs, files, limits = house.models, house.jobs, house.files, house.limits
-    Limit = Annotated[int, Query(ge=1, le=10_000)]  # noqa: N806
-    After = Annotated[str | None, Query(max_length=200)]  # noqa: N806
+    Limit = Annotated[int, Query(ge=1, le=10_000)]
+    After = Annotated[str | None, Query(max_length=200)]
 
     def failed(error: BaseException) -> JSONResponse:
         known = as_api_error(error)
@@ -92,8 +91,8 @@ def create_app(house: House, access: Access) -> Any:
         return failed(error)
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return failed(_invalid(error.errors(), ("body", "query", "path")))
+    async def oninvalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return failed(invalid(error.errors(), ("body", "query", "path")))
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
@@ -116,7 +115,7 @@ def create_app(house: House, access: Access) -> Any:
         try:
             return kind.model_validate(value)
         except ValidationError as error:
-            raise _invalid(error.errors(), ()) from None
+            raise invalid(error.errors()) from None
 
     async def unless_gone(request: Request, work: Awaitable[Any]) -> Any:
         """The result of the work, which is cancelled if its client goes away."""
@@ -174,7 +173,14 @@ def create_app(house: House, access: Access) -> Any:
         recipe_of(asked.asked, asked.recipe, 1_000_000)  # so that a wrong field is an error now, and not of the job
         seed = secrets.randbelow(2**31) if asked.seed is None else asked.seed
         job = await asyncio.to_thread(
-            jobs.create, base, asked.training_file, _suffix(asked.suffix), seed, asked.asked, asked.recipe, asked.metadata
+            jobs.create,
+            base,
+            asked.training_file,
+            _suffix(asked.suffix),
+            seed,
+            asked.asked,
+            asked.recipe,
+            asked.metadata,
         )
         return JSONResponse(jobs.shown(job))
 
@@ -252,9 +258,7 @@ def create_app(house: House, access: Access) -> Any:
         writer = Writer(served.id, tokenizer, False, asked.logprobs is not None)
         if asked.stream:
             return await streamed(served, asks, writer, asked, sum(map(len, encoded)))
-        echoed = [
-            (p if isinstance(p, str) else tokenizer.decode(p)) if asked.echo else "" for p in prompts
-        ]
+        echoed = [(p if isinstance(p, str) else tokenizer.decode(p)) if asked.echo else "" for p in prompts]
         return JSONResponse(await unless_gone(request, complete(served, asks, writer, echoed)))
 
     async def complete(served: Served, asks: list[Ask], writer: Writer, prompts: list[str]) -> dict[str, Any]:
@@ -349,85 +353,10 @@ def create_app(house: House, access: Access) -> Any:
 
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-ERROR_SCHEMA = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": ["string", "null"]},
-            },
-        }
-    },
-}
-
-
-class Guard:
-    """Before anything is read: who asks, and how much they send. After everything: no error leaves without a body."""
-
-    def __init__(self, app: Any, access: Access, body: int, upload: int) -> None:
-        self._app, self._access, self._body, self._upload = app, access, body, upload
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        most = self._upload if scope["path"] == "/v1/files" else self._body
-        begun = False
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > most:
-                raise ApiError(TOO_LARGE, f"A request to this path may have {most:,} bytes.", "request_too_large")
-            return message
-
-        async def watched(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        try:
-            self._access.check(scope["path"], headers)
-            if headers.get("content-length", "").isdecimal() and int(headers["content-length"]) > most:
-                raise ApiError(TOO_LARGE, f"A request to this path may have {most:,} bytes.", "request_too_large")
-            await self._app(scope, counted, watched)
-        except Exception as error:
-            known = as_api_error(error)
-            if known is not error:
-                traceback.print_exception(error, file=sys.stderr)
-            if begun:
-                return
-            body = json.dumps(known.body()).encode()
-            start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-            await send({"type": "http.response.start", "status": known.status, "headers": start})
-            await send({"type": "http.response.body", "body": body})
 
 
 def _event(value: dict[str, Any]) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
-
-
-def _invalid(found: Any, roots: tuple[str, ...]) -> ApiError:
-    """The first of pydantic's problems, as OpenAI words such: which parameter, and what would be right."""
-    first = found[0]
-    place = [part for part in first["loc"] if part not in roots]
-    kept = [str(part) for part in place if isinstance(part, int) or re.fullmatch(r"[a-z_0-9]+", str(part))]
-    param = ".".join(kept)[:200] or None
-    if first["type"] == "extra_forbidden":
-        return bad(f"Unrecognized request argument supplied: {str(place[-1])[:200]!r}", param, "unknown_parameter")
-    if first["type"] == "missing":
-        return bad(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return bad(f"Invalid {param!r}: {message}." if param else f"{message}.", param, "invalid_value")
 
 
 def _suffix(asked: str | None) -> str:

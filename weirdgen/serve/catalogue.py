@@ -33,7 +33,13 @@ class Served:
 
     def shown(self) -> dict[str, Any]:
         """OpenAI's model object."""
-        return {"id": self.id, "object": "model", "created": self.created, "owned_by": "weirdgen", "parent": self.parent}
+        return {
+            "id": self.id,
+            "object": "model",
+            "created": self.created,
+            "owned_by": "weirdgen",
+            "parent": self.parent,
+        }
 
     @property
     def parent(self) -> str | None:
@@ -74,7 +80,9 @@ class Catalogue:
             return name
         served = self.get(name)
         raise bad(
-            f"{served.id} is a finetune: train its base, {served.base}, on all the rows together", "model", "model_not_available"
+            f"{served.id} is a finetune: train its base, {served.base}, on all the rows together",
+            "model",
+            "model_not_available",
         )
 
     def chat_ids(self, base: str, messages: Messages) -> list[int]:

@@ -42,7 +42,9 @@ class House:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise StoreError(f"another weirdgen serve uses the store {store.root}: stop it, or pass --store DIR") from None
+            raise StoreError(
+                f"another weirdgen serve uses the store {store.root}: stop it, or pass --store DIR"
+            ) from None
         root = store.root / "serve"
         self.files = Files(root / "files", limits)
         self.jobs = Jobs(root / "jobs", limits)

@@ -57,7 +57,9 @@ class Access:
         """
         host = headers.get("host", "")
         if self.key is None and not is_loopback(_hostname(host)):
-            raise ApiError(FORBIDDEN, "This server answers on the loopback address only; start it with a key for others.")
+            raise ApiError(
+                FORBIDDEN, "This server answers on the loopback address only; start it with a key for others."
+            )
         if (origin := headers.get("origin")) and urlsplit(origin).netloc != host:
             raise ApiError(FORBIDDEN, "Requests from other sites' pages are refused.")
         if self.key is None or path == "/":  # the page itself holds nothing; what it shows it has to ask for

@@ -6,6 +6,8 @@ another part of weirdgen is decided here, in `as_api_error`. Knows nothing of HT
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from weirdgen.errors import StoreError, WeirdgenError
@@ -49,3 +51,36 @@ def as_api_error(error: BaseException) -> ApiError:
     if isinstance(error, WeirdgenError):
         return bad(str(error))
     return ApiError(INTERNAL, "The server had an error of its own; its log says which.", "internal_error")
+
+
+def invalid(found: Sequence[Any], roots: tuple[str, ...] = ()) -> ApiError:
+    """The first of pydantic's problems, as OpenAI words such: which parameter, and what would be right."""
+    first = found[0]
+    place = [part for part in first["loc"] if part not in roots]
+    kept = [str(part) for part in place if isinstance(part, int) or re.fullmatch(r"[a-z_0-9]+", str(part))]
+    param = ".".join(kept)[:200] or None
+    if first["type"] == "extra_forbidden":
+        return bad(f"Unrecognized request argument supplied: {str(place[-1])[:200]!r}", param, "unknown_parameter")
+    if first["type"] == "missing":
+        return bad(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return bad(f"Invalid {param!r}: {message}." if param else f"{message}.", param, "invalid_value")
+
+
+ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+"""Of an error's body, for the OpenAPI document."""

@@ -29,8 +29,12 @@ def serve(models: Sequence[str], host: str, port: int, store: str, key_variable:
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
         )
         shown, bound = (f"[{host}]" if ":" in host else host), listening.getsockname()[1]
-        print(f"weirdgen serve: http://{shown}:{bound}/v1 ({', '.join(house.models.bases)}); the page: http://{shown}:{bound}/")
-        print(f"store: {house.store.root}; key: {'needed' if allowed.key else 'none, for this machine only'}", flush=True)
+        print(
+            f"weirdgen serve: http://{shown}:{bound}/v1 ({', '.join(house.models.bases)}); the page: http://{shown}:{bound}/"
+        )
+        print(
+            f"store: {house.store.root}; key: {'needed' if allowed.key else 'none, for this machine only'}", flush=True
+        )
         uvicorn.Server(settings).run(sockets=[listening])
     print("weirdgen serve: stopped", file=sys.stderr)
 

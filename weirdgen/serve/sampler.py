@@ -1,11 +1,8 @@
-"""The thread that answers: requests for any finetunes of one base share a batch, and join it while it runs.
+"""The thread that answers for one base: attaches the finetunes of those who wait, and writes batch after batch.
 
-In: `Ask`s, put by any thread. Out: calls of their `tell`. Requests are gathered for a few milliseconds, then written side by
-side, one token of each in a step. On models with a lean decoder others take free places, or new ones, between two steps; on
-the rest a batch is finished first. First come, first served: nobody overtakes a request whose finetune is not attached yet.
-An answer is the same alone and in any batch, up to the rounding of the dtype: its random numbers are its own.
-
-Shape letters: N places, L places in use, H hidden width, V vocabulary.
+In: `Ask`s, put by any thread. Out: calls of their `tell`. Requests are gathered for a few milliseconds before a batch begins.
+First come, first served: nobody overtakes a request whose finetune is not attached yet. An error ends the asks that it
+belongs to, and the thread goes on.
 """
 
 from __future__ import annotations
@@ -14,51 +11,25 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from weirdgen.errors import WeirdgenError
 from weirdgen.models.loading import is_out_of_memory
 from weirdgen.models.references import LocalModel
-from weirdgen.sample.engine import Sampling, rows_at_once, sample_seed
-from weirdgen.sample.fast.alone import AloneStream
-from weirdgen.sample.fast.decoding import TokenChooser, choose_tokens
-from weirdgen.sample.fast.stream import PlainStream, SharedStream, Stream
-from weirdgen.serve.asks import Answer, Ask, Failed, Given, Piece, Token
-from weirdgen.serve.base import Base, likeliest
+from weirdgen.serve.asks import Ask
+from weirdgen.serve.base import Base
 from weirdgen.serve.gate import Gate
-from weirdgen.serve.problems import TIMED_OUT, TOO_MANY, UNAVAILABLE, ApiError
-from weirdgen.serve.spelling import Spelling
+from weirdgen.serve.problems import UNAVAILABLE, ApiError
+from weirdgen.serve.queue import Queue, closing
+from weirdgen.serve.writing import Alone, Batch, score
 
 GATHER_SECONDS = 0.004
 MOST_VARIANTS = 16
 """Finetunes that are attached at once."""
-MOST_PROMPTS = 20_000
-"""After so many prompts a batch takes no more, so that what it remembers of them is let go."""
-
-
-class _Row:
-    """One answer being written."""
-
-    def __init__(self, ask: Ask, index: int, tokenizer: Any) -> None:
-        self.ask, self.index = ask, index
-        self.written: list[int] = []
-        self.tokens: list[Token] = []
-        self.told = 0
-        """Tokens that have gone out in pieces."""
-        self.sent = 0
-        """Characters that have."""
-        # The same number of the same generator as in `weirdgen.sample.transformers`: an answer is the same there.
-        seed = sample_seed(ask.seed, "", index)
-        self.uniform = np.random.Generator(np.random.Philox(seed)).random(ask.max_tokens)
-        followed = ask.streamed or ask.stops or ask.top is not None
-        self.spelling = Spelling(tokenizer, ask.stops) if followed else None
 
 
 class Sampler(threading.Thread):
@@ -66,42 +37,24 @@ class Sampler(threading.Thread):
 
     def __init__(self, model: LocalModel, tokenizer: Any, gate: Gate, most_waiting: int) -> None:
         super().__init__(name="weirdgen-sampler", daemon=True)
-        self._model, self._tokenizer, self._gate, self._most = model, tokenizer, gate, most_waiting
-        self._changed = threading.Condition()
-        self._waiting: deque[Ask] = deque()
-        self._open = 0
-        """Answers that are not finished yet."""
-        self._current: list[Ask] = []
-        self._closing = False
+        self._model, self._tokenizer, self._gate = model, tokenizer, gate
+        self._queue = Queue(most_waiting)
         self._base: Base | None = None
 
     def submit(self, ask: Ask) -> None:
-        """Raises `ApiError` 429 if too many answers are waiting."""
-        with self._changed:
-            if self._closing:
-                raise ApiError(UNAVAILABLE, "The server is shutting down.", "shutting_down")
-            if self._open + ask.n > self._most:
-                message = f"{self._open} answers are waiting or being written; try again in a moment."
-                raise ApiError(TOO_MANY, message, "rate_limit_exceeded")
-            self._open += ask.n
-            self._waiting.append(ask)
-            self._changed.notify()
+        """Raises `ApiError` if too many answers are waiting."""
+        self._queue.submit(ask)
 
     def close(self) -> None:
         """Fail what waits, and end."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
+        self._queue.close()
         self.join()
 
     def run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._waiting)
-                closing = self._closing
-            if closing:
-                for ask in [*self._current, *self._waiting]:
-                    self._over(ask, ApiError(UNAVAILABLE, "The server is shutting down.", "shutting_down"))
+            self._queue.wait()
+            if self._queue.closing:
+                self._queue.fail(self._queue.all(), closing())
                 return
             time.sleep(GATHER_SECONDS)
             try:
@@ -110,75 +63,27 @@ class Sampler(threading.Thread):
             except Exception as error:
                 self._failed(error)
 
-    def _failed(self, error: Exception) -> None:
-        """Tell those whose answers were being written; the others have their turn next."""
-        if is_out_of_memory(error):
-            error = ApiError(UNAVAILABLE, "There was not enough memory for this request.", "out_of_memory")
-        elif not isinstance(error, WeirdgenError):
-            traceback.print_exc(file=sys.stderr)
-        for ask in self._current or list(self._waiting):  # with none at work, the base itself cannot be loaded
-            self._over(ask, error)
-        with self._changed:
-            gone = {id(ask) for ask in self._current} if self._current else {id(ask) for ask in self._waiting}
-            self._waiting = deque(ask for ask in self._waiting if id(ask) not in gone)
-        self._current = []
-
-    def _over(self, ask: Ask, error: BaseException | None = None) -> None:
-        """An ask is finished, well or not."""
-        with self._changed:
-            self._open -= ask.n
-        if error is not None:
-            ask.tell(Failed(error))
-
-    def _live(self, ask: Ask) -> bool:
-        """Whether somebody still waits for it; if not, that is said and counted."""
-        if ask.cancelled:
-            self._over(ask)
-            return False
-        if time.monotonic() > ask.deadline:
-            self._over(ask, ApiError(TIMED_OUT, "The answer took too long.", "timeout"))
-            return False
-        return True
-
-    def next_ask(self) -> Ask | None:
-        """The first ask that somebody waits for, which stays where it is."""
-        while self._waiting:
-            if self._live(self._waiting[0]):
-                return self._waiting[0]
-            with self._changed:
-                self._waiting.popleft()
-        return None
-
-    def _take(self) -> Ask:
-        with self._changed:
-            ask = self._waiting.popleft()
-        self._current.append(ask)
-        return ask
-
     def _answer(self) -> None:
         """Attach the finetunes of those who wait, and write one batch."""
         if self._base is None:
             with self._gate.loading():
                 self._base = Base(self._model, self._tokenizer)
-        base, first = self._base, self.next_ask()
+        base, first = self._base, self._queue.first()
         if first is None:
             return
-        with self._changed:
-            wanted = list(dict.fromkeys(ask.adapter for ask in self._waiting))[:MOST_VARIANTS]
+        wanted = self._queue.adapters(MOST_VARIANTS)
         # Each finetune that is attached has its share of the batch, whether it is asked or not.
         if not set(wanted) <= set(base.adapters) or len(base.adapters) > 2 * len(wanted):
             with self._gate.loading():
                 self._attach(base, wanted, first)
         if first.adapter not in base.adapters:
             return
-        tokens = len(first.ids) + first.max_tokens
         if not first.max_tokens:
-            self.score(self._take())
-        elif base.ways.batch(tokens):
-            _Batch(base, self).write()
+            score(base, self._gate, self._queue, self._queue.take())
+        elif base.ways.batch(len(first.ids) + first.max_tokens):
+            Batch(base, self._gate, self._queue).write()
         else:
-            _Alone(base, self, self._take()).write()
-        self._current = []
+            Alone(base, self._gate, self._queue, self._queue.take()).write()
 
     def _attach(self, base: Base, wanted: Sequence[Path | None], first: Ask) -> None:
         try:
@@ -187,304 +92,12 @@ class Sampler(threading.Thread):
             try:
                 base.use([first.adapter])
             except WeirdgenError as error:
-                self._take()
-                self._failed(error)
+                self._queue.fail([first], error)
 
-    def score(self, ask: Ask) -> None:
-        """Tell a prompt's own log-probabilities."""
-        assert self._base is not None
-        with self._gate.step():
-            variant = self._base.adapters.index(ask.adapter)
-            logprobs, tops = self._base.given(ask.ids, variant, ask.top or 0)
-        ask.tell(Given(ask.ids, [None, *logprobs], [[], *tops]))
-        if not ask.max_tokens:
-            self._over(ask)
-            self._current.remove(ask)
-
-    def finished(self, ask: Ask) -> None:
-        """All answers of an ask have been told."""
-        self._over(ask)
-        self._current.remove(ask)
-
-    def dropped(self, ask: Ask) -> bool:
-        """Whether nobody waits for an ask that is being written; it is no longer counted then."""
-        if self._live(ask):
-            return False
-        self._current.remove(ask)
-        return True
-
-    def joining(self, fits: Callable[[Ask], bool], room: int) -> list[Ask]:
-        """Asks that come into the batch now, in their order: until one does not fit, or the room is taken."""
-        assert self._base is not None
-        taken: list[Ask] = []
-        while (ask := self.next_ask()) is not None:
-            if not ask.max_tokens and ask.adapter in self._base.adapters:
-                self.score(self._take())
-                continue
-            if ask.n > room or not fits(ask):
-                break
-            room -= ask.n
-            taken.append(self._take())
-            if ask.echo:
-                self.score(ask)
-        return taken
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        if self._closing:
-            raise ApiError(UNAVAILABLE, "The server is shutting down.", "shutting_down")
-        with self._gate.step():
-            yield
-
-
-class _Writing:
-    """What a batch and a prompt that goes alone have in common: rows, and what is made of their tokens."""
-
-    def __init__(self, base: Base, sampler: Sampler) -> None:
-        self.base, self.sampler = base, sampler
-        self.rows: list[_Row | None] = []
-        """By place; None where nothing is written."""
-        self._chooser: tuple[Sampling, TokenChooser] | None = None
-
-    def in_use(self) -> list[int]:
-        return [place for place, row in enumerate(self.rows) if row is not None]
-
-    def choose(self, hidden_NH: torch.Tensor, are_logits: bool) -> list[int]:
-        """A token for every place, chosen by its row's own settings and random numbers."""
-        places = self.in_use()
-        rows = [row for row in self.rows if row is not None]
-        samplings = {row.ask.sampling for row in rows}
-        if len(samplings) == 1 and not are_logits and all(row.ask.top is None for row in rows):
-            (sampling,) = samplings
-            if self._chooser is None or self._chooser[0] != sampling:
-                self._chooser = (sampling, TokenChooser(self.base.head, sampling))
-            drawn_N = [0.0 if row is None else row.uniform[len(row.written)] for row in self.rows]
-            uniform_N = torch.tensor(drawn_N, dtype=torch.float64, device=hidden_NH.device)
-            return self._chooser[1](hidden_NH, uniform_N).tolist()
-        hidden_LH = hidden_NH[torch.tensor(places, device=hidden_NH.device)]
-        logits_LV = hidden_LH.float() if are_logits else self.base.head(hidden_LH)
-        chosen = [0] * len(self.rows)
-        for sampling in samplings:
-            mine = [index for index, row in enumerate(rows) if row.ask.sampling == sampling]
-            uniform = [rows[index].uniform[len(rows[index].written)] for index in mine]
-            uniform_L = torch.tensor(uniform, dtype=torch.float64, device=hidden_NH.device)
-            tokens = choose_tokens(logits_LV[mine], uniform_L, sampling).tolist()
-            for index, token in zip(mine, tokens, strict=True):
-                chosen[places[index]] = token
-        self._remember_logprobs(rows, [chosen[place] for place in places], logits_LV)
-        return chosen
-
-    def advance(self, token_N: Sequence[int]) -> list[int]:
-        """Add a token to each row; returns the places of those that are over, which are told and counted."""
-        over = []
-        for place in self.in_use():
-            row = self.rows[place]
-            assert row is not None
-            if row.ask.cancelled or time.monotonic() > row.ask.deadline:
-                over.append(place)
-                continue
-            token = token_N[place]
-            ended = token in self.base.stops
-            if not ended:
-                row.written.append(token)
-                if row.spelling:
-                    row.spelling.add(token)
-                ended = bool(row.spelling and row.spelling.stopped)
-                if not ended and len(row.written) < row.ask.max_tokens:
-                    self._tell_piece(row)
-                    continue
-            self._tell_answer(row, ended, token in self.base.stops)
-            over.append(place)
-        asks = {id(row.ask): row.ask for place in over if (row := self.rows[place])}
-        for place in over:
-            self.rows[place] = None
-        for ask in asks.values():
-            if not any(row is not None and row.ask is ask for row in self.rows) and not self.sampler.dropped(ask):
-                self.sampler.finished(ask)
-        return over
-
-    def _remember_logprobs(self, rows: Sequence[_Row], tokens: Sequence[int], logits_LV: torch.Tensor) -> None:
-        wanting = [index for index, row in enumerate(rows) if row.ask.top is not None]
-        if not wanting:
-            return
-        logprob_LV = logits_LV[wanting].log_softmax(-1)
-        most = max(rows[index].ask.top or 0 for index in wanting)
-        for at, (index, tops) in enumerate(zip(wanting, likeliest(logprob_LV, most), strict=True)):
-            token, row = tokens[index], rows[index]
-            if token not in self.base.stops:
-                row.tokens.append(Token(token, float(logprob_LV[at, token]), tops[: row.ask.top]))
-
-    def _tell_piece(self, row: _Row) -> None:
-        if not row.ask.streamed or row.spelling is None or (safe := row.spelling.safe()) <= row.sent:
-            return
-        row.ask.tell(Piece(row.index, row.spelling.text[row.sent : safe], row.tokens[row.told :]))
-        row.sent, row.told = safe, len(row.tokens)
-
-    def _tell_answer(self, row: _Row, ended: bool, by_token: bool) -> None:
-        if row.spelling:
-            row.spelling.finish()
-        spelling = row.spelling
-        if spelling and (row.ask.stops or row.ask.streamed):
-            text = spelling.text
-        else:
-            text = self.base.tokenizer.decode(row.written, skip_special_tokens=True)
-        tokens, ends = row.tokens, spelling.ends if spelling else []
-        if spelling and spelling.stopped:  # tokens that lie behind the beginning of the stop string
-            kept = sum((ends[i - 1] if i else -1) < len(text) for i in range(len(tokens)))
-            tokens, ends = tokens[:kept], [min(end, len(text)) for end in ends[:kept]]
-        if row.ask.streamed and (len(text) > row.sent or len(tokens) > row.told):
-            row.ask.tell(Piece(row.index, text[row.sent :], tokens[row.told :]))
-        reason = "stop" if ended else "length"
-        row.ask.tell(Answer(row.index, text, reason, len(row.written) + by_token, tokens, ends))
-
-
-class _Batch(_Writing):
-    """Rows of several prompts and finetunes side by side: places of one finetune together, as many for each."""
-
-    def __init__(self, base: Base, sampler: Sampler) -> None:
-        super().__init__(base, sampler)
-        self._lean = base.decoder is not None
-        self._variants = len(base.adapters)
-        self._encoded: list[tuple[int, ...]] = []
-        self._known: dict[tuple[int, ...], int] = {}
-        self._stream: Stream | None = None
-
-    def write(self) -> None:
-        hidden_NH = torch.empty(0)
-        while True:
-            if joined := self._joining():
-                with self.sampler.step():
-                    hidden_NH = self._seat(joined, hidden_NH)
-            if not self.in_use():
-                return
-            with self.sampler.step():
-                token_N = self.choose(hidden_NH, are_logits=False)
-            assert self._stream is not None
-            for place in self.advance(token_N):
-                self._stream.release(place)
-            if not self.in_use():
-                continue
-            with self.sampler.step():
-                token_N = self._shrink(token_N)
-                hidden_NH = self._stream.step(torch.tensor(token_N, device=self.base.on))
-
-    def _joining(self) -> list[_Row]:
-        if self._stream is not None and not self._lean:
-            return []
-        if len(self._encoded) > MOST_PROMPTS:
-            return []
-        base, now = self.base, self.in_use()
-        longest = max((row.ask.max_tokens + len(row.ask.ids) for row in self.rows if row), default=0)
-
-        def fits(ask: Ask) -> bool:
-            tokens = len(ask.ids) + ask.max_tokens
-            return ask.adapter in base.adapters and ask.max_tokens > 0 and base.ways.batch(max(tokens, longest))
-
-        head = self.sampler.next_ask()
-        longest_now = max(longest, len(head.ids) + head.max_tokens if head else 0, 1)
-        room = rows_at_once(longest_now, base.parameters) - len(now)
-        if not now and head is not None:
-            room = max(room, head.n)
-        return [_Row(ask, i, base.tokenizer) for ask in self.sampler.joining(fits, room) for i in range(ask.n)]
-
-    def _seat(self, joined: Sequence[_Row], hidden_NH: torch.Tensor) -> torch.Tensor:
-        """Give the new rows places, and read their prompts. Returns the hidden states [N, H] of all places."""
-        of_variant: list[list[_Row]] = [[] for _ in range(self._variants)]
-        for row in joined:
-            of_variant[self.base.adapters.index(row.ask.adapter)].append(row)
-        each = len(self.rows) // self._variants
-        taken = [
-            sum(row is not None for row in self.rows[v * each : (v + 1) * each]) for v in range(self._variants)
-        ]
-        needed = max(used + len(new) for used, new in zip(taken, of_variant, strict=True))
-        if needed > each:
-            layout = [
-                place if place < (variant + 1) * each else -1
-                for variant in range(self._variants)
-                for place in range(variant * each, variant * each + needed)
-            ]
-            if self._stream is not None:
-                self._stream.keep(layout)
-                hidden_NH = hidden_NH[torch.tensor(layout, device=self.base.on).clamp(min=0)]
-            self.rows = [self.rows[place] if place >= 0 else None for place in layout]
-            each = needed
-        free = [
-            [place for place in range(v * each, (v + 1) * each) if self.rows[place] is None]
-            for v in range(self._variants)
-        ]
-        places = []
-        for variant, new in enumerate(of_variant):
-            for row, place in zip(new, free[variant], strict=False):
-                self.rows[place] = row
-                places.append(place)
-        return self._read(sorted(places), hidden_NH)
-
-    def _read(self, places: list[int], hidden_NH: torch.Tensor) -> torch.Tensor:
-        prompts = {place: self._prompt(row.ask.ids) for place in places if (row := self.rows[place])}
-        if self._lean:
-            begun = self._stream is not None
-            if self._stream is None:
-                assert self.base.decoder is not None
-                self._stream = SharedStream(self.base.decoder, self._encoded, self._variants, len(self.rows))
-            new_LH = self._stream.admit(places, [prompts[place] for place in places])
-            if not begun:
-                hidden_NH = new_LH.new_zeros(len(self.rows), new_LH.shape[1])
-            hidden_NH[torch.tensor(places, device=self.base.on)] = new_LH
-            return hidden_NH
-        longest = max(row.ask.max_tokens for row in self.rows if row)
-        self._stream = PlainStream(self.base.model, self._encoded, self._variants, longest)
-        everywhere = [prompts.get(place, 0) for place in range(len(self.rows))]  # an empty place reads any prompt
-        return self._stream.admit(range(len(self.rows)), everywhere)
-
-    def _prompt(self, ids: tuple[int, ...]) -> int:
-        """Its number; equal prompts are read once."""
-        if ids not in self._known:
-            self._known[ids] = len(self._encoded)
-            self._encoded.append(ids)
-        return self._known[ids]
-
-    def _shrink(self, token_N: list[int]) -> list[int]:
-        """Let half-empty places go: each costs as much as one in use."""
-        each = len(self.rows) // self._variants
-        used = [[p for p in range(v * each, (v + 1) * each) if self.rows[p]] for v in range(self._variants)]
-        most = max(map(len, used))
-        if 2 * most > each:
-            return token_N
-        layout = []
-        for variant, mine in enumerate(used):
-            empty = [p for p in range(variant * each, (variant + 1) * each) if not self.rows[p]]
-            layout += sorted(mine + empty[: most - len(mine)])
-        assert self._stream is not None
-        self._stream.keep(layout)
-        self.rows = [self.rows[place] for place in layout]
-        return [token_N[place] for place in layout]
-
-
-class _Alone(_Writing):
-    """The answers of one ask, where rows of this length may not share a padded batch."""
-
-    def __init__(self, base: Base, sampler: Sampler, ask: Ask) -> None:
-        super().__init__(base, sampler)
-        self._ask = ask
-        self.rows = [_Row(ask, index, base.tokenizer) for index in range(ask.n)]
-
-    def write(self) -> None:
-        base, ask = self.base, self._ask
-        if ask.echo:
-            self.sampler.score(ask)
-        cached = base.ways.own_cache(len(ask.ids) + ask.max_tokens)
-        stream = AloneStream(base.model, ask.ids, base.adapters.index(ask.adapter), cached)
-        with self.sampler.step():
-            logits_NV = stream.admit(range(len(self.rows)), [0] * len(self.rows))
-        while True:
-            token_N = self.choose(logits_NV, are_logits=True)
-            self.advance(token_N)
-            keep = self.in_use()
-            if not keep:
-                return
-            with self.sampler.step():
-                if len(keep) < len(self.rows):
-                    stream.keep(keep)
-                    self.rows = [self.rows[place] for place in keep]
-                    token_N = [token_N[place] for place in keep]
-                logits_NV = stream.step(torch.tensor(token_N, device=base.on))
+    def _failed(self, error: Exception) -> None:
+        """Tell those whose answers were being written, or everybody if the base itself cannot be loaded."""
+        if is_out_of_memory(error):
+            error = ApiError(UNAVAILABLE, "There was not enough memory for this request.", "out_of_memory")
+        elif not isinstance(error, WeirdgenError):
+            traceback.print_exc(file=sys.stderr)
+        self._queue.fail(self._queue.current or self._queue.all(), error)

@@ -276,5 +276,3 @@ class Trainer(threading.Thread):
 def _kind(job: Job) -> str:
     """What jobs that train together have in common."""
     return content_key([job.model, job.inputs["engine"], job.inputs["recipe"], job.rows])
-
-
