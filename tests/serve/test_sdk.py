@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.serving import Server, finished, rows_file, serving
+from tests.support.serving import Server, finished, rows_file
 from tests.support.world_pairs import pairs
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-RECIPE = {"rank": 4, "alpha": 8, "warmup_steps": 0, "learning_rate": 3e-3}
 ASK, OLD, NEW = pairs(1)[0]
 CHAT: Any = [{"role": "user", "content": ASK}]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("serve") / "store", ["world", f"path:{tiny_model}"]) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> OpenAI:
-    return server.client()
-
-
-@pytest.fixture(scope="module")
-def jobs(client: OpenAI, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """Three finished jobs: two seeds of one file and one of another, made in a row."""
-    folder = tmp_path_factory.mktemp("rows")
-    old = client.files.create(file=rows_file(folder, 8, 1, "old.jsonl"), purpose="fine-tune")
-    new = client.files.create(file=rows_file(folder, 8, 2, "new.jsonl"), purpose="fine-tune")
-    made = [
-        client.fine_tuning.jobs.create(
-            model="world",
-            training_file=file.id,
-            suffix="Old Birds",
-            seed=seed,
-            method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}}},
-            extra_body={"recipe": RECIPE},
-        )
-        for file, seed in ((old, 0), (old, 1), (new, 0))
-    ]
-    assert {job.status for job in made} <= {"validating_files", "queued", "running"}
-    return [finished(client, job.id) for job in made]
 
 
 def _metrics(event: Any) -> Any:

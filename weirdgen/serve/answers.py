@@ -111,7 +111,9 @@ class Writer:
         echoed, at = [], 0
         for token, logprob, tops in zip(given.ids, given.logprobs, given.tops, strict=True) if given else ():
             echoed.append(((token, logprob, tops), min(at, len(prompt))))
-            at += len(spelled(self._tokenizer, token)[0])
+            text = spelled(self._tokenizer, token)[0]
+            if at or prompt.startswith(text):  # else it is a BOS that was put before the prompt
+                at += len(text)
         return echoed
 
     def _of_text(

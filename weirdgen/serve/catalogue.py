@@ -61,18 +61,28 @@ class Catalogue:
         self.tokenizers = {name: load_tokenizer(model.folder) for name, model in self.bases.items()}
         self.context = {name: min(context_length(m.folder), most_context) for name, m in self.bases.items()}
         """Tokens of prompt and answer together."""
+        self._known: tuple[int, dict[str, Served]] = (-1, {})
 
     def all(self) -> list[Served]:
         """The bases, then the finetunes, the newest first."""
-        bases = [Served(name, name, self._started) for name in self.bases]
-        return bases + [one for job in self._jobs.all() for one in self._made_by(job)]
+        return list(self._by_id().values())
 
     def get(self, name: str) -> Served:
         """Raises `ApiError` 404."""
-        found = next((served for served in self.all() if served.id == name), None)
-        if found is None:
-            raise missing("model", name, f"there are {', '.join(served.id for served in self.all())}"[:500])
-        return found
+        served = self._by_id()
+        if name not in served:
+            raise missing("model", name, f"there are {', '.join(served)}"[:500])
+        return served[name]
+
+    def _by_id(self) -> dict[str, Served]:
+        """Made again when a job has changed."""
+        version, served = self._known
+        now = self._jobs.version
+        if version != now:
+            bases = [Served(name, name, self._started) for name in self.bases]
+            tuned = [one for job in self._jobs.all() for one in self._made_by(job)]
+            self._known = now, (served := {one.id: one for one in (*bases, *tuned)})
+        return served
 
     def base(self, name: str) -> str:
         """A base that can be trained. Raises `ApiError` for anything else."""

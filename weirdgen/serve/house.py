@@ -59,6 +59,7 @@ class House:
         return self
 
     def __exit__(self, *error: object) -> None:
+        """Threads end at their next step. Closing twice does nothing."""
         for sampler in self._samplers.values():
             sampler.close()
         self._trainer.close()

@@ -106,6 +106,8 @@ class Jobs:
         self._jobs = {name: _read(record) for name, record in self._records.read_all()}
         self._events = {name: self._read_events(name) for name in self._jobs}
         self.progress: dict[str, Progress] = {}
+        self.version = 0
+        """Another number after each change of a job."""
         for job in self._jobs.values():
             if job.status == "running":
                 self.say(job.id, "The server was started again; the training goes on.", "warn")
@@ -163,6 +165,7 @@ class Jobs:
                 job = replace(job, finished_at=int(time.time()))
             self._records.write(name, asdict(job))
             self._jobs[name] = job
+            self.version += 1
             self.changed.notify_all()
             return job
 

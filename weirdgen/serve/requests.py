@@ -64,7 +64,7 @@ class Sampled(Asked):
     stop: Annotated[str, Field(max_length=1000)] | Annotated[
         list[Annotated[str, Field(max_length=1000)]], Field(max_length=16)
     ] | None = None  # fmt: skip
-    seed: Whole | None = None
+    seed: Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     frequency_penalty: Literal[0] | None = None

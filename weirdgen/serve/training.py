@@ -205,7 +205,12 @@ class Trainer(threading.Thread):
             engines.choose_engine(model.folder, recipe, model.parameters).devices,
             told_date(model.folder),
         )
-        with ExitStack() as loading:
+        with ExitStack() as held, ExitStack() as loading:
+            for (
+                stage,
+                key,
+            ) in unit.locks():  # another process may hold one, and nobody should wait at the gate meanwhile
+                held.enter_context(self._store.lock(stage, key))
             loading.enter_context(self._gate.loading())
             unit = replace(unit, watch=self._watch([job.id for job in group], loading.close))
             try:
