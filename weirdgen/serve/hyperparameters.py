@@ -6,7 +6,7 @@
 | `batch_size` (auto: 8)     | `batch_size`, rows an optimizer step; auto is never more than the file has             |
 | `learning_rate_multiplier` | × 2e-4, the learning rate of a recipe that names none (auto: 1)                       |
 | `seed` (auto: random)      | the replicate's seed: LoRA initialisation and order of rows                           |
-| a checkpoint an epoch      | `checkpoints`: the last step of every epoch                                           |
+| a checkpoint an epoch      | `checkpoints`: the last step of every epoch, of the last 20 if there are more          |
 | `recipe` (ours)            | any other field of `recipe:` in an experiment.yaml: rank, alpha, schedule, targets …  |
 
 `recipe` is not OpenAI's: SDKs send it with `extra_body={"recipe": {"rank": 8}}`. What it sets wins.
@@ -27,6 +27,7 @@ from weirdgen.serve.problems import bad
 
 Auto = Literal["auto"]
 MOST_RANK, MOST_EPOCHS = 1024, 1000
+KEPT_EPOCHS = 20
 
 
 class Hyperparameters(BaseModel):
@@ -61,7 +62,9 @@ def recipe_of(asked: Hyperparameters, changes: dict[str, Any], rows: int) -> Rec
     if recipe.checkpoints != "none":
         return recipe
     each = steps_per_epoch(rows, recipe)
-    return recipe.model_copy(update={"checkpoints": tuple(each * epoch for epoch in range(1, recipe.epochs + 1))})
+    return recipe.model_copy(
+        update={"checkpoints": tuple(each * epoch for epoch in range(1, recipe.epochs + 1))[-KEPT_EPOCHS:]}
+    )
 
 
 def shown_hyperparameters(asked: Hyperparameters, recipe: Recipe | None) -> dict[str, Any]:

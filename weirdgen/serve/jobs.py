@@ -203,6 +203,7 @@ class Jobs:
         }
         with self.changed:
             self._events.setdefault(name, []).append(event)
+            self.changed.notify_all()
             file = self._records.place(name) / EVENTS
             try:
                 with explain_disk_errors(file), file.open("a", encoding="utf-8") as out:

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Sequence
 
 from weirdgen.errors import SpecError
-from weirdgen.serve.app import create_app
-from weirdgen.serve.house import House
 from weirdgen.serve.limits import Limits, access
 from weirdgen.store.artifacts import Store
 
@@ -21,6 +19,9 @@ def serve(models: Sequence[str], host: str, port: int, store: str, key_variable:
     """Serve until stopped. Raises `WeirdgenError` if that cannot begin."""
     allowed = access(host, key_variable)
     listening = _bind(host, port)
+    from weirdgen.serve.app import create_app  # torch, once host and port are known to be right
+    from weirdgen.serve.house import House
+
     with listening, House(models, Store(store), Limits()) as house:
         app = create_app(house, allowed)
         import uvicorn
