@@ -85,7 +85,8 @@ def test_hostile_requests_are_answered_and_the_server_goes_on(server: Server) ->
     for method, path, wanted in (
         ("GET", "/v1/nothing", 404), ("PUT", "/v1/models", 405), ("GET", "/v1/files/..%2F..%2Fetc%2Fpasswd", 404),
         ("GET", "/v1/files/file-x/content", 404), ("DELETE", "/v1/files/%2e%2e", 404), ("GET", "/v1/models/%00", 404),
-        ("GET", "/v1/fine_tuning/jobs?limit=0", 400), ("POST", "/v1/files", 400), ("GET", "/v1/fine_tuning/jobs/%2e%2e/events", 404),
+        ("GET", "/v1/fine_tuning/jobs?limit=0", 400), ("POST", "/v1/files", 400),
+        ("GET", "/v1/fine_tuning/jobs/%2e%2e/events", 404),
     ):  # fmt: skip
         status, said, _ = send(server, method, path)
         assert status == wanted and said["error"]["message"], path

@@ -1,6 +1,6 @@
-"""Clients that others wrote: Inspect's `openai-api/` provider, schemathesis over the OpenAPI document, the script of docs/serve.md.
+"""Clients that others wrote: Inspect's `openai-api/` provider, schemathesis; and the script of docs/serve.md.
 
-llmcomp and LiteLLM are tried by `benchmarks/serve_clients.py`, in an environment of their own.
+llmcomp and LiteLLM have `tests/serve/test_peers.py`.
 """
 
 from __future__ import annotations
