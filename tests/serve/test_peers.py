@@ -1,4 +1,4 @@
-"""llmcomp and LiteLLM, whose code nobody here wrote, against the server. `make test-clients` installs them beside the environment.
+"""llmcomp and LiteLLM, whose code nobody here wrote, against the server. `make test-clients` installs both beside ours.
 
 llmcomp's pins would change ours, and it brings a hundred packages that it does not need for this: both are installed without
 their dependencies into a folder of their own. Without them the tests are skipped.
