@@ -32,6 +32,8 @@ def test_every_row_is_registered() -> None:
         "finetune-batch-1",
         "contrast",
         "gpu-replicates",
+        "serve-chat",
+        "serve-jobs",
         "cost-samples",
         "cost-replicates",
     }
