@@ -51,8 +51,9 @@ def jobs(client: OpenAI, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 
 @pytest.fixture
-def open_house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+def open_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., House]]:
     """Opens a house over the world's model and this test's store; it is closed at the end, if not before."""
+    monkeypatch.setattr("weirdgen.serve.training.GATHER_SECONDS", 0.2)
     opened: list[House] = []
 
     def build(**limits: Any) -> House:

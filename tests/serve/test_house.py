@@ -63,7 +63,7 @@ def test_the_adapter_is_the_one_that_weirdgen_run_trains(
 def test_a_stopped_training_goes_on_with_the_same_group(open_house: Open, tmp_path: Path) -> None:
     house = open_house()
     file = rows_file(tmp_path)
-    made = [submit(house, file, epochs=150, seed=seed) for seed in (0, 1)]
+    made = [submit(house, file, epochs=80, seed=seed) for seed in (0, 1)]
     queued = submit(house, file, epochs=1)
     assert house.jobs.wait(lambda: steps_done(house, made[0]) > 2, 60)
     house.__exit__()
@@ -77,7 +77,7 @@ def test_a_stopped_training_goes_on_with_the_same_group(open_house: Open, tmp_pa
     assert [job.status for job in done] == ["succeeded"] * 3
     assert any("started again" in event["message"] for event in again.jobs.events(made[0].id))
     points = done[0].checkpoints
-    assert len(points) == 20 and points[-1].model == done[0].tuned_model and points[-1].step == 300
+    assert len(points) == 20 and points[-1].model == done[0].tuned_model and points[-1].step == 160
     inputs = again.store.marker("finetune", done[0].key)["inputs"]
     assert inputs["together"] == [job.key for job in done[:2]]
 

@@ -197,7 +197,7 @@ def test_a_step_that_fails_ends_its_requests_only(
             raise torch.OutOfMemoryError("no memory")
 
         patch.setattr(SharedStream, "step", fail)
-        one = Heard(sampler, ids, max_tokens=9)
+        one = Heard(sampler, ids, max_tokens=9, n=8)
         assert one.over.wait(60) and isinstance(one.told[-1], Failed)
         assert isinstance(one.told[-1].error, ApiError) and one.told[-1].error.status == 503
     assert len(Heard(sampler, ids).answers()) == 1

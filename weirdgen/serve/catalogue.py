@@ -119,7 +119,7 @@ class Catalogue:
         if job.status != "succeeded" or model is None or model.digest != job.digest:
             return []
         folder = self._store.folder("finetune", job.key)
-        made = job.finished_at or job.created_at
+        made = job.finished_at or int(job.created_at)
         return [Served(point.model, job.model, made, folder / point.folder) for point in reversed(job.checkpoints)]
 
 

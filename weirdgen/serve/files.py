@@ -31,11 +31,19 @@ class StoredFile:
     filename: str
     purpose: str
     bytes: int
-    created_at: int
+    created_at: float
 
     def shown(self) -> dict[str, Any]:
         """OpenAI's file object."""
-        return {**asdict(self), "object": "file", "status": "processed", "status_details": None, "expires_at": None}
+        created = {"created_at": int(self.created_at)}
+        return {
+            **asdict(self),
+            **created,
+            "object": "file",
+            "status": "processed",
+            "status_details": None,
+            "expires_at": None,
+        }
 
 
 class Files:
@@ -59,7 +67,7 @@ class Files:
                 place.mkdir()
                 size = self._copy(source, place / CONTENT)
             label = printable((filename or "file").replace("\n", " "))[:200]
-            made = StoredFile(name, label, purpose, size, int(time.time()))
+            made = StoredFile(name, label, purpose, size, time.time())
             self._records.write(name, asdict(made))
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)

@@ -53,7 +53,7 @@ class Job:
     """As asked, `auto` included."""
     changes: dict[str, Any]
     """Fields of the recipe that were asked for beside them."""
-    created_at: int
+    created_at: float
     metadata: dict[str, str] | None = None
     status: str = "validating_files"
     finished_at: int | None = None
@@ -129,7 +129,7 @@ class Jobs:
                 raise ApiError(TOO_MANY, message, "rate_limit_exceeded")
             job = Job(
                 self._records.new_name(), model, training_file, suffix, seed, hyperparameters.model_dump(), changes,
-                int(time.time()), metadata,
+                time.time(), metadata,
             )  # fmt: skip
             self._records.write(job.id, asdict(job))
             self._jobs[job.id], self._events[job.id] = job, []
@@ -228,7 +228,7 @@ class Jobs:
             "object": "fine_tuning.job",
             "id": job.id,
             "model": job.model,
-            "created_at": job.created_at,
+            "created_at": int(job.created_at),
             "finished_at": job.finished_at,
             "fine_tuned_model": job.tuned_model if done else None,
             "organization_id": "weirdgen",
@@ -253,7 +253,7 @@ class Jobs:
             {
                 "object": "fine_tuning.job.checkpoint",
                 "id": point.id,
-                "created_at": job.finished_at or job.created_at,
+                "created_at": job.finished_at or int(job.created_at),
                 "fine_tuned_model_checkpoint": point.model,
                 "fine_tuning_job_id": job.id,
                 "metrics": {"step": point.step, "train_loss": point.loss},
