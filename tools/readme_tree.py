@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 READING_ORDER = (
-    "config", "store", "models", "data", "finetune", "sample", "judges", "stats", "runs", "report", "audit", "world", "serve", "cli",
+    "config", "store", "models", "data", "finetune", "sample", "judges", "stats", "runs", "report", "audit", "world", "serve",
+    "cli",
 )  # fmt: skip
 """Packages as a newcomer should read them; what is not named comes after."""
 FOLDERS = {

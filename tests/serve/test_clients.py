@@ -51,7 +51,7 @@ def test_inspect_asks_a_finetune(
 
 
 def fuzz(server: Server, each: int, only: str = "") -> Counter[int]:
-    """Statuses of so many cases of every operation (or `only` some): half of valid shape, with a model that is there, half not."""
+    """Statuses of so many cases of every operation (or `only` some), half of a valid shape with a model that is there."""
     import schemathesis
     from schemathesis import GenerationMode
 

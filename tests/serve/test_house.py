@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
@@ -16,8 +17,12 @@ import pytest
 
 from tests.support.serving import RECIPE, rows_file
 from weirdgen.errors import StoreError
+from weirdgen.models.template import Messages
 from weirdgen.runs.pipeline import plan
-from weirdgen.serve.house import House
+from weirdgen.sample.engine import Sampling
+from weirdgen.sample.transformers import TransformersEngine
+from weirdgen.serve.asks import Ask
+from weirdgen.serve.house import House, unheard
 from weirdgen.serve.hyperparameters import Hyperparameters, recipe_of, shown_hyperparameters
 from weirdgen.serve.jobs import Job
 from weirdgen.serve.limits import Limits
@@ -47,7 +52,7 @@ def steps_done(house: House, job: Job) -> int:
 def test_the_adapter_is_the_one_that_weirdgen_run_trains(
     open_house: Open, write_experiment: Write, tmp_path: Path
 ) -> None:
-    """Same rows, recipe and seed: the same artifact key, so that a run finds nothing left to train."""
+    """Same rows, recipe and seed: the same artifact key, so that a run finds nothing left to train; and the same scores."""
     experiment = write_experiment()
     house = open_house()
     old, new = (submit(house, experiment.parent / f"{arm}.jsonl", seed=seed) for arm, seed in (("old", 1), ("new", 0)))
@@ -56,6 +61,14 @@ def test_the_adapter_is_the_one_that_weirdgen_run_trains(
     keys = {(replicate.arm, replicate.seed): replicate.key for replicate in local.replicates}
     assert trained == {keys["old", 1], keys["new", 0]}
     assert all(house.store.marker("finetune", key) is not None for key in trained)
+    tuned = house.models.get(over(house, old).tuned_model)
+    (_, _, asked), *_ = local.scorables
+    turns: Messages = [{"role": "user", "content": asked.ask}]
+    one = Ask((), tuned.adapter, 1, 0, Sampling(), "", unheard)
+    logprobs = asyncio.run(house.contrast(tuned, turns, asked.options, one))
+    engine = TransformersEngine(local.request.model.folder, "fp32")
+    engine.use([tuned.adapter])
+    assert logprobs == pytest.approx([scored.logprob for _, scored in engine.score([asked])], abs=1e-4)
     again = submit(house, experiment.parent / "old.jsonl", seed=1)
     assert over(house, again).key == keys["old", 1] and steps_done(house, again) == 0
 
