@@ -102,8 +102,8 @@ class Trainer(threading.Thread):
         except ApiError as error:
             self._fail(group, str(error), error.code or "invalid_request", error.param)
         except WeirdgenError as error:
-            code = "storage_error" if isinstance(error, StoreError) else "invalid_training_file"
-            self._fail(group, str(error), code, "training_file" if code.startswith("invalid") else None)
+            code = "storage_error" if isinstance(error, StoreError) else "training_failed"
+            self._fail(group, str(error), code, None)
         except Exception:
             traceback.print_exc(file=sys.stderr)
             self._fail(group, "the server had an error of its own; its log says which", "internal_error", None)

@@ -10,7 +10,7 @@ Shape letters: N places, L places in use, H hidden width, V vocabulary.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -198,38 +198,25 @@ class Batch(Writing):
                 hidden_NH = self._stream.step(torch.tensor(token_N, device=self.base.on))
 
     def _joining(self) -> list[_Row]:
-        if self._stream is not None and not self._lean:
+        """Rows of the asks that come in now, in their order: until one does not fit, or the room is taken."""
+        if self._stream is not None and (not self._lean or len(self._encoded) > MOST_PROMPTS):
             return []
-        if len(self._encoded) > MOST_PROMPTS:
-            return []
-        base, now = self.base, self.in_use()
-        longest = max((row.ask.max_tokens + len(row.ask.ids) for row in self.rows if row), default=0)
-
-        def fits(ask: Ask) -> bool:
-            tokens = len(ask.ids) + ask.max_tokens
-            return ask.adapter in base.adapters and ask.max_tokens > 0 and base.ways.batch(max(tokens, longest))
-
-        head = self.queue.first()
-        longest_now = max(longest, len(head.ids) + head.max_tokens if head else 0, 1)
-        room = rows_at_once(longest_now, base.parameters) - len(now)
-        if not now and head is not None:
-            room = max(room, head.n)
-        return [_Row(ask, i, base.tokenizer) for ask in self._taken(fits, room) for i in range(ask.n)]
-
-    def _taken(self, fits: Callable[[Ask], bool], room: int) -> list[Ask]:
-        """Asks that come into the batch now, in their order: until one does not fit, or the room is taken."""
-        taken: list[Ask] = []
-        while (ask := self.queue.first()) is not None:
-            if not ask.max_tokens and ask.adapter in self.base.adapters:
-                score(self.base, self.gate, self.queue, self.queue.take())
+        base, used, joined = self.base, len(self.in_use()), list[_Row]()
+        longest = max((len(row.ask.ids) + row.ask.max_tokens for row in self.rows if row), default=1)
+        while (ask := self.queue.first()) is not None and ask.adapter in base.adapters:
+            if not ask.max_tokens:
+                score(base, self.gate, self.queue, self.queue.take())
                 continue
-            if ask.n > room or not fits(ask):
+            longest = max(longest, len(ask.ids) + ask.max_tokens)
+            room = rows_at_once(longest, base.parameters) - used
+            if not base.ways.batch(longest) or (used and ask.n > room):
                 break
-            room -= ask.n
-            taken.append(self.queue.take())
+            used += ask.n
+            self.queue.take()
+            joined += [_Row(ask, index, base.tokenizer) for index in range(ask.n)]
             if ask.echo:
-                score(self.base, self.gate, self.queue, ask)
-        return taken
+                score(base, self.gate, self.queue, ask)
+        return joined
 
     def _seat(self, joined: Sequence[_Row], hidden_NH: torch.Tensor) -> torch.Tensor:
         """Give the new rows places, and read their prompts. Returns the hidden states [N, H] of all places."""
