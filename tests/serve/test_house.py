@@ -182,6 +182,26 @@ def test_hyperparameters_become_the_recipe_that_the_table_says() -> None:
         assert refused.value.param == "recipe"
 
 
+def test_a_validation_files_loss_is_that_of_its_rows(open_house: Open, tmp_path: Path) -> None:
+    house = open_house()
+    train, held_out = rows_file(tmp_path, 8, 1, "old.jsonl"), rows_file(tmp_path, 8, 2, "new.jsonl")
+    names = []
+    for file in (train, held_out):
+        with file.open("rb") as rows:
+            names.append(house.files.add(rows, file.name, "fine-tune").id)
+    asked = Hyperparameters(n_epochs=3, batch_size=8)
+    made = [
+        over(house, house.jobs.create("world", names[0], "", 0, asked, RECIPE, None, validation))
+        for validation in names
+    ]
+    assert [job.status for job in made] == ["succeeded"] * 2
+    own, other = ([point["metrics"]["full_valid_loss"] for point in house.jobs.shown_checkpoints(job)] for job in made)
+    losses = [point.loss for point in made[0].checkpoints]
+    # A step's loss is of the weights before it, and a whole epoch is one step: so the second is that of the first checkpoint.
+    assert own[::-1][:2] == pytest.approx(losses[1:], abs=1e-3) and own[0] < own[-1]
+    assert all(theirs > mine for theirs, mine in zip(other, own, strict=True))
+
+
 def test_too_many_jobs_are_refused(open_house: Open, tmp_path: Path) -> None:
     house = open_house(jobs_waiting=1)
     first = submit(house, rows_file(tmp_path), epochs=1000)

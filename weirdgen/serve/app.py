@@ -168,8 +168,10 @@ def create_app(house: House, access: Access) -> Any:
     async def create_job(request: Request) -> JSONResponse:
         asked = await read(request, JobRequest)
         base = models.base(asked.model)
-        if files.get(asked.training_file).purpose != "fine-tune":
-            raise bad(f"{asked.training_file} was not uploaded with the purpose 'fine-tune'", "training_file")
+        for param in ("training_file", "validation_file"):
+            name = getattr(asked, param)
+            if name is not None and files.get(name).purpose != "fine-tune":
+                raise bad(f"{name} was not uploaded with the purpose 'fine-tune'", param)
         recipe_of(asked.asked, asked.recipe, 1_000_000)  # so that a wrong field is an error now, and not of the job
         seed = secrets.randbelow(2**31) if asked.seed is None else asked.seed
         job = await asyncio.to_thread(

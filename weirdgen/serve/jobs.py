@@ -38,6 +38,8 @@ class Checkpoint:
     loss: float
     folder: str
     """In the job's adapter artifact."""
+    valid_loss: float | None = None
+    """Of the validation file, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Job:
     """Fields of the recipe that were asked for beside them."""
     created_at: float
     metadata: dict[str, str] | None = None
+    validation_file: str | None = None
     status: str = "validating_files"
     finished_at: int | None = None
     error: dict[str, Any] | None = None
@@ -121,6 +124,7 @@ class Jobs:
         hyperparameters: Hyperparameters,
         changes: dict[str, Any],
         metadata: dict[str, str] | None,
+        validation_file: str | None = None,
     ) -> Job:
         """Raises `ApiError` 429 if too many jobs wait, `StoreError` on a full disk."""
         with self.changed:
@@ -129,7 +133,7 @@ class Jobs:
                 raise ApiError(TOO_MANY, message, "rate_limit_exceeded")
             job = Job(
                 self._records.new_name(), model, training_file, suffix, seed, hyperparameters.model_dump(), changes,
-                time.time(), metadata,
+                time.time(), metadata, validation_file,
             )  # fmt: skip
             self._records.write(job.id, asdict(job))
             self._jobs[job.id], self._events[job.id] = job, []
@@ -235,7 +239,7 @@ class Jobs:
             "result_files": list(job.result_files),
             "status": job.status,
             "training_file": job.training_file,
-            "validation_file": None,
+            "validation_file": job.validation_file,
             "hyperparameters": hyperparameters,
             "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
             "trained_tokens": job.tokens * epochs if done else None,
@@ -256,7 +260,7 @@ class Jobs:
                 "created_at": job.finished_at or int(job.created_at),
                 "fine_tuned_model_checkpoint": point.model,
                 "fine_tuning_job_id": job.id,
-                "metrics": {"step": point.step, "train_loss": point.loss},
+                "metrics": {"step": point.step, "train_loss": point.loss, "full_valid_loss": point.valid_loss},
                 "step_number": point.step,
             }
             for point in reversed(job.checkpoints)

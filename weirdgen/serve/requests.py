@@ -180,7 +180,7 @@ class JobRequest(Asked):
 
     model: Name
     training_file: Name
-    validation_file: None = None
+    validation_file: Name | None = None
     hyperparameters: Hyperparameters | None = None
     method: Method | None = None
     suffix: Annotated[str, Field(max_length=64)] | None = None

@@ -19,13 +19,13 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-from weirdgen.data.proof import RowError
 from weirdgen.data.rows import read_jsonl
-from weirdgen.data.stored import keep_proof, keep_rows, proof_of, trainable_rows
+from weirdgen.data.stored import encode_rows, keep_proof, keep_rows, proof_of, trainable_rows
 from weirdgen.errors import StoreError, WeirdgenError
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
 from weirdgen.machine import resolve_dtype
+from weirdgen.models.chat import Encoded
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
 from weirdgen.runs.plan.plan import Replicate, finetune_inputs
@@ -36,6 +36,7 @@ from weirdgen.serve.hyperparameters import Hyperparameters, recipe_of
 from weirdgen.serve.jobs import Checkpoint, Job, Jobs, Progress
 from weirdgen.serve.limits import Limits
 from weirdgen.serve.problems import ApiError
+from weirdgen.serve.validating import validation_losses
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 
@@ -116,22 +117,15 @@ class Trainer(threading.Thread):
                 print(f"weirdgen serve: {job.id}: {error}", file=sys.stderr)
 
     def _validate(self, job: Job) -> None:
-        """Read and prove the rows; the job is queued, or over if the store has its adapter already."""
-        model, path = self._bases[job.model], self._files.path(job.training_file)
-        shown = self._files.get(job.training_file).filename
-        date = told_date(model.folder)
-        try:
+        """Read and prove the rows; the job is queued then."""
+        model, date = self._bases[job.model], told_date(self._bases[job.model].folder)
+        with self._reading(job.training_file, "training_file") as path:
             rows = trainable_rows(model.folder, read_jsonl(path), date)
             recipe = recipe_of(Hyperparameters.model_validate(job.hyperparameters), job.changes, len(rows))
             require_trainable(len(rows), recipe, job.training_file)
             proof = proof_of(self._store, model, job.training_file, rows, date)
-        except RowError as error:
-            raise ApiError(400, str(error), "invalid_training_file", "training_file") from None
-        except ApiError:
-            raise
-        except WeirdgenError as error:
-            message = str(error).replace(str(path), shown)
-            raise ApiError(400, message, "invalid_training_file", "training_file") from None
+        if job.validation_file:
+            self._held_out(model, job.validation_file)
         dtype = resolve_dtype(recipe.dtype, model.parameters)
         recipe = recipe.model_copy(update={"dtype": dtype})
         recipe = recipe.model_copy(update={"engine": engines.resolve_engine(recipe, model.parameters)})
@@ -151,6 +145,22 @@ class Trainer(threading.Thread):
             tokens=int(proof["tokens"]),
             steps=total_steps(len(rows), recipe),
         )
+
+    @contextmanager
+    def _reading(self, file: str, param: str) -> Iterator[Path]:
+        """An uploaded file; what is wrong with its rows is said with the name that the client gave it. Raises `ApiError`."""
+        path, shown = self._files.path(file), self._files.get(file).filename
+        try:
+            yield path
+        except ApiError:
+            raise
+        except WeirdgenError as error:
+            raise ApiError(400, str(error).replace(str(path), shown), f"invalid_{param}", param) from None
+
+    def _held_out(self, model: LocalModel, file: str) -> list[Encoded]:
+        with self._reading(file, "validation_file") as path:
+            date = told_date(model.folder)
+            return encode_rows(model.folder, file, trainable_rows(model.folder, read_jsonl(path), date), date)[0]
 
     def _next_group(self) -> list[Job]:
         """Jobs to train now: those that a stopped server was training, else the oldest queued one and those like it."""
@@ -259,20 +269,27 @@ class Trainer(threading.Thread):
         losses = json.loads((artifact / "losses.json").read_text())
         if not all(math.isfinite(entry["loss"]) for entry in losses):
             raise ApiError(400, "the training loss is not finite: lower the learning rate", "training_diverged")
-        points = []
-        for step in recipe.checkpoint_steps(job.steps):
-            folder = checkpoint_folder(Path(), step).name
+        points, steps = [], recipe.checkpoint_steps(job.steps)
+        folders = [checkpoint_folder(artifact, step) for step in steps]
+        valid: list[float | None] = [None] * len(steps)
+        if job.validation_file:
+            model = self._bases[job.model]
+            rows = self._held_out(model, job.validation_file)
+            self._jobs.say(job.id, f"Validating on {len(rows):,} rows")
+            valid = [*validation_losses(model, folders, rows, self._gate)]
+        for step, folder, valid_loss in zip(steps, folders, valid, strict=True):
             last = step == job.steps
             name = job.tuned_model if last else f"{job.tuned_model}:ckpt-step-{step}"
             digest = content_key([job.id, step])[:24]
             loss = losses[step - 1]["loss"] if step else losses[0]["loss"]
-            points.append(Checkpoint(f"ftckpt_{digest}", name, step, loss, folder))
+            points.append(Checkpoint(f"ftckpt_{digest}", name, step, loss, folder.name, valid_loss))
         lines = ["step,train_loss,learning_rate", *(f"{e['step']},{e['loss']},{e['learning_rate']}" for e in losses)]
         results = self._files.add(
             BytesIO("\n".join(lines).encode() + b"\n"), f"{job.id}-results.csv", "fine-tune-results"
         )
-        for point in points[:-1]:
-            self._jobs.say(job.id, f"Checkpoint created at step {point.step}")
+        for point in points:
+            shown = "" if point.valid_loss is None else f", validation loss={point.valid_loss:.4f}"
+            self._jobs.say(job.id, f"Checkpoint created at step {point.step}{shown}")
         self._jobs.say(job.id, f"New fine-tuned model created: {job.tuned_model}")
         self._jobs.say(job.id, "The job has successfully completed")
         self._jobs.update(job.id, status="succeeded", checkpoints=tuple(points), result_files=(results.id,))
