@@ -15,6 +15,8 @@ WAIT_SECONDS = 0.002
 
 
 class Gate:
+    """One for all threads of a server that use torch."""
+
     def __init__(self) -> None:
         self._lock, self._count = threading.Lock(), threading.Lock()
         self._loading = 0

@@ -17,6 +17,8 @@ from weirdgen.serve.problems import TIMED_OUT, TOO_MANY, UNAVAILABLE, ApiError
 
 
 class Queue:
+    """Asks in their order, and how many answers are open. Only `submit` and `close` may be called by several threads."""
+
     def __init__(self, most: int) -> None:
         """`most`: answers that may be open at once."""
         self._most = most
