@@ -91,7 +91,7 @@ def create_app(house: House, access: Access) -> Any:
         return failed(error)
 
     @app.exception_handler(RequestValidationError)
-    async def oninvalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return failed(invalid(error.errors(), ("body", "query", "path")))
 
     @app.exception_handler(HTTPException)
