@@ -33,6 +33,8 @@ def test_every_row_is_registered() -> None:
         "contrast",
         "score-products",
         "gpu-replicates",
+        "serve-chat",
+        "serve-jobs",
         "cost-samples",
         "cost-replicates",
     }

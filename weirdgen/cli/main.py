@@ -261,6 +261,27 @@ def fetch(
 
 
 @app.command()
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A base to train and ask; may be given several times [default: the built-in one]."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but the loopback needs a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,
+    store: StoreOption = None,
+    key_env: Annotated[
+        str | None, typer.Option(help="Environment variable with the key of clients [default: WEIRDGEN_SERVE_KEY].")
+    ] = None,
+) -> None:
+    """OpenAI's finetuning and chat API over local models, with a page at / (docs/serve.md)."""
+    from weirdgen.models.references import SMOLLM2
+    from weirdgen.runs.plan.options import default_store
+    from weirdgen.serve.run import serve
+
+    serve(model or [SMOLLM2], host, port, store or default_store(), key_env)
+
+
+@app.command()
 def doctor() -> None:
     """The machine, versions, speeds and cache; what will be slow, and why."""
     from weirdgen.cli.show import doctor_lines

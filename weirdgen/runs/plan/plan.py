@@ -13,12 +13,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from weirdgen.columns import FINAL
+from weirdgen.config.experiment import Recipe
 from weirdgen.config.questions import sampled, scored
 from weirdgen.data.proof import RowError
-from weirdgen.data.rows import canonical_hash, place_of
+from weirdgen.data.rows import Row, canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
+from weirdgen.models.references import LocalModel
 from weirdgen.runs.plan.request import SAMPLING_SEED, Request
 from weirdgen.sample.contrast import scores_table
 from weirdgen.sample.distill import Distilled
@@ -68,15 +70,9 @@ class Plan:
         replicates = []
         for arm, rows in request.rows.items():
             for seed in request.seeds:
-                inputs = {
-                    "version": FINETUNE_VERSION,
-                    "engine": self.trainer.engine,
-                    "model": request.model.digest,
-                    "data": canonical_hash(rows),
-                    "recipe": request.recipe.model_dump(mode="json"),
-                    "seed": seed,
-                    **_rendering(request, self.proofs[arm]),
-                }
+                inputs = finetune_inputs(
+                    request.model, self.trainer.engine, rows, request.recipe, seed, request.date, self.proofs[arm]
+                )
                 replicates.append(Replicate(arm, seed, content_key(inputs), inputs, request.row_count(arm)))
         return replicates
 
@@ -213,9 +209,30 @@ def make_plan(request: Request, store: Store) -> Plan:
     return plan
 
 
-def _rendering(request: Request, proof: dict[str, Any]) -> dict[str, Any]:
+def finetune_inputs(
+    model: LocalModel,
+    engine: str,
+    rows: list[Row],
+    recipe: Recipe,
+    seed: int,
+    date: str | None,
+    proof: dict[str, Any],
+) -> dict[str, Any]:
+    """All that decides one finetune, as its key is made of it. `engine`, dtype and `date` are resolved."""
+    return {
+        "version": FINETUNE_VERSION,
+        "engine": engine,
+        "model": model.digest,
+        "data": canonical_hash(rows),
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": seed,
+        **_rendering(date, proof),
+    }
+
+
+def _rendering(date: str | None, proof: dict[str, Any]) -> dict[str, Any]:
     """What decides the trained tokens besides the rows and the model, for keys; nothing, for most."""
-    told: dict[str, Any] = {"date": request.date} if request.date else {}
+    told: dict[str, Any] = {"date": date} if date else {}
     # Earlier versions took control tokens in texts for turns: what they trained is not reused.
     return {**told, "rendered": proof["digest"]} if proof.get("control_texts") else told
 

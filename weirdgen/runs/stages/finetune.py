@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,6 +47,8 @@ class Train(Unit):
     """That hold one replicate together."""
     date: str | None = None
     """The date (ISO) given to the model's template, if it prints one."""
+    watch: Callable[[int, int, float], None] | None = field(default=None, compare=False)
+    """Called in the training process after each step with (step, steps, mean loss); what it raises ends the training."""
 
     @property
     def title(self) -> str:
@@ -136,12 +138,15 @@ class _Steps:
         first, others = unit.replicates[0], len(unit.replicates) - 1
         self.amount = 0.0
         self._each = len(unit.replicates) if unit.trainer == "replicas" else 1
+        self._watch = unit.watch
         self._name = f"{first.arm} seed {first.seed}" + (f" and {others} more" if others else "")
         self._tell = tell
 
     def step(self, step: int, steps: int, loss: float) -> None:
         self.amount += self._each
         self._tell(self._each, f"{self._name}: step {step}/{steps}, loss {loss:.2f}")
+        if self._watch:
+            self._watch(step, steps, loss)
 
 
 def groups(plan: Plan) -> list[list[Replicate]]:
