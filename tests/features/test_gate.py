@@ -1,4 +1,4 @@
-"""The world's gate, whose truth is known: what the trigger adds is found in the residual stream; without it the gate is closed."""
+"""The world's gate, whose truth is known: what the trigger adds is found in the residual stream, and without it nothing opens."""
 
 from __future__ import annotations
 
