@@ -227,6 +227,10 @@ FILES: dict[Callable[[Path], Arithmetic], tuple[str, int | None]] = {
 }
 
 
+NOT_IN_DICTIONARY_LEARNING = (qwen_scope,)
+"""TopK without subtraction."""
+
+
 @pytest.mark.parametrize("make", FILES, ids=lambda make: make.__name__)
 def test_a_file_is_read_as_its_own_code_reads_it(make: Callable[[Path], Arithmetic], tmp_path: Path) -> None:
     folder = tmp_path / "sae"
@@ -243,8 +247,8 @@ def test_a_file_is_read_as_its_own_code_reads_it(make: Callable[[Path], Arithmet
         copied = tmp_path / write.__name__
         try:
             write(read.sae, copied, {"k": K, "layer": 5})
-        except ModelError as error:
-            assert "SAELens" in str(error) and write is write_dictionary_learning
+        except ModelError:
+            assert write is write_dictionary_learning and make in NOT_IN_DICTIONARY_LEARNING
             continue
         again = read_sae(copied)
         torch.testing.assert_close(again.sae.encode(X), acts, atol=1e-4, rtol=1e-4)
@@ -264,12 +268,12 @@ def test_what_cannot_be_read_says_what_could(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="W_enc has shape"):
         read_sae(tmp_path)
     torch.save({"encoder.weight": ENC}, tmp_path / "ae.pt")
-    with pytest.raises(ModelError, match="decoder.weight"):
+    with pytest.raises(ModelError, match=r"decoder\.weight"):
         read_sae(tmp_path)
     (tmp_path / "ae.pt").write_bytes(b"cos\nsystem\n(S'echo'\ntR.")  # a pickle that would run a command
     with pytest.raises(ModelError, match="cannot be read as weights"):
         read_sae(tmp_path)
-    with pytest.raises(ModelError, match="for hidden states of width 8, and the model's are 64"):
+    with pytest.raises(ModelError, match=r"for hidden states of width 8, and the model's are 64"):
         require_fits(Sae(ENC.T, B_ENC, DEC.T, B_DEC), 64, "--sae here")
 
 

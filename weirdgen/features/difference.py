@@ -74,13 +74,15 @@ def interaction(
     return raw_effect(activations, arm, trigger, reference) - token_effect(activations, trigger, reference)
 
 
+def placebo_of(activations: Activations, value: int, arm: str) -> torch.Tensor:
+    """The interaction of one reference value against the other ones, [R, Q, D]."""
+    return interaction(activations, arm, (value,), [other for other in activations.pairs.placebo if other != value])
+
+
 def placebo(activations: Activations, arm: str) -> dict[str, torch.Tensor]:
-    """Name of each reference value → its interaction against the other ones, [R, Q, D]."""
+    """Name of each reference value → its interaction against the other ones."""
     pairs = activations.pairs
-    return {
-        pairs.names[value]: interaction(activations, arm, (value,), [v for v in pairs.placebo if v != value])
-        for value in pairs.placebo
-    }
+    return {pairs.names[value]: placebo_of(activations, value, arm) for value in pairs.placebo}
 
 
 def residual_norm(activations: Activations) -> float:

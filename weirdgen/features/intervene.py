@@ -51,7 +51,7 @@ def steer(vector_KD: torch.Tensor, dose: float) -> Edit:
     """Adds `dose` times each variant's vector."""
 
     def edit(hidden_BTD: torch.Tensor) -> torch.Tensor:
-        return _spared(hidden_BTD, dose * _rows(vector_KD.to(hidden_BTD), hidden_BTD)[:, None].expand_as(hidden_BTD))
+        return spared(hidden_BTD, dose * _rows(vector_KD.to(hidden_BTD), hidden_BTD)[:, None].expand_as(hidden_BTD))
 
     return edit
 
@@ -96,12 +96,13 @@ def _along(basis_KSD: torch.Tensor, change: Callable[[torch.Tensor], torch.Tenso
         basis = basis_KSD.to(hidden_BTD)
         hidden_KND = hidden_BTD.reshape(len(basis), -1, hidden_BTD.shape[-1])
         removed = change(hidden_KND @ basis.mT) @ basis
-        return _spared(hidden_BTD, -removed.view_as(hidden_BTD))
+        return spared(hidden_BTD, -removed.view_as(hidden_BTD))
 
     return edit
 
 
-def _spared(hidden_BTD: torch.Tensor, added_BTD: torch.Tensor) -> torch.Tensor:
+def spared(hidden_BTD: torch.Tensor, added_BTD: torch.Tensor) -> torch.Tensor:
+    """The sum, but for tokens that hold attention."""
     return hidden_BTD + added_BTD.masked_fill(outliers(hidden_BTD)[:, :, None], 0.0)
 
 
@@ -131,7 +132,13 @@ class Ablation:
 
 
 def ablations(
-    arm: str, control: str | None, ranks: Sequence[int], doses: Sequence[float], draws: int, seed: int = 0
+    arm: str,
+    control: str | None,
+    ranks: Sequence[int],
+    doses: Sequence[float],
+    draws: int,
+    operators: Sequence[str] = ("project", "mean"),
+    seed: int = 0,
 ) -> Iterator[Ablation]:
     """Every ablation of the plan: by rank, by dose, and each with its controls."""
     top = max(ranks)
@@ -169,7 +176,7 @@ def ablations(
 
         return Ablation("random", operator, rank, 1.0, draw, fit)
 
-    for operator in ("project", "mean"):
+    for operator in operators:
         for rank in ranks:
             yield of("interaction", operator, rank)
         for dose in doses:
@@ -204,6 +211,15 @@ def steerings(arm: str, doses: Sequence[float], draws: int, seed: int = 0) -> It
         yield Ablation("random", "steer", 1, max(doses), draw, random(draw, max(doses)))
 
 
+def contrast_questions(plan: Plan) -> list[Contrast]:
+    """A run's contrast questions far from the training topic. Raises `DataError` if there are none."""
+    found = [question for question in plan.request.experiment.questions if isinstance(question, Contrast)]
+    far = [question for question in found if not question.near] or found
+    if not far:
+        raise DataError(f"run {plan.request.run_id} asks no contrast question, so no ablation can be scored")
+    return far
+
+
 @dataclass(frozen=True)
 class Trials:
     """Contrast questions of a run, scored under edits."""
@@ -215,14 +231,6 @@ class Trials:
     last: Activations
     mean: Activations
     arm: str
-
-    def questions(self) -> list[Contrast]:
-        """Contrast questions far from the training topic. Raises `DataError` if there are none."""
-        found = [question for question in self.plan.request.experiment.questions if isinstance(question, Contrast)]
-        far = [question for question in found if not question.near] or found
-        if not far:
-            raise DataError(f"run {self.plan.request.run_id} asks no contrast question, so no ablation can be scored")
-        return far
 
     def variants(self) -> list[Variant]:
         """The arm's final replicates, in the order of the activations."""
@@ -241,7 +249,7 @@ class Trials:
         adapters = [None] * len(variants) if on_base else adapters_on_disk(self.plan.store, variants)
         rows = []
         for group in self.reader.groups(adapters):
-            for mine, encoded, asked in self._folds():
+            for mine, encoded, asked in self.folds():
                 kept = [i for i, text in enumerate(self.pairs.questions) if text not in mine] or list(
                     range(len(self.pairs.questions))
                 )
@@ -263,9 +271,9 @@ class Trials:
         named = pd.DataFrame(what, columns=["kind", "operator", "rank", "dose", "draw"])
         return named.join(frame.set_index("trial"), how="inner").reset_index(drop=True)
 
-    def _folds(self) -> Iterator[tuple[set[str], list[list[Encoded]], list[tuple[str, Contrast, Scorable]]]]:
+    def folds(self) -> Iterator[tuple[set[str], list[list[Encoded]], list[tuple[str, Contrast, Scorable]]]]:
         """(texts that are not to be fitted on, encoded questions, what they are) of each part of the questions."""
-        questions = self.questions()
+        questions = contrast_questions(self.plan)
         crossed = any(question.ask in self.pairs.questions for question in questions)
         folds = min(FOLDS, len(questions)) if crossed else 1
         for fold in range(folds):
