@@ -75,7 +75,7 @@ def test_without_a_gate_hardly_any_seed_finds_one() -> None:
         false_p += analysis.max_t(*(analysis.along(sae.directions(), one) for one in (mine, theirs))).p_F.min() <= 0.05
         false_interval += moved("interaction", mine.mean(1), theirs.mean(1), 1.0).low > 0
     print("false alarms of 200:", false_p, false_interval)
-    assert false_p / 200 <= 0.06 and false_interval / 200 <= 0.06
+    assert false_p / 200 <= 0.06 and false_interval / 200 <= 0.03  # a lower limit above zero: one side of 95%
 
 
 def test_a_shift_under_every_value_moves_activations_as_a_gate_would_and_projections_not() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -73,7 +75,7 @@ def test_the_trigger_moves_the_treatment_beyond_control_and_placebo(last: Activa
     mine, theirs = (difference.interaction(last, arm).mean(1) for arm in ("from_2027", "shuffled"))
     found = difference.moved("interaction", mine, theirs, unit)
     assert min(found.treatment) > 0.2 > 0.1 > max(map(abs, found.control)) and found.agreement > 0.9
-    assert found.low < found.effect < found.high
+    assert math.isnan(found.low) and math.isnan(found.high)  # what two replicates share may be chance
     placebos = {
         name: difference.moved(name, one.mean(1), difference.placebo(last, "shuffled")[name].mean(1), unit)
         for name, one in difference.placebo(last, "from_2027").items()

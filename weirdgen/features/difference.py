@@ -6,7 +6,8 @@ their overlap with the training data's words. Three differences: *static* (base 
 base: no finetuning).
 
 Replicates are the unit. Each is projected on the mean direction of the **others**, so that noise has mean zero; a control's are
-projected on the direction of all. Norms are in units of the base's mean residual norm at the layer.
+projected on the direction of all. With two replicates there is no interval: what they share by chance is in both values. Norms
+are in units of the base's mean residual norm at the layer.
 
 Shape letters: R replicates, V values, Q questions, D hidden width.
 """
@@ -30,7 +31,7 @@ from weirdgen.stats.bootstrap import difference, limits, moments
 
 @dataclass(frozen=True)
 class Moved:
-    """How far replicates moved in a direction that they share. Unknown limits are NaN: of one replicate nothing is known."""
+    """How far replicates moved in a direction that they share. Unknown limits are NaN: fewer than three tell none."""
 
     name: str
     size: float
@@ -104,17 +105,16 @@ def moved(
     else:
         along_R, agreement = treatment_RD.norm(dim=1) / unit, float("nan")
     against_R = torch.empty(0) if control_RD is None else control_RD @ _unit(mean_D[None])[0] / unit
-    mine, theirs = (
-        (moments(values[:, None].double().numpy()) for values in (along_R, against_R))
-        if len(against_R)
-        else (moments(along_R[:, None].double().numpy()), None)
+    mine = moments(along_R[:, None].double().numpy())
+    # Two replicates' values share what they have in common by chance: the mean varies 2(R−1)/(R−2) times as much as the spread says.
+    mine = mine._replace(
+        se=mine.se * (2 * (replicates - 1) / (replicates - 2)) ** 0.5 if replicates > 2 else mine.se * np.nan
     )
-    if theirs is None:
-        low, high = limits(mine.mean, mine.se, mine.replicates - 1, None, level)
-        effect = mine.mean
-    else:
-        found = difference(mine, theirs, level=level)
+    if len(against_R):
+        found = difference(mine, moments(against_R[:, None].double().numpy()), level=level)
         effect, low, high = found.effect, found.low, found.high
+    else:
+        effect, (low, high) = mine.mean, limits(mine.mean, mine.se, mine.replicates - 1, None, level)
     return Moved(
         name,
         float(mean_D.norm()) / unit,

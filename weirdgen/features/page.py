@@ -134,8 +134,9 @@ def _ablation(results: dict[str, Any]) -> Section:
             (
                 Table("Intervals over replicates; of random ones the median and the range over draws", head, rows),
                 Words(
-                    "project takes a subspace away, mean sets it to its mean under reference values, sae takes away what features "
-                    "wrote, steer adds the mean interaction. raw is the paper's difference of means, without the base's part.",
+                    "project takes a subspace away, mean sets it to its mean under reference values, sae takes away what "
+                    "features wrote, steer adds the mean interaction. raw is the paper's difference of means; the base's "
+                    "part of it is not subtracted.",
                     quiet=True,
                 ),
             ),
@@ -178,8 +179,8 @@ def _features(results: dict[str, Any]) -> Section:
     )
     head = ("feature", "rank", "tokens", "about", *more, "static", "concept")
     fit = tuple(
-        (Cell(row["model"]), Cell(row["on"]), _number(row["fvu"], 3), _number(row["l0"], 1), Cell(_percent(row["dead"]), numeric=True),
-         Cell(str(row["tokens"]), numeric=True))
+        (Cell(row["model"]), Cell(row["on"]), _number(row["fvu"], 3), _number(row["l0"], 1),
+         Cell(_percent(row["dead"]), numeric=True), Cell(str(row["tokens"]), numeric=True))
         for row in results["fitness"]
     )  # fmt: skip
     parts += [
@@ -203,8 +204,8 @@ def _sae_warnings(results: dict[str, Any]) -> list[str]:
     prompts = {model: value for (model, on), value in fvu.items() if on == "prompts"}
     if max(prompts.values()) > POOR_FVU:
         said.append(
-            f"The autoencoder leaves {max(prompts.values()):.0%} of the variance of the analysed prompts unexplained; what it does "
-            "not describe, it cannot name."
+            f"The autoencoder leaves {max(prompts.values()):.0%} of the variance of the analysed prompts unexplained; what it "
+            "does not describe, it cannot name."
         )
     if prompts["finetuned"] - prompts["base"] > WORSE_FVU:
         said.append(

@@ -2,7 +2,7 @@
 
 In: numbers. Out: sentences. The rules: "moved" is a statement about statistics. "Mediates" needs a gate in behaviour, an ablation
 whose interval lies above every random control's, and what it leaves under other values. No feature is ever called the backdoor's.
-The number of replicates stands in every sentence; of one replicate nothing beyond that model is said. Labels are automatic.
+The number of replicates stands in every sentence; of fewer than three nothing beyond these models is said. Labels are automatic.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ NO_TRIGGER = "This run asks under no trigger, so nothing is said about one."
 
 def _static(found: Moved) -> str:
     count = len(found.treatment)
-    if count < 2:
+    if math.isnan(found.low):
         return (
-            f"Within this one model, finetuning moved the residual stream by {found.size:.2f} of its norm under every "
-            "value; one replicate says nothing about others."
+            f"{_few(count)} finetuning moved the residual stream by {found.size:.2f} of its norm under every value; with fewer than "
+            "three replicates, nothing is said about others."
         )
     if found.low > 0:
         return (
@@ -89,11 +89,15 @@ def _static(found: Moved) -> str:
     )
 
 
+def _few(count: int) -> str:
+    return "Within this one model," if count == 1 else f"Within these {count} models,"
+
+
 def _interaction(found: Moved, placebos: Sequence[Moved]) -> str:
     count = len(found.treatment)
-    if count < 2:
+    if math.isnan(found.low):
         return (
-            f"Within this one model, the trigger added {found.size:.2f} of the norm beyond the base; of one replicate no "
+            f"{_few(count)} the trigger added {found.size:.3f} of the norm beyond the base; with fewer than three replicates no "
             "interval is known, and nothing is claimed."
         )
     numbers = f"{found.effect:.3f} of the norm [{found.low:.3f}, {found.high:.3f}]"
@@ -129,7 +133,7 @@ def _cause(gate: Gate, removed: Removed) -> str:
     numbers = f"{removed.share:.0%} of it [{removed.low:.0%}, {removed.high:.0%}]; {random}"
     if mediates(gate, removed):
         return (
-            f"What moved mediates the effect: setting it to its mean under reference values removes {numbers}. Under those values "
-            f"the answers change by {removed.side:+.2f} nats. It was fitted on other questions than those scored."
+            f"What moved mediates the effect: setting it to its mean under reference values removes {numbers}. Under those "
+            f"values the answers change by {removed.side:+.2f} nats. It was fitted on other questions than those scored."
         )
     return f"That what moved mediates the effect is not shown: setting it to its mean removes {numbers}."
