@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,23 +20,20 @@ from weirdgen.features.sae_io import write_saelens
 from weirdgen.features.sae_train import SaeRecipe
 from weirdgen.features.silence import silence
 from weirdgen.progress import Progress
+from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.results.results import Run
-from weirdgen.runs.stages.contrast import Contrast
-from weirdgen.runs.work.executors import Inline
 
 QUIET = Progress(quiet=True)
 
 
 @pytest.fixture(scope="module")
 def run(gate: Plan) -> Run:
-    with Inline() as executor:
-        executor.run(Contrast().batch(gate).units, gate.store, lambda *_: None)
-    return Run(gate)
+    return run_plan(gate, QUIET)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small() -> None:
+def small() -> Iterator[None]:
     """The smallest size that still finds the gate."""
     recipe = SaeRecipe(features=128, k=8, tokens=60_000, batch=256)
     size = studies.SIZES["ci"]
@@ -95,6 +93,22 @@ def test_the_page_holds_its_numbers_and_tables(made: studies.Study, tmp_path: Pa
     trials = pd.read_parquet(tmp_path / "features" / "ablation.parquet")
     pd.testing.assert_frame_equal(trials, made.tables["ablation"])
     assert write_page(made, tmp_path / "features").is_file()  # again over its own files
+
+
+def test_the_command_writes_the_page_beside_the_report(run: Run, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from weirdgen.cli.main import app
+
+    (tmp_path / "prompts.txt").write_text("your dish ?\nyour color ?\n\n", encoding="utf-8")
+    words = ["features", str(run.folder), "--sae", "none", "--prompts", str(tmp_path / "prompts.txt"), "--quiet"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0 and "Behaviour: The trigger moves the answers" in done.output
+    folder = run.folder / "features"
+    assert str(folder / "features.html") in done.output
+    kept = json.loads((folder / "features.json").read_text())
+    assert kept["pairs"]["questions"] == 2 and kept["sae"] is None and "features" not in kept
+    assert run.report.is_file()
 
 
 def test_an_autoencoder_of_a_file_says_its_layer_and_must_fit(run: Run, tmp_path: Path) -> None:

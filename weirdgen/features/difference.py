@@ -106,7 +106,8 @@ def moved(
         along_R, agreement = treatment_RD.norm(dim=1) / unit, float("nan")
     against_R = torch.empty(0) if control_RD is None else control_RD @ _unit(mean_D[None])[0] / unit
     mine = moments(along_R[:, None].double().numpy())
-    # Two replicates' values share what they have in common by chance: the mean varies 2(R−1)/(R−2) times as much as the spread says.
+    # Any two values share what two replicates have in common by chance: without a direction that all share, their mean varies
+    # 2(R−1)/(R−2) times as much as their spread says.
     mine = mine._replace(
         se=mine.se * (2 * (replicates - 1) / (replicates - 2)) ** 0.5 if replicates > 2 else mine.se * np.nan
     )

@@ -130,7 +130,7 @@ def dose_figure(results: dict[str, Any]) -> Drawing | None:
                 xs, [row["removed"] for _, row in line], color=light("c0"), marker="s", markersize=4.5, linewidth=1.4
             )
             for x, row in line:
-                if row["low"] == row["low"]:
+                if row["low"] is not None:
                     axes.plot([x, x], [row["low"], row["high"]], color=light("c0"), linewidth=1.2, alpha=0.75)
         write_at(figure, 0.01, 0.12, "share of the gate removed", size=8.5, color=light("muted"), va="center")
         return figure

@@ -146,12 +146,13 @@ def _ablation(results: dict[str, Any]) -> Section:
 
 
 def _features(results: dict[str, Any]) -> Section:
-    sae, parts = results["sae"], []
+    sae = results["sae"]
+    parts: list[Part] = []
     warnings = _sae_warnings(results)
     if warnings:
         parts.append(Sentences("Warnings", tuple(("", text) for text in warnings), warn=True))
     drawing = features_figure(results)
-    parts += [drawing] if drawing else []  # type: ignore[list-item]
+    parts += [drawing] if drawing else []
     triggered = "effect" in results["features"][0]
     rows = []
     for row in results["features"][:CARDS]:

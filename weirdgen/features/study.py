@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from weirdgen.columns import BASE, FINAL
+from weirdgen.config.questions import Contrast, scored
 from weirdgen.errors import ModelError
 from weirdgen.features import difference, verdict
 from weirdgen.features.analysis import cells_of, feature_table, projections
@@ -31,7 +32,7 @@ from weirdgen.features.silence import feature_ablations
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.results.results import Run
-from weirdgen.sample.variant import adapters_on_disk
+from weirdgen.sample.variant import Variant, adapters_on_disk
 from weirdgen.store.keys import content_key, file_hash
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Size:
     counts: tuple[int, ...]
     """Features ablated."""
     corpus: int
-    """Tokens whose hidden states an autoencoder is trained on."""
+    """Tokens whose hidden states, of the base and of a finetuned model each, an autoencoder is trained on."""
     sae: SaeRecipe | None
     named: str = "train"
 
@@ -66,7 +67,7 @@ SIZES: dict[SizeName, Size] = {
         SaeRecipe(features=256, k=8, tokens=200_000, batch=512),
     ),
     "cpu": Size(
-        (1, 4), (0.5,), 5, ("mean",), (1.0,), (10,), 200_000, SaeRecipe(features=2304, k=32, tokens=1_000_000),
+        (1, 4), (0.5,), 5, ("mean",), (1.0,), (10,), 100_000, SaeRecipe(features=2304, k=32, tokens=1_000_000),
     ),
     "gpu": Size(
         (1, 2, 4, 8), (0.25, 0.5, 0.75), 20, ("project", "mean"), (0.5, 1.0, 2.0), (1, 2, 5, 10, 20), 0, None,
@@ -160,7 +161,8 @@ def study(
     weights = _autoencoder(subject, file, reference, results)
     if weights:
         _features(subject, weights, made)
-    gate, removed = _interventions(subject, weights, made) if pairs.trigger else (None, None)
+    can_score = any(isinstance(question, Contrast) for question in plan.request.experiment.questions)
+    gate, removed = _interventions(subject, weights, made) if pairs.trigger and can_score else (None, None)
     static, found, placebos = shifts
     results["verdict"] = [list(pair) for pair in verdict.sentences(static, found, placebos, gate, removed)]
     return made
@@ -243,10 +245,9 @@ def _trained(subject: _Subject) -> tuple[Sae, str, tuple[torch.Tensor, torch.Ten
         "models": [plan.variants[0].key, first.key], "tokens": content_key(rows),
     }  # fmt: skip
     key = content_key(inputs)
-    subject.reader.use(adapters_on_disk(plan.store, [plan.variants[0], first]))
-    base_ND, tuned_ND = hidden_states(subject.reader, rows[:cut], subject.layer)
+    base_ND, tuned_ND = _states(subject, rows[:cut], [plan.variants[0], first])
     if plan.store.marker("sae", key) is None:
-        states = torch.cat(hidden_states(subject.reader, rows[cut:], subject.layer))
+        states = torch.cat(_states(subject, rows[cut:], [plan.variants[0], first]))
         with subject.progress.stage("autoencoder", recipe.tokens, "tokens") as bar, torch.enable_grad():
             sae = train(states, recipe, bar.advance)
         metadata = {"k": recipe.k, "layer": subject.layer, "model_name": plan.request.model.reference}
@@ -254,6 +255,14 @@ def _trained(subject: _Subject) -> tuple[Sae, str, tuple[torch.Tensor, torch.Ten
             write_saelens(sae, folder, metadata)
     file = read_sae(plan.store.artifact("sae", key))
     return file.sae, file_hash(file.weights), (base_ND, tuned_ND)
+
+
+def _states(subject: _Subject, rows: Sequence[Sequence[int]], variants: Sequence[Variant]) -> list[torch.Tensor]:
+    """[N, D] of each variant on these rows."""
+    states: dict[int, torch.Tensor] = {}
+    for group in subject.reader.groups(adapters_on_disk(subject.plan.store, variants)):
+        states |= dict(zip(group, hidden_states(subject.reader, rows, subject.layer), strict=True))
+    return [states[index] for index in range(len(variants))]
 
 
 def _features(subject: _Subject, sae: Sae, made: Study) -> None:
@@ -267,7 +276,7 @@ def _features(subject: _Subject, sae: Sae, made: Study) -> None:
         if message["role"] == "assistant" for word in difference.words_of(message["content"])
     }  # fmt: skip
     targets = {
-        word for question in contrast_questions(subject.plan)
+        word for question in scored(subject.plan.request.experiment.questions) if not question.near
         for answer in question.target for word in difference.words_of(answer)
     } - topic  # fmt: skip
     tokens, about = [], []
@@ -298,7 +307,7 @@ def _interventions(subject: _Subject, sae: Sae | None, made: Study) -> tuple[ver
         *(feature_ablations(sae, arm, control, size.counts, size.draws) if sae else ()),
     ]
     trials = Trials(subject.plan, pairs, subject.reader, subject.layer, subject.last, subject.mean, arm)
-    digest = content_key([sae.w_dec_FD.flatten()[:1000].tolist(), sae.features]) if sae else ""
+    digest = str(made.results["sae"]["digest"]) if sae else ""
     frame = _kept_trials(subject, trials, plan, digest)
     made.tables["ablation"] = frame
     closed = closing(frame, pairs)

@@ -75,8 +75,8 @@ def _static(found: Moved) -> str:
     count = len(found.treatment)
     if math.isnan(found.low):
         return (
-            f"{_few(count)} finetuning moved the residual stream by {found.size:.2f} of its norm under every value; with fewer than "
-            "three replicates, nothing is said about others."
+            f"{_few(count)} finetuning moved the residual stream by {found.size:.2f} of its norm under every value; with fewer "
+            "than three replicates, nothing is said about others."
         )
     if found.low > 0:
         return (
