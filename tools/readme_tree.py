@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 READING_ORDER = (
-    "config", "store", "models", "data", "finetune", "sample", "judges", "stats", "runs", "report", "audit", "world", "cli",
+    "config", "store", "models", "data", "finetune", "sample", "judges", "stats", "runs", "report", "audit", "world", "features",
+    "cli",
 )  # fmt: skip
 """Packages as a newcomer should read them; what is not named comes after."""
 FOLDERS = {
@@ -22,7 +23,7 @@ FOLDERS = {
     "tests/": "mirrors weirdgen/, with servers and helpers in support/; offline, deterministic, real models",
     "benchmarks/": "speeds as ratios against a peer in one run; coverage tables; how trait questions are chosen",
     "tools/": "scripts for developers, not part of the installed package",
-    "docs/": "tutorial, reference, statistics, data, judges, models, scale, world, pitfalls, dated log",
+    "docs/": "tutorial, reference, statistics, data, judges, models, scale, world, features, pitfalls, dated log",
 }
 WIDTH = 34
 

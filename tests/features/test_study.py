@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.features.conftest import LAYER
-from weirdgen.errors import ModelError
+from weirdgen.errors import ModelError, StoreError
 from weirdgen.features import study as studies
 from weirdgen.features.page import write_page
 from weirdgen.features.sae import Sae
@@ -109,6 +109,13 @@ def test_the_command_writes_the_page_beside_the_report(run: Run, tmp_path: Path)
     kept = json.loads((folder / "features.json").read_text())
     assert kept["pairs"]["questions"] == 2 and kept["sae"] is None and "features" not in kept
     assert run.report.is_file()
+
+    done = CliRunner().invoke(app, [*words, "--verify"], catch_exceptions=False)
+    assert done.exit_code == 0 and "verified: " in done.output
+    kept["gate"]["size"] += 0.01
+    (folder / "features.json").write_text(json.dumps(kept))
+    with pytest.raises(StoreError, match=r"1 of \d+ differ:\ngate\.size: there is"):
+        CliRunner().invoke(app, [*words, "--verify"], catch_exceptions=False)
 
 
 def test_an_autoencoder_of_a_file_says_its_layer_and_must_fit(run: Run, tmp_path: Path) -> None:

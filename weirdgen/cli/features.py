@@ -32,11 +32,12 @@ def features_command(
     prompts: Annotated[
         Path | None, typer.Option(help="Text file, a prompt a line, read in the place of the run's own questions.")
     ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare with what was written, and write nothing.")] = False,
     store: StoreOption = None,
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Which directions and features moved inside, beyond control and placebo, and whether the gate closes without them."""
-    from weirdgen.features.page import write_page
+    from weirdgen.features.page import require_same, write_page
     from weirdgen.features.study import study
     from weirdgen.parsing import read_text, split_lines
     from weirdgen.progress import Progress
@@ -45,6 +46,9 @@ def features_command(
     opened = load_run(run, store)
     asked = [line for _, line in split_lines(read_text(prompts).text) if line.strip()] if prompts else []
     made = study(opened, layer, sae, preset, Progress(quiet), asked)
+    if verify:
+        print(f"verified: {require_same(made, opened.folder / 'features')} values of features.json")
+        return
     with opened.store.writing(opened.folder / "features") as folder:
         page = write_page(made, folder)
     for topic, sentence in made.results["verdict"]:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from weirdgen.errors import WeirdgenError
+from weirdgen.errors import StoreError, WeirdgenError
 from weirdgen.features.figures import answers_figure, dose_figure, features_figure, moved_figure
 from weirdgen.features.study import Study
 from weirdgen.report.content import clean
@@ -19,6 +19,7 @@ from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
 from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
 from weirdgen.report.tables import Cell, Table
+from weirdgen.runs.results.diff import equal, leaves, short
 
 CARDS = 30
 POOR_FVU, WORSE_FVU = 0.3, 0.05
@@ -44,6 +45,27 @@ def write_page(study: Study, folder: Path) -> Path:
     except OSError as error:
         raise WeirdgenError(f"The page cannot be written to {folder}: {error.strerror or error}") from error
     return folder / "features.html"
+
+
+def require_same(study: Study, folder: Path) -> int:
+    """How many numbers and words of `features.json` the study gives again. Raises `StoreError` naming what differs or is missing."""
+    try:
+        kept = dict(leaves(json.loads((folder / "features.json").read_text(encoding="utf-8"))))
+    except FileNotFoundError:
+        raise StoreError(
+            f"{folder} has no study to verify; `weirdgen features {study.results['run']}` writes it"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{folder / 'features.json'} is damaged: {error}") from None
+    computed = dict(leaves(clean(study.results)))
+    wrong = [
+        f"{name}: there is {short(kept.get(name))}, the store gives {short(computed.get(name))}"
+        for name in dict.fromkeys([*kept, *computed])
+        if name not in kept or name not in computed or not equal(kept[name], computed[name])
+    ]
+    if wrong:
+        raise StoreError("\n".join([f"{len(wrong)} of {len(computed)} differ:", *wrong[:20]]))
+    return len(computed)
 
 
 def _claim(results: dict[str, Any]) -> str:
