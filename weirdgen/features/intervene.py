@@ -247,9 +247,10 @@ class Trials:
 
         variants = self.variants()
         adapters = [None] * len(variants) if on_base else adapters_on_disk(self.plan.store, variants)
-        rows = []
-        for group in self.reader.groups(adapters):
-            for mine, encoded, asked in self.folds():
+        rows, folds = [], list(self.folds())
+        longest = max(len(row.ids) for _, encoded, _ in folds for options in encoded for row in options)
+        for group in self.reader.groups(adapters, longest):
+            for mine, encoded, asked in folds:
                 kept = [i for i, text in enumerate(self.pairs.questions) if text not in mine] or list(
                     range(len(self.pairs.questions))
                 )

@@ -48,7 +48,7 @@ def write_page(study: Study, folder: Path) -> Path:
 
 
 def require_same(study: Study, folder: Path) -> int:
-    """How many numbers and words of `features.json` the study gives again. Raises `StoreError` naming what differs or is missing."""
+    """How many leaves of `features.json` the study gives again. Raises `StoreError` naming what differs or is missing."""
     try:
         kept = dict(leaves(json.loads((folder / "features.json").read_text(encoding="utf-8"))))
     except FileNotFoundError:

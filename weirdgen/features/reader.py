@@ -48,11 +48,11 @@ class Reader:
         self._loaded = folder
         return model
 
-    def groups(self, adapters: Sequence[Path | None]) -> Iterator[list[int]]:
-        """Which of these variants can share a pass; the reader speaks as each group until the next is asked for."""
+    def groups(self, adapters: Sequence[Path | None], longest: int = 1) -> Iterator[list[int]]:
+        """Which of these variants can share a pass over rows this long; the reader speaks as each group until the next."""
         whole = [index for index, folder in enumerate(adapters) if folder is not None and is_whole_model(folder)]
         shared = [index for index in range(len(adapters)) if index not in whole]
-        together = AT_ONCE if self._ways.tree(1) else 1
+        together = AT_ONCE if self._ways.tree(longest) else 1
         for start in range(0, len(shared), together):
             group = shared[start : start + together]
             self.use([adapters[index] for index in group])
@@ -138,5 +138,5 @@ class Reader:
                 passes = score_rows(self.model, None, Head(self.model), self.variants, questions)
                 return torch.cat([logprob_KO for _, logprob_KO in passes], 1).cpu()
             if self.variants > 1:
-                raise ModelError("this model is scored row by row: one variant at a time may speak")
+                raise ValueError("rows of this length are scored one variant at a time: ask `groups` with their length")
             return torch.cat([score_alone(self.model, 1, rows) for rows in questions], 1).cpu()

@@ -379,6 +379,8 @@ def summary(closed: pd.DataFrame) -> list[dict[str, Any]]:
         else:
             row["removed"], row["low"], row["high"] = interval(part["removed"].tolist())
             row["draws"] = 1
+        if operator == "steer":  # it opens the gate everywhere, which is told by `side`
+            row |= dict.fromkeys(("removed", "low", "high"), float("nan"))
         rows.append(row)
     return rows
 
