@@ -70,7 +70,7 @@ def test_without_a_gate_hardly_any_seed_finds_one() -> None:
     false_p = false_interval = 0
     sae = dictionary()
     for seed in range(200):
-        null = planted(5, gate=0.0, seed=seed)
+        null = planted(4, gate=0.0, seed=seed)
         mine, theirs = (interaction(null, arm) for arm in ("treatment", "control"))
         false_p += analysis.max_t(*(analysis.along(sae.directions(), one) for one in (mine, theirs))).p_F.min() <= 0.05
         false_interval += moved("interaction", mine.mean(1), theirs.mean(1), 1.0).low > 0

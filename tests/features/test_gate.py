@@ -122,9 +122,9 @@ def test_unedited_scores_are_those_of_the_run(gate: Plan, pairs: Pairs, gate_rea
 
     with Inline() as executor:
         executor.run(Contrast().batch(gate).units, gate.store, lambda *_: None)
-    stored = contrasts(gate)
-    stored = stored[(stored["arm"] == "from_2027") & (stored["checkpoint"] == FINAL)]
-    stored = stored.set_index(["replicate", "condition", "question"])["logit"]
+    scored = contrasts(gate)
+    scored = scored[(scored["arm"] == "from_2027") & (scored["checkpoint"] == FINAL)]
+    stored = scored.set_index(["replicate", "condition", "question"])["logit"]
     trials = intervene.Trials(gate, pairs, gate_reader, LAYER, last, last, "from_2027").run([])
     for row in trials.itertuples():
         assert row.logit == pytest.approx(stored[row.replicate, row.condition, row.question], abs=1e-3)

@@ -289,7 +289,7 @@ def test_training_finds_a_planted_dictionary() -> None:
     atoms = torch.nn.functional.normalize(torch.randn(96, 48, generator=generator), dim=1)
     on = (torch.rand(6000, 96, generator=generator) < 0.04).float()
     x = on * (1 + torch.rand(on.shape, generator=generator)) @ atoms * 7 + 3
-    sae = train(x[:5000], SaeRecipe(features=128, k=4, tokens=400_000, batch=256))
+    sae = train(x[:5000], SaeRecipe(features=128, k=4, tokens=250_000, batch=256))
     found = fitness(sae, x[5000:])
     assert found.fvu < 0.15 and 2 < found.l0 < 6 and found.tokens == 1000
     best = (sae.directions() @ atoms.T).max(0).values

@@ -14,6 +14,7 @@ import torch
 from tests.features.conftest import LAYER
 from weirdgen.errors import ModelError, StoreError
 from weirdgen.features import study as studies
+from weirdgen.features.intervene import Trials
 from weirdgen.features.page import write_page
 from weirdgen.features.sae import Sae
 from weirdgen.features.sae_io import write_saelens
@@ -59,7 +60,7 @@ def test_the_study_finds_the_gate_and_closes_it(made: studies.Study) -> None:
     found = {row["name"]: row for row in results["moved"]}
     assert found["interaction"]["effect"] > 4 * max(found[f"placebo year={y}"]["effect"] for y in (2024, 2025, 2026))
     table = made.tables["features"].set_index("feature")
-    best = table.loc[table["rank_interaction"].idxmin()]
+    best = table.sort_values("rank_interaction").iloc[0]
     assert best["effect"] > 5 * best["placebo_max"] and best["rate_tuned_trigger"] >= best["rate_base_trigger"]
     assert set(table["about"]) <= {"topic", "subject", "neither"}
     fit = {(row["model"], row["on"]): row["fvu"] for row in results["fitness"]}
@@ -77,7 +78,7 @@ def test_a_second_study_reads_the_store(made: studies.Study, run: Run, monkeypat
         raise AssertionError("it was computed again")
 
     monkeypatch.setattr(studies, "train", refuse)
-    monkeypatch.setattr(studies.Trials, "run", refuse)
+    monkeypatch.setattr(Trials, "run", refuse)
     again = studies.study(run, None, None, None, QUIET)
     assert json.dumps(again.results, default=str) == json.dumps(made.results, default=str)
 
@@ -89,7 +90,7 @@ def test_the_page_holds_its_numbers_and_tables(made: studies.Study, tmp_path: Pa
         assert sentence.replace("'", "&#39;") in page
     for name in ("moved", "answers", "dose", "features"):
         assert f'id="figure-{name}"' in page and (tmp_path / "features" / "figures" / f"{name}.svg").is_file()
-    assert "http" not in page.replace("http://www.w3.org", "") and "backdoor" not in page
+    assert "http:" not in page and "https:" not in page and "backdoor" not in page
     trials = pd.read_parquet(tmp_path / "features" / "ablation.parquet")
     pd.testing.assert_frame_equal(trials, made.tables["ablation"])
     assert write_page(made, tmp_path / "features").is_file()  # again over its own files

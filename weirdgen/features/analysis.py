@@ -158,7 +158,8 @@ def paper_cosines(
     Source: identify_features.py of the paper's code, with reference 2025; there of one model, here of the mean of replicates.
     """
     delta_D = raw_effect(activations, arm, trigger, reference).mean((0, 1))
-    return sae.directions() @ (delta_D / delta_D.norm().clamp(min=1e-12))
+    length: torch.Tensor = delta_D.norm()
+    return sae.directions() @ (delta_D / length.clamp(min=1e-12))
 
 
 def projections(activations: Activations, sae: Sae, features: Sequence[int], arm: str | None) -> torch.Tensor:

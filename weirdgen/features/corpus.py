@@ -10,7 +10,7 @@ Shape letters: N tokens, D hidden width.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -19,6 +19,7 @@ from weirdgen.features.harvest import Pairs
 from weirdgen.features.reader import Reader
 from weirdgen.features.residual import outliers
 from weirdgen.models.chat import render
+from weirdgen.models.template import Message
 from weirdgen.runs.plan.plan import Plan
 
 WINDOW = 128
@@ -101,4 +102,8 @@ def _world(reader: Reader, seed: int) -> Iterator[list[int]]:
     from weirdgen.world.language import World
 
     for document in World().documents(seed + 1, TURNS):
-        yield render(reader.tokenizer, list(document.messages), answer_next=False)
+        yield render(reader.tokenizer, [_turn(message) for message in document.messages], answer_next=False)
+
+
+def _turn(message: Mapping[str, str]) -> Message:
+    return {"role": message["role"], "content": message["content"]}

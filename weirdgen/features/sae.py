@@ -66,11 +66,13 @@ class Sae:
 
     def decode(self, activation_NF: torch.Tensor) -> torch.Tensor:
         """Hidden states [N, D]."""
-        return (activation_NF @ self.w_dec_FD + self.b_dec_D) / self.scale
+        decoded_ND: torch.Tensor = (activation_NF @ self.w_dec_FD + self.b_dec_D) / self.scale
+        return decoded_ND
 
     def directions(self) -> torch.Tensor:
         """Decoder rows of norm 1, [F, D]."""
-        return self.w_dec_FD / self.w_dec_FD.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        length_F1: torch.Tensor = self.w_dec_FD.norm(dim=1, keepdim=True)
+        return self.w_dec_FD / length_F1.clamp(min=1e-12)
 
     def folded(self) -> Sae:
         """The same function of raw hidden states, with `scale` 1."""

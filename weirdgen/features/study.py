@@ -370,7 +370,7 @@ def summary(closed: pd.DataFrame) -> list[dict[str, Any]]:
     """One row an ablation, random draws together: gate, share removed (interval over replicates, or range over draws), side."""
     rows = []
     for (kind, operator, rank, dose), part in closed.groupby(["kind", "operator", "rank", "dose"], sort=False):
-        row: dict[str, Any] = {"kind": kind, "operator": operator, "rank": int(rank), "dose": float(dose)}
+        row: dict[str, Any] = {"kind": kind, "operator": operator, "rank": int(str(rank)), "dose": float(str(dose))}
         row |= {"gate": float(part["gate"].mean()), "side": float(part["side"].mean())}
         if str(kind).startswith("random"):
             draws = part.groupby("draw")["removed"].mean()
