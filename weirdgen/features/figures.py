@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.report.figures.drawing import NARROW, Drawing, draw, limits, panel, row_axes, row_text, sheet, write_at
+from weirdgen.report.figures.drawing import (
+    CHARACTER,
+    NARROW,
+    Drawing,
+    draw,
+    limits,
+    panel,
+    row_axes,
+    row_text,
+    sheet,
+    write_at,
+)
 from weirdgen.report.look import light, shorten
 
 if TYPE_CHECKING:
@@ -76,12 +87,13 @@ def answers_figure(results: dict[str, Any]) -> Drawing | None:
         write_at(
             figure, 0.01, 0.12, "log-odds of the target answers (nats)", size=8.5, color=light("muted"), va="center"
         )
+        x = 0.55
         for row, (text, slot) in enumerate(
             (("as it is", "t0"), ("what moved, set to its mean", "c0"), ("random subspaces", "base"))
         ):
-            x = 0.55 + (0.0 if width == NARROW else 1.9 * row)
             y = 0.32 + (0.17 * row if width == NARROW else 0.0)
             write_at(figure, x, y, text, size=8.5, weight="bold", color=light(slot), va="center")
+            x += 0.0 if width == NARROW else CHARACTER * len(text) + 0.25
         return figure
 
     alt = "Log-odds by value. " + "; ".join(
@@ -126,6 +138,7 @@ def dose_figure(results: dict[str, Any]) -> Drawing | None:
             if random:
                 axes.axhspan(random["low"], random["high"], color=light("base"), alpha=0.3, linewidth=0)
             xs = [x for x, _ in line]
+            axes.set_xticks(xs, [f"{x:g}" for x in xs])
             axes.plot(
                 xs, [row["removed"] for _, row in line], color=light("c0"), marker="s", markersize=4.5, linewidth=1.4
             )
