@@ -54,6 +54,18 @@ def test_nothing_is_said_about_a_trigger_that_there_is_not() -> None:
     assert said(None, None, None)["Trigger"] == NO_TRIGGER
 
 
+def test_features_must_do_more_than_others_that_fire_as_often() -> None:
+    def about(low: float, others: tuple[float, ...]) -> str:
+        features = Removed(0.8, low, 0.9, others, 3.0)
+        return dict(sentences(FOUND, FOUND, [PLACEBO], GATE, Removed(0.7, 0.6, 0.8, (0.2,), 0.0), features))["Features"]
+
+    assert "add nothing that is shown" in about(0.7, (0.4, 0.75))
+    assert about(0.7, (0.4, 0.5)).endswith("others that fire as often 40% to 50%.")
+    assert "no control was run" in about(0.7, ())
+    closed = Gate(0.1, -0.2, 0.4, 0.0, 4)
+    assert "Features" not in dict(sentences(FOUND, None, [], closed, None, Removed(0.8, 0.7, 0.9, (), 0.0)))
+
+
 def test_no_feature_is_called_the_backdoors() -> None:
     for removed in (Removed(0.7, 0.6, 0.8, (0.2,), 0.0), Removed(0.1, 0.0, 0.2, (0.2,), 0.0)):
         assert "backdoor" not in " ".join(said(FOUND, GATE, removed).values()).lower()

@@ -162,9 +162,11 @@ def study(
     if weights:
         _features(subject, weights, made)
     can_score = any(isinstance(question, Contrast) for question in plan.request.experiment.questions)
-    gate, removed = _interventions(subject, weights, made) if pairs.trigger and can_score else (None, None)
+    gate, removed, of_features = (
+        _interventions(subject, weights, made) if pairs.trigger and can_score else (None, None, None)
+    )
     static, found, placebos = shifts
-    results["verdict"] = [list(pair) for pair in verdict.sentences(static, found, placebos, gate, removed)]
+    results["verdict"] = [list(pair) for pair in verdict.sentences(static, found, placebos, gate, removed, of_features)]
     return made
 
 
@@ -299,7 +301,10 @@ def _features(subject: _Subject, sae: Sae, made: Study) -> None:
         }
 
 
-def _interventions(subject: _Subject, sae: Sae | None, made: Study) -> tuple[verdict.Gate, verdict.Removed]:
+def _interventions(
+    subject: _Subject, sae: Sae | None, made: Study
+) -> tuple[verdict.Gate, verdict.Removed, verdict.Removed | None]:
+    """The behaviour, what its main ablation removes, and what that of an autoencoder's features does."""
     size, arm, control, pairs = subject.size, subject.arm, subject.control, subject.pairs
     plan = [
         *ablations(arm, control, size.ranks, size.doses, size.draws, size.operators),
@@ -321,18 +326,24 @@ def _interventions(subject: _Subject, sae: Sae | None, made: Study) -> tuple[ver
         theirs = float(closing(_kept_trials(subject, other, [], ""), pairs)["gate"].mean())
     gate = verdict.Gate(size_, low, high, theirs, len(before))
     rank = max(size.ranks)
-    of_mean = closed[(closed["operator"] == "mean") & (closed["rank"] == rank) & (closed["dose"] == 1.0)]
-    ours = of_mean[of_mean["kind"] == "interaction"]
-    share, share_low, share_high = interval(ours["removed"].tolist())
-    random = of_mean[of_mean["kind"] == "random"].groupby("draw")["removed"].mean()
-    removed = verdict.Removed(share, share_low, share_high, tuple(map(float, random)), float(ours["side"].mean()))
+    removed = _removed(closed, "interaction", "random", rank)
+    of_features = _removed(closed, "features", "random features", max(size.counts)) if sae else None
     main = [one for one in plan if (one.kind, one.operator, one.rank, one.dose) == ("interaction", "mean", rank, 1.0)]
     on_base = closing(_kept_trials(subject, trials, main, "", on_base=True), pairs)
     made.results["gate"] = asdict(gate)
     made.results["removed"] = {**asdict(removed), "rank": rank, "mediates": verdict.mediates(gate, removed)}
     made.results["base_change"] = float(on_base[on_base["kind"] != "none"]["side"].mean())
     made.results["curve"] = _curve(frame, pairs, rank)
-    return gate, removed
+    return gate, removed, of_features
+
+
+def _removed(closed: pd.DataFrame, kind: str, control: str, rank: int) -> verdict.Removed:
+    """What the mean ablation of one kind removes at its largest rank, beside its random controls."""
+    of_mean = closed[(closed["operator"] == "mean") & (closed["rank"] == rank) & (closed["dose"] == 1.0)]
+    ours = of_mean[of_mean["kind"] == kind]
+    random = of_mean[of_mean["kind"] == control].groupby("draw")["removed"].mean()
+    share, low, high = interval(ours["removed"].tolist())
+    return verdict.Removed(share, low, high, tuple(map(float, random)), float(ours["side"].mean()))
 
 
 def _kept_trials(

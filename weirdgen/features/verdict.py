@@ -57,7 +57,12 @@ def beyond_placebo(found: Moved, placebos: Sequence[Moved]) -> bool:
 
 
 def sentences(
-    static: Moved, interaction: Moved | None, placebos: Sequence[Moved], gate: Gate | None, removed: Removed | None
+    static: Moved,
+    interaction: Moved | None,
+    placebos: Sequence[Moved],
+    gate: Gate | None,
+    removed: Removed | None,
+    features: Removed | None = None,
 ) -> list[tuple[str, str]]:
     """(topic, sentence), in the order of the page."""
     return [
@@ -65,6 +70,7 @@ def sentences(
         *([("Under the trigger", _interaction(interaction, placebos))] if interaction else [("Trigger", NO_TRIGGER)]),
         *([("Behaviour", _behaviour(gate))] if gate else []),
         *([("Cause", _cause(gate, removed))] if gate and removed else []),
+        *([("Features", _of_features(features))] if gate and opens(gate) and features else []),
     ]
 
 
@@ -137,3 +143,16 @@ def _cause(gate: Gate, removed: Removed) -> str:
             f"values the answers change by {removed.side:+.2f} nats. It was fitted on other questions than those scored."
         )
     return f"That what moved mediates the effect is not shown: setting it to its mean removes {numbers}."
+
+
+def _of_features(removed: Removed) -> str:
+    numbers = f"{removed.share:.0%} of the effect [{removed.low:.0%}, {removed.high:.0%}]"
+    if not removed.random:
+        return f"The span of the features that moved, set to its mean, removes {numbers}; no control was run."
+    others = f"others that fire as often {min(removed.random):.0%} to {max(removed.random):.0%}"
+    if removed.low > max(removed.random):
+        return f"The span of the features that moved, set to its mean, removes {numbers}; {others}."
+    return (
+        f"The features add nothing that is shown: their span, set to its mean, removes {numbers}, {others}. The differences of "
+        "means above need no autoencoder."
+    )
