@@ -247,7 +247,8 @@ class Trials:
 
         variants = self.variants()
         adapters = [None] * len(variants) if on_base else adapters_on_disk(self.plan.store, variants)
-        rows, folds = [], list(self.folds())
+        rows: list[tuple[int, int, str, str, float]] = []
+        folds = list(self.folds())
         longest = max(len(row.ids) for _, encoded, _ in folds for options in encoded for row in options)
         for group in self.reader.groups(adapters, longest):
             for mine, encoded, asked in folds:
