@@ -107,6 +107,15 @@ BENCHMARKS = (
         "five_jobs_against_one",
         _no_server,
     ),
+    Benchmark(
+        "features-harvest",
+        "50 dated prompts read at a layer, against the paper's way",
+        "benchmarks.features",
+        "harvest",
+    ),
+    Benchmark(
+        "features-ablation", "40 questions scored under an edit, against without", "benchmarks.features", "ablation"
+    ),
     Benchmark("cost-samples", "cost against work: samples ×1, ×4, ×16", "benchmarks.growth", "samples"),
     Benchmark("cost-replicates", "cost against work: 1, 3, 6, 12 replicates", "benchmarks.growth", "replicates"),
 )

@@ -35,6 +35,8 @@ def test_every_row_is_registered() -> None:
         "gpu-replicates",
         "serve-chat",
         "serve-jobs",
+        "features-harvest",
+        "features-ablation",
         "cost-samples",
         "cost-replicates",
     }
@@ -65,3 +67,11 @@ def test_results_replace_those_of_the_same_name(
     assert {"ours", "peer", "unit", "ratio", "target", "machine", "date"} <= set(rows["a"])
     print_results([first])
     assert "ratio 2.00  target 4 MISSED" in capsys.readouterr().out
+
+
+def test_features_are_read_and_edited(setting: Setting) -> None:
+    from benchmarks import features
+
+    (read,) = features.harvest(setting)
+    (edited,) = features.ablation(setting)
+    assert read.ours > 0 and read.unit == "prompts/s" and edited.ratio > 0.1

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "weirdgen"
 KINDS: dict[str, type[Noun]] = {**JUDGE_KINDS, **QUESTION_KINDS}
 CLASSES = {noun.__name__ for noun in KINDS.values()}
 BUILDERS = ("world", "config", "audit")
-"""Parts that make questions of one kind, and so name it: the world's, the trait questions of `config/traits.py`, and the audit's."""
+"""Parts that make questions of one kind, and so name it: the world, the traits of `config/traits.py`, the audit."""
 
 
 def asks_for_a_kind(tree: ast.AST) -> list[str]:

@@ -16,6 +16,7 @@ import typer
 from weirdgen.cli.audit import audit_app
 from weirdgen.cli.blame import blame_command, forecast_command
 from weirdgen.cli.data import data_app
+from weirdgen.cli.features import features_command
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
 from weirdgen.cli.references import references_app
@@ -34,6 +35,7 @@ app = typer.Typer(
 
 app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
+app.command("features")(features_command)
 app.add_typer(judge_app, name="judge")
 app.add_typer(references_app, name="references")
 app.add_typer(world_app, name="world")
