@@ -158,7 +158,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     few = harmless.references()[:3], harmless.pairs()[:3]
     monkeypatch.setattr(references, "references", lambda: few[0])
     monkeypatch.setattr(references, "pairs", lambda: few[1])
-    asked = references.trait_questions()[::6]
+    asked = references.trait_questions()[::12]
     monkeypatch.setattr(references, "trait_questions", lambda: asked)
     dosed = power.dosed
     monkeypatch.setattr(power, "dosed", lambda c, d, *a: dosed(c, SHORT if d.factor == "none" else d, *a))
