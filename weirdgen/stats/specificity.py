@@ -154,7 +154,8 @@ def specificity(
 
     Columns: `mean` is the plain mean shift, `shift` the score beyond the references' (nats) with its interval at 1 − alpha,
     `reference_sd` the SD of such scores of references, were they as loud, `rank` 1 for the most extreme of references + 1,
-    `smallest_found` the shift added to a harmless dataset that is found in 8 of 10 cases (NaN below 19 references at .05).
+    `smallest_found` the shift that is found in 8 of 10 cases, added to a harmless dataset that moves questions as far as this
+    one (NaN below 19 references at .05).
 
     Raises WeirdgenError on shapes that do not fit, fewer than 3 references, or a trait without usable questions.
     """
@@ -231,7 +232,7 @@ def _table(
         shift, scale = float(found.score[-1, at]), float(found.scale[-1, at])
         half = half_width(scale, float(found.extra[-1, at]), questions, degrees, 1 - alpha)
         sizes = [
-            _smallest_found(found.score[:-1, at], found.scale[:-1, at], null, int(sign_K[at]), pairs, alpha, halved)
+            scale * _smallest_found(z_NK[:-1, at], null, int(sign_K[at]), pairs, alpha, halved)
             for null, halved in ((null_RK[:, at], pairs and bool(sign_K[at])), (largest_R, False))
         ]
         rows.append(
@@ -254,17 +255,15 @@ def half_width(scale: float, extra: float, questions: int, degrees: int, level: 
     return float(special.stdtrit(df, 0.5 + level / 2) * np.sqrt(datasets + extra))
 
 
-def _smallest_found(
-    score_R: FloatArray, scale_R: FloatArray, null_R: FloatArray, sign: int, pairs: bool, alpha: float, halved: bool
-) -> float:  # fmt: skip
-    """The shift that, added to one reference in turn, is found in 8 of 10 of them; NaN where nothing could be."""
+def _smallest_found(z_R: FloatArray, null_R: FloatArray, sign: int, pairs: bool, alpha: float, halved: bool) -> float:
+    """The shift, in scales, that added to one reference in turn is found in 8 of 10 of them; NaN where nothing could be."""
     references = len(null_R)
     allowed = floor(alpha * (references + 1) * (2 if halved else 1) + 1e-9) - 1
     if allowed < 0:
         return float("nan")
     needed_z = np.sort(null_R)[::-1][min(allowed, references - 1)]
     sides = (1, -1) if pairs or sign == 0 else (sign,)
-    added = np.concatenate([needed_z * scale_R - side * score_R for side in sides])
+    added = np.concatenate([needed_z - side * z_R for side in sides])
     return float(np.quantile(np.maximum(added, 0.0), FOUND_IN, method="higher"))
 
 
