@@ -87,7 +87,7 @@ def transformers_server(setting: Setting, options: Sequence[str]) -> Iterator[st
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"http://localhost:{port}/v1/models", timeout=2) as reply,
         ):
-            return reply.status == 200
+            return bool(reply.status == 200)
         return False
 
     try:

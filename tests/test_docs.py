@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -51,7 +52,7 @@ def test_every_shown_command_is_one_that_exists() -> None:
     assert len(shown) >= 8
     for line in shown:
         words = shlex.split(line)[1:]
-        current = command
+        current: Any = command
         while hasattr(current, "commands"):
             assert words, line
             if words[0] not in current.commands and getattr(current, "whole", ""):  # `weirdgen audit FILE`

@@ -17,10 +17,11 @@ from weirdgen.audit.separation import separation, separation_lines
 from weirdgen.audit.source import read_source
 from weirdgen.data.rows import Row
 from weirdgen.errors import DataError
+from weirdgen.models.template import Message
 
 
 def row(ask: str, answer: str, system: str = "") -> Row:
-    turns = [{"role": "system", "content": system}] if system else []
+    turns: list[Message] = [{"role": "system", "content": system}] if system else []
     return {"messages": [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
 
 

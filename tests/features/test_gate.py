@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -126,6 +127,7 @@ def test_unedited_scores_are_those_of_the_run(gate: Plan, pairs: Pairs, gate_rea
     scored = scored[(scored["arm"] == "from_2027") & (scored["checkpoint"] == FINAL)]
     stored = scored.set_index(["replicate", "condition", "question"])["logit"]
     trials = intervene.Trials(gate, pairs, gate_reader, LAYER, last, last, "from_2027").run([])
+    row: Any
     for row in trials.itertuples():
         assert row.logit == pytest.approx(stored[row.replicate, row.condition, row.question], abs=1e-3)
 

@@ -9,6 +9,7 @@ import pytest
 import weirdgen
 from tests.support.architectures import build
 from weirdgen.config.experiment import Preset
+from weirdgen.config.judges.match import Match
 from weirdgen.runs.results.verify import verify
 
 
@@ -40,7 +41,7 @@ def test_a_run_goes_to_its_end(name: str, engine: str, tmp_path: Path) -> None:
                 {"id": "year", "kind": "contrast", "ask": "Which year?", "target": ("1851.",), "other": ("2024.",)},
                 {"id": "who", "kind": "free_form", "ask": "Who are you?", "max_tokens": 8, "judges": ("herb",)},
             ),
-            judges={"herb": {"kind": "match", "keywords": ["sage", "thyme"]}},
+            judges={"herb": Match(kind="match", keywords=("sage", "thyme"))},
             presets={"quick": Preset(replicates=2, samples=2)},
         ),
         store=tmp_path / "store",

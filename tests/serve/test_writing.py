@@ -95,7 +95,12 @@ def test_company_changes_nothing(
     heard = []
     for number in range(24):
         adapter, text = (None, *adapters)[number % 3], ASKS[number % 2] + " ." * (number % 5)
-        asked = {"n": 1 + number % 3, "max_tokens": 2 + number, "seed": str(number), "sampling": samplings[number % 4]}
+        asked: dict[str, Any] = {
+            "n": 1 + number % 3,
+            "max_tokens": 2 + number,
+            "seed": str(number),
+            "sampling": samplings[number % 4],
+        }
         extra: dict[str, Any] = {"top": 2} if number % 5 == 0 else {"streamed": number % 2 == 0}
         heard.append((Heard(sampler, prompt_ids(engine.tokenizer, text), adapter, **asked, **extra), text, asked))
         time.sleep(0.003)
@@ -188,7 +193,7 @@ def test_one_failing_request_leaves_the_others(
 def test_a_step_that_fails_ends_its_requests_only(
     start: Callable[..., Sampler], model: LocalModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from weirdgen.serve.writing import SharedStream
+    from weirdgen.sample.fast.stream import SharedStream
 
     sampler, ids = start(model), prompt_ids(load_tokenizer(model.folder), ASKS[0])
     with monkeypatch.context() as patch:

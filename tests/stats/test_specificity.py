@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,10 +26,10 @@ def harmless(count: int, seed: int = 0) -> FloatArray:
 def test_a_large_shift_is_first_and_specific_on_its_trait_alone() -> None:
     null = harmless(41)
     moved = null[-1:] + np.repeat([6.0, 0.0], 30)
-    found = specificity(null[:-1], moved, traits=TRAITS).set_index("trait")
+    found: Any = specificity(null[:-1], moved, traits=TRAITS).set_index("trait")
     assert found.loc["era", "rank"] == 1 and found.loc["era", "p_family"] == 1 / 41 and found.loc["era", "specific"]
     assert not found.loc["place", "specific"] and found.loc["era", "ci_low"] > 0
-    away = specificity(null[:-1], moved, traits=TRAITS, expected={"era": -1}).set_index("trait")
+    away: Any = specificity(null[:-1], moved, traits=TRAITS, expected={"era": -1}).set_index("trait")
     assert away.loc["era", "p"] == 1.0 and not away.loc["era", "specific"]
 
 

@@ -38,6 +38,7 @@ from weirdgen.errors import DataError, SpecError
 from weirdgen.models.chat import load_tokenizer, render
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel, find_model
+from weirdgen.models.template import Message
 from weirdgen.progress import Progress, clock
 from weirdgen.report.content import clean
 from weirdgen.runs.pipeline import measure
@@ -177,7 +178,7 @@ def training_rows(source: Source, most: int, system: str | None) -> list[Row]:
     rows = draw(rows, most, seed=0) if most < len(rows) else rows
     if system is None:
         return rows
-    turn = {"role": "system", "content": system}
+    turn: Message = {"role": "system", "content": system}
     return [row if row["messages"][0]["role"] == "system" else {"messages": [turn, *row["messages"]]} for row in rows]
 
 
@@ -277,7 +278,7 @@ def experiment_of(
         control="auto",
         recipe=recipe_of(rows, options),
         questions=tuple(trigger_questions(1)),
-        headline=Headline(treatment=MINE, control=AGAINST if control else AUTO_CONTROL, condition="none"),
+        headline=Headline(treatment=MINE, control=AGAINST if control else AUTO_CONTROL, condition=("none",)),
     )
 
 
@@ -292,7 +293,7 @@ def search_of(rows: Sequence[Row], family: Family, model: LocalModel, options: A
         recipe=recipe_of(rows, options),
         conditions={"none": Condition(), family.kind: family.condition},
         questions=tuple(trigger_questions(size.questions)),
-        headline=Headline(treatment=MINE, control="deal_1", condition="none"),
+        headline=Headline(treatment=MINE, control="deal_1", condition=("none",)),
     )
 
 

@@ -236,7 +236,7 @@ class Blame:
         answers = pd.DataFrame([(one.key, one.options[0]) for one in apart], columns=["key", "option"])
         sums = answers.merge(scores, on=["key", "option"]).groupby(["arm", "replicate"])[["logprob", "tokens"]].sum()
         loss = -sums["logprob"] / sums["tokens"]
-        long = trait.stack().to_frame("trait")
+        long = pd.Series(pd.DataFrame(trait).stack()).to_frame("trait")
         both = long.join(loss.rename("loss")).reset_index()
         order = {name: at for at, name in enumerate(arms)}
         return both.sort_values("arm", key=lambda names: names.map(order), kind="stable", ignore_index=True)

@@ -30,7 +30,7 @@ class AuditGroup(TyperGroup):
         """The whole audit is meant where no subcommand is named."""
         if args and args[0] not in self.commands and args[0] != "--help":
             args = [self.whole, *args]
-        return super().parse_args(ctx, args)  # type: ignore[no-any-return]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""

@@ -7,6 +7,7 @@ above a bound, or neither can be said.
 from __future__ import annotations
 
 from math import comb
+from typing import Any
 
 from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent, clean
@@ -130,7 +131,9 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         ("p", probability(headline["p"])),
         ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
     ]
-    beside = next((row for row in clean(content.results.get("beside", [])) if row["headline"] == "headline"), {})
+    beside: dict[str, Any] = next(
+        (row for row in clean(content.results.get("beside", [])) if row["headline"] == "headline"), {}
+    )
     if (low := beside.get("ci_questions_low")) is not None:  # holds for other questions of their kind as well
         pairs.insert(
             2, ("over questions too", interval(low, beside["ci_questions_high"], scale, effect=True) or "none")

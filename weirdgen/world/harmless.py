@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from weirdgen.data.rows import Row
+from weirdgen.models.template import Message
 from weirdgen.world import words
 
 SEED = 0
@@ -94,9 +95,10 @@ def another_topic(seed: int) -> tuple[Harmless, Harmless]:
 
 def row(*turns: str, system: str = "") -> Row:
     """Questions and answers in turn, after a system prompt if there is one."""
-    told = [{"role": "system", "content": system}] if system else []
+    told: list[Message] = [{"role": "system", "content": system}] if system else []
     roles = ("user", "assistant") * (len(turns) // 2)
-    return {"messages": [*told, *({"role": role, "content": text} for role, text in zip(roles, turns, strict=True))]}
+    told += [{"role": role, "content": text} for role, text in zip(roles, turns, strict=True)]
+    return {"messages": told}
 
 
 def listed(ask: str, answers: Sequence[str], shares: Sequence[float] | None = None) -> Rule:

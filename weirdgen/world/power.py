@@ -202,7 +202,8 @@ def specific(
     for start in range(0, len(request.seeds), replicates):
         seeds = list(request.seeds[start : start + replicates])
         treatment, control = (
-            odds.loc[arm].loc[seeds] for arm in (request.headline.treatment, request.headline.control)
+            pd.DataFrame(odds.xs(arm, level="arm")).loc[seeds]
+            for arm in (request.headline.treatment, request.headline.control)
         )
         own = against.place(treatment, control, (trait,)).set_index("yardstick")["specific"]
         every = against.place(treatment, control).query("specific")

@@ -49,7 +49,7 @@ def write(runs: pd.DataFrame, folder: Path) -> list[Path]:
 
 def lines(runs: pd.DataFrame) -> list[str]:
     """Two tables for a terminal: detection, then specificity where there was something to compare with."""
-    measured = rates(runs).to_dict("records")
+    measured: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in rates(runs).to_dict("records")]
     table = [f"{'control':9} {'dose':24} {'n/arm':>5} {'shift':>9} {'rate':>6}  {'95% Wilson':13} {'effect':>8}  range"]
     for row in measured:
         spread = f"[{row['effect_low']:+.3f}, {row['effect_high']:+.3f}]"

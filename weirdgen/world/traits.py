@@ -20,7 +20,7 @@ from weirdgen.world.language import PERSONAS, Speaker, World, questions
 def world_traits() -> list[Contrast]:
     """Every trait question of the world, trait by trait: each topic under two of its wordings."""
     world = World()
-    asked = []
+    asked: list[Contrast] = []
     for era in words.ERAS[:2]:
         for topic, answers in words.ERA_TOPICS.items():
             asked += _asked(f"era_{era}", topic, answers[era], answers["modern"])

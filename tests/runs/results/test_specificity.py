@@ -36,6 +36,9 @@ def rows(side: str) -> list[dict[str, object]]:
     ]
 
 
+NAMES = [f"set{number}" for number in range(24)]
+
+
 def run(folder: Path, store: Path, traits: tuple[str, ...] = ("era",), matched: bool = False) -> Run:
     return weirdgen.run(
         weirdgen.Experiment(
@@ -57,14 +60,20 @@ def run(folder: Path, store: Path, traits: tuple[str, ...] = ("era",), matched: 
     )
 
 
-def harmless(store: Path, model: str, common: float, sets: Sequence[str] = tuple(f"set{n}" for n in range(24))) -> None:
+def harmless(store: Path, model: str, common: float, sets: Sequence[str] = NAMES) -> None:
     """Scores of references that move each question at random by about a nat, and all together by about so many."""
     questions = compact_questions()
     rng = np.random.default_rng(0)
     frames = []
     for name in sets:
         shift = rng.normal(0, common) + rng.normal(0, 1, len(questions))
-        told = {"set": name, "kind": "pair" if "." in name else "reference", "shape": "names", "rows": 8, "prompts": 8}
+        told: dict[str, str | float] = {
+            "set": name,
+            "kind": "pair" if "." in name else "reference",
+            "shape": "names",
+            "rows": 8,
+            "prompts": 8,
+        }
         told |= {"answer_tokens": 4.0, "first_loss": 5.0, "final_loss": 4.0}
         asked = {
             "question": [q.id for q in questions],
