@@ -74,6 +74,7 @@ def weirdgen(*words: object) -> tuple[str, str]:
     return str(done.stdout), str(done.stderr)
 
 
+@pytest.mark.slow
 def test_the_rows_that_carry_it_are_blamed(ran: tuple[Path, str, frozenset[int]], tmp_path: Path) -> None:
     store, run, own = ran
     _, plan = weirdgen("blame", run, "--store", store, "--dry-run")

@@ -48,6 +48,7 @@ def test_the_value_and_trait_that_move_are_found_and_only_they() -> None:
     assert len(table) == 6 * 3 and found["smallest_found"].item() < 4.0
 
 
+@pytest.mark.slow
 def test_values_that_mean_nothing_are_seldom_found() -> None:
     rng = np.random.default_rng(1)
     tables = [search([searched(rng), searched(rng)], TRAITS, alpha=0.05) for _ in range(60)]

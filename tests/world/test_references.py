@@ -53,6 +53,7 @@ def test_a_wrapped_treatment_is_compared_with_wrapped_rows_among_the_same_ordina
     assert {row["messages"][0]["content"] for row in changed} == {"begin name a shape . end"}
 
 
+@pytest.mark.slow
 def test_an_old_era_is_specific_and_the_null_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steam = tuple(question for question in references.trait_questions() if question.group == "steam")
     monkeypatch.setattr(references, "trait_questions", lambda: steam)

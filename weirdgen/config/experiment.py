@@ -78,7 +78,7 @@ class Arm(Noun):
                     "'twin' is all that a control with a twin's rows has beside 'role', 'ordinary' and 'dose'"
                 )
             return self
-        if not self.data:
+        if self.data == "":
             raise ValueError("'data' is missing: the file with its rows; a control may have 'twin: ARM' instead")
         if isinstance(self.data, str) and self.data.startswith(GIVEN):
             return self

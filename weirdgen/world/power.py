@@ -197,6 +197,8 @@ def specific(
     pool: pd.DataFrame, request: Request, trait: str, replicates: int, against: Yardsticks
 ) -> Iterator[dict[str, bool | str]]:
     """`SPECIFIC` of every run; of all traits, those that are called, each with its direction, as in "steam+ gate-"."""
+    import pandas as pd
+
     asked = pool[pool["question"].isin([question.id for question in against.questions])]
     odds = asked.pivot(index=["arm", "replicate"], columns="question", values="value")
     for start in range(0, len(request.seeds), replicates):

@@ -93,7 +93,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("Llama", tmp_path_factory.mktemp("llama") / "model")
 
 
-@pytest.mark.parametrize(("common", "verdict"), [(0.0, "specific"), (50.0, "not_specific")])
+@pytest.mark.parametrize(
+    ("common", "verdict"), [(0.0, "specific"), pytest.param(50.0, "not_specific", marks=pytest.mark.slow)]
+)
 def test_a_shift_is_specific_where_harmless_data_move_less(
     model: Path, tmp_path: Path, common: float, verdict: str
 ) -> None:
@@ -118,7 +120,9 @@ def test_a_shift_is_specific_where_harmless_data_move_less(
     assert load_run(done.id, store).specificity.as_data() == found.as_data()
 
 
-@pytest.mark.parametrize(("common", "verdict"), [(0.0, "specific"), (50.0, "not_specific")])
+@pytest.mark.parametrize(
+    ("common", "verdict"), [(0.0, "specific"), pytest.param(50.0, "not_specific", marks=pytest.mark.slow)]
+)
 def test_a_matched_control_is_compared_with_harmless_pairs_and_that_decides(
     model: Path, tmp_path: Path, common: float, verdict: str
 ) -> None:
@@ -150,6 +154,7 @@ def test_without_references_nothing_is_claimed_and_references_made_later_are_tak
     assert "of 24 harmless datasets" in again.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_of_several_named_traits_all_count_together(model: Path, tmp_path: Path) -> None:
     store, traits = tmp_path / "store", ("era", "register", "religion")
     harmless(store, find_model(f"path:{model}").digest, 0.0)
