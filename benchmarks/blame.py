@@ -175,7 +175,7 @@ def _request(shipped: Request, rows: list[Row], plain: list[Row]) -> Request:
     experiment = shipped.experiment
     arms = {"mixed": Arm(role="treatment", data=tuple(rows)), "plain": Arm(role="control", data=tuple(plain))}
     headline = shipped.headline.model_copy(
-        update={"treatment": "mixed", "control": "plain", "condition": "none", "minus": ()}
+        update={"treatment": "mixed", "control": "plain", "condition": ("none",), "minus": ()}
     )
     changed = experiment.model_copy(update={"arms": arms, "headline": headline, "secondary": {}})
     return replace(shipped, experiment=changed, rows={"mixed": rows, "plain": list(plain)}, ordinary={}, distilled=True)

@@ -151,6 +151,7 @@ def test_unknown_factor_names_the_known_ones() -> None:
         power.doses(["size"], 6)
 
 
+@pytest.mark.slow
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     app(["world", "verify"], standalone_mode=False)
     assert "as its recipe says, SHA-256" in capsys.readouterr().out

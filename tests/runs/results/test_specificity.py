@@ -164,6 +164,7 @@ def test_of_several_named_traits_all_count_together(model: Path, tmp_path: Path)
     assert found.table["p_family"].min() >= found.table["p"].min() and "over 3 traits" in found.sentence
 
 
+@pytest.mark.slow
 def test_a_run_that_names_no_traits_keeps_its_name_and_asks_nothing(model: Path, tmp_path: Path) -> None:
     plain = run(model, tmp_path / "store", traits=())
     assert plain.specificity is None and "traits" not in plain.request.manifest["experiment"]
