@@ -68,6 +68,7 @@ def test_who_is_let_in() -> None:
         assert error.value.status == status and KEY not in str(error.value)
 
 
+@pytest.mark.slow
 def test_hostile_requests_are_answered_and_the_server_goes_on(server: Server) -> None:
     bodies: list[bytes] = [
         b"", b"{", b"[]", b"null", b'{"model": "world", "model": "x"}', b'{"temperature": NaN}', b"\xff\xfe", b"[" * 100_000,

@@ -100,6 +100,7 @@ def _fuzz(operation: Any, mode: Any, each: int, statuses: Counter[int]) -> None:
         assert mode.name == "NEGATIVE", operation.label
 
 
+@pytest.mark.slow
 def test_no_case_of_schemathesis_is_a_server_error(server: Server) -> None:
     statuses = fuzz(server, 12, "POST /v1/(chat|completions|fine_tuning/jobs$)|GET /v1/models/")
     assert sum(statuses.values()) >= 80 and {200, 400, 404} <= set(statuses)

@@ -45,6 +45,7 @@ def inductive(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
 
 
+@pytest.mark.slow
 def test_a_trained_trigger_has_an_effect(gate: Run) -> None:
     row = gate.trigger_effects().query("control == 'shuffled' and question == 'all' and group == 'all'").iloc[0]
     assert row["effect"] > 0.5 and row["ci_low"] > 0 and row["replicates_treatment"] == 3
