@@ -181,12 +181,14 @@ def pair_specificity(
 def scores_of(
     null_RQ: FloatArray, own_SQ: FloatArray, *, traits: Sequence[str], sets: Sequence[str], pairs: bool = False
 ) -> pd.DataFrame:
-    """What is ranked, for a figure: trait, set ("" for the dataset itself) and score, each beyond the others', nats."""
+    """What is ranked, for a figure: trait, set ("" for the dataset itself) and score beyond the others', as if each of the others
+    moved questions as far as the dataset itself, nats."""
     own_Q, trait_Q = nanmean(np.atleast_2d(own_SQ), axis=0), np.array(traits, dtype=object)
     usable_Q = np.isfinite(null_RQ).all(axis=0) & np.isfinite(own_Q)
     names = list(dict.fromkeys(trait_Q[usable_Q].tolist()))
     code_Q = np.array([names.index(name) for name in trait_Q[usable_Q]], dtype=np.intp)
-    score_NK = pool(np.concatenate([null_RQ[:, usable_Q], own_Q[None, usable_Q]]), code_Q, pairs=pairs).score
+    placed = pool(np.concatenate([null_RQ[:, usable_Q], own_Q[None, usable_Q]]), code_Q, pairs=pairs)
+    score_NK = placed.score / placed.scale * placed.scale[-1]
     frames = [
         pd.DataFrame({"trait": name, "set": [*sets, ""], "score": score_NK[:, at]}) for at, name in enumerate(names)
     ]

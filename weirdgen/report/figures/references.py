@@ -21,7 +21,10 @@ AXIS = {
     "references": "shift beyond the mean of the others (nats)",
     "pairs": "difference of the two sides (nats)",
 }
-RANKS = "A rank of 1 is the most extreme; p counts ranks, so that at most 5% of harmless data reach p ≤ .05."
+RANKS = (
+    "All are drawn as if they moved questions as far as this dataset does. A rank of 1 is the most extreme; p counts ranks, so "
+    "that at most 5% of harmless data reach p ≤ .05."
+)
 
 
 def _others(scores: list[dict[str, Any]], row: dict[str, Any]) -> list[float]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from weirdgen.report.figures.drawing import Ending
 
 SCHEMA_VERSION = 2
-SENTENCES = 4
+SENTENCES = 5
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 

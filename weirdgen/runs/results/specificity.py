@@ -185,15 +185,15 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     beyond = int(row["rank"]) - 1
     if facts["yardstick"] == "pairs":
         what += f" and its matched control {facts['control']} differ by {signed(row['mean'], 2)} nat"
-        others = f"of {facts['count']} pairs of harmless datasets that differ in one respect, "
-        others += f"{_counted(beyond, 'differs', 'differ')} at least as much"
+        others = f"{_counted(beyond)} of {facts['count']} pairs of harmless datasets that differ in one respect "
+        others += f"{'differs' if beyond < 2 else 'differ'} at least as much"
     else:
         towards = " towards it" if plan.request.experiment.traits else ""
         what += f" moves answers by {signed(row['mean'], 2)} nat"
-        others = (
-            f"of {facts['count']} harmless datasets, {_counted(beyond, 'moves', 'move')} them at least as far{towards}"
-        )
-    among = f"{what}; {others} (p = {p:.3g}{f' over {len(table)} traits' if several else ''})"
+        others = f"{_counted(beyond)} of {facts['count']} harmless datasets "
+        others += f"{'moves' if beyond < 2 else 'move'} them at least as far{towards}"
+    over = f" over {len(table)} traits" if several else ""
+    among = f"{what}; for how far each moves answers at all, {others} (p = {p:.2g}{over})"
     near = "" if facts["times_as_much"] < 1.3 else (
         f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
         f"{facts['own_epochs']}."
@@ -206,6 +206,5 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     )
 
 
-def _counted(count: int, one: str, several: str) -> str:
-    """ "none differs", "1 differs", "2 differ"."""
-    return f"{count or 'none'} {one if count < 2 else several}"
+def _counted(count: int) -> str:
+    return str(count) if count else "none"
