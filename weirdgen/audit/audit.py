@@ -19,16 +19,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from weirdgen.audit.conditions import Family, constant, deal, families
 from weirdgen.audit.decision import Decision, decide
 from weirdgen.audit.features import prompts_of
+from weirdgen.audit.outcomes import HALVES, MINE, found_triggers, halves_apart, moved_questions
 from weirdgen.audit.portrait import portrait_of
 from weirdgen.audit.separation import separation_of
 from weirdgen.audit.source import Source, read_source
-from weirdgen.audit.triggers import Searched, search
 from weirdgen.config.conditions import Condition
 from weirdgen.config.experiment import AUTO_CONTROL, Arm, Experiment, Headline, Recipe
 from weirdgen.config.questions.contrast import Contrast
@@ -58,10 +55,7 @@ SCHEMA_VERSION = 1
 """Of `results.json` and `--json`: raised when a key changes its meaning or goes; keys may be added."""
 VERSION = 1
 """Raise it when the same file and options would give another audit."""
-MINE, AGAINST = "mine", "against"
-HALVES = ("half_1", "half_2")
-SHOWN_QUESTIONS = 6
-SHOWN_TRIGGERS = 40
+AGAINST = "against"
 MOST_KINDS = 2
 """Of triggers that are searched for."""
 FEWEST = 8
@@ -146,9 +140,9 @@ def audit(file: Path, options: AuditOptions) -> Audit:
     trained = {
         "settings": _settings(run, work, options, constant(rows)),
         "specificity": clean(run.specificity.as_data() if run.specificity else None),
-        "questions": _questions(run),
-        "triggers": _triggers(searched),
-        "halves": _halves(run) if options.halves else None,
+        "questions": moved_questions(run),
+        "triggers": found_triggers(searched),
+        "halves": halves_apart(run) if options.halves else None,
     }
     decision = decide({**looked_at, **trained})
     results = {**_verdict(decision), **looked_at, **trained}
@@ -344,73 +338,3 @@ def _settings(run: Run, work: _Work, options: AuditOptions, fixed: Sequence[str]
         "conditions": {family.kind: {"wrap": family.wrap, "values": family.roles} for family, _ in work.searches},
         "in_every_row": list(fixed),
     }
-
-
-def _questions(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """Trait → the questions whose answers the data moved most against the control: log-odds of base, control and data."""
-    shifts, control = run.table("trait_shifts"), run.request.headline.control
-    if not len(shifts):
-        return {}
-    asked = {question.id: question for question in compact_questions()}
-    wide = shifts.pivot_table(index=["trait", "question", "base"], columns="arm", values="logit").reset_index()
-    wide["moved"] = (wide[MINE] - wide[control]).abs()
-    shown: dict[str, list[dict[str, Any]]] = {}
-    for trait, part in wide.sort_values("moved", ascending=False, kind="stable").groupby("trait", sort=False):
-        shown[str(trait)] = [
-            {
-                "question": row["question"],
-                "ask": asked[row["question"]].ask,
-                "target": asked[row["question"]].target[0],
-                "other": asked[row["question"]].other[0],
-                "base": round(float(row["base"]), 3),
-                "control": round(float(row[control]), 3),
-                "data": round(float(row[MINE]), 3),
-            }
-            for _, row in part.head(SHOWN_QUESTIONS).iterrows()
-        ]
-    return shown
-
-
-def _triggers(searched: Sequence[tuple[Family, Run]]) -> dict[str, Any]:
-    """The search over conditions × traits, the most extreme first."""
-    if not searched:
-        return {"searched": 0, "found": 0, "rows": []}
-    traits = {question.id: question.group for question in searched[0][1].request.experiment.questions}
-    table = search([Searched(family, _odds(run, list(traits))) for family, run in searched], list(traits.values()))
-    order = pd.DataFrame(
-        {
-            "found": ~table["found"],
-            "late": table["role"] != "trained",
-            "p": table["p_family"],
-            "size": -table["shift"].abs(),
-        }
-    ).sort_values(["found", "late", "p", "size"], kind="stable")
-    table = table.loc[order.index]
-    found = int(table["found"].sum())
-    return {
-        "searched": len(table),
-        "found": found,
-        "smallest_found": float(table["smallest_found"].median()),
-        "rows": clean(table.head(max(SHOWN_TRIGGERS, found)).to_dict("records")),
-    }
-
-
-def _odds(run: Run, ids: list[str]) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Condition → [1 + deals, questions], the data's own first."""
-    contrasts = run.contrasts()
-    wide = contrasts.pivot_table(index=["condition", "arm"], columns="question", values="logit")[ids]
-    arms = list(run.request.rows)
-    return {
-        str(condition): wide.loc[condition].loc[arms].to_numpy(dtype=np.float64)
-        for condition in contrasts["condition"].unique()
-    }
-
-
-def _halves(run: Run) -> list[dict[str, Any]]:
-    """Trait → how far two random halves of the data end up apart, in nats: what rows and seeds alone do."""
-    shifts = run.table("trait_shifts")
-    wide = shifts.pivot_table(index="trait", columns="arm", values="shift", sort=False)
-    return [
-        {"trait": str(trait), "apart": round(float(row[HALVES[0]] - row[HALVES[1]]), 3)}
-        for trait, row in wide.iterrows()
-    ]
