@@ -1,6 +1,7 @@
 """What an audit's finished runs say, as plain data for its page: questions that moved, triggers found, halves apart.
 
-In: runs that `audit.audit` made. Out: dicts and lists for `results.json`. It runs nothing and decides nothing: `audit.decision` does.
+In: runs that `audit.audit` made. Out: dicts and lists for `results.json`. It runs nothing; what they mean is decided in
+`audit.decision`.
 """
 
 from __future__ import annotations
