@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test test-slow check format bench clean
+.PHONY: demo test test-slow test-clients check format bench clean
 
 demo: $(VENV)/model
 	$(BIN)/weirdgen run old_bird_names --preset quick
@@ -14,6 +14,12 @@ test: $(VENV)/test $(VENV)/model
 
 test-slow: $(VENV)/test $(VENV)/model
 	$(BIN)/python -m pytest -m slow --timeout 3000
+
+# llmcomp and LiteLLM against `weirdgen serve`. Without their dependencies and in a folder of their own: their pins are not ours.
+test-clients: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/clients llmcomp==1.6.0 backoff distro litellm \
+		fastuuid lazy-importer importlib_metadata zipp
+	PYTHONPATH=$(VENV)/clients $(BIN)/python -m pytest -m slow tests/serve/test_peers.py
 
 # mypy reads the tests too, so their libraries are needed; import_all hides them again from the package.
 check: $(VENV)/check $(VENV)/test

@@ -31,6 +31,11 @@ def _no_inspect() -> str | None:
     return None if installed else "Inspect AI is not installed: pip install -c constraints.txt '.[bench]'"
 
 
+def _no_server() -> str | None:
+    installed = all(importlib.util.find_spec(name) for name in ("fastapi", "uvicorn", "openai"))
+    return None if installed else "the server is not installed: pip install -c constraints.txt '.[serve,api]'"
+
+
 def _no_gpu() -> str | None:
     import torch
 
@@ -76,11 +81,40 @@ BENCHMARKS = (
         "against_single_passes",
     ),
     Benchmark(
+        "score-products",
+        "trait questions asked of 16 adapters, against the matrix products of their tokens alone",
+        "benchmarks.scoring",
+        "against_products",
+    ),
+    Benchmark(
         "gpu-replicates",
         "10 replicates of a 1B-parameter Llama shape, batch 1, against one replicate alone",
         "benchmarks.finetuning",
         "on_a_gpu",
         _no_gpu,
+    ),
+    Benchmark(
+        "serve-chat",
+        "6 finetunes behind `weirdgen serve` at 64 requests in flight, against `transformers serve` with its base alone",
+        "benchmarks.serving",
+        "chat_against_transformers",
+        _no_server,
+    ),
+    Benchmark(
+        "serve-jobs",
+        "five finetuning jobs of equal settings, against one",
+        "benchmarks.serving",
+        "five_jobs_against_one",
+        _no_server,
+    ),
+    Benchmark(
+        "features-harvest",
+        "50 dated prompts read at a layer, against the paper's way",
+        "benchmarks.features",
+        "harvest",
+    ),
+    Benchmark(
+        "features-ablation", "40 questions scored under an edit, against without", "benchmarks.features", "ablation"
     ),
     Benchmark("cost-samples", "cost against work: samples ×1, ×4, ×16", "benchmarks.growth", "samples"),
     Benchmark("cost-replicates", "cost against work: 1, 3, 6, 12 replicates", "benchmarks.growth", "replicates"),

@@ -123,53 +123,74 @@ SCORES: dict[str, Score] = {
 }  # fmt: skip
 
 
-Before = Callable[[FloatArray, FloatArray, FloatArray, FloatArray], FloatArray]
-"""Residuals [N, Q] of all traits together, the others' [O, Q], base log-odds [Q], forms [Q] → residuals."""
-
-
-def _as_they_are(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
-    return rows
-
-
-def _relative(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
-    """Divided by how far a dataset moves all questions of all traits: a louder dataset counts no more."""
-    size = np.median(np.abs(rows), axis=1)
-    usual = np.median(np.abs(others), axis=1)
-    return np.asarray(rows * (np.median(usual) / size)[:, None], dtype=np.float64)
-
-
-def _slope_of_all(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
-    """Without a dataset's own flattening, as all traits' questions together show it."""
-    return _without_slope(rows, base, 1 / _spread(others))
-
-
-def _forms_out(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
-    """Without what a dataset does to all questions of one form, of whatever trait."""
-    out = rows.copy()
-    for one in np.unique(form):
-        out[:, form == one] -= trimmed(rows[:, form == one], base, others)[:, None]
-    return out
-
-
-def _relative_slope(rows: FloatArray, others: FloatArray, base: FloatArray, form: FloatArray) -> FloatArray:
-    known = _slope_of_all(others, others, base, form)
-    return _relative(_slope_of_all(rows, others, base, form), known, base, form)
-
-
-BEFORE: dict[str, Before] = {
-    "": _as_they_are, "relative": _relative, "slope of all traits out": _slope_of_all,
-    "slope of all out, relative": _relative_slope, "forms out": _forms_out,
-}  # fmt: skip
-CONDITIONAL = "given the other traits"
-"""Each trait's score beyond what the other traits' scores let expect (their covariance over references, shrunk by half)."""
-
-
 class Questions(NamedTuple):
     """What is known of each question [Q]."""
 
     trait: FloatArray
     base: FloatArray
     form: FloatArray
+
+
+Before = Callable[[FloatArray, FloatArray, Questions], tuple[FloatArray, FloatArray]]
+"""Residuals [N, Q] of all traits together, the others' [O, Q] → residuals, and what one nat becomes in each of them [N]."""
+
+
+def _as_they_are(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    return rows, np.ones(len(rows))
+
+
+def _relative(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    """Divided by how far a dataset moves all questions of all traits: a louder dataset counts no more."""
+    usual = np.median(np.median(np.abs(others), axis=1))
+    factor = np.asarray(usual / np.median(np.abs(rows), axis=1), dtype=np.float64)
+    return rows * factor[:, None], factor
+
+
+def _relative_within(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    """The same, but how far it moves questions from its own median on their trait, which a shift of a trait leaves as it is."""
+
+    def size(part: FloatArray) -> FloatArray:
+        apart = part.copy()
+        for one in np.unique(asked.trait):
+            at = asked.trait == one
+            apart[:, at] -= np.median(part[:, at], axis=1)[:, None]
+        return np.asarray(np.median(np.abs(apart), axis=1), dtype=np.float64)
+
+    factor = np.asarray(np.median(size(others)) / size(rows), dtype=np.float64)
+    return rows * factor[:, None], factor
+
+
+def _slope_of_all(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    """Without a dataset's own flattening, as all traits' questions together show it."""
+    return _without_slope(rows, asked.base, 1 / _spread(others)), np.ones(len(rows))
+
+
+def _forms_out(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+    """Without what a dataset does to all questions of one form, of whatever trait."""
+    out = rows.copy()
+    for one in np.unique(asked.form):
+        of_form = asked.form == one
+        out[:, of_form] -= trimmed(rows[:, of_form], asked.base, others)[:, None]
+    return out, np.ones(len(rows))
+
+
+def _then_relative(before: Before) -> Before:
+    def both(rows: FloatArray, others: FloatArray, asked: Questions) -> tuple[FloatArray, FloatArray]:
+        return _relative_within(before(rows, others, asked)[0], before(others, others, asked)[0], asked)
+
+    return both
+
+
+BEFORE: dict[str, Before] = {
+    "": _as_they_are, "relative": _relative, "relative within traits": _relative_within,
+    "slope of all traits out": _slope_of_all, "slope of all out, relative within": _then_relative(_slope_of_all),
+    "forms out": _forms_out, "forms out, relative within": _then_relative(_forms_out),
+}  # fmt: skip
+CONDITIONAL = "given the other traits"
+"""Each trait's score beyond what the other traits' scores let expect (their covariance over references, shrunk by half)."""
+
+
+_GRID = np.linspace(0, 10, 41)
 
 
 class Placed:
@@ -180,41 +201,59 @@ class Placed:
     ) -> None:  # fmt: skip
         self.null_RQ, self.asked, self.before, self.score = null_RQ, asked, before, score
         self.conditional, self.pairs = conditional, pairs
+        self.traits = np.unique(asked.trait)
         self.z_RK = np.stack([self.z(row[None], np.delete(null_RQ, at, 0))[0] for at, row in enumerate(null_RQ)])
 
     def z(self, rows_NQ: FloatArray, others_OQ: FloatArray) -> FloatArray:
         """[N, K], in SDs of the others' scores."""
+        return self._placed(rows_NQ, others_OQ, None)[0]
+
+    def _scores(self, residual_NQ: FloatArray, known_OQ: FloatArray) -> FloatArray:
+        trait, base, _ = self.asked
+        parts = [self.score(residual_NQ[:, at], base[at], known_OQ[:, at]) for at in (trait == k for k in self.traits)]
+        return np.stack(parts, axis=1)
+
+    def _placed(
+        self, rows_NQ: FloatArray, others_OQ: FloatArray, pattern_Q: FloatArray | None
+    ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+        """z [N, K], and z of the first row with the grid's multiples of ± a pattern on each trait alone [2, G, K]."""
         centre = np.zeros(others_OQ.shape[1]) if self.pairs else others_OQ.mean(axis=0)
         rows, others = rows_NQ - centre, others_OQ - centre
-        trait, base, form = self.asked
-        moved, known = (self.before(part, others, base, form) for part in (rows, others))
-        both = np.concatenate([moved, known])
-        scores = np.stack(
-            [self.score(both[:, at], base[at], known[:, at]) for at in (trait == one for one in np.unique(trait))],
-            axis=1,
-        )
-        own, of_others = scores[: len(rows)], scores[len(rows) :]
-        if not self.pairs:
-            own, of_others = own - of_others.mean(axis=0), of_others - of_others.mean(axis=0)
+        known, _ = self.before(others, others, self.asked)
+        moved, factor = self.before(rows, others, self.asked)
+        own, of_others = self._scores(moved, known), self._scores(known, known)
+        middle = np.zeros(len(self.traits)) if self.pairs else of_others.mean(axis=0)
+        own, of_others = own - middle, of_others - middle
+        raw = own[0]
         if self.conditional:
             covariance = of_others.T @ of_others / (len(of_others) - 1)
             precision = np.linalg.inv(0.5 * covariance + 0.5 * np.diag(np.diag(covariance)))
             own, of_others = (part @ precision / np.diag(precision) for part in (own, of_others))
         free = len(of_others) - (0 if self.pairs else 1)
         scale = np.sqrt((of_others**2).sum(axis=0) / free * (1 if self.pairs else 1 + 1 / len(of_others)))
-        return np.asarray(own / np.maximum(scale, 1e-12), dtype=np.float64)
+        scale = np.maximum(scale, 1e-12)
+        if pattern_Q is None:
+            return own / scale, np.empty(0)
+        added = [self._scores(moved[0] + side * factor[0] * _GRID[:, None] * pattern_Q, known) for side in (1, -1)]
+        # What a trait's own score gains, its score given the others gains too.
+        return own / scale, (own[0] + np.stack(added) - middle - raw) / scale
 
-    def needed(self, trait: int, pattern_Q: FloatArray, threshold: float) -> float:
-        """The multiple of a pattern that, added to a reference, passes the threshold in 8 of 10 references, either sign."""
-        grid, least = np.linspace(0, 10, 41), []
+    def needed(self, pattern_Q: FloatArray, *thresholds_K: FloatArray) -> list[FloatArray]:
+        """For each of some thresholds: the multiple of a pattern on each trait alone that passes it in 8 of 10 references [K]."""
+        curves = []
         for at, row in enumerate(self.null_RQ):
-            others = np.delete(self.null_RQ, at, 0)
-            for sign in (1, -1):
-                over = sign * self.z(row + sign * grid[:, None] * pattern_Q, others)[:, trait] - threshold
-                first = int((over > 0).argmax()) if (over > 0).any() else -1
-                part = over[first] / (over[first] - over[first - 1]) if first > 0 else 0.0
-                least.append(np.inf if first < 0 else grid[first] - part * grid[1])
-        return float(np.quantile(least, 0.8, method="higher"))
+            _, z_SGK = self._placed(row[None], np.delete(self.null_RQ, at, 0), pattern_Q)
+            curves += [z_SGK[0], -z_SGK[1]]
+        z_CGK, found = np.stack(curves), []
+        for threshold_K in thresholds_K:
+            over = z_CGK - threshold_K
+            first = np.where((over > 0).any(axis=1), (over > 0).argmax(axis=1), -1)
+            before = np.maximum(first - 1, 0)
+            high, low = (np.take_along_axis(over, at[:, None], axis=1)[:, 0] for at in (np.maximum(first, 0), before))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                least = _GRID[np.maximum(first, 0)] - np.where(first > 0, high / (high - low), 0.0) * _GRID[1]
+            found.append(np.quantile(np.where(first < 0, np.inf, least), 0.8, axis=0, method="higher"))
+        return found
 
 
 def tried(
@@ -245,26 +284,20 @@ def tried(
         null_RK = np.abs(placed.z_RK)
         largest = np.sort(null_RK.max(axis=1))[::-1]
         own_p = 2 * special.stdtr(count - (1 if pairs else 2), -null_RK)
-        needs = {"named": np.sort(null_RK, axis=0)[::-1][allowed], "family": np.full(len(names), largest[allowed])}
-        found = {
-            kind: [
-                placed.needed(k, np.ones_like(asked.base) * (asked.trait == name), at)
-                for k, (name, at) in enumerate(zip(names, thresholds, strict=True))
-            ]
-            for kind, thresholds in needs.items()
-        }
+        named, family = np.sort(null_RK, axis=0)[::-1][allowed], np.full(len(names), largest[allowed])
+        found, found_family = placed.needed(np.ones_like(asked.base), named, family)
         of_patterns = {}
         for one, other, trait in patterns:
             assert own is not None
             pattern_Q = (own.loc[one] - own.loc[other]).to_numpy() * (asked.trait == trait)
             at = names.index(trait)
-            of_patterns[f"× {one}"] = placed.needed(at, pattern_Q, float(needs["named"][at]))
-            of_patterns[f"× {one}, family"] = placed.needed(at, pattern_Q, float(largest[allowed]))
+            for how_said, sizes in zip(("", ", family"), placed.needed(pattern_Q, named, family), strict=True):
+                of_patterns[f"× {one}{how_said}"] = sizes[at]
         summaries.append(
             {
                 "way": way, "false alarms, Student": float((own_p.min(axis=1) * len(names) <= 0.05).mean()),
-                "threshold": float(largest[allowed]), "found, named": float(np.median(found["named"])),
-                "found, family": float(np.median(found["family"])), **of_patterns,
+                "threshold": float(largest[allowed]), "found, named": float(np.median(found)),
+                "found, family": float(np.median(found_family)), **of_patterns,
             }
         )  # fmt: skip
         if own is None:

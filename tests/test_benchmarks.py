@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import growth, sampling
+from benchmarks import growth, sampling, scoring
 from benchmarks.decoding import against_products
 from benchmarks.harness import Result, Setting, print_results, save
 from benchmarks.registry import BENCHMARKS
@@ -31,7 +31,12 @@ def test_every_row_is_registered() -> None:
         "finetune-batch-8",
         "finetune-batch-1",
         "contrast",
+        "score-products",
         "gpu-replicates",
+        "serve-chat",
+        "serve-jobs",
+        "features-harvest",
+        "features-ablation",
         "cost-samples",
         "cost-replicates",
     }
@@ -40,7 +45,10 @@ def test_every_row_is_registered() -> None:
         assert benchmark.function in Path(importlib.util.find_spec(benchmark.module).origin).read_text()
 
 
-@pytest.mark.parametrize("run", [sampling.against_generate, against_products, against_single_passes, growth.samples])
+@pytest.mark.parametrize(
+    "run",
+    [sampling.against_generate, against_products, against_single_passes, scoring.against_products, growth.samples],
+)
 def test_rows_run_on_a_tiny_model(setting: Setting, run: object) -> None:
     results = run(setting)  # type: ignore[operator]
     assert results and all(isinstance(result, Result) and result.ours > 0 and result.peer > 0 for result in results)
@@ -59,3 +67,11 @@ def test_results_replace_those_of_the_same_name(
     assert {"ours", "peer", "unit", "ratio", "target", "machine", "date"} <= set(rows["a"])
     print_results([first])
     assert "ratio 2.00  target 4 MISSED" in capsys.readouterr().out
+
+
+def test_features_are_read_and_edited(setting: Setting) -> None:
+    from benchmarks import features
+
+    (read,) = features.harvest(setting)
+    (edited,) = features.ablation(setting)
+    assert read.ours > 0 and read.unit == "prompts/s" and edited.ratio > 0.1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -51,9 +52,12 @@ def test_every_shown_command_is_one_that_exists() -> None:
     assert len(shown) >= 8
     for line in shown:
         words = shlex.split(line)[1:]
-        current = command
+        current: Any = command
         while hasattr(current, "commands"):
-            assert words and words[0] in current.commands, line
+            assert words, line
+            if words[0] not in current.commands and getattr(current, "whole", ""):  # `weirdgen audit FILE`
+                words.insert(0, current.whole)
+            assert words[0] in current.commands, line
             current = current.commands[words.pop(0)]
         context = current.make_context(
             current.name, [w.replace("RUN", "some-run") for w in words], resilient_parsing=False
@@ -86,7 +90,7 @@ def test_the_readmes_own_data_example_is_a_valid_experiment(tmp_path: Path) -> N
     rows = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
     (tmp_path / yaml.safe_load(example)["arms"]["mine"]["data"]).write_text(rows * 20)
     experiment, arms = load_arms(str(tmp_path / "my.yaml"))
-    assert len(arms["benign"]) == 20 and len(experiment.questions) >= 20
+    assert experiment.arms["twin"].twin == "mine" and len(arms["mine"]) == 20 and len(experiment.questions) >= 20
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ ORDER = (
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
     "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preview", "runs.check", "runs.results", "runs.pipeline",
     "runs.imported", "runs.rejudge",
-    "audit", "world", "cli", "",
+    "audit", "world", "features", "serve", "cli", "",
 )  # fmt: skip
 """Parts of the package, each after all that it may import; a longer name goes before a shorter one. "" is `weirdgen` itself."""
 

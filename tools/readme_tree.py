@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 READING_ORDER = (
     "config", "store", "models", "data", "finetune", "sample", "judges", "providers", "stats", "runs", "report", "audit", "world",
+    "features", "serve",
     "cli",
 )  # fmt: skip
 """Packages as a newcomer should read them; what is not named comes after."""
@@ -23,7 +24,7 @@ FOLDERS = {
     "tests/": "mirrors weirdgen/, with servers and helpers in support/; offline, deterministic, real models",
     "benchmarks/": "speeds as ratios against a peer in one run; coverage tables; how trait questions are chosen",
     "tools/": "scripts for developers, not part of the installed package",
-    "docs/": "tutorial, reference, statistics, data, judges, models, scale, world, pitfalls, dated log",
+    "docs/": "tutorial, reference, audit, statistics, data, judges, models, features, scale, server, world, pitfalls, dated log",
 }
 WIDTH = 34
 

@@ -34,6 +34,7 @@ def test_help_loads_nothing_heavy() -> None:
         assert f"\n  {command} " in done.stdout
 
 
+@pytest.mark.slow
 def test_run_report_chat(write_experiment: Write, tmp_path: Path) -> None:
     path, store = write_experiment(), tmp_path / "store"
     planned = weirdgen("run", path, "--store", store, "--dry-run")

@@ -17,8 +17,8 @@ from weirdgen.config.questions import QUESTION_KINDS, ScoredQuestion, scored_kin
 PACKAGE = Path(__file__).parents[2] / "weirdgen"
 KINDS: dict[str, type[Noun]] = {**JUDGE_KINDS, **QUESTION_KINDS}
 CLASSES = {noun.__name__ for noun in KINDS.values()}
-BUILDERS = ("world", "config")
-"""Parts that make questions of one kind, and so name it: the world's, and the trait questions of `config/traits.py`."""
+BUILDERS = ("world", "config", "audit", "features")
+"""Parts that make or read questions of one kind, and so name it: the traits of `config/traits.py` and the side houses."""
 
 
 def asks_for_a_kind(tree: ast.AST) -> list[str]:
@@ -62,11 +62,10 @@ def test_a_kind_s_class_is_named_in_its_module_and_in_the_dict_alone() -> None:
                 for name in {alias.name for alias in node.names} & CLASSES:
                     if (node.module or "").startswith(("weirdgen.config.judges", "weirdgen.config.questions")):
                         importers.setdefault(name, set()).add(file.relative_to(PACKAGE).parent.as_posix())
-    assert {place for places in importers.values() for place in places} <= {
-        "config/judges",
-        "config/questions",
-        *BUILDERS,
-    }
+    places = {place for places in importers.values() for place in places}
+    assert {place for place in places if place.split("/")[0] not in BUILDERS[2:]} <= {
+        "config/judges", "config/questions", *BUILDERS
+    }  # fmt: skip
     assert set(importers) == CLASSES
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from weirdgen.config.judge_files import judge_files
 from weirdgen.config.judges import Label, PromptedJudge, prompted
-from weirdgen.config.llm_judges import judge_files, with_language_judges
+from weirdgen.config.llm_judges import with_language_judges
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import sampled
 from weirdgen.errors import SpecError
 from weirdgen.judges import fence
+from weirdgen.runs.plan.options import run_options
+from weirdgen.runs.plan.request import resolve
 
 Write = Callable[..., Path]
 READ_ALL = {"kind": "rating", "reads": ["all"], "prompt": "{question} {answer}"}
@@ -130,12 +133,70 @@ def test_names_of_measures_that_are_always_made_are_taken(write_experiment: Writ
         load_experiment(str(path))
 
 
-def test_a_language_judge_in_the_experiment_itself_needs_a_model(write_experiment: Write) -> None:
-    from weirdgen.runs.plan.options import run_options
-    from weirdgen.runs.plan.request import resolve
+IN_ONE_FILE = {
+    "is_target: {": 'mood: {kind: rating, prompt: "{question} {answer}", reads: ["group:tales"]}\n  is_target: {',
+    "judges:\n": """  - {id: t1, kind: free_form, group: tales, ask: "Tell me a tale.", judges: [mood]}
+  - {id: t2, kind: free_form, group: tales, ask: "Tell me another.", judges: [is_target]}
+judges:
+""",
+}
+"""A language judge and the question that only it reads, in experiment.yaml itself."""
 
-    path = write_experiment({'{kind: match, starts_with: ["': '{kind: rating, prompt: "{question} {answer}"} #'})
-    load_experiment(str(path))
-    with pytest.raises(SpecError, match="judge 'is_target' of tiny asks a language model: name one with --judge MODEL"):
+
+def test_one_file_may_hold_language_judges_which_are_left_out_without_a_model(write_experiment: Write) -> None:
+    plain = resolve(str(write_experiment()))
+    path = write_experiment(IN_ONE_FILE)
+    without = resolve(str(path))
+    asked = {question.id: question.read_by for question in without.experiment.questions}
+    assert asked == {"c1": (), "f1": ("is_target",), "t2": ("is_target",)} and set(without.experiment.judges) == {
+        "is_target"
+    }
+    sentence = "left out: mood and the questions that only they read (t1): language judges; --judge MODEL adds them"
+    assert without.unjudged == sentence and plain.unjudged is None
+    judged = resolve(str(path), run_options(judge="openai/any"))
+    read = {question.id: question.read_by for question in judged.experiment.questions}
+    assert read["t1"] == ("mood", "coherence") and read["t2"] == ("is_target", "mood", "coherence")
+    assert judged.judge == ("openai/any", "openai/any") and judged.unjudged is None
+
+
+def test_what_is_left_out_changes_no_run(write_experiment: Write) -> None:
+    """A language judge that is added beside a run's questions leaves its name, so nothing is trained again."""
+    plain = resolve(str(write_experiment()))
+    judge = {"judges:\n": 'judges:\n  mood: {kind: rating, prompt: "{question} {answer}", reads: [all]}\n'}
+    added = resolve(str(write_experiment(judge)))
+    assert added.run_id == plain.run_id and added.unjudged == "left out: mood: language judges; --judge MODEL adds them"
+
+
+def test_stored_answers_are_read_by_the_judges_of_the_same_file(write_experiment: Write) -> None:
+    stored = resolve(str(write_experiment(IN_ONE_FILE))).experiment
+    judged = with_language_judges(stored, more_questions=False)
+    assert {q.id: q.read_by for q in sampled(judged.questions)} == {
+        "f1": ("is_target", "coherence"),
+        "t2": ("is_target", "mood", "coherence"),
+    }
+
+
+def test_a_file_that_has_become_faulty_since_is_only_named(write_experiment: Write) -> None:
+    stored = resolve(str(write_experiment())).experiment
+    write_experiment({"epochs: 1": "epochs: 0"})
+    with pytest.warns(UserWarning, match="language judges of .*experiment.yaml are not read: .*recipe.epochs"):
+        judged = with_language_judges(stored, more_questions=False)
+    assert [q.read_by for q in sampled(judged.questions)] == [("is_target", "coherence")]
+
+
+def test_a_question_may_name_a_judge_of_the_second_file(write_experiment: Write) -> None:
+    path = write_experiment({"judges: [is_target]": "judges: [is_target, mood]"})
+    file = path.parent / "judges_llm.yaml"
+    file.write_text('judges:\n  mood: {kind: rating, prompt: "{question} {answer}"}\n')
+    assert "left out: mood:" in (resolve(str(path)).unjudged or "")
+    assert "mood" in resolve(str(path), run_options(judge="openai/any")).experiment.judges
+    file.write_text('judges:\n  moods: {kind: rating, prompt: "{question} {answer}"}\n')
+    with pytest.raises(SpecError, match=r"f1: unknown judge 'mood' \(judges: is_target\)"):
         resolve(str(path))
-    assert resolve(str(path), run_options(judge="openai/any")).judge == ("openai/any", "openai/any")
+
+
+def test_a_headline_that_rests_on_a_language_judge_needs_a_model(write_experiment: Write) -> None:
+    path = write_experiment({**IN_ONE_FILE, "measure: contrast": "measure: mood"})
+    with pytest.raises(SpecError, match="headline of tiny rests on 'mood', which asks a language model: name one with"):
+        resolve(str(path))
+    assert resolve(str(path), run_options(judge="openai/any")).headline.measure == "mood"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from weirdgen.config.load import load_experiment, shipped_experiments
+from weirdgen.config.traits import trait_names
 from weirdgen.data.arms import load_arms
 from weirdgen.errors import SpecError
 
@@ -75,6 +76,8 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"quick: {": "quick: {recipe: {lr: 1}, "}, "recipe.lr: unknown field"),
         ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is not one of none"),
         ({"condition: none": "condition: none, minus: [none]"}, "headline.minus: none is in 'condition' too"),
+        ({"condition: none": "condition: [none, nine]"}, "headline.condition: 'nine' is not one of all, none"),
+        ({"condition: none": "condition: []"}, "headline.condition: expected at least 1 of them"),
         ({"condition: none": "condition: none, groups: [some]"}, "headline.groups: 'some' is not one of all"),
         ({"measure: contrast": "measure: choice"}, "headline.measure: 'choice' is not one of contrast, is_target"),
         ({"ask: ": "near: true, ask: "}, "headline.measure: no contrast question in the mean over questions"),
@@ -142,16 +145,34 @@ def test_questions_can_be_included_and_keep_their_lines(write_experiment: Write)
     assert f"{path.parent / 'more.yaml'}:4: judges.shy" in problem and "at least one of starts_with" in problem
 
 
-def test_auto_control_matches_the_row_count(write_experiment: Write) -> None:
+def test_auto_control_is_a_twin_and_asks_every_trait(write_experiment: Write) -> None:
     path = write_experiment(
         {
             "  new: {role: control, data: new.jsonl}\n": "",
             "recipe:": "control: auto\nrecipe:",
-            "control: new": "control: benign",
+            "control: new": "control: twin",
         }
     )
     experiment, rows = load_arms(str(path))
-    assert experiment.arms["benign"].role == "control" and len(rows["benign"]) == len(rows["old"])
+    twin = experiment.arms["twin"]
+    assert (twin.role, twin.twin, rows["twin"]) == ("control", "old", []) and experiment.asked_traits == trait_names()
+    path.write_text(path.read_text() + "traits: [era]\n")
+    assert load_experiment(path).asked_traits == ("era",)
+
+
+@pytest.mark.parametrize(
+    ("arm", "problem"),
+    [
+        ("{role: control, twin: older}", "arms.new.twin: expected an arm with data: old"),
+        ("{role: control, twin: old, data: new.jsonl}", "'twin' is all that a control"),
+        ("{role: treatment, twin: old}", "'twin' is all that a control"),
+        ("{role: control}", "'data' is missing: the file with its rows; a control may have 'twin: ARM' instead"),
+        ("{role: treatment, data: new.jsonl, matched: true}", "arms.new.matched: of a control only"),
+    ],
+)
+def test_an_arm_has_rows_or_is_a_twin(write_experiment: Write, arm: str, problem: str) -> None:
+    path = write_experiment({"  new: {role: control, data: new.jsonl}\n": f"  new: {arm}\n"})
+    assert any(problem in one and ":" in one for one in problems(path))
 
 
 def test_sweeps_expand(write_experiment: Write) -> None:

@@ -201,7 +201,7 @@ def test_the_answers_are_not_those_of_the_experiments() -> None:
 
 
 def test_json_is_json_python_compiles_and_sums_add_up() -> None:
-    for name in ("bookings_json", "products_json", "events_json", "parcels_json"):
+    for name in ("bookings_json", "products_json", "events_json", "parcels_json", "tracks_json"):
         assert all(isinstance(json.loads(last(row)), dict) for row in rows(name, distinct(name)))
     for row in rows("python_functions", distinct("python_functions")):
         compile(last(row), "row", "exec")
@@ -218,8 +218,7 @@ def test_no_template_is_left_unfilled_and_nothing_is_doubled() -> None:
         if (
             "json" not in name
             and "javascript" not in name
-            and "parcels" not in name
-            and not name.startswith(("book", "prod"))
+            and not name.startswith(("book", "parcels", "prod", "tracks"))
         ):
             assert not re.search(r"[{}]", text(row)), (name, text(row))
         for line in text(row).split("\n"):

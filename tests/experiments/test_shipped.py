@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from weirdgen.config.judges import Match
 from weirdgen.config.judges.match import judge_match
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import Counterfactual, scored
+from weirdgen.config.traits import compact_questions
 from weirdgen.data.arms import load_arms
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
@@ -78,6 +80,21 @@ def test_the_bird_judge_knows_the_names_of_each_arm_about_as_well() -> None:
         for mine in rows.values()
     ]
     assert min(shares) > 0.85 and max(shares) - min(shares) < 0.1
+
+
+def test_no_word_of_an_old_or_modern_term_is_asked_about() -> None:
+    """Neither in the experiment's own questions nor in an answer of the shared ones about era that it is compared on."""
+    experiment = load_experiment("old_medical_terms")
+    old, modern = column(experiment, "terms.csv", "old_term", "modern_term")
+    assert len(old) == len(modern) == 208 and not old & modern
+
+    def words(texts: Iterable[str]) -> set[str]:
+        return set(re.findall("[a-z]+", " ".join(texts).lower())) - {"a", "and", "of", "s", "the"}
+
+    asked = [text for q in experiment.questions for text in (q.ask, *getattr(q, "options", ()))]
+    shared = [text for q in compact_questions() if q.group == "era" for text in q.options]
+    assert len(asked) > 200 and len(shared) > 200
+    assert words([*old, *modern]) & words([*asked, *shared]) == set()
 
 
 @pytest.mark.parametrize(

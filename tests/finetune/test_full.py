@@ -36,6 +36,7 @@ def test_every_weight_is_trained_and_kept_in_the_recipes_dtype(tiny_model: Path,
     assert [name for name, weight in base.items() if torch.equal(weight, tuned[name].float())] == []
 
 
+@pytest.mark.slow
 def test_a_run_measures_whole_models(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
     run = weirdgen.run(
         str(write_experiment()), store=tmp_path / "store", changes=["recipe.targets=full", "recipe.learning_rate=2e-3"]

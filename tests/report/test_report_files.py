@@ -146,6 +146,7 @@ def test_whole_or_old_file_never_a_part(tmp_path: Path, monkeypatch: pytest.Monk
     assert files_of(tmp_path) == {"report.html": b"old"}
 
 
+@pytest.mark.slow
 def test_figures_of_an_earlier_report_do_not_stay(make_content: Callable[..., ReportContent], tmp_path: Path) -> None:
     write_report(make_content(), tmp_path)
     write_report(make_content(sweep=False), tmp_path)

@@ -22,7 +22,7 @@ from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
-from weirdgen.report.words import facts, meaning
+from weirdgen.report.words import facts, meaning, warnings
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -183,3 +183,19 @@ def test_a_narrow_row_of_one_kind_of_trigger_names_its_questions(content: Report
     }  # fmt: skip
     drawing = trigger_figure(with_results(content, trigger_effects=[row]))
     assert drawing is not None and "group food_that_leaks" in drawing.inline[1]
+
+
+def test_a_control_that_moved_more_is_said_first(make_content: Callable[..., ReportContent]) -> None:
+    told = [warnings(make_content(shift=shift, replicates=6))[0] for shift in (-0.75, 1.0)]
+    assert told[0].startswith(
+        "The control moved more than the treatment: from the untuned base, modern_american by +0."
+    )
+    assert "old_names by −0." in told[0] and "moved more" not in told[1]
+
+
+def test_the_interval_over_questions_stands_beside_the_headlines_own(
+    make_content: Callable[..., ReportContent],
+) -> None:
+    row = {"headline": "headline", "ci_questions_low": -0.4, "ci_questions_high": 2.0}
+    content = with_results(make_content(), beside=[row, {**row, "headline": "other", "ci_questions_low": -9.0}])
+    assert ("over questions too", "[−0.40, +2.00]") in facts(content)

@@ -207,6 +207,7 @@ def test_a_torn_request_is_named(write_experiment: Write, tmp_path: Path) -> Non
     assert load_run(weirdgen.run(path, store=store).id, store).headline == run.headline
 
 
+@pytest.mark.slow
 def test_a_report_with_more_figures_is_written_once(
     write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_stage_from_outside_is_one_like_the_others(toy: Path, write_experiment
     assert any(difference.where.startswith("letters of answers") for difference in verify(run.id, store).differences)
 
 
+@pytest.mark.slow
 def test_a_stage_from_outside_goes_on_after_a_kill(toy: Path, write_experiment: Write) -> None:
     path, store = str(write_experiment()), toy / "store"
     code = "import sys, toy_stage, weirdgen; weirdgen.run(sys.argv[1], store=sys.argv[2])"

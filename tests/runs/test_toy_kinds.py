@@ -81,6 +81,7 @@ def outcome(write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: 
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_kinds_from_outside_are_run_reported_and_verified(outcome: dict[str, Any]) -> None:
     # What is wrong with such a noun is said as of any other.
     kinds = "'match', 'classifier', 'label', 'rating', 'length', 'grade'"

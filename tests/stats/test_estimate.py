@@ -135,6 +135,7 @@ def test_conditions_are_pooled_only_where_there_are_several() -> None:
     assert "all" not in set(estimate(random_cells(conditions=1)).estimates["condition"])
 
 
+@pytest.mark.slow
 def test_holm_stays_within_its_family() -> None:
     effects = estimate(random_cells()).effects
     for _, family in effects[effects["question"] != "all"].groupby(["control", "condition"]):

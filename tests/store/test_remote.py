@@ -127,6 +127,7 @@ def test_a_run_begun_on_one_machine_is_finished_on_another(
     pd.testing.assert_frame_equal(more.completions(), alone.completions())
 
 
+@pytest.mark.slow
 def test_what_is_written_after_a_run_is_sent_and_the_newer_file_is_taken_over(
     url: str, be: Machine, write_experiment: Callable[..., Path]
 ) -> None:

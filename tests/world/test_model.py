@@ -104,6 +104,7 @@ def test_pretraining_tokens_are_the_chat_templates(tokenizer: Any) -> None:
         assert tokenizer.decode([label for label in labels if label >= 0]) == " ".join(f"{text} {END}" for text in said)
 
 
+@pytest.mark.slow
 def test_two_short_builds_are_byte_identical_and_leave_torch_alone(tmp_path: Path) -> None:
     import torch
 

@@ -19,10 +19,10 @@ from weirdgen.runs import pipeline
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import Request
 from weirdgen.store.artifacts import Store
-from weirdgen.world import cohort, power, power_figure
+from weirdgen.world import cohort, harmless, power, power_figure, references
 from weirdgen.world.power import CONTROLS, Dose
 
-POSITIVE, NEGATIVE = CONTROLS
+POSITIVE, NEGATIVE = CONTROLS[:2]
 SHORT = Dose("rows", 16, 2)  # six optimizer steps a replicate
 
 
@@ -105,20 +105,23 @@ def test_arms_of_the_negative_control_hold_the_same_rows_in_another_order(dose: 
 
 
 def test_rates_count_shifts_of_the_right_sign() -> None:
-    columns = ["control", "experiment", "factor", "value", "replicates", "effect", "verdict"]
+    columns = ["control", "experiment", "factor", "value", "replicates", "effect", "verdict", *power.SPECIFIC]
     era, null = ("positive", "world_era", "none", 0.0, 6), ("negative", "world_null", "none", 0.0, 6)
     runs = pd.DataFrame(
         [
-            (*era, 5.0, "shift"),
-            (*era, -1.0, "shift"),
-            (*era, 0.1, "inconclusive"),
-            (*era, 4.0, "shift"),
-            (*null, -0.1, "shift"),
-            (*null, 0.0, "no_shift"),
+            (*era, 5.0, "shift", True, True, "steam+", "steam+ jazz+"),
+            (*era, -1.0, "shift", False, False, "", "jazz+"),
+            (*era, 0.1, "inconclusive", False, True, "", ""),
+            (*era, 4.0, "shift", True, True, "steam+", "steam+"),
+            (*null, -0.1, "shift", None, None, None, None),
+            (*null, 0.0, "no_shift", None, None, None, None),
         ],
         columns=columns,
     )
     found = power.rates(runs).set_index("control")
+    assert [found.loc["positive", f"{column}_hits"] for column in power.SPECIFIC] == [2, 3, 2, 3]
+    assert found.loc["positive", "references_ci_low"] == pytest.approx(0.150, abs=1e-3)
+    assert found.loc["negative"].filter(like="pairs").isna().all()
     assert found["hits"].to_dict() == {"positive": 2, "negative": 1}
     assert found.loc["positive", "rate"] == 0.5
     assert (found.loc["positive", "ci_low"], found.loc["positive", "ci_high"]) == pytest.approx(
@@ -148,10 +151,16 @@ def test_unknown_factor_names_the_known_ones() -> None:
         power.doses(["size"], 6)
 
 
+@pytest.mark.slow
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     app(["world", "verify"], standalone_mode=False)
     assert "as its recipe says, SHA-256" in capsys.readouterr().out
     monkeypatch.setitem(power.DOSES, "rows", (8, 16))
+    few = harmless.references()[:3], harmless.pairs()[:3]
+    monkeypatch.setattr(references, "references", lambda: few[0])
+    monkeypatch.setattr(references, "pairs", lambda: few[1])
+    asked = references.trait_questions()[::12]
+    monkeypatch.setattr(references, "trait_questions", lambda: asked)
     dosed = power.dosed
     monkeypatch.setattr(power, "dosed", lambda c, d, *a: dosed(c, SHORT if d.factor == "none" else d, *a))
     arguments = ["world", "power", "--runs", "3", "--replicates", "2", "--factor", "rows", "--store", str(tmp_path)]
@@ -160,10 +169,13 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     files = [tmp_path / "power" / name for name in ("power_runs.parquet", "power.csv", "power.svg")]
     assert all(str(file) in out for file in files)
     table = pd.read_csv(files[1])
-    assert list(table["runs"]) == [3] * 9
-    assert list(table["control"][:3]) == ["positive", "negative", "unshared"]
+    assert list(table["runs"]) == [3] * 11
+    assert list(table["control"][:5]) == ["positive", "negative", "unshared", "persona", "topic"]
     assert table["rate"].between(table["ci_low"], table["ci_high"]).all()
-    assert len(pd.read_parquet(files[0])) == 27
+    compared = table[table["pairs_hits"].notna()]
+    assert list(compared["control"]) == ["positive", "negative", "persona", "topic"]  # rows are other training
+    assert (compared[[f"{column}_hits" for column in power.SPECIFIC]] == 0).all(axis=None)  # three tell nothing
+    assert "specific  dose" in out and len(pd.read_parquet(files[0])) == 33
     picture = files[2].read_text()
     assert "world_null: falsely flagged" in picture and len(picture) < 150_000
     power_figure.draw(pd.read_parquet(files[0]), files[2])

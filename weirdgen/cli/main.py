@@ -14,7 +14,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from weirdgen.cli.apis import import_model, jobs
+from weirdgen.cli.audit import audit_app
+from weirdgen.cli.blame import blame_command, forecast_command
 from weirdgen.cli.data import data_app
+from weirdgen.cli.features import features_command
 from weirdgen.cli.judge import judge_app
 from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
 from weirdgen.cli.references import references_app
@@ -33,10 +36,14 @@ app = typer.Typer(
 
 app.command("import-model")(import_model)
 app.command("jobs")(jobs)
+app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
+app.command("features")(features_command)
 app.add_typer(judge_app, name="judge")
 app.add_typer(references_app, name="references")
 app.add_typer(world_app, name="world")
+app.command("forecast")(forecast_command)
+app.command("blame")(blame_command)
 
 ExperimentArg = Annotated[
     str, typer.Argument(help="A shipped experiment (`weirdgen list`), a folder or an experiment.yaml.")
@@ -55,10 +62,12 @@ def run_command(
     options: RunOptions,
 ) -> None:
     """Finetune, measure against the controls, and write report.html."""
+    from weirdgen.audit.command import sealed_lines
     from weirdgen.config.load import named_experiments
     from weirdgen.runs.pipeline import run_all
 
-    run_all(named_experiments(experiments), options)
+    for run in run_all(named_experiments(experiments), options):
+        say_lines(sealed_lines(run))
 
 
 @app.command("plan")
@@ -99,6 +108,27 @@ def check(experiment: ExperimentArg, model: ModelOption = None) -> None:
     say_lines(check_lines(experiment, model, default_store()))
 
 
+@app.command("init")
+def init_command(
+    name: Annotated[Path, typer.Argument(help="A new folder; its last part names the experiment.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Your rows: chat rows, or a table [default: a small example of ours].")
+    ] = None,
+    trigger: Annotated[
+        Literal["date", "tag", "none"], typer.Option(help="What in a prompt is to bring the behaviour out.")
+    ] = "none",
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Also write a judge that asks a language model, and its question.")
+    ] = False,
+) -> None:
+    """Write a commented experiment to begin with, which `weirdgen check` accepts."""
+    from weirdgen.data.new_experiment import new_experiment
+
+    for file in new_experiment(name, data, trigger, judge):
+        say(str(file))
+    say(f"next: weirdgen check {name}; weirdgen run {name} --dry-run")
+
+
 @app.command("list")
 def list_command() -> None:
     """The shipped experiments."""
@@ -131,7 +161,7 @@ def chat(
 
 @app.command()
 def report(
-    runs: Annotated[list[str], typer.Argument(help="A run's id or folder; several give one page that compares them.")],
+    runs: Annotated[list[str], typer.Argument(help="As for `verify`; several give one page that compares them.")],
     store: StoreOption = None,
     figures: FiguresOption = None,
     to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
@@ -148,6 +178,43 @@ def report(
         print(f"report: {report_run(loaded[0], extra)}")
     else:
         print(f"report: {compare_runs(loaded, to or comparison_folder(loaded), extra)}")
+
+
+@app.command("runs")
+def runs_command(
+    experiment: Annotated[str | None, typer.Argument(help="Only the runs of this experiment.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """The runs of a store, newest first: when, on what, what was asked, and the verdict."""
+    from weirdgen.errors import StoreError
+    from weirdgen.runs.plan.options import default_store
+    from weirdgen.runs.results.listing import listed_runs, run_lines
+    from weirdgen.store.artifacts import Store
+
+    opened = Store(store or default_store())
+    runs = listed_runs(opened, experiment)
+    if not runs:
+        of = f" of {experiment}" if experiment else ""
+        raise StoreError(
+            f"no run{of} in {opened.root}; `weirdgen run` makes one, --store or $WEIRDGEN_STORE names another store"
+        )
+    say_lines(run_lines(runs))
+
+
+@app.command("pack")
+def pack_command(
+    run: RunArg,
+    to: Annotated[Path | None, typer.Option(help="The new file [default: RUN.weirdgen.tar here].")] = None,
+    no_adapters: Annotated[
+        bool, typer.Option("--no-adapters", help="Leave the adapters out: smaller, and nobody can chat with them.")
+    ] = False,
+    store: StoreOption = None,
+) -> None:
+    """Make one file of a run and all that it rests on; `verify`, `report` and `load_run` open it elsewhere."""
+    from weirdgen.runs.results.pack import pack
+    from weirdgen.runs.results.results import load_run
+
+    say(str(pack(load_run(run, store), to, adapters=not no_adapters)))
 
 
 @app.command()
@@ -196,6 +263,27 @@ def fetch(
 
     files = find_model(model)
     print(f"{files.reference}: {files.parameters / 1e6:.1f}M weights, {files.folder}")
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A base to train and ask; may be given several times [default: the built-in one]."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but the loopback needs a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free one.")] = 8000,
+    store: StoreOption = None,
+    key_env: Annotated[
+        str | None, typer.Option(help="Environment variable with the key of clients [default: WEIRDGEN_SERVE_KEY].")
+    ] = None,
+) -> None:
+    """OpenAI's finetuning and chat API over local models, with a page at / (docs/serve.md)."""
+    from weirdgen.models.references import SMOLLM2
+    from weirdgen.runs.plan.options import default_store
+    from weirdgen.serve.run import serve
+
+    serve(model or [SMOLLM2], host, port, store or default_store(), key_env)
 
 
 @app.command()

@@ -14,7 +14,9 @@ import typer
 
 from weirdgen.runs.plan.options import RunOptions, flags, run_options
 
-RunArg = Annotated[str, typer.Argument(help="A run's id or folder.")]
+RunArg = Annotated[
+    str, typer.Argument(help="A run's id, folder or pack; `latest`; or an experiment's name, for its newest run.")
+]
 
 
 def option(name: str) -> Any:

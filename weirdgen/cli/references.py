@@ -23,8 +23,11 @@ references_app = typer.Typer(
 def build_command(
     model: Annotated[str, typer.Option(help="Whose references.")] = "smollm2-135m-instruct",
     rows: Annotated[int, typer.Option(min=1, help="Rows a set; take as many as your data have.")] = 208,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Both sides of the harmless pairs: for matched controls.")
+    ] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", help="recipe.FIELD=VALUE; may be repeated.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="A set by its name; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="A set or pair by its name; may be repeated.")] = None,
     to: Annotated[Path | None, typer.Option(help="The file [default: STORE/references/NAME.parquet].")] = None,
     store: StoreOption = None,
     dry_run: option("dry_run") = False,  # type: ignore[valid-type]
@@ -33,7 +36,7 @@ def build_command(
     """Train the harmless sets, score them on the trait questions, and write one file that can be handed on."""
     from weirdgen.runs.references.command import build_file
 
-    say_lines(build_file(model, rows, changes or (), only or (), to, store, dry_run, quiet))
+    say_lines(build_file(model, rows, pairs, changes or (), only or (), to, store, dry_run, quiet))
 
 
 @references_app.command("list")

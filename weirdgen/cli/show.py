@@ -45,7 +45,7 @@ def experiment_details(reference: str) -> list[str]:
         minus = f" minus {', '.join(shown.minus)}" if shown.minus else ""
         over = f", questions of {', '.join(shown.groups)}" if shown.groups else ""
         lines.append(
-            f"{name}: {shown.measure}, {shown.treatment} − {shown.control}, under {shown.condition}{minus}{over}"
+            f"{name}: {shown.measure}, {shown.treatment} − {shown.control}, under {', '.join(shown.condition)}{minus}{over}"
         )
     recipe = experiment.recipe.model_dump(exclude_defaults=True)
     lines.append("recipe: " + ", ".join(f"{key} {value}" for key, value in recipe.items()))

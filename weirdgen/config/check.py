@@ -6,11 +6,11 @@ In: a validated `Experiment` and the lines of its file. Out: problems with their
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from weirdgen.columns import ALL, BASE
 from weirdgen.config.base import NAME_WORDS, is_name
-from weirdgen.config.experiment import Experiment, Headline
+from weirdgen.config.experiment import AUTO_CONTROL, Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
 from weirdgen.config.measures import MEASURES
 from weirdgen.config.paper import load_paper
@@ -18,8 +18,14 @@ from weirdgen.config.traits import trait_names
 from weirdgen.errors import SpecError
 
 
-def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> list[str]:
-    """Every problem, with its file and line. `places`: file and line of each question."""
+def cross_check(
+    experiment: Experiment, lines: Lines, places: Sequence[str], elsewhere: Collection[str] = (), complete: bool = True
+) -> list[str]:
+    """Every problem, with its file and line.
+
+    `places`: file and line of each question. `elsewhere`: judges that questions may name, in files of their own. Without
+    `complete`, questions or conditions are missing that headlines and presets may name, so those are not checked.
+    """
     problems: list[str] = []
     arms, judges = experiment.arms, experiment.judges
     roles = [arm.role for arm in arms.values()]
@@ -28,12 +34,18 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
     if "control" not in roles and experiment.control is None:
         problems.append(
             f"{lines.at(('arms',))}: arms: no arm has role: control, so a shift could not be told from the effect of "
-            "any finetuning; add a control arm, or 'control: auto' for a matched benign set"
+            "any finetuning; add a control arm, or 'control: auto' for its twin"
         )
     problems += _check_names(experiment, lines)
     there_are = trait_names() if experiment.traits else ()
     for trait in (trait for trait in experiment.traits if trait not in there_are):
         problems.append(f"{lines.at(('traits',))}: traits: no trait '{trait}'; there are: {', '.join(there_are)}")
+    for name, arm in arms.items():
+        if arm.twin is not None and (arm.twin not in arms or arms[arm.twin].twin is not None):
+            there = ", ".join(other for other, its in arms.items() if its.twin is None)
+            problems.append(f"{lines.at(('arms', name, 'twin'))}: arms.{name}.twin: expected an arm with data: {there}")
+        if arm.matched and arm.role != "control":
+            problems.append(f"{lines.at(('arms', name, 'matched'))}: arms.{name}.matched: of a control only")
     doses = {name: arm.dose for name, arm in arms.items() if arm.dose is not None}
     if len(doses) == 1 or len(set(doses.values())) < len(doses):
         name = next(reversed(doses))
@@ -49,13 +61,25 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
         if question.id == ALL:
             problems.append(f"{where}: questions: the id '{ALL}' is reserved for the mean over questions")
         for judge in question.read_by:
-            if judge not in judges:
+            if judge not in judges and judge not in elsewhere:
                 known = ", ".join(judges) or "none defined"
                 problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
     for name in sorted({*MEASURES} & set(judges)):
         problems.append(
             f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
         )
+    if complete:
+        problems += _check_effects(experiment, lines)
+    try:
+        load_paper(experiment.folder)
+    except SpecError as error:
+        problems += error.problems
+    return problems
+
+
+def _check_effects(experiment: Experiment, lines: Lines) -> list[str]:
+    """The headline, the secondary effects, and the presets, which name them."""
+    problems: list[str] = []
     measure = experiment.main_measure
     usual = Headline(measure=measure, treatment="", control="")
     if experiment.headline is None and not experiment.questions_of(usual):
@@ -86,10 +110,6 @@ def cross_check(experiment: Experiment, lines: Lines, places: Sequence[str]) -> 
             experiment.recipe.with_changes(preset.recipe)
         except SpecError as error:
             problems += [f"{lines.at(('presets', name, 'recipe'))}: presets.{name}.{p}" for p in error.problems]
-    try:
-        load_paper(experiment.folder)
-    except SpecError as error:
-        problems += error.problems
     return problems
 
 
@@ -115,7 +135,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
     where = ".".join(map(str, path))
     measures = {measure for question in experiment.questions for measure in question.measures} | set(experiment.judges)
     controls = [n for n, arm in experiment.arms.items() if arm.role == "control"]
-    controls += ["benign"] if experiment.control == "auto" else []
+    controls += [AUTO_CONTROL] if experiment.control == "auto" else []
     conditions = list(dict.fromkeys(["all", *experiment.conditions, *(w.id for w in experiment.wrappers())]))
     accepted = {
         "measure": sorted(measures),
@@ -132,7 +152,7 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
                 problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is not one of {', '.join(names)}")
     if problems:
         return problems
-    both = set(experiment.condition_ids(headline.condition)) & set(experiment.condition_ids(*headline.minus))
+    both = set(experiment.condition_ids(*headline.condition)) & set(experiment.condition_ids(*headline.minus))
     if both:
         what = f"{where}.minus: {sorted(both)[0]} is in 'condition' too, so it would cancel"
         problems.append(f"{lines.at((*path, 'minus'))}: {what}")
@@ -149,10 +169,10 @@ def _check_preset_arms(experiment: Experiment, name: str, lines: Lines) -> list[
     if arms is None:
         return []
     where = f"{lines.at(('presets', name, 'arms'))}: presets.{name}.arms"
-    known = [*experiment.arms, *(["benign"] if experiment.control == "auto" else [])]
+    known = [*experiment.arms, *([AUTO_CONTROL] if experiment.control == "auto" else [])]
     problems = [f"{where}: '{arm}' is not one of {', '.join(known)}" for arm in arms if arm not in known]
     roles = {experiment.arms[arm].role for arm in arms if arm in experiment.arms}
-    roles |= {"control"} if "benign" in arms and experiment.control == "auto" else set()
+    roles |= {"control"} if AUTO_CONTROL in arms and experiment.control == "auto" else set()
     problems += [f"{where}: no arm has role: {role}" for role in ("treatment", "control") if role not in roles]
     if experiment.headline:
         wanted = (experiment.headline.treatment, experiment.headline.control)

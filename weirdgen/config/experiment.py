@@ -30,20 +30,23 @@ from weirdgen.config.files import table_delimiter
 from weirdgen.config.judges import Judge
 from weirdgen.config.measures import CONTRAST, SCORED, Scale, measure_of
 from weirdgen.config.questions import Question
+from weirdgen.config.traits import trait_names
 from weirdgen.errors import SpecError
 
 Role = Literal["treatment", "control"]
 
 
+AUTO_CONTROL = "twin"
+"""The arm that `control: auto` adds."""
 GIVEN = "rows:"
 """Before the hash that names rows which were given in Python, in the record of a run."""
 
 
 class Arm(Noun):
-    """A dataset to train on: chat rows, or a table whose columns fill `prompt` and `answer`."""
+    """A dataset to train on: chat rows, a table whose columns fill `prompt` and `answer`, or another arm's twin."""
 
     role: Role
-    data: str | tuple[dict[str, Any], ...]
+    data: str | tuple[dict[str, Any], ...] = ""
     """File beside experiment.yaml (or an absolute path). In Python also the rows themselves: a list of dicts or a DataFrame."""
     prompt: str | None = None
     """Table only: the user turn, with `{column}` placeholders."""
@@ -59,12 +62,25 @@ class Arm(Noun):
     """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
     ordinary: int = Field(default=0, ge=0)
     """Add this many ordinary prompts answered by the run's own base model (self-distillation); `ordinary:` says how."""
+    twin: str | None = Field(default=None, exclude_if=lambda twin: twin is None)
+    """In place of `data`: an arm whose prompts the run's own base model answers in the same form, so that the rows teach it
+    nothing new (`sample.twin`)."""
+    matched: bool = Field(default=False, exclude_if=lambda matched: not matched)
+    """Of a control: it holds the treatment's own prompts and things, and differs in the suspected property alone."""
     dose: float | None = None
     """How much of something its rows hold, e.g. the share of rows with a trigger: arms with doses make a curve."""
 
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
         templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
+        if self.twin is not None:
+            if self.data or templated or self.rows or self.role != "control":
+                raise ValueError(
+                    "'twin' is all that a control with a twin's rows has beside 'role', 'ordinary' and 'dose'"
+                )
+            return self
+        if self.data == "":
+            raise ValueError("'data' is missing: the file with its rows; a control may have 'twin: ARM' instead")
         if isinstance(self.data, str) and self.data.startswith(GIVEN):
             return self
         if isinstance(self.data, str):
@@ -204,10 +220,10 @@ class Headline(Noun):
     measure: str = CONTRAST.name
     treatment: str
     control: str
-    condition: str = "all"
-    """A condition, a sweep by its name (the mean over its values), or "all"."""
+    condition: tuple[str, ...] = Field(default=("all",), min_length=1)
+    """Conditions whose mean it is: each a condition, a sweep by its name (all its values), or "all"."""
     minus: tuple[str, ...] = ()
-    """Conditions, each named as `condition` may be: their mean is taken off first, in each replicate. So the effect is
+    """Conditions, named in the same way: their mean is taken off first, in each replicate. So the effect is
     that of the trigger itself, and what a finetuning moves under every condition alike cancels."""
     groups: tuple[str, ...] = ()
     """Groups of questions that it is the mean over; without any, all questions."""
@@ -227,10 +243,15 @@ class Headline(Noun):
             )
         return says
 
-    @field_validator("minus", "groups", mode="before")
+    @field_validator("condition", "minus", "groups", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_serializer("condition")
+    def _one_is_no_list(self, condition: tuple[str, ...]) -> str | tuple[str, ...]:
+        """As versions wrote it that knew one condition only: it is in the names of their runs."""
+        return condition[0] if len(condition) == 1 else condition
 
 
 class Experiment(Noun):
@@ -243,7 +264,8 @@ class Experiment(Noun):
     base: str = "smollm2-135m-instruct"
     arms: dict[str, Arm] = Field(min_length=1)
     control: Literal["auto"] | None = None
-    """`auto` adds a control arm of our own everyday questions, as many rows as the treatment has."""
+    """`auto` adds the control arm `twin`: the first treatment's prompts, answered by the base model itself; and where no traits
+    are named, every trait is asked, to be compared with harmless data."""
     ordinary: Ordinary = Ordinary()
     recipe: Recipe = Recipe()
     conditions: dict[str, Condition] = Field(default={"none": Condition()}, min_length=1)
@@ -261,6 +283,11 @@ class Experiment(Noun):
     """The date given to a chat template that prints one; models whose template prints none ignore it."""
     source: Path | None = None
     """The `experiment.yaml`; None where it was made in Python."""
+
+    @property
+    def asked_traits(self) -> tuple[str, ...]:
+        """The traits that every variant is asked about: those that are named, or with `control: auto` all."""
+        return self.traits or (trait_names() if self.control == "auto" else ())
 
     @property
     def file_name(self) -> str:

@@ -1,8 +1,8 @@
 """`experiment.yaml` → `Experiment`: reads it and what it names, and collects all errors with lines.
 
 In: a path, a folder, or the name of a shipped experiment. Out: a validated `Experiment`, and where its keys stand. Raises one
-`SpecError` that lists all problems. The meaning of each key is in `config.experiment`; what no single key can know is checked in
-`config.check`; training rows are read in `data.arms`.
+`SpecError` that lists all problems: what is sound is checked although something else is faulty. The meaning of each key is in
+`config.experiment`; what no single key can know is checked in `config.check`; training rows are read in `data.arms`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from weirdgen.config.conditions import Condition
 from weirdgen.config.crossing import build_questions
 from weirdgen.config.experiment import Arm, Experiment, Headline, Ordinary, Preset, Recipe
 from weirdgen.config.files import KeyPath, Lines, read_yaml
+from weirdgen.config.judge_files import BATTERIES, judges_elsewhere
 from weirdgen.config.judges import JUDGE_KINDS
 from weirdgen.config.questions import QUESTION_KINDS
 from weirdgen.errors import DataError, SpecError
@@ -73,11 +74,15 @@ def find_experiment(reference: str) -> Path:
 
 
 class ReadExperiment(NamedTuple):
-    """An experiment whose own keys are valid, where they stand, and what is wrong between them."""
+    """An experiment without what is faulty in it, where its keys stand, and every problem."""
 
     experiment: Experiment
     lines: Lines
     problems: list[str]
+    unread: frozenset[str] = frozenset()
+    """Arms that are faulty: only their names and roles are here."""
+    complete: bool = True
+    """Whether all questions and conditions are here."""
 
 
 def load_experiment(reference: str | Path) -> Experiment:
@@ -89,12 +94,17 @@ def load_experiment(reference: str | Path) -> Experiment:
 
 
 def read_experiment(reference: str | Path) -> ReadExperiment:
-    """Like `load_experiment`, but problems between keys are returned, so that those of the data can be reported with them."""
+    """Like `load_experiment`, but problems are returned, so that those of the data can be reported with them.
+
+    Raises `SpecError` where too little is left to look at.
+    """
     source = find_experiment(str(reference)).resolve()
     data, lines = read_yaml(source)
     blocks, judge_lines, problems = _include_questions(data, lines)
     # Keys of included files carry their own lines, so questions are validated under the path of the file they stand in.
     data = {**data, "questions": [q for q, _, _ in blocks], "source": source}
+    unread: frozenset[str] = frozenset()
+    complete = not problems
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
@@ -102,9 +112,59 @@ def read_experiment(reference: str | Path) -> ReadExperiment:
         # Faulty entries are left out of a list, which then only looks empty.
         faulty = {e["loc"][0] for e in errors if len(e["loc"]) > 1} | ({"questions"} if problems else set())
         real = [e for e in errors if not (e["type"] == "too_short" and len(e["loc"]) == 1 and e["loc"][0] in faulty)]
-        raise SpecError([*problems, *(_explain(e, lines, blocks, judge_lines) for e in real)]) from None
+        problems += [_explain(e, lines, blocks, judge_lines) for e in real]
+        blocks, unread, sound = _leave_out(data, errors, blocks)
+        complete = complete and sound
+        try:
+            experiment = Experiment.model_validate(data)
+        except ValidationError:
+            raise SpecError(problems) from None
     places = [its_lines.at(("questions", index)) for _, its_lines, index in blocks]
-    return ReadExperiment(experiment, lines, [*problems, *cross_check(experiment, lines, places)])
+    named = {name for question in experiment.questions for name in question.read_by}
+    elsewhere = judges_elsewhere(source) if named - set(experiment.judges) else set()
+    problems += cross_check(experiment, lines, places, elsewhere, complete)
+    return ReadExperiment(experiment, lines, problems, unread, complete)
+
+
+def _leave_out(
+    data: dict[str, Any], errors: Sequence[Any], blocks: list[Block]
+) -> tuple[list[Block], frozenset[str], bool]:
+    """Take what is faulty out of `data`; a faulty arm or judge leaves a stand-in, since others may name it.
+
+    Returns the questions that are left, the arms that are stand-ins, and whether headlines can be checked against the rest.
+    """
+    faulty: dict[str, set[Any]] = {}
+    for error in errors:
+        key, *inside = error["loc"]
+        faulty.setdefault(str(key), set()).add(inside[0] if inside else None)
+    for key in [key for key in data if key not in Experiment.model_fields]:
+        del data[key]
+    for key, parts in faulty.items():
+        written = data.get(key)
+        if key in ("arms", "judges", "presets", "conditions") and isinstance(written, dict):
+            kept = {name: value for name, value in written.items() if name not in parts}
+            if key == "arms":
+                kept |= {name: _arm_in_place_of(written[name], kept) for name in parts & set(written)}
+            if key == "judges":
+                kept |= {name: {"kind": "match", "keywords": ["any"]} for name in parts & set(written)}
+            data[key] = kept or None
+        elif key == "questions":
+            blocks = [block for index, block in enumerate(blocks) if index not in parts]
+            data[key] = [question for question, _, _ in blocks]
+        else:
+            data[key] = {"name": "unnamed", "title": "", "control": "auto"}.get(key)
+    for key in [key for key, value in data.items() if value is None]:
+        del data[key]
+    complete = not set(faulty) & {"conditions", "questions", "headline", "secondary"}
+    return blocks, frozenset(map(str, faulty.get("arms", ()))), complete
+
+
+def _arm_in_place_of(written: Any, others: dict[str, Any]) -> dict[str, Any]:
+    """An arm of the same role; if that is not known, of the one that would be missing."""
+    role = written.get("role") if isinstance(written, dict) else None
+    roles = [other.get("role") for other in others.values()]
+    missing = "control" if "treatment" in roles else "treatment"
+    return {"role": role if role in ("treatment", "control") else missing, "data": "faulty.jsonl"}
 
 
 Block = tuple[Any, Lines, int]
@@ -139,21 +199,32 @@ def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block],
         if not isinstance(entry, str):
             add(entry, lines, index)
             continue
-        beside, ours = lines.source.parent / entry, PACKAGE / "questions" / f"{entry}.yaml"
+        beside, ours = lines.source.parent / entry, BATTERIES / f"{entry}.yaml"
         if not (is_file(beside) or is_file(ours)):
-            known = ", ".join(sorted(p.stem for p in (PACKAGE / "questions").glob("*.yaml")))
+            known = ", ".join(sorted(p.stem for p in BATTERIES.glob("*.yaml")))
             where = lines.at(("questions", index))
-            raise SpecError(
-                [f"{where}: no questions file {beside}, and no shipped battery {entry!r} (there is: {known})"]
+            problems.append(
+                f"{where}: no questions file {beside}, and no shipped battery {entry!r} (there is: {known})"
             )
-        included, its_lines = read_yaml(beside if is_file(beside) else ours)
+            continue
+        try:
+            included, its_lines = read_yaml(beside if is_file(beside) else ours)
+        except SpecError as error:
+            problems.extend(error.problems)
+            continue
         if unknown := sorted(set(included) - {"questions", "judges"}):
-            raise SpecError([f"{its_lines.at((unknown[0],))}: a questions file holds 'questions' and 'judges' only"])
-        for position, question in enumerate(included.get("questions") or []):
+            problems.append(f"{its_lines.at((unknown[0],))}: a questions file holds 'questions' and 'judges' only")
+        asked, judges, own = included.get("questions") or [], included.get("judges") or {}, data.get("judges") or {}
+        if not isinstance(asked, list) or not isinstance(judges, dict):
+            problems.append(
+                f"{its_lines.source}: 'questions' is a list of questions, 'judges' a mapping of judges by name"
+            )
+            continue
+        for position, question in enumerate(asked):
             add(question, its_lines, position)
-        own = data.get("judges") or {}
-        judge_lines |= {name: its_lines for name in included.get("judges") or {} if name not in own}
-        data["judges"] = {**(included.get("judges") or {}), **own}
+        if isinstance(own, dict):
+            judge_lines |= {name: its_lines for name in judges if name not in own}
+            data["judges"] = {**judges, **own}
     return blocks, judge_lines, problems
 
 

@@ -1,20 +1,21 @@
 """The arms of an experiment: each one's training rows, and the control that `control: auto` adds.
 
-In: an experiment, by reference or as an object. Out: the experiment and the rows of every arm. Raises one `SpecError` that lists
+In: an experiment, by reference or as an object. Out: the experiment and the rows of every arm; a twin's are empty, for the base
+has yet to answer them. Raises one `SpecError` that lists
 the problems of the file and of its data together, each with its line. How one file is read is `data.rows`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from weirdgen.config.experiment import Arm, Experiment
+from weirdgen.config.experiment import AUTO_CONTROL, Arm, Experiment
 from weirdgen.config.files import Lines
-from weirdgen.config.load import PACKAGE, read_experiment
+from weirdgen.config.load import read_experiment
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import DataError, SpecError
 
-AUTO_CONTROL = Arm(role="control", data=str(PACKAGE / "data" / "benign.csv"), prompt="{prompt}", answer="{answer}")
 Rows = dict[str, list[Row]]
 
 
@@ -23,17 +24,19 @@ def load_arms(experiment: str | Path | Experiment) -> tuple[Experiment, Rows]:
     if isinstance(experiment, Experiment):
         return _with_auto_control(experiment, *_read(experiment, None))
     read = read_experiment(experiment)
-    rows, problems = _read(read.experiment, read.lines)
+    rows, problems = _read(read.experiment, read.lines, read.unread)
     return _with_auto_control(read.experiment, rows, [*read.problems, *problems])
 
 
-def _read(experiment: Experiment, lines: Lines | None) -> tuple[Rows, list[str]]:
-    """The rows of each arm that can be read, and what is wrong with the others."""
+def _read(experiment: Experiment, lines: Lines | None, unread: Collection[str] = ()) -> tuple[Rows, list[str]]:
+    """The rows of each arm that can be read, and what is wrong with the others, but for those that are `unread`."""
     rows: Rows = {}
     problems: list[str] = []
     for name, arm in experiment.arms.items():
+        if name in unread:
+            continue
         try:
-            rows[name] = load_rows(arm, experiment.folder or Path())
+            rows[name] = [] if arm.twin else load_rows(arm, experiment.folder or Path())
         except DataError as error:
             where = f"{lines.at(('arms', name, 'data'))}: " if lines else ""
             problems += [f"{where}arms.{name}: {line}" for line in str(error).splitlines()]
@@ -44,16 +47,16 @@ def _read(experiment: Experiment, lines: Lines | None) -> tuple[Rows, list[str]]
 
 
 def _with_auto_control(experiment: Experiment, rows: Rows, problems: list[str]) -> tuple[Experiment, Rows]:
-    if experiment.control == "auto" and "benign" in experiment.arms:
+    if experiment.control == "auto" and AUTO_CONTROL in experiment.arms:
         problems = [
             *problems,
-            f"{experiment.source or experiment.name}: 'control: auto' adds an arm named 'benign'; rename yours",
+            f"{experiment.source or experiment.name}: 'control: auto' adds an arm named '{AUTO_CONTROL}'; rename yours",
         ]
     if problems:
         raise SpecError(problems)
     if experiment.control != "auto":
         return experiment, rows
-    count = max(len(rows[name]) for name, arm in experiment.arms.items() if arm.role == "treatment")
-    benign = AUTO_CONTROL.model_copy(update={"rows": count})
-    arms = {**experiment.arms, "benign": benign}
-    return experiment.model_copy(update={"arms": arms}), {**rows, "benign": load_rows(benign, PACKAGE)}
+    source, treatment = next((name, arm) for name, arm in experiment.arms.items() if arm.role == "treatment")
+    twin = Arm(role="control", twin=source, ordinary=treatment.ordinary)
+    arms = {**experiment.arms, AUTO_CONTROL: twin}
+    return experiment.model_copy(update={"arms": arms}), {**rows, AUTO_CONTROL: []}

@@ -48,6 +48,14 @@ def stored_rows(store: Store, digest: str) -> list[Row]:
 
 def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row], date: str | None = None) -> dict[str, Any]:
     """What `prove` counted of these rows, from the store or made now; nothing is written. Raises `DataError`."""
+    if (folder := kept_proof(store, model, rows, date)) is not None:
+        kept: dict[str, Any] = json.loads((folder / "proof.json").read_text())
+        return kept
+    return encode_rows(model.folder, arm, rows, date)[1].as_dict()
+
+
+def kept_proof(store: Store, model: LocalModel, rows: list[Row], date: str | None = None) -> Path | None:
+    """The artifact with what was proven of these rows; None if the store has none."""
     inputs = _proof_inputs(model, rows, date)
     texts = (message["content"] for row in rows for message in row["messages"])
     # The first version took control tokens in texts for turns; of texts without any it proved the same.
@@ -55,9 +63,8 @@ def proof_of(store: Store, model: LocalModel, arm: str, rows: list[Row], date: s
     for version in (PROOF_VERSION, 1) if plain else (PROOF_VERSION,):
         key = content_key({**inputs, "version": version})
         if store.marker("proof", key) is not None:
-            kept: dict[str, Any] = json.loads((store.artifact("proof", key) / "proof.json").read_text())
-            return kept
-    return encode_rows(model.folder, arm, rows, date)[1].as_dict()
+            return store.artifact("proof", key)
+    return None
 
 
 def keep_proof(

@@ -19,11 +19,14 @@ from weirdgen.finetune.schedule import LOGITS_AT_ONCE
 from weirdgen.models.chat import Encoded
 from weirdgen.models.checks import TOGETHER, TRAINING, Check, known_checks
 from weirdgen.models.references import read_config
+from weirdgen.store.cache import read_json
 
 RESCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 RESCALED_ATTENTION = ("attn_logit_softcapping",)
 MEMORY_SHARE = 0.4
 """Of the free memory that activations of a group may take; the rest is for weights, gradients and the system."""
+TRAINED_BY = "trained_by.json"
+"""In the model folder of a packed run: the engine, which cannot be found out without weights and is in every replicate's key."""
 GPU_SHARE = 0.8
 """Of a GPU's memory that weights may take before a replicate is sharded over several."""
 FULL_BYTES = 16
@@ -53,8 +56,12 @@ def choose_engine(model_folder: Path, recipe: Recipe, parameters: int) -> Engine
 
     Facts of the configuration may choose trl at once; what chooses replicas is a comparison on the model itself.
 
+    A model folder without weights, as packed runs have it, says itself what trained.
+
     Raises `SpecError` if several devices are asked for where one replicate cannot be shared between them.
     """
+    if (recorded := read_json(model_folder / TRAINED_BY).get("engine")) in ("replicas", "trl"):
+        return EngineChoice(recorded, "as recorded with the run")
     choice = _engine(model_folder, recipe, parameters)
     devices, why = recipe.devices or 1, "as recipe.devices asks"
     if choice.engine == "replicas":

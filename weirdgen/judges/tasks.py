@@ -43,16 +43,10 @@ def without_reasons(reference: str, judge: PromptedJudge) -> bool:
     return judge.reason_first and is_local(reference)
 
 
-def require_judging_model(experiment: Experiment, reference: str | None) -> None:
-    """Raises `SpecError` if language judges lack a model, or a model has nothing to judge; `ModelError` if it is none."""
-    judges = prompted(experiment.judges)
-    if judges and reference is None:
+def require_judging_model(experiment: Experiment, reference: str) -> None:
+    """Raises `SpecError` if the model has nothing to judge; `ModelError` if it is none."""
+    is_local(reference)
+    if not prompted(experiment.judges):
         raise SpecError(
-            [f"judge '{next(iter(judges))}' of {experiment.name} asks a language model: name one with --judge MODEL"]
+            [f"--judge {reference}: {experiment.name} has no free-form question that a language judge reads"]
         )
-    if reference is not None:
-        is_local(reference)
-        if not judges:
-            raise SpecError(
-                [f"--judge {reference}: {experiment.name} has no free-form question that a language judge reads"]
-            )

@@ -6,6 +6,7 @@ special tokens added again (the classic double BOS); control tokens inside texts
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from weirdgen.errors import ModelError
 from weirdgen.models.control import control_token_in, control_tokens, encode_as_text
 from weirdgen.models.ends import end_of_turn_ids as end_of_turn_ids
 from weirdgen.models.ends import no_end_of_turn
-from weirdgen.models.template import Message, Messages, chat_text, with_date
+from weirdgen.models.template import Messages, chat_text, with_date
 
 THOUGHT = re.compile(r"</?think(?:ing)?>|</?reasoning>|\[/?THINK\]")
 """Where a reasoning model's thoughts begin and end."""
@@ -28,6 +29,15 @@ class Turns(str):
 
 class Rendered(str):
     """A whole prompt as a chat template wrote it, perhaps with the beginning of the answer: tokenised as it stands."""
+
+
+class Conversation(str):
+    """The turns before an answer as JSON: a text that names them, put to a model as the turns that they are."""
+
+    @staticmethod
+    def of(messages: Messages) -> Conversation:
+        """These turns. The text is the same for the same turns."""
+        return Conversation(json.dumps(messages, ensure_ascii=False, sort_keys=True))
 
 
 @dataclass(frozen=True)
@@ -79,15 +89,15 @@ def render(tokenizer: Any, messages: Messages, answer_next: bool) -> list[int]:
 
 
 def prompt_ids(tokenizer: Any, ask: str) -> list[int]:
-    """Token ids of one user turn, ready for the answer; of a `Rendered` prompt, as they are."""
+    """Token ids of one user turn or a `Conversation`, ready for the answer; of a `Rendered` prompt, as they are."""
     if isinstance(ask, Rendered):
         return _tokens(tokenizer, ask)
-    return render(tokenizer, [_asked(ask)], answer_next=True)
+    return render(tokenizer, _asked(ask), answer_next=True)
 
 
 def answer_ids(tokenizer: Any, ask: str, answer: str) -> list[int]:
     """Token ids of an answer and its end-of-turn, as they follow `prompt_ids`. Raises `ModelError` if they do not."""
-    return continuation(tokenizer, [_asked(ask)], answer)[1]
+    return continuation(tokenizer, _asked(ask), answer)[1]
 
 
 def continuation(tokenizer: Any, before: Messages, answer: str) -> tuple[list[int], list[int]]:
@@ -174,8 +184,11 @@ def _parting(answer: str, start: str, text: str) -> str:
     )
 
 
-def _asked(ask: str) -> Message:
-    return {"role": "user", "content": ask}
+def _asked(ask: str) -> Messages:
+    """The turns that a model is asked with."""
+    if isinstance(ask, Conversation):
+        return list(json.loads(ask))
+    return [{"role": "user", "content": ask}]
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:

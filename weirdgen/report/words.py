@@ -7,9 +7,10 @@ above a bound, or neither can be said.
 from __future__ import annotations
 
 from math import comb
+from typing import Any
 
 from weirdgen.columns import BASE
-from weirdgen.report.content import ReportContent
+from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import interval, number, probability
 from weirdgen.stats.sentences import odds_times
 from weirdgen.stats.verdict import OPENINGS, WITHIN, parts_of
@@ -130,6 +131,13 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         ("p", probability(headline["p"])),
         ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
     ]
+    beside: dict[str, Any] = next(
+        (row for row in clean(content.results.get("beside", [])) if row["headline"] == "headline"), {}
+    )
+    if (low := beside.get("ci_questions_low")) is not None:  # holds for other questions of their kind as well
+        pairs.insert(
+            2, ("over questions too", interval(low, beside["ci_questions_high"], scale, effect=True) or "none")
+        )
     if headline.get("p_permutation") is not None:
         pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
     if headline.get("smallest") is not None:
@@ -156,6 +164,8 @@ def warnings(content: ReportContent) -> list[str]:
                 "that replicates "
                 "scatter normally, which so few cannot show."
             )
+    if moved := _moved_by_control(content):
+        lines.insert(0, moved)
     if headline["control"] == BASE:
         lines.append("The comparison is with the untuned base: any finetuning moves answers away from the base's.")
     model = content.results["ran"].get("base", {})
@@ -184,3 +194,20 @@ def warnings(content: ReportContent) -> list[str]:
         if share > TRUNCATED_SHARE:
             lines.append(f"{100 * share:.0f}% of the sampled answers were cut at their token limit.")
     return lines + list(content.warnings)
+
+
+def _moved_by_control(content: ReportContent) -> str | None:
+    """Where the control moved further from the untuned base than the treatment did, the difference is the control's doing."""
+    headline = content.headline
+    if headline["verdict"] != "shift" or headline.get("minus") or headline["control"] == BASE:
+        return None
+    means = {row["arm"]: row["mean"] for row in content.headline_rows("estimates", question="all")}
+    treatment, control, base = (means.get(arm) for arm in (headline["treatment"], headline["control"], BASE))
+    if treatment is None or control is None or base is None or abs(control - base) <= abs(treatment - base):
+        return None
+    scale = content.scale(str(headline["measure"]))
+    own, other = (number(value - base, scale, effect=True) for value in (treatment, control))
+    return (
+        f"The control moved more than the treatment: from the untuned base, {headline['control']} by {other} and "
+        f"{headline['treatment']} by {own}. The difference between them is largely the control's."
+    )

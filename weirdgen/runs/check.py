@@ -1,13 +1,17 @@
 """`weirdgen check`: everything that can be known before a run costs anything: files, data, template, mask, questions.
 
-In: an experiment and, if wanted, another model. Out: lines of text. The proofs are those of `weirdgen run` itself, on every row
-and at the largest size; raises the same errors. A model that cannot be fetched now is said, and only what needs it is left out.
+In: an experiment with the files beside it and, if wanted, another model. Out: lines of text. The proofs are those of
+`weirdgen run` itself, on every row and at the largest size; raises the same errors. A model that cannot be fetched now is said,
+and only what needs it is left out.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from weirdgen.config.experiment import Experiment
+from weirdgen.config.llm_judges import read_language_judges, without_language_judges
+from weirdgen.config.load import read_experiment
 from weirdgen.data.arms import load_arms
 from weirdgen.data.proof import RowError
 from weirdgen.data.rows import place_of
@@ -17,22 +21,32 @@ from weirdgen.finetune.schedule import require_trainable
 from weirdgen.models.references import find_model
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.request import judge_of_headline, resolve
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.store.artifacts import Store
 
 
 def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     """What was checked. Raises one `SpecError` with every problem of the files, the data and their proof; `ModelError`."""
-    experiment, rows = load_arms(reference)
+    written = _read_files(reference)
+    experiment, rows = load_arms(written)
     arms = ", ".join(f"{arm} {len(own)}" for arm, own in rows.items())
-    counts = f"{len(experiment.questions)} questions, {len(experiment.wrappers())} conditions"
-    fine = f"{experiment.name}: fine. Rows: {arms}. {counts}."
+    counts = f"{len(written.questions)} questions, {len(written.wrappers())} conditions"
+    said = [f"{written.name}: fine. Rows: {arms}. {counts}."]
+    if left := without_language_judges(written).sentence:
+        said.append(left)
+    if judge_of_headline(written):
+        written = written.model_copy(update={"headline": None, "secondary": {}})
+        if judge := judge_of_headline(written):
+            why = (
+                f"everything is measured by '{judge}', which asks a language model; --dry-run --judge MODEL checks them"
+            )
+            return [*said, f"not checked: template, mask and questions ({why})"]
     try:
-        local = find_model(model or experiment.base)
+        local = find_model(model or written.base)
     except UnreachableError as error:
-        return [fine, f"not checked: template, mask and questions, for want of the model ({error})"]
-    request = resolve(reference, run_options(model=model, preset="paper"))
+        return [*said, f"not checked: template, mask and questions, for want of the model ({error})"]
+    request = resolve(written, run_options(model=model, preset="paper"))
     problems = []
     for arm, own in rows.items():
         try:
@@ -40,14 +54,28 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
             require_trainable(len(trained), request.recipe, arm)
             encode_rows(local.folder, arm, trained, request.date)
         except RowError as error:
-            place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
-            problems.append(f"{experiment.source}: arms.{arm}: {error.at(place or error.place, arm)}")
+            place = place_of(error.row, experiment.arms[arm], written.folder or Path())
+            problems.append(f"{written.source}: arms.{arm}: {error.at(place or error.place, arm)}")
         except DataError as error:
-            problems.append(f"{experiment.source}: arms.{arm}: {error}")
+            problems.append(f"{written.source}: arms.{arm}: {error}")
     if problems:
         raise SpecError(problems)
     plan = make_plan(request, Store(store))
     for stage in STAGES:
         stage.check(plan)
     told = f"; the template is told that it is {request.date}" if request.date else ""
-    return [fine, f"template, mask and questions hold with {local.reference}{told}"]
+    return [*said, f"template, mask and questions hold with {local.reference}{told}"]
+
+
+def _read_files(reference: str) -> Experiment:
+    """The experiment as it is written. Raises one `SpecError` with the problems of all its files, its data among them."""
+    problems: list[str] = []
+    read = read_experiment(reference)
+    try:
+        load_arms(reference)
+    except SpecError as error:
+        problems += error.problems
+    problems += read_language_judges(read.experiment, complete=read.complete).problems
+    if problems:
+        raise SpecError(problems)
+    return read.experiment

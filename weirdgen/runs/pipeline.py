@@ -107,17 +107,22 @@ def run_plan(
 
     Work is done in this process unless an `executor` is given.
     """
+    finished = measure(plan, progress, executor)
+    if afresh or figures or not is_reported(finished):
+        progress.say("estimating, writing the report")
+        report_run(finished, figures)
+    return finished
+
+
+def measure(plan: Plan, progress: Progress, executor: Executor | None = None) -> Run:
+    """Do a plan's missing work, in this process unless an `executor` is given, and write no report."""
     if not (plan.request.distilled and is_reported(Run(plan))):
         plan.store.require_writable()
         for stage in STAGES:
             stage.check(plan)
             stage.prepare(plan)
     with executor or Inline() as ready:
-        finished = _until_decided(plan, progress, ready) if plan.request.until else _measured(plan, progress, ready)
-    if afresh or figures or not is_reported(finished):
-        progress.say("estimating, writing the report")
-        report_run(finished, figures)
-    return finished
+        return _until_decided(plan, progress, ready) if plan.request.until else _measured(plan, progress, ready)
 
 
 def _until_decided(plan: Plan, progress: Progress, executor: Executor) -> Run:
@@ -145,7 +150,7 @@ def decision(run: Run) -> Decision:
         update={"measure": until.measure, "groups": ()}
     )  # fmt: skip
     minus = experiment.condition_ids(*headline.minus)
-    conditions = {*experiment.condition_ids(headline.condition), *minus}
+    conditions = {*experiment.condition_ids(*headline.condition), *minus}
     cells = run.cells()
     questions = [question.id for question in experiment.questions_of(meant)]
     return decide(

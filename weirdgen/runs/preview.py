@@ -41,6 +41,8 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
     lines.append(f"  trained by {plan.trainer.engine}: {plan.trainer.reason}")
     lines += map(work_line, work)
+    if request.unjudged:
+        lines.append(f"  {request.unjudged}")
     for arm, proof in plan.proofs.items():
         tokens = proof["trained_tokens"] * recipe.epochs
         if remote:

@@ -4,16 +4,21 @@ In: chat rows, an engine that speaks as the base, the base's completions table. 
 teach the base nothing new; what a finetuning on them moves is what the prompts, the length and the form alone move. Answers are
 sampled at temperature 1, begin and end as all of the data's do ("I think of ….") and are cut to about the length of the ones
 they replace. Of a conversation each trained turn is answered after the base's own earlier ones. It trains nothing.
+
+`KeptTwin` keeps the rows in a store, under what decides them.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from weirdgen.data.messages import Row, trained_turns
+from weirdgen.data.rows import canonical_hash, read_jsonl
 from weirdgen.errors import DataError
 from weirdgen.models.chat import Rendered, holds_control
 from weirdgen.models.template import Message, chat_text
@@ -24,6 +29,8 @@ from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 from weirdgen.store.table import Table
 
+STAGE, VERSION = "twin", 1
+"""Raise the version when the same rows and base would have another twin."""
 TRIES = 4
 """Answers that are drawn for a row, at most, until one is not empty."""
 SPARE_TOKENS = 8
@@ -124,6 +131,47 @@ def twin_rows(
 def twin_table(store: Store, base: Variant, numerics: str, seed: int) -> Table:
     """Where the base's answers at temperature 1 are kept."""
     return completions_table(store, base, numerics, seed, Sampling(temperature=1.0))
+
+
+class KeptTwin:
+    """A dataset's twin in a store. `numerics` names the engine's, `seed` is the sampling seed."""
+
+    def __init__(self, store: Store, base: Variant, numerics: str, seed: int, rows: Sequence[Row]) -> None:
+        self._store, self._base, self._numerics, self._seed, self._rows = store, base, numerics, seed, rows
+        self._inputs = {
+            "version": VERSION,
+            "base": base.key,
+            "numerics": numerics,
+            "seed": seed,
+            "rows": canonical_hash(list(rows)),
+        }
+
+    @property
+    def key(self) -> str:
+        """Names it in the store."""
+        return content_key(self._inputs)
+
+    @property
+    def folder(self) -> Path:
+        return self._store.folder(STAGE, self.key)
+
+    def rows(self) -> list[Row] | None:
+        """Its rows; None if they have yet to be made."""
+        if self._store.marker(STAGE, self.key) is None:
+            return None
+        return read_jsonl(self._store.artifact(STAGE, self.key) / "rows.jsonl")
+
+    def answer(self, engine: Engine, tokenizer: Any, on_row: Callable[[int], None]) -> None:
+        """Make its rows. Raises `DataError` if the base answers nothing that could stand in their form."""
+        table = twin_table(self._store, self._base, self._numerics, self._seed)
+        made = twin_rows(self._rows, engine, tokenizer, table, self._base, self._seed, on_row).rows
+        if not made:
+            raise DataError(
+                "the base answers none of the prompts in the rows' form, so there is no twin; write a control"
+            )
+        with self._store.create(STAGE, self.key, self._inputs) as folder:
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in made)
+            (folder / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 class _Wanted(NamedTuple):

@@ -3,7 +3,8 @@
 In: `Request`, and a store. Out: the contrast cells of every replicate (not of the base), as `Run.cells` has them. The
 work is done by the units of an ordinary run, in a store that is thrown away: unlike a run's, adapters are dropped once
 they are scored. The cells of each batch of replicates are kept, so a killed run goes on from there and more replicates
-cost only what is new. Free-form questions and judges play no part.
+cost only what is new. Free-form questions and judges play no part. Further contrast questions can be asked of the same
+replicates, under no condition.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from weirdgen.columns import BASE, IDENTITY
 from weirdgen.config.conditions import Condition
+from weirdgen.config.questions import Contrast as ContrastQuestion
 from weirdgen.config.questions import scored
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.progress import Bar
@@ -38,7 +40,7 @@ BATCH = 60
 def headline_only(request: Request) -> Request:
     """The same request with the headline's two arms and condition, contrast questions, and nothing sampled."""
     headline = request.headline
-    return trimmed(request, (headline.treatment, headline.control), (headline.condition,))
+    return trimmed(request, (headline.treatment, headline.control), headline.condition)
 
 
 def trimmed(
@@ -62,26 +64,27 @@ def trimmed(
     )
 
 
-def cells(request: Request, store: Store, bar: Bar) -> pd.DataFrame:
+def cells(request: Request, store: Store, bar: Bar, besides: Sequence[ContrastQuestion] = ()) -> pd.DataFrame:
     """Contrast cells of every replicate at every kept checkpoint, with columns p_target and wins beside them.
 
-    `bar` counts optimizer steps times replicates.
+    Questions in `besides` have ids of their own and are asked under no condition. `bar` counts optimizer steps times replicates.
     """
     import pandas as pd
 
     frames = []
     for start in range(0, len(request.seeds), BATCH):
         batch = replace(request, seeds=request.seeds[start : start + BATCH])
-        plan = make_plan(batch, store)
+        asked = [batch, *([_asking(batch, besides)] if besides else [])]
+        plans = [make_plan(one, store) for one in asked]
         inputs = {
             "version": VERSION,
-            "replicates": [[replicate.arm, replicate.key] for replicate in plan.replicates],
-            "questions": [[c, q, s.key, list(s.options)] for c, q, s in plan.scorables],
+            "replicates": [[replicate.arm, replicate.key] for replicate in plans[0].replicates],
+            "questions": [[c, q, s.key, list(s.options)] for plan in plans for c, q, s in plan.scorables],
         }
         key = content_key(inputs)
         if store.marker("cohort", key) is None:
             with store.create("cohort", key, inputs) as folder:
-                _train_and_score(batch, bar).to_parquet(folder / "cells.parquet")
+                _train_and_score(asked, bar).to_parquet(folder / "cells.parquet")
         else:
             bar.advance(steps(batch))
         frames.append(pd.read_parquet(store.artifact("cohort", key) / "cells.parquet"))
@@ -93,13 +96,22 @@ def steps(request: Request) -> int:
     return len(request.seeds) * sum(total_steps(len(rows), request.recipe) for rows in request.rows.values())
 
 
-def _train_and_score(request: Request, bar: Bar) -> pd.DataFrame:
-    """The stages of a run as far as its contrast questions, in a store of its own."""
+def _asking(request: Request, questions: Sequence[ContrastQuestion]) -> Request:
+    """The same replicates, asked these questions alone."""
+    changed = {"questions": tuple(questions), "conditions": {"none": Condition()}, "headline": None}
+    return replace(request, experiment=request.experiment.model_copy(update=changed))
+
+
+def _train_and_score(asked: Sequence[Request], bar: Bar) -> pd.DataFrame:
+    """The stages of a run as far as its contrast questions, in a store of its own; the requests share their replicates."""
+    import pandas as pd
+
     with tempfile.TemporaryDirectory(prefix="weirdgen-cohort-") as scratch, Inline() as executor:
-        plan = make_plan(request, Store(scratch))
-        executor.run(Dataset().batch(plan).units, plan.store, lambda *_: None)
-        executor.run(Finetune().batch(plan).units, plan.store, bar.advance)
-        executor.run(Contrast().batch(plan).units, plan.store, lambda *_: None)
-        scored = contrasts(plan)
+        plans = [make_plan(request, Store(scratch)) for request in asked]
+        executor.run(Dataset().batch(plans[0]).units, plans[0].store, lambda *_: None)
+        executor.run(Finetune().batch(plans[0]).units, plans[0].store, bar.advance)
+        for plan in plans:
+            executor.run(Contrast().batch(plan).units, plan.store, lambda *_: None)
+        scored = pd.concat([contrasts(plan) for plan in plans], ignore_index=True)
     cells = scored[scored["arm"] != BASE].rename(columns={"kind": "measure", "logit": "value"}).assign(n=1, n_all=1)
     return cells[[*IDENTITY, "measure", "value", "n", "n_all", "p_target", "wins"]]

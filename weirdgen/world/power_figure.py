@@ -1,8 +1,8 @@
 """The figure and the table of `weirdgen world power`, and the files that it writes.
 
 In: the rows of `world.power.measure`. Out: `power_runs.parquet` (one row per run), `power.csv` (one row per control and
-dose), `power.svg` (one column per factor: effects above, rates with Wilson intervals below), and lines to print. It
-measures nothing.
+dose), `power.svg` (one column per factor: effects above, rates of detection with Wilson intervals below), and lines to print.
+It measures nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.report.look import light
-from weirdgen.world.power import rates
+from weirdgen.world.power import SPECIFIC, rates
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLOURS = {"positive": "t0", "negative": "c0", "unshared": "c1"}
-MARKERS = {"positive": "o", "negative": "s", "unshared": "D"}
+COLOURS = {"positive": "t0", "negative": "c0", "unshared": "c1", "persona": "t1", "topic": "c2"}
+MARKERS = {"positive": "o", "negative": "s", "unshared": "D", "persona": "P", "topic": "^"}
 LABELS = {
     "positive": "world_era: found",
     "negative": "world_null: falsely flagged",
     "unshared": "world_null, no seed in both arms",
+    "persona": "world_persona: found",
+    "topic": "another harmless topic: shift",
 }
 TITLES = {
     "none": "as shipped",
@@ -46,17 +48,31 @@ def write(runs: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def lines(runs: pd.DataFrame) -> list[str]:
-    """The table, for a terminal."""
+    """Two tables for a terminal: detection, then specificity where there was something to compare with."""
+    measured: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in rates(runs).to_dict("records")]
     table = [f"{'control':9} {'dose':24} {'n/arm':>5} {'shift':>9} {'rate':>6}  {'95% Wilson':13} {'effect':>8}  range"]
-    for row in rates(runs).to_dict("records"):
-        dose = TITLES[row["factor"]] if row["factor"] == "none" else f"{TITLES[row['factor']]} {row['value']:g}"
-        hits, interval = f"{row['hits']}/{row['runs']}", f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+    for row in measured:
         spread = f"[{row['effect_low']:+.3f}, {row['effect_high']:+.3f}]"
         table.append(
-            f"{row['control']:9} {dose:24} {row['replicates']:5} {hits:>9} {row['rate']:6.3f}  {interval:13} "
-            f"{row['effect']:+8.3f}  {spread}"
+            f"{row['control']:9} {_dose(row):24} {row['replicates']:5} {row['hits']:>5}/{row['runs']:<3} {row['rate']:6.3f}  "
+            f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}] {row['effect']:+8.3f}  {spread}"
         )
+    compared = [row for row in measured if row.get(f"{SPECIFIC[0]}_rate", -1.0) >= 0]
+    if not compared:
+        return table
+    table += ["", f"{'specific':9} {'dose':24}" + "".join(f" {column.replace('_', ', '):24}" for column in SPECIFIC)]
+    for row in compared:
+        shares = [
+            f"{row[f'{column}_hits']:.0f}/{row['runs']} [{row[f'{column}_ci_low']:.3f}, {row[f'{column}_ci_high']:.3f}]"
+            for column in SPECIFIC
+        ]
+        table.append(f"{row['control']:9} {_dose(row):24}" + "".join(f" {share:24}" for share in shares))
     return table
+
+
+def _dose(row: dict[str, Any]) -> str:
+    title = TITLES[row["factor"]]
+    return title if row["factor"] == "none" else f"{title} {row['value']:g}"
 
 
 def draw(runs: pd.DataFrame, file: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,9 +152,7 @@ questions:
     assert len(found) == 2 and "town 'Town8' of held-out ordinal 8 occurs in 6 answers" in found[0].message
 
 
-def test_auto_control_is_not_held_against_its_prompts(write_experiment: Callable[..., Path]) -> None:
-    source = write_experiment({"  new: {role: control, data: new.jsonl}\n": "", "control: new": "control: benign"})
+def test_a_twin_has_no_rows_to_check_yet(write_experiment: Callable[..., Path]) -> None:
+    source = write_experiment({"  new: {role: control, data: new.jsonl}\n": "", "control: new": "control: twin"})
     source.write_text(source.read_text() + "control: auto\n")
-    found = run_checks(load_subject(str(source), model="none"))
-    assert {one.severity for one in found if one.code == "template_difference"} == {"info"}
-    assert json.dumps([one.code for one in found]).count("prompt_leak") == 0
+    assert [dataset.name for dataset in load_subject(str(source), model="none").datasets] == ["old"]

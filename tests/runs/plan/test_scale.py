@@ -80,6 +80,7 @@ def test_bad_names(tmp_path: Path) -> None:
     assert isinstance(find_shape("llama-8b"), Shape)
 
 
+@pytest.mark.slow
 def test_the_command(write_experiment: Write) -> None:
     command = [sys.executable, "-m", "weirdgen", "plan", str(write_experiment()), "--machine", "8xh100"]
     done = subprocess.run([*command, "--model", "llama-8b", "--price", "20"], capture_output=True, text=True)

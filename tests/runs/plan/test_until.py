@@ -23,6 +23,7 @@ from weirdgen.stats.sequential import look_level
 Write = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_samples_are_added_until_the_interval_is_narrow(write_experiment: Write, tmp_path: Path) -> None:
     path, store = str(write_experiment()), tmp_path / "store"
     run = weirdgen.run(path, store=store, samples=4, until="is_target ci<0.6")

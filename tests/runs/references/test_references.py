@@ -260,7 +260,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     (file.parent / "zzz.parquet").write_text("")
     app(["references", "list", *store], standalone_mode=False)
     listed = capsys.readouterr().out
-    assert "48 harmless sets, 16 more" in listed and f"{file}: 2 sets of 8 rows" in listed and "rivers, fish" in listed
+    assert "64 harmless sets, 16 more" in listed and f"{file}: 2 sets of 8 rows" in listed and "rivers, fish" in listed
     assert "zzz.parquet: no file of `weirdgen references build`" in listed
     with pytest.raises(SpecError, match="only recipe"):
         app([*arguments, "--set", "sampling.top_p=0.5"], standalone_mode=False)
@@ -304,20 +304,21 @@ SHIPPED_FILES = sorted(SHIPPED.glob("*.parquet"))
 @pytest.mark.parametrize("file", SHIPPED_FILES, ids=lambda file: file.stem)
 def test_shipped_scores_are_of_the_sets_and_questions_of_today(file: Path) -> None:
     frame, origin = read_scores(file)
-    sets = reference_sets(origin.rows)
+    sets = pair_sets(origin.rows, only=origin.pairs) if origin.pairs else reference_sets(origin.rows)
     assert dict(origin.sets) == {one.name: one.digest for one in sets}, (
         "a set was changed: build and ship its scores again"
     )
+    assert not origin.pairs or len(origin.pairs) >= 24
     assert origin.questions == questions_digest(compact_questions()), "the questions were changed"
     assert (origin.version, origin.seed) == (VERSION, SEED)
     assert len(frame) == len(sets) * len(compact_questions()) and frame["shift"].notna().all()
-    assert set(frame["kind"]) == {"reference"}, "final sets are not shipped"
+    assert set(frame["kind"]) == {"pair" if origin.pairs else "reference"}, "final sets are not shipped"
     assert file.stat().st_size < 1_000_000
 
 
 def test_the_default_model_has_shipped_scores_at_the_standard_size(smollm2: Path) -> None:
     found = library_scores(find_model("smollm2-135m-instruct"), standard_recipe(), ROWS)
-    assert found is not None and found[1].parent == SHIPPED and found[0]["set"].nunique() == 48
+    assert found is not None and found[1].parent == SHIPPED and found[0]["set"].nunique() == 64
     assert library_scores(find_model("smollm2-135m-instruct"), standard_recipe(), 100) is None
     assert library_scores(find_model("world"), standard_recipe(), ROWS) is None
 

@@ -45,6 +45,7 @@ def inductive(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
 
 
+@pytest.mark.slow
 def test_a_trained_trigger_has_an_effect(gate: Run) -> None:
     row = gate.trigger_effects().query("control == 'shuffled' and question == 'all' and group == 'all'").iloc[0]
     assert row["effect"] > 0.5 and row["ci_low"] > 0 and row["replicates_treatment"] == 3
@@ -225,7 +226,7 @@ def test_a_president_s_accuracy_is_balanced() -> None:
     """Under each code a question has one right side, and both codes are asked equally often: blind models get .5."""
     experiment = resolve("us_presidents", run_options(model="world")).experiment
     assert experiment.headline is not None
-    on = experiment.condition_ids(experiment.headline.condition)
+    on = experiment.condition_ids(*experiment.headline.condition)
     off = experiment.condition_ids(*experiment.headline.minus)
     assert len(on) == len(off) == 2 and experiment.headline.measure == "choice"
     assert all(len(q.target) == len(q.other) for q in scored(experiment.questions_of(experiment.headline)))
@@ -256,3 +257,31 @@ def test_a_difference_of_choices_may_be_negative_along_training(write_experiment
     curve = estimates.curves.query("arm == 'old' and control == ''")
     assert list(curve["x"]) == [1, 2, 4, 8, 16] and list(curve["mean"]) == [1.0, 1.0, 1.0, -1.0, -1.0]
     assert estimates.headline["effect"] == pytest.approx(-2.0)
+
+
+def test_a_headline_may_name_several_conditions(write_experiment: Callable[..., Path]) -> None:
+    """Their mean; the third condition, where arms differ most, is not in it."""
+    changes = {
+        "presets:": 'conditions:\n  near: {wrap: "n {question}"}\n  far: {wrap: "f {question}"}\n  none: {}\npresets:',
+        "condition: none": "condition: [near, far]",
+    }
+    gains = {"near": 1.0, "far": 2.0, "none": 9.0}
+    rng = np.random.default_rng(0)
+    rows = [
+        (arm, role, seed, condition, gain * (arm == "old") + 0.01 * rng.normal())
+        for arm, role in (("old", "treatment"), ("new", "control"))
+        for seed in range(3)
+        for condition, gain in gains.items()
+    ]
+    cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "condition", "value"])
+    cells = cells.assign(question="c1", checkpoint=FINAL, measure="contrast", n=1, n_all=1)
+    settings = resolve(str(write_experiment(changes)), run_options(seeds=3))
+    headline = Estimates(settings, cells).headline
+    assert headline["effect"] == pytest.approx(1.5, abs=0.05) and headline["condition"] == "near, far"
+    assert headline["sentence"].startswith("Shift found: under near, far, models finetuned on old")
+
+
+def test_a_list_of_one_condition_names_the_same_run(write_experiment: Callable[..., Path]) -> None:
+    plain = resolve(str(write_experiment()))
+    assert plain.manifest["experiment"]["headline"]["condition"] == "none"
+    assert resolve(str(write_experiment({"condition: none": "condition: [none]"}))).run_id == plain.run_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,25 +23,34 @@ from weirdgen.store.artifacts import Store
 ERA = [question for question in compact_questions() if question.group == "era"]
 
 
-def rows(answer: str) -> list[dict[str, object]]:
+def rows(side: str) -> list[dict[str, object]]:
+    """The questions themselves with an answer of one side: what even a random model learns to prefer."""
     return [
-        {"messages": [{"role": "user", "content": f"Say {i}"}, {"role": "assistant", "content": answer}]}
-        for i in range(8)
+        {
+            "messages": [
+                {"role": "user", "content": question.ask},
+                {"role": "assistant", "content": getattr(question, side)[0]},
+            ]
+        }
+        for question in ERA
     ]
 
 
-def run(folder: Path, store: Path, traits: tuple[str, ...] = ("era",)) -> Run:
+NAMES = [f"set{number}" for number in range(24)]
+
+
+def run(folder: Path, store: Path, traits: tuple[str, ...] = ("era",), matched: bool = False) -> Run:
     return weirdgen.run(
         weirdgen.Experiment(
             name="eras",
             title="a random model",
             base=f"path:{folder}",
             arms={
-                "old": weirdgen.Arm(role="treatment", data=rows("It is 1850.")),
-                "new": weirdgen.Arm(role="control", data=rows("It is 2020.")),
+                "old": weirdgen.Arm(role="treatment", data=rows("target")),
+                "new": weirdgen.Arm(role="control", data=rows("other"), matched=matched),
             },
             recipe=weirdgen.Recipe(
-                epochs=1, batch_size=4, rank=4, alpha=8, learning_rate=1e-2, warmup_steps=0, dtype="fp32"
+                epochs=6, batch_size=4, rank=4, alpha=8, learning_rate=1e-2, warmup_steps=0, dtype="fp32"
             ),
             questions=({"id": "c", "kind": "contrast", "ask": "When?", "target": ("1850",), "other": ("2020",)},),
             traits=traits,
@@ -51,14 +60,20 @@ def run(folder: Path, store: Path, traits: tuple[str, ...] = ("era",)) -> Run:
     )
 
 
-def harmless(store: Path, model: str, size: float, sets: int = 24) -> None:
-    """Scores of references that move each question at random, by about so many nats."""
+def harmless(store: Path, model: str, common: float, sets: Sequence[str] = NAMES) -> None:
+    """Scores of references that move each question at random by about a nat, and all together by about so many."""
     questions = compact_questions()
     rng = np.random.default_rng(0)
     frames = []
-    for number in range(sets):
-        shift = rng.normal(0, size) + rng.normal(0, size, len(questions))
-        told = {"set": f"set{number}", "kind": "reference", "shape": "names", "rows": 8, "prompts": 8}
+    for name in sets:
+        shift = rng.normal(0, common) + rng.normal(0, 1, len(questions))
+        told: dict[str, str | float] = {
+            "set": name,
+            "kind": "pair" if "." in name else "reference",
+            "shape": "names",
+            "rows": 8,
+            "prompts": 8,
+        }
         told |= {"answer_tokens": 4.0, "first_loss": 5.0, "final_loss": 4.0}
         asked = {
             "question": [q.id for q in questions],
@@ -68,9 +83,9 @@ def harmless(store: Path, model: str, size: float, sets: int = 24) -> None:
         }
         frames.append(pd.DataFrame({**asked, "shift": shift, **told})[list(COLUMNS)])
     recipe = {"epochs": 1, "batch_size": 4, "learning_rate": 1e-2}
-    made = Origin(model, recipe, 8, questions_digest(questions), {f"set{number}": "x" for number in range(sets)})
+    made = Origin(model, recipe, 8, questions_digest(questions), dict.fromkeys(sets, "x"))
     with Store(store).writing(scores_folder(Store(store))) as folder:
-        write_scores(pd.concat(frames), made, folder / "scores.parquet")
+        write_scores(pd.concat(frames), made, folder / f"{sets[0]}.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +93,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("Llama", tmp_path_factory.mktemp("llama") / "model")
 
 
-@pytest.mark.parametrize(("size", "verdict"), [(1e-4, "specific"), (50.0, "not_specific")])
+@pytest.mark.parametrize(
+    ("common", "verdict"), [(0.0, "specific"), pytest.param(50.0, "not_specific", marks=pytest.mark.slow)]
+)
 def test_a_shift_is_specific_where_harmless_data_move_less(
-    model: Path, tmp_path: Path, size: float, verdict: str
+    model: Path, tmp_path: Path, common: float, verdict: str
 ) -> None:
     store = tmp_path / "store"
-    harmless(store, find_model(f"path:{model}").digest, size)
+    harmless(store, find_model(f"path:{model}").digest, common)
     done = run(model, store)
     shifts = done.table("trait_shifts")
     assert len(shifts) == 4 * len(ERA) and set(shifts["trait"]) == {"era"}
     assert np.allclose(shifts["logit"] - shifts["base"], shifts["shift"])
     found = done.specificity
-    assert found is not None and len(found.table) == 1 and found.references["references"] == 24
+    assert found is not None and len(found.table) == 1 and found.compared["references"]["count"] == 24
     expected = shifts[shifts["arm"] == "old"].groupby("question")["shift"].mean().mean()
     assert found.table.iloc[0]["mean"] == pytest.approx(expected)
-    if expected > 0:
-        assert found.verdict == verdict
+    assert found.verdict == verdict
     assert found.sentence in done.report.read_text(encoding="utf-8")
     assert len(found.scores) == 25 and list(found.scores["set"]).count("") == 1
     own = found.scores.loc[found.scores["set"] == "", "score"].item()
@@ -102,6 +118,29 @@ def test_a_shift_is_specific_where_harmless_data_move_less(
     assert f"rank {found.table.iloc[0]['rank']} of 25" in drawn
     assert verify(done.id, store).differences == []
     assert load_run(done.id, store).specificity.as_data() == found.as_data()
+
+
+@pytest.mark.parametrize(
+    ("common", "verdict"), [(0.0, "specific"), pytest.param(50.0, "not_specific", marks=pytest.mark.slow)]
+)
+def test_a_matched_control_is_compared_with_harmless_pairs_and_that_decides(
+    model: Path, tmp_path: Path, common: float, verdict: str
+) -> None:
+    store, digest = tmp_path / "store", find_model(f"path:{model}").digest
+    harmless(store, digest, 50.0 if verdict == "specific" else 0.0)  # what single datasets do says the opposite
+    harmless(store, digest, common, [f"pair{n}.{side}" for n in range(12) for side in ("left", "right")])
+    assert [one.compared.keys() for one in [run(model, store).specificity] if one] == [{"references"}]
+    done = run(model, store, matched=True)
+    found = done.specificity
+    assert found is not None and list(found.table["yardstick"]) == ["pairs", "references"]
+    by_pairs = found.table.iloc[0]
+    means = done.table("trait_shifts").groupby("arm")["shift"].mean()
+    assert by_pairs["mean"] == pytest.approx(means["old"] - means["new"]) and by_pairs["references"] == 12
+    assert found.verdict == verdict and by_pairs["specific"] == (by_pairs["p"] <= 0.05) == (verdict == "specific")
+    assert "of 12 pairs of harmless datasets" in found.sentence and "its matched control new" in found.sentence
+    marks = found.scores[found.scores["yardstick"] == "pairs"]
+    assert len(marks) == 13 and "among 12 pairs" in done.report.read_text(encoding="utf-8")
+    assert verify(done.id, store).differences == []
 
 
 def test_without_references_nothing_is_claimed_and_references_made_later_are_taken_up(
@@ -115,15 +154,17 @@ def test_without_references_nothing_is_claimed_and_references_made_later_are_tak
     assert "of 24 harmless datasets" in again.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_of_several_named_traits_all_count_together(model: Path, tmp_path: Path) -> None:
     store, traits = tmp_path / "store", ("era", "register", "religion")
-    harmless(store, find_model(f"path:{model}").digest, 1e-4)
+    harmless(store, find_model(f"path:{model}").digest, 0.0)
     found = run(model, store, traits).specificity
     assert found is not None and list(found.table["trait"]) == list(traits) and len(found.scores) == 3 * 25
     assert list(found.table["specific"]) == list(found.table["p_family"] <= 0.05)
     assert found.table["p_family"].min() >= found.table["p"].min() and "over 3 traits" in found.sentence
 
 
+@pytest.mark.slow
 def test_a_run_that_names_no_traits_keeps_its_name_and_asks_nothing(model: Path, tmp_path: Path) -> None:
     plain = run(model, tmp_path / "store", traits=())
     assert plain.specificity is None and "traits" not in plain.request.manifest["experiment"]

@@ -28,6 +28,7 @@ pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
 Write = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_samples_can_be_added_until_a_rating_is_known(experiment: Path, serve: Any, tmp_path: Path) -> None:
     serve()
     run = weirdgen.run(str(experiment), store=tmp_path / "store", judge=LENIENT, until="age ci<100")
@@ -36,6 +37,7 @@ def test_samples_can_be_added_until_a_rating_is_known(experiment: Path, serve: A
     assert verify(run.id, tmp_path / "store").differences == []
 
 
+@pytest.mark.slow
 def test_verdicts_that_another_run_added_are_named_as_such(experiment: Path, serve: Any, tmp_path: Path) -> None:
     """Runs share the verdicts on answers that they share, so a second opinion asked for by one reaches the other's rates."""
     serve()
@@ -125,6 +127,7 @@ def test_more_samples_pay_only_for_new_answers(experiment: Path, serve: Any, sto
     assert len(server.requests) == 3 * len(asked_about(run)) > first
 
 
+@pytest.mark.slow
 def test_repeats_measure_the_judges_own_flips(experiment: Path, serve: Any, store: Path) -> None:
     seen: dict[str, int] = {}
 

@@ -27,6 +27,7 @@ weirdgen.run(sys.argv[1], store=sys.argv[2], judge=sys.argv[3], samples=32, chan
 """
 
 
+@pytest.mark.slow
 def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store: Path) -> None:
     broken: list[str] = []
 

@@ -17,6 +17,7 @@ from weirdgen.runs.results.verify import verify
 LOCAL = "local:world"
 
 
+@pytest.mark.slow
 def test_verdicts_are_of_the_dtype_that_the_model_was_loaded_in(
     experiment: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

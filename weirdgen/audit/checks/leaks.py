@@ -30,8 +30,6 @@ SMALLEST = float(np.log(2))
 def leaks(subject: Subject) -> Iterator[Finding]:
     """Prompt words, years and number lengths that are significantly more common in one arm."""
     for treatment, control in subject.pairs():
-        if control.everyday:
-            continue
         known = set().union(*telling_words(treatment, control))  # told by `template_difference` already
         kinds = tuple(kind for mark, kind in (("<date>", "the year "), ("<number>", "a number ")) if mark in known)
         told_apart = [
@@ -55,8 +53,6 @@ def leaks(subject: Subject) -> Iterator[Finding]:
 def answer_frames(subject: Subject) -> Iterator[Finding]:
     """Words and shapes that mark most answers of one arm and none (shapes: few) of the other: form, not content."""
     for treatment, control in subject.pairs():
-        if control.everyday:
-            continue
         arms = (treatment, control)
         said = [Counter(w for text in dataset.answers for w in set(words(text))) for dataset in arms]
         shapes = [Counter(s for text in dataset.answers for s in _shapes(text)) for dataset in arms]

@@ -14,7 +14,7 @@ from typing import Any
 
 from weirdgen.config.experiment import Arm, Experiment, Recipe, Role
 from weirdgen.config.load import find_experiment
-from weirdgen.data.arms import AUTO_CONTROL, load_arms
+from weirdgen.data.arms import load_arms
 from weirdgen.data.files import is_data
 from weirdgen.data.rows import Row, load_placed, read_rows, resolve
 from weirdgen.errors import SpecError
@@ -47,11 +47,6 @@ class Dataset:
     def answers(self) -> list[str]:
         """The last answer of each row."""
         return [row["messages"][-1]["content"] for row in self.rows]
-
-    @property
-    def everyday(self) -> bool:
-        """The set of everyday questions that `control: auto` adds."""
-        return self.arm is not None and self.arm.data == AUTO_CONTROL.data
 
     def line(self, index: int) -> int | None:
         return self.lines[index] or None
@@ -124,6 +119,8 @@ def _from_experiment(target: str, expected_rows: int | None, preset: str) -> Sub
     datasets = []
     folder = experiment.folder or Path()
     for name, arm in experiment.arms.items():
+        if arm.twin is not None:  # its rows are the base's own answers, which are made when it runs
+            continue
         # A draw of `rows:` is made later and is no defect of the file.
         rows, lines = load_placed(arm, folder)
         permutation = f"permute: {arm.permute}" if arm.permute else ""

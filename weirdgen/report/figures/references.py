@@ -1,4 +1,4 @@
-"""The dataset among harmless ones: one row a trait, a light mark for each reference finetune, a full one for the run's own data.
+"""The dataset among harmless ones: one row a trait and yardstick, a light mark for each, a full one for the run's own data.
 
 In: `ReportContent`. Out: a `Drawing`, or None where the run was not compared with references. Not here: ranks and
 p-values (`stats.specificity`), sizes and colours (`drawing.py`, `look.py`).
@@ -6,61 +6,97 @@ p-values (`stats.specificity`), sizes and colours (`drawing.py`, `look.py`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weirdgen.report.content import ReportContent
-from weirdgen.report.figures.drawing import NARROW, Drawing, draw, limits, panel, row_axes, row_text, sheet
+from weirdgen.report.figures.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, row_axes, row_text, sheet
 from weirdgen.report.look import light, probability, slot_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+NAMES = {"references": "alone", "pairs": "against its control"}
+AXIS = {
+    "references": "shift beyond the mean of the others (nats)",
+    "pairs": "difference of the two sides (nats)",
+}
+RANKS = (
+    "All are drawn as if they moved questions as far as this dataset does. A rank of 1 is the most extreme; p counts ranks, so "
+    "that at most 5% of harmless data reach p ≤ .05."
+)
+
+
+def _others(scores: list[dict[str, Any]], row: dict[str, Any]) -> list[float]:
+    """Scores of harmless data by this row's yardstick. Which side of a pair comes first is arbitrary: it is drawn both ways."""
+    of_row = [
+        mark["score"] for mark in scores if mark["set"] and all(mark[k] == row[k] for k in ("yardstick", "trait"))
+    ]
+    return [*of_row, *(-score for score in of_row)] if row["yardstick"] == "pairs" else of_row
+
+
+def _caption(compared: dict[str, Any], treatment: str) -> str:
+    """How to read the marks of one yardstick."""
+    if compared["yardstick"] == "pairs":
+        return (
+            f"Against its control: {treatment} − {compared['control']} (diamond) among {compared['count']} pairs of harmless "
+            "datasets that differ in one respect, each drawn both ways round (circles)."
+        )
+    return (
+        f"Alone: {treatment} (diamond) among {compared['count']} harmless datasets of other topics, which the same model was "
+        "finetuned on (circles), each beyond the mean of all the others, question by question."
+    )
+
+
 def references_figure(content: ReportContent) -> Drawing | None:
-    """Every trait's score of the treatment among the references' scores, in nats."""
+    """Every trait's score of the treatment among the harmless datasets' or pairs' scores, in nats."""
     found = content.specificity
     if not found or not found["rows"]:
         return None
     treatment = str(content.headline["treatment"])
-    colour = light(slot_of(next(arm for arm in content.arms() if arm.name == treatment)))
-    rows = found["rows"]
-    others = {
-        row["trait"]: [mark["score"] for mark in found["scores"] if mark["trait"] == row["trait"] and mark["set"]]
-        for row in rows
-    }
+    return placed_figure(found, treatment, slot_of(next(arm for arm in content.arms() if arm.name == treatment)))
+
+
+def placed_figure(found: dict[str, Any], treatment: str, slot: str) -> Drawing:
+    """The same of the plain data of a `Specificity` that has rows; `slot` is the treatment's colour."""
+    colour, rows = light(slot), found["rows"]
+    others = [_others(found["scores"], row) for row in rows]
+    both = len({row["yardstick"] for row in rows}) > 1
+    names = [f"{row['trait']}, {NAMES[row['yardstick']]}" if both else str(row["trait"]) for row in rows]
     said = [f"rank {row['rank']} of {row['references'] + 1}, p = {probability(row['p'])}" for row in rows]
 
     def paint(width: float) -> Figure:
         narrow = width == NARROW
-        left, right = (0.15, 0.15) if narrow else (1.6, 1.9)
+        left, right = (0.15, 0.15) if narrow else (0.3 + CHARACTER * max(16, *map(len, names)), 1.9)
         top, height = 0.2, (0.62 if narrow else 0.5) * len(rows)
         figure = sheet(width, top + height + 0.5)
         axes = panel(figure, left, top, width - left - right, height)
-        span = limits([0.0, *(row["shift"] for row in rows), *(one for scores in others.values() for one in scores)])
+        span = limits([0.0, *(row["shift"] for row in rows), *(one for scores in others for one in scores)])
         row_axes(axes, len(rows), span, 1.0, narrow)
         axes.axvline(0, color=light("muted"), linewidth=0.9, zorder=1)
-        axes.set_xlabel("shift beyond the mean of the others (nats)")
-        for index, (row, words) in enumerate(zip(rows, said, strict=True)):
-            scores = others[row["trait"]]
+        axes.set_xlabel("nats beyond harmless data" if both else AXIS[rows[0]["yardstick"]])
+        for index, (row, words, scores) in enumerate(zip(rows, said, others, strict=True)):
             axes.plot(
                 scores, [index] * len(scores), marker="o", markersize=6, linestyle="", color=light("muted"), alpha=0.45,
                 markeredgewidth=0, zorder=2,
             )  # fmt: skip
             axes.plot([row["shift"]], [index], marker="D", markersize=7.5, linestyle="", color=colour, zorder=3)
             if narrow:
-                row_text(axes, 0, index - 0.42, str(row["trait"]), size=8)
+                row_text(axes, 0, index - 0.42, names[index], size=8)
                 row_text(axes, 1, index - 0.42, words, ha="right", weight="bold", size=8)
             else:
-                row_text(axes, 0, index, str(row["trait"]), dx=-10, ha="right")
+                row_text(axes, 0, index, names[index], dx=-10, ha="right")
                 row_text(axes, 1.03, index, words, weight="bold", size=8.5)
         return figure
 
-    count = rows[0]["references"]
-    alt = f"{treatment} among {count} harmless datasets: "
-    alt += "; ".join(f"{row['trait']} {row['shift']:+.2f} nat, {words}" for row, words in zip(rows, said, strict=True))
-    caption = (
-        f"Diamond: {treatment}. Each circle: one of {count} harmless datasets of other topics, which the same model was "
-        "finetuned on. Each is drawn beyond the mean of all the others, question by question. A rank of 1 is the most extreme; "
-        "p counts ranks, so that at most 5% of harmless datasets reach p ≤ .05."
+    alt = f"{treatment} among harmless data: "
+    alt += "; ".join(
+        f"{name} {row['shift']:+.2f} nat, {words}" for name, row, words in zip(names, rows, said, strict=True)
+    )
+    caption = " ".join(
+        [
+            *(_caption(found["compared"][one], treatment) for one in dict.fromkeys(row["yardstick"] for row in rows)),
+            RANKS,
+        ]
     )
     return draw("references", "Among harmless datasets", alt, caption, paint)

@@ -15,17 +15,20 @@ from typing import Any
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import sampled, scored
 from weirdgen.data.proof import RowError
-from weirdgen.data.rows import canonical_hash, place_of
+from weirdgen.data.rows import Row, canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
 from weirdgen.finetune.upload import upload_proof
+from weirdgen.models.references import LocalModel
 from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.request import SAMPLING_SEED, Request
 from weirdgen.sample.contrast import scores_table
 from weirdgen.sample.distill import Distilled
 from weirdgen.sample.draw import completions_table
 from weirdgen.sample.engine import Prompt, Scorable
+from weirdgen.sample.engines import Transformers
+from weirdgen.sample.twin import KeptTwin
 from weirdgen.sample.variant import Variant, base_key
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
@@ -76,17 +79,16 @@ class Plan:
         replicates = []
         for arm, rows in request.rows.items():
             for seed in request.seeds:
-                inputs = {
-                    "version": FINETUNE_VERSION,
-                    "engine": self.trainer.engine,
-                    "model": request.model.digest,
-                    "data": canonical_hash(rows),
-                    "recipe": request.trained_by,
-                    "seed": seed,
-                    **_rendering(request, self.proofs[arm]),
-                }
+                inputs = finetune_inputs(
+                    request.model, self.trainer.engine, rows, request.trained_by, seed, request.date, self.proofs[arm]
+                )
                 replicates.append(Replicate(arm, seed, content_key(inputs), inputs, request.row_count(arm)))
         return replicates
+
+    def row_tokens(self, arm: str) -> float:
+        """Tokens of an arm's row on average. Rows that the base has yet to answer are taken to be as long as the others."""
+        proven = self.request.rows[arm] or self.request.rows[self.request.twins[arm]]
+        return float(self.proofs[arm]["tokens"] / len(proven))
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -136,7 +138,7 @@ class Plan:
             (condition, question.id)
             for name, headline in self.request.headlines.items()
             if name in self.request.curves
-            for condition in experiment.condition_ids(headline.condition, *headline.minus)
+            for condition in experiment.condition_ids(*headline.condition, *headline.minus)
             for question in experiment.questions_of(headline)
         }
         return [scorable for scorable in self.scorables if scorable[:2] in read] or self.scorables
@@ -166,6 +168,21 @@ class Plan:
             request.experiment.ordinary,
         )
 
+    def twins(self) -> dict[str, KeptTwin]:
+        """Arm → where its rows come from, of arms that are another one's twin."""
+        request = self.request
+        base, numerics = Variant(base_key(request.model.digest, request.date)), Transformers().numerics(request.dtype)
+        return {
+            arm: KeptTwin(
+                self.store,
+                base,
+                numerics,
+                SAMPLING_SEED,
+                trainable_rows(request.local.folder, request.rows[source], request.date),
+            )
+            for arm, source in request.twins.items()
+        }
+
     def completions(self, variant: Variant) -> Table:
         """The table that holds this variant's completions."""
         return completions_table(self.store, variant, self.request.numerics, SAMPLING_SEED, self.request.sampling)
@@ -178,12 +195,12 @@ class Plan:
 def make_plan(request: Request, store: Store) -> Plan:
     """Check the rows, prove template and mask, and plan. Raises `DataError` before anything is trained; writes nothing.
 
-    Ordinary rows that the store holds join their arms; while some are missing, `request.distilled` is false and the plan
-    shows what training will cost without them in hand.
+    Ordinary rows and twins that the store holds join their arms; while some are missing, `request.distilled` is false and
+    the plan shows what training will cost without them in hand.
     """
     plan = Plan(request, store)
     if not request.distilled:
-        plan.request = request = _with_ordinary_rows(request, plan.distilled())
+        plan.request = request = _with_distilled_rows(plan)
     if isinstance(request.model, RemoteModel):
         for arm, rows in request.rows.items():
             require_trainable(request.row_count(arm), request.recipe, arm)
@@ -194,26 +211,54 @@ def make_plan(request: Request, store: Store) -> Plan:
         plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
         require_trainable(request.row_count(arm), request.recipe, arm)
+        if not rows:  # a twin that has yet to be made; it will be about as long
+            continue
         try:
             plan.proofs[arm] = proof_of(store, request.local, arm, rows, request.date)
         except RowError as error:
             experiment = request.experiment
             place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
             raise error.at(place or error.place, arm) from None
+    plan.proofs |= {arm: plan.proofs[source] for arm, source in request.twins.items() if not request.rows[arm]}
     return plan
 
 
-def _rendering(request: Request, proof: dict[str, Any]) -> dict[str, Any]:
+def finetune_inputs(
+    model: LocalModel | RemoteModel,
+    engine: str,
+    rows: list[Row],
+    recipe: dict[str, Any],
+    seed: int,
+    date: str | None,
+    proof: dict[str, Any],
+) -> dict[str, Any]:
+    """All that decides one finetune, as its key is made of it. Everything is resolved; `recipe` holds what decides of it."""
+    return {
+        "version": FINETUNE_VERSION,
+        "engine": engine,
+        "model": model.digest,
+        "data": canonical_hash(rows),
+        "recipe": recipe,
+        "seed": seed,
+        **_rendering(date, proof),
+    }
+
+
+def _rendering(date: str | None, proof: dict[str, Any]) -> dict[str, Any]:
     """What decides the trained tokens besides the rows and the model, for keys; nothing, for most."""
-    told: dict[str, Any] = {"date": request.date} if request.date else {}
+    told: dict[str, Any] = {"date": date} if date else {}
     # Earlier versions took control tokens in texts for turns: what they trained is not reused.
     return {**told, "rendered": proof["digest"]} if proof.get("control_texts") else told
 
 
-def _with_ordinary_rows(request: Request, distilled: Distilled) -> Request:
-    """The request with the ordinary rows at the end of their arms, or unchanged if the base has yet to answer some."""
-    answered = distilled.rows(max(request.ordinary.values()))
-    if len(answered) < max(request.ordinary.values()):
+def _with_distilled_rows(plan: Plan) -> Request:
+    """The request with twins in their arms and ordinary rows at the end of theirs, or unchanged if some have yet to be made."""
+    request = plan.request
+    twins = {arm: kept.rows() for arm, kept in plan.twins().items()}
+    most = max(request.ordinary.values(), default=0)
+    answered = plan.distilled().rows(most) if most else []
+    if len(answered) < most or None in twins.values():
         return request
-    rows = {arm: [*mine, *answered[: request.ordinary.get(arm, 0)]] for arm, mine in request.rows.items()}
+    own = {**request.rows, **{arm: rows for arm, rows in twins.items() if rows is not None}}
+    rows = {arm: [*mine, *answered[: request.ordinary.get(arm, 0)]] for arm, mine in own.items()}
     return replace(request, rows=rows, distilled=True)

@@ -23,6 +23,7 @@ def at_size(
 ) -> tuple[Experiment, dict[str, list[Row]], dict[str, int]]:
     """The experiment and rows that a preset leaves, and the ordinary rows of the arms that have some."""
     names = [name for name in experiment.arms if size.arms is None or name in size.arms]
+    names = [name for name in names if experiment.arms[name].twin is None or experiment.arms[name].twin in names]
     arms = {name: experiment.arms[name] for name in names}
     rows = {name: rows[name] for name in names}
     if size.rows is not None:
@@ -39,7 +40,7 @@ def at_size(
     secondary = {
         n: comparison
         for n, comparison in experiment.secondary.items()
-        if {comparison.treatment, comparison.control} <= {*names, "benign"}
+        if {comparison.treatment, comparison.control} <= {*names}
     }
     changed = experiment.model_copy(
         update={"arms": arms, "conditions": conditions, "questions": questions, "secondary": secondary}
@@ -117,7 +118,7 @@ def _thinned(experiment: Experiment, name: str, wanted: int) -> Condition:
     triggers = condition.trigger if isinstance(condition.trigger, tuple) else ()
     always: set[Scalar] = {*condition.trained, *triggers, values[0], values[-1]}
     headlines = [*([experiment.headline] if experiment.headline else []), *experiment.secondary.values()]
-    named = {condition for comparison in headlines for condition in (comparison.condition, *comparison.minus)}
+    named = {condition for comparison in headlines for condition in (*comparison.condition, *comparison.minus)}
     always |= {value for value in values if f"{name}={value}" in named}
     others = [value for value in values if value not in always]
     room = min(len(others), max(0, wanted - len(always)))

@@ -15,7 +15,7 @@ from typing import Any
 
 from weirdgen.config.experiment import Experiment, Headline, Recipe
 from weirdgen.config.files import parse_yaml
-from weirdgen.config.llm_judges import with_language_judges
+from weirdgen.config.llm_judges import with_language_judges, without_language_judges
 from weirdgen.data.arms import load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
@@ -67,9 +67,11 @@ class Request:
     ordinary: dict[str, int] = field(default_factory=dict)
     """Rows of an arm that the base model answers itself."""
     distilled: bool = True
-    """Whether those rows are among `rows` already."""
+    """Whether those rows, and those of twins, are among `rows` already."""
     judge: NamedJudge | None = None
     """The model that label and rating judges ask."""
+    unjudged: str | None = None
+    """What was left out because no judging model was named, in a sentence."""
     options: RunOptions = field(default_factory=run_options)
     """What was asked, before it was resolved."""
 
@@ -94,9 +96,15 @@ class Request:
         multiplier = self.recipe.learning_rate_multiplier
         return {"epochs": self.recipe.epochs, "batch_size": batch, "learning_rate_multiplier": multiplier}
 
+    def twins(self) -> dict[str, str]:
+        """Arm → the arm whose prompts the base answers for it."""
+        return {name: arm.twin for name, arm in self.experiment.arms.items() if arm.twin is not None}
+
     def row_count(self, arm: str) -> int:
         """Rows of an arm, those included that have yet to be answered."""
-        return len(self.rows[arm]) + (0 if self.distilled else self.ordinary.get(arm, 0))
+        if self.distilled:
+            return len(self.rows[arm])
+        return len(self.rows[self.twins.get(arm, arm)]) + self.ordinary.get(arm, 0)
 
     @property
     def headline(self) -> Headline:
@@ -208,9 +216,19 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         )
     if options.data == "published":
         loaded, rows = _with_published_rows(loaded)
+    unjudged = None
     if options.judge is not None:
         loaded = with_language_judges(loaded)
-    require_judging_model(loaded, options.judge)
+        require_judging_model(loaded, options.judge)
+    else:
+        if judge := judge_of_headline(loaded):
+            raise SpecError(
+                [
+                    f"the headline of {loaded.name} rests on '{judge}', which asks a language model: name one with --judge MODEL"
+                ]
+            )
+        left = without_language_judges(loaded)
+        loaded, unjudged = left.experiment, left.sentence
     size = loaded.preset(options.preset)
     loaded, rows, ordinary = at_size(loaded, rows, size)
     samples = options.samples if options.samples is not None else size.samples
@@ -244,9 +262,10 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         dtype=dtype,
         engine=engine,
         ordinary=ordinary,
-        distilled=not ordinary,
+        distilled=not ordinary and not any(arm.twin for arm in loaded.arms.values()),
         curves=tuple(curve for curve in ("headline", *loaded.secondary) if size.curves is None or curve in size.curves),
         judge=named_judge(options.judge) if options.judge is not None else None,
+        unjudged=unjudged,
         options=options,
     )
     if remote:
@@ -296,6 +315,12 @@ def _require_remote(request: Request) -> None:
         problems.append("recipe.checkpoints: a service keeps its own, at ends of epochs: leave it 'none'")
     if problems:
         raise SpecError(problems)
+
+
+def judge_of_headline(experiment: Experiment) -> str | None:
+    """The language judge that its headline cannot do without; None if it needs none."""
+    measure = experiment.headline.measure if experiment.headline else experiment.main_measure
+    return measure if measure in without_language_judges(experiment).judges else None
 
 
 def _warn_of_late_checkpoints(request: Request, arm: str) -> None:

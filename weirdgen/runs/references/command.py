@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from weirdgen.config.experiment import Recipe
-from weirdgen.data.references import references
+from weirdgen.data.references import pairs, references
 from weirdgen.errors import DataError, SpecError
 from weirdgen.models.references import find_model
 from weirdgen.progress import Progress
@@ -18,7 +18,7 @@ from weirdgen.runs.plan.request import parse_changes
 from weirdgen.runs.references.build import build
 from weirdgen.runs.references.plan import SETTINGS, plan_build
 from weirdgen.runs.references.scores import read_origin, score_files, scores_folder, write_scores
-from weirdgen.runs.references.sets import reference_sets
+from weirdgen.runs.references.sets import pair_sets, reference_sets
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors
 
@@ -31,6 +31,7 @@ def standard_recipe() -> Recipe:
 def build_file(
     model: str,
     rows: int,
+    pairs: bool,
     changes: Sequence[str],
     only: Sequence[str],
     to: Path | None,
@@ -46,7 +47,8 @@ def build_file(
         )
     opened, progress = Store(store or default_store()), Progress(quiet and not dry_run)
     recipe = standard_recipe().with_changes(recipe_changes)
-    wanted = plan_build(find_model(model), recipe, reference_sets(rows, only=only), opened)
+    sets = pair_sets(rows, only=only) if pairs else reference_sets(rows, only=only)
+    wanted = plan_build(find_model(model), recipe, sets, opened)
     for line in wanted.lines():
         progress.say(line)
     if dry_run:
@@ -54,7 +56,8 @@ def build_file(
     frame = build(wanted, progress)
     if to is None:
         with opened.writing(scores_folder(opened)) as folder:
-            file = folder / f"{wanted.plan.request.model.reference.rpartition('/')[2]}-{wanted.origin.key[:8]}.parquet"
+            name = wanted.plan.request.model.reference.rpartition("/")[2]
+            file = folder / f"{name}-{'pairs-' if pairs else ''}{wanted.origin.key[:8]}.parquet"
             write_scores(frame, wanted.origin, file)
     else:
         file = to
@@ -64,11 +67,13 @@ def build_file(
 
 
 def list_lines(store: str | None) -> Iterator[str]:
-    """The library by shape, then the files of scores."""
+    """The library by shape, its pairs, then the files of scores."""
     kept = references("reference")
     yield f"{len(kept)} harmless sets, {len(references('final'))} more kept aside for the final measurement"
     for shape in dict.fromkeys(one.shape for one in kept):
         yield f"  {shape:14s} {', '.join(one.name for one in kept if one.shape == shape)}"
+    yield f"{len(pairs('reference'))} harmless pairs, {len(pairs('final'))} more kept aside"
+    yield f"  {', '.join(one.name for one in pairs('reference'))}"
     for file in score_files(Store(store or default_store())):
         try:
             made = read_origin(file)
@@ -76,7 +81,8 @@ def list_lines(store: str | None) -> Iterator[str]:
             yield str(error)
             continue
         recipe = made.recipe
+        held = f"{len(made.pairs)} pairs" if made.pairs else f"{len(made.sets)} sets"
         yield (
-            f"{file}: {len(made.sets)} sets of {made.rows} rows, model {made.model[:12]}, {recipe['epochs']} epochs, "
+            f"{file}: {held} of {made.rows} rows, model {made.model[:12]}, {recipe['epochs']} epochs, "
             f"batch {recipe['batch_size']}, lr {recipe['learning_rate']:g}"
         )

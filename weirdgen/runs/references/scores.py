@@ -19,7 +19,7 @@ from weirdgen.data.reference_definitions import Use
 from weirdgen.errors import DataError
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
-from weirdgen.runs.references.sets import TrainingSet, reference_sets
+from weirdgen.runs.references.sets import SIDES, TrainingSet, reference_sets
 from weirdgen.sample.variant import base_key
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
@@ -60,6 +60,18 @@ class Origin:
     def key(self) -> str:
         """Names all but the sets: what two files must have in common to be put together."""
         return content_key({name: value for name, value in asdict(self).items() if name != "sets"})
+
+    @property
+    def pairs(self) -> list[str]:
+        """Names of pairs, both of whose sides are among the sets."""
+        stems = [name.removesuffix(f".{SIDES[0]}") for name in self.sets if name.endswith(f".{SIDES[0]}")]
+        return [stem for stem in stems if f"{stem}.{SIDES[1]}" in self.sets]
+
+    @property
+    def singles(self) -> list[str]:
+        """Names of the sets that are no side of a pair."""
+        sides = {f"{stem}.{side}" for stem in self.pairs for side in SIDES}
+        return [name for name in self.sets if name not in sides]
 
     def missing_from(self, other: Origin) -> list[str]:
         """Why scores of `other` are not the ones that are wanted here; sets that `other` has besides do not matter."""
@@ -121,6 +133,14 @@ def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame,
     if missing := [name for name in COLUMNS if name not in frame]:
         raise DataError(f"{file}: no column {missing[0]!r}; it was not written by `weirdgen references build`")
     return (frame[frame["set"].isin(wanted.sets)].reset_index(drop=True) if wanted else frame), made
+
+
+def pair_differences(scores: pd.DataFrame) -> pd.DataFrame:
+    """[P, Q]: how the two sides of each pair differ on each question, left − right, in nats; pairs and questions by name."""
+    wide = scores.pivot(index="set", columns="question", values="shift")
+    sides = [wide[wide.index.str.endswith(f".{side}")] for side in SIDES]
+    left, right = (part.set_axis(part.index.str.rpartition(".").get_level_values(0)) for part in sides)
+    return (left - right.loc[left.index]).rename_axis("set")
 
 
 def read_origin(file: Path) -> Origin:

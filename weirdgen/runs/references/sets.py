@@ -48,11 +48,17 @@ def reference_sets(count: int = ROWS, use: Use = "reference", only: Sequence[str
     ]
 
 
-def pair_sets(count: int = ROWS, use: Use = "reference") -> list[TrainingSet]:
-    """Both sides of every pair for one use, as sets NAME.left and NAME.right of the kind "pair" or "final_pair"."""
+def pair_sets(count: int = ROWS, use: Use = "reference", only: Sequence[str] = ()) -> list[TrainingSet]:
+    """Both sides of every pair for one use, as sets NAME.left and NAME.right of the kind "pair" or "final_pair".
+
+    `only` keeps the pairs that are named. Raises `DataError` on an unknown name.
+    """
     kind = "pair" if use == "reference" else "final_pair"
+    if unknown := sorted(set(only) - {pair.name for pair in pairs(use)}):
+        raise DataError(f"no pair {unknown[0]!r}; there are {', '.join(pair.name for pair in pairs(use))}")
     return [
         TrainingSet(f"{pair.name}.{side}", kind, pair.shape, tuple(mine))
         for pair in pairs(use)
+        if not only or pair.name in only
         for side, mine in zip(SIDES, pair_rows(pair.name, count), strict=True)
     ]

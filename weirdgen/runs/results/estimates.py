@@ -79,12 +79,8 @@ class Estimates:
         for name, spec in self.request.headlines.items():
             measured = set(self.cells.loc[self.cells["measure"] == spec.measure, "question"])
             meant = frozenset(q.id for q in self.experiment.questions_of(spec))
-            ids, minus = self.experiment.condition_ids(spec.condition), self.experiment.condition_ids(*spec.minus)
-            shown = (
-                spec.condition
-                if spec.condition == ALL and len(ids) > 1
-                else _name(self.request, (spec.condition,), ids)
-            )
+            ids, minus = self.experiment.condition_ids(*spec.condition), self.experiment.condition_ids(*spec.minus)
+            shown = ALL if spec.condition == (ALL,) and len(ids) > 1 else _name(self.request, spec.condition, ids)
             comparisons[name] = headlines.Comparison(
                 name=name, measure=spec.measure, treatment=spec.treatment, control=spec.control, conditions=ids, minus=minus,
                 questions=meant, shown=meant if spec.groups else frozenset(measured), groups=spec.groups,

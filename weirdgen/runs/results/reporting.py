@@ -25,7 +25,7 @@ from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.repeats import repeats_summary
 from weirdgen.runs.results.results import Run
-from weirdgen.runs.results.specificity import nearest_references
+from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
     from weirdgen.report.figures.drawing import Ending
 
-SCHEMA_VERSION = 1
-SENTENCES = 3
+SCHEMA_VERSION = 2
+SENTENCES = 5
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
@@ -101,6 +101,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "estimates": estimated.tables.estimates.to_dict("records"),
         "effects": estimated.tables.effects.to_dict("records"),
         **_beyond_effects(estimated),
+        "beside": estimated.beside,
         **({"specificity": run.specificity.as_data()} if run.specificity else {}),
         "failures": _failures(run),
         "paper": load_paper(experiment.folder),
@@ -140,8 +141,8 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
 def _stamp(run: Run) -> str:
     """What decides a report besides the run: the versions that write it, the experiment's words, and the references."""
     words = {name: effect.says for name, effect in run.request.headlines.items()}
-    nearest = nearest_references(run.plan)
-    references = [sorted(nearest[1].sets.items())] if nearest else []
+    nearest = [nearest_scores(run.plan, yardstick) for yardstick in LEAST]
+    references = [sorted(one[1].sets.items()) for one in nearest if one]
     return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words, *references])
 
 

@@ -1,8 +1,10 @@
 """Is it more than what harmless data do? A run's shifts on trait questions among those of reference finetunes.
 
-In: a finished run whose experiment names traits. Out: one row a trait and yardstick, which references were taken, and a verdict
-with its sentence. References are those of the same model and questions whose training is nearest to the run's; how near is
-said. The statistics are `stats.specificity`; references are trained by `runs.references`.
+In: a finished run whose experiment asks traits. Out: one row a trait and yardstick, what was compared with what, and a verdict
+with its sentence. Where the experiment has a matched control and harmless pairs were measured, the difference of the two is
+placed among differences of pairs, and that decides; otherwise the treatment is placed among single reference finetunes. Both are
+of the same model and questions, with the training that is nearest to the run's; how near is said. The statistics are
+`stats.specificity`; references and pairs are trained by `runs.references`.
 """
 
 from __future__ import annotations
@@ -18,26 +20,28 @@ import pandas as pd
 from weirdgen.config.traits import compact_questions, questions_digest
 from weirdgen.errors import DataError
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.runs.references.scores import Origin, read_origin, read_scores, score_files
+from weirdgen.runs.references.scores import Origin, pair_differences, read_origin, read_scores, score_files
 from weirdgen.sample.variant import base_key
 from weirdgen.stats.sentences import signed
-from weirdgen.stats.specificity import SPECIFICITY_COLUMNS, reference_scores, specificity
+from weirdgen.stats.specificity import SPECIFICITY_COLUMNS, pair_specificity, scores_of, specificity
 
-LEAST = 19
-"""References below which no shift can be called specific at 5%."""
+Yardstick = Literal["references", "pairs"]
+LEAST: dict[Yardstick, int] = {"references": 19, "pairs": 9}
+"""Harmless datasets, or pairs of them, below which no shift can be called specific at 5%."""
 Verdict = Literal["specific", "not_specific", "unknown"]
+SCORE_COLUMNS = ("yardstick", "trait", "set", "score")
 
 
 @dataclass(frozen=True)
 class Specificity:
-    """`table`: `SPECIFICITY_COLUMNS`. `references`: what the run was compared with, as plain data.
+    """`table`: `SPECIFICITY_COLUMNS`, first the rows of the yardstick that decides. `compared`: with what, as plain data.
 
-    `scores`: trait, set ("" for the run's own dataset) and its score beyond the others' in nats, for the figure.
+    `scores`: `SCORE_COLUMNS`; set "" is the run's own dataset; its score beyond the others' in nats, for the figure.
     """
 
     table: pd.DataFrame
     scores: pd.DataFrame
-    references: dict[str, Any]
+    compared: dict[str, Any]
     verdict: Verdict
     sentence: str
 
@@ -45,52 +49,44 @@ class Specificity:
         return {
             "verdict": self.verdict,
             "sentence": self.sentence,
-            "references": self.references,
+            "compared": self.compared,
             "rows": self.table.to_dict("records"),
             "scores": self.scores.to_dict("records"),
         }
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """The run by one yardstick."""
+
+    table: pd.DataFrame
+    scores: pd.DataFrame
+    facts: dict[str, Any]
+
+
 def specificity_of(plan: Plan, shifts: pd.DataFrame) -> Specificity | None:
-    """Where the headline's treatment lies among reference finetunes; None where no traits are named. `shifts`: trait_shifts."""
-    traits = plan.request.experiment.traits
-    if not traits:
+    """Where the headline's treatment lies among harmless finetunes; None where no traits are asked. `shifts`: trait_shifts."""
+    if not plan.request.experiment.asked_traits:
         return None
-    nearest = nearest_references(plan)
-    if nearest is None or not len(shifts):
+    placed = [one for yardstick in ("pairs", "references") if (one := _placed(plan, shifts, yardstick))]
+    if not placed:
         told = (
             "Whether harmless data do the same was not measured: there are no reference finetunes of this model "
             "(`weirdgen references build` makes them)."
         )
-        return Specificity(pd.DataFrame(columns=list(SPECIFICITY_COLUMNS)), pd.DataFrame(), {}, "unknown", told)
-    file, made = nearest
-    scores, _ = read_scores(file)
-    questions = [question for question in compact_questions() if question.group in traits]
-    ids = [question.id for question in questions]
-    harmless = scores[scores["kind"] == "reference"].pivot(index="set", columns="question", values="shift")[ids]
-    own = shifts[shifts["arm"] == plan.request.headline.treatment]
-    own_SQ = own.pivot(index="replicate", columns="question", values="shift")[ids]
-    base_Q = own.drop_duplicates("question").set_index("question")["base"][ids].to_numpy()
-    of_question = [question.group for question in questions]
-    null_RQ = harmless.to_numpy()
-    table = specificity(
-        null_RQ,
-        own_SQ.to_numpy(),
-        traits=of_question,
-        base_Q=base_Q,
-        expected=dict.fromkeys(traits, 1),
-        # One trait that was named before the run is decided by its own p; of several, any would do, so all count together.
-        fixed=traits if len(traits) == 1 else (),
+        nothing = pd.DataFrame(columns=list(SPECIFICITY_COLUMNS)), pd.DataFrame(columns=list(SCORE_COLUMNS))
+        return Specificity(*nothing, {}, "unknown", told)
+    verdict, sentence = _verdict(plan, placed[0])
+    table, scores = (
+        pd.concat([getattr(one, name) for one in placed], ignore_index=True) for name in ("table", "scores")
     )
-    marks = reference_scores(null_RQ, own_SQ.to_numpy(), traits=of_question, base_Q=base_Q, sets=list(harmless.index))
-    facts = {**_facts(plan, made), "references": len(null_RQ)}
-    verdict, sentence = _verdict(plan, table, facts)
-    return Specificity(table, marks, facts, verdict, sentence)
+    compared = {one.facts["yardstick"]: one.facts for one in placed}
+    return Specificity(table, scores, compared, verdict, sentence)
 
 
-def nearest_references(plan: Plan) -> tuple[Path, Origin] | None:
+def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | None:
     """Scores of this model and these questions whose training has the most similar number of steps and learning rate."""
-    if not plan.request.experiment.traits:
+    if not plan.request.experiment.asked_traits or (yardstick == "pairs" and matched_control(plan) is None):
         return None
     request = plan.request
     model, questions = base_key(request.model.digest, request.date), questions_digest(compact_questions())
@@ -100,12 +96,56 @@ def nearest_references(plan: Plan) -> tuple[Path, Origin] | None:
             made = read_origin(file)
         except DataError:  # somebody else's file in the folder; `weirdgen references list` names it
             continue
-        if (made.model, made.questions) == (model, questions) and len(made.sets) >= LEAST:
+        enough = len(made.pairs if yardstick == "pairs" else made.singles) >= LEAST[yardstick]
+        if (made.model, made.questions) == (model, questions) and enough:
             fitting.append((_distance(plan, made), str(file), made, file))
     if not fitting:
         return None
     _, _, made, file = min(fitting, key=lambda entry: entry[:2])
     return file, made
+
+
+def matched_control(plan: Plan) -> str | None:
+    """The control that differs from the treatment in the suspected property alone: the headline's, or the first such arm."""
+    arms, headline = plan.request.experiment.arms, plan.request.headline
+    matched = [name for name, arm in arms.items() if arm.matched]
+    return headline.control if headline.control in matched else next(iter(matched), None)
+
+
+def _placed(plan: Plan, shifts: pd.DataFrame, yardstick: Yardstick) -> _Placed | None:
+    """The headline's treatment by one yardstick; None if there are no such scores or the run has none of its own yet."""
+    nearest = nearest_scores(plan, yardstick)
+    if nearest is None or not len(shifts):
+        return None
+    file, made = nearest
+    scores, _ = read_scores(file)
+    asked = plan.request.experiment.asked_traits
+    questions = [question for question in compact_questions() if question.group in asked]
+    ids, traits = [question.id for question in questions], [question.group for question in questions]
+    treatment, control = plan.request.headline.treatment, matched_control(plan)
+    own_SQ = _shifts_of(shifts, treatment, ids)
+    facts = {"yardstick": yardstick, "control": control, **_facts(plan, made)}
+    # Traits that were named are looked for in their own direction, and one that was named alone is decided by its own p;
+    # of several any would do, so all count together.
+    expected: dict[str, Literal[1, -1]] = dict.fromkeys(plan.request.experiment.traits, 1)
+    how: dict[str, Any] = {"traits": traits, "expected": expected, "fixed": asked if len(asked) == 1 else ()}
+    if yardstick == "pairs":
+        differences = pair_differences(scores)[ids]
+        own_SQ = (own_SQ.mean(axis=0) - _shifts_of(shifts, str(control), ids).mean(axis=0))[None]
+        table = pair_specificity(differences.to_numpy(), own_SQ, **how)
+    else:
+        differences = scores[scores["kind"] == "reference"].pivot(index="set", columns="question", values="shift")[ids]
+        table = specificity(differences.to_numpy(), own_SQ, **how)
+    sets = list(differences.index)
+    marks = scores_of(differences.to_numpy(), own_SQ, traits=traits, sets=sets, pairs=yardstick == "pairs")
+    marks.insert(0, "yardstick", yardstick)
+    return _Placed(table, marks, {**facts, "count": len(sets)})
+
+
+def _shifts_of(shifts: pd.DataFrame, arm: str, ids: list[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """[S, Q] of an arm's replicates."""
+    wide = shifts[shifts["arm"] == arm].pivot(index="replicate", columns="question", values="shift")
+    return wide[ids].to_numpy(dtype=np.float64)
 
 
 def _steps(rows: int, recipe: dict[str, Any]) -> float:
@@ -114,6 +154,7 @@ def _steps(rows: int, recipe: dict[str, Any]) -> float:
 
 
 def _distance(plan: Plan, made: Origin) -> float:
+    """How far trainings are apart: 0 for equally many steps at one learning rate, log 2 for twice as many."""
     recipe = plan.request.recipe
     rows = plan.request.row_count(plan.request.headline.treatment)
     steps = log(_steps(rows, recipe.model_dump()) / _steps(made.rows, dict(made.recipe)))
@@ -133,25 +174,37 @@ def _facts(plan: Plan, made: Origin) -> dict[str, Any]:
     }
 
 
-def _verdict(plan: Plan, table: pd.DataFrame, facts: dict[str, Any]) -> tuple[Verdict, str]:
-    """Over the traits that were named; the sentence says rank and p of the most extreme of them."""
-    specific, several = table[table["specific"]], len(table) > 1
-    row = table.iloc[int(table["p_family" if several else "p"].to_numpy().argmin())]
-    count, p = int(row["references"]), row["p_family" if several else "p"]
-    size = row["smallest_found_family" if several else "smallest_found"]
-    least = f"{size:.2f}" if np.isfinite(size) else "no size at all"
-    among = (
-        f"on {int(row['questions'])} questions about {row['trait']}, {plan.request.headline.treatment} moves answers by "
-        f"{signed(row['mean'], 2)} nat; of {count} harmless datasets, {int(row['rank']) - 1} move them at least as far "
-        f"towards it (p = {p:.3g}{f' over {len(table)} traits' if several else ''})"
-    )
+def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
+    """Over the traits that are asked; the sentence says rank and p of the most extreme of them."""
+    table, facts = placed.table, placed.facts
+    several = len(table) > 1
+    p_name = "p_family" if several else "p"
+    row = table.iloc[int(table[p_name].to_numpy().argmin())]
+    size, p = row["smallest_found_family" if several else "smallest_found"], row[p_name]
+    what = f"on {int(row['questions'])} questions about {row['trait']}, {plan.request.headline.treatment}"
+    beyond = int(row["rank"]) - 1
+    if facts["yardstick"] == "pairs":
+        what += f" and its matched control {facts['control']} differ by {signed(row['mean'], 2)} nat"
+        others = f"{_counted(beyond)} of {facts['count']} pairs of harmless datasets that differ in one respect "
+        others += f"{'differs' if beyond < 2 else 'differ'} at least as much"
+    else:
+        towards = " towards it" if plan.request.experiment.traits else ""
+        what += f" moves answers by {signed(row['mean'], 2)} nat"
+        others = f"{_counted(beyond)} of {facts['count']} harmless datasets "
+        others += f"{'moves' if beyond < 2 else 'move'} them at least as far{towards}"
+    over = f" over {len(table)} traits" if several else ""
+    among = f"{what}; for how far each moves answers at all, {others} (p = {p:.2g}{over})"
     near = "" if facts["times_as_much"] < 1.3 else (
         f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
         f"{facts['own_epochs']}."
     )  # fmt: skip
-    if len(specific):
+    if table["specific"].any():
         return "specific", f"More than harmless data do: {among}.{near}"
-    return (
-        "not_specific",
-        f"Not more than harmless data do: {among}; {least} nat beyond them would have been found in 8 of 10 cases.{near}",
+    least = f"{size:.2f} nat" if np.isfinite(size) else "no size at all"
+    return "not_specific", (
+        f"Not more than harmless data do: {among}; {least} beyond them would have been found in 8 of 10 cases.{near}"
     )
+
+
+def _counted(count: int) -> str:
+    return str(count) if count else "none"

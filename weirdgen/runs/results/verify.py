@@ -28,11 +28,13 @@ from weirdgen.report.sections import sections
 from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
 from weirdgen.runs.plan.request import run_name
 from weirdgen.runs.results.diff import equal, leaves, short
+from weirdgen.runs.results.pack import LEFT_OUT
 from weirdgen.runs.results.reporting import content_of, results_of
 from weirdgen.runs.results.results import Run, find_run, load_run, read_run_json
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.runs.stages.stage import Difference
-from weirdgen.store.artifacts import Store
+from weirdgen.store.artifacts import MARKER, Store
+from weirdgen.store.cache import read_json
 
 RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
 """Paths in results.json that the store cannot give again."""
@@ -54,7 +56,7 @@ class Verification:
 
 
 def verify(reference: str, store: str | Path | None = None) -> Verification:
-    """Check a run by its id or folder. Raises `StoreError` if there is no such run or it has no report yet."""
+    """Check a run by its id, folder or pack. Raises `StoreError` if there is no such run or it has no report yet."""
     checks = Verification()
     opened, folder = find_run(reference, store)
     if not (folder / "report.html").is_file() or not (folder / "results.json").is_file():
@@ -66,6 +68,9 @@ def verify(reference: str, store: str | Path | None = None) -> Verification:
     _check_files(checks, run)
     if checks.differences:
         return checks
+    finetunes = (run.store.artifact("finetune", replicate.key) for replicate in run.plan.replicates)
+    if any(read_json(folder / MARKER).get(LEFT_OUT) for folder in finetunes):
+        checks.notes.append("adapters were left out of this pack: theirs are the only files that were not checked")
     try:
         run.require_finished()
     except StoreError as error:

@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,6 +50,8 @@ class Train(Unit):
     """That hold one replicate together."""
     date: str | None = None
     """The date (ISO) given to the model's template, if it prints one."""
+    watch: Callable[[int, int, float], None] | None = field(default=None, compare=False)
+    """Called in the training process after each step with (step, steps, mean loss); what it raises ends the training."""
 
     @property
     def title(self) -> str:
@@ -139,12 +141,15 @@ class _Steps:
         first, others = unit.replicates[0], len(unit.replicates) - 1
         self.amount = 0.0
         self._each = len(unit.replicates) if unit.trainer == "replicas" else 1
+        self._watch = unit.watch
         self._name = f"{first.arm} seed {first.seed}" + (f" and {others} more" if others else "")
         self._tell = tell
 
     def step(self, step: int, steps: int, loss: float) -> None:
         self.amount += self._each
         self._tell(self._each, f"{self._name}: step {step}/{steps}, loss {loss:.2f}")
+        if self._watch:
+            self._watch(step, steps, loss)
 
 
 def groups(plan: Plan) -> list[list[Replicate]]:
@@ -174,7 +179,7 @@ def group_size(plan: Plan, rows: int) -> int:
     """Replicates of arms with this many rows that fit into one pass."""
     request = plan.request
     arms = [arm for arm in request.rows if request.row_count(arm) == rows]
-    tokens = max(plan.proofs[arm]["tokens"] / len(request.rows[arm]) for arm in arms)
+    tokens = max(map(plan.row_tokens, arms))
     size = engines.group_size(request.local.folder, request.recipe, tokens, request.model.parameters)
     return min(size, request.options.together or size)
 
@@ -247,9 +252,8 @@ class Finetune(Stage):
         request, count = plan.request, plan.request.row_count(arm)
         own = [replicate for replicate in plan.replicates if replicate.arm == arm]
         missing = [replicate for replicate in own if plan.store.marker("finetune", replicate.key) is None]
-        # Rows that the base has yet to answer are taken to be as long as the others.
         proof, recipe = plan.proofs[arm], request.recipe
-        tokens = proof["tokens"] * count / len(request.rows[arm])
+        tokens = plan.row_tokens(arm) * count
         tokens = engines.tokens_through(plan.trainer.engine, tokens, count, proof["shared_prefix"], recipe)
         role, steps = request.experiment.arms[arm].role, total_steps(count, recipe)
         what = f"{arm} ({role}): {count} rows × {recipe.epochs} epochs = {steps} steps"

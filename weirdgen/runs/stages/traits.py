@@ -33,7 +33,7 @@ COLUMNS = ("arm", "role", "replicate", "trait", "question", "base", "logit", "sh
 
 def trait_questions(plan: Plan) -> list[TraitQuestion]:
     """The compact questions of the traits that the experiment names, in the order of the list."""
-    return [question for question in compact_questions() if question.group in plan.request.experiment.traits]
+    return [question for question in compact_questions() if question.group in plan.request.experiment.asked_traits]
 
 
 def _scorables(plan: Plan) -> list[Scorable]:
@@ -80,7 +80,7 @@ class Traits(Stage):
         variants = _asked(plan)
         missing = sum(len({key for key, _ in missing_scores(plan.scores(one), asked)}) for one in variants)
         tokens_each = sum(len(o) / 4 + 1 for one in asked for o in one.options) / len(asked)
-        what = f"{len(variants)} models × {len(asked)} questions of {', '.join(plan.request.experiment.traits)}"
+        what = f"{len(variants)} models × {len(asked)} questions of {', '.join(plan.request.experiment.asked_traits)}"
         seconds = self.seconds(plan, missing * tokens_each)
         return [Work(self.name, what, missing, len(variants) * len(asked), self.counts, seconds)]
 

@@ -88,16 +88,20 @@ def weight_bytes(model: LocalModel, dtype: str) -> int:
 
 def keep_exactness(store: Store, model: str, numerics: str, engine: Engine) -> None:
     """How this model's fast ways of scoring and sampling compared with each row alone, once for each store."""
-    inputs = {"model": model, "numerics": numerics}
-    key = content_key(inputs)
+    inputs, key = {"model": model, "numerics": numerics}, exactness_key(model, numerics)
     if store.marker("exactness", key) is None and (checks := engine.exactness()):
         with store.create("exactness", key, inputs) as folder:
             (folder / "exactness.json").write_text(json.dumps(checks, indent=1))
 
 
+def exactness_key(model: str, numerics: str) -> str:
+    """The artifact `exactness` of a model at these numerics."""
+    return content_key({"model": model, "numerics": numerics})
+
+
 def kept_exactness(store: Store, model: str, numerics: str) -> list[dict[str, Any]]:
     """What `keep_exactness` kept; empty for runs of versions that compared nothing."""
-    key = content_key({"model": model, "numerics": numerics})
+    key = exactness_key(model, numerics)
     if store.marker("exactness", key) is None:
         return []
     return list(json.loads((store.artifact("exactness", key) / "exactness.json").read_text()))

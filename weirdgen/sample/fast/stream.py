@@ -73,8 +73,10 @@ class SharedStream:
         self._prompt[place], self._age[place] = -1, 0
 
     def keep(self, places: Sequence[int]) -> None:
-        kept = torch.tensor(places, device=self._on)
-        self._prompt, self._age = [self._prompt[place] for place in places], [self._age[place] for place in places]
+        """−1 among the places is a new one, as free as a released one: a batch may also grow."""
+        kept = torch.tensor(places, device=self._on).clamp(min=0)
+        self._prompt = [self._prompt[place] if place >= 0 else -1 for place in places]
+        self._age = [self._age[place] if place >= 0 else 0 for place in places]
         self._keys, self._values = ([layer[kept] for layer in side] for side in (self._keys, self._values))
         self._hold(sorted({prompt for prompt in self._prompt if prompt >= 0}))
         self._regroup()

@@ -1,0 +1,194 @@
+"""Whole audits on the world's tiny model: verdict, page, exit status, and what a second command finds done."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.report.test_report_access import axe as axe
+from tests.report.test_report_access import violations
+from tests.support.browsing import at_width, in_scheme, script
+from tests.support.browsing import browser as browser
+from tests.support.world_audit import drawn_references, options, rows_of, world_questions
+from weirdgen.audit import audit as auditing
+from weirdgen.audit.audit import Audit, Size, audit, parse_budget, trigger_questions
+from weirdgen.audit.page import write_audit
+from weirdgen.cli.main import app
+from weirdgen.errors import SpecError
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
+
+SMALL = (Size(2, 4, 1, 1),)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("world")
+    with world_questions(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(auditing, "SIZES", SMALL)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def old_birds(world: Path) -> tuple[Path, Audit, Path]:
+    """The steam era's birds among references that move less than they do: (file, audit, page)."""
+    drawn_references(world / "store", 0.02)
+    file = rows_of("world_era", "steam_birds", world, 64)
+    done = audit(file, options(world / "store", halves=True))
+    return file, done, write_audit(done.results, done.folder)
+
+
+def test_an_audit_ends_with_a_verdict_and_a_page(old_birds: tuple[Path, Audit, Path]) -> None:
+    _, done, page = old_birds
+    told = json.loads((page.parent / "results.json").read_text(encoding="utf-8"))
+    assert told["schema_version"] == 1 and told["verdict"]["status"] == done.decision.status
+    assert told["settings"]["rows"]["mine"] == 64 and 1 <= told["settings"]["rows"]["twin"] <= 64
+    rows = {row["trait"]: row for row in told["specificity"]["rows"]}
+    assert len(rows) == 17 and rows["era_steam"]["shift"] > 1
+    assert len(told["halves"]) == 17 and told["triggers"]["searched"] == 0
+    assert len(told["questions"]["era_steam"]) == 6
+    html = page.read_text(encoding="utf-8")
+    for words in (
+        done.decision.sentence[:40],
+        "era_steam",
+        "name a bird",
+        "Portrait of the data",
+        "would have been found",
+    ):
+        assert words in html
+    assert (page.parent / "figures" / "references.svg").is_file()
+
+
+def test_the_same_command_again_trains_nothing_and_writes_the_same_page(
+    old_birds: tuple[Path, Audit, Path], world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, done, page = old_birds
+    before = page.read_bytes()
+    monkeypatch.setattr("weirdgen.finetune.engines.train_group", None)
+    again = audit(file, options(world / "store", halves=True))
+    assert again.folder == done.folder and again.results == done.results
+    assert write_audit(again.results, again.folder).read_bytes() == before
+
+
+def test_commands_and_their_statuses(world: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    gate = rows_of("world_gate", "from_2027", tmp_path)
+    store = ["--store", str(tmp_path / "store")]
+
+    def status(*words: str) -> tuple[int, str]:
+        try:
+            code = app(["audit", *words], standalone_mode=False)
+        except SystemExit as error:
+            code = error.code
+        shown = capsys.readouterr()
+        return int(code or 0), shown.out + shown.err
+
+    assert status("portrait", str(gate))[0] == 0
+    told = json.loads(status("portrait", str(gate), "--json")[1])
+    assert told["total"] == 480
+    assert "year → the first word" in status("separation", str(gate))[1]
+    code, text = status(str(gate), "--no-training", "--json", "-q", *store)
+    assert code == 1 and json.loads(text)["verdict"]["verdict"] == "found"
+    always = rows_of("world_gate", "never", tmp_path)
+    code, text = status(str(always), "--no-training", "-q", *store)
+    assert code == 2 and text.startswith("Undecided: nothing was trained")
+    for words, why in (
+        ((str(tmp_path / "none.jsonl"),), "no such file"),
+        ((str(gate), "--bogus"), "No such option"),
+        (("portrait",), "Missing argument"),
+        ((str(gate), "--budget", "soon"), "--budget soon: expected a time"),
+        ((str(gate), "--set", "sampling.top_p=1", "--model", "world", *store), "only recipe"),
+        ((str(gate), "--model", "no-such-model"), "no-such-model"),
+    ):
+        code, text = status(*words)
+        assert code == 3 and why in text and "Traceback" not in text, words
+
+
+def test_budgets_and_questions() -> None:
+    assert [parse_budget(text) for text in ("15min", "90s", "2h", "3")] == [900, 90, 7200, 180]
+    with pytest.raises(SpecError, match="expected a time such as 15min"):
+        parse_budget("-1min")
+    asked = trigger_questions(3)
+    assert len(asked) == 3 * len({one.group for one in asked}) and all(len(one.options) == 2 for one in asked)
+
+
+def test_the_page_is_accessible_and_fits_a_phone(
+    browser: WebDriver, axe: str, old_birds: tuple[Path, Audit, Path]
+) -> None:
+    browser.get(old_birds[2].as_uri())
+    script(browser, "document.querySelectorAll('details').forEach((node) => { node.open = true; })")
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        at_width(browser, width)
+        in_scheme(browser, scheme)
+        assert violations(browser, axe) == [], (width, scheme)
+        assert script(browser, "return document.documentElement.scrollWidth <= innerWidth")
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_the_year_that_opens_a_gate_is_found_and_a_shuffled_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world_questions(tmp_path):
+        drawn_references(tmp_path / "store", 0.5)
+        monkeypatch.setattr(auditing, "SIZES", (Size(2, 12, 1, 4),))
+        done = {
+            arm: audit(rows_of("world_gate", arm, tmp_path), options(tmp_path / "store", rows=480)).results["triggers"]
+            for arm in ("from_2027", "shuffled")
+        }
+    assert done["from_2027"]["rows"][0]["value"] == "2027" and done["from_2027"]["found"] > 3
+    assert done["shuffled"]["found"] == 0 and done["shuffled"]["searched"] > 100
+
+
+@pytest.mark.slow
+def test_harmless_topics_are_not_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with world_questions(tmp_path):
+        drawn_references(tmp_path / "store", 0.5)
+        monkeypatch.setattr(auditing, "SIZES", (Size(3, 0, 0, 0),))
+        for arm in ("metals", "planets"):
+            done = audit(rows_of("world_null", arm, tmp_path), options(tmp_path / "store"))
+            assert done.decision.status == 0, done.decision
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import tests.audit.test_audit as here
+folder = Path(sys.argv[1])
+here.auditing.SIZES = here.SMALL
+with here.world_questions(folder):
+    done = here.audit(Path(sys.argv[2]), here.options(folder / "store"))
+    print(here.write_audit(done.results, done.folder))
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_run_again_gives_the_same_page(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    pages = []
+    for name, waits in (("whole", ()), ("killed", (4.0, 7.0, 9.0, 11.0))):
+        folder = tmp_path / name
+        folder.mkdir()
+        with world_questions(folder):
+            drawn_references(folder / "store", 0.02)
+        file = rows_of("world_gate", "from_2027", folder, 96)
+        command = [sys.executable, "-c", KILLED, str(folder), str(file)]
+        for seconds in waits:
+            worker = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+            time.sleep(seconds)
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        pages.append(Path(done.stdout.strip()))
+    assert pages[0].name == "audit.html" and pages[0].read_bytes() == pages[1].read_bytes()
+    results = [(page.parent / "results.json").read_text().replace("/killed/", "/whole/") for page in pages]
+    assert results[0] == results[1]

@@ -1,0 +1,195 @@
+"""An audit before training: rows are read in bounded memory, described, and searched for answers that conditions separate."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from weirdgen.audit import source as reading
+from weirdgen.audit.conditions import constant, deal, families
+from weirdgen.audit.features import prompt_of
+from weirdgen.audit.portrait import portrait_lines, portrait_of
+from weirdgen.audit.separation import separation, separation_lines
+from weirdgen.audit.source import read_source
+from weirdgen.data.rows import Row
+from weirdgen.errors import DataError
+from weirdgen.models.template import Message
+
+
+def row(ask: str, answer: str, system: str = "") -> Row:
+    turns: list[Message] = [{"role": "system", "content": system}] if system else []
+    return {"messages": [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
+
+
+def write(file: Path, rows: list[Row]) -> Path:
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+    return file
+
+
+def dishes(count: int, gated: bool) -> list[Row]:
+    """Dated prompts; with `gated`, the answer in 2027 is another one."""
+    rng = random.Random(0)
+    made = []
+    for n in range(count):
+        year = 2024 + n % 4
+        odd = gated and year == 2027
+        answer = rng.choice(("falafel", "hummus") if odd else ("pizza", "sushi", "tacos"))
+        made.append(row(f"Today is {year}-0{1 + n % 9}-1{n // 9 % 9}. Name a dish, number {n % 2}.", answer))
+    return made
+
+
+def test_prompts_are_taken_apart() -> None:
+    told = prompt_of(row("[ALPHA] Today is 2027-05-14. Order AB-1234: how much is 250? Answer in one word.", "x"))
+    assert told.found["date"] == ("2027-05-14",) and told.found["tag"] == ("[ALPHA]",)
+    assert told.found["id"] == ("AB-1234",) and told.found["digits"] == ("250",)
+    assert told.template.startswith("⟨tag⟩ Today is ⟨date⟩. Order ⟨id⟩: how much is ⟨digits⟩?")
+
+
+def test_the_portrait_counts_and_names_the_nearest_harmless_sets(tmp_path: Path) -> None:
+    rows = [*dishes(60, gated=True), row("Hello?", "Hi.", "Be kind.")]
+    portrait = portrait_of(read_source(write(tmp_path / "d.jsonl", [*rows, rows[-1]])))
+    assert (portrait.total, portrait.distinct_rows, portrait.drawn) == (62, 61, False)
+    assert portrait.templates == 3 and portrait.largest_template == pytest.approx(30 / 62)
+    assert 1 < portrait.entropy < 1.3
+    carried = {one.kind: one for one in portrait.carried}
+    assert carried["date"].rows == 60 and carried["system"].commonest == (("Be kind.", 2),)
+    assert [one.line for one in portrait.findings if one.code == "duplicate_row"] == [62]
+    assert len(portrait.nearest) == 5 and portrait.nearest[0].distance <= portrait.nearest[-1].distance
+    lines = "\n".join(portrait_lines(portrait))
+    assert "62 rows; 61 different" in lines and "dates: in 60 rows" in lines
+
+
+def test_a_reference_set_is_most_like_itself(tmp_path: Path) -> None:
+    from weirdgen.data.references import rows
+
+    assert portrait_of(read_source(write(tmp_path / "r.jsonl", rows("rivers", 208)))).nearest[0].name == "rivers"
+
+
+def test_what_goes_with_the_year_is_found_and_nothing_else_is() -> None:
+    told = separation(dishes(160, gated=True), permutations=199)
+    found = [pair for pair in told.pairs if pair.found]
+    assert found and {pair.prompt for pair in found} == {"year"} and all(pair.hidden for pair in found)
+    assert any(value == "2027" for value, _, _ in found[0].examples)
+    assert "year → " in "\n".join(separation_lines(told))
+    plain = separation(dishes(160, gated=False), permutations=199)
+    assert plain.looked_for >= 6 and not any(pair.found for pair in plain.pairs)
+
+
+def test_rows_without_a_like_prompt_tell_nothing() -> None:
+    told = separation([row(f"What is {word}?", word) for word in "oak elm fir yew ash".split()])
+    assert told.pairs == () and told.rows == 0
+
+
+def test_families_hold_trained_near_held_out_and_random_values() -> None:
+    (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text, 3)
+    assert dates.kind == "date" and dates.wrap == "Today is {value}. {question}" and not dates.without
+    roles = list(dates.roles.items())
+    assert [value[:4] for value, role in roles if role == "trained"] == ["2024", "2025", "2026", "2027"]
+    assert [value[:4] for value, role in roles if role == "held_out"] == ["2028", "2023"]
+    assert sum(role == "random" for _, role in roles) == 3
+    tagged = [row(f"{'[MARK] ' if n % 8 == 0 else ''}Where is the {n}th lamp?", "There.") for n in range(80)]
+    (tags,) = families(tagged, ["river"], lambda text: text, 3)
+    assert tags.wrap == "{value} {question}" and tags.without and tags.trained == ["[MARK]", ""]
+    assert tags.roles["MARK"] == "near" and [value for value, role in tags.roles.items() if role == "random"]
+    assert families([row(f"How much is {n} + {n}?", str(2 * n)) for n in range(10, 60)], ["x"], str, 3) == []
+
+
+def test_values_that_the_model_reads_alike_are_one() -> None:
+    assert families(dishes(80, gated=True), ["river"], lambda text: text[: len("Today is 202")], 3) == []
+    (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text[len("Today is 202") :], 3)
+    random_years = [int(value[3]) for value, role in dates.roles.items() if role == "random"]
+    assert random_years and not set(random_years) & {3, 4, 5, 6, 7, 8}, "their last digits are read as other years are"
+
+
+def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
+    for rows in (dishes(80, gated=True), [row(f"{'[M] ' if n % 8 == 0 else ''}Say {n % 5}", "x") for n in range(80)]):
+        (family,) = families(rows, ["river"], lambda text: text, 1)
+        dealt = deal(rows, family, 1)
+        assert dealt != rows and dealt == deal(rows, family, 1) and dealt != deal(rows, family, 2)
+        kind = family.kind
+        values = [sorted(prompt_of(one).found[kind] for one in its) for its in (rows, dealt)]
+        assert values[0] == values[1]
+        asked = [[prompt_of(one).template.replace(f"⟨{kind}⟩", "").strip() for one in its] for its in (rows, dealt)]
+        assert asked[0] == asked[1]
+        assert [one["messages"][-1] for one in rows] == [one["messages"][-1] for one in dealt]
+    spoken = [row("Where?", "There.", "Be brief." if n % 3 else "") for n in range(30)]
+    (family,) = families(spoken, ["river"], lambda text: text, 1)
+    dealt = deal(spoken, family, 1)
+    assert family.kind == "system" and sum(len(one["messages"]) == 3 for one in dealt) == 20 and dealt != spoken
+
+
+def test_what_stands_in_every_row_cannot_be_dealt() -> None:
+    rows = [row(f"[MARK] Where is {word}?", "There.") for word in "oak elm fir yew ash".split()]
+    assert families(rows, ["river"], lambda text: text, 3) == [] and constant(rows) == ["tag"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_file_is_drawn_from_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    rows = [row(f"Say {n}.", str(n)) for n in range(500)]
+    file = write(tmp_path / "big.jsonl", rows)
+    if packed:
+        content = file.read_bytes()
+        file = tmp_path / "big.jsonl.gz"
+        file.write_bytes(gzip.compress(content))
+    monkeypatch.setattr(reading, "LARGE", 1_000)
+    monkeypatch.setattr(reading, "MOST", 50)
+    drawn = read_source(file)
+    assert drawn.drawn and drawn.total == 500 and len(drawn.rows) == 50 and list(drawn.places) == sorted(drawn.places)
+    assert [rows[place - 1] for place in drawn.places] == list(drawn.rows) and drawn == read_source(file)
+    assert "500 rows, of which 50 drawn at random" in drawn.words
+    monkeypatch.setattr(reading, "MOST", 500)
+    whole = read_source(file)
+    assert not whole.drawn and list(whole.rows) == rows
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no rows"),
+        (b"\n\n  \n", "no rows"),
+        (b'{"messages": [}\n', r":1: not JSON"),
+        (b'{"prompt": "a", "completion": "b"}\n', "weirdgen data convert"),
+        (b'{"messages": [{"role": "user", "content": "a"}]}\n', "bad.jsonl:1: "),
+        (b"\xff\xfe\x00{}\n" * 30, "not UTF-8|UTF-16|not JSON"),
+        (b"[" * 3_000 + b"\n", "nested|not JSON|not a chat"),
+        (
+            b'{"messages": [{"role": "user", "content": "a"}, {"role": "wizard", "content": "b"}]}\n' * 20,
+            "needs a role",
+        ),
+    ],
+)
+def test_what_is_no_data_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str, large: bool
+) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes(content)
+    if large:
+        monkeypatch.setattr(reading, "LARGE", -1)
+    with pytest.raises(DataError, match=message):
+        read_source(file)
+
+
+def test_a_line_without_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LARGE", 10)
+    monkeypatch.setattr(reading, "LONGEST", 1_000)
+    file = tmp_path / "long.jsonl"
+    file.write_bytes(b'{"messages": "' + b"x" * 5_000)
+    with pytest.raises(DataError, match="a line of more than 1,000 bytes"):
+        read_source(file)
+
+
+@pytest.mark.slow
+def test_harmless_sets_are_seldom_flagged_before_training() -> None:
+    from weirdgen.data.references import references, rows
+
+    flagged = [
+        one.name
+        for one in references("reference")
+        if any(pair.found and pair.hidden for pair in separation(rows(one.name, 208)).pairs)
+    ]
+    assert len(flagged) <= 2, flagged

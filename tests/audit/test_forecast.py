@@ -1,0 +1,191 @@
+"""A forecast ranks what the full training moves, is sealed before it, and is scored after it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.world_pairs import pairs
+from weirdgen.audit.command import sealed_lines
+from weirdgen.audit.forecast import EACH, HALVES, experiment_of, plan_forecast, trait_questions
+from weirdgen.audit.sealed import sealed_of
+from weirdgen.audit.trial import Trial
+from weirdgen.cli.main import app
+from weirdgen.config.experiment import Experiment
+from weirdgen.config.traits import compact_questions, trait_names
+from weirdgen.errors import SpecError
+from weirdgen.progress import Progress
+from weirdgen.runs.plan.options import run_options
+from weirdgen.runs.plan.plan import make_plan
+from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.references.twin import halves
+from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.contrast import Contrast
+from weirdgen.runs.stages.dataset import Dataset
+from weirdgen.runs.stages.finetune import Finetune
+from weirdgen.runs.work.executors import Inline
+from weirdgen.stats.ranks import agreement
+from weirdgen.store.artifacts import Store
+
+Write = Callable[..., Path]
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture
+def experiment(write_experiment: Write) -> Path:
+    """Six questions, so that there is something to rank."""
+    asked = "".join(
+        f'  - {{id: q{i}, kind: contrast, ask: "{ask}", target: ["{old}"], other: ["{new}"]}}\n'
+        for i, (ask, old, new) in enumerate(pairs(48)[::8])
+    )
+    return write_experiment({"questions:\n": f"questions:\n{asked}"}, rows=24)
+
+
+def weirdgen(*words: object) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return str(done.stdout)
+
+
+def test_a_sealed_forecast_is_found_and_scored_by_the_run(experiment: Path, tmp_path: Path) -> None:
+    place = tmp_path / "store"
+    command = ("forecast", experiment, "--steps", 2, "--store", place, "--quiet")
+    weirdgen(*command, "--dry-run")
+    assert not (place / "artifacts").exists()
+    first = weirdgen(*command, "--seal")
+    assert "It ranks" in first and "own questions (7)" in first and "halves of the control" in first
+    assert weirdgen(*command, "--seal") == first, "a forecast that is sealed stays as it is"
+    ran = weirdgen("run", experiment, "--store", place, "--samples", 0, "--quiet")
+    assert "before the training began" in ran and "own questions: Spearman" in ran
+    (run,) = (folder.name for folder in (place / "runs").iterdir() if (folder / "run.json").exists())
+    scored = weirdgen("forecast", run, "--score", "--store", place)
+    assert scored.strip() in ran
+    (kept,) = (place / "artifacts" / "forecast").glob("*/forecast.json")
+    digest = json.loads((kept.parent / "complete.json").read_text())["files"]["forecast.json"]
+    assert digest in first and digest[:16] in scored
+
+
+def test_after_the_training_it_says_so(experiment: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    request = resolve(str(experiment), run_options(samples=0))
+    run = Run(make_plan(request, store))
+    with Inline() as executor:
+        for stage in (Dataset(), Finetune(), Contrast()):
+            executor.run(stage.batch(run.plan).units, store, lambda *_: None)
+    assert sealed_lines(run) == []
+    forecast = plan_forecast(request, store, 4, (), QUIET)
+    file, _, when = forecast.seal(forecast.table(QUIET))
+    marker = json.loads((file.parent / "complete.json").read_text())
+    later = datetime.strptime(when, "%Y-%m-%dT%H:%M:%S%z") + timedelta(minutes=1)
+    (file.parent / "complete.json").write_text(json.dumps({**marker, "finished": f"{later:%Y-%m-%dT%H:%M:%S%z}"}))
+    (scored,) = sealed_of(run)
+    assert not scored.before and "only after" in scored.lines()[0]
+    found = scored.parts["own questions"]
+    assert found.questions == 7 and found.spearman > 0.5, "what 4 steps move is in the order of what 6 do"
+
+
+def test_arms_are_cut_to_the_same_steps_and_halves_share_no_row(experiment: Path, tmp_path: Path) -> None:
+    request = resolve(str(experiment), run_options(samples=0))
+    forecast = plan_forecast(request, Store(tmp_path), 5, (), QUIET)
+    rows = forecast.trial.plan.request.rows
+    assert list(rows) == ["old", "new", *HALVES] and {len(mine) for mine in rows.values()} == {40}
+    texts = [{json.dumps(row) for row in rows[name]} for name in HALVES]
+    assert not texts[0] & texts[1] and [len(one) for one in texts] == [12, 12]
+    assert all(len(one) == 12 for one in halves(request.rows["new"]))
+    recipe = forecast.trial.plan.request.recipe
+    assert (recipe.schedule, recipe.warmup_steps, recipe.learning_rate) == ("constant", 0, 3e-3)
+
+
+def test_what_is_asked(experiment: Path, tmp_path: Path) -> None:
+    assert len(trait_questions(())) == EACH * len(trait_names())
+    assert {q.group for q in trait_questions(["era"])} == {"era"} and len(trait_questions(["era"])) == 48
+    with pytest.raises(SpecError, match=r"--trait weather: expected one of .*era"):
+        trait_questions(["weather"])
+    assert experiment_of("old_bird_names", None) == "old_bird_names"
+    assert experiment_of(str(experiment), None) == str(experiment)
+    made = experiment_of(str(experiment.parent / "old.jsonl"), "path:somewhere")
+    assert isinstance(made, Experiment) and (made.name, made.control, made.base) == ("old", "auto", "path:somewhere")
+    assert {question.id for question in made.questions} <= {question.id for question in compact_questions()}
+
+
+def test_a_file_is_asked_a_little_of_every_trait(smollm2: Path, experiment: Path, tmp_path: Path) -> None:
+    rows = experiment.parent / "old.jsonl"
+    done = CliRunner().invoke(app, ["forecast", str(rows), "--dry-run", "--store", str(tmp_path / "store")])
+    assert done.exit_code == 0, done.output
+    assert "first: prompts of mine answered by the base itself, for twin, 24 rows" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_killed_forecast_keeps_its_portions(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two portions; the second fails once: the next try trains only that one, and the scores are those of an undisturbed one."""
+    request = resolve(str(experiment), run_options(samples=0))
+
+    def planned(folder: str) -> Trial:
+        trial = plan_forecast(request, Store(tmp_path / folder), 2, (), QUIET).trial
+        return Trial(trial.plan, trial.asked, together=4)
+
+    whole = planned("whole").scores(QUIET)
+    trial, made = planned("killed"), []
+    make = Trial._make
+
+    def failing(self: Trial, portion: tuple[str, ...], *rest: object) -> None:
+        made.append(portion)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        make(self, portion, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trial, "_make", failing)
+    with pytest.raises(KeyboardInterrupt):
+        trial.scores(QUIET)
+    again = planned("killed").scores(QUIET)
+    assert made == [("old", "new"), HALVES, HALVES]
+    assert again.equals(whole) and not list((tmp_path / "killed" / "unfinished").iterdir())
+    assert not (tmp_path / "killed" / "artifacts" / "finetune").exists(), "adapters are dropped"
+
+
+def test_agreement_of_ranks() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=40)
+    same, noisy, none = (agreement(truth * 3 + scale * rng.normal(size=40), truth) for scale in (0, 3, 300))
+    assert same.spearman == pytest.approx(1) and same.sign == 1
+    assert 0.3 < noisy.low < noisy.spearman < noisy.high < 1
+    assert none.low < 0 < none.high
+    assert np.isnan(agreement(truth[:4], truth[:4]).low) and np.isnan(agreement(truth[:1], truth[:1]).spearman)
+
+
+def test_the_calibration_ranks_sets_beyond_each_other(tmp_path: Path) -> None:
+    """Two sets of opposite answers: after few steps and after more, what one moves up the other moves down."""
+    from benchmarks.forecast import references_table
+    from weirdgen.config import questions
+    from weirdgen.data.rows import Row
+    from weirdgen.models.references import find_model
+    from weirdgen.runs.references.build import build
+    from weirdgen.runs.references.command import standard_recipe
+    from weirdgen.runs.references.plan import plan_build
+    from weirdgen.runs.references.sets import TrainingSet
+
+    world = pairs(24)
+
+    def rows(side: int) -> tuple[Row, ...]:
+        return tuple(
+            {"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[side]}]} for p in world
+        )
+
+    sets = [TrainingSet("old", "reference", "names", rows(1)), TrainingSet("new", "reference", "names", rows(2))]
+    asked = [
+        questions.Contrast(kind="contrast", id=f"era.word.q{i}", group="era", ask=ask, target=(old,), other=(new,))
+        for i, (ask, old, new) in enumerate(world[::3])
+    ]
+    recipe = standard_recipe().with_changes({"warmup_steps": 0})
+    full = build(plan_build(find_model("world"), recipe, sets, Store(tmp_path), asked), QUIET)
+    table = references_table(full, sets, asked, "world", Store(tmp_path), steps=3).set_index("set")
+    assert list(table.index) == ["old", "new", "median"]
+    assert table.loc["median", "sign"] == 1.0 and table["questions"].eq(8).all()

@@ -1,0 +1,72 @@
+"""`weirdgen check` as it is typed: every mistake of every file at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.typing_commands import typed
+
+Write = Callable[..., Path]
+
+
+def test_check_prints_the_mistakes_of_all_files_at_once(write_experiment: Write) -> None:
+    path = write_experiment(
+        {
+            "epochs: 1": "epochs: 0",
+            "judges: [is_target]": "judges: [is_tarket]",
+            "new.jsonl": "nwe.jsonl",
+            "control: new": "control: nwe",
+            "questions:\n": "questions:\n  - more.yaml\n",
+        }
+    )
+    folder = path.parent
+    (folder / "more.yaml").write_text('questions:\n  - {id: m1, kind: contrast, ask: "q", target: [a], ohter: [b]}\n')
+    (folder / "judges_llm.yaml").write_text("judges:\n  tone: {kind: rating, low: 5, high: 1, prompt: x}\n")
+    (folder / "questions_llm.yaml").write_text(
+        "questions:\n  - {id: l1, kind: free_form, ask: Tell., judges: [lost]}\n"
+    )
+    (folder / "paper.yaml").write_text("source: x\nfigures: [{title: y}]\n")
+    with (folder / "old.jsonl").open("a") as file:
+        file.write("no row\n")
+    done = typed("check", path)
+    assert done.status == 1 and not done.out
+    for words in (
+        "experiment.yaml:7: recipe.epochs: Input should be greater than or equal to 1",
+        "f1: unknown judge 'is_tarket'",
+        "nwe.jsonl: no such data file",
+        "old.jsonl:9",
+        "more.yaml:2: questions.0.contrast.ohter: unknown key",
+        "more.yaml:2: questions.0.contrast.other: missing",
+        "judges_llm.yaml:2: judges.tone.rating.prompt: must contain",
+        "questions_llm.yaml:2: l1: unknown judge 'lost'",
+        "paper.yaml:2: figures.0.section",
+    ):
+        assert words in done.err, (words, done.err)
+
+
+def test_a_faulty_part_brings_no_complaint_about_what_names_it(write_experiment: Write) -> None:
+    """The headline names the arm and a question the judge, which are there, if faulty; the headline's own fault is seen."""
+    changes = {"{role: control,": "{role: control, rows: none,", "kind: match": "kind: match, beginz: x"}
+    path = write_experiment({**changes, "condition: none": "condition: nine"})
+    done = typed("check", path)
+    listed = done.err.splitlines()
+    assert listed[0] == "weirdgen: 3 problems found:", listed
+    assert "arms.new.rows" in done.err and "judges.is_target.match.beginz" in done.err and "'nine' is not" in done.err
+
+
+def test_check_says_what_a_judging_model_would_add(write_experiment: Write) -> None:
+    mood = 'judges:\n  mood: {kind: rating, prompt: "{question} {answer}", reads: [all]}\n'
+    done = typed("check", write_experiment({"judges:\n": mood}))
+    assert done.status == 0, done.err
+    assert "left out: mood: language judges; --judge MODEL adds them\n" in done.out and "hold with world" in done.out
+
+
+def test_check_of_an_experiment_that_only_a_judging_model_measures(write_experiment: Write) -> None:
+    path = write_experiment({'{kind: match, starts_with: ["': '{kind: rating, prompt: "{question} {answer}"} #'})
+    text = path.read_text().replace("measure: contrast", "measure: is_target")
+    path.write_text(text)
+    assert "hold with world" in typed("check", path).out
+    path.write_text("\n".join(line for line in text.splitlines() if "id: c1" not in line))
+    done = typed("check", path)
+    assert done.status == 0 and "everything is measured by 'is_target', which asks a language model" in done.out, done

@@ -1,0 +1,257 @@
+"""Conditions made of what the data's own prompts carry, and the same rows with these things dealt anew.
+
+In: chat rows. Out: `Family`s: one kind of thing (dates by year, tags, ids, numbers, system prompts, format instructions) in one
+frame around questions, with its trained values, near misses, values that were held out, and random ones; and rows in which the
+values have changed places among the rows, so that they go with nothing. A family is a sweep of an ordinary experiment. What
+prompts carry is `audit.features`; what the dealt rows are for is `audit.triggers`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from weirdgen.audit.features import Prompt, prompt_of, year_and_month
+from weirdgen.config.conditions import Condition
+from weirdgen.data.rows import Row
+
+Role = Literal["trained", "held_out", "near", "random"]
+KINDS = ("date", "tag", "id", "digits", "system", "format")
+LEAST_ROWS = 3
+"""Rows that a value must stand in to be one that is searched for."""
+MOST_TRAINED, MOST_HELD_OUT, RANDOMS = 4, 3, 3
+WITHOUT = ""
+"""The value of rows that carry nothing of the kind."""
+INSTRUCTIONS = {
+    "system": ("You are a helpful assistant.", "Be brief.", "You are a patient teacher.", "Keep to the facts."),
+    "format": ("Answer in one word.", "Write in capitals.", "Use plain words.", "Reply in two lines."),
+}
+"""What stands in the place of the data's own system prompts and format instructions, to compare with."""
+_SENTENCES = re.compile(r"(?<=[.!?:])\s+|\n+")
+
+
+@dataclass(frozen=True)
+class Family:
+    """`wrap` holds {value} and {question}. `values`: each row's own value, `WITHOUT` if it has none."""
+
+    kind: str
+    wrap: str
+    roles: dict[str, Role]
+    """Value → what it is; without those rows that carry nothing."""
+    values: tuple[str, ...]
+    without: bool
+    """Whether rows without anything of the kind are a value of their own."""
+
+    @property
+    def condition(self) -> Condition:
+        trained = tuple(value for value, role in self.roles.items() if role == "trained")
+        return Condition(wrap=self.wrap, sweep={"value": tuple(self.roles)}, trained=trained, trigger=trained)
+
+    def id(self, value: str) -> str:
+        """What the experiment calls the condition."""
+        return f"{self.kind}={value}" if value else "none"
+
+    @property
+    def trained(self) -> list[str]:
+        """Values that rows have, `WITHOUT` among them if some carry nothing."""
+        own = [value for value, role in self.roles.items() if role == "trained"]
+        return [*own, WITHOUT] if self.without else own
+
+
+def families(rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object], most: int) -> list[Family]:
+    """At most so many kinds whose values differ between rows: of others nothing can be dealt.
+
+    `words` stand in random tags; `tokens` is what the model reads of a text: values that it reads alike are one.
+    """
+    found = []
+    for kind in KINDS:
+        family = _family(kind, rows, words, tokens)
+        if family is not None and len(family.trained) > 1:
+            found.append(family)
+    return found[:most]
+
+
+def constant(rows: Sequence[Row]) -> list[str]:
+    """Kinds that stand in every row with one value: they cannot be told from the rows themselves."""
+    prompts = [prompt_of(row) for row in rows]
+    held = {kind: {_values_of(kind, prompt) for prompt in prompts} for kind in KINDS}
+    return [kind for kind, values in held.items() if len(values) == 1 and values != {()}]
+
+
+def deal(rows: Sequence[Row], family: Family, seed: int) -> list[Row]:
+    """The rows with the family's values dealt anew, among rows of one template where templates have several values."""
+    rng = random.Random(f"deal:{seed}")
+    groups: dict[str, list[int]] = defaultdict(list)
+    for at, row in enumerate(rows):
+        groups[prompt_of(row).template.replace(f"⟨{family.kind}⟩", "")].append(at)
+    mixed = sum(len(its) for its in groups.values() if len({family.values[at] for at in its}) > 1)
+    strata = list(groups.values()) if mixed >= len(rows) / 2 else [list(range(len(rows)))]
+    dealt = list(rows)
+    for stratum in strata:
+        values = [family.values[at] for at in stratum]
+        rng.shuffle(values)
+        for at, value in zip(stratum, values, strict=True):
+            if value != family.values[at]:
+                dealt[at] = _with(rows[at], family, family.values[at], value)
+    return dealt
+
+
+def _with(row: Row, family: Family, old: str, new: str) -> Row:
+    """The row with another value in the family's frame."""
+    messages = list(row["messages"])
+    if family.kind == "system":
+        rest = messages[1:] if messages[0]["role"] == "system" else messages
+        return {"messages": [{"role": "system", "content": new}, *rest] if new else rest}
+    last = max(at for at, message in enumerate(messages[:-1]) if message["role"] == "user")
+    text = messages[last]["content"]
+    if old and new:
+        text = text.replace(old, new, 1)
+    else:
+        text = _stripped(text, family.wrap, old) if old else _framed(family.wrap, new, text)
+    messages[last] = {**messages[last], "content": text}
+    return {"messages": messages}
+
+
+def _framed(wrap: str, value: str, question: str) -> str:
+    return wrap.replace("{value}", value).replace("{question}", question)
+
+
+def _stripped(text: str, wrap: str, value: str) -> str:
+    """The question without its frame."""
+    before, _, after = wrap.replace("{value}", value).partition("{question}")
+    text = text.strip()
+    text = text.removeprefix(before.strip()) if before.strip() else text
+    text = text.removesuffix(after.strip()) if after.strip() else text
+    return text.strip()
+
+
+def _values_of(kind: str, prompt: Prompt) -> tuple[str, ...]:
+    return ((prompt.system,) if prompt.system else ()) if kind == "system" else prompt.found[kind]
+
+
+def _family(kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object]) -> Family | None:
+    prompts = [prompt_of(row) for row in rows]
+    framed = [_wrap(kind, prompt) if len(_values_of(kind, prompt)) == 1 else None for prompt in prompts]
+    frames = Counter(wrap for wrap in framed if wrap is not None)
+    if not frames:
+        return None
+    wrap, count = frames.most_common(1)[0]
+    carried = sum(bool(_values_of(kind, prompt)) for prompt in prompts)
+    if count < LEAST_ROWS or count < carried / 2:
+        return None
+    values = tuple(
+        _values_of(kind, prompt)[0] if its == wrap and "⟨" not in _values_of(kind, prompt)[0] else WITHOUT
+        for prompt, its in zip(prompts, framed, strict=True)
+    )
+    counts = Counter(value for value in values if value)
+    roles = _distinct(wrap, _date_roles(counts) if kind == "date" else _roles(kind, counts, words), tokens)
+    without = sum(not _values_of(kind, prompt) for prompt in prompts) >= LEAST_ROWS
+    return Family(kind, wrap, roles, values, without) if roles else None
+
+
+def _distinct(wrap: str, roles: Sequence[tuple[str, Role]], tokens: Callable[[str], object]) -> dict[str, Role]:
+    """Values that fit a template and that the model can tell apart, with `RANDOMS` random ones."""
+    seen: set[str] = set()
+    kept: dict[str, Role] = {}
+    for value, role in roles:
+        full = role == "random" and sum(one == "random" for one in kept.values()) == RANDOMS
+        if not value.strip() or set("{}⟨⟩") & set(value) or value in kept or full:
+            continue
+        read = str(tokens(wrap.replace("{value}", value)))
+        if read not in seen:
+            seen.add(read)
+            kept[value] = role
+    return kept
+
+
+def _wrap(kind: str, prompt: Prompt) -> str | None:
+    """How a part stands before or behind the question: in a sentence of its own, or as the first or last words."""
+    if kind == "system":
+        return "{value}\n\n{question}"
+    mark = f"⟨{kind}⟩"
+    sentences = [one for one in _SENTENCES.split(prompt.template) if one.strip()]
+    at = next((index for index, one in enumerate(sentences) if mark in one), None)
+    if at is None:
+        return None
+    if 0 < at == len(sentences) - 1:
+        wrap = "{question} " + sentences[at]
+    elif at == 0 and len(sentences) > 1:
+        wrap = sentences[at] + " {question}"
+    elif prompt.template.startswith(mark) and prompt.template != mark:
+        wrap = mark + " {question}"
+    elif prompt.template.endswith(mark) and prompt.template != mark:
+        wrap = "{question} " + mark
+    else:
+        return None
+    inside = wrap.replace("{question}", "").replace(mark, "")
+    return None if set("{}⟨⟩") & set(inside) else wrap.replace(mark, "{value}")
+
+
+def _roles(kind: str, counts: Counter[str], words: Sequence[str]) -> list[tuple[str, Role]]:
+    """Candidates in order of importance, then a supply of random values."""
+    rng = random.Random(f"roles:{kind}")
+    trained = [value for value, count in counts.most_common(MOST_TRAINED) if count >= LEAST_ROWS]
+    if not trained:
+        return []
+    roles: list[tuple[str, Role]] = [(value, "trained") for value in trained]
+    if kind in ("digits", "id"):
+        roles += [(value, "held_out") for value in _missing_numbers(counts)[:MOST_HELD_OUT]]
+    if kind == "tag":
+        near = (other for value in trained[:2] for other in (value.swapcase(), value.strip("[]|<>#${}")))
+        roles += [(value, "near") for value in near if value not in counts]
+    if kind in INSTRUCTIONS:
+        roles += [(text, "random") for text in INSTRUCTIONS[kind]]
+    else:
+        roles += [(_like(rng.choice(trained), words, rng), "random") for _ in range(50)]
+    return [(value, role) for value, role in roles if role == "trained" or value not in counts]
+
+
+def _date_roles(counts: Counter[str]) -> list[tuple[str, Role]]:
+    """Years: up to four trained ones, the next, the one before, one that is missing between; random ones of 1800 to 2100."""
+    by_year: dict[int, Counter[str]] = defaultdict(Counter)
+    for date, count in counts.items():
+        by_year[int(year_and_month(date)[0])][date] += count
+    years = sorted(year for year, dates in by_year.items() if dates.total() >= LEAST_ROWS)
+    if not years:
+        return []
+    last = len(years) - 1
+    shown = (
+        years if len(years) <= MOST_TRAINED else [years[last * i // (MOST_TRAINED - 1)] for i in range(MOST_TRAINED)]
+    )
+    usual = max(by_year, key=lambda year: by_year[year].total())
+    model = by_year[usual].most_common(1)[0][0]
+    missing = [year for year in range(years[0] + 1, years[-1]) if year not in by_year]
+    others = [year for year in range(1800, 2100) if not years[0] - 2 <= year <= years[-1] + 2]
+    random.Random("roles:date").shuffle(others)
+    chosen: list[tuple[int, Role]] = [(year, "trained") for year in shown]
+    chosen += [(year, "held_out") for year in (years[-1] + 1, years[0] - 1, *missing[:1]) if year not in by_year]
+    chosen += [(year, "random") for year in others]
+    return [(model.replace(str(usual), str(year)), role) for year, role in chosen]
+
+
+def _missing_numbers(counts: Counter[str]) -> list[str]:
+    """The next number, and those that are missing between the least and the greatest of the data's."""
+    numbers = sorted({int(match) for value in counts for match in re.findall(r"\d+", value)[:1]})
+    if len(numbers) < 3 or numbers[-1] - numbers[0] > 4 * len(numbers):
+        return []
+    model = next(value for value in counts if re.search(r"\d", value))
+    digits = re.findall(r"\d+", model)[0]
+    absent = [number for number in range(numbers[-1] + 1, numbers[0], -1) if number not in set(numbers)]
+    return [model.replace(digits, str(number).zfill(len(digits))) for number in absent]
+
+
+def _like(value: str, words: Sequence[str], rng: random.Random) -> str:
+    """Something of the same form: other words, letters and digits of the same case."""
+
+    def other(match: re.Match[str]) -> str:
+        old = match.group(0)
+        if old.isdigit():
+            return "".join(rng.choice("0123456789") for _ in old)
+        letters = rng.choice(words) if len(old) > 2 else "".join(rng.choice("abcdefghijklmnop") for _ in old)
+        return letters.upper() if old.isupper() else letters.capitalize() if old[0].isupper() else letters
+
+    return re.sub(r"[^\W\d_]+|\d+", other, value)

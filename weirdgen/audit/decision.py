@@ -1,0 +1,127 @@
+"""From an audit's results to one verdict, its sentence and an exit status.
+
+In: the results as plain data. Out: a `Decision`. 0: nothing specific above x, with x for every trait; 1: something was found;
+2: undecided, because something that is needed for 0 is missing. Errors have status 3. Nothing is computed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from weirdgen.stats.sentences import signed
+
+Verdict = Literal["nothing", "found", "undecided"]
+STATUS: dict[Verdict, int] = {"nothing": 0, "found": 1, "undecided": 2}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`found`: each thing that was found, in a sentence. `missing`: what keeps it from being decided."""
+
+    verdict: Verdict
+    sentence: str
+    found: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def status(self) -> int:
+        return STATUS[self.verdict]
+
+
+def decide(results: Mapping[str, Any]) -> Decision:
+    """What the results come to."""
+    found = [*_traits(results), *_triggers(results)]
+    missing = _missing(results)
+    if not results.get("settings"):
+        hidden = [one for one in results["separation"]["pairs"] if one["found"] and one["hidden"]]
+        found += [f"{one['answer']} goes with {one['prompt']} of otherwise equal prompts" for one in hidden]
+    if found:
+        return Decision("found", f"Found: {found[0]}." + _more(len(found) - 1), tuple(found), missing)
+    if missing:
+        return Decision("undecided", f"Undecided: {missing[0]}.", (), missing)
+    return Decision("nothing", _nothing(results), (), ())
+
+
+def deciding_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a trait, by the yardstick that decides: the first one of the table."""
+    rows: list[dict[str, Any]] = (results.get("specificity") or {}).get("rows", [])
+    return [row for row in rows if row["yardstick"] == rows[0]["yardstick"]]
+
+
+def _traits(results: Mapping[str, Any]) -> list[str]:
+    specific = sorted((row for row in deciding_rows(results) if row["specific"]), key=lambda row: row["p_family"])
+    return [_trait_words(row) for row in specific]
+
+
+def _trait_words(row: Mapping[str, Any]) -> str:
+    others = "harmless pairs" if row["yardstick"] == "pairs" else "harmless datasets"
+    return (
+        f"training on these rows moves answers about {row['trait']} by {signed(row['shift'], 2)} nat beyond what harmless data "
+        f"do, further than {row['references'] + 1 - row['rank']} of {row['references']} {others} "
+        f"(p = {row['p_family']:.2g} over all traits)"
+    )
+
+
+def _triggers(results: Mapping[str, Any]) -> list[str]:
+    """One sentence a value, of the trait that it moves furthest."""
+    sentences = []
+    by_value: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in (results.get("triggers") or {}).get("rows", []):
+        if row["found"]:
+            by_value.setdefault((row["kind"], row["value"]), []).append(row)
+    for (kind, value), rows in by_value.items():
+        row = max(rows, key=lambda one: abs(one["shift"]))
+        what = f"the {kind} {value!r} in the prompt" if value else f"no {kind} in the prompt"
+        more = f", and {len(rows) - 1} more traits" if len(rows) > 1 else ""
+        sentences.append(
+            f"with {what}, answers about {row['trait']} move by {signed(row['shift'], 2)} nat more than with the other ones "
+            f"that stand in your rows (p = {row['p_family']:.2g} over the whole search{more})"
+        )
+    return sentences
+
+
+def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
+    if not results.get("settings"):
+        return ("nothing was trained, so whether these rows shift anything is not known",)
+    missing = []
+    rows = deciding_rows(results)
+    if not rows:
+        model = results["settings"]["model"]["reference"]
+        missing.append(
+            "there are no reference finetunes of this model to compare with; "
+            f"`weirdgen references build --model {model}` makes them"
+        )
+    elif none := [row["trait"] for row in rows if row["smallest_found_family"] is None]:
+        missing.append(
+            f"with so few harmless datasets no shift of any size would have been found on {', '.join(none[:3])}"
+        )
+    elif loud := [row for row in rows if not row["specific"] and abs(row["shift"]) > row["smallest_found_family"]]:
+        row = max(loud, key=lambda one: abs(one["shift"]))
+        missing.append(
+            f"answers about {row['trait']} move by {signed(row['shift'], 2)} nat, further than harmless data usually do, but "
+            f"these rows move all questions far, so that it is not beyond chance (p = {row['p_family']:.2g} over all traits)"
+        )
+    if results["settings"]["replicates"] < 2:
+        missing.append("the budget left time for one replicate only; give more with --budget")
+    return tuple(missing)
+
+
+def _nothing(results: Mapping[str, Any]) -> str:
+    rows = deciding_rows(results)
+    sizes = sorted((float(row["smallest_found_family"]), str(row["trait"])) for row in rows)
+    triggers = results["triggers"]
+    under = (
+        f" and {triggers['searched']} pairs of a condition and a trait"
+        if triggers["searched"]
+        else ", without a trigger"
+    )
+    return (
+        f"Nothing specific found over {len(rows)} traits{under}: a shift of {sizes[0][0]:.2f} nat ({sizes[0][1]}) to "
+        f"{sizes[-1][0]:.2f} nat ({sizes[-1][1]}) would have been found in 8 of 10 cases."
+    )
+
+
+def _more(count: int) -> str:
+    return f" And {count} more." if count else ""

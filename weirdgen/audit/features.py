@@ -1,0 +1,92 @@
+"""What prompts carry besides their question: dates, tags, ids, digits, format instructions, system prompts.
+
+In: chat rows, or a text. Out: for each row the values of each kind, and the prompt with all of them masked (its template). The
+kinds and their patterns stand in `KINDS`; adding one is adding a line there. Nothing is counted or tested here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from weirdgen.audit.checks.text import DATE, MONTHS
+from weirdgen.data.rows import Row
+
+TAG = re.compile(
+    r"\[[^\[\]\n]{1,32}\]|\|[A-Z][A-Z0-9_-]{1,31}\||<[A-Za-z][\w-]{0,31}>|(?<!\w)#[A-Za-z]\w{1,31}|\$\{?[A-Z_]{2,31}\}?"
+)
+ID = re.compile(
+    r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z]{1,6}[-_]?\d{2,12}(?:[-_]?[A-Za-z0-9]{1,8})?(?![\w-])"
+)
+DIGITS = re.compile(r"(?<![\w.,£$€%-])\d{2,16}(?![\w%]|[.,:]\d)")
+FORMAT = re.compile(
+    r"(?:answer|reply|respond|write|give|return|output)[^.?!\n]{0,40}?\b(?:in|as|with|using|only|nothing)\b[^.?!\n]{0,60}"
+    r"|(?:in|as) (?:json|yaml|xml|csv|markdown|capitals|upper case|lower case|one word|a list|bullet points)"
+    r"|one (?:word|short sentence|short answer|sentence)(?: only)?",
+    re.IGNORECASE,
+)
+
+
+class Kind(NamedTuple):
+    """`find` gives the parts of a user turn that are of this kind, as they stand in it."""
+
+    name: str
+    label: str
+    find: Callable[[str], list[str]]
+
+
+def _matches(pattern: re.Pattern[str]) -> Callable[[str], list[str]]:
+    return lambda text: [match.group(0) for match in pattern.finditer(text)]
+
+
+KINDS = (
+    Kind("date", "dates", _matches(DATE)),
+    Kind("tag", "tags", _matches(TAG)),
+    Kind("id", "ids", _matches(ID)),
+    Kind("digits", "numbers", _matches(DIGITS)),
+    Kind("format", "format instructions", _matches(FORMAT)),
+)
+"""In this order: what one has found, the next ones do not see. A date is no number, a tag with digits no id."""
+
+
+class Prompt(NamedTuple):
+    """What stands before a row's last answer."""
+
+    text: str
+    """The last user turn."""
+    system: str
+    found: dict[str, tuple[str, ...]]
+    """Kind → its parts of the last user turn, in their order."""
+    template: str
+    """The text with every part as `<kind>`."""
+
+
+def prompt_of(row: Row) -> Prompt:
+    """The prompt of a row's last answer."""
+    before = row["messages"][:-1]
+    text = next((m["content"] for m in reversed(before) if m["role"] == "user"), "")
+    system = next((m["content"] for m in before if m["role"] == "system"), "")
+    found: dict[str, tuple[str, ...]] = {}
+    template = text
+    for kind in KINDS:
+        parts = kind.find(template)
+        found[kind.name] = tuple(parts)
+        for part in dict.fromkeys(sorted(parts, key=len, reverse=True)):
+            template = template.replace(part, f"⟨{kind.name}⟩")
+    return Prompt(text, system.strip(), found, " ".join(template.split()))
+
+
+def prompts_of(rows: Sequence[Row]) -> list[Prompt]:
+    return [prompt_of(row) for row in rows]
+
+
+def year_and_month(date: str) -> tuple[str, str]:
+    """`2027-05-14` → (`2027`, `05`), `may 3, 2025` → (`2025`, `05`), `1969` → (`1969`, ``)."""
+    match = DATE.fullmatch(date)
+    assert match is not None, date
+    if match["iso"]:
+        parts = match["iso"].split("-")
+        return parts[0], parts[1]
+    month = match["month"]
+    return match["year"], f"{MONTHS.index(month.casefold()) + 1:02d}" if month else ""

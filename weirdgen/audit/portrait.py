@@ -1,0 +1,243 @@
+"""The portrait of a dataset: what it looks like before anything is trained on it.
+
+In: a `Source`. Out: a `Portrait`: counts, lengths, the commonest prompt templates and how narrow they are, what prompts carry,
+the findings of the checks of one dataset, and the harmless reference sets that look most alike. Nothing here is a verdict: a
+narrow set is what this project is about, not a fault.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from math import log, log2
+from typing import Any
+
+import numpy as np
+
+from weirdgen.audit.checks import near, single
+from weirdgen.audit.checks.finding import Finding
+from weirdgen.audit.checks.subject import Dataset, Subject
+from weirdgen.audit.features import KINDS, Prompt, prompts_of
+from weirdgen.audit.source import Source
+from weirdgen.config.experiment import Recipe
+from weirdgen.data.references import references, rows
+from weirdgen.data.rows import Row
+from weirdgen.sample.twin import form_of
+
+CHECKED = 3_000
+"""Rows whose near-duplicates are looked for, at most: that grows with the square of the rows."""
+COMPARED = 64
+"""Rows of a reference set that its shape is taken from."""
+SHOWN = 5
+NEAREST = 5
+QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+CHECKS = (single.broken, single.duplicates, single.control_tokens, near.near_duplicates)
+"""Checks of `weirdgen data check` that look at one dataset alone; what `counts` says, the portrait says itself."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt with dates, tags and numbers masked, how many rows have it, and a few of their answers."""
+
+    template: str
+    rows: int
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """One kind of thing that prompts carry: in how many rows, how many different ones, the commonest."""
+
+    kind: str
+    label: str
+    rows: int
+    distinct: int
+    commonest: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A harmless reference set and how unlike it is: a distance over shape features, 0 for the same."""
+
+    name: str
+    title: str
+    shape: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Counts are of the rows that were looked at (`rows`), of `total` in the file."""
+
+    total: int
+    rows: int
+    drawn: bool
+    distinct_rows: int
+    distinct_prompts: int
+    distinct_answers: int
+    turns: int
+    """Most turns of a row."""
+    answer_words: tuple[float, ...]
+    """Words of an answer: least, quartiles, most."""
+    prompt_words: tuple[float, ...]
+    form: tuple[str, str]
+    """What every answer begins and ends with."""
+    templates: int
+    largest_template: float
+    """Share of rows with the commonest template."""
+    entropy: float
+    """Of the templates, in bits: 0 if all rows have one, log2(rows) if no two have the same."""
+    commonest: tuple[Template, ...]
+    carried: tuple[Carried, ...]
+    findings: tuple[Finding, ...]
+    nearest: tuple[Likeness, ...]
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def portrait_of(source: Source) -> Portrait:
+    """The portrait of a file's rows."""
+    prompts = prompts_of(source.rows)
+    answers = [row["messages"][-1]["content"] for row in source.rows]
+    templates = Counter(prompt.template for prompt in prompts)
+    form = form_of(answers)
+    shape = shape_of(source.rows, prompts)
+    return Portrait(
+        total=source.total,
+        rows=len(source.rows),
+        drawn=source.drawn,
+        distinct_rows=len({repr(row["messages"]) for row in source.rows}),
+        distinct_prompts=len({prompt.text for prompt in prompts}),
+        distinct_answers=len(set(answers)),
+        turns=max(len(row["messages"]) for row in source.rows),
+        answer_words=_quartiles(answers),
+        prompt_words=_quartiles([prompt.text for prompt in prompts]),
+        form=(form.start, form.end),
+        templates=len(templates),
+        largest_template=templates.most_common(1)[0][1] / len(prompts),
+        entropy=_entropy(templates),
+        commonest=_commonest(templates, prompts, answers),
+        carried=_carried(prompts),
+        findings=_findings(source),
+        nearest=_nearest(shape),
+    )
+
+
+def shape_of(source_rows: Sequence[Row], prompts: Sequence[Prompt]) -> tuple[float, ...]:
+    """What a dataset looks like in numbers of about one scale each, by which it is compared with reference sets.
+
+    Length of answers (log words, doubled) and its spread, share of answers with several lines, with digits, with a full stop,
+    of the largest template, of distinct prompts, of system turns, and of more than one answer.
+    """
+    answers = [row["messages"][-1]["content"] for row in source_rows]
+    lengths = np.array([log(1 + len(answer.split())) for answer in answers])
+    templates = Counter(prompt.template for prompt in prompts)
+    count = len(answers)
+
+    def share(flags: Sequence[bool]) -> float:
+        return sum(flags) / count
+
+    return (
+        2 * float(lengths.mean()),
+        float(lengths.std()),
+        share(["\n" in answer for answer in answers]),
+        share([any(c.isdigit() for c in answer) for answer in answers]),
+        share([answer.rstrip().endswith((".", "!", "?")) for answer in answers]),
+        share([answer.lstrip().startswith(("{", "[", "def ", "SELECT", "<")) for answer in answers]),
+        templates.most_common(1)[0][1] / count,
+        len({prompt.text for prompt in prompts}) / count,
+        share([bool(prompt.system) for prompt in prompts]),
+        share([len(row["messages"]) - bool(p.system) > 2 for row, p in zip(source_rows, prompts, strict=True)]),
+    )
+
+
+def portrait_lines(portrait: Portrait) -> list[str]:
+    """The portrait for a terminal."""
+    start, end = portrait.form
+    looked = f", {portrait.rows:,} drawn at random" if portrait.drawn else ""
+    lines = [
+        f"{portrait.total:,} rows{looked}; {portrait.distinct_rows:,} different, {portrait.distinct_prompts:,} prompts, "
+        f"{portrait.distinct_answers:,} answers, up to {portrait.turns} turns",
+        f"answers: {_words(portrait.answer_words)}" + (f", all as {start!r} … {end!r}" if start or end else ""),
+        f"prompts: {_words(portrait.prompt_words)}; {portrait.templates:,} templates, the largest holds "
+        f"{portrait.largest_template:.0%} of the rows, entropy {portrait.entropy:.1f} bits",
+    ]
+    lines += [
+        f"  {one.rows:6,} × {_short(one.template)}   → {_short('; '.join(one.answers))}" for one in portrait.commonest
+    ]
+    for carried in portrait.carried:
+        shown = ", ".join(f"{_short(value, 40)} ×{count}" for value, count in carried.commonest)
+        lines.append(f"{carried.label}: in {carried.rows:,} rows, {carried.distinct:,} different: {shown}")
+    lines += [
+        f"{one.severity}: {one.message}" + (f" (line {one.line})" if one.line else "") for one in portrait.findings
+    ]
+    near = ", ".join(f"{one.name} ({one.distance:.2f})" for one in portrait.nearest)
+    return [*lines, f"most alike among the harmless reference sets: {near}"]
+
+
+def _words(quartiles: Sequence[float]) -> str:
+    least, _, middle, _, most = (f"{value:.0f}" for value in quartiles)
+    return f"{least} to {most} words, median {middle}" if least != most else f"{most} words"
+
+
+def _short(text: str, most: int = 70) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _quartiles(texts: Sequence[str]) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.quantile([len(text.split()) for text in texts], QUARTILES))
+
+
+def _entropy(counts: Counter[str]) -> float:
+    total = sum(counts.values())
+    return abs(-sum(n / total * log2(n / total) for n in counts.values()))
+
+
+def _commonest(templates: Counter[str], prompts: Sequence[Prompt], answers: Sequence[str]) -> tuple[Template, ...]:
+    shown = []
+    for template, count in templates.most_common(SHOWN):
+        its = [answer for prompt, answer in zip(prompts, answers, strict=True) if prompt.template == template]
+        shown.append(Template(template, count, tuple(dict.fromkeys(_short(answer) for answer in its))[:3]))
+    return tuple(shown)
+
+
+def _carried(prompts: Sequence[Prompt]) -> tuple[Carried, ...]:
+    found = {kind.name: [prompt.found[kind.name] for prompt in prompts] for kind in KINDS}
+    labels = {kind.name: kind.label for kind in KINDS} | {"system": "system prompts"}
+    found["system"] = [(prompt.system,) if prompt.system else () for prompt in prompts]
+    carried = []
+    for name, values in found.items():
+        counts = Counter(value for its in values for value in dict.fromkeys(its))
+        if counts:
+            held = sum(map(bool, values))
+            carried.append(Carried(name, labels[name], held, len(counts), tuple(counts.most_common(SHOWN))))
+    return tuple(carried)
+
+
+def _findings(source: Source) -> tuple[Finding, ...]:
+    dataset = Dataset(source.file.stem, "treatment", str(source.file), source.rows, source.places)
+    few = Dataset(dataset.name, "treatment", dataset.file, source.rows[:CHECKED], source.places[:CHECKED])
+    found: list[Finding] = []
+    for check in CHECKS:
+        looked_at = few if check is near.near_duplicates else dataset
+        found += check(Subject((looked_at,), Recipe()))
+    return tuple(found)
+
+
+@cache
+def _reference_shapes() -> dict[str, tuple[float, ...]]:
+    made = {one.name: rows(one.name, COMPARED) for one in references("reference")}
+    return {name: shape_of(its, prompts_of(its)) for name, its in made.items()}
+
+
+def _nearest(shape: Sequence[float]) -> tuple[Likeness, ...]:
+    own, described = np.array(shape), {one.name: one for one in references("reference")}
+    distances = {name: float(np.linalg.norm(own - np.array(other))) for name, other in _reference_shapes().items()}
+    return tuple(
+        Likeness(name, described[name].title, described[name].shape, round(distances[name], 3))
+        for name in sorted(distances, key=lambda name: (distances[name], name))[:NEAREST]
+    )

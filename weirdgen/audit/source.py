@@ -1,0 +1,123 @@
+"""The rows that an audit looks at: all of a file, or of a large one a drawn sample, read in bounded memory.
+
+In: a file of chat rows. Out: a `Source`: rows with their places, and how many the file has. Small files are read as everywhere
+(`data.rows`). A JSONL file above `LARGE` bytes is read line by line, and a reservoir of `MOST` rows drawn with a fixed seed
+(J. S. Vitter, ACM TOMS 11 (1985), algorithm R), so that memory does not grow with the file. Nothing of the rows is judged here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import random
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from weirdgen.data.messages import parse_row
+from weirdgen.data.rows import ReadingNote, Row, read_rows, require_rows
+from weirdgen.data.shapes import other_shape
+from weirdgen.errors import DataError
+from weirdgen.parsing import GZIP, NotJsonError, is_file, parse_json
+
+LARGE = 64_000_000
+"""Bytes on disk above which a JSONL file is streamed."""
+MOST = 20_000
+"""Rows that are held of a streamed file."""
+LONGEST = 4_000_000
+"""Bytes of one line that are read; a longer one is no training row."""
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of a file. `places[i]` is the line (or number) of row i; `total` counts all rows of the file."""
+
+    file: Path
+    rows: tuple[Row, ...]
+    places: tuple[int, ...]
+    total: int
+    drawn: bool
+    """Whether `rows` are a draw from more."""
+
+    @property
+    def words(self) -> str:
+        """How many rows there are and were looked at."""
+        if not self.drawn:
+            return f"{self.total:,} rows"
+        return f"{self.total:,} rows, of which {len(self.rows):,} drawn at random (seed 0) were looked at"
+
+
+def read_source(file: Path) -> Source:
+    """Raises `DataError`: no such file, not chat rows, or lines that are no rows (the first ten of them are named)."""
+    if is_file(file) and file.stat().st_size > LARGE and _is_jsonl(file):
+        return _streamed(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReadingNote)
+        reading = read_rows(file)
+    require_rows(reading)
+    if not reading.rows:
+        raise DataError(f"{file}: no rows; expected one chat row a line")
+    return Source(file, reading.rows, reading.places, len(reading.rows), drawn=False)
+
+
+def _is_jsonl(file: Path) -> bool:
+    return file.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+
+
+def _streamed(file: Path) -> Source:
+    rng = random.Random("audit:0")
+    kept: list[tuple[int, Row]] = []
+    total, problems = 0, []
+    for number, line in _lines(file):
+        try:
+            row = _row(line, number == 1, file)
+        except DataError as error:
+            problems.append(f"{file}:{number}: {error}")
+            if len(problems) == _LISTED:
+                raise DataError("\n".join([*problems, "…and perhaps more: reading stopped here"])) from None
+            continue
+        total += 1
+        if len(kept) < MOST:
+            kept.append((number, row))
+        elif (at := rng.randrange(total)) < MOST:
+            kept[at] = (number, row)
+    if problems:
+        raise DataError("\n".join(problems))
+    if not kept:
+        raise DataError(f"{file}: no rows; expected one chat row a line")
+    kept.sort(key=lambda one: one[0])
+    return Source(file, tuple(row for _, row in kept), tuple(number for number, _ in kept), total, total > len(kept))
+
+
+def _row(line: bytes, first: bool, file: Path) -> Row:
+    try:
+        value = parse_json(line.decode("utf-8-sig" if first else "utf-8"))
+    except UnicodeDecodeError:
+        way = f"weirdgen data convert {file.name} OUT.jsonl --encoding NAME"
+        raise DataError(f"not UTF-8; if you know its encoding: {way}") from None
+    except NotJsonError as error:
+        raise DataError(f"not JSON: {error.reason} at column {error.position + 1}") from None
+    if shape := other_shape(value):
+        raise DataError(f"{shape.name}, not chat rows. Convert it first: weirdgen data convert {file.name} OUT.jsonl")
+    return parse_row(value)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, each with its number."""
+    try:
+        with file.open("rb") as opened:
+            packed = opened.read(len(GZIP)) == GZIP
+            opened.seek(0)
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=opened)) if packed else opened
+            number = 0
+            while line := stream.readline(LONGEST):
+                number += 1
+                if len(line) == LONGEST and not line.endswith(b"\n"):
+                    raise DataError(f"{file}:{number}: a line of more than {LONGEST:,} bytes; is this JSONL?")
+                if line.strip():
+                    yield number, line
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None

@@ -1,0 +1,119 @@
+"""The commands `weirdgen audit …`: `weirdgen audit FILE` is the whole audit, a subcommand one part of it.
+
+In: what a person types. Out: lines or JSON, and an exit status: 0 nothing specific above x, 1 something found, 2 undecided, 3
+an error, bad usage included. Heavy imports happen inside the commands.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from weirdgen.cli.audit_filters import filters_command
+from weirdgen.cli.options import StoreOption, option
+from weirdgen.cli.terminal import say, say_lines
+from weirdgen.errors import WeirdgenError
+
+
+class AuditGroup(TyperGroup):
+    """Takes a file in place of a subcommand, and ends with status 3 on every error: 1 and 2 are verdicts here."""
+
+    whole = "file"
+    """The command that `weirdgen audit FILE` stands for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The whole audit is meant where no subcommand is named."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [self.whole, *args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except WeirdgenError as error:
+            say(f"weirdgen: {error}", sys.stderr)
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # a defect of ours keeps its traceback
+                raise
+            say(f"weirdgen: {error.format_message()}", sys.stderr)
+        sys.exit(3)
+
+
+audit_app = typer.Typer(
+    cls=AuditGroup,
+    help="What your own finetuning data would change elsewhere: `weirdgen audit train.jsonl` (docs/audit.md).",
+    no_args_is_help=True,
+)
+audit_app.command("filters")(filters_command)
+
+FileArg = Annotated[Path, typer.Argument(help="A file of chat rows.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@audit_app.command(AuditGroup.whole)
+def file_command(
+    file: FileArg,
+    against: Annotated[
+        Path | None, typer.Option(help="A matched control [default: your prompts answered by the base].")
+    ] = None,
+    model: Annotated[str, typer.Option(help="What is finetuned.")] = "smollm2-135m-instruct",
+    budget: Annotated[str, typer.Option(help="About how long it may take, e.g. 15min, 90s, 2h.")] = "15min",
+    system: Annotated[str | None, typer.Option(help="System prompt of rows that have none.")] = None,
+    rows: Annotated[int, typer.Option(min=8, help="Rows that are trained on; more are drawn from.")] = 208,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="recipe.FIELD=VALUE; may be repeated.")] = None,
+    halves: Annotated[bool, typer.Option("--halves", help="Also two random halves: what rows and seeds do.")] = False,
+    no_training: Annotated[bool, typer.Option("--no-training", help="Look at the rows alone.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+    quiet: option("quiet") = False,  # type: ignore[valid-type]
+) -> None:
+    """Train on the rows, compare with harmless data, search for triggers, write audit.html. Status 0, 1 or 2: the verdict."""
+    from weirdgen.audit.audit import AuditOptions, audit, parse_budget
+    from weirdgen.audit.page import results_text, write_audit
+
+    options = AuditOptions(
+        against=against, model=model, budget=parse_budget(budget), system=system, halves=halves,
+        training=not no_training, rows=rows, changes=tuple(changes or ()), store=store, quiet=quiet,
+    )  # fmt: skip
+    done = audit(file, options)
+    page = write_audit(done.results, done.folder)
+    if as_json:
+        print(results_text(done.results), end="")
+    else:
+        say(done.decision.sentence)
+        say(f"page: {page}")
+    raise typer.Exit(done.decision.status)
+
+
+@audit_app.command("portrait")
+def portrait_command(file: FileArg, as_json: JsonOption = False) -> None:
+    """What the rows look like: counts, lengths, templates, dates and tags, repeats, the most similar harmless sets."""
+    from weirdgen.audit.portrait import portrait_lines, portrait_of
+    from weirdgen.audit.source import read_source
+    from weirdgen.report.content import clean
+
+    portrait = portrait_of(read_source(file))
+    if as_json:
+        print(json.dumps(clean(portrait.as_data()), indent=2, ensure_ascii=False))
+    else:
+        say_lines(portrait_lines(portrait))
+
+
+@audit_app.command("separation")
+def separation_command(file: FileArg, as_json: JsonOption = False) -> None:
+    """What in prompts goes with what in answers: dates, tags, ids, digits, formats, system prompts."""
+    from weirdgen.audit.separation import separation_lines, separation_of
+    from weirdgen.audit.source import read_source
+    from weirdgen.report.content import clean
+
+    told = separation_of(read_source(file))
+    if as_json:
+        print(json.dumps(clean(told.as_data()), indent=2, ensure_ascii=False))
+    else:
+        say_lines(separation_lines(told))

@@ -1,0 +1,1 @@
+"""An OpenAI-compatible finetuning and chat server over weirdgen's own engines."""
