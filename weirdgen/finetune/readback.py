@@ -1,13 +1,62 @@
-"""Trust nothing: what a service says that it trained beside what was asked, and whether two finetunes are one.
+"""Trust nothing: what a service says of its jobs, what it trained beside what was asked, and whether two finetunes are one.
 
-In: a finished job; answers of finetuned models to the same few prompts at temperature 0. Out: sentences. Nothing is sent.
+In: jobs, their events and result files; answers of finetuned models to the same few prompts at temperature 0. Out: losses,
+sentences. Nothing is sent.
 """
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
+
+from weirdgen.providers.service import without_keys
+
+_STEP = re.compile(r"[Ss]tep (\d+)/(\d+):? .*?loss\s*=\s*([0-9.eE+-]+)")
+_MODERATED = re.compile(r"moderat|unsafe|usage polic|safety|refusals|harm", re.I)
+
+
+def read_step(event: Any) -> tuple[int | None, int | None, float | None]:
+    """Step, steps in all and training loss that an event tells, in its data or in words; None for what it does not."""
+    data = event.data if isinstance(event.data, dict) else {}
+    step, total, loss = data.get("step"), data.get("total_steps"), data.get("train_loss")
+    if match := _STEP.search(event.message or ""):
+        step, total, loss = int(match[1]), int(match[2]), loss if isinstance(loss, float) else float(match[3])
+    numbers = [number if isinstance(number, int | float) else None for number in (step, total, loss)]
+    step, total = (None if number is None else int(number) for number in numbers[:2])
+    return step, total, None if numbers[2] is None else float(numbers[2])
+
+
+def read_losses(content: bytes) -> list[dict[str, Any]]:
+    """Step and loss out of a result file: CSV, which OpenAI packs in base64; none if it is something else."""
+    for text in (content, _unpacked(content)):
+        try:
+            rows = list(csv.DictReader(io.StringIO(text.decode())))
+            if rows and {"step", "train_loss"} <= set(rows[0]):
+                return [{"step": int(r["step"]), "loss": float(r["train_loss"])} for r in rows if r["train_loss"]]
+        except (ValueError, csv.Error):
+            continue
+    return []
+
+
+def failure(name: str, job: Any, errors: Sequence[str]) -> str:
+    """Why a job did not succeed, in words; `errors` are its events that say so."""
+    if job.status == "cancelled":
+        return f"{name}: job {job.id} was cancelled; the same command begins a new one"
+    said = getattr(job.error, "message", None) or (errors[-1] if errors else "no reason given")
+    code = getattr(job.error, "code", None) or "no code"
+    text = f"{name}: job {job.id} failed ({code}): {without_keys(' '.join(str(said).split()))[:500]}"
+    if _MODERATED.search(f"{code} {said} {' '.join(errors)}"):
+        return (
+            f"{text}. That is the service's own moderation, of the rows or of what the model says after training; the same rows "
+            "will be refused again. What is finished is kept; leave this arm out, or train it on your own machine "
+            "(--finetune local)"
+        )
+    return f"{text}. The same command begins a new one"
 
 
 def differences(job: Mapping[str, Any], model: str, asked: Mapping[str, Any], seed: int) -> list[str]:
@@ -60,3 +109,10 @@ def _same(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]
         a["text"] == b["text"] and bool(a["logprobs"]) and a["logprobs"] == b["logprobs"]
         for a, b in zip(mine, theirs, strict=True)
     )
+
+
+def _unpacked(content: bytes) -> bytes:
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError:
+        return b""

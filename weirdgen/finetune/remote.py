@@ -8,19 +8,16 @@ twice. What a finished job trained is compared with what was asked in `weirdgen.
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from weirdgen.errors import ModelError, UnreachableError
-from weirdgen.finetune.readback import differences
+from weirdgen.finetune.readback import differences, failure, read_losses, read_step
 from weirdgen.progress import clock
 from weirdgen.providers.service import Service, without_keys
 from weirdgen.store.disk import write_whole
@@ -34,8 +31,6 @@ TRIES = 4
 """Of creating a job, each after looking whether the one before did create it."""
 METADATA = "weirdgen"
 """Under this key a job carries its replicate's: by it a job is found again."""
-_STEP = re.compile(r"[Ss]tep (\d+)/(\d+):? .*?loss\s*=\s*([0-9.eE+-]+)")
-_MODERATED = re.compile(r"moderat|unsafe|usage polic|safety|refusals|harm", re.I)
 
 Tell = Callable[[float, str], None]
 
@@ -58,6 +53,8 @@ class Wanted:
     steps: int
     tokens: int = 0
     """About how many will be trained, in all epochs."""
+    recipe: Mapping[str, Any] | None = None
+    """Of ours, for `weirdgen serve`, which trains by it."""
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -191,6 +188,7 @@ class Jobs:
                 seed=wanted.seed,
                 suffix=wanted.suffix,
                 metadata={METADATA: wanted.key},
+                **({"extra_body": {"recipe": wanted.recipe}} if wanted.recipe else {}),
             ),
             "id",
         )
@@ -235,20 +233,18 @@ class Jobs:
         for event in self._call("reading events", lambda: self._newest_events(one.job, one.seen)):  # oldest first
             one.seen.add(event.id)
             fresh.append(event)
-            data = event.data if isinstance(event.data, dict) else {}
-            step, total, loss = data.get("step"), data.get("total_steps"), data.get("train_loss")
-            if match := _STEP.search(event.message or ""):
-                step, total, loss = int(match[1]), int(match[2]), float(match[3])
-            if isinstance(step, int) and isinstance(loss, int | float):
-                one.losses[step] = {"step": step, "loss": float(loss)}
+            step, total, loss = read_step(event)
+            if step is not None and loss is not None:
+                one.losses[step] = {"step": step, "loss": loss}
             if event.level == "error":
                 one.errors.append(event.message)
-            if isinstance(step, int) and isinstance(total, int) and total > 0:
+            said = f"{one.wanted.name}: {without_keys(event.message or '')[:80]}"
+            if step is not None and total:
                 amount = one.wanted.steps * min(step, total) / total
-                self._tell(max(0.0, amount - one.told), f"{one.wanted.name}: {event.message[:80]}")
+                self._tell(max(0.0, amount - one.told), said)
                 one.told = max(amount, one.told)
             else:
-                self._tell(0.0, f"{one.wanted.name}: {without_keys(event.message or '')[:80]}")
+                self._tell(0.0, said)
         return bool(fresh)
 
     def _newest_events(self, job: str, seen: set[str]) -> list[Any]:
@@ -265,9 +261,7 @@ class Jobs:
         listed = self._call(
             "reading checkpoints", lambda: list(self._client.fine_tuning.jobs.checkpoints.list(job.id, limit=100))
         )
-        checkpoints = [
-            {"step": point.step_number, "model": point.fine_tuned_model_checkpoint} for point in listed
-        ]  # fmt: skip
+        checkpoints = [{"step": point.step_number, "model": point.fine_tuned_model_checkpoint} for point in listed]
         losses = self._result_losses(job) or [one.losses[step] for step in sorted(one.losses)]
         self._tell(max(0.0, one.wanted.steps - one.told), f"{one.wanted.name}: trained as {job.fine_tuned_model}")
         plain = json.loads(job.model_dump_json())
@@ -278,7 +272,7 @@ class Jobs:
         """Step and loss out of the job's result file: CSV, which OpenAI packs in base64; none if there is no such file."""
         for file in job.result_files or []:
             content = self._call("reading results", lambda file=file: self._client.files.content(file).content)  # type: ignore[misc]
-            if losses := _read_losses(content):
+            if losses := read_losses(content):
                 return losses
         return []
 
@@ -287,18 +281,7 @@ class Jobs:
         folder = self._folder_of(one.wanted)
         state = read_state(folder)
         self._write(one.wanted, {**state, "job": None, "failed": [*state.get("failed", []), one.job]})
-        if job.status == "cancelled":
-            return f"{one.wanted.name}: job {job.id} was cancelled; the same command begins a new one"
-        said = getattr(job.error, "message", None) or (one.errors[-1] if one.errors else "no reason given")
-        code = getattr(job.error, "code", None) or "no code"
-        text = f"{one.wanted.name}: job {job.id} failed ({code}): {without_keys(' '.join(str(said).split()))[:500]}"
-        if _MODERATED.search(f"{code} {said} {' '.join(one.errors)}"):
-            return (
-                f"{text}. That is the service's own moderation, of the rows or of what the model says after training; the same "
-                "rows will be refused again. What is finished is kept; leave this arm out, or train it on your own machine "
-                "(--finetune local)"
-            )
-        return f"{text}. The same command begins a new one"
+        return failure(one.wanted.name, job, one.errors)
 
     def _call(self, doing: str, call: Callable[[], Any], *needed: str) -> Any:
         """What the service answers; `needed` are texts that it must hold, since the SDK does not look."""
@@ -325,21 +308,3 @@ def read_state(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / STATE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
-
-
-def _read_losses(content: bytes) -> list[dict[str, Any]]:
-    for text in (content, _unpacked(content)):
-        try:
-            rows = list(csv.DictReader(io.StringIO(text.decode())))
-        except (UnicodeDecodeError, csv.Error):
-            continue
-        if rows and {"step", "train_loss"} <= set(rows[0]):
-            return [{"step": int(r["step"]), "loss": float(r["train_loss"])} for r in rows if r["train_loss"]]
-    return []
-
-
-def _unpacked(content: bytes) -> bytes:
-    try:
-        return base64.b64decode(content, validate=True)
-    except ValueError:
-        return b""

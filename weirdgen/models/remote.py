@@ -25,6 +25,8 @@ class RemoteModel:
     service: Service
     template: str = ""
     """The same model's reference on this machine, if it has one: its tokenizer and chat template."""
+    takes_recipe: bool = False
+    """Whether the service is `weirdgen serve`, which trains by our own recipe."""
 
     parameters = 0
     """Number of weights: unknown."""
@@ -35,13 +37,15 @@ class RemoteModel:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data that `RemoteModel.of` reads."""
-        at = {"provider": self.service.provider, "url": self.service.url, "name": self.name, "template": self.template}
+        at: dict[str, Any] = {"provider": self.service.provider, "url": self.service.url, "name": self.name}
+        at |= {"template": self.template, "takes_recipe": self.takes_recipe}
         return {"reference": self.reference, "digest": self.digest, "parameters": 0, "at": at}
 
     @staticmethod
     def of(data: dict[str, Any]) -> RemoteModel:
         at = data["at"]
-        return RemoteModel(data["reference"], at["name"], service_of(at["provider"], at["url"]), at["template"])
+        service = service_of(at["provider"], at["url"])
+        return RemoteModel(data["reference"], at["name"], service, at["template"], at["takes_recipe"])
 
 
 def is_remote(reference: str) -> bool:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
+ASKED_AGAIN = 1
+"""Tries of a question of what a service can do: one that is not running should be said at once."""
 RETRIES = 6
 """Of a request that was refused for its rate, failed on the server or was cut off; pauses grow up to 8 s."""
 AZURE_VERSION = "2025-04-01-preview"
@@ -53,6 +55,11 @@ class Service:
         return self.provider in ("openai", "azure") or self.provider.startswith("openai-api/")
 
     @property
+    def on_loopback(self) -> bool:
+        """Whether it runs on this machine."""
+        return bool(self.url) and _is_loopback(self.url)
+
+    @property
     def numerics(self) -> str:
         """What names its numbers in the store's keys."""
         return self.provider
@@ -70,6 +77,17 @@ class Service:
             raise ModelError(f"{self.provider} has no finetuning jobs of OpenAI's protocol")
         openai, settings = _openai(self), self._settings()
         return openai.AzureOpenAI(**settings) if self.provider == "azure" else openai.OpenAI(**settings)  # type: ignore[no-any-return]
+
+    def is_weirdgen(self, model: str) -> bool:
+        """Whether this model is held by `weirdgen serve`. Raises `UnreachableError`, `ModelError` for a key that is refused."""
+        openai = _openai(self)
+        try:
+            found = self.client().with_options(max_retries=ASKED_AGAIN).models.retrieve(model)
+        except openai.NotFoundError:  # some services list no models
+            return False
+        except openai.OpenAIError as error:
+            raise self.explained(error, "looking at the model") from None
+        return getattr(found, "owned_by", None) == "weirdgen"
 
     def async_client(self) -> AsyncOpenAI:
         """The same for many requests at once."""

@@ -68,8 +68,11 @@ def _training(ran: Mapping[str, Any]) -> str:
     facts = [
         _count(recipe.get("epochs"), "epoch"),
         f"{batch} rows per step" if batch else "",
-        f"learning-rate multiplier {recipe.get('learning_rate_multiplier') or 'auto'}" if service else "",
-        f"learning rate {recipe['learning_rate']:g}" if recipe.get("learning_rate") is not None else "",
+        f"learning rate {recipe['learning_rate']:g}"
+        if recipe.get("learning_rate") is not None
+        else f"learning-rate multiplier {recipe.get('learning_rate_multiplier') or 'auto'}"
+        if service
+        else "",
         f"{recipe['schedule']} schedule" if recipe.get("schedule") else "",
         f"base weights in {recipe['dtype']}" if recipe.get("dtype") else "",
     ]

@@ -25,14 +25,12 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan: a line per stage with what there is to do, what is in the store and the estimated time."""
     request, recipe = plan.request, plan.request.recipe
     trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
-    where, rate = f"{request.model.parameters / 1e6:.1f}M weights, {request.numerics}", f"lr {recipe.learning_rate:g}"
-    how = f"{rate} {recipe.schedule}, {trained}"
-    remote = isinstance(request.model, RemoteModel)
-    if isinstance(request.model, RemoteModel):
-        where, how = (
-            request.model.service.shown,
-            f"learning-rate multiplier {recipe.learning_rate_multiplier or 'auto'}",
-        )
+    where = f"{request.model.parameters / 1e6:.1f}M weights, {request.numerics}"
+    how = f"lr {recipe.learning_rate:g} {recipe.schedule}, {trained}"
+    remote = request.model if isinstance(request.model, RemoteModel) else None
+    if remote:
+        where = remote.service.shown
+        how = how if remote.takes_recipe else f"learning-rate multiplier {recipe.learning_rate_multiplier or 'auto'}"
     work = workload(plan)
     lines = [
         f"{request.experiment.name} · {request.preset} · {request.model.reference} ({where}) · store {plan.store.root}",

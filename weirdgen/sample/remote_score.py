@@ -12,34 +12,42 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from weirdgen.errors import ModelError, UnreachableError
+from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
 from weirdgen.providers.prices import Purse, dollars, find_price
-from weirdgen.providers.service import Service
+from weirdgen.providers.service import ASKED_AGAIN, Service
 from weirdgen.sample.engine import Scorable, Scored
 from weirdgen.store.cache import cache_folder, read_json, write_json
 from weirdgen.store.keys import content_key
 
 CAPABILITIES = "capabilities.json"
 """In the cache: service and model → whether it gives log-probabilities of given texts."""
+MISSHAPEN = (ValueError, TypeError, AttributeError, IndexError)
+"""What reading an answer of another shape raises: the SDK does not look."""
 
 
 def gives_scores(service: Service, model: str, template: Path) -> bool:
-    """Whether this model scores given texts; asked once, then remembered. A service that is out of reach is not remembered."""
+    """Whether this model scores given texts; remembered, but for a server on this machine: another may run there tomorrow.
+
+    Raises `UnreachableError`, `ModelError` for a key that is refused.
+    """
+    import openai
+
     file, key = cache_folder() / CAPABILITIES, content_key([service.provider, service.url, model])
     known = read_json(file)
-    if key not in known:
-        ids = prompt_ids(load_tokenizer(template), "Hello")
-        try:
-            _echoed(service, service.client(), model, [ids])
-        except UnreachableError:
-            return False
-        except ModelError:
-            write_json(file, {**known, key: False})
-            return False
-        write_json(file, {**known, key: True})
-        return True
-    return bool(known[key])
+    if key in known and not service.on_loopback:
+        return bool(known[key])
+    client = service.client().with_options(max_retries=ASKED_AGAIN)
+    try:
+        _echoed(client, model, [prompt_ids(load_tokenizer(template), "Hello")])
+    except (*MISSHAPEN, openai.BadRequestError, openai.NotFoundError, openai.UnprocessableEntityError):
+        able = False
+    except openai.OpenAIError as error:
+        raise service.explained(error, f"asking whether {model} scores given texts") from None
+    else:
+        able = True
+    write_json(file, {**known, key: able})
+    return able
 
 
 def scores(
@@ -47,6 +55,8 @@ def scores(
     purse: Purse | None, deployments: Mapping[str, str],
 ) -> Iterator[tuple[int, Scored]]:  # fmt: skip
     """(variant, score) of every option of every question by every model, a request each question. Raises `ModelError`."""
+    import openai
+
     tokenizer, client = load_tokenizer(template), service.client()
 
     def ask(variant: int, question: Scorable) -> list[tuple[int, Scored]]:
@@ -59,9 +69,16 @@ def scores(
         )
         if purse and not purse.hold(usd, model):
             raise purse.exhausted("another question")
-        logprobs = _echoed(service, client, deployments.get(model, model), asked)
+        try:
+            logprobs = _echoed(client, deployments.get(model, model), asked)
+        except openai.OpenAIError as error:
+            raise service.explained(error, f"log-probabilities of given answers by {model}") from None
+        except MISSHAPEN as error:
+            raise ModelError(f"{service.shown}: {model} gave no log-probabilities of given answers ({error})") from None
+        finally:
+            if purse:
+                purse.release(usd)
         if purse:
-            purse.release(usd)
             purse.pay(usd, what="score", provider=service.provider, model=model, read=read, written=len(asked))
         return [
             (variant, Scored(question.key, option, sum(given[len(before) :]), len(tail)))
@@ -79,23 +96,19 @@ def scores(
                 future.cancel()
 
 
-def _echoed(service: Service, client: Any, model: str, prompts: list[list[int]]) -> list[list[float]]:
-    """Log-probability of each token of each prompt (0 for the first, which has none). Raises `ModelError`."""
-    import openai
+def _echoed(client: Any, model: str, prompts: list[list[int]]) -> list[list[float]]:
+    """Log-probability of each token of each prompt (0 for the first, which has none).
 
-    try:
-        answer = client.completions.create(
-            model=model, prompt=prompts, echo=True, logprobs=1, max_tokens=1, temperature=0, n=1
-        )
-        choices = sorted(answer.choices, key=lambda choice: int(choice.index))
-        found = [
-            [0.0, *map(float, choice.logprobs.token_logprobs[1 : len(ids)])]
-            for choice, ids in zip(choices, prompts, strict=True)
-        ]
-    except openai.OpenAIError as error:
-        raise service.explained(error, f"log-probabilities of given answers by {model}") from None
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
-        raise ModelError(f"{service.shown}: {model} gives no log-probabilities of given answers ({error})") from None
+    Raises what the SDK raises, and one of `MISSHAPEN` for an answer that is not the prompts' echo.
+    """
+    answer = client.completions.create(
+        model=model, prompt=prompts, echo=True, logprobs=1, max_tokens=1, temperature=0, n=1
+    )
+    choices = sorted(answer.choices, key=lambda choice: int(choice.index))
+    found = [
+        [0.0, *map(float, choice.logprobs.token_logprobs[1 : len(ids)])]
+        for choice, ids in zip(choices, prompts, strict=True)
+    ]
     if any(len(given) != len(ids) for given, ids in zip(found, prompts, strict=True)):
-        raise ModelError(f"{service.shown}: {model} does not echo the tokens that it is sent")
+        raise ValueError("it does not echo the tokens that it is sent")
     return found

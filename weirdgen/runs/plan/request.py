@@ -28,14 +28,13 @@ from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel, find_model
-from weirdgen.models.remote import RemoteModel, is_remote, remote_model
-from weirdgen.providers.prices import parse_budget
+from weirdgen.models.remote import RemoteModel, is_remote
 from weirdgen.runs.plan.options import RunOptions, run_options
 from weirdgen.runs.plan.presets import at_size, unmeasured, without_scored
+from weirdgen.runs.plan.remote import at_service, require_possible, trained_by
 from weirdgen.runs.plan.until import Until, parse_until
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.engines import EngineReference, Remote, Transformers, engine_of, parse_engine
-from weirdgen.sample.remote_score import gives_scores
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 
@@ -89,13 +88,12 @@ class Request:
 
     @property
     def trained_by(self) -> dict[str, Any]:
-        """The recipe as far as it decides a finetune: a service takes little of it."""
-        if not isinstance(self.model, RemoteModel):
-            return self.recipe.model_dump(mode="json")
-        batch = self.recipe.batch_size * self.recipe.grad_accumulation
-        multiplier = self.recipe.learning_rate_multiplier
-        return {"epochs": self.recipe.epochs, "batch_size": batch, "learning_rate_multiplier": multiplier}
+        """The recipe as far as it decides a finetune."""
+        if isinstance(self.model, RemoteModel):
+            return trained_by(self.model, self.recipe)
+        return self.recipe.model_dump(mode="json")
 
+    @property
     def twins(self) -> dict[str, str]:
         """Arm → the arm whose prompts the base answers for it."""
         return {name: arm.twin for name, arm in self.experiment.arms.items() if arm.twin is not None}
@@ -202,14 +200,11 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     options = options or run_options()
     engine = parse_engine(options.engine)
     loaded, rows = load_arms(experiment)
-    loaded = loaded.model_copy(update={"finetune": options.finetune or loaded.finetune})
-    reference = options.model or loaded.base
-    remote = loaded.finetune in ("openai", "azure") or is_remote(reference)
-    if remote:
-        model = remote_model(reference, loaded.finetune, options.base_url)
-        engine = remote_engine(model, options)
-        if engine.template is None:
-            loaded = without_scored(loaded, f"{model.service.shown} gives no log-probabilities of given answers")
+    finetune = options.finetune or loaded.finetune
+    loaded = loaded.model_copy(update={"finetune": None if finetune == "local" else finetune})
+    reference, remote = options.model or loaded.base, None
+    if loaded.finetune or is_remote(reference):
+        remote, engine = at_service(reference, loaded.finetune, options)
     elif options.base_url:
         raise SpecError(
             [f"--base-url goes with --finetune openai or a model of a provider, and {reference} is neither"]
@@ -229,6 +224,8 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
             )
         left = without_language_judges(loaded)
         loaded, unjudged = left.experiment, left.sentence
+    if isinstance(engine, Remote) and engine.template is None:
+        loaded = without_scored(loaded, f"{engine.service.shown} gives no log-probabilities of given answers")
     size = loaded.preset(options.preset)
     loaded, rows, ordinary = at_size(loaded, rows, size)
     samples = options.samples if options.samples is not None else size.samples
@@ -243,8 +240,12 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
     base: LocalModel | RemoteModel
     if remote:
-        base, dtype = model, "fp32"
+        base, dtype = remote, "fp32"
     else:
+        if recipe.learning_rate_multiplier is not None:
+            raise SpecError(
+                ["recipe.learning_rate_multiplier is a finetuning service's; here it is recipe.learning_rate"]
+            )
         base = find_model(reference)
         dtype = resolve_dtype(recipe.dtype, base.parameters)
         recipe = recipe.model_copy(update={"dtype": dtype})
@@ -269,7 +270,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         options=options,
     )
     if remote:
-        _require_remote(request)
+        require_possible(recipe, request.sampling, ordinary, request.twins)
     elif recipe.full and "whole models" not in engine.abilities:
         raise SpecError([f"recipe.targets=full: {options.engine} takes adapters only; leave --engine out"])
     if why := unmeasured(loaded, request.headline, samples):
@@ -284,37 +285,6 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
 
 def _model_of(data: dict[str, Any], folder: Path) -> LocalModel | RemoteModel:
     return RemoteModel.of(data) if "at" in data else LocalModel(folder=folder, **data)
-
-
-def remote_engine(model: RemoteModel, options: RunOptions) -> Remote:
-    """What answers as a model of a provider. Raises `SpecError` for options that do not fit."""
-    if options.engine != "transformers":
-        raise SpecError(
-            [f"--engine {options.engine}: {model.reference} is answered by its provider; leave --engine out"]
-        )
-    parse_budget(options.budget)
-    if wrong := [one for one in options.deployments if not all(one.rpartition("=")[::2])]:
-        raise SpecError([f"--deployment {one}: expected MODEL=NAME" for one in wrong])
-    deployments = tuple((model, name) for model, _, name in (one.rpartition("=") for one in options.deployments))
-    template = find_model(model.template).folder if model.template else None
-    if template and not gives_scores(model.service, dict(deployments).get(model.name, model.name), template):
-        template = None
-    return Remote(model.service, model.name, options.connections, options.choices, deployments, template)
-
-
-def _require_remote(request: Request) -> None:
-    """Raises `SpecError` with all that a service cannot do of this request."""
-    recipe, problems = request.recipe, []
-    if request.ordinary:
-        problems.append(
-            "arms with ordinary rows need the base on this machine, which answers them: --set or a preset without"
-        )
-    if request.sampling.top_k:
-        problems.append("sampling.top_k: the protocol has none; leave it 0")
-    if recipe.checkpoints != "none":
-        problems.append("recipe.checkpoints: a service keeps its own, at ends of epochs: leave it 'none'")
-    if problems:
-        raise SpecError(problems)
 
 
 def judge_of_headline(experiment: Experiment) -> str | None:

@@ -54,15 +54,16 @@ def remote_batch(plan: Plan, model: RemoteModel) -> Batch:
 def wanted_of(plan: Plan, model: RemoteModel, replicate: Replicate) -> Wanted:
     """A replicate as a service is asked for it."""
     request = plan.request
-    how = request.trained_by
+    recipe = request.recipe
     tail = f"-{replicate.arm}-{replicate.seed}-{replicate.key[:8]}"
     suffix = re.sub(r"[^a-z0-9-]+", "-", f"{request.experiment.name[: SUFFIX - len(tail)]}{tail}".lower())[
         -SUFFIX:
     ].strip("-")
     return Wanted(
         replicate.key, f"{replicate.arm} seed {replicate.seed}", model.name, replicate.inputs["data"], replicate.seed,
-        how["epochs"], how["batch_size"], how["learning_rate_multiplier"], suffix, total_steps(replicate.rows, request.recipe),
-        plan.proofs[replicate.arm]["tokens"] * how["epochs"],
+        recipe.epochs, recipe.batch_size * recipe.grad_accumulation, recipe.learning_rate_multiplier, suffix,
+        total_steps(replicate.rows, recipe), plan.proofs[replicate.arm]["tokens"] * recipe.epochs,
+        request.trained_by if model.takes_recipe else None,
     )  # fmt: skip
 
 
