@@ -1,4 +1,4 @@
-"""A base model that a provider holds: its name there, the service, and the hash that names it.
+"""A base model that a provider holds: its name there, the service, the hash that names it; and the names of its finetunes.
 
 In: `openai/NAME`, `azure/NAME`, `openai-api/SERVICE/NAME` or another `PROVIDER/NAME` of Inspect AI; with a base URL, a service's
 own name of a model. Out: a `RemoteModel`. Nothing is asked of anybody here. Its tokens, template and weights are not known.
@@ -6,13 +6,18 @@ own name of a model. Out: a `RemoteModel`. Nothing is asked of anybody here. Its
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from weirdgen.errors import ModelError
 from weirdgen.models.references import BUILT_IN
 from weirdgen.providers.service import Service, service_of
 from weirdgen.store.keys import content_key
+
+NAMED = "finetuned.json"
+"""In a replicate's folder: what the service calls it."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +74,14 @@ def remote_model(reference: str, finetune: str | None, url: str | None) -> Remot
     if not name:
         raise ModelError(f"model '{reference}': expected PROVIDER/NAME")
     return RemoteModel(f"{provider}/{name}", name, service_of(provider, url), name if name in BUILT_IN else "")
+
+
+def keep_name(folder: Path, model: str) -> None:
+    """Write down what the service calls the model of this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NAMED).write_text(json.dumps({"model": model}), encoding="utf-8")
+
+
+def kept_name(folder: Path) -> str:
+    """What the service calls the model of this folder."""
+    return str(json.loads((folder / NAMED).read_text(encoding="utf-8"))["model"])

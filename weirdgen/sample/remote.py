@@ -9,7 +9,6 @@ down. It gives no log-probabilities of given texts: such questions fall away bef
 from __future__ import annotations
 
 import asyncio
-import json
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +17,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from weirdgen.errors import ModelError
+from weirdgen.models.remote import kept_name
 from weirdgen.providers.chat import Dialect, Reply, read
 from weirdgen.providers.prices import Price, Purse, dollars, find_price
 from weirdgen.providers.service import Service, reason
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
 
-NAMED = "finetuned.json"
-"""In a replicate's folder: what the service calls it."""
 FIRST = 3
 """Failures before the first answer after which the service counts as out of reach."""
 FAILURES_IN_A_ROW = 20
@@ -48,15 +46,18 @@ class Failed:
     why: str
 
 
-def keep_name(folder: Path, model: str) -> None:
-    """Write down what the service calls the model of this folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / NAMED).write_text(json.dumps({"model": model}), encoding="utf-8")
+@dataclass
+class _Flow:
+    """Requests on their way, in one event loop."""
 
-
-def kept_name(folder: Path) -> str:
-    """What the service calls the model of this folder."""
-    return str(json.loads((folder / NAMED).read_text(encoding="utf-8"))["model"])
+    waiting: list[Ask]
+    """The next one last."""
+    wanted: int
+    arrived: queue.Queue[Any]
+    under_way: int = 0
+    answered: bool = False
+    in_a_row: int = 0
+    """Failures since the last answer."""
 
 
 class RemoteEngine:
@@ -159,49 +160,65 @@ class RemoteEngine:
         self, asks: Sequence[Ask], seeds: Sequence[str], sampling: Sampling, arrived: Any, stop: threading.Event
     ) -> None:
         client = await asyncio.wait_for(asyncio.to_thread(self._open), TIMEOUT)
-        waiting, pending = list(reversed(asks)), set[asyncio.Task[list[tuple[int, Completion]] | Failed]]()
-        in_a_row, answered, spent_out = 0, False, False
+        flow = _Flow(list(reversed(asks)), len(asks), arrived)
+        whole = asyncio.create_task(self._work(client, flow, seeds, sampling))
         try:
-            while ((waiting and not spent_out) or pending) and not stop.is_set():
-                # Until there is a first answer they go one by one: a wrong key or name costs few requests.
-                most = self._connections if answered else 1
-                while waiting and len(pending) < most:
-                    if not self._allowed(waiting[-1]):
-                        spent_out = not pending  # what is under way may cost less than was kept back for it
-                        break
-                    pending.add(asyncio.create_task(self._ask(client, waiting.pop(), seeds, sampling)))
-                if not pending:
-                    break
-                done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    result = task.result()
-                    arrived.put(result)
-                    answered = answered or not isinstance(result, Failed)
-                    in_a_row = in_a_row + 1 if isinstance(result, Failed) else 0
-                    if in_a_row >= (FAILURES_IN_A_ROW if answered else min(FIRST, len(asks))):
-                        assert isinstance(result, Failed)
-                        first = "" if answered else "the first "
-                        raise ModelError(
-                            f"{self._service.shown}: {first}{in_a_row} requests failed{' in a row' if answered else ''}: "
-                            f"{result.why}. Answers so far are kept; the same command continues from there"
-                        )
-            if spent_out and self.purse:
-                raise self.purse.exhausted(f"one of {len(waiting)} requests that are left")
+            while not whole.done() and not stop.is_set():
+                await asyncio.wait([whole], timeout=0.2)
+            if not stop.is_set():
+                whole.result()
         finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+            whole.cancel()
+            await asyncio.gather(whole, return_exceptions=True)
             await self._close(client)
 
-    async def _ask(
-        self, client: Any, ask: Ask, seeds: Sequence[str], sampling: Sampling
-    ) -> list[tuple[int, Completion]] | Failed:
-        """One request; what was kept back for it is free again when it ends."""
+    async def _work(self, client: Any, flow: _Flow, seeds: Sequence[str], sampling: Sampling) -> None:
+        """Every request, as many at a time as there are connections; until one is answered they go one by one, so that a wrong
+        key or name costs few. Raises `ModelError` after too many failures, `BudgetError` once nothing more may be paid."""
+
+        async def in_turn(until_answered: bool) -> None:
+            while flow.waiting and not (until_answered and flow.answered):
+                ask = flow.waiting[-1]
+                if not self._allowed(ask):
+                    if (
+                        not flow.under_way and self.purse
+                    ):  # else what is under way may cost less than was kept back for it
+                        raise self.purse.exhausted(f"one of {len(flow.waiting)} requests that are left")
+                    await asyncio.sleep(0.05)
+                    continue
+                flow.waiting.pop()
+                flow.under_way += 1
+                try:
+                    self._count(flow, await self._asked(client, ask, seeds, sampling))
+                finally:
+                    flow.under_way -= 1
+                    if self.purse and self.purse.budget is not None:
+                        self.purse.release(self._most(ask))
+
+        await in_turn(until_answered=True)
+        workers = [asyncio.create_task(in_turn(False)) for _ in range(min(self._connections, len(flow.waiting)))]
         try:
-            return await self._asked(client, ask, seeds, sampling)
+            await asyncio.gather(*workers)
         finally:
-            if self.purse and self.purse.budget is not None:
-                self.purse.release(self._most(ask))
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    def _count(self, flow: _Flow, result: list[tuple[int, Completion]] | Failed) -> None:
+        flow.arrived.put(result)
+        if not isinstance(result, Failed):
+            flow.answered, flow.in_a_row = True, 0
+            return
+        flow.in_a_row += 1
+        if flow.in_a_row >= (FAILURES_IN_A_ROW if flow.answered else min(FIRST, flow.wanted)):
+            which = (
+                f"{flow.in_a_row} requests failed in a row"
+                if flow.answered
+                else f"the first {flow.in_a_row} requests failed"
+            )
+            raise ModelError(
+                f"{self._service.shown}: {which}: {result.why}. Answers so far are kept; the same command continues from there"
+            )
 
     async def _asked(
         self, client: Any, ask: Ask, seeds: Sequence[str], sampling: Sampling
@@ -237,7 +254,8 @@ class RemoteEngine:
                 top_p=sampling.top_p, seed=seed, choices=len(ask.samples),
             )  # fmt: skip
             try:
-                return read(await asyncio.wait_for(client.chat.completions.create(**body), TIMEOUT), len(ask.samples))
+                async with asyncio.timeout(TIMEOUT):
+                    return read(await client.chat.completions.create(**body), len(ask.samples))
             except openai.BadRequestError as error:
                 if not dialect.learn(str(error), body):
                     return reason(error)

@@ -13,6 +13,7 @@ from collections import Counter
 from weirdgen.config.base import Scalar
 from weirdgen.config.conditions import Condition
 from weirdgen.config.experiment import Experiment, Headline, Preset
+from weirdgen.config.measures import SCORED
 from weirdgen.config.questions import BaseQuestion, sampled
 from weirdgen.data.rows import Row, draw
 from weirdgen.errors import SpecError
@@ -59,14 +60,14 @@ def without_scored(experiment: Experiment, why: str) -> Experiment:
     fallen = [question.id for question in experiment.questions if question not in left]
     if not left:
         raise SpecError([f"all {len(fallen)} questions need log-probabilities, and {why}; add free-form questions"])
-    scored = [name for name, effect in experiment.secondary.items() if effect.measure not in experiment.judges]
-    parts = [f"{len(fallen)} questions fall away ({', '.join(fallen[:6])}{', …' if len(fallen) > 6 else ''})"] * bool(
-        fallen
-    )
-    parts += [f"traits {', '.join(experiment.traits)}"] * bool(experiment.traits)
-    parts += [f"secondary effects {', '.join(scored)}"] * bool(scored)
+    scored = [name for name, effect in experiment.secondary.items() if effect.measure in SCORED]
+    parts = []
+    for names, what in ((fallen, "questions"), (experiment.traits, "traits"), (scored, "secondary effects")):
+        if names:
+            some = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+            parts.append(f"{len(names)} {what} fall away ({some})")
     headline = experiment.headline
-    if headline and headline.measure not in experiment.judges:
+    if headline and headline.measure in SCORED:
         judge = next((name for question in left for name in question.read_by if name in experiment.judges), None)
         if judge is None:
             raise SpecError(

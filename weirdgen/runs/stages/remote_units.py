@@ -20,7 +20,7 @@ from weirdgen.finetune.readback import chosen
 from weirdgen.finetune.remote import Jobs, Trained, Wanted, read_state
 from weirdgen.finetune.schedule import checkpoint_folder
 from weirdgen.finetune.upload import upload_file
-from weirdgen.models.remote import RemoteModel
+from weirdgen.models.remote import RemoteModel, keep_name, kept_name
 from weirdgen.providers.prices import Purse, dollars, find_price
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.request import SAMPLING_SEED
@@ -29,7 +29,6 @@ from weirdgen.sample.contrast import missing_scores, scores_table
 from weirdgen.sample.draw import completions_table, draw_missing
 from weirdgen.sample.engine import Prompt, Sampling, Scorable
 from weirdgen.sample.engines import Remote
-from weirdgen.sample.remote import keep_name, kept_name
 from weirdgen.sample.remote_probe import probe
 from weirdgen.sample.remote_score import scores
 from weirdgen.sample.variant import Variant, adapters_on_disk
