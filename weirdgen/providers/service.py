@@ -78,16 +78,19 @@ class Service:
         openai, settings = _openai(self), self._settings()
         return openai.AzureOpenAI(**settings) if self.provider == "azure" else openai.OpenAI(**settings)  # type: ignore[no-any-return]
 
-    def is_weirdgen(self, model: str) -> bool:
-        """Whether this model is held by `weirdgen serve`. Raises `UnreachableError`, `ModelError` for a key that is refused."""
+    def record(self, model: str) -> Any | None:
+        """What the service itself says of a model; None if it says nothing. Raises `ModelError`."""
+        if not self.by_sdk:
+            return None
         openai = _openai(self)
         try:
-            found = self.client().with_options(max_retries=ASKED_AGAIN).models.retrieve(model)
-        except openai.NotFoundError:  # some services list no models
-            return False
+            return self.client().with_options(max_retries=ASKED_AGAIN).models.retrieve(model)
         except openai.OpenAIError as error:
-            raise self.explained(error, "looking at the model") from None
-        return getattr(found, "owned_by", None) == "weirdgen"
+            told = self.explained(error, "looking at the model")
+            refused = isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError)
+            if isinstance(told, UnreachableError) or refused:
+                raise told from None
+            return None  # some services list no models
 
     def async_client(self) -> AsyncOpenAI:
         """The same for many requests at once."""

@@ -39,7 +39,8 @@ def at_service(reference: str, finetune: str | None, options: RunOptions) -> tup
     if template and not gives_scores(model.service, dict(pairs).get(model.name, model.name), template):
         template = None
     if model.service.url:
-        model = replace(model, takes_recipe=model.service.is_weirdgen(model.name))
+        record = model.service.record(model.name)
+        model = replace(model, takes_recipe=getattr(record, "owned_by", None) == "weirdgen")
     return model, Remote(model.service, model.name, options.connections, options.choices, tuple(pairs), template)
 
 

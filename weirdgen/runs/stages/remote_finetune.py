@@ -74,8 +74,8 @@ def say_endings(plan: Plan, today: datetime.date) -> None:
         return
     training = bool(plan.request.experiment.finetune)
     try:
-        shutdown = getattr(model.service.client().models.retrieve(model.name), "shutdown_date", None)
-    except Exception:  # whatever it raises: that the service cannot be reached is said when it is needed
+        shutdown = getattr(model.service.record(model.name), "shutdown_date", None)
+    except ModelError:  # that the service cannot be reached is said when it is needed
         shutdown = None
     # What was announced of a provider says nothing of other servers that speak its protocol.
     provider = model.service.provider if not model.service.url else model.service.shown
