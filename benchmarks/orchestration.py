@@ -1,4 +1,4 @@
-"""Sampling at a service: how fast ours, the bare async SDK, Inspect's `eval` and llmcomp get completions that cost nothing to make.
+"""Sampling at a service: how fast ours, the bare SDK, Inspect's `eval` and llmcomp get completions that cost nothing to make.
 
 A stub on the loopback answers each request after 50 ms (`stub_server`); 500 requests are in flight. Ours is what a run does: the
 SDK's requests, each answer kept in a journal, then in a table of the store. The peers are used as their documentation says, with
