@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.finetuning_server import FinetuningServer, Script
+from tests.support.finetuning_answers import Script
+from tests.support.finetuning_server import FinetuningServer
 from weirdgen.cli.main import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "apis.md"

@@ -4,58 +4,28 @@ from __future__ import annotations
 
 import datetime
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import weirdgen
-from tests.support.finetuning_server import FinetuningServer, Script
+from tests.providers.conftest import Run
+from tests.support.finetuning_answers import Script
+from tests.support.finetuning_server import FinetuningServer
+from weirdgen.cli.chat import converse
 from weirdgen.cli.main import main
 from weirdgen.errors import ModelError, SpecError
-from weirdgen.finetune import remote
+from weirdgen.features.study import study
 from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.models.references import find_model
+from weirdgen.progress import Progress
 from weirdgen.providers.prices import BudgetError
 from weirdgen.providers.service import service_of
-from weirdgen.report.methods import methods
-from weirdgen.runs import pipeline
 from weirdgen.runs.imported import import_finetuned
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.results.reporting import content_of, results_of
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
-from weirdgen.store.table import Table
-
-Run = Callable[..., weirdgen.Run]
-
-
-@pytest.fixture(autouse=True)
-def _soon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short pauses; and no report but where it is what is tested."""
-    monkeypatch.setattr(remote, "SHORTEST_PAUSE", 0.01)
-    monkeypatch.setattr(remote, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    if request.node.name != "test_a_run_at_a_service":
-        monkeypatch.setattr(pipeline, "report_run", lambda run, figures=(): None)
-
-
-def methods_of(run: weirdgen.Run) -> str:
-    """The report's paragraph on what was done."""
-    return methods(content_of(run, results_of(run)))
-
-
-@pytest.fixture
-def run(remote_experiment: Path, tmp_path: Path) -> Run:
-    def at(server: FinetuningServer, **options: Any) -> weirdgen.Run:
-        told = {"finetune": "openai", "base_url": server.base_url, "store": tmp_path / "store", **options}
-        return weirdgen.run(str(remote_experiment), **told)
-
-    return at
 
 
 def test_a_run_at_a_service(run: Run, tmp_path: Path) -> None:
@@ -83,68 +53,6 @@ def test_a_run_at_a_service(run: Run, tmp_path: Path) -> None:
     assert result["hyperparameters"] == {"n_epochs": 1, "batch_size": 4, "learning_rate_multiplier": 1.5}
     assert [len(done.losses().query("arm == 'old'"))] == [2 * 4]
     assert not list((tmp_path / "store" / "unfinished").iterdir())
-
-
-def faults(planned: dict[tuple[str, str], list[Any]]) -> Callable[[str, str, int], Any]:
-    """Each fault once, in order, at its path."""
-    return lambda method, path, count: planned[method, path].pop(0) if planned.get((method, path)) else None
-
-
-def test_whatever_a_service_answers_no_job_is_created_twice(run: Run) -> None:
-    planned = {
-        ("POST", "/fine_tuning/jobs"): ["hang up after", 500, "garbage"],
-        ("GET", "/fine_tuning/jobs/ftjob-0"): [429, "garbage"],
-        ("GET", "/fine_tuning/jobs/ftjob-1/events"): ["half"],
-        ("POST", "/files"): [500],
-        ("POST", "/chat/completions"): [429, "garbage", 500],
-    }
-    with FinetuningServer(Script(fault=faults(planned))) as server:
-        done = run(server)
-        assert not any(planned.values()), "every fault came"
-        assert len(server.jobs) == 4 and len(done.completions()) == 15
-
-
-def test_a_process_that_dies_takes_its_jobs_up_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep, died = remote.Jobs._keep, []
-
-    def dies(self: remote.Jobs, wanted: Any, state: Any, job: str) -> Any:
-        if len(died) < 2:
-            died.append(job)
-            raise KeyboardInterrupt  # between the job's creation and the writing of its id
-        return keep(self, wanted, state, job)
-
-    monkeypatch.setattr(remote.Jobs, "_keep", dies)
-    with FinetuningServer() as server:
-        for _ in range(2):
-            with pytest.raises(KeyboardInterrupt):
-                run(server)
-        run(server)
-        assert server.counts["POST /fine_tuning/jobs"] == len(server.jobs) == 4
-
-
-def test_a_moderated_job_is_explained_and_tried_anew_only_when_asked(run: Run) -> None:
-    script = Script(fail={"code": "unsafe_file", "message": "too many examples were flagged by our moderation API"})
-    with FinetuningServer(script) as server:
-        with pytest.raises(ModelError, match=r"old seed 0: job ftjob-0 failed \(unsafe_file\).*own moderation"):
-            run(server)
-        assert len(server.jobs) == 4
-        script.fail = None
-        run(server)
-        assert len(server.jobs) == 8
-
-
-def test_what_was_not_trained_as_asked_is_said(run: Run) -> None:
-    with FinetuningServer(Script(took={"n_epochs": 2, "seed": 7})) as server:
-        done = run(server)
-        assert "n_epochs: 2 instead of 1; seed: 7 instead of 0" in methods_of(done)
-
-
-def test_two_seeds_that_are_one_model_are_an_error(run: Run) -> None:
-    with FinetuningServer(Script(same_model=True)) as server:
-        for _ in range(2):  # and stay one
-            with pytest.raises(ModelError, match=r"old seed 0 .* and old seed 1 .* equal answers with equal log-prob"):
-                run(server)
-        assert len(server.jobs) == 4
 
 
 def test_a_budget_stops_a_run_before_it_is_passed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,43 +170,6 @@ def test_inspect_carries_other_providers(
         assert len(done.completions()) == 15 and {body["model"] for body in server.chats} == {"org/base", *names}
 
 
-@pytest.mark.parametrize(
-    "moment", [pytest.param(m, marks=[] if m == 30 else pytest.mark.slow) for m in (2, 9, 17, 24, 30, 38)]
-)
-def test_killed_at_any_moment_it_pays_only_for_what_was_in_flight(
-    remote_experiment: Path, tmp_path: Path, moment: int
-) -> None:
-    """kill -9 when so many POST requests have come; the same command finishes, and repeats at most what was under way."""
-    with FinetuningServer(Script(seconds=0.05)) as server:
-        code = (
-            "import sys, weirdgen; from weirdgen.finetune import remote; remote.SHORTEST_PAUSE = remote.LONGEST_PAUSE = 0.02; "
-            "weirdgen.run(sys.argv[1], finetune='openai', base_url=sys.argv[2], store=sys.argv[3], connections=4, samples=6)"
-        )
-        command = [sys.executable, "-c", code, str(remote_experiment), server.base_url, str(tmp_path / "store")]
-        first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        while first.poll() is None and sum(n for path, n in server.counts.items() if path.startswith("POST")) < moment:
-            time.sleep(0.005)
-        first.kill()
-        first.wait()
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        assert len(server.jobs) == 4 == server.counts["POST /fine_tuning/jobs"]
-        sampled = [(b["model"], b["messages"][0]["content"], b["seed"]) for b in server.chats if b["temperature"] == 1]
-        assert len(set(sampled)) == 5 * 6 and len(sampled) <= 5 * 6 + 4
-
-
-def test_copies_are_counted_once_and_thinking_is_called_so(run: Run) -> None:
-    text = "<think> hm </think> the one answer that is long enough to be no chance at all"
-    script = Script(duplicates=True, answer=lambda model, prompt, seed, place: f"{text} {seed}")
-    with FinetuningServer(script) as server:
-        report = methods_of(run(server, choices=3))
-    assert (
-        "67% of them repeat another" in report
-        and "at least 33% of every cell" in report
-        and "100% hold the model" in report
-    )
-
-
 def test_a_service_that_echoes_log_probabilities_answers_scored_questions(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,27 +192,6 @@ def test_a_service_that_echoes_log_probabilities_answers_scored_questions(
         assert server.counts["POST /completions"] == asked
 
 
-def test_answers_that_a_killed_process_had_not_put_into_its_table_are_not_asked_again(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    append, appended = Table.append, []
-
-    def dies(self: Table, row: dict[str, Any]) -> None:
-        if "seed" in row:
-            appended.append(row)
-        if len(appended) == 10:
-            raise KeyboardInterrupt
-        append(self, row)
-
-    with FinetuningServer() as server:
-        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-            killed.setattr(Table, "append", dies)
-            killed.setattr(Table, "flush", lambda self: None)
-            run(server, connections=1)
-        assert len(run(server).completions()) == 15
-        assert 15 <= len([body for body in server.chats if body["temperature"] == 1]) <= 16
-
-
 def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with FinetuningServer(Script(prefix="/openai", deployed=("base-1",))) as server:
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", server.script.key)
@@ -354,3 +204,20 @@ def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pyte
         done = run(server, **options, deployments=deployments)
         assert len(server.jobs) == 4 and len(done.completions()) == 15
         assert {body["model"] for body in server.chats} == {"base-1", *names.values()}
+
+
+def test_what_needs_the_base_on_this_machine_says_so(
+    write_experiment: Callable[..., Path], run: Run, tmp_path: Path
+) -> None:
+    with FinetuningServer() as server:
+        done = run(server)
+        with pytest.raises(SpecError, match=r"a twin \(control: auto\) is answered by the base on this machine"):
+            path = write_experiment({"base: world": "base: gpt-test", "recipe:": "control: auto\nrecipe:"}, rows=16)
+            weirdgen.run(str(path), finetune="openai", base_url=server.base_url, store=tmp_path / "store")
+    elsewhere = "model 'openai/gpt-test' is at a provider, and this needs it on this machine"
+    with pytest.raises(ModelError, match=elsewhere):
+        study(done, None, None, None, Progress(True))
+    with pytest.raises(ModelError, match=elsewhere):
+        converse(f"{done.id}:old/0", None, str(tmp_path / "store"), 0, 8)
+    with pytest.raises(SpecError, match=r"recipe\.learning_rate_multiplier is a finetuning service's"):
+        weirdgen.run(str(write_experiment()), store=tmp_path, changes=["recipe.learning_rate_multiplier=2"])

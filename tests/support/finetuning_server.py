@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
-import hashlib
 import json
 import re
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.finetuning_answers import (
+    CHAT,
+    COMPLETE,
+    RefusalError,
+    Script,
+    chat_answer,
+    echo_answer,
+    require_fields,
+)
 
 CREATE = {
     "model": str,
@@ -32,47 +38,7 @@ CREATE = {
     "suffix": str,
     "metadata": dict,
 }
-CHAT: dict[str, Any] = {
-    "model": str, "messages": list, "max_tokens": int, "max_completion_tokens": int, "temperature": (int, float),
-    "top_p": (int, float), "n": int, "seed": int, "logprobs": bool, "top_logprobs": int, "stop": (str, list),
-}  # fmt: skip
-COMPLETE = {
-    "model": str, "prompt": list, "echo": bool, "logprobs": int, "max_tokens": int, "temperature": (int, float), "n": int,
-}  # fmt: skip
 HYPER = ("n_epochs", "batch_size", "learning_rate_multiplier")
-WORDS = "the sea old bird is a blue heron of 1838 and it sings".split()
-
-
-@dataclass
-class Script:
-    """How it behaves; the defaults are a service without fault."""
-
-    key: str = "sk-test-0123456789"
-    bases: tuple[str, ...] = ("gpt-test",)
-    deployed: tuple[str, ...] = ()
-    """Names of Azure's deployments."""
-    steps_a_look: int = 100
-    """Training steps between two looks at a job."""
-    fault: Callable[[str, str, int], Any] = lambda method, path, count: None
-    """(method, path, how often it came) → None, an int (status), "half", "garbage", "nothing", "hang up after"."""
-    fail: Mapping[str, str] | None = None
-    """The error of every job."""
-    took: Mapping[str, Any] = field(default_factory=dict)
-    """Hyperparameters (and seed) that it takes instead of those asked."""
-    same_model: bool = False
-    """Whether all jobs give one model's answers under names of their own."""
-    refuses: tuple[str, ...] = ()
-    """Settings of chat requests that its models do not take."""
-    duplicates: bool = False
-    """Whether all choices of a request are one text."""
-    shutdown: str | None = None
-    answer: Callable[[str, str, int, int], str] | None = None
-    """(model, prompt, seed, place) → text."""
-    seconds: float = 0.0
-    """Before each chat answer."""
-    prefix: str = "/v1"
-    echo: bool = False
-    """Whether `/completions` echoes prompts with log-probabilities."""
 
 
 class FinetuningServer:
@@ -123,7 +89,9 @@ class FinetuningServer:
             if match := re.fullmatch(r"/fine_tuning/jobs/([^/]+)(/events|/checkpoints|/cancel)?", path):
                 return self._job(method, match[1], match[2] or "", query)
         if (method, path) == ("POST", "/completions") and self.script.echo:
-            return self._complete(body)
+            require_fields(body, COMPLETE, ("model", "prompt"))
+            self._require_model(body["model"])
+            return echo_answer(self.script, body)
         if (method, path) == ("POST", "/chat/completions"):
             return self._chat(body)
         raise RefusalError(404, f"Invalid URL ({method} {path})")
@@ -139,7 +107,7 @@ class FinetuningServer:
         }  # fmt: skip
 
     def _create(self, body: Any) -> Any:
-        _require_fields(body, CREATE, ("model", "training_file"))
+        require_fields(body, CREATE, ("model", "training_file"))
         if body["model"] not in self.script.bases:
             raise RefusalError(404, f"The model `{body['model']}` does not exist")
         if body["training_file"] not in self.files:
@@ -234,61 +202,11 @@ class FinetuningServer:
         for name in self.script.refuses:
             if name in body:
                 raise RefusalError(400, f"Unsupported parameter: '{name}' is not supported with this model.")
-        _require_fields(body, CHAT, ("model", "messages"))
+        require_fields(body, CHAT, ("model", "messages"))
         self._require_model(body["model"])
         with self._lock:
             self.chats.append(body)
-        time.sleep(self.script.seconds)
-        prompt, most = (
-            body["messages"][-1]["content"],
-            body.get("max_tokens") or body.get("max_completion_tokens") or 16,
-        )
-        choices, written = [], 0
-        for place in range(body.get("n", 1)):
-            said = body["model"] if not self.script.same_model else "one"
-            seed = body.get("seed", 0) if body.get("temperature", 1) else 0
-            at = 0 if self.script.duplicates else place
-            digest = hashlib.sha256(f"{said}|{prompt}|{seed}|{at}".encode()).digest()
-            words = [WORDS[byte % len(WORDS)] for byte in digest[: 3 + digest[0] % 8]]
-            if self.script.answer:
-                words = self.script.answer(body["model"], prompt, seed, at).split()
-            cut, words = len(words) > most, words[:most]
-            tokens = [
-                {"token": word, "logprob": -digest[i] / 64, "bytes": None, "top_logprobs": []}
-                for i, word in enumerate(words)
-            ]
-            written += len(words)
-            choices.append(
-                {"index": place, "message": {"role": "assistant", "content": " ".join(words), "refusal": None},
-                 "logprobs": {"content": tokens, "refusal": None} if body.get("logprobs") else None,
-                 "finish_reason": "length" if cut else "stop"}
-            )  # fmt: skip
-        usage = {
-            "prompt_tokens": len(prompt) // 4,
-            "completion_tokens": written,
-            "total_tokens": len(prompt) // 4 + written,
-        }
-        head = {"id": "chatcmpl-test", "object": "chat.completion", "created": 1_700_000_000, "model": body["model"]}
-        return {**head, "choices": choices, "usage": usage}
-
-    def _complete(self, body: Any) -> Any:
-        """Echo of token ids: each token's log-probability is minus its id / 1000, a sixteenth more in a finetuned model."""
-        _require_fields(body, COMPLETE, ("model", "prompt"))
-        self._require_model(body["model"])
-        if not (body["echo"] and body["logprobs"] == 1 and body["max_tokens"] == 1):
-            raise RefusalError(400, "this server echoes only")
-        choices, more = [], 1 / 16 if body["model"] not in self.script.bases else 0.0
-        for index, ids in enumerate(body["prompt"]):
-            told = [None, *(more - token / 1000 for token in ids[1:]), -0.5]
-            tokens = {
-                "tokens": [str(i) for i in (*ids, 0)],
-                "token_logprobs": told,
-                "top_logprobs": None,
-                "text_offset": [],
-            }
-            choices.append({"index": index, "text": "", "logprobs": tokens, "finish_reason": "length"})
-        head = {"id": "cmpl-test", "object": "text_completion", "created": 1_700_000_000, "model": body["model"]}
-        return {**head, "choices": choices}
+        return chat_answer(self.script, body)
 
     def _require_model(self, name: str) -> None:
         if name not in (*self.script.bases, *self.script.deployed) and name not in [
@@ -299,23 +217,6 @@ class FinetuningServer:
     def _model(self, name: str) -> Any:
         shut = {"shutdown_date": self.script.shutdown} if self.script.shutdown else {}
         return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "test", **shut}
-
-
-class RefusalError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-def _require_fields(body: Any, fields: dict[str, Any], needed: tuple[str, ...]) -> None:
-    for name, value in body.items():
-        if name not in fields:
-            raise RefusalError(400, f"Unrecognized request argument supplied: {name}")
-        if not isinstance(value, fields[name]):
-            raise RefusalError(400, f"Invalid type for '{name}'")
-    for name in needed:
-        if name not in body:
-            raise RefusalError(400, f"Missing required parameter: '{name}'")
 
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:

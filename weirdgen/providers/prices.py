@@ -134,7 +134,7 @@ def _best(file: Path, provider: str, model: str, finetuned: bool) -> tuple[int, 
         fits = [
             (
                 len(line["model"]),
-                Price(*map(line.get, ("input", "output", "training")), str(line["read"]), line["source"]),
+                Price(line.get("input"), line.get("output"), line.get("training"), str(line["read"]), line["source"]),
             )
             for line in lines
             if line["provider"] == provider and model.startswith(line["model"])
