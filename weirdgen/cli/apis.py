@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
-from weirdgen.cli.options import ModelOption, PresetOption, StoreOption, option
-
-FinetuneOption = option("finetune")
-UrlOption = option("base_url")
-ChangesOption = option("changes")
-DeploymentsOption = option("deployments")
+from weirdgen.cli.options import (
+    ChangesOption,
+    DeploymentsOption,
+    FinetuneOption,
+    ModelOption,
+    PresetOption,
+    StoreOption,
+    UrlOption,
+)
 
 
 def import_model(

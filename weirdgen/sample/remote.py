@@ -54,6 +54,7 @@ class _Flow:
     """The next one last."""
     wanted: int
     arrived: queue.Queue[Any]
+    stop: threading.Event
     under_way: int = 0
     answered: bool = False
     in_a_row: int = 0
@@ -160,7 +161,7 @@ class RemoteEngine:
         self, asks: Sequence[Ask], seeds: Sequence[str], sampling: Sampling, arrived: Any, stop: threading.Event
     ) -> None:
         client = await asyncio.wait_for(asyncio.to_thread(self._open), TIMEOUT)
-        flow = _Flow(list(reversed(asks)), len(asks), arrived)
+        flow = _Flow(list(reversed(asks)), len(asks), arrived, stop)
         whole = asyncio.create_task(self._work(client, flow, seeds, sampling))
         try:
             while not whole.done() and not stop.is_set():
@@ -177,7 +178,7 @@ class RemoteEngine:
         key or name costs few. Raises `ModelError` after too many failures, `BudgetError` once nothing more may be paid."""
 
         async def in_turn(until_answered: bool) -> None:
-            while flow.waiting and not (until_answered and flow.answered):
+            while flow.waiting and not flow.stop.is_set() and not (until_answered and flow.answered):
                 ask = flow.waiting[-1]
                 if not self._allowed(ask):
                     if (
