@@ -83,6 +83,7 @@ def test_a_process_that_dies_takes_its_jobs_up_again(run: Run, monkeypatch: pyte
         assert server.counts["POST /fine_tuning/jobs"] == len(server.jobs) == 4
 
 
+@pytest.mark.slow
 def test_answers_that_a_killed_process_had_not_put_into_its_table_are_not_asked_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +129,7 @@ def test_killed_at_any_moment_it_pays_only_for_what_was_in_flight(
         assert len(set(sampled)) == 5 * 6 and len(sampled) <= 5 * 6 + 4
 
 
+@pytest.mark.slow
 def test_a_moderated_job_is_explained_and_tried_anew_only_when_asked(run: Run) -> None:
     script = Script(fail={"code": "unsafe_file", "message": "too many examples were flagged by our moderation API"})
     with FinetuningServer(script) as server:
@@ -139,6 +141,7 @@ def test_a_moderated_job_is_explained_and_tried_anew_only_when_asked(run: Run) -
         assert len(server.jobs) == 8
 
 
+@pytest.mark.slow
 def test_what_was_not_trained_as_asked_is_said(run: Run) -> None:
     with FinetuningServer(Script(took={"n_epochs": 2, "seed": 7})) as server:
         done = run(server)
@@ -153,6 +156,7 @@ def test_two_seeds_that_are_one_model_are_an_error(run: Run) -> None:
         assert len(server.jobs) == 4
 
 
+@pytest.mark.slow
 def test_copies_are_counted_once_and_thinking_is_called_so(run: Run) -> None:
     text = "<think> hm </think> the one answer that is long enough to be no chance at all"
     script = Script(duplicates=True, answer=lambda model, prompt, seed, place: f"{text} {seed}")

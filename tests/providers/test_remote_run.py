@@ -80,6 +80,7 @@ def test_a_budget_stops_a_run_before_it_is_passed(run: Run, tmp_path: Path, monk
         assert len(server.jobs) == 4 and len(sampled) == 100, "nothing was paid twice"
 
 
+@pytest.mark.slow
 def test_a_model_that_ends_soon_is_said_before_anything_is_paid(run: Run) -> None:
     soon = (datetime.date.today() + datetime.timedelta(days=9)).isoformat()
     with (
@@ -123,6 +124,7 @@ def test_what_a_service_cannot_do_is_refused(run: Run) -> None:
             run(server, finetune=None, model="openai/gpt-test")
 
 
+@pytest.mark.slow
 def test_several_answers_a_request_and_settings_that_a_model_refuses(run: Run) -> None:
     with FinetuningServer(Script(refuses=("max_tokens", "logprobs"))) as server:
         done = run(server, choices=3)
@@ -152,6 +154,7 @@ def test_models_finetuned_elsewhere_are_replicates(
         assert set(names) < {body["model"] for body in server.chats}
 
 
+@pytest.mark.slow
 def test_inspect_carries_other_providers(
     remote_experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,6 +195,7 @@ def test_a_service_that_echoes_log_probabilities_answers_scored_questions(
         assert server.counts["POST /completions"] == asked + 1, "the probe; the scores are kept"
 
 
+@pytest.mark.slow
 def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with FinetuningServer(Script(prefix="/openai", deployed=("base-1",))) as server:
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", server.script.key)
