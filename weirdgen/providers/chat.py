@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+PATH = "/chat/completions"
+"""Behind a base URL. Requests go through the SDK's `post` and come back as plain JSON: its typed models take as long again to make,
+and check nothing."""
 INSTEAD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """Setting → what it is called by models that do not take it by this name."""
 OPTIONAL = ("top_logprobs", "logprobs", "temperature", "top_p", "seed")
@@ -69,32 +72,33 @@ class Dialect:
         return False
 
 
-def read(response: Any, wanted: int = 1) -> Reply:
-    """An SDK's response. Raises `ValueError` if it is not what the protocol says: the SDK itself does not look."""
-    choices, usage = getattr(response, "choices", None), getattr(response, "usage", None)
+def read(answer: Any, wanted: int = 1) -> Reply:
+    """A response's JSON. Raises `ValueError` if it is not what the protocol says."""
+    choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list) or not choices:
         raise ValueError("an answer without choices")
     if len(choices) > wanted:
         raise ValueError(f"{len(choices)} choices instead of {wanted}")
-    found = []
-    for choice in choices:
-        message = getattr(choice, "message", None)
-        text, refusal = getattr(message, "content", None), getattr(message, "refusal", None)
-        reason = getattr(choice, "finish_reason", None)
-        if message is None or not isinstance(text, str | None) or reason not in ("stop", "length", "content_filter"):
-            raise ValueError(f"a choice with the finish reason {reason!r} and {type(text).__name__} as its text")
-        text = text or (refusal if isinstance(refusal, str) else "")
-        extra = getattr(message, "model_extra", None) or {}
-        thinking = bool(extra.get("reasoning_content") or extra.get("reasoning")) or any(
-            mark in text for mark in THOUGHTS
-        )
-        content = getattr(getattr(choice, "logprobs", None), "content", None) or []
-        logprobs = tuple(token.logprob for token in content if isinstance(getattr(token, "logprob", None), int | float))
-        found.append(Choice(text, reason, thinking, logprobs))
-    counts = [getattr(usage, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens")]
+    usage = _mapping(answer.get("usage"))
+    counts = [usage.get(name) or 0 for name in ("prompt_tokens", "completion_tokens")]
     if any(not isinstance(count, int) or count < 0 for count in counts):
         raise ValueError("token counts that are no numbers")
-    details = getattr(usage, "completion_tokens_details", None)
-    if getattr(details, "reasoning_tokens", None):
-        found = [choice._replace(thinking=True) for choice in found]
-    return Reply(found, *counts)
+    thought = bool(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))
+    return Reply([_choice(choice, thought) for choice in choices], *counts)
+
+
+def _choice(choice: Any, thought: bool) -> Choice:
+    message, reason = _mapping(_mapping(choice).get("message")), _mapping(choice).get("finish_reason")
+    text, refusal = message.get("content"), message.get("refusal")
+    if not message or not isinstance(text, str | None) or reason not in ("stop", "length", "content_filter"):
+        raise ValueError(f"a choice with the finish reason {reason!r} and {type(text).__name__} as its text")
+    text = text or (refusal if isinstance(refusal, str) else "")
+    thinking = thought or bool(message.get("reasoning_content") or message.get("reasoning"))
+    tokens = _mapping(choice.get("logprobs")).get("content") or []
+    found = [_mapping(token).get("logprob") for token in tokens] if isinstance(tokens, list) else []
+    logprobs = tuple(float(one) for one in found if isinstance(one, int | float))
+    return Choice(text, reason, thinking or any(mark in text for mark in THOUGHTS), logprobs)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

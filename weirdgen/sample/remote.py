@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from weirdgen.errors import ModelError
 from weirdgen.models.remote import kept_name
-from weirdgen.providers.chat import Dialect, Reply, read
+from weirdgen.providers.chat import PATH, Dialect, Reply, read
 from weirdgen.providers.prices import Price, Purse, dollars, find_price
 from weirdgen.providers.service import Service, reason
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
@@ -256,11 +256,11 @@ class RemoteEngine:
             )  # fmt: skip
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    return read(await client.chat.completions.create(**body), len(ask.samples))
+                    return read(await client.post(PATH, cast_to=object, body=body), len(ask.samples))
             except openai.BadRequestError as error:
                 if not dialect.learn(str(error), body):
                     return reason(error)
-            except (ValueError, TypeError, AttributeError) as error:  # an answer of another shape than the protocol's
+            except ValueError as error:  # an answer of another shape than the protocol's
                 misread += 1
                 if misread > MISREAD:
                     return reason(error)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from weirdgen.errors import ModelError
-from weirdgen.providers.chat import Dialect, read
+from weirdgen.providers.chat import PATH, Dialect, read
 from weirdgen.providers.service import reason
 from weirdgen.sample.engine import Prompt, Sampling
 from weirdgen.sample.engines import Remote
@@ -39,12 +39,12 @@ def probe(engine: Remote, model: str, prompts: Sequence[str]) -> list[dict[str, 
     while len(answers) < len(prompts):
         body = dialect.body(deployed, prompts[len(answers)], max_tokens=TOKENS, temperature=0.0, seed=0, logprobs=True)
         try:
-            (choice,) = read(client.chat.completions.create(**body)).choices
+            (choice,) = read(client.post(PATH, cast_to=object, body=body)).choices
         except openai.BadRequestError as error:
             if dialect.learn(str(error), body):
                 continue
             raise _unsampled(model, engine, error) from None
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
+        except (openai.OpenAIError, ValueError) as error:
             fatal = isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError)
             if fatal or time.monotonic() - began > PATIENCE:
                 raise _unsampled(model, engine, error) from None
