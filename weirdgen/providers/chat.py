@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 PATH = "/chat/completions"
-"""Behind a base URL. Requests go through the SDK's `post` and come back as plain JSON: its typed models take as long again to make,
+"""Behind a base URL. Requests go through the SDK's `post` and come back as plain JSON: its typed models take as long again,
 and check nothing."""
 INSTEAD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """Setting → what it is called by models that do not take it by this name."""
