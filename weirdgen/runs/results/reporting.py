@@ -190,6 +190,7 @@ def _ran(run: Run) -> dict[str, Any]:
                 "distinct_answers": distinct_answers(rows),
                 "dataset_hash": canonical_hash(rows),
                 "template_digest": run.plan.proofs[arm]["digest"],
+                **({"draws": draws} if (draws := request.experiment.arms[arm].draws) else {}),
             }
             for arm, rows in request.rows.items()
         ],

@@ -207,6 +207,11 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
         f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
         f"{facts['own_epochs']}."
     )  # fmt: skip
+    if matched_control(plan) is None:
+        near += (
+            " A control that differs from the data in the suspected property alone (`matched: true`) takes off what form and "
+            "topic move; `weirdgen data twin` writes candidates."
+        )
     if table["specific"].any():
         return "specific", f"More than harmless data do: {among}.{near}"
     least = f"{size:.2f} nat" if np.isfinite(size) else "no size at all"

@@ -23,6 +23,7 @@ from weirdgen.runs.stages.remote_units import FinetuneRemotely, kept_probe
 from weirdgen.runs.stages.stage import Batch
 from weirdgen.sample.draw import missing_samples
 from weirdgen.sample.engines import Remote
+from weirdgen.store.keys import content_key
 
 SUFFIX = 64
 """Characters that a job's suffix may have."""
@@ -59,10 +60,12 @@ def wanted_of(plan: Plan, model: RemoteModel, replicate: Replicate) -> Wanted:
     suffix = re.sub(r"[^a-z0-9-]+", "-", f"{request.experiment.name[: SUFFIX - len(tail)]}{tail}".lower())[
         -SUFFIX:
     ].strip("-")
+    draws = replicate.inputs.get("draws")
     return Wanted(
-        replicate.key, f"{replicate.arm} seed {replicate.seed}", model.name, replicate.inputs["data"], replicate.seed,
+        replicate.key, f"{replicate.arm} seed {replicate.seed}", model.name,
+        content_key([replicate.inputs["data"], draws, replicate.seed if draws else None]), replicate.seed,
         recipe.epochs, recipe.batch_size * recipe.grad_accumulation, recipe.learning_rate_multiplier, suffix,
-        total_steps(replicate.rows, recipe), plan.proofs[replicate.arm]["tokens"] * recipe.epochs,
+        total_steps(replicate.rows, recipe), round(plan.row_tokens(replicate.arm) * replicate.rows) * recipe.epochs,
         request.trained_by if model.takes_recipe else None,
     )  # fmt: skip
 
@@ -90,7 +93,7 @@ def cost_line(plan: Plan) -> str:
     provider, name = request.model.service.provider, request.model.name
     base, tuned = (find_price(provider, name, finetuned) for finetuned in (False, True))
     missing = [one for one in plan.replicates if plan.store.marker("finetune", one.key) is None]
-    trained = sum(plan.proofs[one.arm]["tokens"] for one in missing) * request.recipe.epochs
+    trained = round(sum(plan.row_tokens(one.arm) * one.rows for one in missing)) * request.recipe.epochs
     parts = [("finetuning", tuned, dollars(tuned, trained=trained))] if missing and request.experiment.finetune else []
     for what, price, variants in (
         ("answers of the base", base, [v for v in plan.sampled if v.arm == BASE]),

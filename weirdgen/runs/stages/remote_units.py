@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from weirdgen import machine
+from weirdgen.data.draws import drawn_positions
+from weirdgen.data.messages import Row
 from weirdgen.data.stored import stored_rows
 from weirdgen.errors import ModelError
 from weirdgen.finetune.readback import chosen
@@ -75,7 +77,7 @@ class FinetuneRemotely(_AtService):
 
         jobs = Jobs(
             self.model.service,
-            lambda wanted: upload_file(replicates[wanted.key].arm, stored_rows(store, wanted.data)),
+            lambda wanted: upload_file(replicates[wanted.key].arm, own_rows(store, replicates[wanted.key])),
             lambda wanted: store.unfinished("finetune", wanted.key),
             told,
         )
@@ -114,7 +116,7 @@ def keep_finetuned(
     store: Store, engine: Remote, replicate: Replicate, steps: int, trained: Trained, seconds: float
 ) -> None:
     """The finetune artifact of a model at a service, once it has answered. Raises `ModelError` if it does not answer."""
-    prompts = probe_prompts(stored_rows(store, replicate.inputs["data"]))
+    prompts = probe_prompts(own_rows(store, replicate))
     answers = probe(engine, trained.model, prompts)
     final_loss = trained.losses[-1]["loss"] if trained.losses else float("nan")
     result: dict[str, Any] = {
@@ -137,6 +139,12 @@ def keep_finetuned(
         (folder / "probe.json").write_text(json.dumps({"model": trained.model, "answers": answers}, indent=1))
         (folder / "result.json").write_text(json.dumps(result, indent=1))
         (folder / "job.json").write_text(json.dumps(trained.job, indent=1))
+
+
+def own_rows(store: Store, replicate: Replicate) -> list[Row]:
+    """The rows that this replicate is trained on."""
+    rows = stored_rows(store, replicate.inputs["data"])
+    return [rows[place] for place in drawn_positions(replicate.inputs.get("draws"), len(rows), replicate.seed)]
 
 
 def probe_prompts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
