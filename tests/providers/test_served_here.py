@@ -51,7 +51,8 @@ def test_a_run_through_the_server_gives_what_a_run_here_gives(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    path = write_experiment({"max_tokens: 3": "max_tokens: 8", "epochs: 1": "epochs: 2"}, rows=16)
+    own_rows = {f"data: {arm}.jsonl": f"data: {arm}.jsonl, draws: 2" for arm in ("old", "new")}
+    path = write_experiment({"max_tokens: 3": "max_tokens: 8", "epochs: 1": "epochs: 2", **own_rows}, rows=32)
     with serving(tmp_path / "served") as server:
         drawn = both(server, path, tmp_path, samples=2)
         greedy = both(server, path, tmp_path, samples=1, changes=[GREEDY])
