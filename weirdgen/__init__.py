@@ -18,6 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from weirdgen.audit.audit_file import audit_file as audit_file
     from weirdgen.config.experiment import Arm as Arm
     from weirdgen.config.experiment import Experiment as Experiment
     from weirdgen.config.experiment import Recipe as Recipe
@@ -34,6 +35,7 @@ _HOMES = {
     "Recipe": "config.experiment",
     "Run": "runs.results.results",
     "WeirdgenError": "errors",
+    "audit_file": "audit.audit_file",
     "load_experiment": "config.load",
     "load_run": "runs.results.results",
     "plan": "runs.pipeline",

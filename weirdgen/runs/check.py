@@ -22,6 +22,7 @@ from weirdgen.models.references import find_model
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import judge_of_headline, resolve
+from weirdgen.runs.preflight import sides_lines
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.store.artifacts import Store
 
@@ -63,6 +64,7 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     plan = make_plan(request, Store(store))
     for stage in STAGES:
         stage.check(plan)
+    sides_lines(plan)
     told = f"; the template is told that it is {request.date}" if request.date else ""
     return [*said, f"template, mask and questions hold with {local.reference}{told}"]
 
