@@ -160,7 +160,7 @@ def decision(run: Run) -> Decision:
     )  # fmt: skip
     minus = experiment.condition_ids(*headline.minus)
     conditions = {*experiment.condition_ids(*headline.condition), *minus}
-    cells = run.cells()
+    cells = run.table("cells")
     questions = [question.id for question in experiment.questions_of(meant)]
     return decide(
         cells[cells["condition"].isin(conditions) & cells["question"].isin(questions)],

@@ -44,7 +44,7 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
 
     content = content_of(run, results_of(run))
     with run.store.writing(own_folder(run.folder)):
-        write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
+        write_whole(run.folder / "completions.parquet", run.table("completions").to_parquet())
         return write_report(content, run.folder, figures)
 
 
@@ -103,7 +103,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "failures": _failures(run),
         "paper": load_paper(experiment.folder),
         "rates": run.rates().to_dict("records"),
-        "judges": judge_records(run.plan, run.completions(), run.judged, run.folder),
+        "judges": judge_records(run.plan, run.table("completions"), run.judged, run.folder),
         "ran": _ran(run),
     }
 
@@ -119,10 +119,10 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
         warnings=(until_words(until, run.request.samples, run.level),) if until else (),
         scales=experiment.scales(),
         headlines=run.request.headlines,
-        cells=run.cells(),
-        contrasts=run.contrasts(),
-        completions=run.completions(),
-        verdicts=run.verdicts(),
+        cells=run.table("cells"),
+        contrasts=run.table("contrasts"),
+        completions=run.table("completions"),
+        verdicts=run.table("verdicts"),
         losses=run.losses(),
         card_markdown=card.read_text(encoding="utf-8") if card and card.is_file() else None,
         questions=pd.DataFrame(
@@ -199,8 +199,8 @@ def _ran(run: Run) -> dict[str, Any]:
                 "replicates": len(replicates),
                 "seconds": round(sum(r["seconds"] for r in replicates), 1),
             },
-            {"stage": "contrast", "rows": len(run.contrasts())},
-            {"stage": "sample", "rows": len(run.completions())},
+            {"stage": "contrast", "rows": len(run.table("contrasts"))},
+            {"stage": "sample", "rows": len(run.table("completions"))},
             {"stage": "judge", "rows": len(run.judged.table)},
         ],
     }
