@@ -59,6 +59,7 @@ def test_two_runs_of_one_idea(write_experiment: Callable[..., Path]) -> None:
     assert "--set recipe.epochs=2" in newest and "--set" not in first and names.startswith("when")
 
     run = weirdgen.load_run("latest")
+    assert f'url={run.id}/report.html"' in Path("store/runs/latest.html").read_text()
     older = weirdgen.load_run(first.split()[2])
     told = run.compare(older.id)
     assert list(told.columns) == [run.id, older.id]

@@ -28,7 +28,8 @@ from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
-from weirdgen.store.disk import own_folder, write_whole
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from weirdgen.report.figures.drawing import Ending
 
 SCHEMA_VERSION = 2
+LATEST_PAGE = "latest.html"
+"""Beside the runs' folders."""
 SENTENCES = 6
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
@@ -47,7 +50,21 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
     content = content_of(run, results_of(run))
     with run.store.writing(own_folder(run.folder)):
         write_whole(run.folder / "completions.parquet", run.table("completions").to_parquet())
-        return write_report(content, run.folder, figures)
+        page = write_report(content, run.folder, figures)
+    _point_to(page, run.store)
+    return page
+
+
+def _point_to(page: Path, store: Store) -> None:
+    """`runs/latest.html`, a path that stays: it leads to the report that was written last."""
+    runs, target = page.parent.parent, f"{page.parent.name}/{page.name}"
+    text = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={target}">'
+        f'<title>{page.parent.name}</title><a href="{target}">{page.parent.name}</a></html>\n'
+    )
+    with explain_disk_errors(runs):
+        write_whole(runs / LATEST_PAGE, text.encode())
+    store.push(runs / LATEST_PAGE, runs / LATEST_PAGE)
 
 
 def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
