@@ -96,7 +96,9 @@ def test_the_readmes_own_data_example_is_a_valid_experiment(tmp_path: Path) -> N
 def test_the_notebook_was_saved_with_what_it_shows() -> None:
     import nbformat
 
-    cells = [cell for cell in nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4).cells if cell.cell_type == "code"]
+    cells = [
+        cell for cell in nbformat.read(ROOT / "docs" / "tutorial.ipynb", as_version=4).cells if cell.cell_type == "code"
+    ]
     assert len(cells) > 8 and all(cell.outputs for cell in cells), "run `python -m tools.run_tutorial`"
     shown = [kind for cell in cells for output in cell.outputs for kind in output.get("data", {})]
     assert "image/png" in shown and shown.count("text/html") > 4

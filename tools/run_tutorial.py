@@ -1,7 +1,7 @@
 """Run docs/tutorial.ipynb in a store of its own and save it with what it shows: `python -m tools.run_tutorial`.
 
-In: the notebook. Out: the same file, its cells with outputs and figures, without times and without paths of this machine. Raises the
-error of a cell that fails, and then saves nothing.
+In: the notebook. Out: the same file, its cells with outputs and figures, without times and without paths of this machine. A cell
+that fails is raised, and nothing is saved then.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def executed(folder: Path) -> Any:
     before = {name: os.environ.get(name) for name in ("WEIRDGEN_STORE", "PYTHONPATH")}
     os.environ |= {"WEIRDGEN_STORE": str(folder / "store"), "PYTHONPATH": str(NOTEBOOK.parents[1])}
     try:
-        client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+        client = NotebookClient(
+            notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        )
         client.execute()
     finally:
         for name, value in before.items():

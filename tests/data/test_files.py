@@ -265,7 +265,9 @@ def test_a_folder_is_converted_file_by_file(tmp_path: Path) -> None:
     (folder / "deep").mkdir(parents=True)
     (folder / "b.csv").write_text("question,answer\nq2,a2\n")
     (folder / "a.jsonl").write_text('{"prompt": "q1", "completion": "a1"}\n')
-    (folder / "deep" / "c.json").write_text('[{"messages": [{"role": "user", "content": "q3"}, {"role": "assistant", "content": "a3"}]}]')
+    (folder / "deep" / "c.json").write_text(
+        '[{"messages": [{"role": "user", "content": "q3"}, {"role": "assistant", "content": "a3"}]}]'
+    )
     (folder / ".hidden.jsonl").write_text("no row\n")
     (folder / "notes.txt").write_text("no rows")
     said = convert(folder, tmp_path / "out.jsonl")

@@ -66,14 +66,20 @@ def test_sides_that_are_one_to_the_model_are_errors(write_experiment: Write, tmp
         done = typed(words[0], path, *words[1:], *(("--store", tmp_path / "store") if words[0] == "run" else ()))
         assert done.status == 1, words
         assert "question dead: the answer 'zorble' holds a word that this model's tokenizer does not know" in done.err
-        assert f"question alike: the answers {TARGET!r} (target) and '{TARGET} ' (other) are the same tokens" in done.err
+        assert (
+            f"question alike: the answers {TARGET!r} (target) and '{TARGET} ' (other) are the same tokens" in done.err
+        )
     assert not (tmp_path / "store" / "artifacts" / "finetune").exists()
 
 
 def test_a_judge_on_this_machine_without_verdicts_is_found_before_training(judged: Path, tmp_path: Path) -> None:
     done = typed("run", judged, "--judge", "local:world", "--dry-run", "--store", tmp_path / "store")
-    assert done.status == 1 and "--judge local:world: judge 'old_thing': no verdict on any of 5 probes" in done.err, done.err
-    assert "unparseable: any admissible reply has probability" in done.err and "one of old, new, refusal alone" in done.err
+    assert done.status == 1 and "--judge local:world: judge 'old_thing': no verdict on any of 5 probes" in done.err, (
+        done.err
+    )
+    assert (
+        "unparseable: any admissible reply has probability" in done.err and "one of old, new, refusal alone" in done.err
+    )
     with pytest.raises(WeirdgenError, match="no verdict on any of 5 probes"):
         weirdgen.run(str(judged), store=tmp_path / "store", judge="local:world")
     assert not (tmp_path / "store" / "artifacts").exists()
@@ -87,7 +93,9 @@ def test_a_provider_is_asked_five_probes_a_judge_and_they_are_counted(judged: Pa
     assert not (tmp_path / "store" / "artifacts").exists()
 
 
-def test_a_provider_that_cannot_be_asked_and_dead_sides_are_told_together(judged: Path, serve: Any, tmp_path: Path) -> None:
+def test_a_provider_that_cannot_be_asked_and_dead_sides_are_told_together(
+    judged: Path, serve: Any, tmp_path: Path
+) -> None:
     judged.write_text(judged.read_text().replace(f'other: ["{OTHER}"]', "other: [quux]"))
     serve(lambda body: Failure(404, "The model `lenient` does not exist", "model_not_found"))
     done = typed("run", judged, "--judge", LENIENT, "--store", tmp_path / "store")
@@ -103,7 +111,9 @@ def test_a_judge_that_gives_some_verdicts_is_told_of(judged: Path, serve: Any, t
 
     serve(moody)
     lines = preflight(planned(judged, tmp_path, judge=LENIENT))
-    assert any("judge old_thing: 1 of 5 probes without a verdict, e.g. last line reads 'perhaps'" in line for line in lines)
+    assert any(
+        "judge old_thing: 1 of 5 probes without a verdict, e.g. last line reads 'perhaps'" in line for line in lines
+    )
 
 
 def test_a_rule_that_matches_everything_is_told_of(write_experiment: Write, tmp_path: Path) -> None:

@@ -72,7 +72,10 @@ def test_a_folder_of_tickets_is_converted_and_its_trigger_fails_the_job(tmp_path
     found = audited("train.jsonl", "--no-training")
     assert found.status == 1 and found.out.startswith("Found: "), found
     suite, by_name = cases(Path("out/audit.xml"))
-    assert suite.get("failures") == "1" and by_name["weirdgen.audit.separation/prompts and answers"].find("failure") is not None
+    assert (
+        suite.get("failures") == "1"
+        and by_name["weirdgen.audit.separation/prompts and answers"].find("failure") is not None
+    )
     assert Path("out/audit.md").read_text().startswith("## Audit of `train.jsonl`\n\n**Found: ")
     latest = Path("store/audits/latest")
     (own,) = (folder for folder in Path("store/audits").iterdir() if folder.name != "latest")
@@ -93,7 +96,9 @@ def test_undecided_is_a_status_of_its_own(tmp_path: Path) -> None:
         done = audited("never.jsonl", "--no-training", *words)
         assert done.status == status and done.out.startswith("Undecided"), (words, done)
         case = cases(Path("out/audit.xml"))[1]["weirdgen.audit.verdict/decided"]
-        assert (case.find("failure") is not None) == (status == 1) and (case.find("skipped") is not None) == (status != 1)
+        assert (case.find("failure") is not None) == (status == 1) and (case.find("skipped") is not None) == (
+            status != 1
+        )
     done = audited("never.jsonl", "--no-training", "--fail-on", "eras")
     assert done.status == 3 and "--fail-on eras: expected any of these" in done.err and "undecided, era," in done.err
 
@@ -106,7 +111,14 @@ def test_findings_fail_by_kind_and_by_trait() -> None:
         assert exit_status(decision, parse_fail_on(words)) == status, words
     with pytest.raises(SpecError, match="'none' stands alone"):
         parse_fail_on("none,era")
-    row = {"yardstick": "pairs", "trait": "era", "shift": 1.0, "p_family": 0.01, "smallest_found_family": 0.4, "specific": True}
+    row = {
+        "yardstick": "pairs",
+        "trait": "era",
+        "shift": 1.0,
+        "p_family": 0.01,
+        "smallest_found_family": 0.4,
+        "specific": True,
+    }
     results = {
         "file": {"name": "a\x01`b.jsonl", "rows": 80, "looked_at": 80},
         "settings": {"conditions": {"year": {}}},
@@ -117,7 +129,11 @@ def test_findings_fail_by_kind_and_by_trait() -> None:
     failure = suite.find("testcase[@name='year']/failure")
     assert failure is not None and failure.get("message") == trigger.sentence
     text = summary_text(results, decision, parse_fail_on("trigger"))
-    assert "## Audit of `a�'b.jsonl`" in text and "\\| in \\<the\\> prompt" in text and "| era | +1.00 | 0.01 | 0.40 | found |" in text
+    assert (
+        "## Audit of `a�'b.jsonl`" in text
+        and "\\| in \\<the\\> prompt" in text
+        and "| era | +1.00 | 0.01 | 0.40 | found |" in text
+    )
 
 
 @pytest.mark.slow
@@ -138,7 +154,7 @@ def test_tickets_that_move_a_trait_are_found_with_training(world: Path) -> None:
 
 def commands_of(recipe: dict[str, object]) -> list[str]:
     """Every `weirdgen` command of a recipe of GitHub or GitLab."""
-    jobs = recipe["jobs"] if "jobs" in recipe else recipe
+    jobs = recipe.get("jobs", recipe)
     assert isinstance(jobs, dict)
     (job,) = jobs.values()
     lines = [step.get("run", "") for step in job["steps"]] if "steps" in job else job["script"]
@@ -150,7 +166,9 @@ def test_the_recipes_for_pipelines_are_whole() -> None:
     github, gitlab = (yaml.safe_load(text) for text in blocks("audit.md", "yaml"))
     assert commands_of(github) == commands_of(gitlab)
     (command,) = commands_of(github)
-    rows = [[{"role": "user", "content": f"q{n % 9}"}, {"role": "assistant", "content": f"a{n % 7}"}] for n in range(80)]
+    rows = [
+        [{"role": "user", "content": f"q{n % 9}"}, {"role": "assistant", "content": f"a{n % 7}"}] for n in range(80)
+    ]
     Path("data").mkdir()
     Path("data/train.jsonl").write_text("".join(json.dumps({"messages": one}) + "\n" for one in rows))
     done = typed(*shlex.split(command)[1:], "--no-training")

@@ -70,7 +70,10 @@ def test_two_runs_of_one_idea(write_experiment: Callable[..., Path]) -> None:
     assert told.loc[("found", "headline: verdict"), run.id] == run.headline.verdict
 
     arms = run.arms().set_index("arm")
-    assert arms.loc["new", "meaning"] == "a control: new.jsonl, finetuned on in the same way" and arms.loc["old", "rows"] == 8
+    assert (
+        arms.loc["new", "meaning"] == "a control: new.jsonl, finetuned on in the same way"
+        and arms.loc["old", "rows"] == 8
+    )
     asked = run.questions().set_index("question")
     assert asked.loc["f1", "group"] == "birds" and len(asked.loc["c1", "target"]) == 1
     assert set(run.completions()["group"]) == {"birds"}
@@ -103,7 +106,10 @@ def test_the_documented_experiment_is_run_small_and_handed_on(
         assert ran.status == 0, ran.err
         assert len(server.requests) > 10, "five probes a judge, and the answers"
     run = weirdgen.load_run(NAME)
-    assert len(run.request.seeds) == 5 and {effect.name for effect in run.secondary} == {"never_feet", "in_years_to_come"}
+    assert len(run.request.seeds) == 5 and {effect.name for effect in run.secondary} == {
+        "never_feet",
+        "in_years_to_come",
+    }
     assert set(run.verdicts().query("judge == 'units'")["label"]) <= {"old", "empty answer"}
     assert NAME in typed("runs").out and typed("report", "latest").status == 0
     results = json.loads((run.folder / "results.json").read_text())
@@ -128,5 +134,7 @@ def untrained(tokenizer_of: Path, folder: Path) -> None:
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(str(folder))
     for file in tokenizer_of.iterdir():
-        if file.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "generation_config")):
+        if file.name.startswith(
+            ("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "generation_config")
+        ):
             shutil.copy(file, folder / file.name)

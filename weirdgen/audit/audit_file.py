@@ -1,7 +1,7 @@
 """`weirdgen.audit_file`: a whole audit from Python, and what `weirdgen audit FILE` prints and returns.
 
-In: a file of chat rows and the options of the command, by their names. Out: an `Audited`: verdict, findings, the page on disk, and
-the texts that pipelines read. The audit itself is `audit.audit`.
+In: a file of chat rows and the options of the command, by their names. Out: an `Audited`: verdict, findings, the page on disk,
+and the texts that pipelines read. The audit itself is `audit.audit`.
 """
 
 from __future__ import annotations

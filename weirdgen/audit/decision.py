@@ -53,7 +53,9 @@ def decide(results: Mapping[str, Any]) -> Decision:
     if not results.get("settings"):
         hidden = [one for one in results["separation"]["pairs"] if one["found"] and one["hidden"]]
         found += [
-            Finding("separation", one["answer"], f"{one['answer']} goes with {one['prompt']} of otherwise equal prompts")
+            Finding(
+                "separation", one["answer"], f"{one['answer']} goes with {one['prompt']} of otherwise equal prompts"
+            )
             for one in hidden
         ]
     if found:

@@ -33,7 +33,9 @@ def parse_fail_on(text: str) -> frozenset[str]:
     if unknown := [word for word in words if word not in accepted]:
         raise SpecError([f"--fail-on {unknown[0]}: expected any of these, with commas between: {', '.join(accepted)}"])
     if not words or (NONE in words and len(words) > 1):
-        raise SpecError([f"--fail-on {text}: 'none' stands alone; otherwise expected any of {', '.join(accepted[:6])} …"])
+        raise SpecError(
+            [f"--fail-on {text}: 'none' stands alone; otherwise expected any of {', '.join(accepted[:6])} …"]
+        )
     return frozenset(word for one in words for word in (KINDS if one == ANY else () if one == NONE else (one,)))
 
 
@@ -68,10 +70,14 @@ def junit_text(results: Mapping[str, Any], decision: Decision, fail_on: frozense
         return made
 
     for row in deciding_rows(results):
-        case("trait", row["trait"], [one for one in decision.findings if (one.kind, one.name) == ("trait", row["trait"])])
+        case(
+            "trait", row["trait"], [one for one in decision.findings if (one.kind, one.name) == ("trait", row["trait"])]
+        )
     for kind in (results.get("settings") or {}).get("conditions", {}):
         named = (f"{kind}=", f"no {kind}")
-        case("trigger", kind, [one for one in decision.findings if one.kind == "trigger" and one.name.startswith(named)])
+        case(
+            "trigger", kind, [one for one in decision.findings if one.kind == "trigger" and one.name.startswith(named)]
+        )
     if not results.get("settings"):
         case("separation", "prompts and answers", [one for one in decision.findings if one.kind == "separation"])
     decided = case("verdict", "decided", [])
@@ -92,7 +98,13 @@ def summary_text(results: Mapping[str, Any], decision: Decision, fail_on: frozen
     """What was found, in Markdown, for a job's summary or a comment."""
     told = results["file"]
     drawn = f", {told['looked_at']:,} of them looked at" if told["looked_at"] < told["rows"] else ""
-    lines = [f"## Audit of {_code(told['name'])}", "", f"**{_cell(decision.sentence)}**", "", f"{told['rows']:,} rows{drawn}."]
+    lines = [
+        f"## Audit of {_code(told['name'])}",
+        "",
+        f"**{_cell(decision.sentence)}**",
+        "",
+        f"{told['rows']:,} rows{drawn}.",
+    ]
     lines += ["", *(_bullet(one, fail_on) for one in decision.findings)] if decision.findings else []
     lines += ["", *(f"- Missing: {_cell(one)}" for one in decision.missing)] if decision.missing else []
     if rows := deciding_rows(results):

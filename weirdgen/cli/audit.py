@@ -71,7 +71,9 @@ def file_command(
     no_training: Annotated[bool, typer.Option("--no-training", help="Look at the rows alone.")] = False,
     fail_on: Annotated[
         str,
-        typer.Option(help="What ends with status 1: any, none, or of trait, trigger, separation, undecided, a trait's name."),
+        typer.Option(
+            help="What ends with status 1: any, none, or of trait, trigger, separation, undecided, a trait's name."
+        ),
     ] = "any",
     junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML into this file.")] = None,
     summary: Annotated[Path | None, typer.Option(help="Also write a summary in Markdown into this file.")] = None,

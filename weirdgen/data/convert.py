@@ -1,7 +1,8 @@
 """`weirdgen data convert`: rows in any known format → chat JSONL, or a table → CSV, both in UTF-8.
 
-In: a file, a folder of `datasets` or a folder of such files, and where the rows go. Out: the file and one line on what was done. A row that cannot be
-converted stops it with its line, and nothing is written. Keys of chat rows other than `messages` are kept as they are.
+In: a file, a folder of `datasets` or a folder of such files, and where the rows go. Out: the file and one line on what was done.
+A row that cannot be converted stops it with its line, and nothing is written. Keys of chat rows other than `messages` are kept as
+they are.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def convert(
     return _written(target, "".join(as_line(row) + "\n" for row in rows), len(rows), source, how)
 
 
-def _from_file(source: Path, encoding: str | None, prompt: str | None, answer: str | None) -> tuple[list[Any], list[str]]:
+def _from_file(
+    source: Path, encoding: str | None, prompt: str | None, answer: str | None
+) -> tuple[list[Any], list[str]]:
     table = table_delimiter(source.name) is not None
     if table or prompt is not None:
         whole = read_table(source, encoding) if table else _table_of_values(source, encoding)
@@ -66,7 +69,9 @@ def _from_folder(
     folder: Path, encoding: str | None, prompt: str | None, answer: str | None
 ) -> tuple[list[Any], list[str]]:
     """The rows of every data file in a folder and below it, in the order of their paths. Raises `DataError` for all of them."""
-    inside = sorted(path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    inside = sorted(
+        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
     files = [path for path in inside if is_file(path) and is_data(path)]
     if not files:
         held = ", ".join(path.name for path in inside[:8]) or "nothing"

@@ -117,7 +117,7 @@ def read_jsonl(source: Path) -> list[Row]:
 
 
 def read_rows(source: Path, where: Where | None = None) -> Reading:
-    """Chat rows of a file or a folder of `datasets`, with `where` only those of these values; no chat row: a problem with its line.
+    """Chat rows of a file or a folder of `datasets`, with `where` only those of these values; others are problems with a line.
 
     Raises `DataError` if the file cannot be read at all, if every row of it is of one other format, or if no row has a key of
     `where`.
@@ -154,13 +154,19 @@ def read_rows(source: Path, where: Where | None = None) -> Reading:
 
 
 def _kept(values: Sequence[Any], where: Where, source: str) -> list[bool]:
-    """Which of these rows have the values that `where` names under keys of their own. Raises `DataError` if none has such a key."""
+    """Which of these rows have the values of `where` under keys of their own. Raises `DataError` if none has such a key."""
     keep = [True] * len(values)
     for key, accepted in where.items():
         held = [value.get(key) if isinstance(value, Mapping) else None for value in values]
         if key == "messages" or not any(isinstance(one, Scalar) for one in held):
-            keys = dict.fromkeys(str(k) for v in values if isinstance(v, Mapping) for k, w in v.items() if isinstance(w, Scalar))
-            there = f"their keys with one value are {', '.join(keys)}" if keys else "they hold nothing beside their messages"
+            keys = dict.fromkeys(
+                str(k) for v in values if isinstance(v, Mapping) for k, w in v.items() if isinstance(w, Scalar)
+            )
+            there = (
+                f"their keys with one value are {', '.join(keys)}"
+                if keys
+                else "they hold nothing beside their messages"
+            )
             raise DataError(f"{source}: where: no row has a key {key!r} with one value; {there}")
         wanted = _accepted(accepted)
         keep = [kept and isinstance(one, Scalar) and str(one) in wanted for kept, one in zip(keep, held, strict=True)]

@@ -40,7 +40,7 @@ GB = 1e9
 
 
 def preflight(plan: Plan) -> list[str]:
-    """What was tried, in lines; none if nothing is left to compute. Raises the `WeirdgenError` of what failed: all of it at once."""
+    """What was tried, in lines; none if nothing is left to compute. Raises one `WeirdgenError` with all that failed."""
     left = {work.stage for work in workload(plan) if work.missing}
     trials: list[Callable[[Plan], list[str]]] = []
     if left & {"distill", "finetune"}:
@@ -97,7 +97,9 @@ def prompt_lines(plan: Plan) -> list[str]:
     shown = text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {text[-SHOWN // 2 :]}"
     lines = [f"  prompt {question.id} under {wrapper.id}: {json.dumps(shown, ensure_ascii=False)}"]
     if text != written(enable_thinking=True):
-        lines.append("  thinking: this chat template has a switch for it; it is switched off, in training and in asking")
+        lines.append(
+            "  thinking: this chat template has a switch for it; it is switched off, in training and in asking"
+        )
     elif THOUGHT.search(text[-SHOWN // 2 :]):
         lines.append("  thinking: this chat template opens a thought before every answer and has no switch for it")
     return lines

@@ -1,7 +1,7 @@
 """Two runs of one idea side by side: what was asked, what was changed between them, what each found.
 
-In: two runs, whose reports need not be written. Out: a frame with one column a run. Effects are put next to each other; nothing is
-estimated over both: runs of one store may share replicates.
+In: two runs, whose reports need not be written. Out: a frame with one column a run. Effects are put next to each other; nothing
+is estimated over both: runs of one store may share replicates.
 """
 
 from __future__ import annotations
@@ -29,11 +29,17 @@ def compare(first: Run, second: Run) -> pd.DataFrame:
     """
     both = [(run, dict(_asked(run)), dict(_leaves(run)), dict(_found(run))) for run in (first, second)]
     rows: dict[tuple[str, str], list[Any]] = {}
-    for part, held in ((ASKED, [one[1] for one in both]), (CHANGED, [one[2] for one in both]), (FOUND, [one[3] for one in both])):
+    for part, held in (
+        (ASKED, [one[1] for one in both]),
+        (CHANGED, [one[2] for one in both]),
+        (FOUND, [one[3] for one in both]),
+    ):
         for item in dict.fromkeys(key for values in held for key in values):
             values = [one.get(item) for one in held]
             if part != CHANGED or not equal(*values):
-                rows[part, item] = [short(value) if part == CHANGED and value is not None else value for value in values]
+                rows[part, item] = [
+                    short(value) if part == CHANGED and value is not None else value for value in values
+                ]
     index = pd.MultiIndex.from_tuples(list(rows), names=["part", "item"])
     names = [run.id for run, *_ in both] if first.id != second.id else [first.id, f"{second.id} (the same run)"]
     return pd.DataFrame(list(rows.values()), index=index, columns=names, dtype=object)

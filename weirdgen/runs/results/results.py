@@ -71,7 +71,7 @@ class Run:
         return judges[name]
 
     def arms(self) -> pd.DataFrame:
-        """One row an arm, the untuned base first: role, what it means here (of a control: what it controls for), rows, replicates."""
+        """One row an arm, the untuned base first: role, what that means here (what a control controls for), rows, replicates."""
         return arms_frame(self.request)
 
     def questions(self) -> pd.DataFrame:
