@@ -6,47 +6,54 @@ is estimated over both: runs of one store may share replicates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from weirdgen.config.measures import scale_of
+from weirdgen.runs.plan.request import Request
 from weirdgen.runs.results.diff import equal, leaves, short
 from weirdgen.runs.results.effect import Effect
 from weirdgen.runs.results.frames import UNITS
 
-if TYPE_CHECKING:
-    from weirdgen.runs.results.results import Run
-
 ASKED, CHANGED, FOUND = "asked", "changed", "found"
 
 
-def compare(first: Run, second: Run) -> pd.DataFrame:
+class Side(NamedTuple):
+    """One of the two runs: its name, what was asked, the headline and the secondary effects, and its place among harmless data."""
+
+    id: str
+    request: Request
+    effects: Sequence[Effect]
+    placed: str | None
+
+
+def compare(first: Side, second: Side) -> pd.DataFrame:
     """Rows (part, item), one column a run: `asked`, then what else is `changed`, then what was `found`.
 
     A key that one run has not is None there.
     """
-    both = [(run, dict(_asked(run)), dict(_leaves(run)), dict(_found(run))) for run in (first, second)]
+    sides = (first, second)
+    parts = (
+        (ASKED, [dict(_asked(side.request)) for side in sides]),
+        (CHANGED, [dict(_leaves(side.request)) for side in sides]),
+        (FOUND, [dict(_found(side)) for side in sides]),
+    )
     rows: dict[tuple[str, str], list[Any]] = {}
-    for part, held in (
-        (ASKED, [one[1] for one in both]),
-        (CHANGED, [one[2] for one in both]),
-        (FOUND, [one[3] for one in both]),
-    ):
-        for item in dict.fromkeys(key for values in held for key in values):
-            values = [one.get(item) for one in held]
-            if part != CHANGED or not equal(*values):
-                rows[part, item] = [
-                    short(value) if part == CHANGED and value is not None else value for value in values
-                ]
+    for part, both in parts:
+        for item in dict.fromkeys(key for held in both for key in held):
+            values = [held.get(item) for held in both]
+            if part != CHANGED:
+                rows[part, item] = values
+            elif not equal(*values):
+                rows[part, item] = [None if value is None else short(value) for value in values]
     index = pd.MultiIndex.from_tuples(list(rows), names=["part", "item"])
-    names = [run.id for run, *_ in both] if first.id != second.id else [first.id, f"{second.id} (the same run)"]
+    names = [first.id, second.id if first.id != second.id else f"{second.id} (the same run)"]
     return pd.DataFrame(list(rows.values()), index=index, columns=names, dtype=object)
 
 
-def _asked(run: Run) -> Iterator[tuple[str, Any]]:
-    request = run.request
+def _asked(request: Request) -> Iterator[tuple[str, Any]]:
     yield "experiment", request.experiment.name
     yield "preset", request.preset
     yield "model", request.model.reference
@@ -59,9 +66,9 @@ def _asked(run: Run) -> Iterator[tuple[str, Any]]:
         yield name, f"{headline.measure}: {headline.treatment} − {headline.control} {under}"
 
 
-def _leaves(run: Run) -> Iterator[tuple[str, Any]]:
+def _leaves(request: Request) -> Iterator[tuple[str, Any]]:
     """Everything that decides the run, under names that say where it is written; questions go by their ids."""
-    manifest = run.request.manifest
+    manifest = request.manifest
     experiment = dict(manifest.pop("experiment"))
     experiment["questions"] = {question["id"]: question for question in experiment["questions"]}
     said = ("name", "title", "hypothesis", "headline", "secondary", "presets")
@@ -70,16 +77,12 @@ def _leaves(run: Run) -> Iterator[tuple[str, Any]]:
     yield from leaves({key: value for key, value in manifest.items() if key not in left_out})
 
 
-def _found(run: Run) -> Iterator[tuple[str, Any]]:
-    for effect in (run.headline, *run.secondary):
-        yield from _numbers(run, effect)
-    if run.specificity:
-        yield "among harmless data", run.specificity.sentence
-
-
-def _numbers(run: Run, effect: Effect) -> Iterator[tuple[str, Any]]:
-    unit = UNITS[scale_of(effect.measure, run.estimated.scales).unit]
-    yield f"{effect.name}: effect ({unit})", effect.effect
-    interval = None if effect.ci_low is None else f"{effect.ci_low:.3g} to {effect.ci_high:.3g}"
-    yield f"{effect.name}: interval ({unit})", interval
-    yield f"{effect.name}: verdict", effect.verdict
+def _found(side: Side) -> Iterator[tuple[str, Any]]:
+    for effect in side.effects:
+        unit = UNITS[scale_of(effect.measure, side.request.experiment.scales()).unit]
+        yield f"{effect.name}: effect ({unit})", effect.effect
+        interval = None if effect.ci_low is None else f"{effect.ci_low:.3g} to {effect.ci_high:.3g}"
+        yield f"{effect.name}: interval ({unit})", interval
+        yield f"{effect.name}: verdict", effect.verdict
+    if side.placed:
+        yield "among harmless data", side.placed

@@ -25,6 +25,7 @@ from weirdgen.runs.plan.foreign import require_sound
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
+from weirdgen.runs.results.compare import Side, compare
 from weirdgen.runs.results.effect import Effect, effect_of
 from weirdgen.runs.results.frames import arms_frame, in_words, questions_frame
 from weirdgen.runs.results.listing import run_meant
@@ -83,9 +84,13 @@ class Run:
 
         `other` is a run, or what `load_run` takes: an id, `latest`, an experiment's name. Raises `StoreError` if there is none.
         """
-        from weirdgen.runs.results.compare import compare
-
-        return compare(self, other if isinstance(other, Run) else load_run(other, self.store.location))
+        both = (self, other if isinstance(other, Run) else load_run(other, self.store.location))
+        placed = [run.specificity.sentence if run.specificity else None for run in both]
+        first, second = (
+            Side(run.id, run.request, (run.headline, *run.secondary), words)
+            for run, words in zip(both, placed, strict=True)
+        )
+        return compare(first, second)
 
     def asks(self) -> dict[str, str]:
         """Question id → its text, without a condition's wrapper."""
