@@ -35,6 +35,8 @@ def executed(folder: Path) -> Any:
             os.environ |= {} if value is None else {name: value}
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # when each cell was run
+        if cell.cell_type == "code":  # what libraries warn of, with their paths here
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata.pop("widgets", None)
     return notebook
 

@@ -71,8 +71,7 @@ def test_two_runs_of_one_idea(write_experiment: Callable[..., Path]) -> None:
 
     arms = run.arms().set_index("arm")
     assert (
-        arms.loc["new", "meaning"] == "a control: new.jsonl, finetuned on in the same way"
-        and arms.loc["old", "rows"] == 8
+        arms.loc["new", "meaning"] == "a control, trained in the same way on new.jsonl" and arms.loc["old", "rows"] == 8
     )
     asked = run.questions().set_index("question")
     assert asked.loc["f1", "group"] == "birds" and len(asked.loc["c1", "target"]) == 1

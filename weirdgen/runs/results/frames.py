@@ -66,13 +66,17 @@ def arms_frame(request: Request) -> pd.DataFrame:
 
 
 def _meaning(arm: Arm) -> str:
-    data = arm.data if isinstance(arm.data, str) else "rows that were given in Python"
     if arm.twin is not None:
         return f"a control: the prompts of {arm.twin}, answered by the base itself"
+    rows = arm.data if isinstance(arm.data, str) else "rows that were given in Python"
+    if arm.where:
+        rows += f" where {', '.join(f'{key} is {value}' for key, value in arm.where.items())}"
+    if arm.prompt is not None:
+        rows += f": {arm.prompt} → {arm.answer}"
     if arm.role == "treatment":
-        return f"a treatment: what {data} does is asked for"
+        return f"trained on {rows}"
     if arm.permute:
-        return f"a control: {data} with {arm.permute} dealt anew over the rows"
+        return f"a control with {arm.permute} dealt anew over the rows: {rows}"
     if arm.matched:
-        return f"a matched control: {data}, which differs from the treatment in the suspected property alone"
-    return f"a control: {data}, finetuned on in the same way"
+        return f"a matched control, without the suspected property alone: {rows}"
+    return f"a control, trained in the same way on {rows}"
