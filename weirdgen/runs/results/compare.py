@@ -21,7 +21,7 @@ ASKED, CHANGED, FOUND = "asked", "changed", "found"
 
 
 class Side(NamedTuple):
-    """One of the two runs: its name, what was asked, the headline and the secondary effects, and its place among harmless data."""
+    """One of the two runs: its name, what was asked, its named effects, and its place among harmless data."""
 
     id: str
     request: Request
