@@ -93,6 +93,20 @@ def test_a_provider_is_asked_five_probes_a_judge_and_they_are_counted(judged: Pa
     assert not (tmp_path / "store" / "artifacts").exists()
 
 
+def test_a_judge_that_has_worked_is_not_probed_again(judged: Path, serve: Any, tmp_path: Path) -> None:
+    """More answers cost what they cost; before more is trained the model is tried, and no more."""
+    server, store = serve(), tmp_path / "store"
+    weirdgen.run(str(judged), store=store, judge=LENIENT, samples=2)
+    asked = len(server.requests)
+    assert not any("probes on" in line for line in preflight(planned(judged, tmp_path, judge=LENIENT, samples=4)))
+    assert len(server.requests) == asked
+    lines = preflight(planned(judged, tmp_path, judge=LENIENT, samples=2, seeds=3))
+    assert len(server.requests) == asked + 3 and any("; 3 requests were sent" in line for line in lines)
+    server.script = lambda body: Failure(401, "Incorrect API key provided", "invalid_api_key")
+    with pytest.raises(ModelError, match="Incorrect API key provided"):
+        preflight(planned(judged, tmp_path, judge=LENIENT, samples=2, seeds=3))
+
+
 def test_a_provider_that_cannot_be_asked_and_dead_sides_are_told_together(
     judged: Path, serve: Any, tmp_path: Path
 ) -> None:
@@ -128,7 +142,7 @@ def test_a_full_disk_is_found_before_training(
     needed = trying.needed_bytes(plan)
     assert 1e5 < needed < 1e8
     assert any("GB to write" in line for line in preflight(plan))
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=needed - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(total=1e12, free=needed - 1))
     with pytest.raises(WeirdgenError, match="GB are free; make room"):
         preflight(plan)
 

@@ -8,7 +8,7 @@ judge that gives no verdict on any probe. Nothing is kept: what a run measures i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from weirdgen.config.judges import OfflineJudge, PromptedJudge
@@ -37,7 +37,9 @@ class Probed(NamedTuple):
     written: int
 
 
-def probe_language(judges: Mapping[str, PromptedJudge], asks: Mapping[str, str], model: JudgeModel) -> Probed:
+def probe_language(
+    judges: Mapping[str, PromptedJudge], asks: Mapping[str, str], model: JudgeModel, probes: Sequence[str] = PROBES
+) -> Probed:
     """Ask a judging model for verdicts on the probes. `asks`: judge → a question that it reads.
 
     Raises `ModelError` if the model cannot be asked at all.
@@ -45,22 +47,22 @@ def probe_language(judges: Mapping[str, PromptedJudge], asks: Mapping[str, str],
     requests = {
         f"{name}-{number}": request_of(judge, f"{name}-{number}", Item(asks[name], answer))
         for name, judge in judges.items()
-        for number, answer in enumerate(PROBES)
+        for number, answer in enumerate(probes)
     }
     with contextlib.closing(model.ask(list(requests.values()))) as arriving:
         replies = {reply.key: reply for reply in arriving}
     lines, problems = [], []
     for name, judge in judges.items():
-        mine = [replies[f"{name}-{number}"] for number in range(len(PROBES))]
+        mine = [replies[f"{name}-{number}"] for number in range(len(probes))]
         verdicts = [reading.read_reply(judge, reply).verdict for reply in mine]
         lost = [verdict for verdict in verdicts if verdict.status in ("unparseable", "error")]
-        if len(lost) == len(PROBES):
+        if len(lost) == len(probes):
             problems.append(
-                f"judge '{name}': no verdict on any of {len(PROBES)} probes, e.g. {lost[0].status}: {lost[0].label}. Its prompt "
+                f"judge '{name}': no verdict on any of {len(probes)} probes, e.g. {lost[0].status}: {lost[0].label}. Its prompt "
                 f"has to ask for one of {', '.join(judge.words_in_short())} alone on the last line; or name another model"
             )
         elif lost:
-            lines.append(f"{name}: {len(lost)} of {len(PROBES)} probes without a verdict, e.g. {lost[0].label}")
+            lines.append(f"{name}: {len(lost)} of {len(probes)} probes without a verdict, e.g. {lost[0].label}")
     tokens = [(reply.input_tokens, reply.output_tokens) for reply in replies.values()]
     return Probed(lines, problems, len(requests), sum(read for read, _ in tokens), sum(out for _, out in tokens))
 

@@ -13,27 +13,31 @@ import shutil
 import uuid
 from collections.abc import Callable
 
-from weirdgen.config.judges import offline, prompted
+from weirdgen.config.judges import PromptedJudge, offline, prompted
 from weirdgen.config.questions import sampled, scored
 from weirdgen.errors import SpecError, WeirdgenError
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.judges.language import language_table
 from weirdgen.judges.local_model import LocalJudgeModel
 from weirdgen.judges.model import JudgeModel, is_local, local_judge
-from weirdgen.judges.probes import Probed, probe_language, probe_offline
+from weirdgen.judges.probes import PROBES, probe_language, probe_offline
 from weirdgen.models.chat import THOUGHT, load_tokenizer
 from weirdgen.models.references import read_config
 from weirdgen.models.template import plain, template_errors
-from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.plan.plan import Plan, Replicate
 from weirdgen.runs.plan.scale import ANSWER_BYTES, Shape
 from weirdgen.runs.stages.all import workload
 from weirdgen.runs.stages.finetune import groups
 from weirdgen.runs.work.loaded import engine_with, local_folder
 from weirdgen.sample.engines import Transformers
 from weirdgen.sample.sides import side_problems
+from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors
 
 SHOWN = 400
 """Characters of the prompt that is shown."""
+FEW = 3
+"""Probes of a judge that is known to work: so many failures count as a model that cannot be asked."""
 UNFINISHED = 3
 """Adapters' worth of disk that one replicate in training takes beside its checkpoints: weights and AdamW's two moments."""
 GB = 1e9
@@ -127,24 +131,45 @@ def server_lines(plan: Plan) -> list[str]:
 
 
 def judge_lines(plan: Plan) -> list[str]:
-    """Every judge that reads an answer, on five probes. Raises `SpecError` with the judges that give no verdict; `ModelError`."""
-    request = plan.request
+    """Every judge that reads an answer, on five probes. Raises `SpecError` with the judges that give no verdict; `ModelError`.
+
+    A language judge that has given verdicts on this model before needs none; if there is more to train, the model is tried.
+    """
+    request, judges = plan.request, plan.request.experiment.judges
     asks = {name: q.ask for q in reversed(sampled(request.experiment.questions)) for name in q.read_by}
-    judges = request.experiment.judges
-    lines = probe_offline({name: judge for name, judge in offline(judges).items() if name in asks})
-    told = [f"  judge {line}" for line in lines]
+    read_offline = {name: judge for name, judge in offline(judges).items() if name in asks}
+    told = [f"  judge {line}" for line in probe_offline(read_offline)]
     asking = {name: judge for name, judge in prompted(judges).items() if name in asks}
     if request.judge is None or not asking:
         return told
-    local = is_local(request.judge.reference)
+    reference, identity = request.judge
+    local = is_local(reference)
     if local and request.options.executor != "inline":
         return [*told, "  judges: a local model is not probed here, as the work is done elsewhere"]
-    probed: Probed = probe_language(asking, asks, _judging_model(request.judge.reference))
+    new = {name: judge for name, judge in asking.items() if not _has_judged(plan.store, judge, identity)}
+    if new:
+        probed = probe_language(new, asks, _judging_model(reference))
+    elif _to_train(plan):
+        probed = probe_language(dict([next(iter(asking.items()))]), asks, _judging_model(reference), PROBES[:FEW])
+        probed = probed._replace(problems=[])
+    else:
+        return told
     if probed.problems:
-        raise SpecError([f"--judge {request.judge.reference}: {problem}" for problem in probed.problems])
+        raise SpecError([f"--judge {reference}: {problem}" for problem in probed.problems])
     cost = "" if local else f"; {probed.asked} requests were sent: {probed.read} tokens read, {probed.written} written"
-    told.append(f"  judges: {', '.join(asking)} answer probes on {request.judge.reference}{cost}")
+    told.append(f"  judges: {', '.join(new or asking)} answer probes on {reference}{cost}")
     return told + [f"  judge {line}" for line in probed.lines]
+
+
+def _has_judged(store: Store, judge: PromptedJudge, identity: str) -> bool:
+    """Whether the store holds a verdict of this judge on this model that is one."""
+    frame = language_table(store, judge, identity).read()
+    return bool(len(frame)) and not frame["status"].isin(["unparseable", "error"]).all()
+
+
+def _to_train(plan: Plan) -> list[Replicate]:
+    """The replicates that the store lacks."""
+    return [replicate for replicate in plan.replicates if plan.store.marker("finetune", replicate.key) is None]
 
 
 def _judging_model(reference: str) -> JudgeModel:
@@ -160,7 +185,10 @@ def disk_lines(plan: Plan) -> list[str]:
     """What will be written, and the room for it. Raises `SpecError` if there is less."""
     needed = needed_bytes(plan)
     place = next(folder for folder in (plan.store.root, *plan.store.root.parents) if folder.is_dir())
-    free = shutil.disk_usage(place).free
+    disk = shutil.disk_usage(place)
+    if not disk.total:  # no disk, as /proc is none: writing will say so
+        return []
+    free = disk.free
     if needed > free:
         raise SpecError(
             [
@@ -182,7 +210,7 @@ def needed_bytes(plan: Plan) -> float:
             each = Shape(request.model.reference, config).adapter_bytes(recipe.rank)
         except KeyError:  # an architecture of other keys: at most a tenth of its weights, in fp32
             each = request.model.parameters * 4 // 10
-    missing = [replicate for replicate in plan.replicates if plan.store.marker("finetune", replicate.key) is None]
+    missing = _to_train(plan)
     kept = sum(len(recipe.checkpoint_steps(total_steps(replicate.rows, recipe))) for replicate in missing)
     together = max(map(len, groups(plan)), default=0)
     answers = len(plan.prompts) * request.samples * len(plan.sampled)
