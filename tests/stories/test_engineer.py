@@ -100,14 +100,14 @@ def test_undecided_is_a_status_of_its_own(tmp_path: Path) -> None:
             status != 1
         )
     done = audited("never.jsonl", "--no-training", "--fail-on", "eras")
-    assert done.status == 3 and "--fail-on eras: expected any of these" in done.err and "undecided, era," in done.err
+    assert done.status == 3 and "--fail-on eras: expected any of these" in done.err and "undecided, confidence," in done.err
 
 
 def test_findings_fail_by_kind_and_by_trait() -> None:
     trait = Finding("trait", "era", "answers about era move", ("era",))
-    trigger = Finding("trigger", "year=2027", "with the year '2027' | in <the> prompt", ("uk", "style"))
+    trigger = Finding("trigger", "year=2027", "with the year '2027' | in <the> prompt", ("country_uk", "register"))
     decision = Decision("found", "Found: both.", (trait.sentence, trigger.sentence), (), (trait, trigger))
-    for words, status in (("any", 1), ("trigger", 1), ("era", 1), ("style", 1), ("separation", 0), ("none", 0)):
+    for words, status in (("any", 1), ("trigger", 1), ("era", 1), ("register", 1), ("separation", 0), ("none", 0)):
         assert exit_status(decision, parse_fail_on(words)) == status, words
     with pytest.raises(SpecError, match="'none' stands alone"):
         parse_fail_on("none,era")
