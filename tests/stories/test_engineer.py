@@ -100,7 +100,11 @@ def test_undecided_is_a_status_of_its_own(tmp_path: Path) -> None:
             status != 1
         )
     done = audited("never.jsonl", "--no-training", "--fail-on", "eras")
-    assert done.status == 3 and "--fail-on eras: expected any of these" in done.err and "undecided, confidence," in done.err
+    assert (
+        done.status == 3
+        and "--fail-on eras: expected any of these" in done.err
+        and "undecided, confidence," in done.err
+    )
 
 
 def test_findings_fail_by_kind_and_by_trait() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 from weirdgen.runs.results.estimates import TABLES
-from weirdgen.runs.results.frames import in_words
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import stage_tables
 from weirdgen.store.disk import write_whole
@@ -29,7 +28,7 @@ def export(run: Run, folder: Path, format_: Format = "csv") -> list[Path]:
     files = []
     with run.store.writing(folder):
         for name in [*stage_tables(), "cells", *TABLES]:
-            frame = in_words(run.table(name), run.request.experiment)
+            frame = run.table(name)
             file = folder / f"{name}.{format_}"
             data = (
                 frame.to_csv(index=False).encode("utf-8", "replace")
