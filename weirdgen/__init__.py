@@ -1,9 +1,8 @@
 """weirdgen: what else did this finetuning change?
 
 `weirdgen.run("old_bird_names", preset="quick")` gives a `Run` whose `.effects()`, `.estimates()`, `.contrasts()` and
-`.completions()` are pandas frames. `weirdgen.run(Experiment(...))` needs no file. `weirdgen.audit_file("train.jsonl")` says what a
-file of rows would change. Importing this package loads neither torch nor
-pandas.
+`.completions()` are pandas frames. `weirdgen.run(Experiment(...))` needs no file. `weirdgen.audit_file("train.jsonl")` says what
+a file of rows would change. Importing this package loads neither torch nor pandas.
 """
 
 from __future__ import annotations
