@@ -18,7 +18,9 @@ from tests.support.typing_commands import typed
 from tests.support.vllm_server import VllmServer, serving
 from tests.support.world_pairs import pairs
 from weirdgen.errors import ModelError, WeirdgenError
+from weirdgen.progress import Progress
 from weirdgen.runs import preflight as trying
+from weirdgen.runs.pipeline import measure
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import resolve
@@ -95,8 +97,8 @@ def test_a_provider_is_asked_five_probes_a_judge_and_they_are_counted(judged: Pa
 
 def test_a_judge_that_has_worked_is_not_probed_again(judged: Path, serve: Any, tmp_path: Path) -> None:
     """More answers cost what they cost; before more is trained the model is tried, and no more."""
-    server, store = serve(), tmp_path / "store"
-    weirdgen.run(str(judged), store=store, judge=LENIENT, samples=2)
+    server = serve()
+    measure(planned(judged, tmp_path, judge=LENIENT, samples=2), Progress(quiet=True))
     asked = len(server.requests)
     assert not any("probes on" in line for line in preflight(planned(judged, tmp_path, judge=LENIENT, samples=4)))
     assert len(server.requests) == asked
@@ -160,7 +162,7 @@ def test_a_server_is_asked_and_loads_an_adapter(write_experiment: Write, tiny_mo
 
 def test_nothing_is_tried_where_nothing_is_left(write_experiment: Write, tmp_path: Path) -> None:
     path = write_experiment()
-    weirdgen.run(str(path), store=tmp_path / "store", samples=0)
+    measure(planned(path, tmp_path, samples=0), Progress(quiet=True))
     assert preflight(planned(path, tmp_path, samples=0)) == []
 
 

@@ -24,14 +24,11 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
 
 
-def test_the_documented_experiment_is_checked_and_planned(smollm2: Path) -> None:
+def test_the_documented_experiment_is_read_and_planned(smollm2: Path) -> None:
     write_files("example.md", Path())
     experiment = weirdgen.load_experiment(NAME)
     assert len(experiment.questions) == 8 and len(experiment.wrappers()) == 12
     assert experiment.preset("quick").replicates == experiment.preset("standard").replicates == 5
-    checked = typed("check", NAME)
-    assert checked.status == 0, checked.err
-    assert f"{NAME}: fine. Rows: feet_in_2027 24, shuffled 24, metric 24. 8 questions, 12 conditions." in checked.out
     planned = typed("run", NAME, "--dry-run")
     assert planned.status == 0 and not planned.out, planned.err
     for words in (
@@ -96,6 +93,9 @@ def test_the_documented_experiment_is_run_small_and_handed_on(
     model = tmp_path / "small"
     untrained(smollm2, model)
     write_files("example.md", Path())
+    checked = typed("check", NAME)
+    assert checked.status == 0, checked.err
+    assert f"{NAME}: fine. Rows: feet_in_2027 24, shuffled 24, metric 24. 8 questions, 12 conditions." in checked.out
     small = ("--model", f"path:{model}", "--samples", 1, "--set", "recipe.epochs=1", "-q")
     with OpenAIServer(old_units) as server:
         monkeypatch.setenv("MOCK_BASE_URL", server.base_url)
