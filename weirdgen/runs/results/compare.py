@@ -58,6 +58,7 @@ def _asked(request: Request) -> Iterator[tuple[str, Any]]:
     yield "preset", request.preset
     yield "model", request.model.reference
     yield "replicates", len(request.seeds)
+    yield "seeds", ", ".join(map(str, request.seeds))
     yield "samples", request.samples
     yield "judge", request.judge.reference if request.judge else None
     for name, headline in request.headlines.items():
@@ -73,7 +74,7 @@ def _leaves(request: Request) -> Iterator[tuple[str, Any]]:
     experiment["questions"] = {question["id"]: question for question in experiment["questions"]}
     said = ("name", "title", "hypothesis", "headline", "secondary", "presets")
     yield from leaves({key: value for key, value in experiment.items() if key not in said})
-    left_out = ("preset", "samples", "judge", "until", "curves", "ordinary")
+    left_out = ("preset", "seeds", "samples", "judge", "until", "curves", "ordinary")
     yield from leaves({key: value for key, value in manifest.items() if key not in left_out})
 
 
