@@ -24,7 +24,8 @@ FOLDERS = {
     "tests/": "mirrors weirdgen/; helpers in support/, what users type in stories/; offline, deterministic, real models",
     "benchmarks/": "speeds as ratios against a peer in one run; coverage tables; how trait questions are chosen",
     "tools/": "scripts for developers, not part of the installed package",
-    "docs/": "tutorial, example, reference, audit, statistics, data, judges, models, features, scale, server, world, pitfalls, log",
+    "docs/": "tutorial, a whole example, reference, audit, statistics, data, judges, models, features, scale, server, world, "
+    "pitfalls, dated log",
 }
 WIDTH = 34
 
