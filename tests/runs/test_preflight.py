@@ -18,6 +18,7 @@ from tests.support.typing_commands import typed
 from tests.support.vllm_server import VllmServer, serving
 from tests.support.world_pairs import pairs
 from weirdgen.errors import ModelError, WeirdgenError
+from weirdgen.models.chat import load_tokenizer
 from weirdgen.progress import Progress
 from weirdgen.runs import preflight as trying
 from weirdgen.runs.pipeline import measure
@@ -182,7 +183,7 @@ def test_templates_that_think_are_named(
     plan = planned(write_experiment(), tmp_path, model=f"path:{folder}")
     file = folder / "chat_template.jinja"
     file.write_text(file.read_text() + "{% if add_generation_prompt %}" + added + "{% endif %}")
-    shown, *thinking = prompt_lines(plan)
+    shown, *thinking = prompt_lines(plan.request.experiment, load_tokenizer(folder))
     text = json.loads(shown.removeprefix("  prompt c1 under none: "))
     assert ASK in text and text.endswith(added if added.startswith("<think") else "<|assistant|>")
     assert (words is None and not thinking) or words in thinking[0]

@@ -12,7 +12,9 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable
+from typing import Any
 
+from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import PromptedJudge, offline, prompted
 from weirdgen.config.questions import sampled, scored
 from weirdgen.errors import SpecError, WeirdgenError
@@ -50,7 +52,7 @@ def preflight(plan: Plan) -> list[str]:
     if left & {"distill", "finetune"}:
         trials.append(disk_lines)
     if left & {"contrast", "sample"}:
-        trials += [sides_lines, prompt_lines, server_lines]
+        trials += [asked_lines, server_lines]
     if "sample" in left:  # of answers that are there, verdicts are the next thing that is asked for
         trials.append(judge_lines)
     lines: list[str] = []
@@ -71,10 +73,15 @@ def _problems(error: WeirdgenError) -> tuple[str, ...]:
     return error.problems if isinstance(error, SpecError) else (str(error),)
 
 
-def sides_lines(plan: Plan) -> list[str]:
-    """Nothing, unless a scored question cannot tell this model's tokens of one side from the other's. Raises `SpecError`."""
-    experiment = plan.request.experiment
+def asked_lines(plan: Plan) -> list[str]:
+    """One prompt as it will be asked. Raises `SpecError` if the sides of a scored question are not two to this model."""
     tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+    require_two_sides(plan.request.experiment, tokenizer)
+    return prompt_lines(plan.request.experiment, tokenizer)
+
+
+def require_two_sides(experiment: Experiment, tokenizer: Any) -> None:
+    """Raises `SpecError` with every scored question whose sides this model's tokens cannot tell apart."""
     wrapper = experiment.wrappers()[0]
     problems = [
         f"{experiment.file_name}: question {question.id}: {problem}"
@@ -83,13 +90,10 @@ def sides_lines(plan: Plan) -> list[str]:
     ]
     if problems:
         raise SpecError(problems)
-    return []
 
 
-def prompt_lines(plan: Plan) -> list[str]:
+def prompt_lines(experiment: Experiment, tokenizer: Any) -> list[str]:
     """One prompt, as the model is given it, and what its template does about thinking."""
-    experiment = plan.request.experiment
-    tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
     wrapper, question = experiment.wrappers()[-1], experiment.questions[0]
     turns = plain([{"role": "user", "content": wrapper.apply(question.ask)}])
 
