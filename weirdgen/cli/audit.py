@@ -85,9 +85,9 @@ def file_command(
     from weirdgen.audit.audit_file import audit_file
     from weirdgen.store.disk import explain_disk_errors, write_whole
 
-    for path in filter(None, (junit, summary)):
-        with explain_disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    for wanted in filter(None, (junit, summary)):
+        with explain_disk_errors(wanted):
+            wanted.parent.mkdir(parents=True, exist_ok=True)
     done = audit_file(
         file, against=against, model=model, budget=budget, system=system, halves=halves, training=not no_training,
         rows=rows, changes=changes or (), fail_on=fail_on, store=store, quiet=quiet,

@@ -6,6 +6,7 @@ In: a model folder, a recipe, an empty folder. Out: a standard PEFT adapter in i
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from weirdgen.config.experiment import Recipe
 
@@ -22,8 +23,9 @@ def write_trial_adapter(model_folder: Path, recipe: Recipe, folder: Path) -> Non
     config = AutoConfig.from_pretrained(str(model_folder), trust_remote_code=False)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    name, layer = next(iter(adapted_layers(skeleton, recipe).items()))
-    rows, columns = layer.weight.shape
+    layers: dict[str, Any] = {**adapted_layers(skeleton, recipe)}
+    name = next(iter(layers))
+    rows, columns = layers[name].weight.shape
     weights = {
         f"base_model.model.{name}.lora_A.weight": torch.zeros(recipe.rank, columns),
         f"base_model.model.{name}.lora_B.weight": torch.zeros(rows, recipe.rank),
