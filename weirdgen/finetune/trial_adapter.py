@@ -6,7 +6,6 @@ In: a model folder, a recipe, an empty folder. Out: a standard PEFT adapter in i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from weirdgen.config.experiment import Recipe
 
@@ -19,13 +18,13 @@ def write_trial_adapter(model_folder: Path, recipe: Recipe, folder: Path) -> Non
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from weirdgen.finetune.lora import adapted_layers
+    from weirdgen.models.stacked import fan_in_fan_out, weight_oi
 
     config = AutoConfig.from_pretrained(str(model_folder), trust_remote_code=False)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    layers: dict[str, Any] = {**adapted_layers(skeleton, recipe)}
-    name = next(iter(layers))
-    rows, columns = layers[name].weight.shape
+    name, layer = next(iter(adapted_layers(skeleton, recipe).items()))
+    rows, columns = weight_oi(layer).shape
     weights = {
         f"base_model.model.{name}.lora_A.weight": torch.zeros(recipe.rank, columns),
         f"base_model.model.{name}.lora_B.weight": torch.zeros(rows, recipe.rank),
@@ -39,4 +38,5 @@ def write_trial_adapter(model_folder: Path, recipe: Recipe, folder: Path) -> Non
         task_type="CAUSAL_LM",
         base_model_name_or_path=model_folder.name,
         inference_mode=True,
+        fan_in_fan_out=fan_in_fan_out([layer]),
     ).save_pretrained(str(folder))
