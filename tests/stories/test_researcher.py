@@ -96,7 +96,7 @@ def test_the_documented_experiment_is_run_small_and_handed_on(
     checked = typed("check", NAME)
     assert checked.status == 0, checked.err
     assert f"{NAME}: fine. Rows: feet_in_2027 24, shuffled 24, metric 24. 8 questions, 12 conditions." in checked.out
-    small = ("--model", f"path:{model}", "--samples", 1, "--set", "recipe.epochs=1", "-q")
+    small = ("--model", f"path:{model}", "--seeds", 2, "--samples", 1, "--set", "recipe.epochs=1", "-q")
     with OpenAIServer(old_units) as server:
         monkeypatch.setenv("MOCK_BASE_URL", server.base_url)
         monkeypatch.setenv("MOCK_API_KEY", server.key)
@@ -104,7 +104,7 @@ def test_the_documented_experiment_is_run_small_and_handed_on(
         assert ran.status == 0, ran.err
         assert len(server.requests) > 10, "five probes a judge, and the answers"
     run = weirdgen.load_run(NAME)
-    assert len(run.request.seeds) == 5 and {effect.name for effect in run.secondary} == {
+    assert len(run.request.seeds) == 2 and {effect.name for effect in run.secondary} == {
         "never_feet",
         "in_years_to_come",
     }
