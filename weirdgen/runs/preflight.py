@@ -24,7 +24,7 @@ from weirdgen.judges.local_model import LocalJudgeModel
 from weirdgen.judges.model import JudgeModel, is_local, local_judge
 from weirdgen.judges.probes import PROBES, probe_language, probe_offline
 from weirdgen.models.chat import THOUGHT, load_tokenizer
-from weirdgen.models.references import read_config
+from weirdgen.models.references import LocalModel, read_config
 from weirdgen.models.template import plain, template_errors
 from weirdgen.runs.plan.plan import Plan, Replicate
 from weirdgen.runs.plan.scale import ANSWER_BYTES, Shape
@@ -49,9 +49,10 @@ def preflight(plan: Plan) -> list[str]:
     """What was tried, in lines; none if nothing is left to compute. Raises one `WeirdgenError` with all that failed."""
     left = {work.stage for work in workload(plan) if work.missing}
     trials: list[Callable[[Plan], list[str]]] = []
-    if left & {"distill", "finetune"}:
+    here = isinstance(plan.request.model, LocalModel)  # else template, server and adapters are a provider's
+    if here and left & {"distill", "finetune"}:
         trials.append(disk_lines)
-    if left & {"contrast", "sample"}:
+    if here and left & {"contrast", "sample"}:
         trials += [asked_lines, server_lines]
     if "sample" in left:  # of answers that are there, verdicts are the next thing that is asked for
         trials.append(judge_lines)
@@ -75,7 +76,7 @@ def _problems(error: WeirdgenError) -> tuple[str, ...]:
 
 def asked_lines(plan: Plan) -> list[str]:
     """One prompt as it will be asked. Raises `SpecError` if the sides of a scored question are not two to this model."""
-    tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+    tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
     require_two_sides(plan.request.experiment, tokenizer)
     return prompt_lines(plan.request.experiment, tokenizer)
 
@@ -118,7 +119,7 @@ def server_lines(plan: Plan) -> list[str]:
     request = plan.request
     if request.engine.holds_weights or request.options.executor != "inline":
         return []
-    engine = request.engine.open(request.model.folder, request.dtype, request.date)
+    engine = request.engine.open(request.local.folder, request.dtype, request.date)
     if request.recipe.full:
         return [f"  server: {request.options.engine} answers"]
     from weirdgen.finetune.trial_adapter import write_trial_adapter
@@ -127,7 +128,7 @@ def server_lines(plan: Plan) -> list[str]:
     folder = plan.store.root / "tmp" / f"trial-{uuid.uuid4().hex[:8]}"
     try:
         with explain_disk_errors(folder):
-            write_trial_adapter(request.model.folder, request.recipe, folder)
+            write_trial_adapter(request.local.folder, request.recipe, folder)
         engine.use([folder])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -206,7 +207,7 @@ def disk_lines(plan: Plan) -> list[str]:
 def needed_bytes(plan: Plan) -> float:
     """About what the replicates and answers that are missing take on disk."""
     request, recipe = plan.request, plan.request.recipe
-    config = read_config(request.model.folder)
+    config = read_config(request.local.folder)
     if recipe.full:
         each = request.model.parameters * (2 if recipe.dtype == "bf16" else 4)
     else:
