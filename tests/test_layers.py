@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
     "errors", "columns", "display", "parsing", "store", "machine", "progress", "providers",
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
-    "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preview", "runs.check", "runs.results", "runs.pipeline",
-    "runs.imported", "runs.rejudge",
+    "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preflight", "runs.preview", "runs.check", "runs.results",
+    "runs.pipeline", "runs.imported", "runs.rejudge",
     "audit", "world", "features", "serve", "cli", "",
 )  # fmt: skip
 """Parts of the package, each after all that it may import; a longer name goes before a shorter one. "" is `weirdgen` itself."""

@@ -55,7 +55,7 @@ class Arm(Noun):
     build: dict[str, dict[str, Any]] = Field(default={}, max_length=1)
     """Table only: one builder (`data/builders.py`) and its options; it turns the file's records into others."""
     where: dict[str, Scalar | list[Scalar]] = {}
-    """Table only: keep the rows whose column has this value (or one of these)."""
+    """Keep the rows whose column, or of chat rows whose key beside `messages`, has this value (or one of these)."""
     permute: str | None = None
     """Table only: shuffle this column over the rows (seeded), so that it no longer goes with the rest."""
     rows: int | None = Field(default=None, gt=0)
@@ -77,9 +77,9 @@ class Arm(Noun):
 
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
-        templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
+        templated = self.prompt is not None or self.answer is not None or self.permute or self.build
         if self.twin is not None:
-            if self.data or templated or self.rows or self.draws or self.role != "control":
+            if self.data or templated or self.where or self.rows or self.draws or self.role != "control":
                 raise ValueError(
                     "'twin' is all that a control with a twin's rows has beside 'role', 'ordinary' and 'dose'"
                 )
@@ -97,7 +97,7 @@ class Arm(Noun):
         if table and (self.prompt is None or self.answer is None):
             raise ValueError(f"{what} needs both 'prompt' and 'answer' templates, e.g. answer: '{{name}}'")
         if not table and templated:
-            raise ValueError(f"'prompt', 'answer', 'build', 'where' and 'permute' go with {what}, not with chat rows")
+            raise ValueError(f"'prompt', 'answer', 'build' and 'permute' go with {what}, not with chat rows")
         return self
 
     @field_validator("data", mode="before")

@@ -22,6 +22,7 @@ from weirdgen.runs.plan.options import RunOptions, default_store, run_options, t
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.plan.until import decision_line
+from weirdgen.runs.preflight import preflight
 from weirdgen.runs.preview import plan_lines
 from weirdgen.runs.results.before import seen_before
 from weirdgen.runs.results.reporting import compare_runs, is_reported, report_run
@@ -46,7 +47,9 @@ def run(experiment: str | Path | Experiment, **options: Any) -> Run:
     otherwise. Raises `WeirdgenError` on bad input.
     """
     chosen = run_options(**{"quiet": True, **options})
-    return run_plan(plan(experiment, **options), Progress(chosen.quiet), executor_of(chosen), figures_of(chosen))
+    planned, progress = plan(experiment, **options), Progress(chosen.quiet)
+    _require_ready(planned, progress)
+    return run_plan(planned, progress, executor_of(chosen), figures_of(chosen))
 
 
 @takes_options
@@ -66,8 +69,7 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     for plan in plans:
         for line in plan_lines(plan):
             progress.say(line)
-        for stage in STAGES:
-            stage.check(plan)
+        _require_ready(plan, progress)
     if len(plans) > 1:
         seconds = sum(work.seconds for plan in plans for work in workload(plan))
         progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
@@ -86,6 +88,14 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")
     return finished
+
+
+def _require_ready(plan: Plan, progress: Progress) -> None:
+    """Say what was tried before anything is trained. Raises `WeirdgenError` on what would fail later, or measure nothing."""
+    for stage in STAGES:
+        stage.check(plan)
+    for line in preflight(plan):
+        progress.say(line)
 
 
 def executor_of(options: RunOptions) -> Executor:
@@ -154,7 +164,7 @@ def decision(run: Run) -> Decision:
     )  # fmt: skip
     minus = experiment.condition_ids(*headline.minus)
     conditions = {*experiment.condition_ids(*headline.condition), *minus}
-    cells = run.cells()
+    cells = run.table("cells")
     questions = [question.id for question in experiment.questions_of(meant)]
     return decide(
         cells[cells["condition"].isin(conditions) & cells["question"].isin(questions)],

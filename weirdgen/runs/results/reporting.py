@@ -31,7 +31,8 @@ from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
-from weirdgen.store.disk import own_folder, write_whole
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from weirdgen.report.figures.drawing import Ending
 
 SCHEMA_VERSION = 2
+LATEST_PAGE = "latest.html"
+"""Beside the runs' folders."""
 SENTENCES = 6
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
@@ -49,8 +52,22 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
 
     content = content_of(run, results_of(run))
     with run.store.writing(own_folder(run.folder)):
-        write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
-        return write_report(content, run.folder, figures)
+        write_whole(run.folder / "completions.parquet", run.table("completions").to_parquet())
+        page = write_report(content, run.folder, figures)
+    _point_to(page, run.store)
+    return page
+
+
+def _point_to(page: Path, store: Store) -> None:
+    """`runs/latest.html`, a path that stays: it leads to the report that was written last."""
+    runs, target = page.parent.parent, f"{page.parent.name}/{page.name}"
+    text = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={target}">'
+        f'<title>{page.parent.name}</title><a href="{target}">{page.parent.name}</a></html>\n'
+    )
+    with explain_disk_errors(runs):
+        write_whole(runs / LATEST_PAGE, text.encode())
+    store.push(runs / LATEST_PAGE, runs / LATEST_PAGE)
 
 
 def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
@@ -109,7 +126,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "failures": _failures(run),
         "paper": load_paper(experiment.folder),
         "rates": run.rates().to_dict("records"),
-        "judges": judge_records(run.plan, run.completions(), run.judged, run.folder),
+        "judges": judge_records(run.plan, run.table("completions"), run.judged, run.folder),
         "ran": _ran(run),
     }
 
@@ -128,10 +145,10 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
         warnings=tuple(warned),
         scales=experiment.scales(),
         headlines=run.request.headlines,
-        cells=run.cells(),
-        contrasts=run.contrasts(),
-        completions=run.completions(),
-        verdicts=run.verdicts(),
+        cells=run.table("cells"),
+        contrasts=run.table("contrasts"),
+        completions=run.table("completions"),
+        verdicts=run.table("verdicts"),
         losses=run.losses(),
         card_markdown=card.read_text(encoding="utf-8") if card and card.is_file() else None,
         questions=pd.DataFrame(
@@ -210,8 +227,8 @@ def _ran(run: Run) -> dict[str, Any]:
                 "replicates": len(replicates),
                 "seconds": round(sum(r["seconds"] for r in replicates), 1),
             },
-            {"stage": "contrast", "rows": len(run.contrasts())},
-            {"stage": "sample", "rows": len(run.completions())},
+            {"stage": "contrast", "rows": len(run.table("contrasts"))},
+            {"stage": "sample", "rows": len(run.table("completions"))},
             {"stage": "judge", "rows": len(run.judged.table)},
         ],
     }

@@ -202,7 +202,7 @@ def _compare_page(checks: Verification, run: Run, computed: dict[str, Any], fold
 
 def _compare_completions(checks: Verification, run: Run) -> None:
     file = run.folder / "completions.parquet"
-    wanted = run.completions()
+    wanted = run.table("completions")
     try:
         there = pd.read_parquet(file)
     except (OSError, ValueError) as error:
