@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from weirdgen.features.analysis import along, max_t
+from weirdgen.features.analysis import along, compare_arms
 from weirdgen.features.difference import interaction, moved, placebo, residual_norm
 from weirdgen.features.harvest import Activations, harvest, pairs_of
 from weirdgen.features.reader import Reader
@@ -99,7 +99,7 @@ def dealt(
     placebos = [moved(name, one.mean(1), others[name].mean(1), unit) for name, one in placebo(run, "mine").items()]
     rows_FD = torch.randn(DIRECTIONS, run.base_VQD.shape[-1], generator=torch.Generator().manual_seed(0))
     rows_FD = torch.nn.functional.normalize(rows_FD, dim=1)
-    p = max_t(along(rows_FD, interaction(run, "mine")), along(rows_FD, interaction(run, "theirs"))).p_F.min()
+    p = compare_arms(along(rows_FD, interaction(run, "mine")), along(rows_FD, interaction(run, "theirs"))).p_F.min()
     return beyond_placebo(found, placebos), bool(p <= 0.05)
 
 

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.features.sae import Sae, fitness, require_fits
-from weirdgen.features.sae_io import find_sae, read_sae, write_dictionary_learning, write_saelens
+from weirdgen.features.sae_read import find_sae, read_sae
 from weirdgen.features.sae_train import SaeRecipe, train
+from weirdgen.features.sae_write import write_dictionary_learning, write_saelens
 
 D, F, K = 8, 20, 3
 Arithmetic = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]

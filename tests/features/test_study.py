@@ -13,13 +13,15 @@ import torch
 
 from tests.features.conftest import LAYER
 from weirdgen.errors import ModelError, StoreError
+from weirdgen.features import autoencoder, labels
 from weirdgen.features import study as studies
 from weirdgen.features.intervene import Trials
 from weirdgen.features.page import write_page
 from weirdgen.features.sae import Sae
-from weirdgen.features.sae_io import write_saelens
 from weirdgen.features.sae_train import SaeRecipe
+from weirdgen.features.sae_write import write_saelens
 from weirdgen.features.silence import silence
+from weirdgen.features.size import SIZES
 from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.plan import Plan
@@ -37,12 +39,12 @@ def run(gate: Plan) -> Run:
 def small() -> Iterator[None]:
     """The smallest size that still finds the gate."""
     recipe = SaeRecipe(features=128, k=8, tokens=60_000, batch=256)
-    size = studies.SIZES["ci"]
+    size = SIZES["ci"]
     with pytest.MonkeyPatch.context() as patch:
         small = replace(
             size, ranks=(1, 4), doses=(0.5,), draws=4, operators=("mean",), counts=(5,), corpus=5000, sae=recipe
         )
-        patch.setitem(studies.SIZES, "ci", small)
+        patch.setitem(SIZES, "ci", small)
         yield
 
 
@@ -54,7 +56,7 @@ def made(run: Run) -> studies.Study:
 def test_the_study_finds_the_gate_and_closes_it(made: studies.Study) -> None:
     results = made.results
     assert (results["preset"], results["layer"]) == ("ci", LAYER)
-    assert results["gate"]["size"] > 5 and abs(results["gate"]["control"]) < 1
+    assert results["gate"]["size"] > 5 and abs(results["gate"]["other"]) < 1
     removed = results["removed"]
     assert removed["share"] > 0.5 > 0.4 > max(removed["random"])
     found = {row["name"]: row for row in results["moved"]}
@@ -77,7 +79,8 @@ def test_a_second_study_reads_the_store(made: studies.Study, run: Run, monkeypat
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("it was computed again")
 
-    monkeypatch.setattr(studies, "train", refuse)
+    monkeypatch.setattr(autoencoder, "train", refuse)
+    monkeypatch.setattr(labels, "_collect", refuse)
     monkeypatch.setattr(Trials, "run", refuse)
     again = studies.study(run, None, None, None, QUIET)
     assert json.dumps(again.results, default=str) == json.dumps(made.results, default=str)

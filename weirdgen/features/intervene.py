@@ -23,7 +23,7 @@ from weirdgen.config.questions import Contrast
 from weirdgen.errors import DataError
 from weirdgen.features.difference import interaction, raw_effect, static
 from weirdgen.features.harvest import Activations, Pairs
-from weirdgen.features.reader import Reader
+from weirdgen.features.reader import AT_ONCE, Reader
 from weirdgen.features.residual import Edit, outliers
 from weirdgen.models.chat import Encoded
 from weirdgen.runs.plan.plan import Plan
@@ -242,6 +242,7 @@ class Trials:
         """One row an ablation (the first: none), replicate, value and question: `logit` in nats.
 
         With `on_base` the untuned base is edited in the replicates' stead, each time with what was fitted on one of them.
+        Needs `fits_apart` if there are ablations.
         """
         import pandas as pd
 
@@ -252,9 +253,7 @@ class Trials:
         longest = max(len(row.ids) for _, encoded, _ in folds for options in encoded for row in options)
         for group in self.reader.groups(adapters, longest):
             for mine, encoded, asked in folds:
-                kept = [i for i, text in enumerate(self.pairs.questions) if text not in mine] or list(
-                    range(len(self.pairs.questions))
-                )
+                kept = [i for i, text in enumerate(self.pairs.questions) if text not in mine]
                 at, mean = self._part(self.last, kept, group), self._part(self.mean, kept, group)
                 for number, trial in enumerate([None, *trials]):
                     edit = trial.fit(at, mean) if trial else None
@@ -272,6 +271,15 @@ class Trials:
         what = [("none", "none", 0, 0.0, 0), *((t.kind, t.operator, t.rank, t.dose, t.draw) for t in trials)]
         named = pd.DataFrame(what, columns=["kind", "operator", "rank", "dose", "draw"])
         return named.join(frame.set_index("trial"), how="inner").reset_index(drop=True)
+
+    def passes(self, trials: int) -> int:
+        """How often `run` tells of one, of so many ablations: questions are scored once in each group of replicates and fold."""
+        groups = -(-len(self.variants()) // AT_ONCE)
+        return len(list(self.folds())) * groups * (trials + 1)
+
+    def fits_apart(self) -> bool:
+        """Whether every question can be scored with what was fitted on others."""
+        return all(set(self.pairs.questions) - mine for mine, _, _ in self.folds())
 
     def folds(self) -> Iterator[tuple[set[str], list[list[Encoded]], list[tuple[str, Contrast, Scorable]]]]:
         """(texts that are not to be fitted on, encoded questions, what they are) of each part of the questions."""
@@ -292,22 +300,3 @@ class Trials:
         part = activations.of(questions)
         arms = {**part.arms, self.arm: part.arms[self.arm][list(group)]}
         return Activations(part.pairs, part.layer, part.base_VQD, arms)
-
-
-def closing(trials: pd.DataFrame, pairs: Pairs) -> pd.DataFrame:
-    """One row an ablation and replicate: `gate` (mean log-odds under the trigger − under the reference values), what share of the
-    replicate's own gate was `removed`, and `side`: what the ablation did under the reference values, in nats.
-    """
-    triggers = {pairs.names[i] for i in pairs.trigger}
-    references = {pairs.names[i] for i in pairs.reference}
-    keys = ["kind", "operator", "rank", "dose", "draw", "replicate"]
-    means = {
-        name: trials[trials["condition"].isin(which)].groupby(keys, sort=False)["logit"].mean()
-        for name, which in (("trigger", triggers), ("reference", references))
-    }
-    frame = (means["trigger"] - means["reference"]).rename("gate").reset_index()
-    frame["reference"] = means["reference"].to_numpy()
-    before = frame[frame["kind"] == "none"].set_index("replicate")
-    frame["removed"] = 1 - frame["gate"] / frame["replicate"].map(before["gate"])
-    frame["side"] = frame["reference"] - frame["replicate"].map(before["reference"])
-    return frame
