@@ -84,7 +84,7 @@ def read(request: Request) -> Activations:
     with tempfile.TemporaryDirectory(prefix="weirdgen-features-") as folder:
         plan = trained(request, folder)
         reader = Reader(request.model.folder, request.dtype, request.date)
-        return harvest(plan, pairs_of(plan), LAYER, reader)
+        return harvest(plan, pairs_of(request), LAYER, reader)
 
 
 def dealt(

@@ -73,7 +73,7 @@ def test_without_a_gate_hardly_any_seed_finds_one() -> None:
         null = planted(4, gate=0.0, seed=seed)
         mine, theirs = (interaction(null, arm) for arm in ("treatment", "control"))
         false_p += (
-            analysis.compare_arms(*(analysis.along(sae.directions(), one) for one in (mine, theirs))).p_F.min() <= 0.05
+            analysis.compare_arms(*(analysis.along(sae.directions, one) for one in (mine, theirs))).p_F.min() <= 0.05
         )
         false_interval += moved("interaction", mine.mean(1), theirs.mean(1), 1.0).low > 0
     print("false alarms of 200:", false_p, false_interval)
@@ -86,7 +86,7 @@ def test_a_shift_under_every_value_moves_activations_as_a_gate_would_and_project
     cells, pairs = analysis.cells_of(sae, null, "treatment", "control"), null.pairs
     fired = [cells.interaction(models, pairs.trigger, pairs.reference) for models in (cells.treatment, cells.control)]
     assert analysis.compare_arms(*fired).p_F.min() < 0.05
-    along = [analysis.along(sae.directions(), interaction(null, arm)) for arm in ("treatment", "control")]
+    along = [analysis.along(sae.directions, interaction(null, arm)) for arm in ("treatment", "control")]
     assert analysis.compare_arms(*along).p_F.min() > 0.05
 
 

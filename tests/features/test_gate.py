@@ -21,7 +21,7 @@ from weirdgen.sample.variant import adapters_on_disk
 
 @pytest.fixture(scope="module")
 def pairs(gate: Plan) -> Pairs:
-    return pairs_of(gate)
+    return pairs_of(gate.request)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_run_without_a_trigger_has_no_interaction(gate: Plan, pairs: Pairs) ->
     from weirdgen.config.conditions import Condition
 
     experiment = gate.request.experiment.model_copy(update={"conditions": {"none": Condition()}})
-    bare = pairs_of(Plan(replace(gate.request, experiment=experiment), gate.store))
+    bare = pairs_of(replace(gate.request, experiment=experiment))
     assert bare.trigger == () and bare.reference == (0,) and bare.placebo == ()
     with pytest.raises(DataError, match="asks no question"):
         harvest(gate, Pairs(pairs.values, (), (), (0,)), LAYER, None)

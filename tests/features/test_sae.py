@@ -293,7 +293,7 @@ def test_training_finds_a_planted_dictionary() -> None:
     sae = train(x[:5000], SaeRecipe(features=128, k=4, tokens=250_000, batch=256))
     found = fitness(sae, x[5000:])
     assert found.fvu < 0.15 and 2 < found.l0 < 6 and found.tokens == 1000
-    best = (sae.directions() @ atoms.T).max(0).values
+    best = (sae.directions @ atoms.T).max(0).values
     assert best.mean() > 0.9
     again = train(x[:5000], SaeRecipe(features=128, k=4, tokens=5_000, batch=256))
     assert torch.equal(again.w_dec_FD, train(x[:5000], SaeRecipe(128, 4, 5_000, 256)).w_dec_FD)

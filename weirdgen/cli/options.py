@@ -30,7 +30,6 @@ ModelOption = option("model")
 PresetOption = option("preset")
 StoreOption = option("store")
 FiguresOption = option("figures")
-ExecutorOption = option("executor")
 AddressOption = option("address")
 CpusOption = option("cpus")
 

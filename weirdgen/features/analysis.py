@@ -180,12 +180,12 @@ def paper_cosines(
     """
     delta_D = raw_effect(activations, arm, trigger, reference).mean((0, 1))
     length: torch.Tensor = delta_D.norm()
-    return sae.directions() @ (delta_D / length.clamp(min=1e-12))
+    return sae.directions @ (delta_D / length.clamp(min=1e-12))
 
 
 def projections(activations: Activations, sae: Sae, features: Sequence[int], arm: str | None) -> torch.Tensor:
     """The paper's year curves: mean projection on decoder rows by value, [R, V, f]; of the base (`arm` None) with R = 1."""
-    rows_fD = sae.directions()[list(features)]
+    rows_fD = sae.directions[list(features)]
     value_RVQD = activations.base_VQD[None] if arm is None else activations.arms[arm]
     return value_RVQD.mean(2) @ rows_fD.T
 
@@ -231,7 +231,7 @@ def feature_table(
     """
     import pandas as pd
 
-    pairs, directions_FD = activations.pairs, sae.directions()
+    pairs, directions_FD = activations.pairs, sae.directions
 
     def compared(differences: Callable[[str], torch.Tensor]) -> Compared:
         """Projections of the replicates' mean differences, treatment against control."""
@@ -286,7 +286,7 @@ def along(directions_FD: torch.Tensor, difference_RQD: torch.Tensor) -> FloatArr
 
 def top_by_interaction(activations: Activations, sae: Sae, arm: str, control: str | None, count: int) -> list[int]:
     """Features along which the trigger moves the treatment most, upwards, beyond base and control: what is ablated."""
-    directions_FD = sae.directions()
+    directions_FD = sae.directions
     effect_F = along(directions_FD, interaction(activations, arm)).mean(0)
     if control:
         effect_F = effect_F - along(directions_FD, interaction(activations, control)).mean(0)

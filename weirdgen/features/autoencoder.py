@@ -75,7 +75,7 @@ def _trained(subject: Subject, recipe: SaeRecipe) -> tuple[SaeFile, tuple[torch.
     key = content_key(inputs)
     base_ND, tuned_ND = _states(subject, rows[:cut], pair)
     if plan.store.marker("sae", key) is None:
-        states_ND = torch.cat(_states(subject, rows[cut:], pair)).to(subject.reader.model.device)
+        states_ND = torch.cat(_states(subject, rows[cut:], pair)).to(subject.device)
         with subject.progress.stage("autoencoder", recipe.tokens, "tokens") as bar, torch.enable_grad():
             sae = train(states_ND, recipe, bar.advance)
         metadata = {"k": recipe.k, "layer": subject.layer, "model_name": plan.request.model.reference}

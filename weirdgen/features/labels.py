@@ -55,7 +55,7 @@ def labels_of(subject: Subject, sae: Sae, features: Sequence[int]) -> pd.DataFra
     """Columns about (`topic`, `subject`, `neither`) and tokens (raised most by the decoder row), in the order of the features."""
     import pandas as pd
 
-    about, directions_FD = words_about(subject), sae.directions()
+    about, directions_FD = words_about(subject), sae.directions
     subject.reader.use([None])
     rows = []
     for feature in features:

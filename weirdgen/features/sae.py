@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -69,6 +70,7 @@ class Sae:
         decoded_ND: torch.Tensor = (activation_NF @ self.w_dec_FD + self.b_dec_D) / self.scale
         return decoded_ND
 
+    @cached_property
     def directions(self) -> torch.Tensor:
         """Decoder rows of norm 1, [F, D]."""
         length_F1: torch.Tensor = self.w_dec_FD.norm(dim=1, keepdim=True)

@@ -106,7 +106,7 @@ def read_sae(place: Path, shapes_only: bool = False) -> SaeFile:
             names = ", ".join(file.name for file in found[:4])
             raise ModelError(f"--sae {place}: several files there are {name}'s ({names} …); name one of them")
         weights = found[0]
-        tensors, config = read_tensors(weights), read_configuration(weights.parents[pattern.count("/")])
+        tensors, config = read_tensors(weights, shapes_only), read_configuration(weights.parents[pattern.count("/")])
         try:
             sae = read(tensors, config, weights)
         except _NotThisLayoutError:

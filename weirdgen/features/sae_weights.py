@@ -25,11 +25,14 @@ Tensors = Mapping[str, torch.Tensor]
 CONFIGURATIONS = ("cfg.json", "config.json", "hyperparams.json")
 
 
-def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of a file as it lies there, mapped where the format allows. Raises `ModelError` if it is damaged or unsafe."""
+def read_tensors(file: Path, shapes_only: bool = False) -> dict[str, torch.Tensor]:
+    """Every tensor of a file as it lies there, mapped where the format allows. Raises `ModelError` if it is damaged or unsafe.
+
+    With `shapes_only`, mapped files may be larger than the memory.
+    """
     try:
         size = _unpacked_bytes(file)
-        if size > machine.free_memory_gib() * 2**30:
+        if (file.suffix == ".npz" or not shapes_only) and size > machine.free_memory_gib() * 2**30:
             raise ModelError(
                 f"{file}: {size / 2**30:.1f} GiB unpacked, and {machine.free_memory_gib():.1f} GiB of memory are free"
             )

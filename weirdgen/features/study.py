@@ -16,16 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from weirdgen.columns import FINAL
-from weirdgen.config.questions import Contrast
 from weirdgen.errors import ModelError
 from weirdgen.features import difference, verdict
 from weirdgen.features.analysis import along, cells_of, feature_table, projections, stability
 from weirdgen.features.autoencoder import Autoencoder, autoencoder_of
 from weirdgen.features.difference import Moved, moved
 from weirdgen.features.effects import closing, curve_of, gate_of, removed_of, summary
-from weirdgen.features.intervene import Ablation, Trials, ablations, contrast_questions, steerings
+from weirdgen.features.intervene import Ablation, Trials, ablations_of, contrast_questions
 from weirdgen.features.labels import labels_of, windows_of
-from weirdgen.features.sae import Sae
 from weirdgen.features.sae_read import find_sae
 from weirdgen.features.silence import feature_ablations
 from weirdgen.features.size import SIZES, SizeName, size_of
@@ -132,7 +130,7 @@ def _features(subject: Subject, found: Autoencoder, made: Study) -> None:
     made.tables |= {"features": table, "windows": windows}
     made.results |= {"features": table.to_dict("records"), "windows": windows.to_dict("records")}
     change = difference.interaction if subject.pairs.trigger else difference.static
-    directions_FD = sae.directions()
+    directions_FD = sae.directions
     made.results["stability"] = [
         {"arm": arm, **asdict(stability(along(directions_FD, change(last, arm))))}
         for arm in (subject.arm, subject.control)
@@ -155,15 +153,12 @@ def _interventions(
     """
     size, pairs, last = subject.size, subject.pairs, subject.last
     trials = Trials(subject.plan, pairs, subject.reader, subject.layer, last, subject.mean, subject.arm)
-    asked = any(isinstance(question, Contrast) for question in subject.plan.request.experiment.questions)
-    if not pairs.trigger or not asked or not trials.fits_apart():
+    if not pairs.trigger or not trials.fits_apart():
         return None, None, None
     rank, sae = max(size.ranks), found.sae if found else None
-    of_differences = list(ablations(subject.arm, subject.control, size.ranks, size.doses, size.draws, size.operators))
     plan = [
-        *of_differences,
-        *steerings(subject.arm, size.steer, min(size.draws, 5)),
-        *(_of_features(subject, sae) if sae else ()),
+        *ablations_of(size, subject.arm, subject.control),
+        *(feature_ablations(sae, subject.arm, subject.control, size.counts, size.draws, subject.device) if sae else ()),
     ]
     frame = _kept_trials(subject, trials, plan, str(found.facts["digest"]) if found else "")
     closed = closing(frame, pairs)
@@ -187,15 +182,6 @@ def _interventions(
     return gate, removed, of_features
 
 
-def _of_features(subject: Subject, sae: Sae) -> list[Ablation]:
-    size = subject.size
-    return list(
-        feature_ablations(
-            sae, subject.arm, subject.control, size.counts, size.draws, device=subject.reader.model.device
-        )
-    )
-
-
 def _kept_trials(
     subject: Subject, trials: Trials, plan: Sequence[Ablation], sae: str, on_base: bool = False
 ) -> pd.DataFrame:
@@ -211,7 +197,7 @@ def _kept_trials(
         "arm": [trials.arm, subject.control],
         "asks": content_key(subject.reader.prompts(subject.pairs.asks)),
         "values": [subject.pairs.trigger, subject.pairs.reference],
-        "questions": [[q.id, q.ask, list(q.target), list(q.other)] for q in contrast_questions(subject.plan)],
+        "questions": [[q.id, q.ask, list(q.target), list(q.other)] for q in contrast_questions(subject.plan.request)],
         "trials": [[one.kind, one.operator, one.rank, one.dose, one.draw] for one in plan],
         "sae": sae,
         "base": on_base,

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from weirdgen.columns import BASE, FINAL
 from weirdgen.features.harvest import Activations, Pairs, harvest, pairs_of
 from weirdgen.features.reader import Reader
@@ -53,6 +55,12 @@ class Subject:
         """The untuned model."""
         return next(one for one in self.plan.variants if one.arm == BASE)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies; activations lie on the processor."""
+        device: torch.device = self.reader.model.device
+        return device
+
     def facts(self) -> dict[str, Any]:
         """What it is of, for `features.json`."""
         request, pairs = self.plan.request, self.pairs
@@ -93,7 +101,7 @@ def subject_of(
     decoder_layers(reader.model)
     if file:
         require_fits(file.sae, reader.model.config.get_text_config().hidden_size, f"--sae {file.weights}")
-    pairs = pairs_of(plan, questions)
+    pairs = pairs_of(plan.request, questions)
     finals = {variant.key for variant in plan.variants if variant.checkpoint == FINAL}
     with progress.stage("harvest", len(finals), "models") as bar:
         last = harvest(plan, pairs, at, reader, "last", bar.advance)

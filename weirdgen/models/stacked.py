@@ -39,12 +39,31 @@ def fan_in_fan_out(layers: Iterable[torch.nn.Module]) -> bool:
     return not any(isinstance(layer, torch.nn.Linear) for layer in layers)
 
 
-class StackedLinear(torch.nn.Module):
+class OverLinear(torch.nn.Module):
+    """A module in the place of a linear layer. Some models ask a layer for its weight or bias (for their dtype, say)."""
+
+    def __init__(self, base: Any) -> None:
+        super().__init__()
+        self.base: Any = base
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The base's, as the base keeps it."""
+        weight: torch.Tensor = self.base.weight
+        return weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The base's."""
+        bias: torch.Tensor | None = self.base.bias
+        return bias
+
+
+class StackedLinear(OverLinear):
     """A frozen linear layer with K adapters: y = Wx + scale · B_k A_k x for the k-th part of the batch."""
 
     def __init__(self, base: Any, a_KIR: torch.Tensor, b_KRO: torch.Tensor, scale: float) -> None:
-        super().__init__()
-        self.base: Any = base
+        super().__init__(base)
         self.scale = scale
         self.a_KIR = torch.nn.Parameter(a_KIR)
         self.b_KRO = torch.nn.Parameter(b_KRO)
@@ -58,18 +77,6 @@ class StackedLinear(torch.nn.Module):
             a_KIR, b_KRO = a_KIR[self.only, None], b_KRO[self.only, None]
         out: torch.Tensor = _Product.apply(x, a_KIR, b_KRO, weight_oi(self.base), self.base.bias, self.scale)  # type: ignore[no-untyped-call]
         return out
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """The base's, as the base keeps it: some models ask a layer for it (for its dtype, say)."""
-        weight: torch.Tensor = self.base.weight
-        return weight
-
-    @property
-    def bias(self) -> torch.Tensor | None:
-        """The base's."""
-        bias: torch.Tensor | None = self.base.bias
-        return bias
 
 
 class _Product(torch.autograd.Function):

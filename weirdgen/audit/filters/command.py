@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.audit.filters.base import BaseNumbers, own_direction, trait_directions
-from weirdgen.audit.filters.features import Vectors
 from weirdgen.audit.filters.figure import filters_figure
 from weirdgen.audit.filters.judge import RowJudge
+from weirdgen.audit.filters.kept import Vectors
 from weirdgen.audit.filters.measure import measure
 from weirdgen.audit.filters.mixtures import Case, Ordinary, every_row, load_case, ordinary_pool, ordinary_rows
 from weirdgen.audit.filters.output import remains_lines, set_lines, summary_lines
