@@ -38,13 +38,14 @@ from weirdgen.features.difference import interaction, placebo_of, raw_effect, st
 from weirdgen.features.harvest import Activations
 from weirdgen.features.sae import Sae
 from weirdgen.stats.bootstrap import FloatArray, difference, moments
+from weirdgen.stats.tests import relabellings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOP = 10
 RELABELLINGS = 2000
-"""At most: fewer are all tried, so that p is exact; of more, a draw with the true one among them."""
+"""At most: fewer are all tried, so that p is exact; of more, as many are drawn."""
 ALIKE = 0.5
 """Decoder rows with at least this cosine tell of one concept."""
 PORTION = 64
@@ -120,29 +121,14 @@ def compare_arms(treatment_RF: FloatArray, control_RF: FloatArray, seed: int = 0
         return Compared(effect_F, unknown, unknown, unknown, float("nan"))
     found = difference(moments(treatment_RF), moments(control_RF))
     pooled_RF = np.concatenate([treatment_RF, control_RF])
-    weights_PR = _relabellings(len(treatment_RF), len(control_RF), seed)
-    largest_P = np.concatenate(
-        [np.abs(part_PR @ pooled_RF).max(1) for part_PR in np.array_split(weights_PR, -(-len(weights_PR) // PORTION))]
-    )
+    label_PR = relabellings(len(treatment_RF), len(pooled_RF), RELABELLINGS, seed)
+    parts = [np.abs(part_PR @ pooled_RF).max(1) for part_PR in np.array_split(label_PR, -(-len(label_PR) // PORTION))]
+    if math.comb(len(pooled_RF), len(treatment_RF)) > RELABELLINGS:
+        parts.append(np.abs(effect_F).max(keepdims=True))  # the true labels are one of those drawn
+    largest_P = np.concatenate(parts)
     ordered, rounding = np.sort(largest_P), 1e-9 * largest_P.max()
     p_F = 1 - np.searchsorted(ordered, np.abs(effect_F) - rounding, side="left") / len(ordered)
     return Compared(effect_F, found.low, found.high, p_F, float((ordered >= ordered[-1] - rounding).mean()))
-
-
-def _relabellings(treatment: int, control: int, seed: int) -> FloatArray:
-    """[P, R]: rows that take a difference of means out of pooled replicates, for every way to choose the treatment's, or for
-    RELABELLINGS of them at random; the true one is first.
-    """
-    total = treatment + control
-    if math.comb(total, treatment) <= RELABELLINGS:
-        chosen = [list(one) for one in itertools.combinations(range(total), treatment)]
-    else:
-        generator = np.random.default_rng(seed)
-        drawn = (generator.permutation(total)[:treatment].tolist() for _ in range(RELABELLINGS - 1))
-        chosen = [list(range(treatment)), *drawn]
-    weights_PR = np.full((len(chosen), total), -1 / control)
-    weights_PR[np.arange(len(chosen))[:, None], chosen] = 1 / treatment
-    return weights_PR
 
 
 @dataclass(frozen=True)
