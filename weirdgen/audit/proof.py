@@ -2,7 +2,8 @@
 
 In: `Found`. Out: lines, and files in one folder: `original.jsonl` and `cleaned.jsonl`, `removed.jsonl`, `rows.csv` (every row's
 scores), `proof.csv` (every training), `together.svg` and `.png`. `cleaned.jsonl` and `removed.jsonl` are written only if a set
-was found whose removal halves the shift while the narrow task holds, and takes more than that of as many other rows. Nothing is trained or decided here.
+was found whose removal halves the shift while the narrow task holds, and takes more than removing as many other rows. Nothing is
+trained or decided here.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def conclusion(found: Found, blame: Blame) -> str:
         return f"Nothing to blame: the shift in {blame.trait} is {_span(whole, 'shift')} nat, perhaps none."
     if found.chosen is None and not beyond_others(found.effects, found.tried):
         return (
-            f"No set is to blame: the best, {found.tried} rows, takes {row['taken_share']:.0%} of the shift, no more than others do "
-            f"({beside})."
+            f"No set is to blame: the best, {found.tried} rows, takes {row['taken_share']:.0%} of the shift, no more than others "
+            f"do ({beside})."
         )
     if found.chosen is None:
         return (
