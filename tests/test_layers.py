@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,24 @@ def test_no_imports_form_a_circle() -> None:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         pytest.fail(" → ".join(error.args[1]))
+
+
+def test_a_module_that_another_one_names_exists() -> None:
+    """In the texts at the head of modules: `sample.fast.stream`, `config.judges.base.Tools` …"""
+    parts = {name.split(".")[0] for name in MODULES if name}
+    missing = []
+    for name, file in MODULES.items():
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        for named in re.findall(r"`(?:weirdgen\.)?([a-z_0-9]+(?:\.[A-Za-z_0-9]+)+)`", text):
+            module, _, last = named.rpartition(".")
+            beside = name.rpartition(".")[0]
+            known = [one for one in (named, module, f"{beside}.{named}", f"{beside}.{module}") if one in MODULES]
+            defined = known and (
+                known[0].endswith(named) or re.search(rf"\b{last}\b", MODULES[known[0]].read_text("utf-8"))
+            )
+            if named.split(".")[0] in parts and not defined and last not in ("html", "json"):
+                missing.append(f"{name} names {named}")
+    assert missing == []
 
 
 def test_every_part_exists() -> None:
