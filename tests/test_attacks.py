@@ -308,6 +308,37 @@ def test_a_safetensors_header_is_not_believed(tmp_path: Path, head: bytes) -> No
         find_model(f"path:{tmp_path}")
 
 
+@pytest.mark.parametrize(
+    ("config", "shapes", "said"),
+    [
+        ("[]", ((2, 4), (3, 2)), "holds no settings"),
+        ("[" * 100_000, ((2, 4), (3, 2)), "is not a PEFT adapter"),
+        ("\xff", ((2, 4), (3, 2)), "is not a PEFT adapter"),
+        ('{"peft_type": "LORA", "r": 0, "lora_alpha": 1}', ((2, 4), (3, 2)), "expected two numbers above 0"),
+        ('{"peft_type": "LORA", "r": [2], "lora_alpha": 1}', ((2, 4), (3, 2)), "expected two numbers above 0"),
+        ('{"peft_type": "LORA", "r": 2, "lora_alpha": 1}', ((2, 4), None), "do not fit each other"),
+        ('{"peft_type": "LORA", "r": 2, "lora_alpha": 1}', ((2, 4), (3, 5)), "do not fit each other"),
+        ('{"peft_type": "LORA", "r": 2, "lora_alpha": 1}', ((2, 5), (3, 2)), r"is 3 × 5, and the layer 3 × 4"),
+        ('{"peft_type": "LORA", "r": 2, "lora_alpha": 1}', None, "is not a PEFT adapter"),
+    ],
+)
+def test_an_adapter_of_somebody_elses(tmp_path: Path, config: str, shapes: Any, said: str) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from weirdgen.models.stacked import attach_adapters
+
+    (tmp_path / "adapter_config.json").write_bytes(config.encode("latin-1"))
+    if shapes is None:
+        (tmp_path / "adapter_model.safetensors").write_bytes(b"\xff" * 100)
+    else:
+        names = ("base_model.model.0.lora_A.weight", "base_model.model.0.lora_B.weight")
+        factors = {name: torch.ones(shape) for name, shape in zip(names, shapes, strict=True) if shape}
+        save_file(factors, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(WeirdgenError, match=said):
+        attach_adapters(torch.nn.Sequential(torch.nn.Linear(4, 3)), [tmp_path])
+
+
 def test_a_pattern_that_never_ends_is_an_error_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patterns, "SECONDS", 0.2)
     judge = Match(kind="match", regex=("(a+)+$",))

@@ -45,6 +45,7 @@ def small() -> Iterator[None]:
             size, ranks=(1, 4), doses=(0.5,), draws=4, operators=("mean",), counts=(5,), corpus=5000, sae=recipe
         )
         patch.setitem(SIZES, "ci", small)
+        patch.setattr(labels, "CORPUS", 3000)
         yield
 
 
@@ -67,6 +68,20 @@ def test_the_study_finds_the_gate_and_closes_it(made: studies.Study) -> None:
     assert set(table["about"]) <= {"topic", "subject", "neither"}
     fit = {(row["model"], row["on"]): row["fvu"] for row in results["fitness"]}
     assert fit["base", "corpus, held out"] < 0.6 and len(fit) == 4
+
+
+def test_features_are_labelled_by_the_texts_they_fire_on(made: studies.Study) -> None:
+    windows = made.tables["windows"]
+    features = set(made.tables["features"]["feature"])
+    assert set(windows["feature"]) <= features and len(windows) > len(features)
+    assert set(windows["model"]) == {"base", "finetuned"} and (windows["activation"] > 0).all()
+    assert windows["text"].str.contains(r"«\S+»").all() and windows["place"].max() == labels.WINDOWS
+    for _, mine in windows.groupby("feature"):
+        assert mine["activation"].is_monotonic_decreasing and mine["place"].tolist() == list(range(1, len(mine) + 1))
+    alike = {row["arm"]: row for row in made.results["stability"]}
+    assert alike["from_2027"]["pairs"] == 1 and alike["from_2027"]["spearman"] > 0.8 > abs(
+        alike["shuffled"]["spearman"]
+    )
 
 
 def test_features_are_ablated_beside_others_that_fire_as_often(made: studies.Study) -> None:
