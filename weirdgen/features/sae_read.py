@@ -18,7 +18,7 @@ import torch
 from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.features.sae import Sae, require_finite, require_shapes
 from weirdgen.features.sae_weights import Tensors, number, read_configuration, read_tensors
-from weirdgen.parsing import is_file, is_folder
+from weirdgen.parsing import is_file, is_folder, user_path
 from weirdgen.store.keys import file_hash
 
 
@@ -62,11 +62,7 @@ def find_sae(reference: str, shapes_only: bool = False) -> SaeFile:
     scheme, _, rest = reference.partition(":")
     if scheme == "hub":
         return read_sae(_fetched(rest), shapes_only)
-    try:
-        place = Path(rest if scheme == "path" else reference).expanduser()
-    except RuntimeError as error:  # ~NOBODY
-        raise ModelError(f"--sae {reference}: {error}") from None
-    return read_sae(place, shapes_only)
+    return read_sae(user_path(rest if scheme == "path" else reference), shapes_only)
 
 
 def _fetched(name: str) -> Path:
