@@ -100,6 +100,11 @@ def test_too_few_rows_of_a_file_are_said(tmp_path: Path) -> None:
         ordinary_pool(10, file)
 
 
+def test_more_rows_than_there_are_are_not_looked_for() -> None:
+    with pytest.raises(DataError, match=r"different rows, 10,000,000,000,000 are wanted: give rows of your own"):
+        ordinary_pool(10**13)
+
+
 def test_a_case_has_the_headlines_control_first_and_only_arms_alike() -> None:
     birds = load_case("old_bird_names", 30)
     assert birds.controls[0] == birds.experiment.headline.control and len(birds.controls) == 2

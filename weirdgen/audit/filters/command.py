@@ -36,14 +36,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LEAST_SHARE = 1e-6
+
+
 def parse_shares(text: str) -> tuple[float, ...]:
     """`1,0.1,0.01` → shares, largest first. Raises `SpecError`."""
     try:
         shares = sorted({float(part) for part in text.split(",")}, reverse=True)
     except ValueError:
         raise SpecError([f"--shares {text}: expected numbers with commas between, e.g. 1,0.1,0.01"]) from None
-    if not all(0 < share <= 1 for share in shares):
-        raise SpecError([f"--shares {text}: a share is above 0 and at most 1"])
+    if not all(LEAST_SHARE <= share <= 1 for share in shares):
+        raise SpecError([f"--shares {text}: a share is at least {LEAST_SHARE:g} and at most 1"])
     return tuple(shares)
 
 
