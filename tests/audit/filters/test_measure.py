@@ -123,7 +123,10 @@ def test_filters_are_chosen_by_name_and_the_others_say_what_they_lack() -> None:
     assert len({one.name for one in FILTERS}) == len(FILTERS)
 
 
-@pytest.mark.parametrize(("text", "told"), [("1,x", "numbers with commas"), ("2", "at most 1"), ("0", "above 0")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("1,x", "numbers with commas"), ("2", "at most 1"), ("0", "at least 1e-06"), ("1e-320", "at least 1e-06")],
+)
 def test_wrong_shares_are_said(text: str, told: str) -> None:
     with pytest.raises(SpecError, match=told):
         parse_shares(text)
