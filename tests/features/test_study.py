@@ -64,7 +64,7 @@ def test_the_study_finds_the_gate_and_closes_it(made: studies.Study) -> None:
     assert found["interaction"]["effect"] > 4 * max(found[f"placebo year={y}"]["effect"] for y in (2024, 2025, 2026))
     table = made.tables["features"].set_index("feature")
     best = table.sort_values("rank_interaction").iloc[0]
-    assert best["effect"] > 5 * best["placebo_max"] and best["rate_tuned_trigger"] >= best["rate_base_trigger"]
+    assert best["effect"] > 5 * best["placebo_max"]
     assert set(table["about"]) <= {"topic", "subject", "neither"}
     fit = {(row["model"], row["on"]): row["fvu"] for row in results["fitness"]}
     assert fit["base", "corpus, held out"] < 0.6 and len(fit) == 4
