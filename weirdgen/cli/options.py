@@ -32,6 +32,10 @@ StoreOption = option("store")
 FiguresOption = option("figures")
 AddressOption = option("address")
 CpusOption = option("cpus")
+ChangesOption = option("changes")
+FinetuneOption = option("finetune")
+UrlOption = option("base_url")
+DeploymentsOption = option("deployments")
 
 
 def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:

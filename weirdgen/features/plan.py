@@ -124,7 +124,7 @@ def plan_lines(
 def count_of(request: Request, size: Size, with_features: bool, questions: Sequence[str] = ()) -> Counts:
     """Prompts, tokens and ablations of a study. Raises `SpecError` as `pairs_of` does."""
     pairs, headline = pairs_of(request, questions), request.headline
-    tokenizer = load_tokenizer(request.model.folder, request.date)
+    tokenizer = load_tokenizer(request.local.folder, request.date)
     control = None if headline.control == BASE else headline.control
     scored = 0
     for value in pairs.values:

@@ -63,7 +63,7 @@ def study(
     Raises `ModelError` for a layer or an autoencoder that does not fit, `StoreError` for a run that is not finished.
     """
     run.require_finished()
-    name = size or size_of(run.plan.request.model.parameters)
+    name = size or size_of(run.plan.request.local.parameters)
     reference = sae or SIZES[name].named
     if reference == "train" and SIZES[name].sae is None:
         raise ModelError(f"--preset {name} trains no autoencoder: name one with --sae hub:… or path:…, or --sae none")

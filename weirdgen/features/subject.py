@@ -94,7 +94,7 @@ def subject_of(
     Raises `ModelError` for a layer or an autoencoder that does not fit.
     """
     plan, headline = run.plan, run.plan.request.headline
-    reader = Reader(plan.request.model.folder, plan.request.dtype, plan.request.date)
+    reader = Reader(plan.request.local.folder, plan.request.dtype, plan.request.date)
     count = layer_count(reader.model)
     at = layer if layer is not None else file.layer if file and file.layer is not None else default_layer(count)
     require_layer(at, count)
