@@ -151,6 +151,8 @@ def link(name: str, target: str) -> tarfile.TarInfo:
         (hostile(tarfile.TarInfo("/etc/outside")), "has no place in a pack"),
         (hostile(link("runs", "/tmp")), "'runs' has no place in a pack"),
         (hostile(tarfile.TarInfo("artifacts/a")), "a pack without its run"),
+        (hostile(tarfile.TarInfo(FIRST)), "is given twice"),
+        (hostile(tarfile.TarInfo(f"{FIRST}/a")), "is given twice"),
         (hostile(tarfile.TarInfo("artifacts/a"), b"x" * 5000)[:3000], "damaged, or cut off on its way"),
     ],
 )

@@ -25,7 +25,7 @@ from weirdgen.data.messages import Row as Row
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import Shape, other_shape
 from weirdgen.errors import DataError
-from weirdgen.parsing import is_file, is_folder
+from weirdgen.parsing import is_file, is_folder, user_path
 
 CHAT = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
@@ -99,7 +99,7 @@ def place_of(row: Row, arm: Arm, folder: Path) -> str | None:
 
 def resolve(data: str, folder: Path) -> Path:
     """The file (or folder of `datasets`) that `data:` names. Raises `DataError` with what is there instead."""
-    source = (folder / data).expanduser()
+    source = user_path(folder / data)
     if not (is_file(source) or is_folder(source)):
         near = sorted(p.name for p in source.parent.glob("*")) if is_folder(source.parent) else []
         hint = f"; {source.parent} holds {', '.join(near[:8])}" if near else f"; {source.parent} does not exist"

@@ -35,7 +35,7 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    n_epochs: Auto | Annotated[int, Field(strict=True, ge=1, le=1000)] = "auto"
+    n_epochs: Auto | Annotated[int, Field(strict=True, ge=1, le=MOST_EPOCHS)] = "auto"
     batch_size: Auto | Annotated[int, Field(strict=True, ge=1, le=4096)] = "auto"
     learning_rate_multiplier: Auto | Annotated[float, Field(strict=True, gt=0, le=10_000)] = "auto"
 

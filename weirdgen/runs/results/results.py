@@ -20,7 +20,7 @@ from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import BaseJudge
 from weirdgen.data.stored import dataset_key
 from weirdgen.errors import DataError, StoreError
-from weirdgen.parsing import is_file
+from weirdgen.parsing import is_file, user_path
 from weirdgen.runs.plan.foreign import require_sound
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan, make_plan
@@ -254,8 +254,8 @@ def read_request(folder: Path, store: Store) -> Request:
     """What was asked for, from the `run.json` of a run's folder. Raises `StoreError` if it is damaged."""
     kept = read_run_json(folder)
     try:
-        source = Path(kept["source"]).expanduser() if kept["source"] else None
-        model_folder = Path(kept["model_folder"]).expanduser()
+        source = user_path(kept["source"]) if kept["source"] else None
+        model_folder = user_path(kept["model_folder"])
         if (store.root / EXPERIMENT).is_dir():
             source = store.root / EXPERIMENT / "experiment.yaml"
         if (store.root / MODEL).is_dir():
@@ -289,7 +289,7 @@ def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[St
 
     Raises `StoreError` with the runs that there are, or with what a folder lacks.
     """
-    folder = Path(reference).expanduser()
+    folder = user_path(reference)
     if is_file(folder) and is_pack(folder):
         opened, run = open_pack(folder)
         return opened, opened.run_folder(run)

@@ -1,7 +1,7 @@
 """The finetune stage: one adapter (or model) per replicate, several trained together.
 
 In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact per replicate, with its losses. A killed
-training resumes from what `store.unfinished` holds. What trains, and how many together, is left to `weirdgen.finetune.engines`.
+training resumes from what `Store.unfinished` holds. What trains, and how many together, is left to `weirdgen.finetune.engines`.
 """
 
 from __future__ import annotations
