@@ -84,7 +84,7 @@ def read(request: Request) -> Activations:
     """Activations of every replicate at LAYER."""
     with tempfile.TemporaryDirectory(prefix="weirdgen-features-") as folder:
         plan = trained(request, folder)
-        reader = Reader(request.model.folder, request.dtype, request.date)
+        reader = Reader(request.local.folder, request.dtype, request.date)
         return harvest(plan, pairs_of(request), LAYER, reader)
 
 

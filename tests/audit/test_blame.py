@@ -138,7 +138,7 @@ def test_a_score_is_the_slope_of_a_rows_loss_along_the_questions(ran: tuple[Path
 
     run = plan_of(ran)
     asked = plan_blame(run.plan, None)
-    folder, tokenizer = run.request.model.folder, load_tokenizer(run.request.model.folder)
+    folder, tokenizer = run.request.local.folder, load_tokenizer(run.request.local.folder)
     encoded = encode_rows(folder, "mixed", asked.rows)[0]
     some = [*sorted(ran[2])[:2], *[place for place in range(ROWS) if place not in ran[2]][:2]]
     adapters = [one for one in adapters_on_disk(run.store, asked.replicates("plain")) if one is not None]

@@ -91,8 +91,8 @@ def test_a_pack_is_opened_elsewhere(store: Path) -> None:
     again = load_run(file)
     again.require_finished()
     assert again.completions().equals(answers) and again.headline == headline
-    assert again.request.model.folder.is_relative_to(again.store.root), "the base is not needed"
-    assert (again.request.model.folder / "config.json").is_file() and not list(again.store.root.rglob("model.safe*"))
+    assert again.request.local.folder.is_relative_to(again.store.root), "the base is not needed"
+    assert (again.request.local.folder / "config.json").is_file() and not list(again.store.root.rglob("model.safe*"))
 
 
 @pytest.mark.slow

@@ -66,7 +66,8 @@ def test_a_service_that_is_not_there_is_said_at_once(remote_experiment: Path, tm
 
 
 def test_a_process_that_dies_takes_its_jobs_up_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep, died = remote.Jobs._keep, []
+    keep = remote.Jobs._keep
+    died: list[str] = []
 
     def dies(self: remote.Jobs, wanted: Any, state: Any, job: str) -> Any:
         if len(died) < 2:

@@ -82,7 +82,7 @@ def answers_are_drawn_alike(here: weirdgen.Run, there: weirdgen.Run) -> None:
     assert len(rows) == 5 * 2
     for row in rows.itertuples():
         answers = dict(engine.generate([prompt], range(1), [str(row.seed)] * len(variants), Sampling()))
-        answer = answers[places[row.arm, row.replicate]]
+        answer = answers[places[str(row.arm), int(str(row.replicate))]]
         told = (row.text, row.finish_reason, row.completion_tokens, row.prompt_tokens)
         assert told == (answer.text, answer.finish_reason, answer.completion_tokens, answer.prompt_tokens)
 
