@@ -38,7 +38,7 @@ def render(template: str, **values: Any) -> str:
     environment.filters |= {
         "kind": lambda part: type(part).__name__,
         "markdown": markdown,
-        "digits": lambda value: "" if value is None else digits(value, 5),
+        "digits": _digits,
     }
     folder = files("weirdgen.report") / "templates"
     script = "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -52,3 +52,7 @@ def render(template: str, **values: Any) -> str:
         **values,
     )
     return page.lstrip()
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else digits(value, 5)

@@ -1,7 +1,8 @@
 """Two views of one finetune for the first screen: what log-probabilities did, beside what sampled answers did.
 
-In: `ReportContent`. Out: a `View` each: a sentence and a small table of base, control and treatment. The two often disagree: a model
-can find the target answers twice as likely and still never write one. Not here: the headline's own sentence (`words.py`).
+In: `ReportContent`. Out: a `View` each: a sentence and a small table of base, control and treatment. The two often disagree:
+a model can find the target answers twice as likely and still never write one. Not here: the headline's own sentence
+(`words.py`).
 """
 
 from __future__ import annotations

@@ -182,7 +182,8 @@ def warnings(content: ReportContent) -> list[str]:
             for status in dict.fromkeys(row["status"] for row in failed)
         )
         lines.append(
-            f"{sum(row['count'] for row in failed)} of {total} verdicts failed ({kinds}). They are listed under “Judges” and left out of the rates."
+            f"{sum(row['count'] for row in failed)} of {total} verdicts failed ({kinds}). They are listed under “Judges” and left "
+            "out of the rates."
         )
     completions = content.final("completions")
     if len(completions):
@@ -193,7 +194,7 @@ def warnings(content: ReportContent) -> list[str]:
 
 
 def moved_by_control(content: ReportContent) -> str:
-    """Where the control moved further from the untuned base than the treatment did: whose doing the difference is; else nothing."""
+    """Where the control moved further from the untuned base than the treatment: whose doing the difference is. Else nothing."""
     headline = content.headline
     if headline["verdict"] != "shift" or headline["control"] == BASE:
         return ""

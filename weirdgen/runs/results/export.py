@@ -1,7 +1,8 @@
 """`weirdgen export`: a run's tables as files for other programs.
 
 In: a finished run. Out: every table of the stages and of the estimates, one file each, as CSV (UTF-8, unknown
-numbers empty) or Parquet, and what a paper quotes of it (`methods.txt`, `cite.bib`, `headline.tex`, `headline.md`); where a run has no trigger, sweep or checkpoint, a file without rows. Texts stay as the models
+numbers empty) or Parquet; where a run has no trigger, sweep or checkpoint, a file without rows. Beside them what a paper
+quotes: `methods.txt`, `cite.bib`, and the named effects as `headline.tex` and `headline.md`. Texts stay as the models
 wrote them: a spreadsheet may take an answer that begins with `=` for a formula, so import such columns as text. Not here:
 what the columns mean (docs/reference.md).
 """
@@ -22,7 +23,7 @@ Format = Literal["csv", "parquet"]
 
 
 def export(run: Run, folder: Path, format_: Format = "csv") -> list[Path]:
-    """Write every table of the run and what a paper quotes of it into `folder` and return the files; an older file of the same name is replaced.
+    """Write every table of the run, and what a paper quotes of it, into `folder`; an older file of the same name is replaced.
 
     Raises `StoreError` if the run is not finished or the folder cannot be written.
     """

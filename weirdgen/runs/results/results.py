@@ -190,7 +190,7 @@ class Run:
         return headline_table(self._reported("headline"), form, self.request.experiment.scales())
 
     def _reported(self, key: str) -> dict[str, Any]:
-        """`results.json` of this run, which holds `key`. Raises `StoreError` if there is none, or an older version's without it."""
+        """`results.json` of this run, which holds `key`. Raises `StoreError` if there is none, or an older one without it."""
         file = self.folder / "results.json"
         results: dict[str, Any] = read_json(file) if is_file(file) else {}
         if key not in results:
