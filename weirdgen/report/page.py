@@ -75,6 +75,16 @@ def examples(content: ReportContent) -> list[tuple[str, str, str, str]]:
     return told
 
 
+def asked_as(content: ReportContent) -> str:
+    """What the headline's condition makes of a question, where that says more than its name."""
+    frame = content.conditions
+    if frame is None or "template" not in frame.columns:
+        return ""
+    templates = dict(zip(frame["condition"], frame["template"], strict=True))
+    template = str(templates.get(content.headline["condition"], ""))
+    return "the bare question" if template == "{question}" else f"“{shorten(template, 120)}”" if template else ""
+
+
 def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
     """The whole page."""
     headline = content.headline
@@ -92,6 +102,7 @@ def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
         moved_by_control=moved_by_control(content),
         views=views(content),
         examples=examples(content),
+        asked_as=asked_as(content),
         sections=shown_sections,
         transcripts=shown[0] if shown else None,
         run=clean(content.results["run"]),

@@ -15,7 +15,7 @@ from typing import Any
 from weirdgen.columns import BASE
 from weirdgen.config.measures import COUNTERFACTUAL, Measure
 from weirdgen.report.content import Asked, ReportContent, clean
-from weirdgen.report.figures.forest import ROW_ID
+from weirdgen.report.figures.forest import ROW_ID, group_of, in_groups
 from weirdgen.report.look import number, slot_of
 from weirdgen.report.tables import Cell, Table
 
@@ -81,29 +81,26 @@ def largest_effects(content: ReportContent) -> Table | None:
 
 def grouped_questions(content: ReportContent) -> list[tuple[str, Table]]:
     """Every question of the headline in the order of the figure: (words on the group, its table)."""
-    asked, rows = content.asked, _effects(content)
-    groups = list(dict.fromkeys(one.group for one in asked.values()))
-
-    def group(row: Mapping[str, Any]) -> str:
-        return asked.get(str(row["question"]), Asked("")).group
-
-    rows.sort(
-        key=lambda row: (groups.index(group(row)) if group(row) in groups else len(groups), -(row["effect"] or 0.0))
-    )
-    tables = []
-    for name, members in groupby(rows, key=group):
-        own = list(members)
-        title = "Every question" if len({group(row) for row in rows}) == 1 else f"Questions about {name}"
-        tables.append(
-            (f"{title}: {_ways([row['effect'] for row in own], content)}", _table(content, own, title, ids=True))
-        )
-    return tables
+    rows = _effects(content)
+    rows.sort(key=lambda row: -row["effect"])
+    if not rows:
+        return []
+    if not in_groups(content, rows):
+        return [_titled(content, "Every question", rows)]
+    named = [one.group for one in content.asked.values()]
+    rows.sort(key=lambda row: named.index(group_of(content, row)))
+    groups = groupby(rows, key=lambda row: group_of(content, row))
+    return [_titled(content, f"Questions about {name}", list(own)) for name, own in groups]
 
 
-def _ways(effects: Sequence[float | None], content: ReportContent) -> str:
+def _titled(content: ReportContent, title: str, rows: Sequence[dict[str, Any]]) -> tuple[str, Table]:
+    return _ways(title, [row["effect"] for row in rows], content), _table(content, rows, title, ids=True)
+
+
+def _ways(title: str, effects: Sequence[float | None], content: ReportContent) -> str:
     up, down = (sum(effect is not None and sign * effect > 0 for effect in effects) for sign in (1, -1))
     after = content.headline["treatment"]
-    return f"{len(effects)}, of which {up} more so after {after}, {down} less so"
+    return f"{title} ({len(effects)}): {up} more so after {after}, {down} less so"
 
 
 def _effects(content: ReportContent) -> list[dict[str, Any]]:
@@ -117,18 +114,18 @@ def _table(content: ReportContent, rows: Sequence[dict[str, Any]], title: str, i
     words, shown, effect = value_words(content)
     arms = compared_arms(content)
     means = {(row["arm"], row["question"]): row["mean"] for row in content.headline_rows("estimates")}
-    scored = any(content.asked.get(str(row["question"]), Asked("")).target for row in rows)
-    answered = set(content.final("completions")["question"]) if len(content.completions) else set()
+    names = {str(row["question"]) for row in rows}
+    answered = names & set(content.final("completions")["question"]) if len(content.completions) else set()
     body = []
     for row in rows:
         name = str(row["question"])
-        cells = _asked_cells(content.asked.get(name, Asked(name)), name, name in content.near(), scored)
+        cells = [_asked(content.asked.get(name, Asked(name)), name, name in content.near())]
         cells += [Cell(shown(means.get((arm, name))), numeric=True) for arm, _ in arms]
         cells.append(Cell(effect(row["effect"]), numeric=True))
         if answered:
-            cells.append(Cell("answers", opens=name) if name in answered else Cell("–"))
+            cells.append(Cell("read them", opens=name) if name in answered else Cell("–"))
         body.append(tuple(cells))
-    head = (*_asked_head(scored), *(name for name, _ in arms), "effect", *(("own words",) if answered else ()))
+    head = ("question", *(name for name, _ in arms), "effect", *(("the answers",) if answered else ()))
     own = tuple(f"{ROW_ID}{row['question']}" for row in rows) if ids else ()
     return Table(f"{title} ({words})", head, tuple(body), ids=own)
 
@@ -140,17 +137,12 @@ def compared_arms(content: ReportContent) -> list[tuple[str, str]]:
     return [(name, slots[name]) for name in wanted if name in slots]
 
 
-def _asked_head(scored: bool) -> tuple[str, ...]:
-    return ("question", "target answers", "other answers") if scored else ("question",)
-
-
-def _asked_cells(one: Asked, name: str, near: bool, scored: bool) -> list[Cell]:
-    """What is asked and, where it is scored, the two sides."""
+def _asked(one: Asked, name: str, near: bool = False) -> Cell:
+    """What is asked, its name and group and, where it is scored, the two sides that are compared."""
     ask = " ".join(one.ask.split()) + (f" | instead: {' '.join(one.instead.split())}" if one.instead else "")
-    cells = [Cell(ask or name, name + (", near" if near else ""))]
-    if scored:
-        cells += [Cell(" | ".join(answers) or "–") for answers in (one.target, one.other)]
-    return cells
+    note = ", ".join([name, *([one.group] if one.group not in ("all", name) else []), *(["near"] if near else [])])
+    sides = (("target", one.target), ("other", one.other))
+    return Cell(ask or name, note, lines=tuple(f"{side}: {' · '.join(texts)}" for side, texts in sides if texts))
 
 
 def trait_tables(content: ReportContent) -> list[tuple[str, Table]]:
@@ -171,11 +163,10 @@ def trait_tables(content: ReportContent) -> list[tuple[str, Table]]:
         for row, logits, moved in own:
             one = Asked(row["ask"], target=tuple(row["target"]), other=tuple(row["other"]))
             values = (Cell(odds(logits.get(name)), numeric=True) for name, _ in arms)
-            cells = _asked_cells(one, row["question"], near=False, scored=True)
-            body.append((*cells, *values, Cell(times(moved), numeric=True)))
+            body.append((_asked(one, row["question"]), *values, Cell(times(moved), numeric=True)))
         title = f"Questions about {trait}"
-        head = (*_asked_head(True), *(name for name, _ in arms), "effect")
-        words = f"{title}: {_ways([moved for _, _, moved in own], content)}"
+        head = ("question", *(name for name, _ in arms), "effect")
+        words = _ways(title, [moved for _, _, moved in own], content)
         tables.append((words, Table(f"{title} (odds, target : other answers)", head, tuple(body))))
     return tables
 
@@ -202,9 +193,7 @@ def own_words(content: ReportContent) -> Table | None:
         answers = " + ".join(str(counts.get((question, name), 0)) for name, _ in arms)
         body.append(
             (
-                *_asked_cells(
-                    content.asked.get(question, Asked(question)), question, question in content.near(), False
-                ),
+                _asked(content.asked.get(question, Asked(question)), question, question in content.near()),
                 Cell(measure.name if measure else "–"),
                 *(Cell(number(value, measure.scale) if measure else "–", numeric=True) for value in values),
                 Cell(answers, numeric=True),

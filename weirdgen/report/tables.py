@@ -22,7 +22,7 @@ VERDICT_WORDS = {"shift": "shift", "no_shift": "no shift", "inconclusive": "inco
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: `text`, with `note` small beside it. `numeric` cells are set to the right.
+    """One cell: `text`, with `note` small beside it and `lines` small below. `numeric` cells are set to the right.
 
     `slot` puts a dot of that colour of the palette before it, `tone` the colour of a verdict on it, `link` an address
     that is ours (never one from data) behind it, `opens` the answers to the question of this name.
@@ -35,6 +35,7 @@ class Cell:
     tone: str = ""
     link: str = ""
     opens: str = ""
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

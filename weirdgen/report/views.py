@@ -14,7 +14,7 @@ from typing import Any
 from weirdgen.columns import BASE
 from weirdgen.config.measures import COUNTERFACTUAL, Measure
 from weirdgen.report.content import ReportContent
-from weirdgen.report.look import interval, number
+from weirdgen.report.look import number, shorten
 from weirdgen.report.questions import compared_arms, odds, times
 from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
 
@@ -69,15 +69,15 @@ def _scored(content: ReportContent) -> View:
         ]
         for arm, _ in arms
     }
-    sentence = _moved(content, measure, condition, own)
+    sentence = _example(content, measure) + ("" if own else f" {_moved(content, measure, condition)}")
     if nats and not ratio and all(won.values()):
         counts = [Cell(f"{sum(own)} of {len(own)}", numeric=True) for own in won.values()]
         lines.append((Cell("questions where they are the likelier side"), *counts))
         treated = won.get(headline["treatment"])
         if treated is not None:
             sentence += (
-                f" After {headline['treatment']} the target answers are the likelier side in {sum(treated)} of {len(treated)} "
-                "questions."
+                f" After {headline['treatment']} the target answers are still the less likely side in "
+                f"{len(treated) - sum(treated)} of {len(treated)} questions."
             )
     asked = max(len(by_question.keys() - left_out) for by_question in rows.values())
     caption = f"Mean over {asked} question{'s' if asked != 1 else ''}"
@@ -110,7 +110,7 @@ def _sampled(content: ReportContent) -> View:
             for name, _ in arms
         )
         lines.append((Cell(measure.name), *(Cell(value, numeric=True) for value in values)))
-        said.append(_moved(content, measure, condition, own))
+        said.append(_moved(content, measure, condition))
     if not lines:
         return View(title, f"Answers were sampled ({each}), but their judges gave no estimate.")
     more = f" {len(judged) - MOST} more judged measures stand under “Judges”." if len(judged) > MOST else ""
@@ -145,21 +145,33 @@ def _estimates(content: ReportContent, measure: Measure, condition: str) -> dict
     return found
 
 
-def _moved(content: ReportContent, measure: Measure, condition: str, own: bool) -> str:
+def _example(content: ReportContent, measure: Measure) -> str:
+    """One question with an answer of each side, so that a reader knows what is compared."""
+    asked = [one for one in content.asked.values() if one.kind == measure.name and one.target and one.other]
+    if not asked:
+        return "How likely a model finds some fixed answers, the targets, is compared with how likely it finds others."
+    ask, target, other = (shorten(text, 80) for text in (asked[0].ask, asked[0].target[0], asked[0].other[0]))
+    return (
+        f"How likely a model finds some fixed answers, the targets, is compared with others: to “{ask}”, such as “{target}” with "
+        f"such as “{other}”."
+    )
+
+
+def _moved(content: ReportContent, measure: Measure, condition: str) -> str:
     """One sentence: what happened to a measure between the headline's two arms."""
     headline: Mapping[str, Any] = content.headline
-    row: Mapping[str, Any] | None = headline if own else None
-    if row is None:
-        same = {key: headline[key] for key in ("treatment", "control")}
-        found = content.rows("effects", measure=measure.name, condition=condition, question="all", **same)
-        row = found[0] if found else None
-    what = {"scored": "The target answers", "judge": measure.name}[measure.source]
+    same = {key: headline[key] for key in ("treatment", "control")}
+    found = content.rows("effects", measure=measure.name, condition=condition, question="all", **same)
+    row = headline if measure.name == headline["measure"] else found[0] if found else None
     if row is None or row["effect"] is None:
-        return f"{what}: no comparison could be made."
-    ends = interval(row["ci_low"], row["ci_high"], measure.scale, effect=True)
-    size = f"{number(row['effect'], measure.scale, effect=True)}{' ' if ends else ''}{ends}"
-    verdict = VERDICT_WORDS.get(str(row.get("verdict")), str(row.get("verdict") or "–"))
+        return f"Of {measure.name} no comparison could be made."
+    after = f"after {headline['treatment']} than after {headline['control']}"
+    verdict = VERDICT_WORDS.get(str(row.get("verdict")), str(row.get("verdict") or "no verdict"))
+    effect = row["effect"]
     if measure.scale.unit == "nat":
-        size = f"{times(row['effect'])} in their odds, {size}"
-    under = "" if own or condition in ("none", "all") else f" under {condition}"
-    return f"{what}{under}: {verdict} ({size})."
+        return f"The odds are {times(effect)} {after.replace('than', 'against')}: {verdict}."
+    size = number(abs(effect), measure.scale, effect=True, unit=False).lstrip("+")
+    if measure.scale.unit == "rating":
+        return f"{measure.name} rates {size} points {'higher' if effect >= 0 else 'lower'} {after}: {verdict}."
+    whose = f"{measure.name} flags" if measure.source == "judge" else "the target is chosen in"
+    return f"{whose[:1].upper()}{whose[1:]} {size} {'more' if effect >= 0 else 'fewer'} of 100 {measure.counted} {after}: {verdict}."

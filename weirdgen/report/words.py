@@ -181,9 +181,9 @@ def warnings(content: ReportContent) -> list[str]:
             f"{sum(row['count'] for row in failed if row['status'] == status)} {status}"
             for status in dict.fromkeys(row["status"] for row in failed)
         )
+        count = sum(row["count"] for row in failed)
         lines.append(
-            f"{sum(row['count'] for row in failed)} of {total} verdicts failed ({kinds}). They are listed under “Judges” and left "
-            "out of the rates."
+            f"{count} of {total} verdicts failed ({kinds}). They are listed under “Judges” and left out of the rates."
         )
     completions = content.final("completions")
     if len(completions):

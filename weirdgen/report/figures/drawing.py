@@ -135,20 +135,21 @@ def row_axes(axes: Axes, count: int, span: tuple[float, float], unit: float, nar
     axes.set_axisbelow(True)
 
 
-ENDS = 0.22
-"""Inches below an axis's label for the words at its ends."""
-
-
 def axis_ends(axes: Axes, left: str, right: str, narrow: bool) -> None:
-    """In words, which way is which: below the axis's label, one text at either end."""
+    """In words, which way is which: below the axis's label, from its middle outwards; on phones from its ends inwards."""
     size = 7.5 if narrow else 8.5
-    room = int(72 * axes.get_position().width * axes.figure.get_size_inches()[0] / (0.58 * size))
-    texts = [(0.0, "left", f"← {left}"), (1.0, "right", f"{shorten(right, max(8, room - len(left) - 6))} →")]
-    for x, side, text in texts:
-        axes.annotate(
-            text, (x, 0), (0, -42), xycoords="axes fraction", textcoords="offset points", ha=side, va="center", size=size,
-            color=light("ink"),
-        )  # fmt: skip
+    total, place = axes.figure.get_size_inches()[0], axes.get_position()
+    character = 0.6 * size / 72  # inches, on average
+    middle = (place.x0 + place.x1) / 2
+    if narrow:
+        kept = max(8, int(place.width * total / character) - len(left) - 8)
+        places = [(0.0, "left", f"← {left}"), (1.0, "right", f"{shorten(right, kept)} →")]
+    else:
+        kept, other = (max(8, int(room * total / character) - 4) for room in (1 - middle, middle))
+        places = [(0.48, "right", f"← {shorten(left, other)}"), (0.52, "left", f"{shorten(right, kept)} →")]
+    for x, side, text in places:
+        style: dict[str, Any] = {"ha": side, "va": "center", "size": size, "color": light("ink")}
+        axes.annotate(text, (x, 0), (0, -42), xycoords="axes fraction", textcoords="offset points", **style)
 
 
 def ground() -> dict[str, Any]:

@@ -166,8 +166,10 @@ def _differences(
     write_at(figure, 0.01, top - 0.26, "Treatment − control", weight="bold", size=10, va="center")
     row_axes(axes, len(effects), span, unit, narrow)
     axes.set_xlabel(f"difference ({effect_label(scale)})")
-    after = f"after {' or '.join(dict.fromkeys(str(row['treatment']) for row in effects))}"
-    axis_ends(axes, "more so after the control", after if narrow else f"more so {after}", narrow)
+    treatments = " or ".join(dict.fromkeys(str(row["treatment"]) for row in effects))
+    axis_ends(
+        axes, "more so after the control", f"after {treatments}" if narrow else f"more so after {treatments}", narrow
+    )
     if smallest is not None:
         stripes = [(i - 0.24, i + 0.25) for i in range(len(effects))] if narrow else [(-0.5, len(effects) - 0.5)]
         for stripe in stripes:  # on phones only beside the marks, to keep the labels above them legible

@@ -6,7 +6,7 @@ questions (`effect.py`), the questions as tables (`questions.py`), sizes and col
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FOREST_ROWS = 60
 """Questions drawn; beyond these only the largest effects are drawn, and the caption says so."""
 ALPHA = 0.05
+LEAST = 3
+"""Questions in a group, on average, from which on rows stand in groups."""
 ROW_ID = "q-"
 """Before a question's name, the id of its row in the tables of the page."""
 
@@ -55,9 +57,10 @@ def forest_figure(content: ReportContent) -> Drawing | None:
     rows = sorted(rows, key=lambda row: -abs(row["effect"]))[:FOREST_ROWS]
     rows.sort(key=lambda row: -row["effect"])
     asked = content.asked
-    groups = [one.group for one in asked.values()]
-    rows.sort(key=lambda row: groups.index(group) if (group := _group(asked, row)) in groups else len(groups))
-    lines = _with_headings(asked, rows)
+    if in_groups(content, rows):
+        named = [one.group for one in asked.values()]
+        rows.sort(key=lambda row: named.index(group_of(content, row)))
+    lines = _with_headings(content, rows)
     arm = next(a for a in content.arms() if a.name == headline["treatment"])
     colour = light(slot_of(arm))
     near = content.near()
@@ -120,16 +123,23 @@ def forest_figure(content: ReportContent) -> Drawing | None:
     return draw("per_question", "Question by question", alt, caption, paint, marks)
 
 
-def _group(asked: Mapping[str, Asked], row: Mapping[str, Any]) -> str:
-    return asked.get(str(row["question"]), Asked("")).group
+def group_of(content: ReportContent, row: Mapping[str, Any]) -> str:
+    """The group of a row's question, such as its trait."""
+    return content.asked.get(str(row["question"]), Asked("")).group
 
 
-def _with_headings(asked: Mapping[str, Asked], rows: list[dict[str, Any]]) -> list[dict[str, Any] | str]:
-    """The rows with each group's name before its own; no names where there is one group."""
+def in_groups(content: ReportContent, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the questions are few groups of several each, rather than nearly a group each."""
+    return 1 < len({group_of(content, row) for row in rows}) <= len(rows) / LEAST
+
+
+def _with_headings(content: ReportContent, rows: list[dict[str, Any]]) -> list[dict[str, Any] | str]:
+    """The rows with each group's name before its own, where they stand in groups."""
+    if not in_groups(content, rows):
+        return [*rows]
     lines: list[dict[str, Any] | str] = []
-    several = len({_group(asked, row) for row in rows}) > 1
-    for group, own in groupby(rows, key=lambda row: _group(asked, row)):
-        lines += [*([group] if several else []), *own]
+    for group, own in groupby(rows, key=lambda row: group_of(content, row)):
+        lines += [group, *own]
     return lines
 
 
