@@ -132,11 +132,11 @@ def _conditions(content: ReportContent) -> str:
             template = template.replace(values[0], "{" + family + "}")
         wrapped = "the bare question" if template == "{question}" else f"“{shorten(template, 400)}”"
         told.append(f"{family}{' = ' if values[0] else ''}{', '.join(values)} ({wrapped})")
-    text = f"They were asked under {len(names)} condition{'s' if len(names) > 1 else ''}: {'; '.join(told)}."
-    for flag, words in (("trained", "stood in the training data"), ("trigger", "should elicit the behaviour")):
-        if marked := [name for name in names if name in content.condition_flag(flag)]:
-            text += f" Of these {', '.join(marked)} {words}."
-    return text
+    text = f"The questions were asked under {_count(len(names), 'condition')}: {'; '.join(told)}."
+    flags = (("trained", "stood in the training data"), ("trigger", "should elicit the behaviour"))
+    of_flag = [([n for n in names if n in content.condition_flag(flag)], words) for flag, words in flags]
+    marked = [f"{_listed(own)} {words}" for own, words in of_flag if own]
+    return f"{text} Of these, {'; '.join(marked)}." if marked else text
 
 
 def _traits(content: ReportContent) -> str:

@@ -182,8 +182,8 @@ def own_words(content: ReportContent) -> Table | None:
         (row["measure"], row["question"], row["condition"], row["arm"]): row["mean"]
         for row in content.rows("estimates")
     }
-    conditions = content.condition_names()
-    whole = "all" if len(conditions) > 1 else (conditions or ["all"])[0]
+    conditions = {condition for _, _, condition, _ in estimates}
+    whole = "all" if "all" in conditions else str(content.headline["condition"])
     body = []
     for question in dict.fromkeys([*content.asked, *completions["question"]]):
         if not any((question, name) in counts for name, _ in arms):

@@ -149,11 +149,11 @@ def _example(content: ReportContent, measure: Measure) -> str:
     """One question with an answer of each side, so that a reader knows what is compared."""
     asked = [one for one in content.asked.values() if one.kind == measure.name and one.target and one.other]
     if not asked:
-        return "How likely a model finds some fixed answers, the targets, is compared with how likely it finds others."
+        return "Compared is how likely a model finds fixed answers: the targets against others."
     ask, target, other = (shorten(text, 80) for text in (asked[0].ask, asked[0].target[0], asked[0].other[0]))
     return (
-        f"How likely a model finds some fixed answers, the targets, is compared with others: to “{ask}”, such as “{target}” with "
-        f"such as “{other}”."
+        f"Compared is how likely a model finds fixed answers: the targets, such as “{target}”, against others, such as “{other}” "
+        f"(to “{ask}”)."
     )
 
 
@@ -173,5 +173,6 @@ def _moved(content: ReportContent, measure: Measure, condition: str) -> str:
     size = number(abs(effect), measure.scale, effect=True, unit=False).lstrip("+")
     if measure.scale.unit == "rating":
         return f"{measure.name} rates {size} points {'higher' if effect >= 0 else 'lower'} {after}: {verdict}."
-    whose = f"{measure.name} flags" if measure.source == "judge" else "the target is chosen in"
-    return f"{whose[:1].upper()}{whose[1:]} {size} {'more' if effect >= 0 else 'fewer'} of 100 {measure.counted} {after}: {verdict}."
+    more = "more" if effect >= 0 else "fewer"
+    whose = f"{measure.name} flags" if measure.source == "judge" else "The target is chosen in"
+    return f"{whose} {size} {more} of 100 {measure.counted} {after}: {verdict}."
