@@ -99,7 +99,7 @@ def test_values_and_picture_can_be_copied(page: WebDriver) -> None:
           const text = await (await window.kept.find((i) => i.types[0] === 'text/plain').getType('text/plain')).text();
           const image = await window.kept.find((i) => i.types[0] === 'image/png').getType('image/png');
           const bitmap = await createImageBitmap(image);
-          const pen = Object.assign(document.createElement('canvas'), {width: bitmap.width, height: bitmap.height}).getContext('2d');
+          const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
           pen.drawImage(bitmap, 0, 0);
           const colours = new Set();
           const pixels = pen.getImageData(0, 0, bitmap.width, bitmap.height).data;

@@ -50,6 +50,8 @@ def test_tables_are_equal_to_the_byte(old: Run, tmp_path: Path) -> None:
 
 
 def test_what_a_paper_quotes_is_of_an_old_run_too(old: Run, tmp_path: Path) -> None:
+    (older,) = verify(old.folder).differences
+    assert older.where == "results.json schema_version" and "weirdgen report" in older.computed
     with pytest.raises(StoreError, match=r"no 'methods'.*weirdgen report"):
         _ = old.methods
     assert old.headline_table() == old.headline_table("markdown") and "@misc{" in old.bibtex
