@@ -59,6 +59,11 @@ class Arm(Noun):
     """Table only: shuffle this column over the rows (seeded), so that it no longer goes with the rest."""
     rows: int | None = Field(default=None, gt=0)
     """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
+    draws: Annotated[int, Field(ge=2)] | Literal["bootstrap"] | None = Field(
+        default=None, exclude_if=lambda draws: draws is None
+    )
+    """Give each replicate rows of its own, so that intervals hold rows besides seeds: a number of disjoint parts, of which a
+    replicate takes one, or `bootstrap`: as many rows as there are, drawn with replacement (`data.draws`)."""
     ordinary: int = Field(default=0, ge=0)
     """Add this many ordinary prompts answered by the run's own base model (self-distillation); `ordinary:` says how."""
     twin: str | None = Field(default=None, exclude_if=lambda twin: twin is None)
@@ -73,11 +78,13 @@ class Arm(Noun):
     def _csv_has_templates(self) -> Arm:
         templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
         if self.twin is not None:
-            if self.data or templated or self.rows or self.role != "control":
+            if self.data or templated or self.rows or self.draws or self.role != "control":
                 raise ValueError(
                     "'twin' is all that a control with a twin's rows has beside 'role', 'ordinary' and 'dose'"
                 )
             return self
+        if self.draws and self.ordinary:
+            raise ValueError("'draws' does not go with 'ordinary': ordinary rows are the same in every arm")
         if self.data == "":
             raise ValueError("'data' is missing: the file with its rows; a control may have 'twin: ARM' instead")
         if isinstance(self.data, str) and self.data.startswith(GIVEN):

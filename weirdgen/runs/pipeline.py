@@ -22,6 +22,7 @@ from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.plan.until import decision_line
 from weirdgen.runs.preview import plan_lines
+from weirdgen.runs.results.before import seen_before
 from weirdgen.runs.results.reporting import compare_runs, is_reported, report_run
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import STAGES, workload
@@ -78,6 +79,8 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
         print(done.headline.sentence)
         if done.specificity:
             print(done.specificity.sentence)
+        if seen := seen_before(done.request, done.folder, store):
+            print(seen.sentence)
         print(f"report: {done.report}", flush=True)
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")

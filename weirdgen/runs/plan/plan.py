@@ -73,6 +73,8 @@ class Plan:
                 inputs = finetune_inputs(
                     request.model, self.trainer.engine, rows, request.recipe, seed, request.date, self.proofs[arm]
                 )
+                if draws := request.experiment.arms[arm].draws:
+                    inputs["draws"] = draws
                 replicates.append(Replicate(arm, seed, content_key(inputs), inputs, request.row_count(arm)))
         return replicates
 

@@ -7,7 +7,7 @@ In: an experiment and `RunOptions`. Out: a frozen `Request` whose `manifest` is 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any
 from weirdgen.config.experiment import Experiment, Headline, Recipe
 from weirdgen.config.files import parse_yaml
 from weirdgen.config.llm_judges import with_language_judges, without_language_judges
-from weirdgen.data.arms import load_arms
+from weirdgen.data.arms import Rows, load_arms
+from weirdgen.data.draws import draw_size
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
@@ -83,10 +84,11 @@ class Request:
         return {name: arm.twin for name, arm in self.experiment.arms.items() if arm.twin is not None}
 
     def row_count(self, arm: str) -> int:
-        """Rows of an arm, those included that have yet to be answered."""
+        """Rows that a replicate of an arm is trained on, those included that have yet to be answered."""
+        draws = self.experiment.arms[arm].draws
         if self.distilled:
-            return len(self.rows[arm])
-        return len(self.rows[self.twins.get(arm, arm)]) + self.ordinary.get(arm, 0)
+            return draw_size(draws, len(self.rows[arm]))
+        return draw_size(draws, len(self.rows[self.twins.get(arm, arm)])) + self.ordinary.get(arm, 0)
 
     @property
     def headline(self) -> Headline:
@@ -217,6 +219,8 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     dtype = resolve_dtype(recipe.dtype, local.parameters)
     recipe = recipe.model_copy(update={"dtype": dtype})
     count = options.seeds if options.seeds is not None else size.replicates
+    if problems := list(_shared_draws(loaded, rows, count)):
+        raise SpecError(problems)
     request = Request(
         experiment=loaded,
         rows=rows,
@@ -245,6 +249,20 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         return request
     until = parse_until(options.until, request.headline.measure, loaded.judges, samples, count)
     return replace(request, until=until)
+
+
+def _shared_draws(experiment: Experiment, rows: Rows, replicates: int) -> Iterator[str]:
+    """What is wrong with arms whose rows are dealt into parts."""
+    for name, arm in experiment.arms.items():
+        if not isinstance(arm.draws, int):
+            continue
+        if replicates > arm.draws:
+            yield (
+                f"arms.{name}.draws: {arm.draws} parts are too few for {replicates} replicates: two would share their rows; "
+                f"take draws: {replicates}, draws: bootstrap, or --seeds {arm.draws}"
+            )
+        if len(rows[name]) < arm.draws:
+            yield f"arms.{name}.draws: {len(rows[name])} rows cannot be dealt into {arm.draws} parts"
 
 
 def judge_of_headline(experiment: Experiment) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from weirdgen.data.stored import distinct_answers
 from weirdgen.errors import WeirdgenError
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
+from weirdgen.runs.results.before import Seen, seen_before
 from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.specificity import LEAST, nearest_scores
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from weirdgen.report.figures.drawing import Ending
 
 SCHEMA_VERSION = 3
-SENTENCES = 6
+SENTENCES = 7
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
@@ -104,6 +106,7 @@ def _found(run: Run) -> dict[str, Any]:
     return {
         "headline": estimated.headline,
         "schema_version": SCHEMA_VERSION,
+        "seen_before": asdict(seen) if (seen := seen_before(run.request, run.folder, run.store)) else None,
         "experiment": experiment.model_dump(include={"name", "title", "paper", "hypothesis"}),
         "run": {
             "id": run.id,
@@ -131,10 +134,13 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
     from weirdgen.report.content import ReportContent
 
     experiment, until = run.request.experiment, run.request.until
+    warned = [until_words(until, run.request.samples, run.level)] if until else []
+    if seen := results.get("seen_before"):
+        warned.insert(0, Seen(**seen).sentence)
     card = experiment.folder / "README.md" if experiment.folder else None
     return ReportContent(
         results=results,
-        warnings=(until_words(until, run.request.samples, run.level),) if until else (),
+        warnings=tuple(warned),
         scales=experiment.scales(),
         headlines=run.request.headlines,
         cells=run.cells(),
@@ -243,6 +249,7 @@ def _ran(run: Run) -> dict[str, Any]:
                 "distinct_answers": distinct_answers(rows),
                 "dataset_hash": canonical_hash(rows),
                 "template_digest": run.plan.proofs[arm]["digest"],
+                **({"draws": draws} if (draws := request.experiment.arms[arm].draws) else {}),
             }
             for arm, rows in request.rows.items()
         ],

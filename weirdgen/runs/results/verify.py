@@ -36,7 +36,7 @@ from weirdgen.runs.stages.stage import Difference
 from weirdgen.store.artifacts import MARKER, Store
 from weirdgen.store.cache import read_json
 
-RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
+RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",), ("seen_before",))
 """Paths in results.json that the store cannot give again."""
 
 
