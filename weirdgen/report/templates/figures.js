@@ -91,7 +91,7 @@ if (!document.body.classList.contains("report")) {
 
   const csv = (table) => [...table.rows].map((row) => [...row.cells].map((cell) => {
     const text = cell.textContent.trim();
-    const plain = /^\u2212?[\d.]/.test(text) ? text.replace("\u2212", "-") : text;
+    const plain = /^\u2212?[\d.]/.test(text) ? text.replaceAll("\u2212", "-") : text;
     return /[",\n]/.test(plain) ? `"${plain.replace(/"/g, '""')}"` : plain;
   }).join(",")).join("\n") + "\n";
 

@@ -157,7 +157,7 @@ if (document.getElementById("data")) (() => {
   for (const link of document.querySelectorAll("a[data-question]")) {
     link.addEventListener("click", () => {
       const index = data.questions.indexOf(link.dataset.question);
-      $("filters").reset();
+      for (const id of ["find", "column", "condition", "verdict"]) $(id).value = "";
       $("question").value = String(index);
       restart();
     });
