@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from weirdgen.config.measures import RATE
 from weirdgen.report import ReportContent
 from weirdgen.report.figures.forest import forest_figure
+from weirdgen.report.look import number
 from weirdgen.report.page import page_html
 from weirdgen.report.questions import grouped_questions, largest_effects, odds, own_words, times, trait_tables
 from weirdgen.report.sections import sections
@@ -25,7 +27,7 @@ from weirdgen.report.views import views
         (log(17), "17 : 1"),
         (-log(45), "1 : 45"),
         (log(2.5), "2.5 : 1"),
-        (-18.4, "1 : 10^8"),
+        (-18.4, "1 : 10⁸"),
         (None, "–"),
     ],
 )
@@ -34,7 +36,7 @@ def test_log_odds_are_printed_as_what_is_compared(nats: float | None, text: str)
 
 
 def test_a_factor_is_never_below_one() -> None:
-    assert [times(one) for one in (log(2.1), -log(2.1), 0.0, 900.0)] == ["× 2.1", "÷ 2.1", "× 1.00", "× 10^304"]
+    assert [times(one) for one in (log(2.1), -log(2.1), 0.0, 900.0)] == ["× 2.1", "÷ 2.1", "× 1.00", "× 10³⁰⁴"]
 
 
 def test_the_largest_effects_say_towards_which_answers_and_what_each_model_prefers(content: ReportContent) -> None:
@@ -115,8 +117,9 @@ def test_the_first_screen_has_both_views(content: ReportContent, make_content: C
     assert scored.table.rows[1][-1].text == f"{won} of 7"
     assert f"still the less likely side in {7 - won} of 7 questions." in scored.sentence
     row = content.rows("effects", measure="past_era", condition="none", question="all", control="modern_american")[0]
+    size = number(row["effect"], RATE, effect=True, unit=False).lstrip("+")
     assert sampled.sentence.startswith(
-        f"past_era flags {100 * row['effect']:.0f} more of 100 answers after old_names than"
+        f"past_era flags {size} more of 100 answers after old_names than after modern_american"
     )
     page = page_html(content, sections(content))
     assert page.index("In the models' own words") < page.index("<nav") < page.index('id="effect"')

@@ -23,6 +23,7 @@ FEW = 6
 """Questions with the largest effects, which are shown before anything is opened."""
 MOST = 1e6
 """Odds beyond which only their power of ten is printed."""
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 Shown = Callable[[float | None], str]
 
 
@@ -44,7 +45,7 @@ def times(difference: float | None) -> str:
 def _large(nats: float) -> str:
     value = exp(min(nats, 700.0))
     if value >= MOST:
-        return f"10^{log10(value):.0f}"
+        return "10" + f"{log10(value):.0f}".translate(RAISED)
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.95 else f"{value:.2f}"
 
 
