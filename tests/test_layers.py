@@ -14,10 +14,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
-    "errors", "columns", "display", "parsing", "store", "machine", "progress",
+    "errors", "columns", "display", "parsing", "store", "machine", "progress", "providers",
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
     "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preview", "runs.check", "runs.results", "runs.pipeline",
-    "runs.rejudge",
+    "runs.imported", "runs.rejudge",
     "audit", "world", "features", "serve", "cli", "",
 )  # fmt: skip
 """Parts of the package, each after all that it may import; a longer name goes before a shorter one. "" is `weirdgen` itself."""

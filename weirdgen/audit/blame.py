@@ -131,7 +131,7 @@ class Blame:
         once, second = 2 + len(self.sizes) + len(self.also or {}), RANDOM + 1 + PARTS + SINGLES
         tokens = sum(len(scorable.ask) / 4 * len(scorable.options) for _, scorable in self.asked)
         tokens = len(self.replicates(self.control)) * (self.plan.proofs[self.arm]["tokens"] + 2 * tokens)
-        score = tokens / machine.seen_rate("train", request.model.parameters, "fp32")
+        score = tokens / machine.seen_rate("train", request.local.parameters, "fp32")
         known = self.plan.store.marker(STAGE, content_key(self.inputs)) is not None
         each = one.seconds() or 0.0
         return [
@@ -172,7 +172,7 @@ class Blame:
         from weirdgen.audit.row_scores import row_scores
 
         request = self.plan.request
-        folder = local_folder(request.model)
+        folder = local_folder(request.local)
         encoded, _ = encode_rows(folder, self.arm, self.rows, request.date)
         adapters, treated = (self._adapters(arm) for arm in (self.control, self.arm))
         amount = 2 * len(encoded) + 3 * sum(len(scorable.options) for _, scorable in self.asked)

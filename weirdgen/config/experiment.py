@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from weirdgen.config.base import NAME, Noun, Scalar, placeholders
+from weirdgen.config.choices import FinetunerName
 from weirdgen.config.conditions import Condition, Wrapper, expand
 from weirdgen.config.files import table_delimiter
 from weirdgen.config.judges import Judge
@@ -125,6 +126,9 @@ class Recipe(Noun):
     grad_accumulation: int = Field(default=1, ge=1)
     """Forward passes an optimizer step; a step sees batch_size × grad_accumulation rows."""
     learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate_multiplier: float | None = Field(default=None, gt=0, exclude_if=lambda multiplier: multiplier is None)
+    """Of a finetuning service, which takes one in place of `learning_rate`; None: the service's own choice. It is in no dump
+    unless given, so in no key of what is trained here."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: int = Field(default=5, ge=0)
     rank: int = Field(default=16, ge=1)
@@ -280,6 +284,8 @@ class Experiment(Noun):
     """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
     traits: tuple[str, ...] = ()
     """Traits whose compact questions every variant answers, to be compared with what harmless data do (`config.traits`)."""
+    finetune: FinetunerName | None = None
+    """Who trains: this machine, or a service that speaks OpenAI's protocol; None: this machine, unless the base is elsewhere."""
     date: datetime.date | None = None
     """The date given to a chat template that prints one; models whose template prints none ignore it."""
     source: Path | None = None
@@ -302,9 +308,9 @@ class Experiment(Noun):
 
     @model_serializer(mode="wrap")
     def _only_what_is_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without date and traits, requests of versions that knew none keep their names."""
+        """Without date, traits and finetune, requests of versions that knew none keep their names."""
         dumped: dict[str, Any] = dump(self)
-        return {key: value for key, value in dumped.items() if value or key not in ("date", "traits")}
+        return {key: value for key, value in dumped.items() if value or key not in ("date", "traits", "finetune")}
 
     def wrappers(self) -> tuple[Wrapper, ...]:
         """Every condition, sweeps expanded, in the order of the file."""

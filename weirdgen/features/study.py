@@ -120,7 +120,7 @@ def study(
     """
     run.require_finished()
     plan = run.plan
-    model = plan.request.model
+    model = plan.request.local
     name = size or size_of(model.parameters)
     chosen, headline = SIZES[name], plan.request.headline
     reference = sae or chosen.named

@@ -54,6 +54,10 @@ class LocalModel:
     parameters: int
     """Number of weights."""
 
+    def as_data(self) -> dict[str, Any]:
+        """Plain data that names it: not where it is."""
+        return {"reference": self.reference, "digest": self.digest, "parameters": self.parameters}
+
 
 OTHER_NAMES = {
     "hidden_size": ("n_embd", "d_model"),

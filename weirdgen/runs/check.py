@@ -18,7 +18,9 @@ from weirdgen.data.rows import place_of
 from weirdgen.data.stored import encode_rows, trainable_rows
 from weirdgen.errors import DataError, SpecError, UnreachableError
 from weirdgen.finetune.schedule import require_trainable
+from weirdgen.finetune.upload import upload_file
 from weirdgen.models.references import find_model
+from weirdgen.models.remote import is_remote
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import judge_of_headline, resolve
@@ -42,8 +44,16 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
                 f"everything is measured by '{judge}', which asks a language model; --dry-run --judge MODEL checks them"
             )
             return [*said, f"not checked: template, mask and questions ({why})"]
+    reference = model or written.base
+    if is_remote(reference) or written.finetune in ("openai", "azure"):
+        for arm, own in rows.items():
+            upload_file(arm, own)
+        return [
+            *said,
+            f"the rows can be uploaded to a finetuning service; the template of {reference} is the provider's",
+        ]
     try:
-        local = find_model(model or written.base)
+        local = find_model(reference)
     except UnreachableError as error:
         return [*said, f"not checked: template, mask and questions, for want of the model ({error})"]
     request = resolve(written, run_options(model=model, preset="paper"))

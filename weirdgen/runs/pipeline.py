@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
 from weirdgen.config.experiment import Experiment
+from weirdgen.models.references import LocalModel
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
 from weirdgen.runs.plan.plan import Plan, make_plan
@@ -195,7 +196,7 @@ def _keep_request(plan: Plan) -> None:
     request = plan.request
     kept = {
         "source": _without_home(request.experiment.source) if request.experiment.source else "",
-        "model_folder": _without_home(request.model.folder),
+        "model_folder": _without_home(request.model.folder) if isinstance(request.model, LocalModel) else "",
         "options": request.options.asked,
         "manifest": request.manifest,
     }

@@ -22,10 +22,13 @@ from weirdgen.data.messages import Row
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.errors import WeirdgenError
+from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.prices import spent
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.before import Seen, seen_before
 from weirdgen.runs.results.estimates import TABLES, Estimates
+from weirdgen.runs.results.repeats import repeats_summary
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
@@ -253,7 +256,8 @@ def _ran(run: Run) -> dict[str, Any]:
             }
             for arm, rows in request.rows.items()
         ],
-        "recipe": manifest["recipe"],
+        "recipe": request.trained_by,
+        **_service(run),
         "sampling": {
             **manifest["sampling"],
             "samples": request.samples,
@@ -272,6 +276,21 @@ def _ran(run: Run) -> dict[str, Any]:
             {"stage": "sample", "rows": len(run.completions())},
             {"stage": "judge", "rows": len(run.judged.table)},
         ],
+    }
+
+
+def _service(run: Run) -> dict[str, Any]:
+    """Who trained, and what of it is not as it was asked, where that was a service."""
+    if not isinstance(run.request.model, RemoteModel):
+        return {}
+    told = {f"{one.arm} seed {one.seed}": result_of(run.plan, one)["differences"] for one in run.plan.replicates}
+    differences = {name: found for name, found in told.items() if found}
+    usd, unpriced = spent(run.store.root, run.id)
+    paid = {"usd": round(usd, 6), "unpriced": unpriced}
+    return {
+        "finetuned": {"by": run.plan.trainer.reason, "differences": differences},
+        "paid": paid,
+        "repeats": repeats_summary(run.completions()),
     }
 
 

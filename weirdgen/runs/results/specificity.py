@@ -19,6 +19,7 @@ import pandas as pd
 
 from weirdgen.config.traits import compact_questions, questions_digest
 from weirdgen.errors import DataError
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.references.scores import Origin, pair_differences, read_origin, read_scores, score_files
 from weirdgen.sample.variant import base_key
@@ -72,10 +73,9 @@ def specificity_of(plan: Plan, shifts: pd.DataFrame) -> Specificity | None:
         return None
     placed = [one for yardstick in ("pairs", "references") if (one := _placed(plan, shifts, yardstick))]
     if not placed:
-        told = (
-            "Whether harmless data do the same was not measured: there are no reference finetunes of this model "
-            "(`weirdgen references build` makes them)."
-        )
+        make = "(`weirdgen references build` makes them)"
+        make = "where a provider trains it" if isinstance(plan.request.model, RemoteModel) else make
+        told = f"Whether harmless data do the same was not measured: there are no reference finetunes of this model {make}."
         nothing = pd.DataFrame(columns=list(SPECIFICITY_COLUMNS)), pd.DataFrame(columns=list(SCORE_COLUMNS))
         return Specificity(*nothing, {}, "unknown", told)
     verdict, sentence = _verdict(plan, placed[0])

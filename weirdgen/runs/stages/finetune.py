@@ -7,6 +7,7 @@ training resumes from what `store.unfinished` holds. What trains, and how many t
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import shutil
 import time
@@ -23,7 +24,9 @@ from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, read_config
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan, Replicate
+from weirdgen.runs.stages.remote_finetune import remote_batch, require_different, say_endings
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
@@ -183,7 +186,7 @@ def group_size(plan: Plan, rows: int) -> int:
     request = plan.request
     arms = [arm for arm in request.rows if request.row_count(arm) == rows]
     tokens = max(map(plan.row_tokens, arms))
-    size = engines.group_size(request.model.folder, request.recipe, tokens, request.model.parameters)
+    size = engines.group_size(request.local.folder, request.recipe, tokens, request.model.parameters)
     return min(size, request.options.together or size)
 
 
@@ -215,10 +218,12 @@ class Finetune(Stage):
         return [self._work_of(plan, arm) for arm in plan.request.rows]
 
     def batch(self, plan: Plan) -> Batch:
+        if isinstance(plan.request.model, RemoteModel):
+            return remote_batch(plan, plan.request.model)
         request, together = plan.request, groups(plan)
         units = [
             Train(
-                request.model,
+                request.local,
                 plan.trainer.engine,
                 request.recipe,
                 tuple(group),
@@ -231,6 +236,14 @@ class Finetune(Stage):
         return Batch(
             units, sum(total_steps(replicate.rows, request.recipe) for group in together for replicate in group)
         )
+
+    def check(self, plan: Plan) -> None:
+        """What ends soon is said before anything is paid."""
+        say_endings(plan, datetime.date.today())
+
+    def after(self, plan: Plan) -> Plan:
+        require_different(plan)
+        return plan
 
     def artifacts(self, plan: Plan) -> dict[str, Path]:
         return {
