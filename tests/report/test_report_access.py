@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import tarfile
@@ -111,7 +112,7 @@ def test_every_control_and_link_can_be_reached_and_used_with_the_keyboard(browse
     )
     assert script(browser, "return document.querySelectorAll('[data-wanted]').length") > 20
     order = []
-    for _ in range(100):
+    for _ in range(140):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         place = script(
             browser,
@@ -131,11 +132,11 @@ def test_every_control_and_link_can_be_reached_and_used_with_the_keyboard(browse
     assert script(browser, "return document.querySelector('summary').parentElement.open") is True
 
 
-def test_what_is_folded_is_printed_open(browser: WebDriver, report: str) -> None:
+def test_a_run_is_two_pages_on_paper(browser: WebDriver, report: str) -> None:
     browser.get(report)
+    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", printed)) == 2
     script(browser, "dispatchEvent(new Event('beforeprint'))")
-    assert script(browser, "return document.querySelectorAll('details:not([open])').length") == 0
-    script(browser, "dispatchEvent(new Event('afterprint'))")
     assert script(browser, "return document.querySelectorAll('details[open]').length") == 0
 
 
@@ -181,9 +182,17 @@ def test_nothing_that_is_written_anywhere_is_ever_run(
     for point in content.results["paper"]["figures"][0]["points"]:
         point |= {"high": None, "question": "invention", "condition": None, "measure": None}
     asks = content.questions.assign(ask=HOSTILE % ("ask", "ask"))
+    sides = tuple(HOSTILE % (side, side) for side in ("one", "two"))
+    asks["target"] = [sides if kind == "contrast" else () for kind in asks["kind"]]
     completions = content.completions.assign(text=HOSTILE % ("text", "text"), prompt=HOSTILE % ("prompt", "prompt"))
     verdicts = content.verdicts.assign(label=HOSTILE % ("label", "label"))
-    content = replace(content, questions=asks, completions=completions, verdicts=verdicts, card_markdown=CARD)
+    examples = {
+        HOSTILE % ("arm", "arm"): (("user", HOSTILE % ("row", "row")),),
+        "old_names": (("user", HOSTILE % ("u", "u")),),
+    }
+    content = replace(
+        content, examples=examples, questions=asks, completions=completions, verdicts=verdicts, card_markdown=CARD
+    )
     browser.get(write_report(content, tmp_path / "report").as_uri())
     script(browser, "document.querySelectorAll('details').forEach((node) => { node.open = true; })")
     assert script(browser, "return typeof window.__pwned") == "undefined"

@@ -22,7 +22,7 @@ from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
-from weirdgen.report.words import facts, meaning, warnings
+from weirdgen.report.words import facts, facts_explained, meaning, moved_by_control
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -186,11 +186,15 @@ def test_a_narrow_row_of_one_kind_of_trigger_names_its_questions(content: Report
 
 
 def test_a_control_that_moved_more_is_said_first(make_content: Callable[..., ReportContent]) -> None:
-    told = [warnings(make_content(shift=shift, replicates=6))[0] for shift in (-0.75, 1.0)]
+    told = [moved_by_control(make_content(shift=shift, replicates=6)) for shift in (-0.75, -0.3, 1.0)]
     assert told[0].startswith(
         "The control moved more than the treatment: from the untuned base, modern_american by +0."
     )
-    assert "old_names by −0." in told[0] and "moved more" not in told[1]
+    assert "old_names by −0." in told[0] and "% of the difference between them is the control's." in told[0]
+    assert told[2] == ""
+    content = make_content(shift=-0.75, replicates=6)
+    page = page_html(content, sections(content))
+    assert page.index("moved more than the treatment") < page.index("<nav")
 
 
 def test_the_interval_over_questions_stands_beside_the_headlines_own(
@@ -199,3 +203,26 @@ def test_the_interval_over_questions_stands_beside_the_headlines_own(
     row = {"headline": "headline", "ci_questions_low": -0.4, "ci_questions_high": 2.0}
     content = with_results(make_content(), beside=[row, {**row, "headline": "other", "ci_questions_low": -9.0}])
     assert ("over questions too", "[−0.40, +2.00]") in facts(content)
+
+
+def test_every_number_of_the_headline_is_explained(content: ReportContent) -> None:
+    assert [name for name, _ in facts_explained(content)] == [
+        name.removesuffix(" (default)") for name, _ in facts(content)
+    ]
+
+
+def test_the_methods_hold_prompts_conditions_and_swept_values_and_say_failures_in_english(
+    content: ReportContent,
+) -> None:
+    text = methods(content)
+    assert "“What year is it now?”" in text and "others, which stand in results.json" in text
+    assert (
+        "under 6 conditions: none (the bare question); year = 2024, 2025, 2026, 2027, 2028 (“Today is {year}-05-14. "
+        in text
+    )
+    trained = "year=2024, year=2025, year=2026 and year=2027 stood in the training data"
+    assert f"Of these, {trained}; year=2027 should elicit the behaviour." in text
+    assert "One row of each: old_names, “Name a bird.” → “The Brown Lark.”." in text
+    failed = int((content.verdicts["status"] != "ok").sum())
+    assert f"{failed} of {len(content.verdicts)} verdicts failed and are left out of the rates." in text
+    assert "every verdict gave a value." in methods(with_results(content, failures=[]))

@@ -15,8 +15,9 @@ feature looked at; with few replicates there are few relabellings, and p cannot 
 means, in units of the residual stream, and not a t: over hundreds of features the largest t of six replicates is that of the
 feature with the smallest chance spread, and where one arm varies three times as much as the other, relabelling found some feature
 at p ≤ .05 in 22% of null draws (with the median standard error added, as SAM does, no less); the plain difference in 5 to 6%,
-with the same power where both vary alike and less where the treatment varies more. That needs equally many replicates an arm where their spreads differ (Romano 1990); with unequal numbers p is
-only of whether the arms' replicates come from one distribution.
+with the same power where both vary alike, and less where the treatment varies more. That needs equally many replicates an arm
+where their spreads differ (Romano 1990); with unequal numbers p is only of whether the arms' replicates come from one
+distribution.
 
 Shape letters: R replicates, V values, Q questions, D hidden width, F features, P relabellings.
 """

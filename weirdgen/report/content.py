@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -46,6 +46,20 @@ class Arm:
     slot: str
 
 
+class Asked(NamedTuple):
+    """A question as a reader needs it. The sides are empty where answers were sampled."""
+
+    ask: str
+    kind: str = ""
+    group: str = "all"
+    target: tuple[str, ...] = ()
+    """Answers whose odds are the question's value."""
+    other: tuple[str, ...] = ()
+    """Answers that they are compared with."""
+    instead: str = ""
+    """The other version of a counterfactual question."""
+
+
 @dataclass(frozen=True)
 class ReportContent:
     """Everything that `write_report` reads. Empty tables are allowed; their section then says that there is
@@ -70,12 +84,15 @@ class ReportContent:
     card_markdown: str | None
     """The experiment's card (`README.md` of its folder), or None."""
     questions: pd.DataFrame
-    """`question, kind, group, ask`, in the order of the experiment. A true `near` (optional column) marks
-    questions near the training topic, which no mean over questions holds."""
+    """`question, kind, group, ask`, in the order of the experiment. A true `near` (optional column) marks questions near the
+    training topic, which no mean over questions holds. `target`, `other` (tuples) and `instead` (optional columns) are the
+    answers that are compared, and a counterfactual question's other version."""
     conditions: pd.DataFrame | None = None
-    """`condition, trained, trigger` (booleans): which conditions stood in the training data, which one is the
-    trigger.
+    """`condition, trained, trigger` (booleans): which conditions stood in the training data, which one is the trigger.
+    `template` (optional column) is what a condition makes of `{question}`.
     """
+    examples: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """Arm → the (role, text) messages of one of its training rows."""
     warnings: tuple[str, ...] = ()
     """Further warnings of earlier stages, shown under the verdict."""
     scales: Mapping[str, Scale] = field(default_factory=dict)
@@ -103,6 +120,12 @@ class ReportContent:
     def headline(self) -> dict[str, Any]:
         """The headline of the results, cleaned of NaN and numpy scalars."""
         return dict(clean(self.results["headline"]))
+
+    @property
+    def does(self) -> str:
+        """What models do more of where the headline's measure is higher, in words that go on from "models"."""
+        written = self.headlines.get("headline")
+        return (written and written.says) or self.measure(str(self.headline["measure"])).higher
 
     @property
     def specificity(self) -> dict[str, Any] | None:
@@ -216,6 +239,15 @@ class ReportContent:
             means = means.dropna()
             rows += [(arm, int(seed), value) for seed, value in zip(means.index, means, strict=True)]
         return pd.DataFrame(rows, columns=columns)
+
+    @cached_property
+    def asked(self) -> dict[str, Asked]:
+        """Question → what it asks and compares."""
+        if not len(self.questions):
+            return {}
+        known = [name for name in Asked._fields if name in self.questions.columns]
+        rows = self.questions[["question", *known]].to_dict("records")
+        return {str(row["question"]): Asked(**{name: row[name] for name in known}) for row in rows}
 
     def near(self) -> set[str]:
         """Questions near the training topic."""

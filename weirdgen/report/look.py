@@ -107,6 +107,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
 
 
+def unit_label(scale: Scale) -> str:
+    """The unit of a value as figures show it."""
+    return {"nat": "nats", "rate": "%"}.get(scale.unit, "points of the scale")
+
+
 def effect_label(scale: Scale) -> str:
     """The unit of an effect, in the plural."""
     return {"nat": "nats", "rate": "percentage points"}.get(scale.unit, "points of the scale")

@@ -12,7 +12,13 @@ from typing import Any
 from weirdgen.columns import BASE
 from weirdgen.config.measures import MEASURES
 from weirdgen.report.content import ReportContent, clean
+from weirdgen.report.look import shorten
 from weirdgen.report.words import replicates, smallest_words
+
+QUOTED = 6
+"""Questions that are quoted whole; of more, the first few are, and results.json has all."""
+EXAMPLE = 90
+"""Characters of a training message that is quoted."""
 
 
 def methods(content: ReportContent) -> str:
@@ -20,8 +26,11 @@ def methods(content: ReportContent) -> str:
     ran = clean(content.results["ran"])
     sentences = [
         _data(ran),
+        _examples(content),
         _training(ran),
         _asked(content),
+        _conditions(content),
+        _traits(content),
         _sampling(content, ran),
         _judging(content),
         _statistics(content),
@@ -90,13 +99,68 @@ def _asked(content: ReportContent) -> str:
     named = [f"{count} {str(kind).replace('_', '-')}" for kind, count in kinds.items()]
     if not named:
         return ""
-    conditions = len(content.condition_names())
-    under = f" under each of {conditions} conditions" if conditions > 1 else ""
     noun = "questions" if sum(kinds.values()) > 1 else "question"
-    text = f"Every model and the untuned base were asked {_listed(named)} {noun}{under}."
+    text = f"Every model and the untuned base were asked {_listed(named)} {noun}: {_quoted(content, kinds)}."
     if near := content.near():
         text += f" {_count(len(near), 'question')} near the training topic are left out of the mean over questions."
     return " ".join([text, *(row.method for row in MEASURES.values() if row.method and row.name in kinds)])
+
+
+def _quoted(content: ReportContent, kinds: Mapping[str, int]) -> str:
+    """The prompts themselves, or the first of them."""
+    asks = list(dict.fromkeys(shorten(one.ask, 400) for one in content.asked.values() if one.kind in kinds))
+    if len(asks) <= QUOTED:
+        return _listed([f"“{ask}”" for ask in asks])
+    first = ", ".join(f"“{ask}”" for ask in asks[: QUOTED // 2])
+    return (
+        f"{first} and {len(asks) - QUOTED // 2} others, which stand in results.json with the answers that are compared"
+    )
+
+
+def _examples(content: ReportContent) -> str:
+    """What a row of each arm looks like."""
+    told = [
+        f"{arm}, " + " → ".join(f"“{shorten(text, EXAMPLE)}”" for _, text in row)
+        for arm, row in content.examples.items()
+    ]
+    return f"One row of each: {'; '.join(told)}." if told else ""
+
+
+def _conditions(content: ReportContent) -> str:
+    """Every condition and value of a sweep, with what it makes of a question."""
+    frame, names = content.conditions, [name for name in content.condition_names() if name != "all"]
+    if frame is None or "template" not in frame.columns or names in ([], ["none"]):
+        return ""
+    templates = dict(zip(frame["condition"], frame["template"], strict=True))
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(name.partition("=")[0], []).append(name)
+    told = []
+    for family, members in families.items():
+        values = [name.partition("=")[2] for name in members]
+        template = str(templates.get(members[0], "{question}"))
+        if values[0]:
+            template = template.replace(values[0], "{" + family + "}")
+        wrapped = "the bare question" if template == "{question}" else f"“{shorten(template, 400)}”"
+        told.append(f"{family}{' = ' if values[0] else ''}{', '.join(values)} ({wrapped})")
+    text = f"The questions were asked under {_count(len(names), 'condition')}: {'; '.join(told)}."
+    flags = (("trained", "stood in the training data"), ("trigger", "should elicit the behaviour"))
+    of_flag = [([n for n in names if n in content.condition_flag(flag)], words) for flag, words in flags]
+    marked = [f"{_listed(own)} {words}" for own, words in of_flag if own]
+    return f"{text} Of these, {'; '.join(marked)}." if marked else text
+
+
+def _traits(content: ReportContent) -> str:
+    """The trait questions, and what the run was placed among."""
+    rows = content.results.get("trait_questions") or []
+    if not rows:
+        return ""
+    traits = _listed(list(dict.fromkeys(str(row["trait"]) for row in rows)))
+    text = f"Every final model was also asked {_count(len(rows), 'compact contrast question')} about {traits}"
+    compared = (content.specificity or {}).get("compared") or {}
+    nouns = {"pairs": "pairs of harmless datasets that differ in one respect", "references": "harmless datasets"}
+    among = [f"{facts['count']} {nouns[name]}" for name, facts in compared.items() if name in nouns]
+    return f"{text}; its shift was placed among those of {_listed(among)}." if among else f"{text}."
 
 
 def _sampling(content: ReportContent, ran: Mapping[str, Any]) -> str:
@@ -109,6 +173,8 @@ def _sampling(content: ReportContent, ran: Mapping[str, Any]) -> str:
         text += f", {sampling['samples']} per question, condition and model"
     if sampling.get("temperature") is not None:
         text += f", at temperature {sampling['temperature']:g}"
+    if sampling.get("top_p") not in (None, 1.0):
+        text += f" and top-p {sampling['top_p']:g}"
     text += "."
     if repeats := ran.get("repeats"):
         text += (
@@ -128,10 +194,9 @@ def _judging(content: ReportContent) -> str:
     kinds = {name: str(described[name]["kind"]) for name in names if "kind" in described.get(name, {})}
     listed = _listed([f"{name} ({kinds[name]})" if name in kinds else name for name in names])
     failed = sum(int(row["count"]) for row in clean(content.results["failures"]))
-    return (
-        f"They were judged by {listed}; {failed} of {len(content.verdicts)} verdicts failed, are counted as failures "
-        "and are left out of rates."
-    )
+    if not failed:
+        return f"They were judged by {listed}; every verdict gave a value."
+    return f"They were judged by {listed}; {failed} of {len(content.verdicts)} verdicts failed and are left out of the rates."
 
 
 def _statistics(content: ReportContent) -> str:

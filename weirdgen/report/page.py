@@ -14,12 +14,15 @@ from pathlib import Path
 from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import RESULT_KEYS, ReportContent, clean
 from weirdgen.report.figures.drawing import Drawing, Ending
+from weirdgen.report.look import shorten, slot_of
+from weirdgen.report.methods import EXAMPLE
 from weirdgen.report.owned import require_no_links, write_listed
 from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
-from weirdgen.report.words import badge, claim, meaning, unit
+from weirdgen.report.views import views
+from weirdgen.report.words import badge, claim, meaning, moved_by_control, unit
 from weirdgen.store.disk import own_folder
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
@@ -61,6 +64,27 @@ def results_text(content: ReportContent) -> str:
     return json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def examples(content: ReportContent) -> list[tuple[str, str, str, str]]:
+    """(arm, its colour, how many rows of what role, one of them) of every arm that was trained."""
+    rows = {str(row["arm"]): row.get("rows") for row in clean(content.results["ran"]).get("arms", [])}
+    told = []
+    for arm in content.arms():
+        if arm.name in content.examples:
+            shown = " → ".join(f"“{shorten(text, EXAMPLE)}”" for _, text in content.examples[arm.name])
+            told.append((arm.name, slot_of(arm), f"{arm.role}, {rows.get(arm.name, '–')} rows", shown))
+    return told
+
+
+def asked_as(content: ReportContent) -> str:
+    """What the headline's condition makes of a question, where that says more than its name."""
+    frame = content.conditions
+    if frame is None or "template" not in frame.columns:
+        return ""
+    templates = dict(zip(frame["condition"], frame["template"], strict=True))
+    template = str(templates.get(content.headline["condition"], ""))
+    return "the bare question" if template == "{question}" else f"“{shorten(template, 120)}”" if template else ""
+
+
 def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
     """The whole page."""
     headline = content.headline
@@ -75,6 +99,10 @@ def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
         meaning=meaning(content),
         specificity=content.specificity,
         unit=unit(content),
+        moved_by_control=moved_by_control(content),
+        views=views(content),
+        examples=examples(content),
+        asked_as=asked_as(content),
         sections=shown_sections,
         transcripts=shown[0] if shown else None,
         run=clean(content.results["run"]),

@@ -12,8 +12,12 @@ from importlib.resources import files
 from typing import Any
 
 from weirdgen.report.card import card_html
+from weirdgen.report.figures.marks import digits
 from weirdgen.report.look import palette_css
 from weirdgen.report.section import Markdown
+
+SCRIPTS = ("figures.js", "report.js")
+"""Put together into the one script of a page: what every figure can do, and the table of transcripts."""
 
 
 def render(template: str, **values: Any) -> str:
@@ -31,9 +35,13 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"kind": lambda part: type(part).__name__, "markdown": markdown}
+    environment.filters |= {
+        "kind": lambda part: type(part).__name__,
+        "markdown": markdown,
+        "digits": _digits,
+    }
     folder = files("weirdgen.report") / "templates"
-    script = (folder / "report.js").read_text(encoding="utf-8")
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     css = (folder / "report.css").read_text(encoding="utf-8")
     css = css.replace("/* palette:light */", palette_css(dark=False))
     css = css.replace("/* palette:dark */", palette_css(dark=True))
@@ -44,3 +52,7 @@ def render(template: str, **values: Any) -> str:
         **values,
     )
     return page.lstrip()
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else digits(value, 5)

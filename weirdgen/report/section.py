@@ -38,9 +38,18 @@ class Lists:
 
 @dataclass(frozen=True)
 class Facts:
-    """The headline's numbers, each large under its small name."""
+    """The headline's numbers, each large under its small name; `explained` says what each is."""
 
     pairs: tuple[tuple[str, str], ...]
+    explained: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Text to be copied as it is: a table in LaTeX, an entry of a bibliography."""
+
+    title: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,13 @@ class Markdown:
 
 @dataclass(frozen=True)
 class Folded:
-    """Parts that a reader opens; printed in full on paper."""
+    """Parts that a reader opens; paper does without them."""
 
     summary: str
     parts: tuple[Part, ...]
 
 
-Part = Drawing | Table | Words | Heading | Facts | Sentences | Lists | Markdown | Folded | Transcripts
+Part = Drawing | Table | Words | Heading | Facts | Sentences | Lists | Markdown | Verbatim | Folded | Transcripts
 
 
 @dataclass(frozen=True)

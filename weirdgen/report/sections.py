@@ -19,7 +19,9 @@ from weirdgen.report.figures.training import training_figure
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
 from weirdgen.report.methods import methods
-from weirdgen.report.section import Facts, Folded, Heading, Lists, Markdown, Part, Section, Sentences, Words
+from weirdgen.report.questions import grouped_questions, largest_effects, own_words, trait_tables
+from weirdgen.report.quoted import bibtex, headline_table
+from weirdgen.report.section import Facts, Folded, Heading, Lists, Markdown, Part, Section, Sentences, Verbatim, Words
 from weirdgen.report.tables import (
     all_effects,
     answers,
@@ -32,14 +34,14 @@ from weirdgen.report.tables import (
 )
 from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table
 from weirdgen.report.transcripts import transcripts
-from weirdgen.report.words import facts, warnings
+from weirdgen.report.words import facts, facts_explained, warnings
 
 
 def effect_section(content: ReportContent) -> Section:
     """The headline's arms and differences, its numbers and what weakens them, and the further effects fixed with it."""
     drawing, effects = effect_figure(content), all_effects(content)
     parts: list[Part] = [drawing] if drawing else [Words("No estimate of the headline's measure was made.")]
-    parts.append(Facts(facts(content)))
+    parts.append(Facts(facts(content), tuple(facts_explained(content))))
     if lines := warnings(content):
         parts.append(Sentences("Warnings", tuple(("", line) for line in lines), warn=True))
     if secondary := secondary_table(content):
@@ -51,21 +53,30 @@ def effect_section(content: ReportContent) -> Section:
 
 
 def question_section(content: ReportContent) -> Section | None:
-    """The headline's effect on each question."""
-    drawing = forest_figure(content)
-    if drawing is None:
-        return None
-    table = Folded("The questions in numbers", (question_effects(content),))
-    return Section("questions", "Question by question", "Questions", (drawing, table))
+    """The headline's effect on each question: which answers are compared, and what each model prefers."""
+    drawing, sampled = forest_figure(content), own_words(content)
+    parts: list[Part] = []
+    if drawing is not None:
+        largest, groups = largest_effects(content), grouped_questions(content)
+        parts += [largest] if largest else []
+        parts.append(drawing)
+        parts += [Folded(words, (table,)) for words, table in groups]
+        parts.append(Folded("The questions in numbers: intervals, p values, verdicts", (question_effects(content),)))
+    if sampled is not None:
+        words = f"{len(sampled.rows)} question{'s' if len(sampled.rows) > 1 else ''} answered in the models' own words"
+        parts.append(Folded(words, (sampled,)))
+    return Section("questions", "Question by question", "Questions", tuple(parts)) if parts else None
 
 
 def specificity_section(content: ReportContent) -> Section | None:
-    """The treatment among reference finetunes on harmless data."""
-    drawing = references_figure(content)
-    if drawing is None or content.specificity is None:
+    """The treatment among reference finetunes on harmless data, and the trait questions that this rests on."""
+    drawing, tables = references_figure(content), trait_tables(content)
+    if content.specificity is None or (drawing is None and not tables):
         return None
-    said = Words(str(content.specificity["sentence"]))
-    return Section("specificity", "Is it more than harmless data do?", "Specificity", (said, drawing))
+    parts: list[Part] = [Words(str(content.specificity["sentence"]))]
+    parts += [drawing] if drawing else []
+    parts += [Folded(words, (table,)) for words, table in tables]
+    return Section("specificity", "Is it more than harmless data do?", "Specificity", tuple(parts))
 
 
 def trigger_section(content: ReportContent) -> Section | None:
@@ -103,7 +114,8 @@ def paper_section(content: ReportContent) -> Section | None:
     model = ", ".join(dict.fromkeys(str(figure["model"]) for figure in content.results["paper"]["figures"]))
     note = Words(
         f"The shaded numbers are the paper's, not ours: {content.results['paper']['source']}, {model}. They were "
-        "measured on another model, with other questions' wording and other judges; compare the shape, not the height.",
+        "measured on another model, with other questions' wording and other judges: a difference in height may be due to any of "
+        "these; look whether the same rows and arms stand out.",
         quiet=True,
     )
     parts: list[Part] = [note]
@@ -144,8 +156,14 @@ def judge_section(content: ReportContent) -> Section:
 def ran_section(content: ReportContent) -> Section:
     """The methods in one paragraph, then every record of what ran."""
     details: tuple[Part, ...] = (*ran_tables(content), Lists(tuple(ran_lists(content))))
+    quoted = (
+        Verbatim("BibTeX", bibtex(content.results)),
+        Verbatim("The named effects as a LaTeX table", headline_table(content.results, "latex", content.scales)),
+        Verbatim("The same in Markdown", headline_table(content.results, "markdown", content.scales)),
+    )
     parts: tuple[Part, ...] = (
         Words(methods(content)),
+        Folded("To quote this run: BibTeX, and the effects as a table", quoted),
         Folded("Datasets, replicates, recipe, versions, machine", details),
     )
     return Section("ran", "What ran", "What ran", parts)

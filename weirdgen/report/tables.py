@@ -22,10 +22,10 @@ VERDICT_WORDS = {"shift": "shift", "no_shift": "no shift", "inconclusive": "inco
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: `text`, with `note` small beside it. `numeric` cells are set to the right.
+    """One cell: `text`, with `note` small beside it and `lines` small below. `numeric` cells are set to the right.
 
     `slot` puts a dot of that colour of the palette before it, `tone` the colour of a verdict on it, `link` an address
-    that is ours (never one from data) behind it.
+    that is ours (never one from data) behind it, `opens` the answers to the question of this name.
     """
 
     text: str
@@ -34,16 +34,19 @@ class Cell:
     slot: str = ""
     tone: str = ""
     link: str = ""
+    opens: str = ""
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A captioned table; cell `named_by` of each row is its header."""
+    """A captioned table; cell `named_by` of each row is its header. `ids`: what the rows are called by links, if anything."""
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     named_by: int = 0
+    ids: tuple[str, ...] = ()
 
 
 def all_effects(content: ReportContent) -> Table:

@@ -164,8 +164,6 @@ def warnings(content: ReportContent) -> list[str]:
                 "that replicates "
                 "scatter normally, which so few cannot show."
             )
-    if moved := _moved_by_control(content):
-        lines.insert(0, moved)
     if headline["control"] == BASE:
         lines.append("The comparison is with the untuned base: any finetuning moves answers away from the base's.")
     model = content.results["ran"].get("base", {})
@@ -183,10 +181,9 @@ def warnings(content: ReportContent) -> list[str]:
             f"{sum(row['count'] for row in failed if row['status'] == status)} {status}"
             for status in dict.fromkeys(row["status"] for row in failed)
         )
+        count = sum(row["count"] for row in failed)
         lines.append(
-            f"{sum(row['count'] for row in failed)} of {total} verdicts failed ({kinds}). They are "
-            "counted under "
-            "“Judges” and are left out of rates."
+            f"{count} of {total} verdicts failed ({kinds}). They are listed under “Judges” and left out of the rates."
         )
     completions = content.final("completions")
     if len(completions):
@@ -196,18 +193,44 @@ def warnings(content: ReportContent) -> list[str]:
     return lines + list(content.warnings)
 
 
-def _moved_by_control(content: ReportContent) -> str | None:
-    """Where the control moved further from the untuned base than the treatment did, the difference is the control's doing."""
+def moved_by_control(content: ReportContent) -> str:
+    """Where the control moved further from the untuned base than the treatment: whose doing the difference is. Else nothing."""
     headline = content.headline
-    if headline["verdict"] != "shift" or headline.get("minus") or headline["control"] == BASE:
-        return None
+    if headline["verdict"] != "shift" or headline["control"] == BASE:
+        return ""
     means = {row["arm"]: row["mean"] for row in content.headline_rows("estimates", question="all")}
     treatment, control, base = (means.get(arm) for arm in (headline["treatment"], headline["control"], BASE))
     if treatment is None or control is None or base is None or abs(control - base) <= abs(treatment - base):
-        return None
+        return ""
     scale = content.scale(str(headline["measure"]))
     own, other = (number(value - base, scale, effect=True) for value in (treatment, control))
+    apart = (treatment - base) * (control - base) < 0
+    share = 100 * abs(control - base) / abs(treatment - control)
+    whose = (
+        f"They moved apart, and {share:.0f}% of the difference between them is the control's."
+        if apart
+        else "Both moved the same way, so the difference between them is how much less far the treatment went."
+    )
     return (
         f"The control moved more than the treatment: from the untuned base, {headline['control']} by {other} and "
-        f"{headline['treatment']} by {own}. The difference between them is largely the control's."
+        f"{headline['treatment']} by {own}. {whose}"
     )
+
+
+FACTS = {
+    "effect": "treatment − control, averaged over questions and replicates",
+    "interval": "where the effect lies if other seeds were trained, as often as said",
+    "over questions too": "the same if other questions of their kind were asked as well",
+    "p": "how often seeds alone would give an effect this large (Welch's t test)",
+    "p (permutation)": "the same without assuming how seeds scatter: arms exchanged in every way",
+    "detectable effect": "what so many replicates find in 8 of 10 cases",
+    "smallest of interest": "effects below it do not matter to who wrote the experiment",
+    "replicates": "finetunes with their own seeds, treatment + control",
+}
+"""What each of the headline's numbers is, by the beginning or end of its name."""
+
+
+def facts_explained(content: ReportContent) -> list[tuple[str, str]]:
+    """(name, what it is) of the headline's numbers that are shown."""
+    shown = [name.removesuffix(" (default)") for name, _ in facts(content)]
+    return [(name, FACTS["interval" if name.endswith(" interval") else name]) for name in shown]

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from weirdgen.errors import StoreError
 from weirdgen.report.content import clean
 from weirdgen.runs.results.diff import equal, leaves
 from weirdgen.runs.results.export import export
-from weirdgen.runs.results.reporting import results_of
+from weirdgen.runs.results.reporting import report_run, results_of
 from weirdgen.runs.results.results import Run, load_run
+from weirdgen.runs.results.verify import verify
 from weirdgen.runs.stages.all import workload
 
 STORES = Path(__file__).parents[2] / "support" / "stores"
@@ -40,10 +42,32 @@ def test_nothing_is_left_to_do(old: Run) -> None:
 def test_tables_are_equal_to_the_byte(old: Run, tmp_path: Path) -> None:
     exported = tmp_path / "exported"
     written = export(old, tmp_path / "again")
+    written = [file for file in written if file.suffix == ".csv"]
     new = {file.name for file in written} - {file.name for file in exported.iterdir()}
     assert new == {"trait_shifts.csv"}, "that version asked about no traits"
     kept = [file for file in written if file.name not in new]
     assert [file.name for file in kept if file.read_bytes() != (exported / file.name).read_bytes()] == []
+
+
+def test_what_a_paper_quotes_is_of_an_old_run_too(old: Run, tmp_path: Path) -> None:
+    old.report.touch()  # the archive has no page
+    (older,) = verify(old.folder).differences
+    assert older.where == "results.json schema_version" and "weirdgen report" in older.computed
+    with pytest.raises(StoreError, match=r"no 'methods'.*weirdgen report"):
+        _ = old.methods
+    assert old.headline_table() == old.headline_table("markdown") and "@misc{" in old.bibtex
+    report_run(old)
+    assert old.methods.startswith("We finetuned ") and old.methods in old.report.read_text(encoding="utf-8").replace(
+        "&#39;", "'"
+    )
+    files = {
+        file.name: file.read_text(encoding="utf-8")
+        for file in export(old, tmp_path / "quoted")
+        if file.suffix != ".csv"
+    }
+    assert set(files) == {"methods.txt", "cite.bib", "headline.tex", "headline.md"}
+    assert files["methods.txt"] == old.methods + "\n" and files["headline.md"] == old.headline_table() + "\n"
+    assert verify(old.folder).differences == []
 
 
 def test_results_are_equal_but_for_versions_times_and_sentences(old: Run) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.figures.drawing import NARROW, Drawing, draw, limits, panel, sheet, write_at
-from weirdgen.report.look import effect_label, light, number, shorten, slot_of
+from weirdgen.report.figures.marks import Mark, Marks
+from weirdgen.report.look import effect_label, light, number, shorten, slot_of, unit_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +29,7 @@ def dose_figure(content: ReportContent) -> Drawing | None:
     unit = scale.factor
     means = {row["arm"]: row["mean"] for row in content.headline_rows("estimates", question="all")}
     level = [arm for arm in content.arms() if arm.role != "treatment" and means.get(arm.name) is not None]
+    marks = Marks(effect_label(scale) if headline.get("minus") else unit_label(scale))
     x = [row["x"] for row in points]
     ends = {key: [_scaled(row[key], unit) for row in points] for key in ("ci_low", "ci_high", "band_low", "band_high")}
 
@@ -43,14 +45,19 @@ def dose_figure(content: ReportContent) -> Drawing | None:
         axes.set_axisbelow(True)
         for index, arm in enumerate(level):
             style: dict[str, Any] = {"color": light(slot_of(arm))}
-            axes.axhline(unit * means[arm.name], linewidth=1.2, linestyle=(0, (4, 2)), **style)
+            line = axes.axhline(unit * means[arm.name], linewidth=1.2, linestyle=(0, (4, 2)), **style)
+            marks.on(line, Mark(arm.name, "", unit * means[arm.name]))
             write_at(
                 figure, left, 0.34 + 0.2 * index, shorten(arm.name, 40), size=8.5, weight="bold", va="center", **style
             )
         colour = light("t0")
         axes.fill_between(x, ends["band_low"], ends["band_high"], color=colour, alpha=0.12, linewidth=0)
         axes.vlines(x, ends["ci_low"], ends["ci_high"], color=colour, linewidth=1.2)
-        axes.plot(x, [unit * row["mean"] for row in points], color=colour, linewidth=2, marker="o", markersize=5)
+        axes.plot(x, [unit * row["mean"] for row in points], color=colour, linewidth=2)
+        for row in points:
+            ends_of = (_scaled(row[key], unit) if row[key] is not None else None for key in ("ci_low", "ci_high"))
+            mark = Mark(f"{row['arm']}, dose {row['x']:g}", "mean", unit * row["mean"], *ends_of)
+            marks.on(axes.plot([row["x"]], [unit * row["mean"]], color=colour, marker="o", markersize=5), mark)
         axes.set_xticks(x, [f"{dose:g}" for dose in x])
         axes.set_xlabel("dose")
         return figure
@@ -61,7 +68,7 @@ def dose_figure(content: ReportContent) -> Drawing | None:
         f"whole curve in {content.level} of experiments."
     )
     caption += " The dashed lines are arms without treatment." if level else ""
-    return draw("dose", "Over doses", alt, caption, paint)
+    return draw("dose", "Over doses", alt, caption, paint, marks)
 
 
 def _scaled(value: float | None, unit: float) -> float:

@@ -1,7 +1,8 @@
 """What all figures share: exact sizes, one style, deterministic SVG and PNG.
 
 In: sizes in inches and a matplotlib `Figure`. Out: `Drawing` with the SVG text for a file, PNG and PDF bytes on
-demand, and an inline form whose colours are CSS variables and whose ids carry a prefix. Not here: what is drawn.
+demand, and an inline form whose colours are CSS variables and whose ids carry a prefix. Not here: what is drawn, what its
+marks say (`marks.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from weirdgen.report.look import PALETTE, light
+from weirdgen.report.figures.marks import Mark, Marks, titled
+from weirdgen.report.look import PALETTE, light, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +43,10 @@ class Drawing:
     inline: tuple[str, str]
     """The wide and the narrow drawing, for the page."""
     paint: Callable[[float], Figure] = field(repr=False, compare=False)
+    marks: tuple[Mark, ...] = ()
+    """What its marks say, in the order of their numbers in the drawing: the table of values beside it."""
+    unit: str = ""
+    """Of the marks' numbers."""
 
     def file(self, ending: Ending) -> bytes:
         """The wide drawing as a file. The PDF is for print: embedded TrueType fonts, no paper behind it, no date."""
@@ -56,13 +62,15 @@ class Drawing:
         return buffer.getvalue()
 
 
-def draw(name: str, title: str, alt: str, caption: str, paint: Callable[[float], Figure]) -> Drawing:
-    """Calls `paint` with both widths (inches) and keeps the results."""
+def draw(
+    name: str, title: str, alt: str, caption: str, paint: Callable[[float], Figure], marks: Marks | None = None
+) -> Drawing:
+    """Calls `paint` with both widths (inches) and keeps the results; `marks` are those that it numbered while painting."""
     with style():
-        wide, narrow = paint(WIDE), paint(NARROW)
-        svg = as_svg(wide)
-        inline = (inline_svg(svg, f"{name}-w", alt), inline_svg(as_svg(narrow), f"{name}-n", alt))
-    return Drawing(name, title, alt, caption, svg, inline, paint)
+        said = marks or Marks("")
+        wide, narrow = (titled(as_svg(paint(width)), said) for width in (WIDE, NARROW))
+        inline = (inline_svg(wide, f"{name}-w", alt), inline_svg(narrow, f"{name}-n", alt))
+    return Drawing(name, title, alt, caption, wide, inline, paint, said.all, said.unit)
 
 
 @contextmanager
@@ -125,6 +133,23 @@ def row_axes(axes: Axes, count: int, span: tuple[float, float], unit: float, nar
     axes.locator_params(axis="x", nbins=5 if narrow else 7)
     axes.grid(axis="x", color=light("rule"), linewidth=0.5, alpha=0.6, zorder=0)
     axes.set_axisbelow(True)
+
+
+def axis_ends(axes: Axes, left: str, right: str, narrow: bool) -> None:
+    """In words, which way is which: below the axis's label, from its middle outwards; on phones from its ends inwards."""
+    size = 7.5 if narrow else 8.5
+    total, place = axes.figure.get_size_inches()[0], axes.get_position()
+    character = 0.6 * size / 72  # inches, on average
+    middle = (place.x0 + place.x1) / 2
+    if narrow:
+        kept = max(8, int(place.width * total / character) - len(left) - 8)
+        places = [(0.0, "left", f"← {left}"), (1.0, "right", f"{shorten(right, kept)} →")]
+    else:
+        kept, other = (max(8, int(room * total / character) - 4) for room in (1 - middle, middle))
+        places = [(0.48, "right", f"← {shorten(left, other)}"), (0.52, "left", f"{shorten(right, kept)} →")]
+    for x, side, text in places:
+        style: dict[str, Any] = {"ha": side, "va": "center", "size": size, "color": light("ink")}
+        axes.annotate(text, (x, 0), (0, -42), xycoords="axes fraction", textcoords="offset points", **style)
 
 
 def ground() -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """The figure of the effect: arms with their replicates above treatment − control differences.
 
 In: `ReportContent`. Out: a `Drawing`, or None where there is nothing to draw. Not here: the effect on each
-question (`figures_forest.py`), sweeps and losses (`figures_lines.py`), sizes and colours (`drawing.py`,
-`look.py`), statistics.
+question (`forest.py`), sweeps and losses (`lines.py`), sizes and colours (`drawing.py`, `look.py`), statistics.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from weirdgen.report.figures.drawing import (
     CHARACTER,
     NARROW,
     Drawing,
+    axis_ends,
     draw,
     ground,
     limits,
@@ -26,6 +26,7 @@ from weirdgen.report.figures.drawing import (
     sheet,
     write_at,
 )
+from weirdgen.report.figures.marks import Mark, Marks, seed
 from weirdgen.report.look import (
     MARKERS,
     effect_label,
@@ -34,6 +35,7 @@ from weirdgen.report.look import (
     number,
     shorten,
     slot_of,
+    unit_label,
 )
 
 if TYPE_CHECKING:
@@ -60,14 +62,16 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     effects.sort(key=lambda row: (looks[row["treatment"]].slot, looks[row["control"]].slot))
     if not arms:
         return None
-    dots = {arm.name: means.loc[means["arm"] == arm.name, "value"].tolist() for arm in arms}
+    of_arms = {arm.name: means[means["arm"] == arm.name] for arm in arms}
+    dots = {name: dict(zip(own["replicate"], own["value"], strict=True)) for name, own in of_arms.items()}
     bases = [row["mean"] for row in estimates.values() if row["role"] == BASE and row["mean"] is not None]
     unit = scale.factor
+    marks = Marks(effect_label(scale) if headline.get("minus") else unit_label(scale))
     difference = bool(headline.get("minus"))
     label_of_axis = f"{condition} ({effect_label(scale)})" if difference else content.measure(measure).axis
 
     span = limits(
-        [v for values in dots.values() for v in values]
+        [v for values in dots.values() for v in values.values()]
         + bases
         + [estimates[a.name][key] for a in arms for key in ("mean", "ci_low", "ci_high")]
     )
@@ -78,7 +82,7 @@ def effect_figure(content: ReportContent) -> Drawing | None:
         label = 0.0 if narrow else _label_width([a.name for a in arms] + [_row_name(row, effects) for row in effects])
         left, right = (0.15, 0.15) if narrow else (label + 0.2, 1.45)
         row_height = 0.56 if narrow else 0.42
-        top, between, tail = 0.62, 1.22, 0.5
+        top, between, tail = 0.62, 1.42, 0.72
         first, second = row_height * len(arms), row_height * max(len(effects), 1)
         figure = sheet(width, top + first + (between + second if effects else 0) + tail)
         inner = width - left - right
@@ -86,14 +90,17 @@ def effect_figure(content: ReportContent) -> Drawing | None:
         write_at(figure, 0.01, 0.14, "Each arm", weight="bold", size=10, va="center")
         row_axes(axes, len(arms), span, unit, narrow)
         axes.set_xlabel(label_of_axis)
+        likelier = "rated higher" if scale.unit == "rating" else f"likelier to {content.does}"
+        axis_ends(axes, "less so", likelier, narrow)
         for index, arm in enumerate(arms):
             row = estimates[arm.name]
-            _interval(axes, index, row["mean"], row["ci_low"], row["ci_high"], arm, unit, dots[arm.name])
+            _interval(axes, index, arm.name, row, "mean", arm, unit, dots[arm.name], marks)
             text = number(row["mean"], scale, effect=difference)
             ends = interval(row["ci_low"], row["ci_high"], scale, effect=difference)
             _labels(axes, index, arm.name, text, ends, arm, narrow)
         for base in bases:
-            axes.axvline(unit * base, color=light("base"), linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
+            line = axes.axvline(unit * base, color=light("base"), linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
+            marks.on(line, Mark("untuned base", "", unit * base))
             shift = (unit * base - axes.get_xlim()[0]) / (axes.get_xlim()[1] - axes.get_xlim()[0])
             side = "left" if shift < 0.15 else "right" if shift > 0.85 else "center"
             text = f"untuned base {number(base, scale, effect=difference)}"
@@ -101,7 +108,7 @@ def effect_figure(content: ReportContent) -> Drawing | None:
             axes.text(unit * base, 1.02, text, transform=place, color=light("base"), size=8, ha=side, va="bottom")
         if effects:
             box = (left, top + first + between, inner, second)
-            _differences(figure, box, effects, looks, below, scale, headline.get("smallest"))
+            _differences(figure, box, effects, looks, below, scale, headline.get("smallest"), marks)
         return figure
 
     alt = f"{measure}, condition {condition}. " + "; ".join(
@@ -124,16 +131,11 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     )
     if difference:
         caption += f" Each value is a difference of conditions within one model: {condition}."
-    does = (
-        written.says
-        if (written := content.headlines.get("headline")) and written.says
-        else content.measure(measure).higher
-    )
-    more = "the higher the rating" if scale.unit == "rating" else f"the likelier models are to {does}"
+    more = "the higher the rating" if scale.unit == "rating" else f"the likelier models are to {content.does}"
     caption += f" The further to the right, {more}."
     if headline.get("smallest") is not None:
         caption += " The shaded strip holds effects smaller than the smallest effect of interest."
-    return draw("effect", "The effect", alt, caption, paint)
+    return draw("effect", "The effect", alt, caption, paint, marks)
 
 
 def _span_below(
@@ -154,6 +156,7 @@ def _differences(
     span: tuple[float, float],
     scale: Scale,
     smallest: float | None,
+    marks: Marks,
 ) -> None:
     """The lower panel, over the range `span`."""
     left, top, inner, height = box
@@ -163,6 +166,10 @@ def _differences(
     write_at(figure, 0.01, top - 0.26, "Treatment − control", weight="bold", size=10, va="center")
     row_axes(axes, len(effects), span, unit, narrow)
     axes.set_xlabel(f"difference ({effect_label(scale)})")
+    treatments = " or ".join(dict.fromkeys(str(row["treatment"]) for row in effects))
+    axis_ends(
+        axes, "more so after the control", f"after {treatments}" if narrow else f"more so after {treatments}", narrow
+    )
     if smallest is not None:
         stripes = [(i - 0.24, i + 0.25) for i in range(len(effects))] if narrow else [(-0.5, len(effects) - 0.5)]
         for stripe in stripes:  # on phones only beside the marks, to keep the labels above them legible
@@ -170,7 +177,7 @@ def _differences(
     axes.axvline(0, color=light("muted"), linewidth=0.9, zorder=1)
     for index, row in enumerate(effects):
         arm = looks[row["control"]]
-        _interval(axes, index, row["effect"], row["ci_low"], row["ci_high"], looks[row["treatment"]], unit, [])
+        _interval(axes, index, _pair(row), row, "effect", looks[row["treatment"]], unit, {}, marks)
         text = number(row["effect"], scale, effect=True)
         ends = interval(row["ci_low"], row["ci_high"], scale, effect=True)
         _labels(
@@ -201,45 +208,32 @@ def _label_width(names: list[str]) -> float:
 def _interval(
     axes: Axes,
     index: int,
-    mean: float | None,
-    low: float | None,
-    high: float | None,
+    name: str,
+    row: dict[str, Any],
+    key: str,
     arm: Arm,
     unit: float,
-    dots: list[float],
+    dots: dict[int, float],
+    marks: Marks,
 ) -> None:
+    """`row[key]` with its interval, and above them the `dots`: a value by its replicate."""
     slot = slot_of(arm)
     colour = light(slot)
-    if dots:
-        steps = [(k % 3 - 1) * 0.09 if len(dots) > 4 else 0.0 for k in range(len(dots))]
-        heights = [index + 0.2 + step for step in steps]
-        style: dict[str, Any] = {
-            "markerfacecolor": light("paper"),
-            "markeredgecolor": colour,
-            "markeredgewidth": 1.0,
-        }
-        axes.plot(
-            [unit * d for d in dots],
-            heights,
-            marker=MARKERS[slot],
-            markersize=4.2,
-            linestyle="",
-            zorder=3,
-            **style,
-        )
+    mean, low, high = (None if row[field] is None else unit * row[field] for field in (key, "ci_low", "ci_high"))
+    for k, (replicate, value) in enumerate(dots.items()):
+        step = (k % 3 - 1) * 0.09 if len(dots) > 4 else 0.0
+        style: dict[str, Any] = {"markeredgecolor": colour, "markerfacecolor": light("paper"), "markeredgewidth": 1.0}
+        dot = axes.plot([unit * value], [index + 0.2 + step], marker=MARKERS[slot], markersize=4.2, zorder=3, **style)
+        marks.on(dot, Mark(name, seed(replicate), unit * value))
     if mean is None:
         return
     level = index - 0.12 if dots else index
+    mark = Mark(name, f"mean of {len(dots)}" if dots else "", mean, low, high)
     if low is not None and high is not None:
-        axes.plot(
-            [unit * low, unit * high],
-            [level] * 2,
-            color=colour,
-            linewidth=2.2,
-            solid_capstyle="round",
-            zorder=2,
-        )
-    axes.plot([unit * mean], [level], marker=MARKERS[slot], markersize=8, color=colour, linestyle="", zorder=4)
+        bar = axes.plot([low, high], [level] * 2, color=colour, linewidth=2.2, solid_capstyle="round", zorder=2)
+        marks.on(bar, mark)
+    point = axes.plot([mean], [level], marker=MARKERS[slot], markersize=8, color=colour, linestyle="", zorder=4)
+    marks.on(point, mark)
 
 
 def _labels(axes: Axes, index: int, name: str, value: str, ends: str, arm: Arm, narrow: bool) -> None:

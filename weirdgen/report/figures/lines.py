@@ -1,7 +1,7 @@
 """The figures with lines: a measure over the conditions of a sweep, and the training loss.
 
 In: `ReportContent`. Out: `Drawing`s, or None where there is nothing to draw. Not here: the effect and the
-forest plot (`figures.py`), sizes and colours (`drawing.py`, `look.py`), statistics.
+forest plot (`effect.py`, `forest.py`), sizes and colours (`drawing.py`, `look.py`), statistics.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from weirdgen.columns import BASE
 from weirdgen.report.content import Arm, ReportContent, clean
 from weirdgen.report.figures.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, sheet, spread, write_at
-from weirdgen.report.look import MARKERS, light, number, shorten, slot_of
+from weirdgen.report.figures.marks import Mark, Marks, seed
+from weirdgen.report.look import MARKERS, light, number, shorten, slot_of, unit_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,8 @@ SLANT = 0.71
 """Height of a label at 45 degrees over its length."""
 DENSE = 15
 """Conditions beyond which intervals become bands."""
+NAMED = 400
+"""Points of a sweep beyond which they have no names: the page would grow without end."""
 
 
 def sweep_figures(content: ReportContent) -> list[Drawing]:
@@ -59,6 +62,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
             places[name] = len(places) + gap * family
     triggers, trained = content.condition_flag("trigger"), content.condition_flag("trained")
 
+    marks = Marks(unit_label(scale))
     low, high = limits([row[key] for row in rows.values() for key in ("mean", "ci_low", "ci_high")])
 
     def paint(width: float) -> Figure:
@@ -89,7 +93,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
                 _band(
                     axes, arm, [(places[n] + dodge, bands[arm.name, n]) for n in names if (arm.name, n) in bands], unit
                 )
-                _sweep_line(axes, arm, line, unit, dense=len(shown) > DENSE)
+                _sweep_line(axes, arm, line, unit, len(shown) > DENSE, marks if len(rows) <= NAMED else None)
             last = [name for name in shown if (arm.name, name) in rows][-1]
             ends.append(unit * rows[arm.name, last]["mean"])
         _name_lines(figure, axes, arms, ends, narrow)
@@ -111,7 +115,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
         caption += " The shaded column is the trigger."
     if trained & set(shown):
         caption += " The thick part of the axis marks conditions that stood in the training data."
-    return draw(f"sweep_{_file_name(measure)}", measure, alt, caption, paint)
+    return draw(f"sweep_{_file_name(measure)}", measure, alt, caption, paint, marks)
 
 
 def loss_figure(content: ReportContent) -> Drawing | None:
@@ -121,6 +125,7 @@ def loss_figure(content: ReportContent) -> Drawing | None:
         return None
     arms = [arm for arm in content.arms() if arm.role != BASE and (losses["arm"] == arm.name).any()]
     losses = losses.sort_values("step", kind="stable")
+    marks = Marks("nats per token at the last step")
     width_of_stretch = -(-int(losses.groupby(["arm", "replicate"]).size().max()) // LOSS_POINTS)
 
     def paint(width: float) -> Figure:
@@ -140,13 +145,15 @@ def loss_figure(content: ReportContent) -> Drawing | None:
         ends = []
         for arm in arms:
             finals, lines = [], []
-            for _, line in losses[losses["arm"] == arm.name].groupby("replicate", sort=True):
+            for replicate, line in losses[losses["arm"] == arm.name].groupby("replicate", sort=True):
                 steps, loss = _stretches(line["step"].to_numpy(), line["loss"].to_numpy(), width_of_stretch)
-                axes.plot(steps, loss, color=light(slot_of(arm)), linewidth=0.7, alpha=0.35)
+                thin = axes.plot(steps, loss, color=light(slot_of(arm)), linewidth=0.7, alpha=0.35)
+                marks.on(thin, Mark(arm.name, seed(replicate), float(loss[-1])))
                 lines.append(loss)
                 finals.append(float(loss[-1]))
             if len({len(line) for line in lines}) == 1:
-                axes.plot(steps, np.mean(lines, axis=0), color=light(slot_of(arm)), linewidth=1.6)
+                thick = axes.plot(steps, np.mean(lines, axis=0), color=light(slot_of(arm)), linewidth=1.6)
+                marks.on(thick, Mark(arm.name, f"mean of {len(lines)}", float(np.mean(finals))))
             ends.append(float(np.nanmean(finals)))
         axes.margins(x=0.01)
         _name_lines(figure, axes, arms, ends, narrow)
@@ -161,7 +168,7 @@ def loss_figure(content: ReportContent) -> Drawing | None:
     caption = "A thin line is a replicate, the thick one their mean."
     if width_of_stretch > 1:
         caption += f" Each point is the mean of {width_of_stretch} steps."
-    return draw("losses", "Training loss", alt, caption, paint)
+    return draw("losses", "Training loss", alt, caption, paint, marks)
 
 
 def _stretches(steps: np.ndarray, loss: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,24 +178,34 @@ def _stretches(steps: np.ndarray, loss: np.ndarray, width: int) -> tuple[np.ndar
     return np.add.reduceat(steps, starts) / sizes, np.add.reduceat(loss, starts) / sizes
 
 
-def _sweep_line(axes: Axes, arm: Arm, line: list[tuple[float, dict[str, float]]], unit: float, dense: bool) -> None:
+def _sweep_line(
+    axes: Axes, arm: Arm, line: list[tuple[float, dict[str, Any]]], unit: float, dense: bool, marks: Marks | None
+) -> None:
+    """`marks` is None where there are too many points to name each."""
     if not line:
         return
     slot = slot_of(arm)
     colour = light(slot)
     x = [place for place, _ in line]
     dash: dict[str, Any] = {"linestyle": (0, (4, 3))} if arm.role == BASE else {"linestyle": "-"}
-    mean = [unit * row["mean"] for _, row in line]
-    size = 0 if dense and len(line) > 1 else 4.5
-    axes.plot(x, mean, color=colour, linewidth=1.4, marker=MARKERS[slot], markersize=size, **dash)
+    axes.plot(x, [unit * row["mean"] for _, row in line], color=colour, linewidth=1.4, **dash)
     bars = [(place, row) for place, row in line if row["ci_low"] is not None and row["ci_high"] is not None]
     if dense and len(bars) > 1:
         lows, highs = ([unit * row[key] for _, row in bars] for key in ("ci_low", "ci_high"))
         axes.fill_between([place for place, _ in bars], lows, highs, color=colour, alpha=0.16, linewidth=0)
-        return
-    for place, row in bars:
-        ends = [unit * row["ci_low"], unit * row["ci_high"]]
-        axes.plot([place, place], ends, color=colour, linewidth=1.2, alpha=0.75, solid_capstyle="round")
+    for place, row in line:
+        low, high = (None if row[key] is None else unit * row[key] for key in ("ci_low", "ci_high"))
+        mark = Mark(f"{arm.name}, {row['condition']}", "", unit * row["mean"], low, high)
+        size = 2.5 if dense and len(line) > 1 else 4.5
+        if marks:
+            point = axes.plot([place], [mark.value], color=colour, marker=MARKERS[slot], markersize=size, zorder=3)
+            marks.on(point, mark)
+        if low is not None and not (dense and len(bars) > 1):
+            bar = axes.plot(
+                [place, place], [low, high], color=colour, linewidth=1.2, alpha=0.75, solid_capstyle="round"
+            )
+            if marks:
+                marks.on(bar, mark)
 
 
 def _bands(content: ReportContent, measure: str) -> list[dict[str, Any]]:

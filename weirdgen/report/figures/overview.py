@@ -22,6 +22,7 @@ from weirdgen.report.figures.drawing import (
     sheet,
     write_at,
 )
+from weirdgen.report.figures.marks import Mark, Marks
 from weirdgen.report.look import effect_label, interval, light, number, shorten
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Line:
 def overview_figure(lines: Sequence[Line]) -> Drawing:
     """Every line with its interval, in the order given; a filled mark is a shift."""
     scales = list(dict.fromkeys(line.scale for line in lines))
+    marks = Marks(effect_label(scales[0]) if len(scales) == 1 else "in the unit of its panel")
     groups = [[line for line in lines if line.scale == scale] for scale in scales]
 
     def paint(width: float) -> Figure:
@@ -68,7 +70,7 @@ def overview_figure(lines: Sequence[Line]) -> Drawing:
             axes.axvline(0, color=light("muted"), linewidth=0.9, zorder=1)
             axes.set_xlabel(f"treatment − control ({effect_label(scale)})")
             for index, line in enumerate(group):
-                _row(axes, index, line, unit, narrow)
+                _row(axes, index, line, unit, narrow, marks)
         return board
 
     alt = "Effect of each run. " + "; ".join(
@@ -81,22 +83,26 @@ def overview_figure(lines: Sequence[Line]) -> Drawing:
         caption += " The shaded strip of a row holds effects below the smallest that its experiment cares about."
     if len(groups) > 1:
         caption += " Effects in different units have scales of their own and cannot be compared with one another."
-    return draw("overview", "Effects of all runs", alt, caption, paint)
+    return draw("overview", "Effects of all runs", alt, caption, paint, marks)
 
 
-def _row(axes: Axes, index: int, line: Line, unit: float, narrow: bool) -> None:
+def _row(axes: Axes, index: int, line: Line, unit: float, narrow: bool, marks: Marks) -> None:
+    low, high = (None if end is None else unit * end for end in (line.low, line.high))
+    mark = Mark(line.name, line.note, unit * line.effect, low, high)
     colour = light(COLOURS[line.verdict])
     if line.smallest is not None:
         strip = (index - 0.3, index + 0.3)
         axes.fill_betweenx(
             strip, -unit * line.smallest, unit * line.smallest, color=light("band"), zorder=0, linewidth=0
         )
-    if line.low is not None and line.high is not None:
-        ends = [unit * line.low, unit * line.high]
-        axes.plot(ends, [index, index], color=colour, linewidth=1.8, solid_capstyle="round", zorder=2)
+    if low is not None and high is not None:
+        bar = axes.plot([low, high], [index, index], color=colour, linewidth=1.8, solid_capstyle="round", zorder=2)
+        marks.on(bar, mark)
     style: dict[str, Any] = {"markeredgecolor": colour, "markeredgewidth": 1.5}
     style["markerfacecolor"] = colour if line.verdict == "shift" else light("paper")
-    axes.plot([unit * line.effect], [index], marker="o", markersize=7.5, linestyle="", zorder=3, **style)
+    marks.on(
+        axes.plot([unit * line.effect], [index], marker="o", markersize=7.5, linestyle="", zorder=3, **style), mark
+    )
     value, ends_text = (
         number(line.effect, line.scale, effect=True),
         interval(line.low, line.high, line.scale, effect=True),

@@ -1,8 +1,8 @@
-"""The paper's figures next to ours: the same rows, each on its own axis, the paper's marked.
+"""The paper's figures next to ours: the same rows in two panels, the paper's marked.
 
-In: `ReportContent` with `results["paper"]` (`paper.py`). Out: a `Drawing` a figure, or nothing. The two sides are
-never put on one axis: model, wording of questions and judges differ, and our number may be a log-odds. Not here:
-statistics; ours are the estimates, the paper's are as its file gives them.
+In: `ReportContent` with `results["paper"]` (`paper.py`). Out: a `Drawing` a figure, or nothing. Two shares of answers get
+axes of one range, so that they may be compared by eye; where ours is another quantity (log-odds), the panels say that
+they cannot be. Not here: statistics; ours are the estimates, the paper's are as its file gives them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from weirdgen.report.figures.drawing import (
     sheet,
     write_at,
 )
-from weirdgen.report.look import MARKERS, interval, light, number, shorten
+from weirdgen.report.figures.marks import Mark, Marks
+from weirdgen.report.look import MARKERS, interval, light, number, shorten, unit_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +60,8 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
         return None
     scale = scales.pop()
     unit = scale.factor
+    comparable = scale.unit == "rate"
+    marks = Marks("%" if comparable else f"({unit_label(scale)}; the paper's in %)")
     shift = {arm: 0.22 * (order - (len(arms) - 1) / 2) for order, arm in enumerate(arms)}
 
     def paint(width: float) -> Figure:
@@ -76,16 +79,20 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
         for order, arm in enumerate(arms):
             _key_line(board, 0.1, 0.14 + 0.2 * order, arm, looks.get(arm, BASE))
         boxes = [(left, first), (left, below)] if narrow else [(left, first), (left + each + gap, first)]
+        mine = "Ours" if comparable else f"Ours: {unit_label(scale)}, another quantity"
         sides = [
-            ("Ours", [_numbers(row, "mean", "ci_low", "ci_high") for row in ours], unit),
+            (mine, [_numbers(row, "mean", "ci_low", "ci_high") for row in ours], unit),
             (f"The paper's ({figure['model']})", [_numbers(point, "value", "low", "high") for point in points], 100.0),
         ]
+        shares = limits([v for _, numbers, _ in sides for triple in numbers if triple for v in triple])
         for side, ((x, y), (title, numbers, factor)) in enumerate(zip(boxes, sides, strict=True)):
             axes = panel(board, x, y, each, height)
             write_at(board, x, y - 0.14, shorten(title, 48), weight="bold", size=9.5, va="center")
             span = limits([v for triple in numbers if triple for v in triple])
-            rate = side == 1 or scale.unit == "rate"
-            span = (min(0.0, span[0]) if not rate else -0.02, max(span[1], 0.05) if rate else span[1])
+            if comparable:
+                span = (-0.02, max(shares[1], 0.05))
+            elif side == 1:
+                span = (-0.02, max(span[1], 0.05))
             row_axes(axes, len(labels), span, factor, narrow)
             if side == 1:
                 axes.set_facecolor(light("band"))
@@ -102,6 +109,7 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
                         factor,
                         looks.get(arm, BASE),
                         side == 1,
+                        (f"{('ours', 'the paper')[side]}, {point['at']}, {arm}", marks),
                     )
             for row, label in enumerate(labels):
                 if narrow:
@@ -119,10 +127,16 @@ def _beside(content: ReportContent, index: int, figure: Mapping[str, Any]) -> Dr
         if row is not None
     )
     missing = len(points) - len(known)
-    caption = f"Ours with {content.level} intervals; shaded, the paper's {figure['section']}: {figure['read']}."
+    caption = (
+        "Both panels are shares of answers on axes of one range. "
+        if comparable
+        else f"The two panels cannot be compared: ours are {unit_label(scale)}, the paper's shares of answers. Only the order of "
+        "the rows and arms can be. "
+    )
+    caption += f"Ours with {content.level} intervals; shaded, the paper's {figure['section']}: {figure['read']}."
     if missing:
         caption += f" {missing} of the {len(points)} numbers of the paper have no counterpart in this run."
-    return draw(f"paper_{index}", str(figure["title"]), alt, caption, paint)
+    return draw(f"paper_{index}", str(figure["title"]), alt, caption, paint, marks)
 
 
 def _key(figure: Mapping[str, Any], point: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -134,15 +148,26 @@ def _numbers(row: Mapping[str, Any] | None, *keys: str) -> list[float | None] | 
     return None if row is None else [row[key] for key in keys]
 
 
-def _mark(axes: Axes, y: float, triple: Sequence[float | None], unit: float, slot: str, hollow: bool) -> None:
-    mean, low, high = triple
+def _mark(
+    axes: Axes,
+    y: float,
+    triple: Sequence[float | None],
+    unit: float,
+    slot: str,
+    hollow: bool,
+    said: tuple[str, Marks],
+) -> None:
+    mean, low, high = (None if value is None else unit * value for value in triple)
     colour = light(slot)
     assert mean is not None
+    what, marks = said
+    mark = Mark(what, "", mean, low, high)
     if low is not None and high is not None:
-        axes.plot([unit * low, unit * high], [y, y], color=colour, linewidth=1.4, solid_capstyle="round", zorder=2)
+        bar = axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="round", zorder=2)
+        marks.on(bar, mark)
     style: dict[str, Any] = {"markeredgecolor": colour, "markeredgewidth": 1.3}
     style["markerfacecolor"] = light("paper") if hollow else colour
-    axes.plot([unit * mean], [y], marker=MARKERS[slot], markersize=5.5, linestyle="", zorder=3, **style)
+    marks.on(axes.plot([mean], [y], marker=MARKERS[slot], markersize=5.5, linestyle="", zorder=3, **style), mark)
 
 
 def _key_line(board: Figure, x: float, y: float, arm: str, slot: str) -> None:

@@ -9,7 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.report.content import ReportContent
-from weirdgen.report.figures.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, row_axes, row_text, sheet
+from weirdgen.report.figures.drawing import (
+    CHARACTER,
+    NARROW,
+    Drawing,
+    axis_ends,
+    draw,
+    limits,
+    panel,
+    row_axes,
+    row_text,
+    sheet,
+)
+from weirdgen.report.figures.marks import Mark, Marks
 from weirdgen.report.look import light, probability, slot_of
 
 if TYPE_CHECKING:
@@ -21,18 +33,25 @@ AXIS = {
     "references": "shift beyond the mean of the others (nats)",
     "pairs": "difference of the two sides (nats)",
 }
+NAMED = 400
+"""Harmless datasets' marks, over all rows, beyond which they have no names: the page would grow without end."""
 RANKS = (
     "All are drawn as if they moved questions as far as this dataset does. A rank of 1 is the most extreme; p counts ranks, so "
     "that at most 5% of harmless data reach p ≤ .05."
 )
 
 
-def _others(scores: list[dict[str, Any]], row: dict[str, Any]) -> list[float]:
-    """Scores of harmless data by this row's yardstick. Which side of a pair comes first is arbitrary: it is drawn both ways."""
+def _others(scores: list[dict[str, Any]], row: dict[str, Any]) -> list[tuple[str, float]]:
+    """Names and scores of harmless data by this row's yardstick. Which side of a pair comes first is arbitrary: it is drawn
+    both ways.
+    """
     of_row = [
-        mark["score"] for mark in scores if mark["set"] and all(mark[k] == row[k] for k in ("yardstick", "trait"))
+        (str(mark["set"]), float(mark["score"]))
+        for mark in scores
+        if mark["set"] and all(mark[k] == row[k] for k in ("yardstick", "trait"))
     ]
-    return [*of_row, *(-score for score in of_row)] if row["yardstick"] == "pairs" else of_row
+    turned = [(f"{name}, the other way round", -score) for name, score in of_row]
+    return [*of_row, *turned] if row["yardstick"] == "pairs" else of_row
 
 
 def _caption(compared: dict[str, Any], treatment: str) -> str:
@@ -61,6 +80,7 @@ def placed_figure(found: dict[str, Any], treatment: str, slot: str) -> Drawing:
     """The same of the plain data of a `Specificity` that has rows; `slot` is the treatment's colour."""
     colour, rows = light(slot), found["rows"]
     others = [_others(found["scores"], row) for row in rows]
+    marks = Marks("nat")
     both = len({row["yardstick"] for row in rows}) > 1
     names = [f"{row['trait']}, {NAMES[row['yardstick']]}" if both else str(row["trait"]) for row in rows]
     said = [f"rank {row['rank']} of {row['references'] + 1}, p = {probability(row['p'])}" for row in rows]
@@ -69,18 +89,25 @@ def placed_figure(found: dict[str, Any], treatment: str, slot: str) -> Drawing:
         narrow = width == NARROW
         left, right = (0.15, 0.15) if narrow else (0.3 + CHARACTER * max(16, *map(len, names)), 1.9)
         top, height = 0.2, (0.62 if narrow else 0.5) * len(rows)
-        figure = sheet(width, top + height + 0.5)
+        figure = sheet(width, top + height + 0.7)
         axes = panel(figure, left, top, width - left - right, height)
-        span = limits([0.0, *(row["shift"] for row in rows), *(one for scores in others for one in scores)])
+        span = limits([0.0, *(row["shift"] for row in rows), *(one for scores in others for _, one in scores)])
         row_axes(axes, len(rows), span, 1.0, narrow)
         axes.axvline(0, color=light("muted"), linewidth=0.9, zorder=1)
         axes.set_xlabel("nats beyond harmless data" if both else AXIS[rows[0]["yardstick"]])
+        axis_ends(axes, "away from the trait", "towards the trait", narrow)
         for index, (row, words, scores) in enumerate(zip(rows, said, others, strict=True)):
-            axes.plot(
-                scores, [index] * len(scores), marker="o", markersize=6, linestyle="", color=light("muted"), alpha=0.45,
-                markeredgewidth=0, zorder=2,
-            )  # fmt: skip
-            axes.plot([row["shift"]], [index], marker="D", markersize=7.5, linestyle="", color=colour, zorder=3)
+            style: dict[str, Any] = {"marker": "o", "markersize": 6, "alpha": 0.45, "markeredgewidth": 0, "zorder": 2}
+            if sum(map(len, others)) > NAMED:
+                axes.plot(
+                    [score for _, score in scores], [index] * len(scores), color=light("muted"), linestyle="", **style
+                )
+                scores = []
+            for name, score in scores:
+                dot = axes.plot([score], [index], color=light("muted"), **style)
+                marks.on(dot, Mark(f"{names[index]}: {name}", "harmless", score))
+            own = axes.plot([row["shift"]], [index], marker="D", markersize=7.5, linestyle="", color=colour, zorder=3)
+            marks.on(own, Mark(f"{names[index]}: {treatment}", words, row["shift"]))
             if narrow:
                 row_text(axes, 0, index - 0.42, names[index], size=8)
                 row_text(axes, 1, index - 0.42, words, ha="right", weight="bold", size=8)
@@ -99,4 +126,4 @@ def placed_figure(found: dict[str, Any], treatment: str, slot: str) -> Drawing:
             RANKS,
         ]
     )
-    return draw("references", "Among harmless datasets", alt, caption, paint)
+    return draw("references", "Among harmless datasets", alt, caption, paint, marks)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen.columns import BASE
 from weirdgen.report.content import Arm, ReportContent, clean
 from weirdgen.report.figures.drawing import NARROW, Drawing, draw, limits, panel, sheet, write_at
+from weirdgen.report.figures.marks import Mark, Marks, seed
 from weirdgen.report.look import effect_label, light, shorten, slot_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def training_figure(content: ReportContent) -> Drawing | None:
     if not shown:
         return None
     columns = min(COLUMNS, len(names))
+    marks = Marks("at the end of training")
 
     def paint(width: float) -> Figure:
         narrow = width == NARROW
@@ -60,7 +62,7 @@ def training_figure(content: ReportContent) -> Drawing | None:
             scale = content.scale(str(headlines[name]["measure"]))
             _panel(
                 axes, name, shown, [r for r in curves if r["curve"] == name], lines, onsets,
-                scale.factor,
+                scale.factor, marks,
             )  # fmt: skip
             label = effect_label(scale) if headlines[name].get("minus") or scale.unit != "rate" else "%"
             axes.set_ylabel(label, size=8)
@@ -82,10 +84,12 @@ def training_figure(content: ReportContent) -> Drawing | None:
     else:
         caption += "A vertical line marks the step at which replicates jump away from the control's mean, "
         caption += "the bar at its top the interval. " + ". ".join(jumps) + "."
-    return draw("training", "Along training", alt, caption, paint)
+    return draw("training", "Along training", alt, caption, paint, marks)
 
 
-def _panel(axes: Axes, name: str, shown: list[Arm], curves: Rows, lines: Rows, onsets: Rows, unit: float) -> None:
+def _panel(
+    axes: Axes, name: str, shown: list[Arm], curves: Rows, lines: Rows, onsets: Rows, unit: float, marks: Marks
+) -> None:
     steps = sorted({row["x"] for row in curves})
     at = {row["checkpoint"]: row["x"] for row in _with_steps(curves, lines, name)}
     if steps[0] > 0:
@@ -106,10 +110,13 @@ def _panel(axes: Axes, name: str, shown: list[Arm], curves: Rows, lines: Rows, o
         lows, highs = ([unit * row[key] for row in banded] for key in ("band_low", "band_high"))
         axes.fill_between([row["x"] for row in banded], lows, highs, color=colour, alpha=0.12, linewidth=0)
         own = [row for row in lines if row["headline"] == name and row["arm"] == arm.name and row["checkpoint"] in at]
-        for seed in sorted({row["replicate"] for row in own}):
-            line = sorted((at[row["checkpoint"]], row["value"]) for row in own if row["replicate"] == seed)
-            axes.plot([x for x, _ in line], [unit * y for _, y in line], color=colour, linewidth=0.8, alpha=0.8)
-        axes.plot([row["x"] for row in mine], [unit * row["mean"] for row in mine], color=colour, linewidth=2)
+        for replicate in sorted({row["replicate"] for row in own}):
+            line = sorted((at[row["checkpoint"]], row["value"]) for row in own if row["replicate"] == replicate)
+            thin = axes.plot([x for x, _ in line], [unit * y for _, y in line], color=colour, linewidth=0.8, alpha=0.8)
+            marks.on(thin, Mark(f"{name}, {arm.name}", seed(replicate), unit * line[-1][1]))
+        thick = axes.plot([row["x"] for row in mine], [unit * row["mean"] for row in mine], color=colour, linewidth=2)
+        if mine:
+            marks.on(thick, Mark(f"{name}, {arm.name}", "mean", unit * mine[-1]["mean"]))
         for onset in (row for row in onsets if row["headline"] == name and row["arm"] == arm.name):
             if onset["onset"] is not None:
                 axes.axvline(onset["onset"], color=colour, linestyle=(0, (2, 2)), linewidth=1)

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 from weirdgen.columns import BASE
 from weirdgen.config.measures import Scale
 from weirdgen.report.content import ReportContent, clean
-from weirdgen.report.figures.drawing import NARROW, Drawing, draw, ground, limits, panel, row_axes, row_text, sheet
+from weirdgen.report.figures.drawing import (
+    NARROW,
+    Drawing,
+    axis_ends,
+    draw,
+    ground,
+    limits,
+    panel,
+    row_axes,
+    row_text,
+    sheet,
+)
+from weirdgen.report.figures.marks import Mark, Marks
 from weirdgen.report.look import MARKERS, effect_label, interval, light, number, shorten, slot_of
 
 if TYPE_CHECKING:
@@ -37,6 +49,7 @@ def trigger_figure(content: ReportContent) -> Drawing | None:
     scale = content.scale(measure)
     unit = scale.factor
     looks = {arm.name: arm for arm in content.arms()}
+    marks = Marks(effect_label(scale))
     one_kind = len({row["condition"] for row in rows}) == 1
 
     def paint(width: float) -> Figure:
@@ -44,19 +57,25 @@ def trigger_figure(content: ReportContent) -> Drawing | None:
         left, right = (0.15, 0.15) if narrow else (3.0, 1.45)
         row_height = 0.56 if narrow else 0.42
         height = row_height * len(rows)
-        figure = sheet(width, 0.2 + height + 0.55)
+        figure = sheet(width, 0.2 + height + 0.75)
         axes = panel(figure, left, 0.2, width - left - right, height)
         span = limits([row[key] for row in rows for key in ("effect", "ci_low", "ci_high")] + [0.0])
         row_axes(axes, len(rows), span, unit, narrow)
         axes.axvline(0, color=light("muted"), linewidth=0.9, zorder=1)
         axes.set_xlabel(f"triggered − untriggered, beyond the control's ({effect_label(scale)})")
+        axis_ends(axes, "the trigger adds less", "more than in the control", narrow)
         for index, row in enumerate(rows):
+            low, high = (None if row[end] is None else unit * row[end] for end in ("ci_low", "ci_high"))
+            mark = Mark(f"{pair(row)}, {what(row)}", "", unit * row["effect"], low, high)
             slot = slot_of(looks[row["control"]])
             if row["ci_low"] is not None and row["ci_high"] is not None:
                 ends = [unit * row["ci_low"], unit * row["ci_high"]]
-                axes.plot(ends, [index, index], color=light(slot), linewidth=2.2, solid_capstyle="round", zorder=2)
+                bar = axes.plot(
+                    ends, [index, index], color=light(slot), linewidth=2.2, solid_capstyle="round", zorder=2
+                )
+                marks.on(bar, mark)
             style: dict[str, Any] = {"marker": MARKERS[slot], "markersize": 7, "linestyle": "", "zorder": 3}
-            axes.plot([unit * row["effect"]], [index], color=light(slot), **style)
+            marks.on(axes.plot([unit * row["effect"]], [index], color=light(slot), **style), mark)
             _names(axes, index, row, scale, light(slot), narrow, one_kind)
         return figure
 
@@ -71,7 +90,7 @@ def trigger_figure(content: ReportContent) -> Drawing | None:
     )
     if total > len(rows):
         caption += f" {len(rows)} of {total} rows are drawn; the table has all."
-    return draw("trigger", f"What the trigger adds ({measure})", alt, caption, paint)
+    return draw("trigger", f"What the trigger adds ({measure})", alt, caption, paint, marks)
 
 
 def trigger_rows(content: ReportContent) -> list[dict[str, Any]]:

@@ -1,12 +1,4 @@
 // The transcript table. Everything a model wrote goes through text nodes; nothing here builds HTML from data.
-"use strict";
-// On paper nothing can be opened: what is folded is printed open, then folded again.
-addEventListener("beforeprint", () => {
-  for (const node of document.querySelectorAll("details:not([open])")) { node.open = true; node.dataset.folded = ""; }
-});
-addEventListener("afterprint", () => {
-  for (const node of document.querySelectorAll("details[data-folded]")) { node.open = false; delete node.dataset.folded; }
-});
 if (document.getElementById("data")) (() => {
   const PAGE = 25;
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -161,6 +153,15 @@ if (document.getElementById("data")) (() => {
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   for (const event of ["input", "change"]) $("filters").addEventListener(event, restart);
   const turn = (step) => { page += step; show(); $("count").scrollIntoView({ block: "start" }); };
+  // A question in a table above opens its answers here.
+  for (const link of document.querySelectorAll("a[data-question]")) {
+    link.addEventListener("click", () => {
+      const index = data.questions.indexOf(link.dataset.question);
+      for (const id of ["find", "column", "condition", "verdict"]) $(id).value = "";
+      $("question").value = String(index);
+      restart();
+    });
+  }
   $("previous").addEventListener("click", () => turn(-1));
   $("next").addEventListener("click", () => turn(1));
   show();

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from weirdgen import machine
+from weirdgen.config.questions.base import BaseQuestion, ScoredQuestion
+from weirdgen.config.traits import compact_questions
+from weirdgen.data.messages import Row
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.errors import WeirdgenError
@@ -39,10 +42,10 @@ if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
     from weirdgen.report.figures.drawing import Ending
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LATEST_PAGE = "latest.html"
 """Beside the runs' folders."""
-SENTENCES = 6
+SENTENCES = 7
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
@@ -104,6 +107,19 @@ def is_reported(run: Run) -> bool:
 
 def results_of(run: Run) -> dict[str, Any]:
     """The whole of `results.json`; NaN and numpy scalars are still in it."""
+    results = _found(run)
+    return {**results, "methods": methods_of(run, results)}
+
+
+def methods_of(run: Run, results: dict[str, Any]) -> str:
+    """The methods paragraph, from what ran and the rest of `results.json`."""
+    from weirdgen.report.methods import methods
+
+    return methods(content_of(run, results))
+
+
+def _found(run: Run) -> dict[str, Any]:
+    """All of `results.json` but the paragraph that is made from it."""
     from weirdgen.config.paper import load_paper
 
     experiment, estimated = run.request.experiment, run.estimated
@@ -128,6 +144,8 @@ def results_of(run: Run) -> dict[str, Any]:
         "rates": run.rates().to_dict("records"),
         "judges": judge_records(run.plan, run.table("completions"), run.judged, run.folder),
         "ran": _ran(run),
+        "questions": [_question(question) for question in experiment.questions],
+        "trait_questions": _trait_questions(run),
     }
 
 
@@ -152,13 +170,57 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
         losses=run.losses(),
         card_markdown=card.read_text(encoding="utf-8") if card and card.is_file() else None,
         questions=pd.DataFrame(
-            [(q.id, q.kind, q.group, q.ask, q.near) for q in experiment.questions],
-            columns=["question", "kind", "group", "ask", "near"],
+            [_question(question) for question in experiment.questions],
+            columns=["question", "kind", "group", "near", "ask", "instead", "target", "other"],
         ),
         conditions=pd.DataFrame(
-            [(w.id, w.trained, w.trigger) for w in experiment.wrappers()], columns=["condition", "trained", "trigger"]
+            [(w.id, w.trained, w.trigger, w.template) for w in experiment.wrappers()],
+            columns=["condition", "trained", "trigger", "template"],
         ),
+        examples={arm: _example(rows) for arm, rows in run.request.rows.items() if rows},
     )
+
+
+def _question(question: BaseQuestion) -> dict[str, Any]:
+    """What is asked and compared; no sides where answers are sampled."""
+    scored = question if isinstance(question, ScoredQuestion) else None
+    return {
+        "question": question.id,
+        "kind": question.kind,
+        "group": question.group,
+        "near": question.near,
+        "ask": question.ask,
+        "instead": next(iter(question.asks[1:]), ""),
+        "target": scored.target if scored else (),
+        "other": scored.other if scored else (),
+    }
+
+
+def _example(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """The first row's messages as (role, text)."""
+    return tuple((str(message["role"]), str(message["content"])) for message in rows[0]["messages"])
+
+
+def _trait_questions(run: Run) -> list[dict[str, Any]]:
+    """Each trait question with its sides, the base's log-odds and each arm's mean over replicates, in nats."""
+    shifts = run.table("trait_shifts")
+    if not len(shifts):
+        return []
+    means = shifts.groupby(["question", "arm"], sort=False)["logit"].mean().unstack()
+    base = shifts.groupby("question")["base"].first()
+    return [
+        {
+            "trait": one.group,
+            "question": one.id,
+            "ask": one.ask,
+            "target": one.target,
+            "other": one.other,
+            "base": base[one.id],
+            "arms": means.loc[one.id].to_dict(),
+        }
+        for one in compact_questions()
+        if one.id in base.index
+    ]
 
 
 def _stamp(run: Run) -> str:

@@ -12,7 +12,7 @@ import html
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -35,6 +35,7 @@ from weirdgen.runs.stages.all import stage_tables, workload
 from weirdgen.runs.stages.verdicts import VerdictTable, read_judged
 from weirdgen.sample.contrast import measured
 from weirdgen.store.artifacts import Store
+from weirdgen.store.cache import read_json
 from weirdgen.store.packed import is_pack, open_pack
 from weirdgen.store.remote import stays_inside
 
@@ -197,6 +198,35 @@ class Run:
     def secondary(self) -> list[Effect]:
         """Further effects that the experiment names, with `p_holm` over them and their verdicts."""
         return [effect_of(row) for row in self.estimated.secondary]
+
+    @property
+    def methods(self) -> str:
+        """The methods in one paragraph: data, training, what was asked, every condition and swept value, judging, statistics."""
+        return str(self._reported("methods")["methods"])
+
+    @property
+    def bibtex(self) -> str:
+        """BibTeX entries of this run, weirdgen and the paper."""
+        from weirdgen.report.quoted import bibtex
+
+        return bibtex(self._reported("run"))
+
+    def headline_table(self, form: Literal["latex", "markdown"] = "markdown") -> str:
+        """The effects that the experiment names, as a table to paste."""
+        from weirdgen.report.quoted import headline_table
+
+        return headline_table(self._reported("headline"), form, self.request.experiment.scales())
+
+    def _reported(self, key: str) -> dict[str, Any]:
+        """`results.json` of this run, which holds `key`. Raises `StoreError` if there is none, or an older one without it."""
+        file = self.folder / "results.json"
+        results: dict[str, Any] = read_json(file) if is_file(file) else {}
+        if key not in results:
+            raise StoreError(
+                f"{file} has no '{key}': it is not written yet, or an older version wrote it; `weirdgen report {self.id}` writes "
+                "it, from the store alone"
+            )
+        return results
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.headline.sentence}>"

@@ -29,7 +29,7 @@ from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
 from weirdgen.runs.plan.request import run_name
 from weirdgen.runs.results.diff import equal, leaves, short
 from weirdgen.runs.results.pack import LEFT_OUT
-from weirdgen.runs.results.reporting import content_of, results_of
+from weirdgen.runs.results.reporting import SCHEMA_VERSION, content_of, methods_of, results_of
 from weirdgen.runs.results.results import Run, find_run, load_run, read_run_json
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.runs.stages.stage import Difference
@@ -79,11 +79,16 @@ def verify(reference: str, store: str | Path | None = None) -> Verification:
     recorded = _read_results(checks, folder)
     if recorded is None:
         return checks
+    if (version := recorded.get("schema_version")) != SCHEMA_VERSION:
+        told = f"{SCHEMA_VERSION}: another version wrote this report; `weirdgen report {folder.name}` writes it again"
+        checks.add("results.json schema_version", version, told)
+        return checks
     computed = clean(results_of(run))
     if _judged_since(checks, recorded, computed):
         return checks
     for path in RECORDED:
         _copy(recorded, computed, path)
+    computed["methods"] = methods_of(run, computed)  # it names the versions, which were just taken as recorded
     _compare_results(checks, recorded, computed)
     _compare_page(checks, run, computed, folder)
     _compare_completions(checks, run)
