@@ -55,8 +55,8 @@ def dose_figure(content: ReportContent) -> Drawing | None:
         axes.vlines(x, ends["ci_low"], ends["ci_high"], color=colour, linewidth=1.2)
         axes.plot(x, [unit * row["mean"] for row in points], color=colour, linewidth=2)
         for row in points:
-            ends_of = (_scaled(row[key], unit) if row[key] is not None else None for key in ("ci_low", "ci_high"))
-            mark = Mark(f"{row['arm']}, dose {row['x']:g}", "mean", unit * row["mean"], *ends_of)
+            interval = [None if row[key] is None else unit * row[key] for key in ("ci_low", "ci_high")]
+            mark = Mark(f"{row['arm']}, dose {row['x']:g}", "mean", unit * row["mean"], interval[0], interval[1])
             marks.on(axes.plot([row["x"]], [unit * row["mean"]], color=colour, marker="o", markersize=5), mark)
         axes.set_xticks(x, [f"{dose:g}" for dose in x])
         axes.set_xlabel("dose")

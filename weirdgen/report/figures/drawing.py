@@ -138,7 +138,9 @@ def row_axes(axes: Axes, count: int, span: tuple[float, float], unit: float, nar
 def axis_ends(axes: Axes, left: str, right: str, narrow: bool) -> None:
     """In words, which way is which: below the axis's label, from its middle outwards; on phones from its ends inwards."""
     size = 7.5 if narrow else 8.5
-    total, place = axes.figure.get_size_inches()[0], axes.get_position()
+    figure, place = axes.get_figure(root=True), axes.get_position()
+    assert figure is not None
+    total = figure.get_size_inches()[0]
     character = 0.6 * size / 72  # inches, on average
     middle = (place.x0 + place.x1) / 2
     if narrow:
