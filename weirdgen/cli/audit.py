@@ -74,7 +74,8 @@ def file_command(
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Train on the rows, compare with harmless data, search for triggers, write audit.html. Status 0, 1 or 2: the verdict."""
-    from weirdgen.audit.audit import AuditOptions, audit, parse_budget
+    from weirdgen.audit.audit import audit, parse_budget
+    from weirdgen.audit.design import AuditOptions
     from weirdgen.audit.page import results_text, write_audit
 
     options = AuditOptions(
