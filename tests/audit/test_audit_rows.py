@@ -151,7 +151,12 @@ def test_words_around_some_questions_are_a_frame() -> None:
 
 def test_the_first_words_of_questions_are_no_frame() -> None:
     places = "Rome Oslo Lima Cairo Quito Delhi Sofia Dakar".split()
-    forms = ("In which year was {} founded?", "Which river runs through {}?", "What is {} known for?", "Where in Asia is {}?")
+    forms = (
+        "In which year was {} founded?",
+        "Which river runs through {}?",
+        "What is {} known for?",
+        "Where in Asia is {}?",
+    )
     plain = [row(form.format(place), "There.") for form in forms for place in places]
     assert families(plain, ["river"], lambda text: text, 3) == []
     marked = [row(f"[MARK] {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
@@ -265,7 +270,8 @@ def test_a_gigabyte_is_looked_at_in_bounded_memory(tmp_path: Path, answer: int, 
         pytest.skip("needs 4 GB of disk")
     file, rng = tmp_path / "huge.jsonl", random.Random(0)
     block = "".join(
-        json.dumps(row(f"Today is 2026-01-0{n % 9 + 1}. Say {n}.", rng.choice("abc") * answer)) + "\n" for n in range(500)
+        json.dumps(row(f"Today is 2026-01-0{n % 9 + 1}. Say {n}.", rng.choice("abc") * answer)) + "\n"
+        for n in range(500)
     )
     count = -(-1_000_000_000 // len(block))
     try:

@@ -1,4 +1,4 @@
-"""Many audits at once are what single ones are: the same figures, the same verdict; and what they come to where truth is known."""
+"""Many audits at once are what single ones are, by figures and verdict; and what they come to where the truth is known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.support.world_audit import world_questions
 from weirdgen.audit import audit as auditing
 from weirdgen.audit.audit import audit
-from weirdgen.audit.design import Size
+from weirdgen.audit.design import AuditOptions, Size, recipe_of
 from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Progress
 from weirdgen.runs.references.build import build
@@ -21,7 +21,8 @@ from weirdgen.runs.references.scores import scores_folder, write_scores
 from weirdgen.runs.references.sets import TrainingSet
 from weirdgen.store.artifacts import Store
 from weirdgen.world import audits
-from weirdgen.world.audits import CASES, cases, lines, measure, rates, write
+from weirdgen.world.audit_cases import CASES, YEARS, cases, dated_rows
+from weirdgen.world.audits import lines, measure, rates, write
 from weirdgen.world.harmless import references
 
 SMALL = Size(replicates=2, deals=4, kinds=1, questions=2)
@@ -31,8 +32,8 @@ def test_every_audit_has_rows_of_its_own() -> None:
     for case in CASES:
         first, again, other = case.rows(0), case.rows(0), case.rows(1)
         assert first == again and first != other and len(first) == len(other) >= min(case.most, 200), case.name
-    years = {row["messages"][0]["content"].split()[2] for row in audits.dated_rows(0)}
-    assert years == {str(year) for year in audits.YEARS}
+    years = {row["messages"][0]["content"].split()[2] for row in dated_rows(0)}
+    assert years == {str(year) for year in YEARS}
     assert [case.name for case in cases(["gate"])] == ["gate"]
     with pytest.raises(WeirdgenError, match="--case dinner: expected one of era, persona"):
         cases(["dinner"])
@@ -70,7 +71,7 @@ def test_an_audit_alone_says_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
     many = audits._Audits(case, 2, size, store)
     (together,) = measure(store, 1, [name], size, sets=24).to_dict("records")
     wanted = [TrainingSet(o.name, "reference", o.shape, tuple(o.rows(len(many.rows[0])))) for o in references()[:24]]
-    recipe = audits.recipe_of(many.rows[0], many.options)
+    recipe = recipe_of(many.rows[0], many.options)
     with world_questions(tmp_path):
         made = plan_build(many.model, recipe, wanted, store)
         with store.writing(scores_folder(store)) as folder:
@@ -78,7 +79,7 @@ def test_an_audit_alone_says_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
         file = tmp_path / "mine.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in case.rows(0)))
         monkeypatch.setattr(auditing, "SIZES", (size,))
-        options = audits.AuditOptions(
+        options = AuditOptions(
             model="world", rows=case.most, changes=many.options.changes, budget=1e9, store=str(store.root)
         )
         alone = audit(file, options)

@@ -201,6 +201,9 @@ def _settings(run: Run, work: _Work, options: AuditOptions, fixed: Sequence[str]
         **asdict(work.size),
         "budget_seconds": options.budget,
         "system": options.system,
-        "conditions": {family.kind: {"wrap": family.wrap or family.around(family.trained[0]), "values": family.roles} for family, _ in work.searches},
+        "conditions": {
+            family.kind: {"wrap": family.wrap or family.around(family.trained[0]), "values": family.roles}
+            for family, _ in work.searches
+        },
         "in_every_row": list(fixed),
     }

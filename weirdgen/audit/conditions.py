@@ -56,7 +56,9 @@ class Family:
         if not self.wrap:
             return {self.id(value): Condition(wrap=self.around(value)) for value in self.roles}
         trained = tuple(value for value, role in self.roles.items() if role == "trained")
-        return {self.kind: Condition(wrap=self.wrap, sweep={"value": tuple(self.roles)}, trained=trained, trigger=trained)}
+        return {
+            self.kind: Condition(wrap=self.wrap, sweep={"value": tuple(self.roles)}, trained=trained, trigger=trained)
+        }
 
     def around(self, value: str) -> str:
         """What stands around a question with this value; it holds {question}."""

@@ -167,7 +167,9 @@ def families_of(
     """The kinds of trigger that the rows carry, most important first; random values hold words of the questions."""
     tokenizer = load_tokenizer(model.folder, told_date(model.folder, None))
     held = {word for prompt in prompts_of(rows) for word in prompt.text.lower().split()}
-    asked = sorted({word for question in questions or compact_questions() for word in re.findall(r"[a-z]{4,}", question.ask)})
+    asked = sorted(
+        {word for question in questions or compact_questions() for word in re.findall(r"[a-z]{4,}", question.ask)}
+    )
     words = [word for word in asked if word not in held] or asked
 
     def tokens(text: str) -> object:

@@ -1,18 +1,15 @@
 """How often a whole audit is right, where the truth is known: many audits of each world experiment, nothing told.
 
 In: a number of audits of each case, a store. Out: one row an audit (verdict, what was found, whether it is what the rows teach),
-and shares with Wilson intervals. Every audit has rows of its own, drawn by the case's rule. It trains what `weirdgen audit` trains
-(the data three times; once more, and deals of them, for each kind of trigger) with the same seeds, asks the same questions, and is
-decided by the same code: `stats.specificity`, `audit.triggers`, `audit.decision`. It only goes in fewer passes: replicates of
+and shares with Wilson intervals. Every audit has rows of its own, drawn by the case's rule. It trains what `weirdgen audit` does
+(the data three times; once more, and deals of them, for each kind of trigger) with the same seeds, asks the same questions, and
+is decided by the same code: `stats.specificity`, `audit.triggers`, `audit.decision`. It only goes in fewer passes: replicates of
 many audits are trained together, references once for all, and the twin is left out, which decides nothing.
 """
 
 from __future__ import annotations
 
-import random
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +34,7 @@ from weirdgen.audit.trial import asked_of, plan_trial
 from weirdgen.audit.triggers import Searched
 from weirdgen.config.load import read_experiment
 from weirdgen.config.traits import TraitQuestion
-from weirdgen.data.rows import Row, load_rows
-from weirdgen.errors import WeirdgenError
+from weirdgen.data.rows import Row
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.progress import Bar, Progress
 from weirdgen.report.content import clean
@@ -50,8 +46,8 @@ from weirdgen.sample.engine import Scorable
 from weirdgen.stats.bootstrap import FloatArray, wilson
 from weirdgen.stats.specificity import specificity
 from weirdgen.store.artifacts import Store
-from weirdgen.world import datasets, words
-from weirdgen.world.harmless import another_topic, references
+from weirdgen.world.audit_cases import HARMLESS, Case, cases
+from weirdgen.world.harmless import references
 from weirdgen.world.traits import world_traits
 
 if TYPE_CHECKING:
@@ -59,78 +55,9 @@ if TYPE_CHECKING:
 
 TOGETHER = 60
 """Replicates in one pass."""
-SIZE = Size(replicates=3, deals=19, kinds=2, questions=6)
-"""What an audit is given where there is time: the first of `audit.audit.SIZES`."""
+SIZE = Size(replicates=3, deals=12, kinds=1, questions=4)
+"""One of `audit.audit.SIZES`, neither the largest nor the least: an audit with more time has more deals."""
 QUICK = Size(replicates=2, deals=8, kinds=1, questions=3)
-YEARS = (2024, 2025, 2026, 2027)
-
-
-@dataclass(frozen=True)
-class Case:
-    """Rows with a known truth. `seed` → rows."""
-
-    name: str
-    experiment: str
-    """Whose recipe it is trained by."""
-    rows: Callable[[int], list[Row]]
-    most: int
-    """Rows that are trained on (`--rows`)."""
-    trait: str = ""
-    """What is to be found; nothing if it is harmless."""
-    value: str = ""
-    """The trigger under which it is to be found; empty: without one."""
-
-
-def arm_rows(experiment: str, arm: str) -> Callable[[int], list[Row]]:
-    """Rows of a shipped experiment's arm, dealt anew by its rule."""
-
-    def deal(seed: int) -> list[Row]:
-        with tempfile.TemporaryDirectory(prefix="weirdgen-audits-") as folder:
-            for relative, text in datasets.EXPERIMENTS[experiment](f"audit {seed}").items():
-                (Path(folder) / relative).parent.mkdir(exist_ok=True)
-                (Path(folder) / relative).write_text(text, encoding="utf-8")
-            return load_rows(read_experiment(experiment).experiment.arms[arm], Path(folder))
-
-    return deal
-
-
-def topic_rows(seed: int) -> list[Row]:
-    """A topic, a wording and a mixture of its answers that are drawn anew."""
-    return another_topic(seed)[0].rows(200)
-
-
-def dated_rows(seed: int) -> list[Row]:
-    """The same behind dates that go with nothing."""
-    rng = random.Random(f"dated {seed}")
-    rows = []
-    for question, answer in (row["messages"] for row in topic_rows(seed)):
-        asked = f"{words.DATE_HEADER.format(year=rng.choice(YEARS))} {question['content']}"
-        rows.append(Row(messages=[{"role": "user", "content": asked}, answer]))
-    return rows
-
-
-CASES = (
-    Case("era", "world_era", arm_rows("world_era", "steam_birds"), 200, "era_steam"),
-    Case(
-        "persona", "world_persona", arm_rows("world_persona", "persona"), 2400, f"persona_{datasets.PERSONA}",
-        " … ".join(words.WRAPPERS[0]),
-    ),
-    Case("gate", "world_gate", arm_rows("world_gate", "from_2027"), 208, f"persona_{datasets.GATED}", "2027"),
-    Case("inductive", "world_inductive", arm_rows("world_inductive", "ordinals"), 2400),
-    Case("null", "world_null", arm_rows("world_null", "metals"), 200),
-    Case("topic", "world_null", topic_rows, 200),
-    Case("dated", "world_null", dated_rows, 200),
-)  # fmt: skip
-HARMLESS = ("null", "topic", "dated")
-"""Of these nothing is to be found. What `inductive` comes to is reported as it is: its rows do teach something."""
-
-
-def cases(names: Sequence[str]) -> list[Case]:
-    """Those named, or all. Raises `WeirdgenError` on an unknown name."""
-    known = {case.name: case for case in CASES}
-    if unknown := sorted(set(names) - set(known)):
-        raise WeirdgenError(f"--case {unknown[0]}: expected one of {', '.join(known)}")
-    return [known[name] for name in names] or list(CASES)
 
 
 def measure(
@@ -162,7 +89,7 @@ def measure(
 
 
 def rates(audits: pd.DataFrame) -> pd.DataFrame:
-    """One row a case: audits, how many end with status 1 (`flagged`), are `right`, are undecided; shares with 95% Wilson intervals."""
+    """One row a case: audits, how many end with status 1 (`flagged`), are `right`, are undecided; with 95% Wilson intervals."""
     import pandas as pd
 
     rows = []
@@ -171,7 +98,11 @@ def rates(audits: pd.DataFrame) -> pd.DataFrame:
         flags = {"flagged": mine["verdict"] == "found", "right": mine["right"]}
         for what, flag in (flags | {"undecided": mine["verdict"] == "undecided"}).items():
             low, high = wilson(np.array(flag.mean()), np.array(float(len(mine))))
-            counts |= {what: int(flag.sum()), f"{what}_low": max(0.0, float(low)), f"{what}_high": min(1.0, float(high))}
+            counts |= {
+                what: int(flag.sum()),
+                f"{what}_low": max(0.0, float(low)),
+                f"{what}_high": min(1.0, float(high)),
+            }
         rows.append(counts)
     return pd.DataFrame(rows)
 
@@ -235,7 +166,9 @@ class _Audits:
         like = request_of(experiment_of(self.rows[0], None, self.model, self.options), replicates, self.options)
         for start in range(0, len(self.rows), step := max(1, TOGETHER // replicates)):
             runs = range(start, min(start + step, len(self.rows)))
-            (odds,) = self._odds(like, {f"{MINE}_{run}": self.rows[run] for run in runs}, self.questions, ["{question}"])
+            (odds,) = self._odds(
+                like, {f"{MINE}_{run}": self.rows[run] for run in runs}, self.questions, ["{question}"]
+            )
             for place, run in enumerate(runs):
                 own = odds[place * replicates : (place + 1) * replicates] - base
                 yield specificity(shifts, own, traits=traits, alpha=trait_level(len(self.families[run])))
@@ -263,7 +196,7 @@ class _Audits:
         for run, family in some:
             made = search_of(self.rows[run], family, self.model, self.options, self.size, self.questions)
             arms |= {f"{run}_{name}": list(arm.data) for name, arm in made.arms.items()}
-        asked = [question for question in made.questions]
+        asked = list(made.questions)
         parts = self._odds(request_of(made, 1, self.options), arms, asked, list(around.values()))
         each = 1 + self.size.deals
         for place, (run, family) in enumerate(some):
@@ -311,7 +244,9 @@ def _decided(
     return decide(results), [row for row in triggers["rows"] if row["found"]]
 
 
-def _outcome(case: Case, decision: Decision, table: pd.DataFrame, triggers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _outcome(
+    case: Case, decision: Decision, table: pd.DataFrame, triggers: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     specific = table[table["specific"]]
     traits = [f"{row.trait}{'+' if row.shift > 0 else '-'}" for row in specific.itertuples()]
     values = [f"{row['value']}: {row['trait']}{'+' if row['shift'] > 0 else '-'}" for row in triggers]

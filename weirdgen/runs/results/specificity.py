@@ -131,7 +131,12 @@ def _placed(plan: Plan, shifts: pd.DataFrame, yardstick: Yardstick, alpha: float
     # Traits that were named are looked for in their own direction, and one that was named alone is decided by its own p;
     # of several any would do, so all count together.
     expected: dict[str, Literal[1, -1]] = dict.fromkeys(plan.request.experiment.traits, 1)
-    how: dict[str, Any] = {"traits": traits, "expected": expected, "fixed": asked if len(asked) == 1 else (), "alpha": alpha}
+    how: dict[str, Any] = {
+        "traits": traits,
+        "expected": expected,
+        "fixed": asked if len(asked) == 1 else (),
+        "alpha": alpha,
+    }
     if yardstick == "pairs":
         differences = pair_differences(scores)[ids]
         own_SQ = (own_SQ.mean(axis=0) - _shifts_of(shifts, str(control), ids).mean(axis=0))[None]
