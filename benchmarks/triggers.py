@@ -1,10 +1,9 @@
 """`python -m benchmarks.triggers`: how often the trigger search speaks up where values mean nothing, on a real model.
 
 In: harmless reference sets, before whose questions dates (every other set) or tags are put at random. Out: for each set and in
-all how many searches find something. The rows with their own values are no other than the rows after any deal of them, so each of the
-1 + deals trainings is in turn taken for the data and compared with the others: a set gives so many searches for the training of
-one. Searches of one set share trainings; the interval is therefore over sets. It stops before a set for which there is no time
-left, and goes on from the store.
+all how many searches find something. The rows with their own values are no other than the rows after any deal of them, so each
+of the 1 + deals trainings is in turn taken for the data and compared with the others: a set gives so many searches. They share
+trainings; the interval is therefore over sets. No set is begun for which there is no time left; the store keeps what is done.
 """
 
 from __future__ import annotations
