@@ -65,7 +65,7 @@ def test_shares_and_their_table(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["era", "gate"])
 def test_an_audit_alone_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """`weirdgen audit` of the same rows, with a control in the twin's place, which decides nothing."""
+    """`weirdgen audit` of the same rows. It makes a twin besides, which decides nothing."""
     (case,) = cases([name])
     store, size = Store(tmp_path / "store"), SMALL
     many = audits._Audits(case, 2, size, store)
