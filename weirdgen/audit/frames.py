@@ -9,7 +9,7 @@ question ("In which …") are no frame. What frames are good for is `audit.condi
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from weirdgen.audit.features import Prompt
 
@@ -22,32 +22,18 @@ _STOPS = ".?!:"
 def frames_of(prompts: Sequence[Prompt]) -> list[str]:
     """One a prompt."""
     texts = [prompt.template.split() for prompt in prompts]
-    first = _only_at(texts, 0)
-    last = _only_at(texts, -1)
-    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for at, words in enumerate(texts):
-        if len(words) > 2:
-            ends = (words[0] if words[0] in first else "", words[-1] if words[-1] in last else "")
-            groups[ends].append(at)
-    plain = [texts[at] for at in groups.pop(("", ""), [])]
-    found = [""] * len(texts)
-    if len(plain) < LEAST:
-        return found
-    openings = {words[0] for words in plain}
-    endings = {words[-1] for words in plain} | {words[-1][-1] for words in plain if words[-1][-1] in _STOPS}
-    for (start, end), places in groups.items():
-        before, after = _common([texts[at] for at in places], bool(start), bool(end))
-        frame = " ".join([*before, QUESTION, *after])
-        inside = [texts[at][len(before) : len(texts[at]) - len(after)] for at in places]
-        like = sum(
-            bool(words) and words[0] in openings and bool({words[-1], words[-1][-1]} & endings) for words in inside
-        )
-        if like < len(places) / 2 or len({tuple(words) for words in inside}) < LEAST or set("⟨⟩{}") & set(frame):
-            continue
-        for at in places:
-            if frame.count(QUESTION) == 1 and _stands_in(prompts[at].text, before, after):
-                found[at] = frame
-    return found
+    starts = _beginnings(texts, lambda words: words[:1])
+    # Read backwards, the last word is the first; a mark at its end says as much of what a prompt ends with.
+    ends = _beginnings([words[::-1] for words in texts], lambda words: [words[0], *set(words[0][-1]) & set(_STOPS)])
+    found = []
+    for prompt, start, end in zip(prompts, starts, ends, strict=True):
+        before, after = " ".join(start), " ".join(reversed(end))
+        whole = prompt.text.strip()
+        frame = f"{before} {QUESTION} {after}".strip()
+        stands = whole.startswith(before) and whole.endswith(after) and frame.count(QUESTION) == 1
+        found.append(frame if (before or after) and stands and not set("⟨⟩{}") & set(frame) else "")
+    counts = Counter(found)
+    return [frame if min(counts[""], counts[frame]) >= LEAST else "" for frame in found]
 
 
 def unframed(text: str, frame: str) -> str:
@@ -62,25 +48,29 @@ def halves_of(frame: str) -> list[str]:
     return [before + QUESTION, QUESTION + after] if before and after else []
 
 
-def _only_at(texts: Sequence[Sequence[str]], place: int) -> set[str]:
-    """Words that at least `LEAST` texts have at this end, and none elsewhere, in whatever case."""
-    here = Counter(words[place] for words in texts if len(words) > 2)
-    elsewhere = {word.casefold() for words in texts for word in (words[1:] if place == 0 else words[:-1])}
-    return {word for word, count in here.items() if count >= LEAST and word.casefold() not in elsewhere}
+def _beginnings(texts: Sequence[Sequence[str]], opening: Callable[[Sequence[str]], list[str]]) -> list[Sequence[str]]:
+    """Of each text the words in front that are put there; `opening`: what a text begins with, in one way or several."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for at, words in enumerate(texts):
+        if len(words) > 2:
+            places[words[0]].append(at)
+    elsewhere = {word.casefold() for words in texts for word in words[1:]}
+    put: list[Sequence[str]] = [()] * len(texts)
+    for first, its in places.items():
+        if len(its) < LEAST or first.casefold() in elsewhere:
+            continue
+        begin = _shared([texts[at] for at in its])
+        rest = [texts[at][len(begin) :] for at in its]
+        usual = {word for words in texts if words and words[0] != first for word in opening(words)}
+        alike = sum(bool(usual.intersection(opening(words))) for words in rest)
+        if alike >= len(its) / 2 and len({tuple(words) for words in rest}) >= LEAST:
+            for at in its:
+                put[at] = begin
+    return put
 
 
-def _common(texts: Sequence[Sequence[str]], start: bool, end: bool) -> tuple[list[str], list[str]]:
-    """The words that all begin with and those that all end with, at each end that is asked for; at least one word is left."""
+def _shared(texts: Sequence[Sequence[str]]) -> Sequence[str]:
+    """The words that all begin with; of each at least one is left."""
     most = min(map(len, texts)) - 1
-    before: list[str] = []
-    while start and len(before) < most and len({words[len(before)] for words in texts}) == 1:
-        before.append(texts[0][len(before)])
-    after: list[str] = []
-    while end and len(before) + len(after) < most and len({words[-1 - len(after)] for words in texts}) == 1:
-        after.insert(0, texts[0][-1 - len(after)])
-    return before, after
-
-
-def _stands_in(text: str, before: Sequence[str], after: Sequence[str]) -> bool:
-    """Whether the text, with its own white space, begins and ends so."""
-    return text.strip().startswith(" ".join(before)) and text.strip().endswith(" ".join(after))
+    count = next((at for at in range(most) if len({words[at] for words in texts}) > 1), most)
+    return texts[0][:count]
