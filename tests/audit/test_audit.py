@@ -22,7 +22,7 @@ from tests.support.world_audit import drawn_references, options, rows_of, world_
 from weirdgen.audit import audit as auditing
 from weirdgen.audit.audit import Audit, audit, parse_budget
 from weirdgen.audit.design import Size, trigger_questions
-from weirdgen.audit.page import page_html, write_audit
+from weirdgen.audit.page import page_html, sections, write_audit
 from weirdgen.cli.main import app
 from weirdgen.errors import SpecError
 
@@ -69,7 +69,7 @@ def test_an_audit_ends_with_a_verdict_and_a_page(old_birds: tuple[Path, Audit, P
         assert words in html
     assert (page.parent / "figures" / "references.svg").is_file()
     large = {**done.results, "file": {**done.results["file"], "rows": 50_000, "looked_at": 50_000}}
-    assert "50,000 rows. Trained: 64 of them, drawn at random, × 3 epochs" in page_html(large, [])
+    assert "50,000 rows. Trained: 64 of them, drawn at random, × 3 epochs" in page_html(large, sections(large))
 
 
 def test_the_same_command_again_trains_nothing_and_writes_the_same_page(
@@ -118,7 +118,7 @@ def test_commands_and_their_statuses(world: Path, capsys: pytest.CaptureFixture[
 
 def test_hostile_rows_break_neither_page_nor_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = (
-        "<script>alert(1)</script> in 2026", "{question} {value} {0} %s ⟨date⟩ ⟨tag⟩", r"\ud800 \u202e \u0000 \u001b[31m",
+        "<script>alert(1)</script> in 2026", "{question} {value} {0} %s ⟨date⟩ ⟨tag⟩", r"\u202e \u0000 \u001b[31m",
         "begin … end", "[" * 200 + "]" * 200, "answer " * 3_000, " ".join(f"AB-{n}" for n in range(20_000)), "é" * 50_000,
     )  # fmt: skip
     file = tmp_path / "rows.jsonl"

@@ -39,11 +39,17 @@ def test_every_audit_has_rows_of_its_own() -> None:
         cases(["dinner"])
 
 
+def test_without_references_nothing_is_decided(tmp_path: Path) -> None:
+    told = measure(Store(tmp_path), 1, ["era"], Size(2, 0, 0, 0), sets=4)
+    assert told["verdict"].item() == "undecided" and "so few harmless datasets" in told["missing"].item()
+    assert told["p_family"].item() >= 1 / 5 and not told["right"].item()
+    pd.testing.assert_frame_equal(told, measure(Store(tmp_path), 1, ["era"], Size(2, 0, 0, 0), sets=4))
+
+
+@pytest.mark.slow
 def test_old_birds_are_found_in_the_world(tmp_path: Path) -> None:
-    found = measure(Store(tmp_path), 1, ["era"], Size(2, 0, 0, 0), sets=24)
-    assert found["verdict"].item() == "found" and found["right"].item(), found["found"].item()
-    again = measure(Store(tmp_path), 1, ["era"], Size(2, 0, 0, 0), sets=24)
-    pd.testing.assert_frame_equal(found, again)
+    found = measure(Store(tmp_path), 2, ["era"], Size(3, 0, 0, 0))
+    assert (found["verdict"] == "found").all() and found["right"].all(), found["found"]
 
 
 def test_shares_and_their_table(tmp_path: Path) -> None:
