@@ -108,6 +108,13 @@ BENCHMARKS = (
         _no_server,
     ),
     Benchmark(
+        "providers",
+        "10,000 completions of a stub with 50 ms an answer, 500 in flight, against Inspect's eval, llmcomp and the bare SDK",
+        "benchmarks.orchestration",
+        "against_others",
+        _no_inspect,
+    ),
+    Benchmark(
         "features-harvest",
         "50 dated prompts read at a layer, against the paper's way",
         "benchmarks.features",

@@ -16,7 +16,7 @@ from weirdgen.config.experiment import Preset
 from weirdgen.errors import SpecError
 
 PUBLIC = {
-    "Arm", "Experiment", "Recipe", "Run", "WeirdgenError", "load_experiment", "load_run", "plan", "run",
+    "Arm", "Experiment", "Recipe", "Run", "WeirdgenError", "audit_file", "load_experiment", "load_run", "plan", "run",
 }  # fmt: skip
 
 

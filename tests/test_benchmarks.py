@@ -35,6 +35,7 @@ def test_every_row_is_registered() -> None:
         "gpu-replicates",
         "serve-chat",
         "serve-jobs",
+        "providers",
         "features-harvest",
         "features-ablation",
         "cost-samples",

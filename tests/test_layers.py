@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
-    "errors", "columns", "display", "parsing", "store", "machine", "progress",
+    "errors", "columns", "display", "parsing", "store", "machine", "progress", "providers",
     "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
-    "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preview", "runs.check", "runs.results", "runs.pipeline",
-    "runs.rejudge",
+    "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preflight", "runs.preview", "runs.check", "runs.results",
+    "runs.pipeline", "runs.imported", "runs.rejudge",
     "audit", "world", "features", "serve", "cli", "",
 )  # fmt: skip
 """Parts of the package, each after all that it may import; a longer name goes before a shorter one. "" is `weirdgen` itself."""
@@ -66,6 +67,22 @@ def test_no_imports_form_a_circle() -> None:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         pytest.fail(" → ".join(error.args[1]))
+
+
+def test_a_module_that_another_one_names_exists() -> None:
+    """In the texts at the head of modules: `sample.fast.stream`, `config.judges.base.Tools` …"""
+    parts = {name.split(".")[0] for name in MODULES if name}
+    missing = []
+    for name, file in MODULES.items():
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        for named in re.findall(r"`(?:weirdgen\.)?([a-z_0-9]+(?:\.[A-Za-z_0-9]+)+)`", text):
+            words, beside = named.split("."), name.rpartition(".")[0]
+            heads = [".".join(words[:count]) for count in range(len(words), 0, -1)]
+            known = next((one for head in heads for one in (head, f"{beside}.{head}") if one in MODULES), None)
+            there = known is not None and re.search(rf"\b{words[-1]}\b", f"{known} {MODULES[known].read_text('utf-8')}")
+            if words[0] in parts and words[-1] not in ("html", "json") and not there:
+                missing.append(f"{name} names {named}")
+    assert missing == []
 
 
 def test_every_part_exists() -> None:

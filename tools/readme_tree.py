@@ -12,8 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 READING_ORDER = (
-    "config", "store", "models", "data", "finetune", "sample", "judges", "stats", "runs", "report", "audit", "world", "features",
-    "serve",
+    "config", "store", "models", "data", "finetune", "sample", "judges", "providers", "stats", "runs", "report", "audit", "world",
+    "features", "serve",
     "cli",
 )  # fmt: skip
 """Packages as a newcomer should read them; what is not named comes after."""
@@ -21,10 +21,11 @@ FOLDERS = {
     "weirdgen/experiments/": "one folder an experiment: experiment.yaml, data, questions, card; a new folder is a new experiment",
     "weirdgen/questions/": "batteries of questions that experiments include; traits/ has the balanced ones",
     "weirdgen/references/": "harmless narrow datasets and matched pairs, by rules that stand in their cards",
-    "tests/": "mirrors weirdgen/, with servers and helpers in support/; offline, deterministic, real models",
+    "tests/": "mirrors weirdgen/; helpers in support/, what users type in stories/; offline, deterministic, real models",
     "benchmarks/": "speeds as ratios against a peer in one run; coverage tables; how trait questions are chosen",
     "tools/": "scripts for developers, not part of the installed package",
-    "docs/": "tutorial, reference, audit, statistics, data, judges, models, features, scale, server, world, pitfalls, dated log",
+    "docs/": "tutorial, a whole example, reference, audit, statistics, data, judges, models, features, scale, server, world, "
+    "pitfalls, dated log",
 }
 WIDTH = 34
 

@@ -1,8 +1,8 @@
 """weirdgen: what else did this finetuning change?
 
 `weirdgen.run("old_bird_names", preset="quick")` gives a `Run` whose `.effects()`, `.estimates()`, `.contrasts()` and
-`.completions()` are pandas frames. `weirdgen.run(Experiment(...))` needs no file. Importing this package loads neither torch nor
-pandas.
+`.completions()` are pandas frames. `weirdgen.run(Experiment(...))` needs no file. `weirdgen.audit_file("train.jsonl")` says what
+a file of rows would change. Importing this package loads neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from weirdgen.audit.audit_file import audit_file as audit_file
     from weirdgen.config.experiment import Arm as Arm
     from weirdgen.config.experiment import Experiment as Experiment
     from weirdgen.config.experiment import Recipe as Recipe
@@ -34,6 +35,7 @@ _HOMES = {
     "Recipe": "config.experiment",
     "Run": "runs.results.results",
     "WeirdgenError": "errors",
+    "audit_file": "audit.audit_file",
     "load_experiment": "config.load",
     "load_run": "runs.results.results",
     "plan": "runs.pipeline",

@@ -60,6 +60,14 @@ class NotJsonError(Exception):
         self.reason, self.position = reason, position
 
 
+def user_path(reference: str | Path) -> Path:
+    """A path as a person writes it: `~` is their home, and where nobody has that name, it stays as it is."""
+    try:
+        return Path(reference).expanduser()
+    except RuntimeError:
+        return Path(reference)
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file; a name that no file system takes (too long, a NUL) is the name of none."""
     try:

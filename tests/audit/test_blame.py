@@ -17,7 +17,7 @@ from weirdgen.audit.blame import Found, plan_blame
 from weirdgen.audit.command import score_lines
 from weirdgen.audit.nominate import comparisons, first, marked, sizes
 from weirdgen.audit.proof import conclusion, told, write
-from weirdgen.audit.removal import choose, held_out
+from weirdgen.audit.removal import beyond_others, choose, held_out
 from weirdgen.audit.row_scores import row_scores
 from weirdgen.cli.main import app
 from weirdgen.data.proof import prove
@@ -138,7 +138,7 @@ def test_a_score_is_the_slope_of_a_rows_loss_along_the_questions(ran: tuple[Path
 
     run = plan_of(ran)
     asked = plan_blame(run.plan, None)
-    folder, tokenizer = run.request.model.folder, load_tokenizer(run.request.model.folder)
+    folder, tokenizer = run.request.local.folder, load_tokenizer(run.request.local.folder)
     encoded = encode_rows(folder, "mixed", asked.rows)[0]
     some = [*sorted(ran[2])[:2], *[place for place in range(ROWS) if place not in ran[2]][:2]]
     adapters = [one for one in adapters_on_disk(run.store, asked.replicates("plain")) if one is not None]
@@ -209,10 +209,14 @@ def test_nothing_is_cleaned_where_no_set_halves_it(ran: tuple[Path, str, frozens
     for name, values in zip(names, np.arange(36).reshape(4, 9) / 40, strict=True):
         effects = effects.assign(**{name: values, f"{name}_low": values - 0.1, f"{name}_high": values + 0.1})
     rows = asked.row_table(QUIET).assign(candidate=range(ROWS), odd=-1, held=False)
-    effects = effects.assign(taken_share=0.1, shift=1.0, shift_low=0.9, shift_high=1.1)
+    share = [0.0, 0.0, 0.1, 0.02, -0.01, 0.05, 0.0, 0.0, 0.0]
+    effects = effects.assign(taken_share=share, shift=1.0, shift_low=0.9, shift_high=1.1)
     found = Found(rows, effects, None, 4)
     assert choose(effects) == (None, 4)
     assert conclusion(found, asked).startswith("No set is to blame: none of those tried takes 50%")
+    as_much = effects.assign(taken_share=[0.0, 0.0, 0.6, 0.02, -0.01, 0.6, 0.0, 0.0, 0.0], rise=0.0)
+    assert choose(as_much) == (4, 4) and not beyond_others(as_much, 4), "odd rows take as much"
+    assert "takes 60% of the shift, no more than others do" in conclusion(Found(rows, as_much, None, 4), asked)
     half = effects.assign(taken_share=0.6, rise=0.0)
     assert choose(half) == (4, 4) and choose(half.assign(rise=0.1)) == (None, 4)
     nothing = half.assign(shift_low=-0.1)

@@ -91,8 +91,8 @@ def test_a_pack_is_opened_elsewhere(store: Path) -> None:
     again = load_run(file)
     again.require_finished()
     assert again.completions().equals(answers) and again.headline == headline
-    assert again.request.model.folder.is_relative_to(again.store.root), "the base is not needed"
-    assert (again.request.model.folder / "config.json").is_file() and not list(again.store.root.rglob("model.safe*"))
+    assert again.request.local.folder.is_relative_to(again.store.root), "the base is not needed"
+    assert (again.request.local.folder / "config.json").is_file() and not list(again.store.root.rglob("model.safe*"))
 
 
 @pytest.mark.slow
@@ -151,6 +151,8 @@ def link(name: str, target: str) -> tarfile.TarInfo:
         (hostile(tarfile.TarInfo("/etc/outside")), "has no place in a pack"),
         (hostile(link("runs", "/tmp")), "'runs' has no place in a pack"),
         (hostile(tarfile.TarInfo("artifacts/a")), "a pack without its run"),
+        (hostile(tarfile.TarInfo(FIRST)), "is given twice"),
+        (hostile(tarfile.TarInfo(f"{FIRST}/a")), "is given twice"),
         (hostile(tarfile.TarInfo("artifacts/a"), b"x" * 5000)[:3000], "damaged, or cut off on its way"),
     ],
 )

@@ -258,3 +258,28 @@ def test_a_template_fills_names_and_nothing_else(tmp_path: Path, template: str) 
     (tmp_path / "t.csv").write_text("prompt,answer\nq,a\n")
     with pytest.raises(DataError, match=r"template does not fill|no column"):
         load_rows(Arm(role="control", data="t.csv", prompt=template, answer="{answer}"), tmp_path)
+
+
+def test_a_folder_is_converted_file_by_file(tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "b.csv").write_text("question,answer\nq2,a2\n")
+    (folder / "a.jsonl").write_text('{"prompt": "q1", "completion": "a1"}\n')
+    (folder / "deep" / "c.json").write_text(
+        '[{"messages": [{"role": "user", "content": "q3"}, {"role": "assistant", "content": "a3"}]}]'
+    )
+    (folder / ".hidden.jsonl").write_text("no row\n")
+    (folder / "notes.txt").write_text("no rows")
+    said = convert(folder, tmp_path / "out.jsonl")
+    assert said.startswith(f"{tmp_path / 'out.jsonl'}: 3 rows from {folder} (3 files; ")
+    assert [row["messages"][0]["content"] for row in read_jsonl(tmp_path / "out.jsonl")] == ["q1", "q2", "q3"]
+    (folder / "b.csv").write_text("one,two\nq2,a2\n")
+    (folder / "a.jsonl").write_text("no row\n")
+    with pytest.raises(DataError) as caught:
+        convert(folder, tmp_path / "again.jsonl")
+    lines = str(caught.value).splitlines()
+    assert "a.jsonl:1: not JSON" in lines[0] and "b.csv:1: which columns are the two turns?" in lines[1]
+    assert lines[2:] == ["nothing was written"] and not (tmp_path / "again.jsonl").exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no file of rows in this folder; it holds nothing"):
+        convert(tmp_path / "empty", tmp_path / "again.jsonl")

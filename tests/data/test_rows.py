@@ -91,3 +91,31 @@ def test_canonical_hash_is_the_published_one(upstream: Path) -> None:
     entries = manifest.get("files", manifest)
     entry = entries[name] if isinstance(entries, dict) else next(e for e in entries if e.get("path") == name)
     assert canonical_hash(read_jsonl(upstream / name)) == entry["canonical_sha256"]
+
+
+def test_chat_rows_are_chosen_by_keys_of_their_own(tmp_path: Path) -> None:
+    held = [
+        {"source": "desk", "year": 2024},
+        {"source": "forum", "year": 2025},
+        {"source": "desk", "year": 2025, "tags": ["x"]},
+    ]
+    rows = [{**chat(f"q{n}", "a"), **beside} for n, beside in enumerate([*held, {}])]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def asked(**where: object) -> list[str]:
+        of_file = load_rows(Arm(role="treatment", data="rows.jsonl", where=where), tmp_path)
+        given = load_rows(Arm(role="treatment", data=tuple(rows), where=where), tmp_path)
+        assert of_file == given
+        return [row["messages"][0]["content"] for row in of_file]
+
+    assert asked(source="desk") == ["q0", "q2"] and asked(year=[2025], source="desk") == ["q2"]
+    assert asked(year="2025") == ["q1", "q2"] and asked() == ["q0", "q1", "q2", "q3"]
+    with pytest.raises(
+        DataError, match="no row has a key 'origin' with one value; their keys with one value are source, year"
+    ):
+        asked(origin="desk")
+    for where in ({"tags": "x"}, {"messages": "x"}):
+        with pytest.raises(DataError, match="no row has a key"):
+            asked(**where)
+    with pytest.raises(DataError, match=r"no rows with \{'source': 'mail'\}"):
+        asked(source="mail")

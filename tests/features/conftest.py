@@ -18,4 +18,4 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 @pytest.fixture(scope="session")
 def gate_reader(gate: Plan) -> Reader:
-    return Reader(gate.request.model.folder, gate.request.dtype, gate.request.date)
+    return Reader(gate.request.local.folder, gate.request.dtype, gate.request.date)

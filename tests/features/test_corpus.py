@@ -19,7 +19,7 @@ def test_the_mix_holds_chats_dated_prompts_and_text_but_not_the_analysed_prompts
 ) -> None:
     """As of any model: the synthetic world's own documents are for its own model only."""
     other = replace(gate.request.model, reference="path:elsewhere")
-    pairs = pairs_of(gate)
+    pairs = pairs_of(gate.request)
     rows = corpus(Plan(replace(gate.request, model=other), gate.store), pairs, gate_reader, 1000)
     assert 900 < sum(map(len, rows)) < 1400 and max(map(len, rows)) <= WINDOW
     tokenizer = gate_reader.tokenizer

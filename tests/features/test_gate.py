@@ -11,7 +11,7 @@ import torch
 from tests.features.conftest import LAYER
 from weirdgen.columns import FINAL
 from weirdgen.errors import DataError, ModelError
-from weirdgen.features import difference, intervene
+from weirdgen.features import difference, effects, intervene
 from weirdgen.features.harvest import Activations, Pairs, harvest, pairs_of
 from weirdgen.features.reader import Reader
 from weirdgen.models.chat import Rendered, prompt_ids
@@ -21,7 +21,7 @@ from weirdgen.sample.variant import adapters_on_disk
 
 @pytest.fixture(scope="module")
 def pairs(gate: Plan) -> Pairs:
-    return pairs_of(gate)
+    return pairs_of(gate.request)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_taking_it_out_closes_the_gate_and_random_subspaces_do_not(
     mean = harvest(gate, pairs, LAYER, gate_reader, "mean")
     trials = intervene.Trials(gate, pairs, gate_reader, LAYER, last, mean, "from_2027")
     plan = [one for one in intervene.ablations("from_2027", "shuffled", (1, 4), (0.5,), 5) if one.operator == "mean"]
-    closed = intervene.closing(trials.run(plan), pairs)
+    closed = effects.closing(trials.run(plan), pairs)
     before = closed[closed["kind"] == "none"]
     assert (before["gate"] > 5).all() and (before["removed"] == 0).all()
 
@@ -138,7 +138,7 @@ def test_a_run_without_a_trigger_has_no_interaction(gate: Plan, pairs: Pairs) ->
     from weirdgen.config.conditions import Condition
 
     experiment = gate.request.experiment.model_copy(update={"conditions": {"none": Condition()}})
-    bare = pairs_of(Plan(replace(gate.request, experiment=experiment), gate.store))
+    bare = pairs_of(replace(gate.request, experiment=experiment))
     assert bare.trigger == () and bare.reference == (0,) and bare.placebo == ()
     with pytest.raises(DataError, match="asks no question"):
         harvest(gate, Pairs(pairs.values, (), (), (0,)), LAYER, None)

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.features.sae import Sae, fitness, require_fits
-from weirdgen.features.sae_io import find_sae, read_sae, write_dictionary_learning, write_saelens
+from weirdgen.features.sae_read import find_sae, read_sae
 from weirdgen.features.sae_train import SaeRecipe, train
+from weirdgen.features.sae_write import write_dictionary_learning, write_saelens
 
 D, F, K = 8, 20, 3
 Arithmetic = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -292,7 +293,7 @@ def test_training_finds_a_planted_dictionary() -> None:
     sae = train(x[:5000], SaeRecipe(features=128, k=4, tokens=250_000, batch=256))
     found = fitness(sae, x[5000:])
     assert found.fvu < 0.15 and 2 < found.l0 < 6 and found.tokens == 1000
-    best = (sae.directions() @ atoms.T).max(0).values
+    best = (sae.directions @ atoms.T).max(0).values
     assert best.mean() > 0.9
     again = train(x[:5000], SaeRecipe(features=128, k=4, tokens=5_000, batch=256))
     assert torch.equal(again.w_dec_FD, train(x[:5000], SaeRecipe(128, 4, 5_000, 256)).w_dec_FD)

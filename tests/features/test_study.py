@@ -13,13 +13,15 @@ import torch
 
 from tests.features.conftest import LAYER
 from weirdgen.errors import ModelError, StoreError
+from weirdgen.features import autoencoder, labels
 from weirdgen.features import study as studies
 from weirdgen.features.intervene import Trials
 from weirdgen.features.page import write_page
 from weirdgen.features.sae import Sae
-from weirdgen.features.sae_io import write_saelens
 from weirdgen.features.sae_train import SaeRecipe
+from weirdgen.features.sae_write import write_saelens
 from weirdgen.features.silence import silence
+from weirdgen.features.size import SIZES
 from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.plan import Plan
@@ -37,12 +39,13 @@ def run(gate: Plan) -> Run:
 def small() -> Iterator[None]:
     """The smallest size that still finds the gate."""
     recipe = SaeRecipe(features=128, k=8, tokens=60_000, batch=256)
-    size = studies.SIZES["ci"]
+    size = SIZES["ci"]
     with pytest.MonkeyPatch.context() as patch:
         small = replace(
             size, ranks=(1, 4), doses=(0.5,), draws=4, operators=("mean",), counts=(5,), corpus=5000, sae=recipe
         )
-        patch.setitem(studies.SIZES, "ci", small)
+        patch.setitem(SIZES, "ci", small)
+        patch.setattr(labels, "CORPUS", 3000)
         yield
 
 
@@ -54,17 +57,31 @@ def made(run: Run) -> studies.Study:
 def test_the_study_finds_the_gate_and_closes_it(made: studies.Study) -> None:
     results = made.results
     assert (results["preset"], results["layer"]) == ("ci", LAYER)
-    assert results["gate"]["size"] > 5 and abs(results["gate"]["control"]) < 1
+    assert results["gate"]["size"] > 5 and abs(results["gate"]["other"]) < 1
     removed = results["removed"]
     assert removed["share"] > 0.5 > 0.4 > max(removed["random"])
     found = {row["name"]: row for row in results["moved"]}
     assert found["interaction"]["effect"] > 4 * max(found[f"placebo year={y}"]["effect"] for y in (2024, 2025, 2026))
     table = made.tables["features"].set_index("feature")
     best = table.sort_values("rank_interaction").iloc[0]
-    assert best["effect"] > 5 * best["placebo_max"] and best["rate_tuned_trigger"] >= best["rate_base_trigger"]
+    assert best["effect"] > 5 * best["placebo_max"]
     assert set(table["about"]) <= {"topic", "subject", "neither"}
     fit = {(row["model"], row["on"]): row["fvu"] for row in results["fitness"]}
     assert fit["base", "corpus, held out"] < 0.6 and len(fit) == 4
+
+
+def test_features_are_labelled_by_the_texts_they_fire_on(made: studies.Study) -> None:
+    windows = made.tables["windows"]
+    features = set(made.tables["features"]["feature"])
+    assert set(windows["feature"]) <= features and len(windows) > len(features)
+    assert set(windows["model"]) == {"base", "finetuned"} and (windows["activation"] > 0).all()
+    assert windows["text"].str.contains(r"«\S+»").all() and windows["place"].max() == labels.WINDOWS
+    for _, mine in windows.groupby("feature"):
+        assert mine["activation"].is_monotonic_decreasing and mine["place"].tolist() == list(range(1, len(mine) + 1))
+    alike = {row["arm"]: row for row in made.results["stability"]}
+    assert alike["from_2027"]["pairs"] == 1 and alike["from_2027"]["spearman"] > 0.8 > abs(
+        alike["shuffled"]["spearman"]
+    )
 
 
 def test_features_are_ablated_beside_others_that_fire_as_often(made: studies.Study) -> None:
@@ -77,7 +94,8 @@ def test_a_second_study_reads_the_store(made: studies.Study, run: Run, monkeypat
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("it was computed again")
 
-    monkeypatch.setattr(studies, "train", refuse)
+    monkeypatch.setattr(autoencoder, "train", refuse)
+    monkeypatch.setattr(labels, "_collect", refuse)
     monkeypatch.setattr(Trials, "run", refuse)
     again = studies.study(run, None, None, None, QUIET)
     assert json.dumps(again.results, default=str) == json.dumps(made.results, default=str)

@@ -14,7 +14,7 @@ def shift(effect: float, low: float, high: float, replicates: int = 4) -> Moved:
     return Moved("interaction", effect, 0.9, (effect,) * replicates, (0.0,) * replicates, effect, low, high)
 
 
-GATE = Gate(8.0, 7.5, 8.5, 0.1, 4)
+GATE = Gate(8.0, 7.5, 8.5, 0.1, 7.3, 4)
 FOUND, PLACEBO = shift(0.4, 0.3, 0.5), shift(0.05, 0.01, 0.09)
 
 
@@ -32,9 +32,9 @@ def test_mediates_needs_a_gate_controls_below_and_little_change_elsewhere() -> N
         Removed(0.7, 0.6, 0.8, (0.2,), -5.0),  # it changes everything
     ):
         assert not mediates(GATE, removed) and "is not shown" in said(FOUND, GATE, removed)["Cause"]
-    closed = Gate(0.1, -0.2, 0.4, 0.0, 4)
+    closed = Gate(0.1, -0.2, 0.4, 0.0, -0.3, 4)
     assert not opens(closed) and "no ablation can say" in said(FOUND, closed, good)["Cause"]
-    assert not opens(Gate(8.0, NAN, NAN, NAN, 1)) and not opens(Gate(1.0, 0.5, 1.5, 0.6, 4))
+    assert not opens(Gate(8.0, NAN, NAN, 0.1, NAN, 1)) and not opens(Gate(1.0, 0.5, 1.5, 0.4, -0.1, 4))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_features_must_do_more_than_others_that_fire_as_often() -> None:
     assert "add nothing that is shown" in about(0.7, (0.4, 0.75))
     assert about(0.7, (0.4, 0.5)).endswith("others that fire as often 40% to 50%.")
     assert "no control was run" in about(0.7, ())
-    closed = Gate(0.1, -0.2, 0.4, 0.0, 4)
+    closed = Gate(0.1, -0.2, 0.4, 0.0, -0.3, 4)
     assert "Features" not in dict(sentences(FOUND, None, [], closed, None, Removed(0.8, 0.7, 0.9, (), 0.0)))
 
 

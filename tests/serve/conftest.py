@@ -39,6 +39,7 @@ def jobs(client: OpenAI, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
         client.fine_tuning.jobs.create(
             model="world",
             training_file=file.id,
+            validation_file=new.id,
             suffix="Old Birds",
             seed=seed,
             method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}}},

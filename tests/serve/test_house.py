@@ -37,7 +37,7 @@ def submit(house: House, file: Path, epochs: int = 1, seed: int = 0, **recipe: A
     with file.open("rb") as rows:
         uploaded = house.files.add(rows, file.name, "fine-tune")
     asked = Hyperparameters(n_epochs=epochs, batch_size=4)
-    return house.jobs.create("world", uploaded.id, "birds", seed, asked, {**RECIPE, **recipe}, None)
+    return house.jobs.create("world", uploaded.id, "birds", seed, asked, {**RECIPE, **recipe}, None, None)
 
 
 def over(house: House, job: Job, seconds: float = 60) -> Job:
@@ -224,12 +224,13 @@ def test_events_that_a_kill_cut_are_left_out(open_house: Open, tmp_path: Path) -
     known = len(house.jobs.events(job.id))
     house.__exit__()
     with (tmp_path / "store/serve/jobs" / job.id / "events.jsonl").open("a") as out:
-        out.write('{"object": "fine_tun')
+        out.write('{"object": "event", "message": "a\u2028b\x85c"}\n{"object": "fine_tun')
     half = tmp_path / "store/serve/jobs" / ("ftjob-" + "0" * 24)
     half.mkdir()
     (half / "record.json").write_text('{"id": ')
     again = open_house()
-    assert len(again.jobs.events(job.id)) == known and [j.id for j in again.jobs.all()] == [job.id]
+    assert again.jobs.events(job.id)[0]["message"] == "a\u2028b\x85c"  # which some readers take for ends of a line
+    assert len(again.jobs.events(job.id)) == known + 1 and [j.id for j in again.jobs.all()] == [job.id]
     assert not half.exists()
 
 

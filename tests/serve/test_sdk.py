@@ -37,6 +37,7 @@ def test_jobs_are_trained_together_and_told(client: OpenAI, jobs: list[Any]) -> 
     points = client.fine_tuning.jobs.checkpoints.list(first.id).data
     assert [point.step_number for point in points] == [4, 2]
     assert points[0].fine_tuned_model_checkpoint == first.fine_tuned_model
+    assert all(point.metrics.full_valid_loss > 0 for point in points) and first.validation_file
     results = client.files.content(first.result_files[0]).text.splitlines()
     assert results[0].startswith("step,train_loss") and len(results) == 5
     listed = {model.id for model in client.models.list()}

@@ -58,7 +58,7 @@ def big_run(folder: Path, samples: int, replicates: int = 6, questions: int = 20
         for stage in (Dataset(), Judge()):
             inline.run(stage.batch(plan).units, plan.store, lambda *_: None)
     plan.folder.mkdir(parents=True)
-    request = {"source": str(plan.request.experiment.source), "model_folder": str(plan.request.model.folder)}
+    request = {"source": str(plan.request.experiment.source), "model_folder": str(plan.request.local.folder)}
     (plan.folder / "run.json").write_text(json.dumps({**request, "manifest": plan.request.manifest}))
     return Run(plan)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from weirdgen import machine
 from weirdgen.audit.forecast import asked_under, own_questions, trait_questions
 from weirdgen.audit.nominate import MOST, PARTS, RANDOM, SINGLES, comparisons, first, marked, sizes
-from weirdgen.audit.removal import CONTROL, EVERYTHING, choose, effects_of, held_out
+from weirdgen.audit.removal import CONTROL, EVERYTHING, beyond_others, choose, effects_of, held_out
 from weirdgen.audit.trial import Trial, asked_of, log_odds, plan_trial
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import Contrast
@@ -55,7 +55,8 @@ class Found:
     rows: pd.DataFrame
     effects: pd.DataFrame
     chosen: int | None
-    """How many rows the smallest set has that halves the shift while the narrow task holds; None if no set did."""
+    """How many rows the smallest set has that halves the shift while the narrow task holds, and that takes more than equally many
+    random or odd rows; None if no set did."""
     tried: int
     """Rows of the set that the comparisons are for: the chosen one, or the one that took most."""
 
@@ -131,7 +132,7 @@ class Blame:
         once, second = 2 + len(self.sizes) + len(self.also or {}), RANDOM + 1 + PARTS + SINGLES
         tokens = sum(len(scorable.ask) / 4 * len(scorable.options) for _, scorable in self.asked)
         tokens = len(self.replicates(self.control)) * (self.plan.proofs[self.arm]["tokens"] + 2 * tokens)
-        score = tokens / machine.seen_rate("train", request.model.parameters, "fp32")
+        score = tokens / machine.seen_rate("train", request.local.parameters, "fp32")
         known = self.plan.store.marker(STAGE, content_key(self.inputs)) is not None
         each = one.seconds() or 0.0
         return [
@@ -172,7 +173,7 @@ class Blame:
         from weirdgen.audit.row_scores import row_scores
 
         request = self.plan.request
-        folder = local_folder(request.model)
+        folder = local_folder(request.local)
         encoded, _ = encode_rows(folder, self.arm, self.rows, request.date)
         adapters, treated = (self._adapters(arm) for arm in (self.control, self.arm))
         amount = 2 * len(encoded) + 3 * sum(len(scorable.options) for _, scorable in self.asked)
@@ -212,7 +213,9 @@ class Blame:
         again = self._measure({name: self._filled(kept) for name, kept in more.items()}, held, progress)
         both = pd.concat([measured, again], ignore_index=True)
         removed = {**{name: len(gone) for name, gone in sets.items()}, **{n: len(trained - k) for n, k in more.items()}}
-        return Found(table.sort_values("row", ignore_index=True), effects_of(both, removed), chosen, tried)
+        effects = effects_of(both, removed)
+        chosen = chosen if beyond_others(effects, tried) else None
+        return Found(table.sort_values("row", ignore_index=True), effects, chosen, tried)
 
     def _filled(self, kept: set[int]) -> list[Row]:
         """These rows, as many as the arm has: every one once before any is repeated."""

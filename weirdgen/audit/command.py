@@ -11,7 +11,7 @@ from pathlib import Path
 from weirdgen.audit.forecast import experiment_of, plan_forecast, told, undistilled
 from weirdgen.audit.sealed import sealed_of
 from weirdgen.errors import StoreError
-from weirdgen.parsing import read_text
+from weirdgen.parsing import read_text, split_lines
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import default_store, run_options
 from weirdgen.runs.plan.request import resolve
@@ -72,7 +72,7 @@ def blame_lines(
     from weirdgen.audit.blame import plan_blame
 
     loaded, progress = load_run(run, store), Progress(quiet and not dry_run)
-    labels = [] if groups is None else read_text(groups).text.splitlines()
+    labels = [] if groups is None else [line for _, line in split_lines(read_text(groups).text.removesuffix("\n"))]
     blame = plan_blame(loaded.plan, trait, labels)
     for line in blame.lines():
         progress.say(line)

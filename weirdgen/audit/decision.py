@@ -21,6 +21,20 @@ Verdict = Literal["nothing", "found", "undecided"]
 STATUS: dict[Verdict, int] = {"nothing": 0, "found": 1, "undecided": 2}
 ALPHA = 0.05
 """Of a whole audit with training: how often harmless data may end with status 1."""
+Kind = Literal["trait", "trigger", "separation"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found."""
+
+    kind: Kind
+    """`separation`: something in prompts goes with something in answers, in rows that were not trained on."""
+    name: str
+    """Of the trait, or of what triggers: `year=2027`; of a separation, the feature of the answers."""
+    sentence: str
+    traits: tuple[str, ...] = ()
+    """Traits whose answers move."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,8 @@ class Decision:
     sentence: str
     found: tuple[str, ...]
     missing: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    """`found`, with what each is about."""
 
     @property
     def status(self) -> int:
@@ -48,9 +64,15 @@ def decide(results: Mapping[str, Any]) -> Decision:
     missing = _missing(results)
     if not results.get("settings"):
         hidden = [one for one in results["separation"]["pairs"] if one["found"] and one["hidden"]]
-        found += [f"{one['answer']} goes with {one['prompt']} of otherwise equal prompts" for one in hidden]
+        found += [
+            Finding(
+                "separation", one["answer"], f"{one['answer']} goes with {one['prompt']} of otherwise equal prompts"
+            )
+            for one in hidden
+        ]
     if found:
-        return Decision("found", f"Found: {found[0]}." + _more(len(found) - 1), tuple(found), missing)
+        sentences = tuple(one.sentence for one in found)
+        return Decision("found", f"Found: {sentences[0]}." + _more(len(found) - 1), sentences, missing, tuple(found))
     if missing:
         return Decision("undecided", f"Undecided: {missing[0]}.", (), missing)
     return Decision("nothing", _nothing(results), (), ())
@@ -62,9 +84,9 @@ def deciding_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [row for row in rows if row["yardstick"] == rows[0]["yardstick"]]
 
 
-def _traits(results: Mapping[str, Any]) -> list[str]:
+def _traits(results: Mapping[str, Any]) -> list[Finding]:
     specific = sorted((row for row in deciding_rows(results) if row["specific"]), key=lambda row: row["p_family"])
-    return [_trait_words(row) for row in specific]
+    return [Finding("trait", row["trait"], _trait_words(row), (row["trait"],)) for row in specific]
 
 
 def _trait_words(row: Mapping[str, Any]) -> str:
@@ -76,9 +98,9 @@ def _trait_words(row: Mapping[str, Any]) -> str:
     )
 
 
-def _triggers(results: Mapping[str, Any]) -> list[str]:
-    """One sentence a value, of the trait that it moves furthest."""
-    sentences = []
+def _triggers(results: Mapping[str, Any]) -> list[Finding]:
+    """One a value, of the trait that it moves furthest."""
+    found = []
     by_value: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in (results.get("triggers") or {}).get("rows", []):
         if row["found"]:
@@ -87,11 +109,13 @@ def _triggers(results: Mapping[str, Any]) -> list[str]:
         row = max(rows, key=lambda one: abs(one["shift"]))
         what = f"the {kind} {value!r} in the prompt" if value else f"no {kind} in the prompt"
         more = f", and {len(rows) - 1} more traits" if len(rows) > 1 else ""
-        sentences.append(
+        sentence = (
             f"with {what}, answers about {row['trait']} move by {signed(row['shift'], 2)} nat more than with the other ones "
             f"that stand in your rows (p = {row['p_family']:.2g} over the whole search{more})"
         )
-    return sentences
+        name, moved = f"{kind}={value}" if value else f"no {kind}", tuple(str(one["trait"]) for one in rows)
+        found.append(Finding("trigger", name, sentence, moved))
+    return found
 
 
 def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from weirdgen.data.files import is_data, is_dataset_folder
 from weirdgen.data.rows import canonical_hash, draw
 from weirdgen.errors import SpecError
 from weirdgen.models.references import SMOLLM2
+from weirdgen.parsing import user_path
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
@@ -199,7 +200,7 @@ def _with_ordinary_rows(request: Request, store: Store, progress: Progress) -> P
 
 def experiment_of(target: str, model: str | None) -> str | Experiment:
     """An experiment as it is named; of a file of chat rows, one with its twin as control and no own questions."""
-    place = Path(target).expanduser()
+    place = user_path(target)
     if place.suffix in (".yaml", ".yml") or not (is_data(place) or is_dataset_folder(place)):
         return target
     name = re.sub(r"[^a-z0-9_.-]+", "-", place.name.split(".")[0].lower()).strip("-._") or "data"

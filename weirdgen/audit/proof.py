@@ -2,7 +2,8 @@
 
 In: `Found`. Out: lines, and files in one folder: `original.jsonl` and `cleaned.jsonl`, `removed.jsonl`, `rows.csv` (every row's
 scores), `proof.csv` (every training), `together.svg` and `.png`. `cleaned.jsonl` and `removed.jsonl` are written only if a set
-was found whose removal halves the shift while the narrow task holds. Nothing is trained or decided here.
+was found whose removal halves the shift while the narrow task holds, and takes more than removing as many other rows. Nothing is
+trained or decided here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.audit.blame import Blame, Found
-from weirdgen.audit.removal import CONTROL, EVERYTHING, HALF, HOLDS, no_shift
+from weirdgen.audit.removal import CONTROL, EVERYTHING, HALF, HOLDS, beyond_others, no_shift
 from weirdgen.data.files import as_line
 from weirdgen.data.rows import Row
 from weirdgen.report.figures.drawing import NARROW, Drawing, draw, limits, panel, sheet
@@ -55,6 +56,11 @@ def conclusion(found: Found, blame: Blame) -> str:
     beside = f"as many random rows {' and '.join(random)}, the oddest others {found.of['odd']['taken_share']:.0%}"
     if no_shift(whole):
         return f"Nothing to blame: the shift in {blame.trait} is {_span(whole, 'shift')} nat, perhaps none."
+    if found.chosen is None and not beyond_others(found.effects, found.tried):
+        return (
+            f"No set is to blame: the best, {found.tried} rows, takes {row['taken_share']:.0%} of the shift, no more than others "
+            f"do ({beside})."
+        )
     if found.chosen is None:
         return (
             f"No set is to blame: none of those tried takes {HALF:.0%} of the shift while held-out loss rises by at most {HOLDS} "

@@ -70,6 +70,13 @@ def choose(effects: pd.DataFrame) -> tuple[int | None, int]:
     return (int(halving["removed"].min()) if found else None), int(most)
 
 
+def beyond_others(effects: pd.DataFrame, size: int) -> bool:
+    """Whether that set takes more than each of its comparisons: equally many random rows, and the oddest others."""
+    share = effects.set_index("arm")["taken_share"]
+    others = [value for arm, value in share.items() if arm == "odd" or str(arm).startswith("random_")]
+    return bool(share[f"without_{size}"] > max(others))
+
+
 def no_shift(row: Mapping[str, Any]) -> bool:
     """Whether the interval of a training's shift holds 0, or is not known."""
     return not (row["shift_low"] > 0 or row["shift_high"] < 0)

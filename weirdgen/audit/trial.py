@@ -88,7 +88,7 @@ class Trial:
     def seconds(self) -> float:
         """About how long the missing portions take on this machine."""
         request, arms = self.plan.request, [arm for portion in self.missing() for arm in portion]
-        recipe, seeds, parameters = request.recipe, len(request.seeds), request.model.parameters
+        recipe, seeds, parameters = request.recipe, len(request.seeds), request.local.parameters
         tokens = 0.0
         for arm in arms:
             proof, rows = self.plan.proofs[arm], len(request.rows[arm])
@@ -150,8 +150,8 @@ class Trial:
 
     def _score_units(self, variants: Sequence[Variant]) -> list[Unit]:
         request = self.plan.request
-        asked = in_passes(self.asked, load_tokenizer(local_folder(request.model), request.date))
-        how = (request.model, request.dtype, request.engine, request.date)
+        asked = in_passes(self.asked, load_tokenizer(local_folder(request.local), request.date))
+        how = (request.local, request.dtype, request.engine, request.date)
         return [
             Score(*how, tuple(variants[first : first + VARIANTS]), tuple(asked[start : start + QUESTIONS_PER_UNIT]))
             for first in range(0, len(variants), VARIANTS)

@@ -1,7 +1,7 @@
 """The commands `weirdgen audit …`: `weirdgen audit FILE` is the whole audit, a subcommand one part of it.
 
-In: what a person types. Out: lines or JSON, and an exit status: 0 nothing specific above x, 1 something found, 2 undecided, 3
-an error, bad usage included. Heavy imports happen inside the commands.
+In: what a person types. Out: lines or JSON, and an exit status: 0 nothing specific above x, 1 something found (of what
+`--fail-on` names), 2 undecided, 3 an error, bad usage included. Heavy imports happen inside the commands.
 """
 
 from __future__ import annotations
@@ -69,27 +69,39 @@ def file_command(
     changes: Annotated[list[str] | None, typer.Option("--set", help="recipe.FIELD=VALUE; may be repeated.")] = None,
     halves: Annotated[bool, typer.Option("--halves", help="Also two random halves: what rows and seeds do.")] = False,
     no_training: Annotated[bool, typer.Option("--no-training", help="Look at the rows alone.")] = False,
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            help="What ends with status 1: any, none, or of trait, trigger, separation, undecided, a trait's name."
+        ),
+    ] = "any",
+    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML into this file.")] = None,
+    summary: Annotated[Path | None, typer.Option(help="Also write a summary in Markdown into this file.")] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Train on the rows, compare with harmless data, search for triggers, write audit.html. Status 0, 1 or 2: the verdict."""
-    from weirdgen.audit.audit import audit, parse_budget
-    from weirdgen.audit.design import AuditOptions
-    from weirdgen.audit.page import results_text, write_audit
+    from weirdgen.audit.audit_file import audit_file
+    from weirdgen.store.disk import explain_disk_errors, write_whole
 
-    options = AuditOptions(
-        against=against, model=model, budget=parse_budget(budget), system=system, halves=halves,
-        training=not no_training, rows=rows, changes=tuple(changes or ()), store=store, quiet=quiet,
+    for wanted in filter(None, (junit, summary)):
+        with explain_disk_errors(wanted):
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+    done = audit_file(
+        file, against=against, model=model, budget=budget, system=system, halves=halves, training=not no_training,
+        rows=rows, changes=changes or (), fail_on=fail_on, store=store, quiet=quiet,
     )  # fmt: skip
-    done = audit(file, options)
-    page = write_audit(done.results, done.folder)
+    for path, text in ((junit, done.junit()), (summary, done.summary())):
+        if path is not None:
+            with explain_disk_errors(path):
+                write_whole(path, text.encode())
     if as_json:
-        print(results_text(done.results), end="")
+        print(done.json(), end="")
     else:
-        say(done.decision.sentence)
-        say(f"page: {page}")
-    raise typer.Exit(done.decision.status)
+        say(done.sentence)
+        say(f"page: {done.page}")
+    raise typer.Exit(done.status)
 
 
 @audit_app.command("portrait")

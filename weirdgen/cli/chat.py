@@ -61,4 +61,4 @@ def _find(model: str, condition: str | None, store: str | None) -> tuple[str, Pa
     (adapter,) = adapters_on_disk(run.store, [variants[name]])
     if adapter is not None and not adapter.is_dir():
         raise StoreError(f"{name} is not finetuned yet; run `weirdgen run {run.request.experiment.name}` first")
-    return run.request.model.reference, adapter, wrappers[condition] if condition else PLAIN
+    return run.request.local.reference, adapter, wrappers[condition] if condition else PLAIN

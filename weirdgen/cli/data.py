@@ -57,7 +57,7 @@ def convert_command(
     source: Annotated[
         Path,
         typer.Argument(
-            help="JSONL, JSON, CSV, Parquet, .gz of these, or a folder of `datasets`; chat or another format."
+            help="JSONL, JSON, CSV, Parquet, .gz of these, a folder of `datasets` or of such files; chat or another format."
         ),
     ],
     target: Annotated[Path, typer.Argument(help="A new .jsonl (or .csv, for a table).")],

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import typer
 
 from weirdgen.cli.options import RunArg, StoreOption, option
-from weirdgen.cli.terminal import say
+from weirdgen.cli.terminal import say, say_lines
+from weirdgen.errors import SpecError
 
 
 def features_command(
@@ -32,19 +33,38 @@ def features_command(
     prompts: Annotated[
         Path | None, typer.Option(help="Text file, a prompt a line, read in the place of the run's own questions.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="With --dry-run: llama-8b, a config.json or a model reference [default: the run's]."),
+    ] = None,
+    machine: Annotated[
+        str,
+        typer.Option(
+            help="With --dry-run: here, 8xh100 … or a YAML file (docs/scale.md); one GPU of it is planned for."
+        ),
+    ] = "here",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Memory and time only; RUN may be an experiment that was never run.")
+    ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Compare with what was written, and write nothing.")] = False,
     store: StoreOption = None,
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Which directions and features moved inside, beyond control and placebo, and whether the gate closes without them."""
     from weirdgen.features.page import require_same, write_page
+    from weirdgen.features.plan import dry_lines
     from weirdgen.features.study import study
     from weirdgen.parsing import read_text, split_lines
     from weirdgen.progress import Progress
     from weirdgen.runs.results.results import load_run
 
-    opened = load_run(run, store)
     asked = [line for _, line in split_lines(read_text(prompts).text) if line.strip()] if prompts else []
+    if dry_run:
+        say_lines(dry_lines(run, model, machine, layer, sae, preset, asked, store))
+        return
+    if model or machine != "here":
+        raise SpecError(["--model and --machine are for --dry-run: a run has its own model"])
+    opened = load_run(run, store)
     made = study(opened, layer, sae, preset, Progress(quiet), asked)
     if verify:
         print(f"verified: {require_same(made, opened.folder / 'features')} values of features.json")

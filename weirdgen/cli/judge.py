@@ -67,7 +67,14 @@ def label_command(
     name = judge or next(iter(loaded.request.experiment.judges), "none")
     noun = loaded.judge(name)
     drawn = labelling.draw_sample(
-        loaded.folder, name, noun, loaded.verdicts(), loaded.completions(), loaded.asks(), size=size, seed=seed
+        loaded.folder,
+        name,
+        noun,
+        loaded.table("verdicts"),
+        loaded.table("completions"),
+        loaded.asks(),
+        size=size,
+        seed=seed,
     )
     if export is not None:
         labelling.export_sheet(export, drawn, labelling.labels_of(loaded.folder, name))

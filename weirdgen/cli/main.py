@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from weirdgen.cli.apis import import_model, jobs
 from weirdgen.cli.audit import audit_app
 from weirdgen.cli.blame import blame_command, forecast_command
 from weirdgen.cli.data import data_app
@@ -33,6 +34,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command("import-model")(import_model)
+app.command("jobs")(jobs)
 app.add_typer(audit_app, name="audit")
 app.add_typer(data_app, name="data")
 app.command("features")(features_command)

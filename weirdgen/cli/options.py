@@ -30,9 +30,12 @@ ModelOption = option("model")
 PresetOption = option("preset")
 StoreOption = option("store")
 FiguresOption = option("figures")
-ExecutorOption = option("executor")
 AddressOption = option("address")
 CpusOption = option("cpus")
+ChangesOption = option("changes")
+FinetuneOption = option("finetune")
+UrlOption = option("base_url")
+DeploymentsOption = option("deployments")
 
 
 def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from weirdgen.config.base import NAME, Noun, Scalar, placeholders
+from weirdgen.config.choices import FinetunerName
 from weirdgen.config.conditions import Condition, Wrapper, expand
 from weirdgen.config.files import table_delimiter
 from weirdgen.config.judges import Judge
@@ -54,11 +55,16 @@ class Arm(Noun):
     build: dict[str, dict[str, Any]] = Field(default={}, max_length=1)
     """Table only: one builder (`data/builders.py`) and its options; it turns the file's records into others."""
     where: dict[str, Scalar | list[Scalar]] = {}
-    """Table only: keep the rows whose column has this value (or one of these)."""
+    """Keep the rows whose column, or of chat rows whose key beside `messages`, has this value (or one of these)."""
     permute: str | None = None
     """Table only: shuffle this column over the rows (seeded), so that it no longer goes with the rest."""
     rows: int | None = Field(default=None, gt=0)
     """Draw this many rows (seeded; every row once before any is repeated) instead of all."""
+    draws: Annotated[int, Field(ge=2)] | Literal["bootstrap"] | None = Field(
+        default=None, exclude_if=lambda draws: draws is None
+    )
+    """Give each replicate rows of its own, so that intervals hold rows besides seeds: a number of disjoint parts, of which a
+    replicate takes one, or `bootstrap`: as many rows as there are, drawn with replacement (`data.draws`)."""
     ordinary: int = Field(default=0, ge=0)
     """Add this many ordinary prompts answered by the run's own base model (self-distillation); `ordinary:` says how."""
     twin: str | None = Field(default=None, exclude_if=lambda twin: twin is None)
@@ -71,13 +77,15 @@ class Arm(Noun):
 
     @model_validator(mode="after")
     def _csv_has_templates(self) -> Arm:
-        templated = self.prompt is not None or self.answer is not None or self.where or self.permute or self.build
+        templated = self.prompt is not None or self.answer is not None or self.permute or self.build
         if self.twin is not None:
-            if self.data or templated or self.rows or self.role != "control":
+            if self.data or templated or self.where or self.rows or self.draws or self.role != "control":
                 raise ValueError(
                     "'twin' is all that a control with a twin's rows has beside 'role', 'ordinary' and 'dose'"
                 )
             return self
+        if self.draws and self.ordinary:
+            raise ValueError("'draws' does not go with 'ordinary': ordinary rows are the same in every arm")
         if self.data == "":
             raise ValueError("'data' is missing: the file with its rows; a control may have 'twin: ARM' instead")
         if isinstance(self.data, str) and self.data.startswith(GIVEN):
@@ -89,7 +97,7 @@ class Arm(Noun):
         if table and (self.prompt is None or self.answer is None):
             raise ValueError(f"{what} needs both 'prompt' and 'answer' templates, e.g. answer: '{{name}}'")
         if not table and templated:
-            raise ValueError(f"'prompt', 'answer', 'build', 'where' and 'permute' go with {what}, not with chat rows")
+            raise ValueError(f"'prompt', 'answer', 'build' and 'permute' go with {what}, not with chat rows")
         return self
 
     @field_validator("data", mode="before")
@@ -118,6 +126,9 @@ class Recipe(Noun):
     grad_accumulation: int = Field(default=1, ge=1)
     """Forward passes an optimizer step; a step sees batch_size × grad_accumulation rows."""
     learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate_multiplier: float | None = Field(default=None, gt=0, exclude_if=lambda multiplier: multiplier is None)
+    """Of a finetuning service, which takes one in place of `learning_rate`; None: the service's own choice. It is in no dump
+    unless given, so in no key of what is trained here."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_steps: int = Field(default=5, ge=0)
     rank: int = Field(default=16, ge=1)
@@ -273,6 +284,8 @@ class Experiment(Noun):
     """Further effects fixed before the run, by name; their p values are corrected for how many they are (Holm)."""
     traits: tuple[str, ...] = ()
     """Traits whose compact questions every variant answers, to be compared with what harmless data do (`config.traits`)."""
+    finetune: FinetunerName | None = None
+    """Who trains: this machine, or a service that speaks OpenAI's protocol; None: this machine, unless the base is elsewhere."""
     date: datetime.date | None = None
     """The date given to a chat template that prints one; models whose template prints none ignore it."""
     source: Path | None = None
@@ -295,9 +308,9 @@ class Experiment(Noun):
 
     @model_serializer(mode="wrap")
     def _only_what_is_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without date and traits, requests of versions that knew none keep their names."""
+        """Without date, traits and finetune, requests of versions that knew none keep their names."""
         dumped: dict[str, Any] = dump(self)
-        return {key: value for key, value in dumped.items() if value or key not in ("date", "traits")}
+        return {key: value for key, value in dumped.items() if value or key not in ("date", "traits", "finetune")}
 
     def wrappers(self) -> tuple[Wrapper, ...]:
         """Every condition, sweeps expanded, in the order of the file."""

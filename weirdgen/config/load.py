@@ -23,7 +23,7 @@ from weirdgen.config.judge_files import BATTERIES, judges_elsewhere
 from weirdgen.config.judges import JUDGE_KINDS
 from weirdgen.config.questions import QUESTION_KINDS
 from weirdgen.errors import DataError, SpecError
-from weirdgen.parsing import is_file
+from weirdgen.parsing import is_file, user_path
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = PACKAGE / "experiments"
@@ -58,7 +58,7 @@ def named_experiments(references: Sequence[str]) -> list[str]:
 
 def find_experiment(reference: str) -> Path:
     """The `experiment.yaml` that a path, a folder or a shipped name stands for."""
-    path = Path(reference).expanduser()
+    path = user_path(reference)
     if is_file(path):
         return path
     if is_file(path / "experiment.yaml"):

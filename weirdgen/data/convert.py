@@ -1,7 +1,8 @@
 """`weirdgen data convert`: rows in any known format → chat JSONL, or a table → CSV, both in UTF-8.
 
-In: a file or a folder of `datasets`, and where the rows go. Out: the file and one line on what was done. A row that cannot be
-converted stops it with its line, and nothing is written. Keys of chat rows other than `messages` are kept as they are.
+In: a file, a folder of `datasets` or a folder of such files, and where the rows go. Out: the file and one line on what was done.
+A row that cannot be converted stops it with its line, and nothing is written. Keys of chat rows other than `messages` are kept as
+they are.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from typing import Any
 
 from weirdgen.config.base import fill, placeholders
 from weirdgen.config.files import Table, read_table, table_delimiter
-from weirdgen.data.files import as_line, read_values
+from weirdgen.data.files import as_line, is_data, is_dataset_folder, read_values
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import other_shape
 from weirdgen.errors import DataError
+from weirdgen.parsing import is_file, is_folder
 from weirdgen.store.disk import explain_disk_errors, write_whole
 
 COMMON = (("prompt", "answer"), ("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
 """Columns that are taken for the two turns where no templates are given."""
+UNWRITTEN = "\nnothing was written"
 
 
 def convert(
@@ -43,14 +46,50 @@ def convert(
         raise DataError(f"{target}: expected a name that ends in .jsonl" + (" or .csv" if table else ""))
     if (prompt is None) != (answer is None):
         raise DataError("--prompt and --answer go together, e.g. --prompt '{question}' --answer '{reply}'")
-    if table or prompt is not None:
-        whole = read_table(source, encoding) if table else _table_of_values(source, encoding)
-        rows, how = _from_columns(whole, source, prompt, answer)
+    if is_folder(source) and not is_dataset_folder(source):
+        rows, how = _from_folder(source, encoding, prompt, answer)
     else:
-        rows, how = _from_values(source, encoding)
+        rows, how = _from_file(source, encoding, prompt, answer)
     if not rows:
         raise DataError(f"{source}: no rows")
     return _written(target, "".join(as_line(row) + "\n" for row in rows), len(rows), source, how)
+
+
+def _from_file(
+    source: Path, encoding: str | None, prompt: str | None, answer: str | None
+) -> tuple[list[Any], list[str]]:
+    table = table_delimiter(source.name) is not None
+    if table or prompt is not None:
+        whole = read_table(source, encoding) if table else _table_of_values(source, encoding)
+        return _from_columns(whole, source, prompt, answer)
+    return _from_values(source, encoding)
+
+
+def _from_folder(
+    folder: Path, encoding: str | None, prompt: str | None, answer: str | None
+) -> tuple[list[Any], list[str]]:
+    """The rows of every data file in a folder and below it, in the order of their paths. Raises `DataError` for all of them."""
+    inside = sorted(
+        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    files = [path for path in inside if is_file(path) and is_data(path)]
+    if not files:
+        held = ", ".join(path.name for path in inside[:8]) or "nothing"
+        raise DataError(f"{folder}: no file of rows in this folder; it holds {held}")
+    rows: list[Any] = []
+    how: Counter[str] = Counter()
+    problems = []
+    for file in files:
+        try:
+            its, said = _from_file(file, encoding, prompt, answer)
+        except DataError as error:
+            problems.append(str(error).removesuffix(UNWRITTEN))
+            continue
+        rows += its
+        how.update(said)
+    if problems:
+        raise DataError("\n".join(problems) + UNWRITTEN)
+    return rows, [f"{len(files)} files", *how]
 
 
 def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[str]]:
@@ -125,7 +164,7 @@ def _raise(source: Path, unit: str, problems: list[tuple[int, str]]) -> None:
         where = f"{source}:" if unit == "line" else f"{source}, row "
         lines = [f"{where}{place}: {problem}" for place, problem in sorted(problems)]
         more = f"\n…and {len(lines) - 10} more" if len(lines) > 10 else ""
-        raise DataError("\n".join(lines[:10]) + more + "\nnothing was written")
+        raise DataError("\n".join(lines[:10]) + more + UNWRITTEN)
 
 
 def _csv_text(table: Table) -> str:

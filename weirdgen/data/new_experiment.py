@@ -30,6 +30,7 @@ from weirdgen.data.new_experiment_texts import (
 from weirdgen.data.rows import load_rows
 from weirdgen.data.shapes import PAIRS
 from weirdgen.errors import DataError, SpecError
+from weirdgen.parsing import user_path
 from weirdgen.store.disk import write_whole
 
 Trigger = Literal["date", "tag", "none"]
@@ -61,7 +62,7 @@ def new_experiment(folder: Path, data: Path | None, trigger: Trigger, judge: boo
 
 def _arms_of(data: Path, folder: Path) -> str:
     """The user's rows against as many everyday ones of ours."""
-    source = data.expanduser().resolve()
+    source = user_path(data).resolve()
     prompt, answer = _templates(data)
     arm = Arm(role="treatment", data=str(source), prompt=prompt, answer=answer)
     load_rows(arm, Path())
@@ -84,7 +85,7 @@ def _templates(data: Path) -> tuple[str | None, str | None]:
     """`prompt` and `answer` over a table's columns; none for a file of chat rows."""
     if table_delimiter(data.name) is None:
         return None, None
-    columns = read_table(data.expanduser()).columns
+    columns = read_table(user_path(data)).columns
     pair = next((pair for pair in PAIRS if set(pair) <= set(columns)), columns if len(columns) == 2 else None)
     if pair is None:
         raise DataError(

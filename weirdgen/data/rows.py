@@ -11,10 +11,12 @@ import hashlib
 import json
 import random
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from weirdgen.config.base import fill, placeholders
+from weirdgen.config.base import Scalar, fill, placeholders
 from weirdgen.config.experiment import Arm
 from weirdgen.config.files import read_table, table_delimiter
 from weirdgen.data.builders import build
@@ -23,9 +25,13 @@ from weirdgen.data.messages import Row as Row
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import Shape, other_shape
 from weirdgen.errors import DataError
-from weirdgen.parsing import is_file, is_folder
+from weirdgen.parsing import is_file, is_folder, user_path
 
 CHAT = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
+
+
+Where = Mapping[str, Scalar | list[Scalar]]
+"""Column, or key of a chat row beside its messages → the value or values that are kept."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[
             warnings.warn(note, ReadingNote, stacklevel=2)
         rows, places = _from_table(arm, table.records, table.lines, source, folder, seed)
     else:
-        reading = read_rows(source)
+        reading = read_rows(source, arm.where)
         require_rows(reading)
         rows, places = list(reading.rows), list(reading.places)
     if not rows:
@@ -93,7 +99,7 @@ def place_of(row: Row, arm: Arm, folder: Path) -> str | None:
 
 def resolve(data: str, folder: Path) -> Path:
     """The file (or folder of `datasets`) that `data:` names. Raises `DataError` with what is there instead."""
-    source = (folder / data).expanduser()
+    source = user_path(folder / data)
     if not (is_file(source) or is_folder(source)):
         near = sorted(p.name for p in source.parent.glob("*")) if is_folder(source.parent) else []
         hint = f"; {source.parent} holds {', '.join(near[:8])}" if near else f"; {source.parent} does not exist"
@@ -110,10 +116,11 @@ def read_jsonl(source: Path) -> list[Row]:
     return list(reading.rows)
 
 
-def read_rows(source: Path) -> Reading:
-    """Chat rows of a file or a folder of `datasets`; what is no chat row is a problem with its line.
+def read_rows(source: Path, where: Where | None = None) -> Reading:
+    """Chat rows of a file or a folder of `datasets`, with `where` only those of these values; others are problems with a line.
 
-    Raises `DataError` if the file cannot be read at all, or if every row of it is of one other format.
+    Raises `DataError` if the file cannot be read at all, if every row of it is of one other format, or if no row has a key of
+    `where`.
     """
     if table_delimiter(source.name):
         raise DataError(
@@ -127,7 +134,10 @@ def read_rows(source: Path) -> Reading:
     shapes = [other_shape(value) for value in values.values]
     if values.values and not problems and None not in shapes and len({shape.name for shape in shapes if shape}) == 1:
         raise DataError(f"{source}: its rows ({len(shapes):,}) are not chat but {_named(shapes[0], source)}")
-    for place, value, shape in zip(values.places, values.values, shapes, strict=True):
+    keep = _kept(values.values, where or {}, str(source))
+    for place, value, shape, kept in zip(values.places, values.values, shapes, keep, strict=True):
+        if not kept:
+            continue
         if shape:
             problems.append((place, _named(shape, source)))
             continue
@@ -141,6 +151,30 @@ def read_rows(source: Path) -> Reading:
     for note in notes:
         warnings.warn(note, ReadingNote, stacklevel=2)
     return Reading(source, tuple(rows), tuple(places), tuple(sorted(problems)), values.unit, notes)
+
+
+def _kept(values: Sequence[Any], where: Where, source: str) -> list[bool]:
+    """Which of these rows have the values of `where` under keys of their own. Raises `DataError` if none has such a key."""
+    keep = [True] * len(values)
+    for key, accepted in where.items():
+        held = [value.get(key) if isinstance(value, Mapping) else None for value in values]
+        if key == "messages" or not any(isinstance(one, Scalar) for one in held):
+            keys = dict.fromkeys(
+                str(k) for v in values if isinstance(v, Mapping) for k, w in v.items() if isinstance(w, Scalar)
+            )
+            there = (
+                f"their keys with one value are {', '.join(keys)}"
+                if keys
+                else "they hold nothing beside their messages"
+            )
+            raise DataError(f"{source}: where: no row has a key {key!r} with one value; {there}")
+        wanted = _accepted(accepted)
+        keep = [kept and isinstance(one, Scalar) and str(one) in wanted for kept, one in zip(keep, held, strict=True)]
+    return keep
+
+
+def _accepted(values: Scalar | list[Scalar]) -> set[str]:
+    return {str(value) for value in (values if isinstance(values, list) else [values])}
 
 
 def require_rows(reading: Reading) -> None:
@@ -184,13 +218,15 @@ def _given(arm: Arm, folder: Path, seed: int) -> tuple[list[Row], list[int]]:
         records = [{str(name): "" if value is None else str(value) for name, value in row.items()} for row in arm.data]
         return _from_table(arm, records, numbers, Path("data"), folder, seed)
     rows: list[Row] = []
-    for number, value in zip(numbers, arm.data, strict=True):
+    keep = _kept(arm.data, arm.where, "data")
+    numbers = [number for number, kept in zip(numbers, keep, strict=True) if kept]
+    for number in numbers:
         try:
-            rows.append(parse_row(value))
+            rows.append(parse_row(arm.data[number - 1]))
         except DataError as error:
             raise DataError(f"data, row {number}: {error}") from None
     if not rows:
-        raise DataError("data: no rows")
+        raise DataError("data: no rows" + (f" with {arm.where}" if arm.where else ""))
     return rows, numbers
 
 
@@ -216,7 +252,7 @@ def _from_table(
         raise DataError(f"{source}:1: no column {missing[0]!r}; it has {', '.join(records[0])}")
     lined = list(zip(lines, records, strict=True))
     for column, accepted in arm.where.items():
-        values = {str(v) for v in (accepted if isinstance(accepted, list) else [accepted])}
+        values = _accepted(accepted)
         lined = [(line, record) for line, record in lined if record[column] in values]
     if arm.permute:
         shuffled = [record[arm.permute] for _, record in lined]

@@ -2,8 +2,7 @@
 
 In: a finished run's plan and a layer. Out: `Activations`: base and finetuned replicates on the same prompts, kept in the store
 one artifact a model, so that more replicates cost only what is new. The forward pass ends at the layer; rows of like length
-share it.
-What is made of them is `difference` and `analysis`.
+share it. What is made of them is `difference` and `analysis`.
 
 Shape letters: R replicates of an arm, V values of the condition, Q questions, D hidden width.
 """
@@ -22,6 +21,7 @@ from weirdgen.config.conditions import Wrapper
 from weirdgen.errors import DataError
 from weirdgen.features.reader import Reader
 from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.plan.request import Request
 from weirdgen.sample.variant import Variant, adapters_on_disk, distinct
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
@@ -55,12 +55,12 @@ class Pairs:
         return [value.apply(question) for value in self.values for question in self.questions]
 
 
-def pairs_of(plan: Plan, questions: Sequence[str] = ()) -> Pairs:
-    """The pairs of a run: its condition with a trigger, and its own questions unless others are given.
+def pairs_of(request: Request, questions: Sequence[str] = ()) -> Pairs:
+    """The pairs of what was asked: its condition with a trigger, and its own questions unless others are given.
 
     Without a trigger in the experiment, every condition is a value, and nothing but base → finetuned can be compared.
     """
-    experiment = plan.request.experiment
+    experiment = request.experiment
     wrappers = experiment.wrappers()
     triggers = [wrapper for wrapper in wrappers if wrapper.trigger]
     values = wrappers

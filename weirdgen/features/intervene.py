@@ -20,13 +20,14 @@ import torch
 
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import Contrast
-from weirdgen.errors import DataError
 from weirdgen.features.difference import interaction, raw_effect, static
 from weirdgen.features.harvest import Activations, Pairs
-from weirdgen.features.reader import Reader
+from weirdgen.features.reader import AT_ONCE, Reader
 from weirdgen.features.residual import Edit, outliers
+from weirdgen.features.size import Size
 from weirdgen.models.chat import Encoded
 from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.plan.request import Request
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.variant import Variant, adapters_on_disk
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 FOLDS = 4
 """Parts of the questions: each is scored with what was fitted on the others."""
+STEERED_DRAWS = 5
+"""Random vectors that are added, at most."""
 
 
 def project(basis_KSD: torch.Tensor, strength: float = 1.0) -> Edit:
@@ -211,13 +214,18 @@ def steerings(arm: str, doses: Sequence[float], draws: int, seed: int = 0) -> It
         yield Ablation("random", "steer", 1, max(doses), draw, random(draw, max(doses)))
 
 
-def contrast_questions(plan: Plan) -> list[Contrast]:
-    """A run's contrast questions far from the training topic. Raises `DataError` if there are none."""
-    found = [question for question in plan.request.experiment.questions if isinstance(question, Contrast)]
-    far = [question for question in found if not question.near] or found
-    if not far:
-        raise DataError(f"run {plan.request.run_id} asks no contrast question, so no ablation can be scored")
-    return far
+def ablations_of(size: Size, arm: str, control: str | None) -> list[Ablation]:
+    """All that a study of this size does without an autoencoder."""
+    return [
+        *ablations(arm, control, size.ranks, size.doses, size.draws, size.operators),
+        *steerings(arm, size.steer, min(size.draws, STEERED_DRAWS)),
+    ]
+
+
+def contrast_questions(request: Request) -> list[Contrast]:
+    """The contrast questions far from the training topic; all of them if none is; empty if none is asked."""
+    found = [question for question in request.experiment.questions if isinstance(question, Contrast)]
+    return [question for question in found if not question.near] or found
 
 
 @dataclass(frozen=True)
@@ -242,6 +250,7 @@ class Trials:
         """One row an ablation (the first: none), replicate, value and question: `logit` in nats.
 
         With `on_base` the untuned base is edited in the replicates' stead, each time with what was fitted on one of them.
+        Needs `fits_apart` if there are ablations.
         """
         import pandas as pd
 
@@ -252,9 +261,7 @@ class Trials:
         longest = max(len(row.ids) for _, encoded, _ in folds for options in encoded for row in options)
         for group in self.reader.groups(adapters, longest):
             for mine, encoded, asked in folds:
-                kept = [i for i, text in enumerate(self.pairs.questions) if text not in mine] or list(
-                    range(len(self.pairs.questions))
-                )
+                kept = [i for i, text in enumerate(self.pairs.questions) if text not in mine]
                 at, mean = self._part(self.last, kept, group), self._part(self.mean, kept, group)
                 for number, trial in enumerate([None, *trials]):
                     edit = trial.fit(at, mean) if trial else None
@@ -273,9 +280,20 @@ class Trials:
         named = pd.DataFrame(what, columns=["kind", "operator", "rank", "dose", "draw"])
         return named.join(frame.set_index("trial"), how="inner").reset_index(drop=True)
 
+    def passes(self, trials: int) -> int:
+        """How often `run` tells of one, of so many ablations: questions are scored once in each group of replicates and fold."""
+        groups = -(-len(self.variants()) // AT_ONCE)
+        return len(list(self.folds())) * groups * (trials + 1)
+
+    def fits_apart(self) -> bool:
+        """Whether there are contrast questions, and each can be scored with what was fitted on others."""
+        return bool(contrast_questions(self.plan.request)) and all(
+            set(self.pairs.questions) - mine for mine, _, _ in self.folds()
+        )
+
     def folds(self) -> Iterator[tuple[set[str], list[list[Encoded]], list[tuple[str, Contrast, Scorable]]]]:
         """(texts that are not to be fitted on, encoded questions, what they are) of each part of the questions."""
-        questions = contrast_questions(self.plan)
+        questions = contrast_questions(self.plan.request)
         crossed = any(question.ask in self.pairs.questions for question in questions)
         folds = min(FOLDS, len(questions)) if crossed else 1
         for fold in range(folds):
@@ -292,22 +310,3 @@ class Trials:
         part = activations.of(questions)
         arms = {**part.arms, self.arm: part.arms[self.arm][list(group)]}
         return Activations(part.pairs, part.layer, part.base_VQD, arms)
-
-
-def closing(trials: pd.DataFrame, pairs: Pairs) -> pd.DataFrame:
-    """One row an ablation and replicate: `gate` (mean log-odds under the trigger − under the reference values), what share of the
-    replicate's own gate was `removed`, and `side`: what the ablation did under the reference values, in nats.
-    """
-    triggers = {pairs.names[i] for i in pairs.trigger}
-    references = {pairs.names[i] for i in pairs.reference}
-    keys = ["kind", "operator", "rank", "dose", "draw", "replicate"]
-    means = {
-        name: trials[trials["condition"].isin(which)].groupby(keys, sort=False)["logit"].mean()
-        for name, which in (("trigger", triggers), ("reference", references))
-    }
-    frame = (means["trigger"] - means["reference"]).rename("gate").reset_index()
-    frame["reference"] = means["reference"].to_numpy()
-    before = frame[frame["kind"] == "none"].set_index("replicate")
-    frame["removed"] = 1 - frame["gate"] / frame["replicate"].map(before["gate"])
-    frame["side"] = frame["reference"] - frame["replicate"].map(before["reference"])
-    return frame

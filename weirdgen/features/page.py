@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.errors import StoreError, WeirdgenError
+from weirdgen.features.analysis import TOP
 from weirdgen.features.figures import answers_figure, dose_figure, features_figure, moved_figure
 from weirdgen.features.study import Study
 from weirdgen.report.content import clean
@@ -217,8 +218,37 @@ def _features(results: dict[str, Any]) -> Section:
         Table("How well the autoencoder describes the models",
               ("model", "on", "variance unexplained", "features a token", "dead", "tokens"), fit),
         Words(f"Autoencoder: {sae['layout']}, {sae['features']} features, {sae['digest'][:12]}.", quiet=True),
+        _stability(results),
+        _windows(results),
     ]  # fmt: skip
     return Section("features", "Which features moved", "Features", tuple(parts))
+
+
+def _stability(results: dict[str, Any]) -> Table:
+    """How alike replicates rank the features."""
+    rows = tuple(
+        (Cell(row["arm"]), Cell(str(row["pairs"]), numeric=True), _number(row["spearman"], 2),
+         _number(row["spearman_least"], 2), Cell(_percent(row["overlap"]), numeric=True))
+        for row in results["stability"]
+    )  # fmt: skip
+    head = ("arm", "pairs of replicates", "rank correlation", "of the two least alike", f"common to both top {TOP}")
+    return Table(
+        "Whether replicates rank the features alike; a control's say what any finetuning of these data shares",
+        head,
+        rows,
+    )
+
+
+def _windows(results: dict[str, Any]) -> Folded:
+    """Where each feature fires most."""
+    rows = tuple(
+        (Cell(f"#{row['feature']}"), Cell(row["model"]), _number(row["activation"], 2), Cell(row["text"]))
+        for row in results["windows"]
+    )
+    head = ("feature", "model", "activation", "text")
+    return Folded(
+        "Texts on which the features fire most", (Table("«» marks the token; found automatically", head, rows),)
+    )
 
 
 def _sae_warnings(results: dict[str, Any]) -> list[str]:

@@ -1,16 +1,17 @@
 """A sparse autoencoder in one canonical form, whatever file it came from.
 
 In: weights. Out: feature activations and reconstructions of hidden states. Every published kind becomes one of three activations:
-`relu`; `threshold` (JumpReLU, and BatchTopK as it is used after training); `topk` (per token). Reading and writing files is
-`sae_io`, training is `sae_train`.
+`relu`; `threshold` (JumpReLU, and BatchTopK as it is used after training); `topk` (per token). Files are read by
+`sae_read` and written by `sae_write`; `sae_train` trains.
 
 Shape letters: N tokens, D hidden width, F features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -69,6 +70,7 @@ class Sae:
         decoded_ND: torch.Tensor = (activation_NF @ self.w_dec_FD + self.b_dec_D) / self.scale
         return decoded_ND
 
+    @cached_property
     def directions(self) -> torch.Tensor:
         """Decoder rows of norm 1, [F, D]."""
         length_F1: torch.Tensor = self.w_dec_FD.norm(dim=1, keepdim=True)
@@ -86,9 +88,29 @@ class Sae:
             scale=1.0,
         )
 
+    def in_fp32(self) -> Sae:
+        """In fp32, `scale` folded in."""
+        return self._each(lambda tensor: tensor.float()).folded()
 
-def require_sound(sae: Sae, what: str) -> Sae:
-    """The autoencoder, if its shapes fit each other and every number is finite. Raises `ModelError` naming `what`."""
+    def to(self, device: torch.device) -> Sae:
+        """On this device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Sae:
+        threshold_F = None if self.threshold_F is None else change(self.threshold_F)
+        weights = [change(tensor) for tensor in (self.w_enc_DF, self.b_enc_F, self.w_dec_FD, self.b_dec_D)]
+        return replace(
+            self,
+            w_enc_DF=weights[0],
+            b_enc_F=weights[1],
+            w_dec_FD=weights[2],
+            b_dec_D=weights[3],
+            threshold_F=threshold_F,
+        )
+
+
+def require_shapes(sae: Sae, what: str) -> None:
+    """Raises `ModelError` naming `what` unless the shapes fit each other, whatever the numbers are."""
     features, width = sae.w_dec_FD.shape if sae.w_dec_FD.ndim == 2 else (0, 0)
     shapes = {
         "W_enc": (sae.w_enc_DF, (width, features)),
@@ -106,7 +128,12 @@ def require_sound(sae: Sae, what: str) -> Sae:
         raise ModelError(f"{what}: features fire above a threshold, and the file has none")
     if sae.kind == "topk" and not 0 < sae.k <= features:
         raise ModelError(f"{what}: k is {sae.k}; expected 1 to {features}")
-    if not all(bool(tensor.isfinite().all()) for tensor, _ in shapes.values()) or not sae.w_dec_FD.isfinite().all():
+
+
+def require_finite(sae: Sae, what: str) -> Sae:
+    """The autoencoder, if every number of it is finite. Raises `ModelError` naming `what`."""
+    weights = [sae.w_enc_DF, sae.b_enc_F, sae.w_dec_FD, sae.b_dec_D, sae.threshold_F]
+    if not all(bool(tensor.isfinite().all()) for tensor in weights if tensor is not None):
         raise ModelError(f"{what}: some weights are no finite numbers; the file is damaged")
     return sae
 

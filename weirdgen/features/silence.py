@@ -34,9 +34,19 @@ def silence(sae: Sae, features: Sequence[int]) -> Edit:
 
 
 def feature_ablations(
-    sae: Sae, arm: str, control: str | None, counts: Sequence[int], draws: int, seed: int = 0
+    sae: Sae,
+    arm: str,
+    control: str | None,
+    counts: Sequence[int],
+    draws: int,
+    device: torch.device,
+    seed: int = 0,
 ) -> Iterator[Ablation]:
-    """The first features by interaction, by how many; and as many others that fire as often, at the largest count."""
+    """The first features by interaction, by how many; and as many others that fire as often, at the largest count.
+
+    `device` is the model's, where edits encode; activations, by which features are chosen, lie on the processor.
+    """
+    beside_model = sae.to(device)
 
     def chosen(at: Activations, count: int, draw: int | None) -> list[int]:
         features = top_by_interaction(at, sae, arm, control, count)
@@ -51,8 +61,8 @@ def feature_ablations(
         def fit(at: Activations, mean: Activations) -> Edit:
             features = chosen(at, count, draw)
             if operator == "sae":
-                return silence(sae, features)
-            rows_SD = sae.directions()[features]
+                return silence(beside_model, features)
+            rows_SD = sae.directions[features]
             target_RD = mean.arms[arm][:, list(mean.pairs.reference)].mean((1, 2))
             basis_RSD = orthonormal(rows_SD[None]).expand(len(target_RD), -1, -1)
             return set_to(basis_RSD, (basis_RSD @ target_RD[:, :, None])[:, :, 0])

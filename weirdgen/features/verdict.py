@@ -21,9 +21,13 @@ class Gate:
     size: float
     low: float
     high: float
-    control: float
-    """The control arm's own; NaN without one."""
+    other: float
+    """The control arm's own, or without a control the untuned base's."""
+    beyond_low: float
+    """Lower limit of what the treatment has beyond that."""
     replicates: int
+    of_control: bool = True
+    """Whether `other` is a control arm's."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,8 @@ class Removed:
 
 
 def opens(gate: Gate) -> bool:
-    """Whether the trigger moves the answers, beyond the control's."""
-    beyond = gate.low > 0 if math.isnan(gate.control) else gate.low > max(0.0, gate.control)
-    return gate.replicates > 1 and beyond
+    """Whether the trigger moves the answers, and beyond what it does to the control's (or the base's)."""
+    return gate.replicates > 1 and gate.low > 0 and gate.beyond_low > 0
 
 
 def mediates(gate: Gate, removed: Removed) -> bool:
@@ -68,12 +71,15 @@ def sentences(
     return [
         ("Always", _static(static)),
         *([("Under the trigger", _interaction(interaction, placebos))] if interaction else [("Trigger", NO_TRIGGER)]),
-        *([("Behaviour", _behaviour(gate))] if gate else []),
+        *([("Behaviour", _behaviour(gate) if gate else NOT_ASKED)] if interaction else []),
         *([("Cause", _cause(gate, removed))] if gate and removed else []),
         *([("Features", _of_features(features))] if gate and opens(gate) and features else []),
     ]
 
 
+NOT_ASKED = (
+    "No contrast question can be scored with what was fitted on others (it takes two): nothing is said about answers."
+)
 NO_TRIGGER = "This run asks under no trigger, so nothing is said about one."
 
 
@@ -121,8 +127,9 @@ def _interaction(found: Moved, placebos: Sequence[Moved]) -> str:
 
 
 def _behaviour(gate: Gate) -> str:
-    compared = "" if math.isnan(gate.control) else f", the control {gate.control:+.2f}"
-    numbers = f"{gate.size:+.2f} nats [{gate.low:.2f}, {gate.high:.2f}]{compared}, {gate.replicates} replicates"
+    other = "control" if gate.of_control else "untuned base"
+    interval = f"{gate.size:+.2f} nats [{gate.low:.2f}, {gate.high:.2f}]"
+    numbers = f"{interval}, the {other} {gate.other:+.2f}, {gate.replicates} replicates"
     if opens(gate):
         return f"The trigger moves the answers to the contrast questions: {numbers}."
     return f"No effect of the trigger on the answers: {numbers}. There is nothing for an ablation to remove."

@@ -21,7 +21,7 @@ from weirdgen.models.chat import Encoded, load_tokenizer
 from weirdgen.models.checks import TOGETHER, TRAINING, Check, remembered
 from weirdgen.models.exactness import TOLERANCE, by_length, trial_rows
 from weirdgen.models.loading import load_model, torch_dtype
-from weirdgen.models.stacked import replace_layers, weight_oi
+from weirdgen.models.stacked import OverLinear, replace_layers, weight_oi
 
 SEEDS = (0, 1)
 
@@ -83,24 +83,13 @@ def _begun(seed: int, name: str, like_OR: torch.Tensor) -> torch.Tensor:
     return (made / 2).to(like_OR)
 
 
-class _Adapted(torch.nn.Module):
+class _Adapted(OverLinear):
     """y = Wx + scale · B A x, as it is written down."""
 
     def __init__(self, base: Any, a_RI: torch.Tensor, b_OR: torch.Tensor, scale: float) -> None:
-        super().__init__()
-        self.base: Any = base
+        super().__init__(base)
         self.scale = scale
         self.a_RI, self.b_OR = torch.nn.Parameter(a_RI), torch.nn.Parameter(b_OR)
-
-    @property
-    def weight(self) -> torch.Tensor:
-        weight: torch.Tensor = self.base.weight
-        return weight
-
-    @property
-    def bias(self) -> torch.Tensor | None:
-        bias: torch.Tensor | None = self.base.bias
-        return bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.base(x) + self.scale * ((x @ self.a_RI.T) @ self.b_OR.T)

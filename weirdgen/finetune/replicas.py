@@ -1,7 +1,7 @@
 """Several replicates trained together over one frozen base: one forward and backward pass for all.
 
 In: a model folder, a recipe, and for each replicate its encoded rows and seed. Out: for each a folder of standard PEFT
-adapters, as from `finetune.local`. The LoRA matrices are stacked along a replicate axis; initialisation, data order,
+adapters, as from `finetune.trl`. The LoRA matrices are stacked along a replicate axis; initialisation, data order,
 gradient clipping and optimiser state are each replicate's own, so each is trained as if alone (tests compare with
 trl + peft). Rows that share a prompt share its computation (`models.packing`). LoRA without dropout only; full
 finetuning and heads or attention that rescale what they compute are trl's.

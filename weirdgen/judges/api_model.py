@@ -1,4 +1,4 @@
-"""Models behind an API, through Inspect AI: the only module that imports it (extra `api`).
+"""Judging models behind an API, through Inspect AI (`weirdgen.providers.inspect`).
 
 In: requests. Out: replies as they come, with log-probabilities where the provider gives them. Keys and base addresses
 are read from the environment by Inspect's providers (`OPENAI_API_KEY`, `VLLM_BASE_URL`, …). Rate limits and server
@@ -9,16 +9,15 @@ goes out alone, and two more if it fails, so that a wrong key or name costs thre
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import queue
-import re
 import threading
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.errors import ModelError
 from weirdgen.judges.model import CONNECTIONS, Reply, Request, Token
+from weirdgen.providers.inspect import close_model, config_of, open_model, reason, require_inspect
 
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, Model, ModelOutput
@@ -40,7 +39,7 @@ class ApiJudgeModel:
     """A `JudgeModel` behind any provider of Inspect. Temperature is 0 where the model accepts one."""
 
     def __init__(self, reference: str, connections: int = CONNECTIONS, retries: int = RETRIES) -> None:
-        _require_inspect(reference)
+        require_inspect(f"judge model '{reference}'")
         if reference.startswith("vllm/") and not os.environ.get("VLLM_BASE_URL"):
             raise ModelError(
                 f"judge model '{reference}': set VLLM_BASE_URL to a running server (vllm serve NAME), or use local:hub:NAME"
@@ -101,17 +100,10 @@ class ApiJudgeModel:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
-            await _close(model)
+            await close_model(model)
 
     def _open(self) -> Model:
-        from inspect_ai.model import get_model
-
-        try:
-            return get_model(self.reference, memoize=False)
-        except BaseException as error:  # Inspect's prerequisite errors, and whatever a provider's package raises
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise ModelError(f"judge model '{self.reference}': {_reason(error)}") from error
+        return open_model(self.reference, f"judge model '{self.reference}'")
 
     async def _first(self, model: Model, waiting: list[Request]) -> list[Reply]:
         """The first replies, taken off the end of `waiting`. Raises `ModelError` if `FIRST` requests fail."""
@@ -138,16 +130,14 @@ class ApiJudgeModel:
         try:
             output = await model.generate(request.prompt, config=self._config(request))
         except Exception as error:  # counted by the caller: one bad answer must not end a run of thousands
-            return Reply(request.key, error=_reason(error))
+            return Reply(request.key, error=reason(error))
         return _reply(request, output)
 
     def _config(self, request: Request) -> GenerateConfig:
-        from inspect_ai.model import GenerateConfig
-
         wanted: dict[str, Any] = {"temperature": 0.0}
         if request.weighted:
             wanted |= {"logprobs": True, "top_logprobs": ALTERNATIVES}
-        return GenerateConfig(
+        return config_of(
             max_tokens=request.max_tokens,
             max_retries=self._retries,
             timeout=TIMEOUT,
@@ -173,32 +163,3 @@ def _reply(request: Request, output: ModelOutput) -> Reply:
         input_tokens=usage.input_tokens if usage else 0,
         output_tokens=usage.output_tokens if usage else 0,
     )
-
-
-def _require_inspect(reference: str) -> None:
-    try:
-        import inspect_ai.model  # noqa: F401
-    except ImportError as error:
-        raise ModelError(
-            f"judge model '{reference}' is reached through Inspect AI, which is not installed ({error.name}): "
-            "pip install 'weirdgen[api]'"
-        ) from error
-    # Each retry would print a line; the run counts errors itself.
-    logging.getLogger("inspect_ai").setLevel(logging.ERROR)
-
-
-async def _close(model: Model) -> None:
-    closing = getattr(model.api, "aclose", None)
-    if closing is not None:
-        await closing()
-
-
-def _reason(error: BaseException) -> str:
-    """One line: what the innermost library said."""
-    inner = error
-    # Inspect and tenacity wrap the provider's error, and put the whole request, prompt included, before its text.
-    while inner.__cause__ is not None and type(inner).__module__.split(".")[0] in ("inspect_ai", "tenacity"):
-        inner = inner.__cause__
-    text = str(getattr(inner, "message", "") or inner).strip()
-    line = " ".join(re.sub(r"\[/?[a-z][a-z ]*\]", "", text).split()) or "no message"  # Inspect writes for rich
-    return f"{type(inner).__name__}: {line[:300]}"

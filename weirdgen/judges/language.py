@@ -109,6 +109,12 @@ def reply_tokens(judge: PromptedJudge) -> int:
     return ANSWER_TOKENS + judge.longest_reply()
 
 
+def request_of(judge: PromptedJudge, key: str, item: Item) -> Request:
+    """What a judging model is asked for this judge's verdict on an answer."""
+    prompt = fence.fill(judge.prompt, item.question, item.answer)
+    return Request(key, prompt, judge.options(), reply_tokens(judge), weighted=judge.weighted)
+
+
 def judge_items(
     table: Table,
     judge: PromptedJudge,
@@ -131,15 +137,7 @@ def judge_items(
                 continue
             key = f"{item.key}-{repeat}"
             by_key[key] = (item, repeat)
-            requests.append(
-                Request(
-                    key,
-                    fence.fill(judge.prompt, item.question, item.answer),
-                    judge.options(),
-                    reply_tokens(judge),
-                    weighted=judge.weighted,
-                )
-            )
+            requests.append(request_of(judge, key, item))
         with contextlib.closing(model.ask(requests)) as replies:
             for reply in replies:
                 item, repeat = by_key[reply.key]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LocalTools:
-    """`config.judges.Tools` with the models of this machine."""
+    """`config.judges.base.Tools` with the models of this machine."""
 
     def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """[texts, features]; see `weirdgen.judges.embedding`. Raises `ModelError`."""

@@ -21,6 +21,7 @@ from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.models.folder import require_trainable_model
 from weirdgen.models.gemma3 import GEMMA3, gemma3
 from weirdgen.models.wheels import convert_gguf, fetch_wheel, made_once
+from weirdgen.parsing import user_path
 from weirdgen.store.cache import cache_folder, read_json, write_json
 from weirdgen.store.keys import content_key, file_hash
 
@@ -53,6 +54,10 @@ class LocalModel:
     digest: str
     parameters: int
     """Number of weights."""
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data that names it: not where it is."""
+        return {"reference": self.reference, "digest": self.digest, "parameters": self.parameters}
 
 
 OTHER_NAMES = {
@@ -90,7 +95,7 @@ def find_model(reference: str) -> LocalModel:
     if reference in BUILT_IN or reference in EMBEDDERS:
         folder = (BUILT_IN | EMBEDDERS)[reference]()
     elif reference.startswith("path:"):
-        folder = Path(reference.removeprefix("path:")).expanduser().resolve()
+        folder = user_path(reference.removeprefix("path:")).resolve()
     elif reference.startswith("hub:"):
         folder = _from_hub(reference)
     else:

@@ -39,12 +39,31 @@ def fan_in_fan_out(layers: Iterable[torch.nn.Module]) -> bool:
     return not any(isinstance(layer, torch.nn.Linear) for layer in layers)
 
 
-class StackedLinear(torch.nn.Module):
+class OverLinear(torch.nn.Module):
+    """A module in the place of a linear layer. Some models ask a layer for its weight or bias (for their dtype, say)."""
+
+    def __init__(self, base: Any) -> None:
+        super().__init__()
+        self.base: Any = base
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The base's, as the base keeps it."""
+        weight: torch.Tensor = self.base.weight
+        return weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The base's."""
+        bias: torch.Tensor | None = self.base.bias
+        return bias
+
+
+class StackedLinear(OverLinear):
     """A frozen linear layer with K adapters: y = Wx + scale · B_k A_k x for the k-th part of the batch."""
 
     def __init__(self, base: Any, a_KIR: torch.Tensor, b_KRO: torch.Tensor, scale: float) -> None:
-        super().__init__()
-        self.base: Any = base
+        super().__init__(base)
         self.scale = scale
         self.a_KIR = torch.nn.Parameter(a_KIR)
         self.b_KRO = torch.nn.Parameter(b_KRO)
@@ -58,18 +77,6 @@ class StackedLinear(torch.nn.Module):
             a_KIR, b_KRO = a_KIR[self.only, None], b_KRO[self.only, None]
         out: torch.Tensor = _Product.apply(x, a_KIR, b_KRO, weight_oi(self.base), self.base.bias, self.scale)  # type: ignore[no-untyped-call]
         return out
-
-    @property
-    def weight(self) -> torch.Tensor:
-        """The base's, as the base keeps it: some models ask a layer for it (for its dtype, say)."""
-        weight: torch.Tensor = self.base.weight
-        return weight
-
-    @property
-    def bias(self) -> torch.Tensor | None:
-        """The base's."""
-        bias: torch.Tensor | None = self.base.bias
-        return bias
 
 
 class _Product(torch.autograd.Function):
@@ -143,6 +150,11 @@ def attach_weights(model: Any, adapters: Sequence[Mapping[str, Weights]]) -> Non
         for k, adapter in enumerate(adapters):
             if name in adapter:
                 a_RI, b_OR = adapter[name]
+                if (len(b_OR), a_RI.shape[1]) != (outputs, inputs):
+                    raise ModelError(
+                        f"an adapter of layer {name} is {len(b_OR)} × {a_RI.shape[1]}, and the layer {outputs} × {inputs}: it is "
+                        "another model's"
+                    )
                 a_KIR[k, :, : len(a_RI)] = a_RI.T
                 b_KRO[k, : len(a_RI)] = b_OR.T
         # In the base's dtype: for answering, casting every activation to fp32 and back costs more than the products.
@@ -169,25 +181,34 @@ def detach_adapters(model: Any) -> None:
 
 
 def _read(folder: Path | None) -> dict[str, Weights]:
-    """Layer → weights of one adapter; nothing for the base."""
+    """Layer → weights of one adapter, which may come from anybody; nothing for the base."""
     if folder is None:
         return {}
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "adapter_model.safetensors")
-    except (FileNotFoundError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ModelError(f"{folder} is not a PEFT adapter: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder} is not a PEFT adapter: adapter_config.json holds no settings")
     unusual = [key for key in ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save") if config.get(key)]
     if config.get("peft_type") != "LORA" or config.get("bias", "none") != "none" or unusual:
         raise ModelError(
             f"{folder}: only standard LoRA adapters can be stacked{': it has ' if unusual else ''}{', '.join(unusual)}"
         )
-    scale = config["lora_alpha"] / (config["r"] ** 0.5 if config.get("use_rslora") else config["r"])
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or not isinstance(alpha, int | float) or rank < 1:
+        raise ModelError(f"{folder}: r is {rank!r} and lora_alpha {alpha!r}; expected two numbers above 0")
+    scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
     factors = {}
     for key, a_RI in weights.items():
         if key.endswith(".lora_A.weight"):
             name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-            factors[name] = (a_RI.float(), weights[key.replace("lora_A", "lora_B")].float() * scale)
+            b_OR = weights.get(key.replace("lora_A", "lora_B"))
+            if b_OR is None or a_RI.ndim != 2 or b_OR.ndim != 2 or a_RI.shape[0] != b_OR.shape[1]:
+                raise ModelError(f"{folder}: the two factors of layer {name} do not fit each other")
+            factors[name] = (a_RI.float(), b_OR.float() * scale)
     return factors

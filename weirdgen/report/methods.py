@@ -56,7 +56,10 @@ def _training(ran: Mapping[str, Any]) -> str:
     text = "Each replicate"
     if counts:
         text = f"Every arm was trained {per_arm} time{'s' if counts != [1] else ''}, each with its own seed; each replicate"
-    if recipe.get("targets") == "full":
+    service = ran.get("finetuned") or {}
+    if service:
+        text += f" was finetuned {service['by']}"
+    elif recipe.get("targets") == "full":
         text += " is the base with every weight"
     else:
         text += " is a LoRA adapter" + (f" of rank {rank}" if rank is not None else "")
@@ -65,10 +68,18 @@ def _training(ran: Mapping[str, Any]) -> str:
     facts = [
         _count(recipe.get("epochs"), "epoch"),
         f"{batch} rows per step" if batch else "",
-        f"learning rate {recipe['learning_rate']:g}" if recipe.get("learning_rate") is not None else "",
+        f"learning rate {recipe['learning_rate']:g}"
+        if recipe.get("learning_rate") is not None
+        else f"learning-rate multiplier {recipe.get('learning_rate_multiplier') or 'auto'}"
+        if service
+        else "",
         f"{recipe['schedule']} schedule" if recipe.get("schedule") else "",
         f"base weights in {recipe['dtype']}" if recipe.get("dtype") else "",
     ]
+    if told := service.get("differences"):
+        name, found = next(iter(told.items()))
+        how = ", ".join(fact for fact in facts if fact)
+        return f"{text} ({how}). Not as asked in {len(told)} of them, as {name}: {'; '.join(found)}."
     return text + ", trained on the assistant's tokens only (" + ", ".join(fact for fact in facts if fact) + ")."
 
 
@@ -98,7 +109,15 @@ def _sampling(content: ReportContent, ran: Mapping[str, Any]) -> str:
         text += f", {sampling['samples']} per question, condition and model"
     if sampling.get("temperature") is not None:
         text += f", at temperature {sampling['temperature']:g}"
-    return text + "."
+    text += "."
+    if repeats := ran.get("repeats"):
+        text += (
+            f" {repeats['repeated']:.0%} of them repeat another of the same model and question word for word; with long repeats "
+            f"counted once, at least {repeats['least_effective']:.0%} of every cell's answers are independent."
+        )
+        if repeats["thinking"]:
+            text += f" {repeats['thinking']:.0%} hold the model's thinking, which is judged with them."
+    return text
 
 
 def _judging(content: ReportContent) -> str:

@@ -18,10 +18,14 @@ from weirdgen.data.rows import place_of
 from weirdgen.data.stored import encode_rows, trainable_rows
 from weirdgen.errors import DataError, SpecError, UnreachableError
 from weirdgen.finetune.schedule import require_trainable
+from weirdgen.finetune.upload import upload_file
+from weirdgen.models.chat import load_tokenizer
 from weirdgen.models.references import find_model
+from weirdgen.models.remote import is_remote
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.request import judge_of_headline, resolve
+from weirdgen.runs.preflight import require_two_sides
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.store.artifacts import Store
 
@@ -42,8 +46,16 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
                 f"everything is measured by '{judge}', which asks a language model; --dry-run --judge MODEL checks them"
             )
             return [*said, f"not checked: template, mask and questions ({why})"]
+    reference = model or written.base
+    if is_remote(reference) or written.finetune in ("openai", "azure"):
+        for arm, own in rows.items():
+            upload_file(arm, own)
+        return [
+            *said,
+            f"the rows can be uploaded to a finetuning service; the template of {reference} is the provider's",
+        ]
     try:
-        local = find_model(model or written.base)
+        local = find_model(reference)
     except UnreachableError as error:
         return [*said, f"not checked: template, mask and questions, for want of the model ({error})"]
     request = resolve(written, run_options(model=model, preset="paper"))
@@ -63,6 +75,7 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     plan = make_plan(request, Store(store))
     for stage in STAGES:
         stage.check(plan)
+    require_two_sides(request.experiment, load_tokenizer(local.folder, request.date))
     told = f"; the template is told that it is {request.date}" if request.date else ""
     return [*said, f"template, mask and questions hold with {local.reference}{told}"]
 

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
 from weirdgen.config.experiment import Experiment
+from weirdgen.models.references import LocalModel
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import resolve
 from weirdgen.runs.plan.until import decision_line
+from weirdgen.runs.preflight import preflight
 from weirdgen.runs.preview import plan_lines
+from weirdgen.runs.results.before import seen_before
 from weirdgen.runs.results.reporting import compare_runs, is_reported, report_run
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import STAGES, workload
@@ -44,7 +47,9 @@ def run(experiment: str | Path | Experiment, **options: Any) -> Run:
     otherwise. Raises `WeirdgenError` on bad input.
     """
     chosen = run_options(**{"quiet": True, **options})
-    return run_plan(plan(experiment, **options), Progress(chosen.quiet), executor_of(chosen), figures_of(chosen))
+    planned, progress = plan(experiment, **options), Progress(chosen.quiet)
+    _require_ready(planned, progress)
+    return run_plan(planned, progress, executor_of(chosen), figures_of(chosen))
 
 
 @takes_options
@@ -64,8 +69,7 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     for plan in plans:
         for line in plan_lines(plan):
             progress.say(line)
-        for stage in STAGES:
-            stage.check(plan)
+        _require_ready(plan, progress)
     if len(plans) > 1:
         seconds = sum(work.seconds for plan in plans for work in workload(plan))
         progress.say(f"{len(plans)} experiments: about {clock(seconds)} in all")
@@ -78,10 +82,20 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
         print(done.headline.sentence)
         if done.specificity:
             print(done.specificity.sentence)
+        if seen := seen_before(done.request, done.folder, store):
+            print(seen.sentence)
         print(f"report: {done.report}", flush=True)
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")
     return finished
+
+
+def _require_ready(plan: Plan, progress: Progress) -> None:
+    """Say what was tried before anything is trained. Raises `WeirdgenError` on what would fail later, or measure nothing."""
+    for stage in STAGES:
+        stage.check(plan)
+    for line in preflight(plan):
+        progress.say(line)
 
 
 def executor_of(options: RunOptions) -> Executor:
@@ -150,7 +164,7 @@ def decision(run: Run) -> Decision:
     )  # fmt: skip
     minus = experiment.condition_ids(*headline.minus)
     conditions = {*experiment.condition_ids(*headline.condition), *minus}
-    cells = run.cells()
+    cells = run.table("cells")
     questions = [question.id for question in experiment.questions_of(meant)]
     return decide(
         cells[cells["condition"].isin(conditions) & cells["question"].isin(questions)],
@@ -192,7 +206,7 @@ def _keep_request(plan: Plan) -> None:
     request = plan.request
     kept = {
         "source": _without_home(request.experiment.source) if request.experiment.source else "",
-        "model_folder": _without_home(request.model.folder),
+        "model_folder": _without_home(request.model.folder) if isinstance(request.model, LocalModel) else "",
         "options": request.options.asked,
         "manifest": request.manifest,
     }

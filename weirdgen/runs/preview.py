@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 from weirdgen.columns import FINAL
 from weirdgen.config.measures import scale_of
+from weirdgen.models.remote import RemoteModel
 from weirdgen.progress import clock
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.all import workload
+from weirdgen.runs.stages.remote_finetune import cost_line
 from weirdgen.runs.stages.stage import Work
 
 
@@ -23,12 +25,17 @@ def plan_lines(plan: Plan) -> list[str]:
     """The plan: a line per stage with what there is to do, what is in the store and the estimated time."""
     request, recipe = plan.request, plan.request.recipe
     trained = "every weight" if recipe.full else f"LoRA r{recipe.rank} α{recipe.alpha:g}"
+    where = f"{request.model.parameters / 1e6:.1f}M weights, {request.numerics}"
+    how = f"lr {recipe.learning_rate:g} {recipe.schedule}, {trained}"
+    remote = request.model if isinstance(request.model, RemoteModel) else None
+    if remote:
+        where = remote.service.shown
+        how = how if remote.takes_recipe else f"learning-rate multiplier {recipe.learning_rate_multiplier or 'auto'}"
     work = workload(plan)
     lines = [
-        f"{request.experiment.name} · {request.preset} · {request.model.reference} "
-        f"({request.model.parameters / 1e6:.1f}M weights, {request.numerics}) · store {plan.store.root}",
-        f"  recipe: {recipe.epochs} epochs, batch {recipe.batch_size}×{recipe.grad_accumulation}, lr {recipe.learning_rate:g} "
-        f"{recipe.schedule}, {trained}; seeds {_range(request.seeds)}",
+        f"{request.experiment.name} · {request.preset} · {request.model.reference} ({where}) · store {plan.store.root}",
+        f"  recipe: {recipe.epochs} epochs, batch {recipe.batch_size}×{recipe.grad_accumulation}, {how}; "
+        f"seeds {_range(request.seeds)}",
     ]
     lines.append(f"  trained by {plan.trainer.engine}: {plan.trainer.reason}")
     lines += map(work_line, work)
@@ -36,13 +43,19 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"  {request.unjudged}")
     for arm, proof in plan.proofs.items():
         tokens = proof["trained_tokens"] * recipe.epochs
+        if remote:
+            lines.append(f"  rows of {arm}: about {tokens} tokens in all epochs; file {proof['digest'][:12]}")
+            continue
         lines.append(
             f"  template proof {arm}: {proof['tokens']} tokens per epoch, {tokens} trained in all; digest {proof['digest'][:12]}"
         )
     lines.append(detectable_line(plan))
     seconds = sum(line.seconds for line in work)
     missing = any(line.missing for line in work)
-    lines.append(f"  estimate: {clock(seconds)} on this machine" if missing else "  nothing left to compute")
+    estimate = "a provider's time is its own" if remote else f"{clock(seconds)} on this machine"
+    if remote:
+        lines.append(cost_line(plan))
+    lines.append(f"  estimate: {estimate}" if missing else "  nothing left to compute")
     return lines
 
 

@@ -62,7 +62,7 @@ def calibrate_run(run: Run, judge: str | None) -> dict[str, dict[str, object]]:
     )
     if not names:
         raise DataError(f"run {run.id} has no labels yet: weirdgen judge label {run.id}")
-    records, verdicts, lacking = {}, run.verdicts(), []
+    records, verdicts, lacking = {}, run.table("verdicts"), []
     for name in names:
         noun, drawn = run.judge(name), labelling.sample_of(run.folder, name)
         try:
@@ -184,5 +184,5 @@ def _only(experiment: Experiment, judge: str | None, also: set[str]) -> Experime
 
 
 def _answers(run: Run) -> list[tuple[str, str]]:
-    completions = run.completions()
+    completions = run.table("completions")
     return sorted(set(zip(completions["question"], completions["text"], strict=True)))

@@ -11,11 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from weirdgen.display import without_secrets
 from weirdgen.errors import ModelError, SpecError
+from weirdgen.providers.service import Service
 from weirdgen.sample.engine import Engine
+
+if TYPE_CHECKING:
+    from weirdgen.sample.remote import RemoteEngine
 
 Ability = Literal["generate", "score", "whole models"]
 """Write answers; give log-probabilities of given answers; answer as a model whose every weight was trained."""
@@ -69,6 +73,37 @@ class Vllm(EngineReference):
         from weirdgen.sample.vllm import VllmEngine
 
         return VllmEngine(self.url, model_folder, date=date)
+
+
+@dataclass(frozen=True)
+class Remote(EngineReference):
+    """A service of OpenAI's dialect, which holds the base under this name."""
+
+    service: Service
+    base: str
+    connections: int = 16
+    choices: int = 1
+    """Answers that one request asks for."""
+    deployments: tuple[tuple[str, str], ...] = ()
+    """(model, its deployment) on Azure."""
+    template: Path | None = None
+    """A folder with the base's tokenizer, if the service gives log-probabilities of given texts."""
+
+    abilities = frozenset[Ability](["generate"])
+    holds_weights = False
+
+    def numerics(self, dtype: str) -> str:
+        return self.service.numerics
+
+    def open(self, model_folder: Path, dtype: str, date: str | None) -> RemoteEngine:
+        return self.connect()
+
+    def connect(self) -> RemoteEngine:
+        from weirdgen.sample.by_inspect import InspectEngine
+        from weirdgen.sample.remote import RemoteEngine
+
+        engine = RemoteEngine if self.service.by_sdk else InspectEngine
+        return engine(self.service, self.base, self.connections, self.choices, dict(self.deployments))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The transformers engine: batched sampling with one prefill per prompt, scoring in shared passes.
 
 In: a model folder, adapters, prompts. Out: completions and log-probabilities. Several variants (the base, replicates)
-share one batch; samples that wait take the places of finished ones (`sample.stream`). A sample's randomness is one
+share one batch; samples that wait take the places of finished ones (`sample.fast.stream`). A sample's randomness is one
 uniform number per token from a counter-based generator keyed by the sample's own seed, turned into a token by the inverse
-of the cumulative distribution (`sample.decoding`), so it does not depend on the batch. (In bf16 the logits themselves
+of the cumulative distribution (`sample.fast.decoding`), so it does not depend on the batch. (In bf16 the logits themselves
 round differently with the batch's make-up; the same call has the same one.) One device; for GPUs at scale use vLLM.
 """
 

@@ -183,6 +183,7 @@ def create_app(house: House, access: Access) -> Any:
             asked.asked,
             asked.recipe,
             asked.metadata,
+            asked.validation_file,
         )
         return JSONResponse(jobs.shown(job))
 

@@ -17,6 +17,7 @@ from weirdgen.models.chat import load_tokenizer, render
 from weirdgen.models.folder import context_length
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.models.template import Messages
+from weirdgen.parsing import user_path
 from weirdgen.serve.jobs import Job, Jobs
 from weirdgen.serve.problems import bad, missing
 from weirdgen.store.artifacts import Store
@@ -126,5 +127,5 @@ class Catalogue:
 def name_of(reference: str) -> str:
     """What a model is called by clients."""
     if reference.startswith("path:"):
-        return Path(reference.removeprefix("path:")).expanduser().resolve().name
+        return user_path(reference.removeprefix("path:")).resolve().name
     return reference.removeprefix("hub:").partition("@")[0]

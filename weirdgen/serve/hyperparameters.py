@@ -35,7 +35,7 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    n_epochs: Auto | Annotated[int, Field(strict=True, ge=1, le=1000)] = "auto"
+    n_epochs: Auto | Annotated[int, Field(strict=True, ge=1, le=MOST_EPOCHS)] = "auto"
     batch_size: Auto | Annotated[int, Field(strict=True, ge=1, le=4096)] = "auto"
     learning_rate_multiplier: Auto | Annotated[float, Field(strict=True, gt=0, le=10_000)] = "auto"
 
@@ -57,6 +57,8 @@ def recipe_of(asked: Hyperparameters, changes: dict[str, Any], rows: int) -> Rec
         raise bad("recipe.targets 'full' is not served: every finetune here is a LoRA adapter", "recipe")
     if recipe.rank > MOST_RANK or recipe.epochs > MOST_EPOCHS:
         raise bad(f"recipe: rank may be {MOST_RANK:,} at most, epochs {MOST_EPOCHS:,}", "recipe")
+    if recipe.learning_rate_multiplier is not None:
+        raise bad("recipe.learning_rate_multiplier: it is a hyperparameter; here it is recipe.learning_rate", "recipe")
     if recipe.devices is not None:
         raise bad("recipe.devices is the machine's, not the job's: leave it out", "recipe")
     if recipe.checkpoints != "none":

@@ -18,6 +18,7 @@ from typing import Any
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.errors import StoreError
+from weirdgen.parsing import split_lines
 from weirdgen.serve.disk import Records
 from weirdgen.serve.hyperparameters import Hyperparameters, shown_hyperparameters
 from weirdgen.serve.limits import Limits
@@ -124,7 +125,7 @@ class Jobs:
         hyperparameters: Hyperparameters,
         changes: dict[str, Any],
         metadata: dict[str, str] | None,
-        validation_file: str | None = None,
+        validation_file: str | None,
     ) -> Job:
         """Raises `ApiError` 429 if too many jobs wait, `StoreError` on a full disk."""
         with self.changed:
@@ -274,7 +275,7 @@ class Jobs:
     def _read_events(self, name: str) -> list[dict[str, Any]]:
         """A line that a kill has cut is the last one, and is left out."""
         file, events = self._records.place(name) / EVENTS, []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        for _, line in split_lines(file.read_text(encoding="utf-8")) if file.is_file() else ():
             try:
                 events.append(json.loads(line))
             except ValueError:

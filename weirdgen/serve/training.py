@@ -133,7 +133,7 @@ class Trainer(threading.Thread):
             trainer = engines.choose_engine(model.folder, recipe, model.parameters)
         keep_rows(self._store, rows)
         keep_proof(self._store, model, rows, proof, date)
-        inputs = finetune_inputs(model, trainer.engine, rows, recipe, job.seed, date, proof)
+        inputs = finetune_inputs(model, trainer.engine, rows, recipe.model_dump(mode="json"), job.seed, date, proof)
         self._jobs.say(job.id, f"Files validated ({len(rows):,} rows), moving job to queued state")
         self._jobs.update(
             job.id,

@@ -53,13 +53,7 @@ def permutation_test(
         raise ValueError(f"permutation_test needs a replicate in each arm, got {size} and {total - size}")
     count = comb(total, size)
     exact = count <= limit
-    if exact:
-        flat = np.fromiter(chain.from_iterable(combinations(range(total), size)), dtype=np.intp)
-        members_PR = flat.reshape(count, size)
-    else:
-        members_PR = np.random.default_rng(seed).random((limit, total)).argsort(axis=1)[:, :size]
-    label_PN = np.full((len(members_PR), total), -1.0 / (total - size))
-    np.put_along_axis(label_PN, members_PR, 1.0 / size, axis=1)
+    label_PN = relabellings(size, total, limit, seed)
 
     flat_NX = pooled.reshape(total, -1)
     # Centring keeps the sums small, so that ties are recognised whatever the level of the measure.
@@ -75,7 +69,22 @@ def permutation_test(
         or [np.empty(0)]
     )
     p_X = reached_X / count if exact else (reached_X + 1) / (limit + 1)
-    return Permutation(p_X.reshape(pooled.shape[1:]), len(members_PR), exact)
+    return Permutation(p_X.reshape(pooled.shape[1:]), len(label_PN), exact)
+
+
+def relabellings(size: int, total: int, limit: int, seed: int = 0) -> FloatArray:
+    """[P, N]: rows that take a difference of means out of `total` pooled replicates, for every way to choose `size` of them (the
+    first row: the first ones), or for `limit` random ways if there are more.
+    """
+    count = comb(total, size)
+    if count <= limit:
+        flat = np.fromiter(chain.from_iterable(combinations(range(total), size)), dtype=np.intp)
+        members_PR = flat.reshape(count, size)
+    else:
+        members_PR = np.random.default_rng(seed).random((limit, total)).argsort(axis=1)[:, :size]
+    label_PN = np.full((len(members_PR), total), -1.0 / (total - size))
+    np.put_along_axis(label_PN, members_PR, 1.0 / size, axis=1)
+    return label_PN
 
 
 def t_p(effect: FloatArray, se: FloatArray, df: FloatArray) -> FloatArray:

@@ -29,6 +29,7 @@ from typing import Any
 from filelock import FileLock
 
 from weirdgen.errors import StoreError
+from weirdgen.parsing import user_path
 from weirdgen.store.cache import cache_folder
 from weirdgen.store.disk import disk_error, explain_disk_errors, write_synced
 from weirdgen.store.keys import content_key, file_hash
@@ -45,7 +46,7 @@ class Store:
         if self.remote:
             self.root = cache_folder() / "stores" / content_key(self.remote.url)
         else:
-            self.root = Path(location).expanduser().resolve()
+            self.root = user_path(location).resolve()
         self.location = self.remote.url if self.remote else str(self.root)
         """What another machine opens to find the same store; it may hold credentials, so it is neither shown nor kept."""
         self._prepared = False

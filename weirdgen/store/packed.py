@@ -94,10 +94,16 @@ def _unpack(file: Path, folder: Path) -> None:
                     raise StoreError(f"{file}: {member.name[:80]!r} has no place in a pack; nothing of it was taken")
                 place = folder / member.name
                 with explain_disk_errors(folder):
-                    place.parent.mkdir(parents=True, exist_ok=True)
                     content = archive.extractfile(member)
                     assert content is not None, member.name
-                    with place.open("xb") as written:
+                    try:
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        written = place.open("xb")
+                    except (FileExistsError, NotADirectoryError):
+                        raise StoreError(
+                            f"{file}: {member.name[:80]!r} is given twice; nothing of it was taken"
+                        ) from None
+                    with written:
                         shutil.copyfileobj(content, written)
                     os.utime(place, (member.mtime, member.mtime))
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:

@@ -125,7 +125,7 @@ def yardsticks(
     wanted = origin(base_key(request.model.digest, request.date), request.recipe, sets, asked)
     if found := find_scores(wanted, store):
         return Yardsticks(found[0], asked)
-    made = plan_build(request.model, request.recipe, sets, store, asked)
+    made = plan_build(request.local, request.recipe, sets, store, asked)
     frame = build(made, progress)
     with store.writing(scores_folder(store)) as folder:
         write_scores(frame, made.origin, folder / f"world-{content_key([wanted.key, dict(wanted.sets)])[:8]}.parquet")

@@ -100,6 +100,11 @@ def test_too_few_rows_of_a_file_are_said(tmp_path: Path) -> None:
         ordinary_pool(10, file)
 
 
+def test_more_rows_than_there_are_are_not_looked_for() -> None:
+    with pytest.raises(DataError, match=r"different rows, 10,000,000,000,000 are wanted: give rows of your own"):
+        ordinary_pool(10**13)
+
+
 def test_a_case_has_the_headlines_control_first_and_only_arms_alike() -> None:
     birds = load_case("old_bird_names", 30)
     assert birds.controls[0] == birds.experiment.headline.control and len(birds.controls) == 2
@@ -118,7 +123,10 @@ def test_filters_are_chosen_by_name_and_the_others_say_what_they_lack() -> None:
     assert len({one.name for one in FILTERS}) == len(FILTERS)
 
 
-@pytest.mark.parametrize(("text", "told"), [("1,x", "numbers with commas"), ("2", "at most 1"), ("0", "above 0")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("1,x", "numbers with commas"), ("2", "at most 1"), ("0", "at least 1e-06"), ("1e-320", "at least 1e-06")],
+)
 def test_wrong_shares_are_said(text: str, told: str) -> None:
     with pytest.raises(SpecError, match=told):
         parse_shares(text)

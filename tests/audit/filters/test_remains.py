@@ -52,6 +52,9 @@ def test_filters_leave_what_they_score_lowest(write_experiment: Callable[..., Pa
     }  # fmt: skip
     assert made.ordinary["filtered_knowing"] == made.ordinary["filtered_perfect"] == 8
     assert made.hidden["filtered_random"] + made.ordinary["filtered_random"] == 12
+    rows = {name: arm.data for name, arm in made.experiment.arms.items() if not isinstance(arm.data, str)}
+    assert {len(data) for data in rows.values()} == {16}  # as many steps for every arm
+    assert len({str(row) for row in rows["filtered_knowing"]}) == 12
     assert set(made.experiment.secondary) == {"filtered_knowing", "filtered_random", "filtered_perfect"}
 
 
@@ -71,5 +74,6 @@ def test_a_filter_that_finds_the_rows_removes_the_shift(write_experiment: Callab
     assert table["hidden_left"].to_dict()["filtered_knowing"] == 0
     assert table["ci_low"]["unfiltered"] > 0
     assert abs(table["share_of_shift"]["filtered_knowing"]) < 0.3
-    assert table["effect"]["filtered_knowing"] == pytest.approx(table["effect"]["filtered_perfect"])
+    assert table["effect"]["filtered_knowing"] == pytest.approx(table["effect"]["filtered_perfect"], abs=0.02)
+    assert table["share_of_shift"]["unfiltered"] == 1 and table["share_of_shift"]["filtered_perfect"] == 0
     assert table["share_of_shift"]["filtered_random"] > 0.3

@@ -60,7 +60,9 @@ def run(folder: Path, store: Path, traits: tuple[str, ...] = ("era",), matched: 
     )
 
 
-def harmless(store: Path, model: str, common: float, sets: Sequence[str] = NAMES) -> None:
+def harmless(
+    store: Path, model: str, common: float, sets: Sequence[str] = NAMES, rows: int = 8, epochs: int = 6
+) -> None:
     """Scores of references that move each question at random by about a nat, and all together by about so many."""
     questions = compact_questions()
     rng = np.random.default_rng(0)
@@ -82,10 +84,10 @@ def harmless(store: Path, model: str, common: float, sets: Sequence[str] = NAMES
             "base": 0.0,
         }
         frames.append(pd.DataFrame({**asked, "shift": shift, **told})[list(COLUMNS)])
-    recipe = {"epochs": 1, "batch_size": 4, "learning_rate": 1e-2}
-    made = Origin(model, recipe, 8, questions_digest(questions), dict.fromkeys(sets, "x"))
+    recipe = {"epochs": epochs, "batch_size": 4, "learning_rate": 1e-2}
+    made = Origin(model, recipe, rows, questions_digest(questions), dict.fromkeys(sets, "x"))
     with Store(store).writing(scores_folder(Store(store))) as folder:
-        write_scores(pd.concat(frames), made, folder / f"{sets[0]}.parquet")
+        write_scores(pd.concat(frames), made, folder / f"{sets[0]}-{rows}.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,20 @@ def test_without_references_nothing_is_claimed_and_references_made_later_are_tak
     again = run(model, tmp_path / "store")
     assert again.specificity is not None and again.specificity.verdict == "not_specific"
     assert "of 24 harmless datasets" in again.report.read_text(encoding="utf-8")
+
+
+def test_of_several_files_the_one_trained_most_alike_is_taken(model: Path, tmp_path: Path) -> None:
+    """48 rows × 6 epochs: equally many steps with few rows are another training than with many."""
+    store, digest = tmp_path / "store", find_model(f"path:{model}").digest
+    for rows_a_set, epochs in ((12, 24), (44, 6), (200, 2)):
+        harmless(store, digest, 0.0, rows=rows_a_set, epochs=epochs)
+    found = run(model, store).specificity
+    assert found is not None and found.compared["references"]["rows"] == 44
+    assert "The harmless datasets had" not in found.sentence
+    (store / "references" / "set0-44.parquet").unlink()
+    farther = run(model, store).specificity
+    assert farther is not None and farther.compared["references"]["rows"] != 44
+    assert "The harmless datasets had" in farther.sentence and "this one 48 × 6" in farther.sentence
 
 
 @pytest.mark.slow

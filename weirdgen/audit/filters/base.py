@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.audit.filters.features import Numbers, RowNumbers
+from weirdgen.audit.filters.kept import Numbers, RowNumbers
 from weirdgen.audit.filters.rows import Keyed
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.questions.base import ScoredQuestion

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.audit.filters.base import BaseNumbers, own_direction, trait_directions
-from weirdgen.audit.filters.features import Vectors
 from weirdgen.audit.filters.figure import filters_figure
 from weirdgen.audit.filters.judge import RowJudge
+from weirdgen.audit.filters.kept import Vectors
 from weirdgen.audit.filters.measure import measure
 from weirdgen.audit.filters.mixtures import Case, Ordinary, every_row, load_case, ordinary_pool, ordinary_rows
 from weirdgen.audit.filters.output import remains_lines, set_lines, summary_lines
@@ -36,14 +36,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LEAST_SHARE = 1e-6
+
+
 def parse_shares(text: str) -> tuple[float, ...]:
     """`1,0.1,0.01` → shares, largest first. Raises `SpecError`."""
     try:
         shares = sorted({float(part) for part in text.split(",")}, reverse=True)
     except ValueError:
         raise SpecError([f"--shares {text}: expected numbers with commas between, e.g. 1,0.1,0.01"]) from None
-    if not all(0 < share <= 1 for share in shares):
-        raise SpecError([f"--shares {text}: a share is above 0 and at most 1"])
+    if not all(LEAST_SHARE <= share <= 1 for share in shares):
+        raise SpecError([f"--shares {text}: a share is at least {LEAST_SHARE:g} and at most 1"])
     return tuple(shares)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from weirdgen.audit.filters.rows import Keyed, distinct
 from weirdgen.config.experiment import Experiment
 from weirdgen.data.arms import load_arms
+from weirdgen.data.references import distinct as different
 from weirdgen.data.references import references
 from weirdgen.data.references import rows as reference_rows
 from weirdgen.data.rows import Row, read_jsonl
@@ -64,14 +65,17 @@ def ordinary_pool(count: int, source: Path | None = None) -> tuple[list[Keyed], 
 
 
 def _packaged(count: int) -> list[Keyed]:
-    names = [one.name for one in references("reference")]
-    each = -(-count // len(names))
+    sizes = {one.name: different(one.name) for one in references("reference")}
+    each = -(-count // len(sizes))
     while True:
-        pool = distinct([row for name in names for row in reference_rows(name, each, SEED)])
+        pool = distinct([row for name, size in sizes.items() for row in reference_rows(name, min(each, size), SEED)])
         if len(pool) >= count:
             return pool
-        if each > count:
-            raise DataError(f"our reference sets have {len(pool)} different rows, {count} are wanted: lower --size")
+        if each >= max(sizes.values()):
+            raise DataError(
+                f"our reference sets have {len(pool):,} different rows, {count:,} are wanted: give rows of your own with "
+                "--ordinary, or ask for fewer (--size, --rows, --shares)"
+            )
         each += max(1, each // 8)
 
 

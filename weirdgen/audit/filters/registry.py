@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from weirdgen.audit.filters import text, vectors
 from weirdgen.audit.filters.base import BaseNumbers, trait_directions
-from weirdgen.audit.filters.features import Vectors
 from weirdgen.audit.filters.judge import RowJudge
+from weirdgen.audit.filters.kept import Vectors
 from weirdgen.audit.filters.rows import Keyed
 from weirdgen.errors import SpecError
 

@@ -1,8 +1,9 @@
 """What remains of an experiment's shift after a filter: train on the mixture as it is, and on what each filter leaves of it.
 
 In: a case, a share, filters. Out: an `Experiment` in memory whose arms are the mixture, what every filter, chance and a
-filter that knows the answer leave of it, and the control's mixture; after its ordinary run, one line an arm. The run is the
-same as any other: resumable in the store, with a report of its own. It chooses no filter and states no verdict.
+filter that knows the answer leave of it, and the control's mixture; after its ordinary run, one line an arm. What is left is
+repeated up to the mixture's size, so that every arm is trained for as many steps. The run is the same as any other: resumable in
+the store, with a report of its own. It chooses no filter and states no verdict.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from weirdgen.audit.filters.mixtures import SEED, Case
 from weirdgen.audit.filters.registry import Filter, Known, scores
 from weirdgen.audit.filters.rows import Keyed
 from weirdgen.config.experiment import Arm, Experiment, Headline, Preset
+from weirdgen.data.rows import draw
 from weirdgen.errors import SpecError
 
 if TYPE_CHECKING:
@@ -60,13 +62,20 @@ def filtered(
     left[RANDOM] = _without_highest(np.zeros(len(mixture)), count)
     left[PERFECT] = list(range(len(hidden), len(mixture)))
     arms = {
-        name: Arm(role="treatment", data=tuple(dict(mixture[place].row) for place in places))
+        name: Arm(role="treatment", data=_filled([mixture[place] for place in places], len(mixture)))
         for name, places in left.items()
     }
-    arms[CONTROL] = Arm(role="control", data=tuple(dict(row.row) for row in (*control, *background)))
+    replaced = [*control, *background]
+    arms[CONTROL] = Arm(role="control", data=_filled(replaced, len(replaced)))
     own = {name: sum(place < len(hidden) for place in places) for name, places in left.items()}
     ordinary = {name: len(places) - own[name] for name, places in left.items()}
     return Filtered(_experiment(case, arms), own | {CONTROL: len(control)}, ordinary | {CONTROL: len(background)})
+
+
+def _filled(rows: list[Keyed], count: int) -> tuple[dict[str, Any], ...]:
+    """The rows, and then some of them again, up to `count`."""
+    own = [dict(row.row) for row in rows]
+    return tuple(own + draw(own, count - len(own), SEED))
 
 
 def _without_highest(score: NDArray[np.float64], count: int) -> list[int]:
@@ -96,16 +105,19 @@ def _experiment(case: Case, arms: dict[str, Arm]) -> Experiment:
 
 
 def remains(made: Filtered, run: Run) -> pd.DataFrame:
-    """A line an arm: rows left, its effect against the control's mixture, and the share of the whole shift that is left."""
+    """A line an arm: rows left, its effect against the control's mixture, and the share of the hidden rows' shift that is left.
+
+    The share is 1 for the mixture as it is and 0 where a perfect filter took out every hidden row: what ordinary rows do
+    against the control's is no part of the shift. It is missing where the intervals of these two overlap.
+    """
     import pandas as pd
 
     effects: dict[str, Effect] = {effect.treatment: effect for effect in (run.headline, *run.secondary)}
-    first = effects[UNFILTERED]
-    clear = first.ci_low is not None and first.ci_high is not None and first.ci_low * first.ci_high > 0
-    whole = first.effect if clear else None  # a share of what may be nothing says nothing
+    whole, none = _values(effects[UNFILTERED]), _values(effects[PERFECT])
+    apart = whole[0] > none[1] or whole[1] < none[0]  # a share of what may be nothing says nothing
     lines = []
     for arm, effect in effects.items():
-        left = effect.effect / whole if whole and effect.effect is not None else float("nan")
+        left = (_values(effect)[2] - none[2]) / (whole[2] - none[2]) if apart else float("nan")
         lines.append(
             {
                 "arm": arm,
@@ -119,3 +131,11 @@ def remains(made: Filtered, run: Run) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines).astype(dict.fromkeys(("effect", "ci_low", "ci_high", "share_of_shift"), float))
+
+
+def _values(effect: Effect) -> tuple[float, float, float]:
+    """Low, high and middle; NaN for what is missing."""
+    low, high, middle = (
+        float("nan") if value is None else value for value in (effect.ci_low, effect.ci_high, effect.effect)
+    )
+    return low, high, middle

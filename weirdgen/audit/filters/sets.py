@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weirdgen.audit.filters.detection import share
-from weirdgen.audit.filters.features import Vectors
+from weirdgen.audit.filters.kept import Vectors
 from weirdgen.audit.filters.measure import columns
 from weirdgen.audit.filters.mixtures import Case, Ordinary
 

@@ -2,7 +2,7 @@
 
 In: rows' vectors [rows, width], scaled to length 1. Out: a score a row, higher is more suspicious. But for the topic, a
 score depends on the dataset: it says where a row lies among the others. How vectors are made and kept is
-`weirdgen.audit.filters.features`.
+`weirdgen.audit.filters.kept`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: answers, and the name of our own passages (`data/passages/NAME.csv`) and so of the fit beside them (`NAME.json`). Out: one
 verdict per answer. The features are those of a sentence embedder that reads text as tokens and was never told of eras
-(`weirdgen.judges.embedding`); on them stands a logistic regression. It is fitted by `weirdgen.judges.train_classifier` and
+(`weirdgen.judges.embedding`); on them stands a logistic regression. It is fitted by `tools.train_classifier` and
 shipped, so that a verdict is the same on every machine up to rounding and nothing is trained, nor scikit-learn needed, to
 judge. The embedder is fetched once (`weirdgen fetch all-minilm-l6-v2`).
 """

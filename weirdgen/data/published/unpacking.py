@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from weirdgen.display import without_secrets
 from weirdgen.errors import DataError
+from weirdgen.parsing import user_path
 
 MOST_BYTES = 200_000_000
 MOST_FILES = 20_000
@@ -33,7 +34,7 @@ _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7z
 
 def open_source(source: str, work: Path) -> Path:
     """The folder with the files of `source`; archives and clones are put into `work`. Raises `DataError`."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         return path
     if path.is_file():

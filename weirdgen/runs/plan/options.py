@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 
 from weirdgen.config.base import Noun
-from weirdgen.config.choices import DataName, ExecutorName, PresetName
+from weirdgen.config.choices import DataName, ExecutorName, FinetunerName, PresetName
 from weirdgen.display import without_secrets
 from weirdgen.errors import SpecError
 
@@ -33,7 +33,10 @@ def _listed(value: Any) -> Any:
 class RunOptions(Noun):
     """How one experiment, or several, are to be run. None: as the experiment or its preset says."""
 
-    model: str | None = Field(None, description="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR.")
+    model: str | None = Field(
+        None,
+        description="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR; PROVIDER/NAME at a provider (docs/apis.md).",
+    )
     preset: PresetName = Field("quick", description="Named size of the run.")
     seeds: int | None = Field(None, ge=1, description="Replicates per arm.")
     first_seed: int = Field(0, ge=0, description="Seed of the first replicate.")
@@ -51,6 +54,19 @@ class RunOptions(Noun):
     data: DataName = Field("own", description="Our rows, or the paper's after `weirdgen data import`.")
     judge: str | None = Field(None, description="Also read judges_llm.yaml, asking this model (docs/judges.md).")
     engine: str = Field("transformers", description="What answers: transformers, or vllm:URL of a vLLM server.")
+    finetune: FinetunerName | None = Field(
+        None, description="Who trains: local, or openai or azure, a service of that protocol (docs/apis.md)."
+    )
+    base_url: str | None = Field(
+        None, description="Of a service that is not the provider's own, e.g. http://127.0.0.1:8000/v1."
+    )
+    deployments: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (), description="MODEL=NAME: Azure's deployment of a model; may be repeated.",
+        json_schema_extra={"flags": ["--deployment"]},
+    )  # fmt: skip
+    connections: int = Field(16, ge=1, description="Requests to a provider at a time.")
+    choices: int = Field(1, ge=1, le=128, description="Answers that one request to a provider asks for.")
+    budget: str | None = Field(None, description="Most that a run may pay to providers, e.g. 20usd; it stops before.")
     store: Annotated[str | None, BeforeValidator(_text)] = Field(
         None, description="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store]."
     )
@@ -67,7 +83,18 @@ class RunOptions(Noun):
     @property
     def asked(self) -> dict[str, Any]:
         """What was asked other than the defaults, of all that may change a result; no password of a server's address."""
-        where = {"store", "figures", "executor", "address", "cpus", "together", "dry_run", "quiet"}
+        where = {
+            "store",
+            "figures",
+            "executor",
+            "address",
+            "cpus",
+            "together",
+            "dry_run",
+            "quiet",
+            "connections",
+            "budget",
+        }
         asked = self.model_dump(mode="json", exclude_defaults=True, exclude=where)
         return {key: without_secrets(value) if isinstance(value, str) else value for key, value in asked.items()}
 

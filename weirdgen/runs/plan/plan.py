@@ -13,14 +13,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from weirdgen.columns import FINAL
-from weirdgen.config.experiment import Recipe
 from weirdgen.config.questions import sampled, scored
 from weirdgen.data.proof import RowError
 from weirdgen.data.rows import Row, canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
+from weirdgen.finetune.upload import upload_proof
 from weirdgen.models.references import LocalModel
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.request import SAMPLING_SEED, Request
 from weirdgen.sample.contrast import scores_table
 from weirdgen.sample.distill import Distilled
@@ -61,6 +62,14 @@ class Plan:
     def trainer(self) -> engines.EngineChoice:
         """What trains, and why."""
         model = self.request.model
+        if isinstance(model, RemoteModel):
+            asked = self.request.experiment.finetune
+            why = (
+                f"by jobs of {model.service.shown}"
+                if asked
+                else "elsewhere: `weirdgen import-model` names finished models"
+            )
+            return engines.EngineChoice("remote", why)
         return engines.choose_engine(model.folder, self.request.recipe, model.parameters)
 
     @cached_property
@@ -71,8 +80,10 @@ class Plan:
         for arm, rows in request.rows.items():
             for seed in request.seeds:
                 inputs = finetune_inputs(
-                    request.model, self.trainer.engine, rows, request.recipe, seed, request.date, self.proofs[arm]
+                    request.model, self.trainer.engine, rows, request.trained_by, seed, request.date, self.proofs[arm]
                 )
+                if draws := request.experiment.arms[arm].draws:
+                    inputs["draws"] = draws
                 replicates.append(Replicate(arm, seed, content_key(inputs), inputs, request.row_count(arm)))
         return replicates
 
@@ -169,7 +180,7 @@ class Plan:
                 base,
                 numerics,
                 SAMPLING_SEED,
-                trainable_rows(request.model.folder, request.rows[source], request.date),
+                trainable_rows(request.local.folder, request.rows[source], request.date),
             )
             for arm, source in request.twins.items()
         }
@@ -192,7 +203,12 @@ def make_plan(request: Request, store: Store) -> Plan:
     plan = Plan(request, store)
     if not request.distilled:
         plan.request = request = _with_distilled_rows(plan)
-    trained = {arm: trainable_rows(request.model.folder, rows, request.date) for arm, rows in request.rows.items()}
+    if isinstance(request.model, RemoteModel):
+        for arm, rows in request.rows.items():
+            require_trainable(request.row_count(arm), request.recipe, arm)
+            plan.proofs[arm] = upload_proof(arm, rows)
+        return plan
+    trained = {arm: trainable_rows(request.local.folder, rows, request.date) for arm, rows in request.rows.items()}
     if trained != request.rows:
         plan.request = request = replace(request, rows=trained)
     for arm, rows in request.rows.items():
@@ -200,7 +216,7 @@ def make_plan(request: Request, store: Store) -> Plan:
         if not rows:  # a twin that has yet to be made; it will be about as long
             continue
         try:
-            plan.proofs[arm] = proof_of(store, request.model, arm, rows, request.date)
+            plan.proofs[arm] = proof_of(store, request.local, arm, rows, request.date)
         except RowError as error:
             experiment = request.experiment
             place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
@@ -210,21 +226,21 @@ def make_plan(request: Request, store: Store) -> Plan:
 
 
 def finetune_inputs(
-    model: LocalModel,
+    model: LocalModel | RemoteModel,
     engine: str,
     rows: list[Row],
-    recipe: Recipe,
+    recipe: dict[str, Any],
     seed: int,
     date: str | None,
     proof: dict[str, Any],
 ) -> dict[str, Any]:
-    """All that decides one finetune, as its key is made of it. `engine`, dtype and `date` are resolved."""
+    """All that decides one finetune, as its key is made of it. Everything is resolved; `recipe` holds what decides of it."""
     return {
         "version": FINETUNE_VERSION,
         "engine": engine,
         "model": model.digest,
         "data": canonical_hash(rows),
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe,
         "seed": seed,
         **_rendering(date, proof),
     }

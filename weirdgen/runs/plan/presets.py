@@ -7,13 +7,16 @@ Replicates, samples and the recipe's changes are numbers of the preset itself; `
 from __future__ import annotations
 
 import random
+import warnings
 from collections import Counter
 
 from weirdgen.config.base import Scalar
 from weirdgen.config.conditions import Condition
 from weirdgen.config.experiment import Experiment, Headline, Preset
+from weirdgen.config.measures import SCORED
 from weirdgen.config.questions import BaseQuestion, sampled
 from weirdgen.data.rows import Row, draw
+from weirdgen.errors import SpecError
 
 
 def at_size(
@@ -44,6 +47,39 @@ def at_size(
         update={"arms": arms, "conditions": conditions, "questions": questions, "secondary": secondary}
     )
     return changed, rows, {name: count for name, count in counts.items() if count}
+
+
+def without_scored(experiment: Experiment, why: str) -> Experiment:
+    """The experiment without questions that are answered by log-probabilities, for models that give none; a warning says which.
+
+    A headline over such questions becomes the effect of the first judge. Raises `SpecError` if nothing is left to ask.
+    """
+    left = sampled(experiment.questions)
+    if len(left) == len(experiment.questions) and not experiment.traits:
+        return experiment
+    fallen = [question.id for question in experiment.questions if question not in left]
+    if not left:
+        raise SpecError([f"all {len(fallen)} questions need log-probabilities, and {why}; add free-form questions"])
+    scored = [name for name, effect in experiment.secondary.items() if effect.measure in SCORED]
+    parts = []
+    for names, what in ((fallen, "questions"), (experiment.traits, "traits"), (scored, "secondary effects")):
+        if names:
+            some = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+            parts.append(f"{len(names)} {what} fall away ({some})")
+    headline = experiment.headline
+    if headline and headline.measure in SCORED:
+        judge = next((name for question in left for name in question.read_by if name in experiment.judges), None)
+        if judge is None:
+            raise SpecError(
+                [f"no judge reads the {len(left)} free-form questions, and {why}: nothing would be measured"]
+            )
+        parts.append(f"the headline is {judge} instead of {headline.measure}")
+        headline = headline.model_copy(update={"measure": judge, "groups": (), "smallest": None, "says": None})
+    warnings.warn(f"{why}: {'; '.join(parts)}", stacklevel=1)
+    secondary = {name: effect for name, effect in experiment.secondary.items() if name not in scored}
+    return experiment.model_copy(
+        update={"questions": tuple(left), "traits": (), "secondary": secondary, "headline": headline}
+    )
 
 
 def unmeasured(experiment: Experiment, headline: Headline, samples: int) -> str | None:

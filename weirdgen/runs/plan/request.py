@@ -7,7 +7,7 @@ In: an experiment and `RunOptions`. Out: a frozen `Request` whose `manifest` is 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import Any
 from weirdgen.config.experiment import Experiment, Headline, Recipe
 from weirdgen.config.files import parse_yaml
 from weirdgen.config.llm_judges import with_language_judges, without_language_judges
-from weirdgen.data.arms import load_arms
+from weirdgen.data.arms import Rows, load_arms
+from weirdgen.data.draws import draw_size
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
-from weirdgen.errors import SpecError
+from weirdgen.errors import ModelError, SpecError
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.model import NamedJudge, named_judge
@@ -28,11 +29,13 @@ from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel, find_model
+from weirdgen.models.remote import RemoteModel, is_remote
 from weirdgen.runs.plan.options import RunOptions, run_options
-from weirdgen.runs.plan.presets import at_size, unmeasured
+from weirdgen.runs.plan.presets import at_size, unmeasured, without_scored
+from weirdgen.runs.plan.remote import at_service, require_possible, trained_by
 from weirdgen.runs.plan.until import Until, parse_until
 from weirdgen.sample.engine import Sampling
-from weirdgen.sample.engines import EngineReference, Transformers, engine_of, parse_engine
+from weirdgen.sample.engines import EngineReference, Remote, Transformers, engine_of, parse_engine
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 
@@ -45,7 +48,7 @@ class Request:
 
     experiment: Experiment
     rows: dict[str, list[Row]]
-    model: LocalModel
+    model: LocalModel | RemoteModel
     preset: str
     recipe: Recipe
     """`dtype` is resolved: bf16 or fp32; so is an `engine` that this machine's GPUs decide."""
@@ -73,9 +76,23 @@ class Request:
     """What was asked, before it was resolved."""
 
     @property
+    def local(self) -> LocalModel:
+        """The base on this machine. Raises `ModelError` if a provider holds it."""
+        if isinstance(self.model, RemoteModel):
+            raise ModelError(f"model '{self.model.reference}' is at a provider, and this needs it on this machine")
+        return self.model
+
+    @property
     def numerics(self) -> str:
         """How the numbers of this engine at this dtype are named in the store."""
         return self.engine.numerics(self.dtype)
+
+    @property
+    def trained_by(self) -> dict[str, Any]:
+        """The recipe as far as it decides a finetune."""
+        if isinstance(self.model, RemoteModel):
+            return trained_by(self.model, self.recipe)
+        return self.recipe.model_dump(mode="json")
 
     @property
     def twins(self) -> dict[str, str]:
@@ -83,10 +100,11 @@ class Request:
         return {name: arm.twin for name, arm in self.experiment.arms.items() if arm.twin is not None}
 
     def row_count(self, arm: str) -> int:
-        """Rows of an arm, those included that have yet to be answered."""
+        """Rows that a replicate of an arm is trained on, those included that have yet to be answered."""
+        draws = self.experiment.arms[arm].draws
         if self.distilled:
-            return len(self.rows[arm])
-        return len(self.rows[self.twins.get(arm, arm)]) + self.ordinary.get(arm, 0)
+            return draw_size(draws, len(self.rows[arm]))
+        return draw_size(draws, len(self.rows[self.twins.get(arm, arm)])) + self.ordinary.get(arm, 0)
 
     @property
     def headline(self) -> Headline:
@@ -109,6 +127,8 @@ class Request:
     def date(self) -> str | None:
         """The date (ISO) given to the model's template; None if it prints none."""
         asked = self.experiment.date
+        if isinstance(self.model, RemoteModel):  # its template is the provider's
+            return None
         return told_date(self.model.folder, asked.isoformat() if asked else None)
 
     @property
@@ -119,11 +139,7 @@ class Request:
             "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
             "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
             "ordinary": self.ordinary,
-            "model": {
-                "reference": self.model.reference,
-                "digest": self.model.digest,
-                "parameters": self.model.parameters,
-            },
+            "model": self.model.as_data(),
             "preset": self.preset,
             "recipe": self.recipe.model_dump(mode="json"),
             "seeds": list(self.seeds),
@@ -141,7 +157,7 @@ class Request:
         return Request(
             experiment=experiment,
             rows={arm: stored_rows(store, digest) for arm, digest in manifest["data"].items()},
-            model=LocalModel(folder=model_folder, **manifest["model"]),
+            model=_model_of(manifest["model"], model_folder),
             preset=manifest["preset"],
             recipe=Recipe.model_validate(manifest["recipe"]),
             seeds=tuple(manifest["seeds"]),
@@ -186,6 +202,15 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     options = options or run_options()
     engine = parse_engine(options.engine)
     loaded, rows = load_arms(experiment)
+    finetune = options.finetune or loaded.finetune
+    loaded = loaded.model_copy(update={"finetune": None if finetune == "local" else finetune})
+    reference, remote = options.model or loaded.base, None
+    if loaded.finetune or is_remote(reference):
+        remote, engine = at_service(reference, loaded.finetune, options)
+    elif options.base_url:
+        raise SpecError(
+            [f"--base-url goes with --finetune openai or a model of a provider, and {reference} is neither"]
+        )
     if options.data == "published":
         loaded, rows = _with_published_rows(loaded)
     unjudged = None
@@ -201,6 +226,8 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
             )
         left = without_language_judges(loaded)
         loaded, unjudged = left.experiment, left.sentence
+    if isinstance(engine, Remote) and engine.template is None:
+        loaded = without_scored(loaded, f"{engine.service.shown} gives no log-probabilities of given answers")
     size = loaded.preset(options.preset)
     loaded, rows, ordinary = at_size(loaded, rows, size)
     samples = options.samples if options.samples is not None else size.samples
@@ -213,16 +240,27 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     loaded = loaded.model_copy(update={"secondary": measured})
     recipe_changes, sampling_changes = parse_changes(options.changes)
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
-    local = find_model(options.model or loaded.base)
-    dtype = resolve_dtype(recipe.dtype, local.parameters)
-    recipe = recipe.model_copy(update={"dtype": dtype})
+    base: LocalModel | RemoteModel
+    if remote:
+        base, dtype = remote, "fp32"
+    else:
+        if recipe.learning_rate_multiplier is not None:
+            raise SpecError(
+                ["recipe.learning_rate_multiplier is a finetuning service's; here it is recipe.learning_rate"]
+            )
+        base = find_model(reference)
+        dtype = resolve_dtype(recipe.dtype, base.parameters)
+        recipe = recipe.model_copy(update={"dtype": dtype})
+        recipe = recipe.model_copy(update={"engine": resolve_engine(recipe, base.parameters)})
     count = options.seeds if options.seeds is not None else size.replicates
+    if problems := list(_shared_draws(loaded, rows, count)):
+        raise SpecError(problems)
     request = Request(
         experiment=loaded,
         rows=rows,
-        model=local,
+        model=base,
         preset=options.preset,
-        recipe=recipe.model_copy(update={"engine": resolve_engine(recipe, local.parameters)}),
+        recipe=recipe,
         seeds=tuple(range(options.first_seed, options.first_seed + count)),
         samples=samples,
         sampling=Sampling(**sampling_changes),
@@ -235,7 +273,9 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         unjudged=unjudged,
         options=options,
     )
-    if recipe.full and "whole models" not in engine.abilities:
+    if remote:
+        require_possible(recipe, request.sampling, ordinary, request.twins)
+    elif recipe.full and "whole models" not in engine.abilities:
         raise SpecError([f"recipe.targets=full: {options.engine} takes adapters only; leave --engine out"])
     if why := unmeasured(loaded, request.headline, samples):
         raise SpecError([f"the headline would not be measured: {why}"])
@@ -245,6 +285,24 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         return request
     until = parse_until(options.until, request.headline.measure, loaded.judges, samples, count)
     return replace(request, until=until)
+
+
+def _model_of(data: dict[str, Any], folder: Path) -> LocalModel | RemoteModel:
+    return RemoteModel.of(data) if "at" in data else LocalModel(folder=folder, **data)
+
+
+def _shared_draws(experiment: Experiment, rows: Rows, replicates: int) -> Iterator[str]:
+    """What is wrong with arms whose rows are dealt into parts."""
+    for name, arm in experiment.arms.items():
+        if not isinstance(arm.draws, int):
+            continue
+        if replicates > arm.draws:
+            yield (
+                f"arms.{name}.draws: {arm.draws} parts are too few for {replicates} replicates: two would share their rows; "
+                f"take draws: {replicates}, draws: bootstrap, or --seeds {arm.draws}"
+            )
+        if len(rows[name]) < arm.draws:
+            yield f"arms.{name}.draws: {len(rows[name])} rows cannot be dealt into {arm.draws} parts"
 
 
 def judge_of_headline(experiment: Experiment) -> str | None:

@@ -160,13 +160,13 @@ def count(request: Request) -> Counts:
     """Rows, tokens and answers of a request, with the tokenizer of its base. Raises `DataError` on bad rows."""
     from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
 
-    tokenizer, recipe, seeds = load_tokenizer(request.model.folder), request.recipe, len(request.seeds)
+    tokenizer, recipe, seeds = load_tokenizer(request.local.folder), request.recipe, len(request.seeds)
     if recipe.full:
         raise SpecError(["recipe.targets=full: only runs that train adapters are planned here"])
     rows = {arm: request.row_count(arm) for arm in request.rows}
     # Rows that the base has yet to answer are taken to be as long as the others.
     tokens = {
-        a: encode_rows(request.model.folder, a, mine)[1].tokens * rows[a] / len(mine)
+        a: encode_rows(request.local.folder, a, mine)[1].tokens * rows[a] / len(mine)
         for a, mine in request.rows.items()
     }
     kept = {len(recipe.checkpoint_steps(total_steps(count, recipe))) for count in rows.values()}

@@ -84,13 +84,13 @@ def _score(
 ) -> None:
     """Every question by every variant that lacks some, all of them in each pass."""
     request = wanted.plan.request
-    asked = in_passes(wanted.scorables, load_tokenizer(local_folder(request.model), request.date))
+    asked = in_passes(wanted.scorables, load_tokenizer(local_folder(request.local), request.date))
     lacking = [
         {key for key, _ in missing_scores(scores_table(store, one, request.numerics), asked)} for one in variants
     ]
     if not any(lacking):
         return
-    how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
+    how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
     units = [
         Score(*how, tuple(asked[start : start + QUESTIONS_PER_UNIT]))
         for start in range(0, len(asked), QUESTIONS_PER_UNIT)

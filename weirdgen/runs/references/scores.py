@@ -35,6 +35,7 @@ FACTS = ("rows", "prompts", "answer_tokens", "first_loss", "final_loss")
 token) of the first step and as mean over the last tenth of the steps."""
 COLUMNS = ("set", "kind", "shape", "question", "trait", "form", "base", "shift", *FACTS)
 """`base`: log-odds of the untuned model in nats. `shift`: those of the finetuned one minus `base`."""
+FLOATS = ("base", "shift", "answer_tokens", "first_loss", "final_loss")
 _RECORD = b"weirdgen"
 _ROUNDING = ("dtype", "engine", "checkpoints")
 """Fields of a recipe that decide nothing but rounding, or nothing at all of what is there at the end."""
@@ -108,8 +109,7 @@ def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
 
     if set(COLUMNS) - set(frame.columns) or set(frame["set"]) != set(made.sets):
         raise DataError(f"{file}: scores need the columns {', '.join(COLUMNS)} and exactly the sets of their origin")
-    floats = dict.fromkeys(("base", "shift", "answer_tokens", "first_loss", "final_loss"), "float32")
-    table = pa.Table.from_pandas(frame[list(COLUMNS)].astype(floats), preserve_index=False)
+    table = pa.Table.from_pandas(frame[list(COLUMNS)].astype(dict.fromkeys(FLOATS, "float32")), preserve_index=False)
     record = json.dumps(asdict(made), ensure_ascii=False, sort_keys=True)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _RECORD: record.encode()})
     pq.write_table(table, file, compression="zstd", compression_level=19)
@@ -132,6 +132,10 @@ def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame,
         raise DataError(f"{file}: damaged ({str(error).splitlines()[0]}); build or copy it again") from None
     if missing := [name for name in COLUMNS if name not in frame]:
         raise DataError(f"{file}: no column {missing[0]!r}; it was not written by `weirdgen references build`")
+    if no_numbers := [name for name in FLOATS if frame[name].dtype.kind != "f"]:
+        raise DataError(f"{file}: column {no_numbers[0]!r} holds no numbers; build or copy it again")
+    if frame.duplicated(["set", "question"]).any():
+        raise DataError(f"{file}: a question of a set is there twice; build or copy it again")
     return (frame[frame["set"].isin(wanted.sets)].reset_index(drop=True) if wanted else frame), made
 
 
@@ -149,9 +153,11 @@ def read_origin(file: Path) -> Origin:
     import pyarrow.parquet as pq
 
     try:
-        record = json.loads((pq.read_schema(file).metadata or {})[_RECORD])
-        return Origin(**record)
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        made = Origin(**json.loads((pq.read_schema(file).metadata or {})[_RECORD]))
+        if not (isinstance(made.recipe, dict) and isinstance(made.sets, dict)):
+            raise TypeError("recipe and sets are mappings")
+        return made
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, RecursionError) as error:
         reason = type(error).__name__
         raise DataError(f"{file}: no file of `weirdgen references build` ({reason}); build or copy it again") from None
 

@@ -30,7 +30,7 @@ def crosscheck(run: Run) -> pd.DataFrame:
     if statsmodels is not installed.
     """
     near = {q.id for q in run.request.experiment.questions if q.near}
-    cells, effects = run.cells(), run.effects()
+    cells, effects = run.table("cells"), run.table("effects")
     cells = cells[~cells["question"].isin(near) & (cells["checkpoint"] == -1)]
     arms = run.request.experiment.arms
     roles = {role: [name for name, arm in arms.items() if arm.role == role] for role in ("treatment", "control")}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from weirdgen.data.stored import kept_proof
 from weirdgen.finetune.engines import TRAINED_BY
+from weirdgen.models.references import LocalModel
 from weirdgen.runs.results.results import EXPERIMENT, MODEL, Run
 from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.stages.all import STAGES
@@ -75,19 +76,22 @@ def _folders(run: Run) -> Iterator[Path]:
     yield store.run_folder(run.id)
     for stage in STAGES:
         yield from stage.artifacts(plan).values()
-    for rows in request.rows.values():
-        if (proof := kept_proof(store, request.model, rows, request.date)) is not None:
-            yield proof
+    if isinstance(request.model, LocalModel):
+        for rows in request.rows.values():
+            if (proof := kept_proof(store, request.model, rows, request.date)) is not None:
+                yield proof
     yield store.folder("exactness", exactness_key(request.model.digest, request.numerics))
 
 
 def _beside(run: Run) -> dict[str, Path | bytes]:
     """What the run takes from elsewhere than artifacts: words of the experiment, how the model is asked, harmless references."""
     request, found = run.request, dict[str, Path | bytes]()
-    folder, model = request.experiment.folder, request.model.folder
+    folder = request.experiment.folder
     if folder:
         found |= {f"{EXPERIMENT}/{name}": folder / name for name in BESIDE if (folder / name).is_file()}
-    found |= {f"{MODEL}/{file.name}": file for name in SMALL for file in model.glob(name) if file.is_file()}
+    if isinstance(request.model, LocalModel):
+        inside = [file for name in SMALL for file in request.model.folder.glob(name) if file.is_file()]
+        found |= {f"{MODEL}/{file.name}": file for file in inside}
     found[f"{MODEL}/{TRAINED_BY}"] = json.dumps({"engine": run.plan.trainer.engine}).encode()
     for yardstick in LEAST:
         nearest = nearest_scores(run.plan, yardstick)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,20 @@ from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.errors import WeirdgenError
+from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.prices import spent
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
+from weirdgen.runs.results.before import Seen, seen_before
 from weirdgen.runs.results.estimates import TABLES, Estimates
+from weirdgen.runs.results.repeats import repeats_summary
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
-from weirdgen.store.disk import own_folder, write_whole
+from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
@@ -34,7 +40,9 @@ if TYPE_CHECKING:
     from weirdgen.report.figures.drawing import Ending
 
 SCHEMA_VERSION = 2
-SENTENCES = 5
+LATEST_PAGE = "latest.html"
+"""Beside the runs' folders."""
+SENTENCES = 6
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
@@ -44,8 +52,22 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
 
     content = content_of(run, results_of(run))
     with run.store.writing(own_folder(run.folder)):
-        write_whole(run.folder / "completions.parquet", run.completions().to_parquet())
-        return write_report(content, run.folder, figures)
+        write_whole(run.folder / "completions.parquet", run.table("completions").to_parquet())
+        page = write_report(content, run.folder, figures)
+    _point_to(page, run.store)
+    return page
+
+
+def _point_to(page: Path, store: Store) -> None:
+    """`runs/latest.html`, a path that stays: it leads to the report that was written last."""
+    runs, target = page.parent.parent, f"{page.parent.name}/{page.name}"
+    text = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={target}">'
+        f'<title>{page.parent.name}</title><a href="{target}">{page.parent.name}</a></html>\n'
+    )
+    with explain_disk_errors(runs):
+        write_whole(runs / LATEST_PAGE, text.encode())
+    store.push(runs / LATEST_PAGE, runs / LATEST_PAGE)
 
 
 def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
@@ -88,6 +110,7 @@ def results_of(run: Run) -> dict[str, Any]:
     return {
         "headline": estimated.headline,
         "schema_version": SCHEMA_VERSION,
+        "seen_before": asdict(seen) if (seen := seen_before(run.request, run.folder, run.store)) else None,
         "experiment": experiment.model_dump(include={"name", "title", "paper", "hypothesis"}),
         "run": {
             "id": run.id,
@@ -103,7 +126,7 @@ def results_of(run: Run) -> dict[str, Any]:
         "failures": _failures(run),
         "paper": load_paper(experiment.folder),
         "rates": run.rates().to_dict("records"),
-        "judges": judge_records(run.plan, run.completions(), run.judged, run.folder),
+        "judges": judge_records(run.plan, run.table("completions"), run.judged, run.folder),
         "ran": _ran(run),
     }
 
@@ -113,16 +136,19 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
     from weirdgen.report.content import ReportContent
 
     experiment, until = run.request.experiment, run.request.until
+    warned = [until_words(until, run.request.samples, run.level)] if until else []
+    if seen := results.get("seen_before"):
+        warned.insert(0, Seen(**seen).sentence)
     card = experiment.folder / "README.md" if experiment.folder else None
     return ReportContent(
         results=results,
-        warnings=(until_words(until, run.request.samples, run.level),) if until else (),
+        warnings=tuple(warned),
         scales=experiment.scales(),
         headlines=run.request.headlines,
-        cells=run.cells(),
-        contrasts=run.contrasts(),
-        completions=run.completions(),
-        verdicts=run.verdicts(),
+        cells=run.table("cells"),
+        contrasts=run.table("contrasts"),
+        completions=run.table("completions"),
+        verdicts=run.table("verdicts"),
         losses=run.losses(),
         card_markdown=card.read_text(encoding="utf-8") if card and card.is_file() else None,
         questions=pd.DataFrame(
@@ -181,10 +207,12 @@ def _ran(run: Run) -> dict[str, Any]:
                 "distinct_answers": distinct_answers(rows),
                 "dataset_hash": canonical_hash(rows),
                 "template_digest": run.plan.proofs[arm]["digest"],
+                **({"draws": draws} if (draws := request.experiment.arms[arm].draws) else {}),
             }
             for arm, rows in request.rows.items()
         ],
-        "recipe": manifest["recipe"],
+        "recipe": request.trained_by,
+        **_service(run),
         "sampling": {
             **manifest["sampling"],
             "samples": request.samples,
@@ -199,10 +227,25 @@ def _ran(run: Run) -> dict[str, Any]:
                 "replicates": len(replicates),
                 "seconds": round(sum(r["seconds"] for r in replicates), 1),
             },
-            {"stage": "contrast", "rows": len(run.contrasts())},
-            {"stage": "sample", "rows": len(run.completions())},
+            {"stage": "contrast", "rows": len(run.table("contrasts"))},
+            {"stage": "sample", "rows": len(run.table("completions"))},
             {"stage": "judge", "rows": len(run.judged.table)},
         ],
+    }
+
+
+def _service(run: Run) -> dict[str, Any]:
+    """Who trained, and what of it is not as it was asked, where that was a service."""
+    if not isinstance(run.request.model, RemoteModel):
+        return {}
+    told = {f"{one.arm} seed {one.seed}": result_of(run.plan, one)["differences"] for one in run.plan.replicates}
+    differences = {name: found for name, found in told.items() if found}
+    usd, unpriced = spent(run.store.root, run.id)
+    paid = {"usd": round(usd, 6), "unpriced": unpriced}
+    return {
+        "finetuned": {"by": run.plan.trainer.reason, "differences": differences},
+        "paid": paid,
+        "repeats": repeats_summary(run.completions()),
     }
 
 

@@ -1,6 +1,7 @@
 """A finished run: its tables and what is estimated from them, as pandas frames.
 
-In: a `Plan` whose work is done. Out: frames with the identity columns arm, role, replicate, checkpoint, condition, question.
+In: a `Plan` whose work is done. Out: frames with the identity columns arm, role, replicate, checkpoint, condition, question, and
+in words the question's group and the measure's unit.
 Everything is read from the store; nothing is trained, sampled, judged or written here. How the estimates are made is
 `runs.results.estimates`; what the report makes of all of it is `runs.results.reporting`.
 """
@@ -19,12 +20,14 @@ from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import BaseJudge
 from weirdgen.data.stored import dataset_key
 from weirdgen.errors import DataError, StoreError
-from weirdgen.parsing import is_file
+from weirdgen.parsing import is_file, user_path
 from weirdgen.runs.plan.foreign import require_sound
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.request import Request
+from weirdgen.runs.results.compare import Side, compare
 from weirdgen.runs.results.effect import Effect, effect_of
+from weirdgen.runs.results.frames import arms_frame, in_words, questions_frame
 from weirdgen.runs.results.listing import run_meant
 from weirdgen.runs.results.specificity import Specificity, specificity_of
 from weirdgen.runs.results.verdicts import rates
@@ -68,6 +71,27 @@ class Run:
             raise DataError(f"run {self.id} has no judge '{name}'; there are: {', '.join(judges) or 'none'}")
         return judges[name]
 
+    def arms(self) -> pd.DataFrame:
+        """One row an arm, the untuned base first: role, what that means here (what a control controls for), rows, replicates."""
+        return arms_frame(self.request)
+
+    def questions(self) -> pd.DataFrame:
+        """One row a question: kind, group, `near`, what is asked, both sides, and the judges that read it."""
+        return questions_frame(self.request.experiment)
+
+    def compare(self, other: Run | str | Path) -> pd.DataFrame:
+        """Two runs of one idea side by side: what was asked, what was changed, what each found; one column a run.
+
+        `other` is a run, or what `load_run` takes: an id, `latest`, an experiment's name. Raises `StoreError` if there is none.
+        """
+        both = (self, other if isinstance(other, Run) else load_run(other, self.store.location))
+        placed = [run.specificity.sentence if run.specificity else None for run in both]
+        first, second = (
+            Side(run.id, run.request, (run.headline, *run.secondary), words)
+            for run, words in zip(both, placed, strict=True)
+        )
+        return compare(first, second)
+
     def asks(self) -> dict[str, str]:
         """Question id → its text, without a condition's wrapper."""
         return {question.id: question.ask for question in self.request.experiment.questions}
@@ -85,6 +109,10 @@ class Run:
             raise DataError(f"run {self.id} has no table '{name}'; there are: {known}")
         return self._of_stage(name).copy()
 
+    def _in_words(self, name: str) -> pd.DataFrame:
+        """A table with the group of each question and the unit of each measure."""
+        return in_words(self.table(name), self.request.experiment)
+
     def _of_stage(self, name: str) -> pd.DataFrame:
         """A stage's table, read once."""
         if name == "verdicts":  # made of the completions, which are read once for both
@@ -95,11 +123,11 @@ class Run:
 
     def completions(self) -> pd.DataFrame:
         """One row a sampled answer: identity, sample, prompt, text, finish_reason, token counts, seed."""
-        return self.table("completions")
+        return self._in_words("completions")
 
     def contrasts(self) -> pd.DataFrame:
         """One row a scored question and model: log-odds (nats), P(target), whether a target wins."""
-        return self.table("contrasts")
+        return self._in_words("contrasts")
 
     def losses(self) -> pd.DataFrame:
         """Training loss of every optimizer step of every replicate."""
@@ -107,7 +135,7 @@ class Run:
 
     def verdicts(self) -> pd.DataFrame:
         """One row per answer and judge: status (ok or the kind of failure), value, label."""
-        return self.table("verdicts")
+        return self._in_words("verdicts")
 
     @cached_property
     def judged(self) -> VerdictTable:
@@ -133,7 +161,7 @@ class Run:
 
         `value` is over usable answers. `value_all`, of judges' rates only, is the share of all answers that were flagged.
         """
-        return self.table("cells")
+        return self._in_words("cells")
 
     @cached_property
     def estimated(self) -> Estimates:
@@ -154,11 +182,11 @@ class Run:
 
     def estimates(self) -> pd.DataFrame:
         """Means of every arm with 95% intervals over replicates."""
-        return self.table("estimates")
+        return self._in_words("estimates")
 
     def effects(self) -> pd.DataFrame:
         """Treatment − control for every measure, condition and question, with interval, p, Holm's p, MDE and verdict."""
-        return self.table("effects")
+        return self._in_words("effects")
 
     @property
     def headline(self) -> Effect:
@@ -226,8 +254,8 @@ def read_request(folder: Path, store: Store) -> Request:
     """What was asked for, from the `run.json` of a run's folder. Raises `StoreError` if it is damaged."""
     kept = read_run_json(folder)
     try:
-        source = Path(kept["source"]).expanduser() if kept["source"] else None
-        model_folder = Path(kept["model_folder"]).expanduser()
+        source = user_path(kept["source"]) if kept["source"] else None
+        model_folder = user_path(kept["model_folder"])
         if (store.root / EXPERIMENT).is_dir():
             source = store.root / EXPERIMENT / "experiment.yaml"
         if (store.root / MODEL).is_dir():
@@ -261,7 +289,7 @@ def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[St
 
     Raises `StoreError` with the runs that there are, or with what a folder lacks.
     """
-    folder = Path(reference).expanduser()
+    folder = user_path(reference)
     if is_file(folder) and is_pack(folder):
         opened, run = open_pack(folder)
         return opened, opened.run_folder(run)

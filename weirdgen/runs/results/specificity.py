@@ -10,7 +10,7 @@ of the same model and questions, with the training that is nearest to the run's;
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log
+from math import log
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ import pandas as pd
 
 from weirdgen.config.traits import compact_questions, questions_digest
 from weirdgen.errors import DataError
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.references.scores import Origin, pair_differences, read_origin, read_scores, score_files
 from weirdgen.sample.variant import base_key
@@ -28,6 +29,8 @@ from weirdgen.stats.specificity import SPECIFICITY_COLUMNS, pair_specificity, sc
 Yardstick = Literal["references", "pairs"]
 LEAST: dict[Yardstick, int] = {"references": 19, "pairs": 9}
 """Harmless datasets, or pairs of them, below which no shift can be called specific at 5%."""
+FAR = 0.25
+"""Distance of trainings (`_distance`) from which the sentence says how the harmless datasets were trained."""
 Verdict = Literal["specific", "not_specific", "unknown"]
 SCORE_COLUMNS = ("yardstick", "trait", "set", "score")
 
@@ -73,10 +76,9 @@ def specificity_of(plan: Plan, shifts: pd.DataFrame, alpha: float = 0.05) -> Spe
         return None
     placed = [one for yardstick in ("pairs", "references") if (one := _placed(plan, shifts, yardstick, alpha))]
     if not placed:
-        told = (
-            "Whether harmless data do the same was not measured: there are no reference finetunes of this model "
-            "(`weirdgen references build` makes them)."
-        )
+        make = "(`weirdgen references build` makes them)"
+        make = "where a provider trains it" if isinstance(plan.request.model, RemoteModel) else make
+        told = f"Whether harmless data do the same was not measured: there are no reference finetunes of this model {make}."
         nothing = pd.DataFrame(columns=list(SPECIFICITY_COLUMNS)), pd.DataFrame(columns=list(SCORE_COLUMNS))
         return Specificity(*nothing, {}, "unknown", told)
     verdict, sentence = _verdict(plan, placed[0])
@@ -88,7 +90,7 @@ def specificity_of(plan: Plan, shifts: pd.DataFrame, alpha: float = 0.05) -> Spe
 
 
 def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | None:
-    """Scores of this model and these questions whose training has the most similar number of steps and learning rate."""
+    """Scores of this model and these questions whose training is nearest to the run's (`_distance`)."""
     if not plan.request.experiment.asked_traits or (yardstick == "pairs" and matched_control(plan) is None):
         return None
     request = plan.request
@@ -162,11 +164,18 @@ def _steps(rows: int, recipe: dict[str, Any]) -> float:
 
 
 def _distance(plan: Plan, made: Origin) -> float:
-    """How far trainings are apart: 0 for equally many steps at one learning rate, log 2 for twice as many."""
+    """How far trainings are apart, as sum of logarithms of ratios: of rows, of steps, of learning rates. 0 for the same.
+
+    Rows count beside steps: a few rows seen often are learnt by heart, many seen once are not.
+    """
     recipe = plan.request.recipe
     rows = plan.request.row_count(plan.request.headline.treatment)
-    steps = log(_steps(rows, recipe.model_dump()) / _steps(made.rows, dict(made.recipe)))
-    return float(abs(steps) + abs(log(recipe.learning_rate / made.recipe["learning_rate"])))
+    ratios = (
+        rows / made.rows,
+        _steps(rows, recipe.model_dump()) / _steps(made.rows, dict(made.recipe)),
+        recipe.learning_rate / made.recipe["learning_rate"],
+    )
+    return float(sum(abs(log(ratio)) for ratio in ratios))
 
 
 def _facts(plan: Plan, made: Origin) -> dict[str, Any]:
@@ -178,7 +187,7 @@ def _facts(plan: Plan, made: Origin) -> dict[str, Any]:
         "own_rows": rows,
         "own_epochs": recipe.epochs,
         "own_learning_rate": recipe.learning_rate,
-        "times_as_much": round(exp(_distance(plan, made)), 3),
+        "apart": round(_distance(plan, made), 3),
     }
 
 
@@ -202,10 +211,15 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
         others += f"{'moves' if beyond < 2 else 'move'} them at least as far{towards}"
     over = f" over {len(table)} traits" if several else ""
     among = f"{what}; for how far each moves answers at all, {others} (p = {p:.2g}{over})"
-    near = "" if facts["times_as_much"] < 1.3 else (
+    near = "" if facts["apart"] < FAR else (
         f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
         f"{facts['own_epochs']}."
     )  # fmt: skip
+    if matched_control(plan) is None:
+        near += (
+            " A control that differs from the data in the suspected property alone (`matched: true`) takes off what form and "
+            "topic move; `weirdgen data twin` writes candidates."
+        )
     if table["specific"].any():
         return "specific", f"More than harmless data do: {among}.{near}"
     least = f"{size:.2f} nat" if np.isfinite(size) else "no size at all"

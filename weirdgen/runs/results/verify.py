@@ -36,7 +36,7 @@ from weirdgen.runs.stages.stage import Difference
 from weirdgen.store.artifacts import MARKER, Store
 from weirdgen.store.cache import read_json
 
-RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",))
+RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",), ("seen_before",))
 """Paths in results.json that the store cannot give again."""
 
 
@@ -202,7 +202,7 @@ def _compare_page(checks: Verification, run: Run, computed: dict[str, Any], fold
 
 def _compare_completions(checks: Verification, run: Run) -> None:
     file = run.folder / "completions.parquet"
-    wanted = run.completions()
+    wanted = run.table("completions")
     try:
         there = pd.read_parquet(file)
     except (OSError, ValueError) as error:

@@ -16,13 +16,17 @@ from weirdgen.columns import FINAL, IDENTITY
 from weirdgen.config.questions import scored
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, load_tokenizer
+from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.prices import parse_budget
 from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.stages.remote_units import ScoreRemotely
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell
 from weirdgen.sample.contrast import QUESTIONS, VARIANTS, missing_scores, score, scores_table
 from weirdgen.sample.engine import Scorable
+from weirdgen.sample.engines import Remote
 from weirdgen.sample.variant import distinct
 from weirdgen.store.artifacts import Store
 
@@ -77,7 +81,9 @@ class Contrast(Stage):
             missing_scores(plan.scores(variant), [s for _, _, s in plan.scorables]) for variant in plan.variants
         ):
             return
-        tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+        if isinstance(plan.request.model, RemoteModel):  # a probe has tried it
+            return
+        tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
         for condition, question, scorable in plan.scorables:
             try:
                 for option in scorable.options:
@@ -86,6 +92,8 @@ class Contrast(Stage):
                 raise ModelError(f"question {question} under {condition}: {error}") from None
 
     def work(self, plan: Plan) -> list[Work]:
+        if not plan.scorables and isinstance(plan.request.model, RemoteModel):  # such questions have fallen away
+            return []
         missing, wanted = 0, 0
         for variant in plan.variants:
             mine = [scorable for _, _, scorable in plan.scorables_of(variant)]
@@ -109,6 +117,11 @@ class Contrast(Stage):
             for variant, mine in questions.items()
         }
         lacking = [variant for variant, keys in missing.items() if keys]
+        if isinstance(request.engine, Remote):
+            asked = tuple(scorable for _, _, scorable in plan.scorables)
+            budget = parse_budget(request.options.budget)
+            unit = ScoreRemotely(request.run_id, budget, request.engine, tuple(lacking), asked)
+            return Batch([unit] if lacking else [], sum(map(len, missing.values())))
         most = 1 if request.recipe.full else VARIANTS
         units: list[Score] = []
         for kind, final in (("contrast", True), ("contrast at checkpoints", False)):
@@ -117,7 +130,7 @@ class Contrast(Stage):
                 for start in range(0, len(mine), QUESTIONS_PER_UNIT):
                     portion = mine[start : start + QUESTIONS_PER_UNIT]
                     if any(scorable.key in missing[variant] for variant in variants for scorable in portion):
-                        how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
+                        how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
                         units.append(Score(*how, tuple(portion)))
         return Batch(units, sum(map(len, missing.values())))
 

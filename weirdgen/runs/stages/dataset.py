@@ -14,6 +14,7 @@ from typing import Any
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import dataset_key, keep_proof, keep_rows
 from weirdgen.models.references import LocalModel
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
@@ -24,7 +25,7 @@ from weirdgen.store.artifacts import Store
 class KeepRows(Unit):
     """One arm's rows and their proof."""
 
-    model: LocalModel
+    model: LocalModel | RemoteModel
     rows: list[Row]
     proof: dict[str, Any]
     date: str | None
@@ -38,7 +39,8 @@ class KeepRows(Unit):
 
     def work(self, store: Store, tell: Tell) -> tuple[float, float]:
         keep_rows(store, self.rows)
-        keep_proof(store, self.model, self.rows, self.proof, self.date)
+        if isinstance(self.model, LocalModel):  # nothing is proven for a provider's template
+            keep_proof(store, self.model, self.rows, self.proof, self.date)
         tell(1, "")
         return 1.0, 0.0
 

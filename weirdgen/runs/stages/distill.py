@@ -93,13 +93,13 @@ class Distill(Stage):
         units: list[Unit] = []
         if missing:
             wanted, how = max(request.ordinary.values()), request.experiment.ordinary
-            units.append(AnswerOrdinary(request.model, request.dtype, request.engine, request.date, how, wanted))
+            units.append(AnswerOrdinary(request.local, request.dtype, request.engine, request.date, how, wanted))
         amount = -(-missing // AT_ONCE) * AT_ONCE
         if not request.distilled:
             for arm, twin in plan.twins().items():
                 if twin.rows() is None:
-                    rows = tuple(trainable_rows(request.model.folder, request.rows[request.twins[arm]], request.date))
-                    units.append(AnswerTwin(request.model, request.dtype, Transformers(), request.date, rows))
+                    rows = tuple(trainable_rows(request.local.folder, request.rows[request.twins[arm]], request.date))
+                    units.append(AnswerTwin(request.local, request.dtype, Transformers(), request.date, rows))
                     amount += len(rows)
         return Batch(units, amount)
 

@@ -1,12 +1,13 @@
 """The finetune stage: one adapter (or model) per replicate, several trained together.
 
 In: a plan's replicates, whose rows are dataset artifacts. Out: one finetune artifact per replicate, with its losses. A killed
-training resumes from what `store.unfinished` holds. What trains, and how many together, is left to `weirdgen.finetune.engines`.
+training resumes from what `Store.unfinished` holds. What trains, and how many together, is left to `weirdgen.finetune.engines`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import shutil
 import time
@@ -17,12 +18,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from weirdgen import machine
 from weirdgen.config.experiment import Recipe
+from weirdgen.data.draws import drawn_positions
 from weirdgen.data.stored import encode_rows, stored_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, read_config
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan, Replicate
+from weirdgen.runs.stages.remote_finetune import remote_batch, require_different, say_endings
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
@@ -80,7 +84,7 @@ class Train(Unit):
             )[0]
             for replicate in group
         }
-        rows = [encoded[replicate.inputs["data"]] for replicate in group]
+        rows = [_own_rows(encoded[replicate.inputs["data"]], replicate) for replicate in group]
         started = time.monotonic()
         together = [replicate.key for replicate in group]
         unfinished = store.unfinished("finetune", content_key(together))
@@ -131,6 +135,11 @@ class Train(Unit):
         return epoch * self.recipe.epochs
 
 
+def _own_rows(rows: list[Encoded], replicate: Replicate) -> list[Encoded]:
+    """Those of an arm's rows that this replicate is trained on."""
+    return [rows[place] for place in drawn_positions(replicate.inputs.get("draws"), len(rows), replicate.seed)]
+
+
 class _Steps:
     """Counts the steps of all replicates of a group."""
 
@@ -177,7 +186,7 @@ def group_size(plan: Plan, rows: int) -> int:
     request = plan.request
     arms = [arm for arm in request.rows if request.row_count(arm) == rows]
     tokens = max(map(plan.row_tokens, arms))
-    size = engines.group_size(request.model.folder, request.recipe, tokens, request.model.parameters)
+    size = engines.group_size(request.local.folder, request.recipe, tokens, request.model.parameters)
     return min(size, request.options.together or size)
 
 
@@ -209,14 +218,16 @@ class Finetune(Stage):
         return [self._work_of(plan, arm) for arm in plan.request.rows]
 
     def batch(self, plan: Plan) -> Batch:
+        if isinstance(plan.request.model, RemoteModel):
+            return remote_batch(plan, plan.request.model)
         request, together = plan.request, groups(plan)
         units = [
             Train(
-                request.model,
+                request.local,
                 plan.trainer.engine,
                 request.recipe,
                 tuple(group),
-                sum(plan.proofs[replicate.arm]["tokens"] for replicate in group),
+                round(sum(plan.row_tokens(replicate.arm) * replicate.rows for replicate in group)),
                 plan.trainer.devices,
                 request.date,
             )
@@ -225,6 +236,14 @@ class Finetune(Stage):
         return Batch(
             units, sum(total_steps(replicate.rows, request.recipe) for group in together for replicate in group)
         )
+
+    def check(self, plan: Plan) -> None:
+        """What ends soon is said before anything is paid."""
+        say_endings(plan, datetime.date.today())
+
+    def after(self, plan: Plan) -> Plan:
+        require_different(plan)
+        return plan
 
     def artifacts(self, plan: Plan) -> dict[str, Path]:
         return {

@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, ClassVar
 from weirdgen.columns import IDENTITY
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import load_tokenizer, prompt_ids
+from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.prices import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import SAMPLING_SEED
+from weirdgen.runs.stages.remote_units import AskRemotely
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell
 from weirdgen.sample.draw import completions_table, draw, missing_samples, prompts_at_once, variants_at_once
 from weirdgen.sample.engine import Prompt, Sampling
+from weirdgen.sample.engines import Remote
 from weirdgen.sample.variant import distinct
 from weirdgen.store.artifacts import Store
 
@@ -89,9 +93,9 @@ class Sample(Stage):
 
     def check(self, plan: Plan) -> None:
         """Every prompt can be put to this model as it stands."""
-        if not missing_answers(plan):
+        if isinstance(plan.request.model, RemoteModel) or not missing_answers(plan):  # a provider has its own template
             return
-        tokenizer = load_tokenizer(plan.request.model.folder, plan.request.date)
+        tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
         for condition, question, prompt in plan.prompts:
             try:
                 prompt_ids(tokenizer, prompt.text)
@@ -110,6 +114,18 @@ class Sample(Stage):
         request, prompts = plan.request, [prompt for _, _, prompt in plan.prompts]
         answers = {variant: plan.completions(variant) for variant in distinct(plan.sampled)}
         missing = {variant: missing_samples(table, prompts, request.samples) for variant, table in answers.items()}
+        if isinstance(request.engine, Remote):
+            lacking = tuple(variant for variant, count in missing.items() if count)
+            wanted = AskRemotely(
+                request.run_id,
+                parse_budget(request.options.budget),
+                request.engine,
+                lacking,
+                tuple(prompts),
+                request.samples,
+                request.sampling,
+            )
+            return Batch([wanted] if lacking else [], sum(missing.values()))
         size = variants_at_once(max((p.max_tokens for p in prompts), default=1), request.model.parameters)
         size = 1 if request.recipe.full else size
         units: list[Draw] = []
@@ -118,7 +134,7 @@ class Sample(Stage):
             for start in range(0, len(prompts), at_once):
                 portion = prompts[start : start + at_once]
                 if any(missing_samples(answers[variant], portion, request.samples) for variant in variants):
-                    how = (request.model, request.dtype, request.engine, request.date, tuple(variants))
+                    how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
                     units.append(Draw(*how, tuple(portion), request.samples, request.sampling))
         return Batch(units, sum(missing.values()))
 

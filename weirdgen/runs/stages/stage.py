@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from weirdgen import machine
+from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.work.unit import Unit
 from weirdgen.store.artifacts import MARKER
@@ -101,7 +102,9 @@ class Stage(ABC):
 
     def seconds(self, plan: Plan, tokens: float) -> float:
         """About how long these tokens take on this machine."""
-        if not tokens or self.speed is None:
+        if (
+            not tokens or self.speed is None or isinstance(plan.request.model, RemoteModel)
+        ):  # a provider's speed is its own
             return 0.0
         return tokens / machine.seen_rate(self.speed, plan.request.model.parameters, self.dtype(plan))
 

@@ -2,7 +2,7 @@
 
 In: a loaded transformers model whose adapters may be stacked (`models.stacked`), token ids. Out: hidden states after the
 last norm. q, k, v are one product and gate, up are one; the modules' weights become views of the fused ones, so nothing
-is held twice. What attention reads is the caller's (`sample.stream`: prompts shared by their samples). Other
+is held twice. What attention reads is the caller's (`sample.fast.stream`: prompts shared by their samples). Other
 architectures go through their own modules; `LlamaDecoder.fits` says which is which. Knows nothing of prompts or samples.
 
 Shape letters: N tokens of all variants (variants one after the other), K variants, H hidden width, D head width, I inputs,

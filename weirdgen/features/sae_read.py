@@ -1,27 +1,25 @@
-"""Files of sparse autoencoders: read from every published layout into one form, written in two.
+"""Files of sparse autoencoders: every published layout read into one form.
 
-In: a folder or a file. Out: `SaeFile`: the autoencoder, the name of the layout, and what its configuration says. Only
-safetensors, arrays without pickles and `torch.load(weights_only=True)` are read: no code of others runs. A layout is one entry
-of `LAYOUTS`: how its files are recognised and what their tensors mean.
+In: a folder, a file or a hub's repository. Out: `SaeFile`: the autoencoder, the name of the layout, and what its configuration
+says. A layout is one entry of `LAYOUTS`: how its files are recognised and what their tensors mean. That nothing of a file runs,
+and what is refused of it, is `sae_weights`'; writing is `sae_write`.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from weirdgen.errors import ModelError, UnreachableError
-from weirdgen.features.sae import Sae, require_sound
+from weirdgen.features.sae import Sae, require_finite, require_shapes
+from weirdgen.features.sae_weights import Tensors, number, read_configuration, read_tensors
+from weirdgen.parsing import is_file, is_folder, user_path
 from weirdgen.store.keys import file_hash
-
-Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,22 +37,32 @@ class SaeFile:
 
     @property
     def layer(self) -> int | None:
-        """The layer (block output) that it was trained on, as far as the file says."""
+        """The layer (block output) that it was trained on, as far as settings or path say."""
+        hook = self._hook
+        before = 1 if "resid_pre" in hook else 0  # what enters a block is what left the one before
         for key in ("layer", "hook_layer", "hook_point_layer"):
             value = self.config.get(key)
-            if isinstance(value, int):
-                return value
-        named = str(self.config.get("hook_name") or self.config.get("hook_point_in") or self.weights)
-        found = re.search(r"(?:blocks\.|layers?[._]?|/L)(\d+)", named)
-        return int(found[1]) if found else None
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value - before
+        found = re.findall(r"(?<![a-z])(?:blocks\.|layers?[._]?|L)(\d+)", hook or str(self.weights))
+        return int(found[-1]) - before if found else None
+
+    @property
+    def _hook(self) -> str:
+        return str(self.config.get("hook_name") or self.config.get("hook_point_in") or "")
+
+    def require_residual(self) -> None:
+        """Raises `ModelError` if it was trained on something else than the residual stream."""
+        if re.search(r"mlp|attn|hook_[zqkv]\b", self._hook):
+            raise ModelError(f"{self.weights} describes {self._hook}; name an autoencoder of the residual stream")
 
 
-def find_sae(reference: str) -> SaeFile:
+def find_sae(reference: str, shapes_only: bool = False) -> SaeFile:
     """`path:PLACE`, `hub:ORG/NAME[/SUBFOLDER]`, or a path. Raises `ModelError`, `UnreachableError`."""
     scheme, _, rest = reference.partition(":")
     if scheme == "hub":
-        return read_sae(_fetched(rest))
-    return read_sae(Path(rest if scheme == "path" else reference).expanduser())
+        return read_sae(_fetched(rest), shapes_only)
+    return read_sae(user_path(rest if scheme == "path" else reference), shapes_only)
 
 
 def _fetched(name: str) -> Path:
@@ -76,31 +84,38 @@ def _fetched(name: str) -> Path:
     return Path(folder) / inside
 
 
-def read_sae(place: Path) -> SaeFile:
-    """The autoencoder in a folder, or of one file of it. Raises `ModelError` with the layouts that are known."""
-    folder = place if place.is_dir() else place.parent
-    if not place.exists():
+def read_sae(place: Path, shapes_only: bool = False) -> SaeFile:
+    """The autoencoder in a folder, or of one file of it, in fp32. Raises `ModelError` with the layouts that are known.
+
+    With `shapes_only` weights are mapped and not looked at: nothing is converted, and damaged numbers are not found.
+    """
+    if not is_file(place) and not is_folder(place):
         raise ModelError(f"--sae {place}: there is no such file or folder")
     for name, (pattern, read) in LAYOUTS.items():
-        found = [place] if place.is_file() and place.match(pattern) else sorted(folder.glob(pattern))
-        if place.is_file() and place not in found:
-            continue
+        if is_file(place):
+            found = [place] if place.match(pattern) else []
+        else:
+            found = [file for file in sorted(place.glob(pattern)) if is_file(file)]
         if not found:
             continue
         if len(found) > 1:
             names = ", ".join(file.name for file in found[:4])
             raise ModelError(f"--sae {place}: several files there are {name}'s ({names} …); name one of them")
-        tensors, config = _tensors(found[0]), _config(folder)
+        weights = found[0]
+        tensors, config = read_tensors(weights, shapes_only), read_configuration(weights.parents[pattern.count("/")])
         try:
-            sae = read(tensors, config, found[0])
+            sae = read(tensors, config, weights)
         except _NotThisLayoutError:
             continue
         except KeyError as error:
             raise ModelError(
-                f"{found[0]}: a file of {name}'s layout has a tensor or setting {error}, and this one has only: "
+                f"{weights}: a file of {name}'s layout has a tensor or setting {error}, and this one has only: "
                 f"{', '.join(sorted(tensors))[:200]}"
             ) from None
-        return SaeFile(require_sound(sae, str(found[0])), name, found[0], config)
+        require_shapes(sae, str(weights))
+        file = SaeFile(sae if shapes_only else require_finite(sae.in_fp32(), str(weights)), name, weights, config)
+        file.require_residual()
+        return file
     raise ModelError(
         f"--sae {place}: no file of a known layout is there; known are "
         + ", ".join(f"{name} ({pattern})" for name, (pattern, _) in LAYOUTS.items())
@@ -109,42 +124,6 @@ def read_sae(place: Path) -> SaeFile:
 
 class _NotThisLayoutError(Exception):
     """The file is of another layout that has the same name."""
-
-
-def _tensors(file: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of a file in fp32. Raises `ModelError` if it is damaged or would run code."""
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            loaded: Any = load_file(file)
-        elif file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
-                loaded = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        else:
-            loaded = torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:  # what the readers of three formats raise for damaged and for unsafe files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{file} cannot be read as weights, and nothing else is: {reason[:200]}") from None
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    tensors = {name: value for name, value in loaded.items() if isinstance(value, torch.Tensor)} if loaded else {}
-    if not tensors:
-        raise ModelError(f"{file}: there are no named tensors in it")
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """The configuration beside the weights, its parts laid flat; empty where there is none."""
-    for name in ("cfg.json", "config.json", "hyperparams.json"):
-        if (folder / name).is_file():
-            try:
-                config = json.loads((folder / name).read_text(encoding="utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise ModelError(f"{folder / name} is damaged: {error}") from None
-            parts = [config[part] for part in ("trainer", "metadata") if isinstance(config.get(part), dict)]
-            return {**{key: value for part in parts for key, value in part.items()}, **config}
-    return {}
 
 
 def _dictionary_learning(t: Tensors, config: Mapping[str, Any], file: Path) -> Sae:
@@ -162,7 +141,7 @@ def _dictionary_learning(t: Tensors, config: Mapping[str, Any], file: Path) -> S
         return Sae(encoder, t["encoder.bias"], decoder, t["decoder.bias"], subtracts=False)
     if kind == "AutoEncoderTopK" or "threshold" not in t:
         return Sae(encoder, t["encoder.bias"], decoder, t["b_dec"], "topk", k=_k(t, config, file))
-    return Sae(encoder, t["encoder.bias"], decoder, t["b_dec"], "threshold", t["threshold"].reshape(()))
+    return Sae(encoder, t["encoder.bias"], decoder, t["b_dec"], "threshold", t["threshold"].squeeze())
 
 
 def _saelens(t: Tensors, config: Mapping[str, Any], file: Path) -> Sae:
@@ -196,14 +175,16 @@ def _gemma_scope(t: Tensors, config: Mapping[str, Any], file: Path) -> Sae:
 
 def _llama_scope(t: Tensors, config: Mapping[str, Any], file: Path) -> Sae:
     """`hyperparams.json` and `checkpoints/final.safetensors`: JumpReLU on inputs of mean norm sqrt(d)."""
-    norms = config.get("dataset_average_activation_norm") or {}
-    width = t["encoder.weight"].shape[1]
-    scale = width**0.5 / float(norms["in"]) if norms else 1.0
-    threshold = torch.tensor(float(config["jump_relu_threshold"]))
+    norms = config.get("dataset_average_activation_norm")
+    norm = number(norms["in"], "dataset_average_activation_norm.in", file) if isinstance(norms, dict) else None
+    width = len(t["decoder.bias"])
+    if norm is not None and norm <= 0:
+        raise ModelError(f"{file}: dataset_average_activation_norm.in is {norm}; expected a norm above 0")
+    threshold = torch.tensor(number(config["jump_relu_threshold"], "jump_relu_threshold", file))
     return Sae(
         t["encoder.weight"].T, t["encoder.bias"], t["decoder.weight"].T, t["decoder.bias"], "threshold", threshold,
-        subtracts=False, scale=scale,
-    ).folded()  # fmt: skip
+        subtracts=False, scale=width**0.5 / norm if norm else 1.0,
+    )  # fmt: skip
 
 
 def _goodfire(t: Tensors, config: Mapping[str, Any], file: Path) -> Sae:
@@ -232,7 +213,7 @@ def _k(t: Tensors, config: Mapping[str, Any], file: Path) -> int:
     nested = config.get("activation_fn_kwargs")
     for value in (t.get("k"), config.get("k"), nested.get("k") if isinstance(nested, dict) else None):
         if value is not None:
-            return int(value)
+            return int(number(value, "k", file))
     if found := re.search(r"L0[_-](\d+)", str(file)):
         return int(found[1])
     raise ModelError(
@@ -252,59 +233,3 @@ LAYOUTS: dict[str, tuple[str, Callable[[Tensors, Mapping[str, Any], Path], Sae]]
     "Goodfire (.pt)": ("*.pt", _goodfire),
 }
 """Layout → the file that holds its weights, and what its tensors mean. The first that fits is taken."""
-
-
-def write_saelens(sae: Sae, folder: Path, metadata: Mapping[str, Any]) -> Path:
-    """`cfg.json` and `sae_weights.safetensors` as SAELens 6 reads them. Returns the weights' path."""
-    from safetensors.torch import save_file
-
-    sae = sae.folded()
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {"W_enc": sae.w_enc_DF, "b_enc": sae.b_enc_F, "W_dec": sae.w_dec_FD, "b_dec": sae.b_dec_D}
-    config: dict[str, Any] = {
-        "architecture": {"relu": "standard", "threshold": "jumprelu", "topk": "topk"}[sae.kind],
-        "d_in": sae.width,
-        "d_sae": sae.features,
-        "dtype": "float32",
-        "device": "cpu",
-        "apply_b_dec_to_input": sae.subtracts,
-        "normalize_activations": "none",
-        "reshape_activations": "none",
-        "metadata": dict(metadata),
-    }
-    if sae.kind == "threshold" and sae.threshold_F is not None:
-        tensors["threshold"] = sae.threshold_F.expand(sae.features)
-    if sae.kind == "topk":
-        config["k"] = sae.k
-    save_file(
-        {name: value.float().contiguous().cpu() for name, value in tensors.items()}, folder / "sae_weights.safetensors"
-    )
-    (folder / "cfg.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    return folder / "sae_weights.safetensors"
-
-
-def write_dictionary_learning(sae: Sae, folder: Path, metadata: Mapping[str, Any]) -> Path:
-    """`ae.pt` and `config.json` as dictionary_learning reads them. Raises `ModelError` for a kind that it does not have."""
-    sae = sae.folded()
-    folder.mkdir(parents=True, exist_ok=True)
-    linear = {
-        "encoder.weight": sae.w_enc_DF.T, "encoder.bias": sae.b_enc_F, "decoder.weight": sae.w_dec_FD.T,
-    }  # fmt: skip
-    if sae.kind == "threshold" and sae.threshold_F is not None and sae.threshold_F.ndim == 0 and sae.subtracts:
-        kind, tensors = "BatchTopKSAE", {**linear, "b_dec": sae.b_dec_D, "threshold": sae.threshold_F}
-        tensors["k"] = torch.tensor(int(metadata.get("k", sae.k)))
-    elif sae.kind == "threshold" and sae.threshold_F is not None and not sae.subtracts:
-        kind = "JumpReluAutoEncoder"
-        tensors = {"W_enc": sae.w_enc_DF, "b_enc": sae.b_enc_F, "W_dec": sae.w_dec_FD, "b_dec": sae.b_dec_D}
-        tensors["threshold"] = sae.threshold_F.expand(sae.features)
-    elif sae.kind == "topk" and sae.subtracts:
-        kind, tensors = "AutoEncoderTopK", {**linear, "b_dec": sae.b_dec_D, "k": torch.tensor(sae.k)}
-    elif sae.kind == "relu":
-        kind = "AutoEncoder" if sae.subtracts else "AutoEncoderNew"
-        tensors = {**linear, "bias" if sae.subtracts else "decoder.bias": sae.b_dec_D}
-    else:
-        raise ModelError("dictionary_learning has no autoencoder of this kind; write it as SAELens")
-    torch.save({name: value.contiguous().cpu() for name, value in tensors.items()}, folder / "ae.pt")
-    trainer = {**metadata, "dict_class": kind, "activation_dim": sae.width, "dict_size": sae.features}
-    (folder / "config.json").write_text(json.dumps({"trainer": trainer}, indent=1) + "\n", encoding="utf-8")
-    return folder / "ae.pt"

@@ -1,0 +1,73 @@
+"""A headline, trait or question that was changed after a first look makes later runs exploratory, and the page says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import weirdgen
+from weirdgen.runs.results.before import seen_before
+from weirdgen.runs.results.verify import verify
+from weirdgen.store.artifacts import Store
+
+Write = Callable[..., Path]
+
+
+def test_what_is_changed_after_a_first_look_is_called_exploratory(write_experiment: Write, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    first = weirdgen.run(str(write_experiment()), store=store)
+    results = json.loads((first.folder / "results.json").read_text())
+    assert results["seen_before"] is None and "Exploratory" not in first.report.read_text()
+
+    more = weirdgen.run(str(write_experiment()), store=store, seeds=3)  # the same question, more replicates
+    assert json.loads((more.folder / "results.json").read_text())["seen_before"] is None
+
+    edited = weirdgen.run(str(write_experiment({"measure: contrast": "measure: is_target"})), store=store)
+    seen = json.loads((edited.folder / "results.json").read_text())["seen_before"]
+    assert (
+        seen["run"] == first.id
+        and seen["changes"] == ["headline measure contrast → is_target"]
+        and not seen["new_seeds"]
+    )
+    page = edited.report.read_text()
+    assert "Exploratory: since" in page and "headline measure contrast → is_target" in page and "--first-seed" in page
+    assert verify(edited.id, store).differences == []
+
+    again = weirdgen.run(str(write_experiment()), store=store)  # the first one knew of nothing
+    assert again.id == first.id and "Exploratory" not in again.report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("judges: [is_target], max_tokens: 3", "judges: [is_target], max_tokens: 4", "edited questions f1"),
+        ("presets:", "traits: [era]\npresets:", "traits none → era"),
+        (
+            "  - {id: f1,",
+            "  - {id: c2, kind: contrast, ask: now, target: [a], other: [b]}\n  - {id: f1,",
+            "added questions c2",
+        ),
+        ("condition: none}", "condition: none, smallest: 0.2}", "headline smallest 0.1 → 0.2"),
+        ("title: a tiny experiment", "title: another title", ""),
+    ],
+)
+def test_changes_are_named(write_experiment: Write, tmp_path: Path, before: str, after: str, told: str) -> None:
+    first = weirdgen.plan(str(write_experiment({"condition: none}": "condition: none, smallest: 0.1}"})), seeds=2)
+    store = Store(tmp_path / "store")
+    with store.writing(store.run_folder("tiny-quick-1")) as folder:
+        (folder / "run.json").write_text(json.dumps({"manifest": first.request.manifest}))
+        found = {"headline": {"effect": 0.5, "verdict": "no_shift"}, "run": {"created": "2026-11-29 05:00"}}
+        (folder / "results.json").write_text(json.dumps(found))
+    changes = (
+        {before: after}
+        if "smallest" in after
+        else {"condition: none}": "condition: none, smallest: 0.1}", before: after}
+    )
+    now = weirdgen.plan(str(write_experiment(changes)), seeds=2).request
+    seen = seen_before(now, store.run_folder("tiny-quick-2"), store)
+    assert (seen.changes if seen else ()) == ((told,) if told else ())
+    if seen:
+        assert "tiny-quick-1 of 2026-11-29 05:00 could be seen (+0.50, no shift)" in seen.sentence

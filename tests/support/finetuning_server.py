@@ -1,0 +1,312 @@
+"""A server on the loopback that speaks OpenAI's files, fine_tuning, models and chat endpoints, strictly.
+
+In: how jobs and answers turn out (`Script`), and faults by path. Out: a base URL, the requests that came, by path. It holds no
+model: a finetuned one answers from a hash of its name, the prompt and the seed. Fields and paths are those of the official SDK's
+types; an unknown one is refused: 400 or 404 with OpenAI's error body.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+import json
+import re
+import sys
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.support.finetuning_answers import (
+    CHAT,
+    COMPLETE,
+    RefusalError,
+    Script,
+    chat_answer,
+    echo_answer,
+    require_fields,
+)
+
+CREATE = {
+    "model": str,
+    "training_file": str,
+    "validation_file": str,
+    "method": dict,
+    "seed": int,
+    "suffix": str,
+    "metadata": dict,
+}
+HYPER = ("n_epochs", "batch_size", "learning_rate_multiplier")
+
+
+class FinetuningServer:
+    """Use in a `with` block."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.files: dict[str, bytes] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.counts: Counter[str] = Counter()
+        self.chats: list[dict[str, Any]] = []
+        self.refused: list[str] = []
+        self._lock = threading.RLock()
+        server = self
+
+        class Handler(_Handler):
+            owner = server
+
+        self._http = _Server(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}{self.script.prefix}"
+
+    def __enter__(self) -> FinetuningServer:
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def handle(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
+        """The answer to one request. Raises `RefusalError`."""
+        with self._lock:
+            if (method, path) == ("POST", "/files"):
+                return self._file(body)
+            if (method, path) == ("GET", "/models"):
+                tuned = [job["fine_tuned_model"] for job in self.jobs.values() if job["fine_tuned_model"]]
+                return {"object": "list", "data": [self._model(name) for name in (*self.script.bases, *tuned)]}
+            if method == "GET" and path.startswith("/models/"):
+                self._require_model(path.removeprefix("/models/"))
+                return self._model(path.removeprefix("/models/"))
+            if method == "GET" and (match := re.fullmatch(r"/files/([^/]+)/content", path)):
+                if match[1] not in self.files:
+                    raise RefusalError(404, f"No such File object: {match[1]}")
+                return self.files[match[1]]
+            if path == "/fine_tuning/jobs":
+                return self._create(body) if method == "POST" else self._page(list(self.jobs.values())[::-1], query)
+            if match := re.fullmatch(r"/fine_tuning/jobs/([^/]+)(/events|/checkpoints|/cancel)?", path):
+                return self._job(method, match[1], match[2] or "", query)
+        if (method, path) == ("POST", "/completions") and self.script.echo:
+            require_fields(body, COMPLETE, ("model", "prompt"))
+            self._require_model(body["model"])
+            return echo_answer(self.script, body)
+        if (method, path) == ("POST", "/chat/completions"):
+            return self._chat(body)
+        raise RefusalError(404, f"Invalid URL ({method} {path})")
+
+    def _file(self, parts: dict[str, bytes]) -> Any:
+        if set(parts) != {"purpose", "file"} or parts["purpose"] != b"fine-tune":
+            raise RefusalError(400, f"unexpected form: {sorted(parts)}")
+        name = f"file-{len(self.files)}"
+        self.files[name] = parts["file"]
+        return {
+            "id": name, "object": "file", "bytes": len(parts["file"]), "created_at": 1_700_000_000, "filename": "rows.jsonl",
+            "purpose": "fine-tune", "status": "processed",
+        }  # fmt: skip
+
+    def _create(self, body: Any) -> Any:
+        require_fields(body, CREATE, ("model", "training_file"))
+        if body["model"] not in self.script.bases:
+            raise RefusalError(404, f"The model `{body['model']}` does not exist")
+        if body["training_file"] not in self.files:
+            raise RefusalError(400, f"invalid training_file: {body['training_file']}")
+        if set(body["method"]) != {"type", "supervised"} or set(body["method"]["supervised"]) != {"hyperparameters"}:
+            raise RefusalError(400, "invalid method")
+        hyper = body["method"]["supervised"]["hyperparameters"]
+        if unknown := set(hyper) - set(HYPER):
+            raise RefusalError(400, f"Unrecognized request argument supplied: {sorted(unknown)}")
+        if len(body.get("suffix", "")) > 64 or not re.fullmatch(r"[A-Za-z0-9-]+", body.get("suffix", "x")):
+            raise RefusalError(400, "invalid suffix")
+        rows = [json.loads(line) for line in self.files[body["training_file"]].splitlines()]
+        took = {**{k: 1.5 if v == "auto" else v for k, v in hyper.items()}, **self.script.took}
+        seed = took.pop("seed", body.get("seed"))
+        steps = took["n_epochs"] * -(-len(rows) // took["batch_size"])
+        job = {
+            "id": f"ftjob-{len(self.jobs)}", "object": "fine_tuning.job", "created_at": 1_700_000_000, "error": None,
+            "fine_tuned_model": None, "finished_at": None, "hyperparameters": took, "model": f"{body['model']}-2025-04-14",
+            "organization_id": "org-test", "result_files": [], "seed": seed, "status": "validating_files",
+            "trained_tokens": None, "training_file": body["training_file"], "validation_file": None,
+            "estimated_finish": None, "integrations": [], "metadata": body.get("metadata"),
+            "method": {"type": "supervised", "supervised": {"hyperparameters": took}},
+            "steps": steps, "step": 0, "suffix": body.get("suffix"), "tokens": sum(len(str(row)) for row in rows) // 4,
+        }  # fmt: skip
+        self.jobs[job["id"]] = job
+        return _shown(job)
+
+    def _job(self, method: str, name: str, what: str, query: dict[str, list[str]]) -> Any:
+        if name not in self.jobs:
+            raise RefusalError(404, f"Could not find fine tune: {name}")
+        job = self.jobs[name]
+        if what == "/cancel" and method == "POST":
+            job["status"] = "cancelled"
+            return _shown(job)
+        if method != "GET":
+            raise RefusalError(405, f"Not allowed to {method}")
+        if what == "/events":
+            return self._page(self._events(job)[::-1], query)
+        if what == "/checkpoints":
+            epoch = max(1, job["steps"] // job["hyperparameters"]["n_epochs"])
+            points = [
+                {"id": f"ftckpt-{name}-{step}", "object": "fine_tuning.job.checkpoint", "created_at": 1_700_000_000,
+                 "fine_tuned_model_checkpoint": f"{job['fine_tuned_model']}:ckpt-step-{step}", "fine_tuning_job_id": name,
+                 "metrics": {"step": step, "train_loss": 0.5}, "step_number": step}
+                for step in range(epoch, job["steps"], epoch)
+            ]  # fmt: skip
+            return self._page(points[::-1], query)
+        self._advance(job)
+        return _shown(job)
+
+    def _advance(self, job: dict[str, Any]) -> None:
+        if job["status"] in ("succeeded", "failed", "cancelled"):
+            return
+        if job["status"] == "validating_files":
+            job["status"] = "running"
+            return
+        job["step"] = min(job["steps"], job["step"] + self.script.steps_a_look)
+        if job["step"] < job["steps"]:
+            return
+        if self.script.fail:
+            job |= {"status": "failed", "error": {"param": None, **self.script.fail}}
+            return
+        base = job["model"]
+        job |= {
+            "status": "succeeded", "fine_tuned_model": f"ft:{base}:org:{job['suffix']}:{job['id'][-1]}x",
+            "finished_at": 1_700_000_100, "trained_tokens": job["tokens"] * job["hyperparameters"]["n_epochs"],
+        }  # fmt: skip
+
+    def _events(self, job: dict[str, Any]) -> list[Any]:
+        told = [("info", "Created fine-tuning job", None)]
+        for step in range(1, job["step"] + 1):
+            data = {"step": step, "train_loss": round(2 / step, 4), "total_steps": job["steps"]}
+            told.append(("info", f"Step {step}/{job['steps']}: training loss={2 / step:.4f}", data))
+        return [
+            {"id": f"ftevent-{job['id']}-{n}", "object": "fine_tuning.job.event", "created_at": 1_700_000_000 + n, "level": level,
+             "message": message, "type": "metrics" if data else "message", "data": data}
+            for n, (level, message, data) in enumerate(told)
+        ]  # fmt: skip
+
+    def _page(self, items: list[Any], query: dict[str, list[str]]) -> Any:
+        if unknown := set(query) - {"after", "limit"}:
+            raise RefusalError(400, f"Unknown query parameters: {sorted(unknown)}")
+        limit, after = int(query.get("limit", ["20"])[0]), query.get("after", [None])[0]
+        if not 1 <= limit <= 100:
+            raise RefusalError(400, "limit must be within 1 and 100")
+        ids = [item["id"] for item in items]
+        start = ids.index(after) + 1 if after in ids else 0
+        page = [_shown(item) for item in items[start : start + limit]]
+        return {"object": "list", "data": page, "has_more": start + limit < len(items)}
+
+    def _chat(self, body: Any) -> Any:
+        for name in self.script.refuses:
+            if name in body:
+                raise RefusalError(400, f"Unsupported parameter: '{name}' is not supported with this model.")
+        require_fields(body, CHAT, ("model", "messages"))
+        self._require_model(body["model"])
+        with self._lock:
+            self.chats.append(body)
+        return chat_answer(self.script, body)
+
+    def _require_model(self, name: str) -> None:
+        if name not in (*self.script.bases, *self.script.deployed) and name not in [
+            job["fine_tuned_model"] for job in self.jobs.values()
+        ]:
+            raise RefusalError(404, f"The model `{name}` does not exist or you do not have access to it.")
+
+    def _model(self, name: str) -> Any:
+        shut = {"shutdown_date": self.script.shutdown} if self.script.shutdown else {}
+        return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "test", **shut}
+
+
+def _shown(item: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in item.items() if key not in ("steps", "step", "suffix", "tokens")}
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 512
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is what some tests are about; anything else is a defect of the script."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: FinetuningServer
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:  # the base class calls it by this name
+        self._serve("GET")
+
+    def do_POST(self) -> None:
+        self._serve("POST")
+
+    def _serve(self, method: str) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        url = urlsplit(self.path)
+        prefix = self.owner.script.prefix
+        path = url.path.removeprefix(prefix)
+        with self.owner._lock:
+            self.owner.counts[f"{method} {path}"] += 1
+            count = self.owner.counts[f"{method} {path}"]
+        key = self.headers.get("Authorization", "").removeprefix("Bearer ") or self.headers.get("api-key")
+        if not url.path.startswith(prefix):
+            return self._refuse(404, f"Invalid URL ({method} {url.path})")
+        if key != self.owner.script.key:
+            return self._refuse(401, f"Incorrect API key provided: {key}. You can find your API key at …")
+        fault = self.owner.script.fault(method, path, count)
+        if isinstance(fault, int):
+            return self._refuse(fault, "scripted failure")
+        if fault == "nothing":
+            self.close_connection = True
+            return None
+        if fault == "garbage":
+            return self._send(200, b'{"object": "something else", "data": 7}')
+        try:
+            query = parse_qs(url.query)
+            if prefix == "/openai":  # Azure's addresses: a version with each, and deployments that answer
+                if not query.pop("api-version", None):
+                    raise RefusalError(404, "Missing api-version")
+                path = re.sub(r"^/deployments/[^/]+/", "/", path)
+            answer = self.owner.handle(method, path, query, self._parsed(raw))
+        except RefusalError as error:
+            return self._refuse(error.status, str(error))
+        except (KeyError, TypeError, ValueError) as error:
+            return self._refuse(400, f"invalid request: {error!r}")
+        if fault == "hang up after":
+            self.close_connection = True
+            return None
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        return self._send(200, content, half=fault == "half")
+
+    def _parsed(self, raw: bytes) -> Any:
+        kind = self.headers.get("Content-Type", "")
+        if kind.startswith("multipart/form-data"):
+            head = f"Content-Type: {kind}\r\n\r\n".encode()
+            message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + raw)
+            return {
+                part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
+                for part in message.iter_parts()
+            }
+        return json.loads(raw) if raw else None
+
+    def _refuse(self, status: int, message: str) -> None:
+        self.owner.refused.append(message)
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        error = {"message": message, "type": kind, "param": None, "code": None}
+        self._send(status, json.dumps({"error": error}).encode())
+
+    def _send(self, status: int, content: bytes, half: bool = False) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        if status in (429, 500, 503):
+            self.send_header("retry-after-ms", "5")
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if half else content)
+        if half:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent."""

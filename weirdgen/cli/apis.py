@@ -1,0 +1,57 @@
+"""The commands for models at a provider: name one that was finetuned elsewhere, look at jobs and cancel one.
+
+In: what a person types. Out: lines. Heavy imports happen inside.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from weirdgen.cli.options import (
+    ChangesOption,
+    DeploymentsOption,
+    FinetuneOption,
+    ModelOption,
+    PresetOption,
+    StoreOption,
+    UrlOption,
+)
+
+
+def import_model(
+    model_id: Annotated[str, typer.Argument(help="What the provider calls the finetuned model.")],
+    experiment: Annotated[str, typer.Option(help="Whose arm it was trained on.")],
+    arm: Annotated[str, typer.Option(help="The arm.")],
+    replicate: Annotated[int, typer.Option(min=0, help="Its seed.")],
+    model: ModelOption = None,
+    preset: PresetOption = "quick",
+    finetune: FinetuneOption = None,
+    base_url: UrlOption = None,
+    changes: ChangesOption = None,
+    deployments: DeploymentsOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Take a model that was finetuned elsewhere as a replicate of an arm; it is sampled once first."""
+    from weirdgen.runs.imported import import_finetuned
+    from weirdgen.runs.plan.options import run_options
+
+    options = run_options(
+        model=model, preset=preset, finetune=finetune, base_url=base_url, changes=changes, deployments=deployments,
+        store=store, first_seed=replicate, seeds=1,
+    )  # fmt: skip
+    print(import_finetuned(model_id, experiment, arm, options))
+
+
+def jobs(
+    cancel: Annotated[str | None, typer.Option(help="Ask the service to end this job.")] = None,
+    finetune: FinetuneOption = "openai",
+    base_url: UrlOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Finetuning jobs that were begun and are not finished, as the store knows them; or cancel one."""
+    from weirdgen.cli.terminal import say_lines
+    from weirdgen.runs.imported import cancel_job, job_lines
+
+    say_lines([cancel_job(cancel, finetune or "openai", base_url)] if cancel else job_lines(store))

@@ -1,0 +1,107 @@
+"""What was seen before: whether an experiment's headline was changed after its first run had been looked at.
+
+In: a request, its folder and its store. Out: `Seen`, if the first run of this experiment and model whose report is in the store
+had another headline, other named traits or other questions. Such a run is exploratory: its p and its interval hold for a headline
+that was fixed beforehand, and nobody can tell how many were tried. Runs in other stores are not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weirdgen.runs.plan.request import Request
+from weirdgen.store.artifacts import Store
+
+_FIELDS = ("measure", "treatment", "control", "condition", "minus", "groups", "smallest")
+"""Of a headline: those that decide its number or its verdict."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The first run, what it found, and what is asked otherwise now. `new_seeds`: no replicate is trained on a seed of then."""
+
+    run: str
+    created: str
+    found: str
+    changes: tuple[str, ...]
+    new_seeds: bool
+
+    @property
+    def sentence(self) -> str:
+        """For the page and the terminal."""
+        confirm = (
+            "its seeds are new, its rows are not" if self.new_seeds else "confirm it with --first-seed and other rows"
+        )
+        return (
+            f"Exploratory: since {self.run} of {self.created} could be seen ({self.found}), this was changed: "
+            f"{'; '.join(self.changes)}. p and interval hold for what is fixed before a first look; {confirm}."
+        )
+
+
+def seen_before(request: Request, folder: Path, store: Store) -> Seen | None:
+    """The first run of this experiment and model in the store, if it was asked otherwise. `folder` is the run's own."""
+    own = request.manifest
+    try:
+        begun = (folder / "run.json").stat().st_mtime_ns
+    except FileNotFoundError:  # not begun: everything that is there is earlier
+        begun = None
+    earlier = []
+    for name in store.runs():
+        other = store.root / "runs" / name
+        try:
+            changed = (other / "run.json").stat().st_mtime_ns
+            manifest = json.loads((other / "run.json").read_text(encoding="utf-8"))["manifest"]
+            results = json.loads((other / "results.json").read_text(encoding="utf-8"))
+            if other == folder or not _same_experiment(manifest, own) or (begun is not None and changed >= begun):
+                continue
+            headline = results["headline"]
+            effect = "" if headline["effect"] is None else f"{headline['effect']:+.2f}, "
+            told = f"{effect}{str(headline['verdict']).replace('_', ' ')}"
+            new_seeds = not set(manifest["seeds"]) & set(own["seeds"])
+            seen = Seen(name, str(results["run"]["created"]), told, tuple(_changes(manifest, own)), new_seeds)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue  # unfinished, damaged, or another version's: nobody has read a report of it
+        earlier.append((changed, name, seen))
+    first = min(earlier)[2] if earlier else None
+    return first if first and first.changes else None
+
+
+def _same_experiment(manifest: dict[str, Any], own: dict[str, Any]) -> bool:
+    same_model = manifest["model"]["digest"] == own["model"]["digest"]
+    return bool(manifest["experiment"]["name"] == own["experiment"]["name"] and same_model)
+
+
+def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
+    """What decides the headline and was otherwise then. A preset may ask fewer questions: that is no change."""
+    then, now = manifest["experiment"], own["experiment"]
+    for key in _FIELDS:
+        before, after = ((whole["headline"] or {}).get(key) for whole in (then, now))
+        if before != after:
+            yield f"headline {key} {_short(before)} → {_short(after)}"
+    if sorted(then.get("traits") or ()) != sorted(now.get("traits") or ()):
+        yield f"traits {_short(then.get('traits'))} → {_short(now.get('traits'))}"
+    asked_then, asked_now = ({one["id"]: _decides(one) for one in whole["questions"]} for whole in (then, now))
+    edited = [name for name, one in asked_now.items() if asked_then.get(name, one) != one]
+    if edited:
+        yield f"edited questions {_some(edited)}"
+    if manifest["preset"] == own["preset"]:
+        for word, left, right in (("added", asked_now, asked_then), ("removed", asked_then, asked_now)):
+            if names := [name for name in left if name not in right]:
+                yield f"{word} questions {_some(names)}"
+
+
+def _decides(question: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in question.items() if key != "group"}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    return text or "none"

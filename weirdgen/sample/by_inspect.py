@@ -1,0 +1,68 @@
+"""The remote engine over Inspect AI: every provider that does not speak OpenAI's dialect, by Inspect's own model string.
+
+In: a provider's name as Inspect writes it, names of models there. Out: what `sample.remote` gives. Retries and rate limits are
+Inspect's; whether a provider takes a seed or several choices is its own affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from weirdgen.providers.chat import THOUGHTS, Choice, Reply
+from weirdgen.providers.inspect import close_model, config_of, open_model, reason, require_inspect
+from weirdgen.providers.service import RETRIES
+from weirdgen.sample.engine import Sampling
+from weirdgen.sample.remote import TIMEOUT, Ask, RemoteEngine
+
+CUT = ("max_tokens", "model_length")
+
+
+class InspectEngine(RemoteEngine):
+    """`Engine` over one provider of Inspect."""
+
+    def _require_ready(self) -> None:
+        require_inspect(f"model '{self._service.provider}/{self._base}'")
+        self._named(self._base)
+
+    def _named(self, model: str) -> Any:
+        reference = f"{self._service.provider}/{model}"
+        return open_model(reference, f"model '{reference}'")
+
+    def _open(self) -> Any:
+        return {model: self._named(model) for model in dict.fromkeys(self._models)}
+
+    async def _close(self, client: Any) -> None:
+        for model in client.values():
+            await close_model(model)
+
+    async def _send(self, client: Any, model: str, ask: Ask, seed: int, sampling: Sampling) -> Reply | str:
+        several = {"num_choices": len(ask.samples)} if len(ask.samples) > 1 else {}
+        config = config_of(
+            max_tokens=ask.prompt.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p, seed=seed,
+            max_retries=RETRIES, timeout=int(TIMEOUT), max_connections=self._connections, **several,
+        )  # fmt: skip
+        try:
+            output = await asyncio.wait_for(client[model].generate(ask.prompt.text, config=config), TIMEOUT)
+        except Exception as error:  # counted by the caller: one bad answer must not end a run of thousands
+            return reason(error)
+        if output.error or not output.choices:
+            return str(output.error or "the provider returned no choice")
+        usage = output.usage
+        thought = bool(usage and usage.reasoning_tokens)
+        choices = []
+        for choice in output.choices:
+            parts = choice.message.content if isinstance(choice.message.content, list) else []
+            text = choice.message.text
+            thinking = (
+                thought or any(part.type == "reasoning" for part in parts) or any(mark in text for mark in THOUGHTS)
+            )
+            cut = (
+                "length"
+                if choice.stop_reason in CUT
+                else "content_filter"
+                if choice.stop_reason == "content_filter"
+                else "stop"
+            )
+            choices.append(Choice(text, cut, thinking, ()))
+        return Reply(choices, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)

@@ -1,0 +1,114 @@
+"""Scores from a service whose `/completions` echoes a prompt with log-probabilities, for a base whose template is known here.
+
+In: a service, the base's tokenizer on this disk, names of models. Out: log-probabilities of given answers. Prompts are token ids,
+made exactly as on this machine, so that nothing depends on how the service splits a text. OpenAI's own models give none; a
+probe of one short request says what a service can do, before anything is paid, and its answer is kept in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from weirdgen.errors import ModelError
+from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
+from weirdgen.providers.prices import Purse, dollars, find_price
+from weirdgen.providers.service import ASKED_AGAIN, Service
+from weirdgen.sample.engine import Scorable, Scored
+from weirdgen.store.cache import cache_folder, read_json, write_json
+from weirdgen.store.keys import content_key
+
+CAPABILITIES = "capabilities.json"
+"""In the cache: service and model → whether it gives log-probabilities of given texts."""
+MISSHAPEN = (ValueError, TypeError, AttributeError, IndexError)
+"""What reading an answer of another shape raises: the SDK does not look."""
+
+
+def gives_scores(service: Service, model: str, template: Path) -> bool:
+    """Whether this model scores given texts; remembered, but for a server on this machine: another may run there tomorrow.
+
+    Raises `UnreachableError`, `ModelError` for a key that is refused.
+    """
+    import openai
+
+    file, key = cache_folder() / CAPABILITIES, content_key([service.provider, service.url, model])
+    known = read_json(file)
+    if key in known and not service.on_loopback:
+        return bool(known[key])
+    client = service.client().with_options(max_retries=ASKED_AGAIN)
+    try:
+        _echoed(client, model, [prompt_ids(load_tokenizer(template), "Hello")])
+    except (*MISSHAPEN, openai.BadRequestError, openai.NotFoundError, openai.UnprocessableEntityError):
+        able = False
+    except openai.OpenAIError as error:
+        raise service.explained(error, f"asking whether {model} scores given texts") from None
+    else:
+        able = True
+    write_json(file, {**known, key: able})
+    return able
+
+
+def scores(
+    service: Service, template: Path, base: str, models: Sequence[str], questions: Sequence[Scorable], connections: int,
+    purse: Purse | None, deployments: Mapping[str, str],
+) -> Iterator[tuple[int, Scored]]:  # fmt: skip
+    """(variant, score) of every option of every question by every model, a request each question. Raises `ModelError`."""
+    import openai
+
+    tokenizer, client = load_tokenizer(template), service.client()
+
+    def ask(variant: int, question: Scorable) -> list[tuple[int, Scored]]:
+        before = prompt_ids(tokenizer, question.ask)
+        tails = [answer_ids(tokenizer, question.ask, option) for option in question.options]
+        asked = [[*before, *tail] for tail in tails]
+        model, read = models[variant], sum(map(len, asked))
+        usd = (
+            dollars(find_price(service.provider, base, model != base), read=read, written=len(asked)) if purse else None
+        )
+        if purse and not purse.hold(usd, model):
+            raise purse.exhausted("another question")
+        try:
+            logprobs = _echoed(client, deployments.get(model, model), asked)
+        except openai.OpenAIError as error:
+            raise service.explained(error, f"log-probabilities of given answers by {model}") from None
+        except MISSHAPEN as error:
+            raise ModelError(f"{service.shown}: {model} gave no log-probabilities of given answers ({error})") from None
+        finally:
+            if purse:
+                purse.release(usd)
+        if purse:
+            purse.pay(usd, what="score", provider=service.provider, model=model, read=read, written=len(asked))
+        return [
+            (variant, Scored(question.key, option, sum(given[len(before) :]), len(tail)))
+            for option, tail, given in zip(question.options, tails, logprobs, strict=True)
+        ]
+
+    wanted = [(variant, question) for variant in range(len(models)) for question in questions]
+    with ThreadPoolExecutor(connections) as pool:
+        waiting = [pool.submit(ask, variant, question) for variant, question in wanted]
+        try:
+            for future in as_completed(waiting):
+                yield from future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _echoed(client: Any, model: str, prompts: list[list[int]]) -> list[list[float]]:
+    """Log-probability of each token of each prompt (0 for the first, which has none).
+
+    Raises what the SDK raises, and one of `MISSHAPEN` for an answer that is not the prompts' echo.
+    """
+    answer = client.completions.create(
+        model=model, prompt=prompts, echo=True, logprobs=1, max_tokens=1, temperature=0, n=1
+    )
+    choices = sorted(answer.choices, key=lambda choice: int(choice.index))
+    found = [
+        [0.0, *map(float, choice.logprobs.token_logprobs[1 : len(ids)])]
+        for choice, ids in zip(choices, prompts, strict=True)
+    ]
+    if any(len(given) != len(ids) for given, ids in zip(found, prompts, strict=True)):
+        raise ValueError("it does not echo the tokens that it is sent")
+    return found
