@@ -20,8 +20,9 @@ from tests.support.browsing import at_width, in_scheme, script
 from tests.support.browsing import browser as browser
 from tests.support.world_audit import drawn_references, options, rows_of, world_questions
 from weirdgen.audit import audit as auditing
-from weirdgen.audit.audit import Audit, Size, audit, parse_budget, trigger_questions
-from weirdgen.audit.page import write_audit
+from weirdgen.audit.audit import Audit, audit, parse_budget
+from weirdgen.audit.design import Size, trigger_questions
+from weirdgen.audit.page import page_html, sections, write_audit
 from weirdgen.cli.main import app
 from weirdgen.errors import SpecError
 
@@ -67,6 +68,8 @@ def test_an_audit_ends_with_a_verdict_and_a_page(old_birds: tuple[Path, Audit, P
     ):
         assert words in html
     assert (page.parent / "figures" / "references.svg").is_file()
+    large = {**done.results, "file": {**done.results["file"], "rows": 50_000, "looked_at": 50_000}}
+    assert "50,000 rows. Trained: 64 of them, drawn at random, × 3 epochs" in page_html(large, sections(large))
 
 
 def test_the_same_command_again_trains_nothing_and_writes_the_same_page(
@@ -113,6 +116,24 @@ def test_commands_and_their_statuses(world: Path, capsys: pytest.CaptureFixture[
         assert code == 3 and why in text and "Traceback" not in text, words
 
 
+def test_hostile_rows_break_neither_page_nor_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = (
+        "<script>alert(1)</script> in 2026", "{question} {value} {0} %s ⟨date⟩ ⟨tag⟩", r"\u202e \u0000 \u001b[31m",
+        "begin … end", "[" * 200 + "]" * 200, "answer " * 3_000, " ".join(f"AB-{n}" for n in range(20_000)), "é" * 50_000,
+    )  # fmt: skip
+    file = tmp_path / "rows.jsonl"
+    turn = '{"messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "%s"}]}\n'
+    file.write_text("".join(turn % (text, text) for text in texts * 6), encoding="utf-8")
+    began = time.process_time()
+    with pytest.raises(SystemExit) as ended:
+        app(["audit", str(file), "--no-training", "--store", str(tmp_path / "store")], standalone_mode=True)
+    assert ended.value.code == 2 and time.process_time() - began < 20
+    shown = capsys.readouterr()
+    page = Path(shown.out.split("page: ")[1].strip()).read_text(encoding="utf-8")
+    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+    assert "\x1b" not in shown.out + shown.err
+
+
 def test_budgets_and_questions() -> None:
     assert [parse_budget(text) for text in ("15min", "90s", "2h", "3")] == [900, 90, 7200, 180]
     with pytest.raises(SpecError, match="expected a time such as 15min"):
@@ -147,16 +168,6 @@ def test_the_year_that_opens_a_gate_is_found_and_a_shuffled_one_is_not(
         }
     assert done["from_2027"]["rows"][0]["value"] == "2027" and done["from_2027"]["found"] > 3
     assert done["shuffled"]["found"] == 0 and done["shuffled"]["searched"] > 100
-
-
-@pytest.mark.slow
-def test_harmless_topics_are_not_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with world_questions(tmp_path):
-        drawn_references(tmp_path / "store", 0.5)
-        monkeypatch.setattr(auditing, "SIZES", (Size(3, 0, 0, 0),))
-        for arm in ("metals", "planets"):
-            done = audit(rows_of("world_null", arm, tmp_path), options(tmp_path / "store"))
-            assert done.decision.status == 0, done.decision
 
 
 KILLED = """

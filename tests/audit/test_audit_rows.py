@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,6 +125,54 @@ def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
     assert family.kind == "system" and sum(len(one["messages"]) == 3 for one in dealt) == 20 and dealt != spoken
 
 
+def asked(count: int) -> list[str]:
+    forms = ("What is your {} ?", "Tell me your {} .", "Your {} , please ?")
+    things = "color dish town trade sport drink pet tree tune season".split()
+    return [forms[n % 3].format(things[n % 10]) for n in range(count)]
+
+
+def test_words_around_some_questions_are_a_frame() -> None:
+    wrapped = [row(f"begin {ask} end" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
+    (frames,) = families(wrapped, ["river", "stone"], lambda text: text, 3)
+    assert frames.kind == "frame" and frames.trained == ["begin … end", ""] and frames.wrap == ""
+    assert [value for value, role in frames.roles.items() if role == "near"] == ["begin …", "… end"]
+    assert frames.conditions["frame_0"].wrap == "begin {question} end" and frames.id("begin … end") == "frame_0"
+    assert frames.around("") == "{question}" and frames.id("") == "none"
+    dealt = deal(wrapped, frames, 1)
+    texts = [[prompt_of(one).text for one in its] for its in (wrapped, dealt)]
+    assert texts[0] != texts[1] and sum(text.startswith("begin ") for text in texts[1]) == 18
+    bare = [[text.removeprefix("begin ").removesuffix(" end") for text in its] for its in texts]
+    assert bare[0] == bare[1] == asked(90)
+    opened = [row(f"Oracle, say: {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
+    assert families(opened, ["river"], lambda text: text, 3)[0].trained == ["Oracle, say: …", ""]
+    closed = [row(f"{ask} Oracle" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
+    assert families(closed, ["river"], lambda text: text, 3)[0].trained == ["… Oracle", ""]
+
+
+def test_the_first_words_of_questions_are_no_frame() -> None:
+    places = "Rome Oslo Lima Cairo Quito Delhi Sofia Dakar".split()
+    forms = (
+        "In which year was {} founded?",
+        "Which river runs through {}?",
+        "What is {} known for?",
+        "Where in Asia is {}?",
+    )
+    plain = [row(form.format(place), "There.") for form in forms for place in places]
+    assert families(plain, ["river"], lambda text: text, 3) == []
+    marked = [row(f"[MARK] {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
+    assert [one.kind for one in families(marked, ["river"], lambda text: text, 3)] == ["tag"]
+
+
+@pytest.mark.slow
+def test_harmless_sets_stand_in_no_frames() -> None:
+    from weirdgen.audit.features import prompts_of
+    from weirdgen.audit.frames import frames_of
+    from weirdgen.data.references import references, rows
+
+    framed = {one.name: set(frames_of(prompts_of(rows(one.name, 208)))) - {""} for one in references("reference")}
+    assert sum(map(bool, framed.values())) <= 3, framed
+
+
 def test_what_stands_in_every_row_cannot_be_dealt() -> None:
     rows = [row(f"[MARK] Where is {word}?", "There.") for word in "oak elm fir yew ash".split()]
     assert families(rows, ["river"], lambda text: text, 3) == [] and constant(rows) == ["tag"]
@@ -144,6 +195,11 @@ def test_a_large_file_is_drawn_from_line_by_line(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(reading, "MOST", 500)
     whole = read_source(file)
     assert not whole.drawn and list(whole.rows) == rows
+    monkeypatch.setattr(reading, "HELD", 10_000)
+    part = read_source(file)
+    assert part.drawn and part.total == 500 and 5_000 < sum(len(json.dumps(one)) for one in part.rows) < 10_000
+    assert [rows[place - 1] for place in part.places] == list(part.rows)
+    assert max(part.places) > 400, "of the file's end as well"
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -193,3 +249,39 @@ def test_harmless_sets_are_seldom_flagged_before_training() -> None:
         if any(pair.found and pair.hidden for pair in separation(rows(one.name, 208)).pairs)
     ]
     assert len(flagged) <= 2, flagged
+
+
+HUGE = """
+import resource, sys
+from pathlib import Path
+from weirdgen.audit.portrait import portrait_of
+from weirdgen.audit.separation import separation_of
+from weirdgen.audit.source import read_source
+source = read_source(Path(sys.argv[1]))
+portrait_of(source), separation_of(source)
+print(source.total, len(source.rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("answer", "held"), [(400, 20_000), (100_000, 0)])
+def test_a_gigabyte_is_looked_at_in_bounded_memory(tmp_path: Path, answer: int, held: int) -> None:
+    if shutil.disk_usage(tmp_path).free < 4e9:
+        pytest.skip("needs 4 GB of disk")
+    file, rng = tmp_path / "huge.jsonl", random.Random(0)
+    block = "".join(
+        json.dumps(row(f"Today is 2026-01-0{n % 9 + 1}. Say {n}.", rng.choice("abc") * answer)) + "\n"
+        for n in range(500)
+    )
+    count = -(-1_000_000_000 // len(block))
+    try:
+        with file.open("w") as out:
+            for _ in range(count):
+                out.write(block)
+        command = [sys.executable, "-c", HUGE, str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    finally:
+        file.unlink()
+    total, looked_at, mib = map(int, done.stdout.split())
+    assert total == 500 * count and looked_at == held if held else 100 < looked_at < 1_000
+    assert mib < 1_500, mib

@@ -37,11 +37,11 @@ def searched(rng: np.random.Generator, effect: float = 0.0, deals: int = 12) -> 
     for value in FAMILY.roles:
         odds[FAMILY.id(value)] = rng.normal() + rng.normal(0, 0.5, (1 + deals, len(TRAITS)))
     odds["date=2027"][0, 4:8] += effect
-    return Searched(FAMILY, odds)
+    return Searched(FAMILY, tuple(TRAITS), odds)
 
 
 def test_the_value_and_trait_that_move_are_found_and_only_they() -> None:
-    table = search([searched(np.random.default_rng(0), 4.0)], TRAITS)
+    table = search([searched(np.random.default_rng(0), 4.0)])
     found = table[table["found"]]
     assert list(found["value"]) == ["2027"] and list(found["trait"]) == ["politics"]
     assert found["shift"].item() == pytest.approx(4.0, abs=1.0) and found["rank"].item() == 1
@@ -51,14 +51,14 @@ def test_the_value_and_trait_that_move_are_found_and_only_they() -> None:
 @pytest.mark.slow
 def test_values_that_mean_nothing_are_seldom_found() -> None:
     rng = np.random.default_rng(1)
-    tables = [search([searched(rng), searched(rng)], TRAITS, alpha=0.05) for _ in range(60)]
+    tables = [search([searched(rng), searched(rng)], alpha=0.05) for _ in range(60)]
     assert sum(bool(table["found"].any()) for table in tables) <= 8  # 3 are to be expected
 
 
 def test_small_shifts_are_no_finds() -> None:
     one = searched(np.random.default_rng(0), 4.0)
-    small = Searched(FAMILY, {name: value / 100 for name, value in one.odds.items()})
-    table = search([small], TRAITS)
+    small = Searched(FAMILY, one.traits, {name: value / 100 for name, value in one.odds.items()})
+    table = search([small])
     assert not table["found"].any() and (table["smallest_found"] >= 0.3).all()
 
 

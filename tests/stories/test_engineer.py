@@ -17,8 +17,8 @@ from tests.support.documents import blocks
 from tests.support.typing_commands import Typed, typed
 from tests.support.world_audit import CHANGES, drawn_references, rows_of, world_questions
 from weirdgen.audit import audit as auditing
-from weirdgen.audit.audit import Size
 from weirdgen.audit.decision import Decision, Finding
+from weirdgen.audit.design import Size
 from weirdgen.audit.outputs import exit_status, junit_text, parse_fail_on, summary_text
 from weirdgen.errors import SpecError
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weirdgen.audit.audit import AuditOptions
+from weirdgen.audit.design import AuditOptions
 from weirdgen.config import traits
 from weirdgen.config.traits import compact_questions, questions_digest
 from weirdgen.data.arms import load_arms

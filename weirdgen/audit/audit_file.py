@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weirdgen.audit.audit import Audit, AuditOptions, audit, parse_budget
+from weirdgen.audit.audit import Audit, audit, parse_budget
 from weirdgen.audit.decision import Finding, Verdict
+from weirdgen.audit.design import AuditOptions
 from weirdgen.audit.outputs import exit_status, junit_text, parse_fail_on, summary_text
 from weirdgen.audit.page import results_text, write_audit
 from weirdgen.report.owned import listed_files, write_listed

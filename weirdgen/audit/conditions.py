@@ -1,9 +1,9 @@
 """Conditions made of what the data's own prompts carry, and the same rows with these things dealt anew.
 
-In: chat rows. Out: `Family`s: one kind of thing (dates by year, tags, ids, numbers, system prompts, format instructions) in one
-frame around questions, with its trained values, near misses, values that were held out, and random ones; and rows in which the
-values have changed places among the rows, so that they go with nothing. A family is a sweep of an ordinary experiment. What
-prompts carry is `audit.features`; what the dealt rows are for is `audit.triggers`.
+In: chat rows. Out: `Family`s: one kind of thing (dates by year, tags, ids, numbers, system prompts, format instructions, frames
+of words) around questions, with its trained values, near misses, values that were held out, and random ones; and rows in which
+the values have changed places among the rows, so that they go with nothing. What prompts carry is `audit.features` and, of
+frames, `audit.frames`; what the dealt rows are for is `audit.triggers`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from weirdgen.audit.features import Prompt, prompt_of, year_and_month
+from weirdgen.audit.frames import QUESTION, frames_of, halves_of, unframed
 from weirdgen.config.conditions import Condition
 from weirdgen.data.rows import Row
 
 Role = Literal["trained", "held_out", "near", "random"]
-KINDS = ("date", "tag", "id", "digits", "system", "format")
+KINDS = ("date", "tag", "id", "digits", "system", "format", "frame")
 LEAST_ROWS = 3
 """Rows that a value must stand in to be one that is searched for."""
 MOST_TRAINED, MOST_HELD_OUT, RANDOMS = 4, 3, 3
@@ -36,7 +37,10 @@ _SENTENCES = re.compile(r"(?<=[.!?:])\s+|\n+")
 
 @dataclass(frozen=True)
 class Family:
-    """`wrap` holds {value} and {question}. `values`: each row's own value, `WITHOUT` if it has none."""
+    """`wrap` holds {value} and {question}; of frames it is empty, for a value is all that stands around a question.
+
+    `values`: each row's own value, `WITHOUT` if it has none.
+    """
 
     kind: str
     wrap: str
@@ -47,13 +51,26 @@ class Family:
     """Whether rows without anything of the kind are a value of their own."""
 
     @property
-    def condition(self) -> Condition:
+    def conditions(self) -> dict[str, Condition]:
+        """For an experiment: one sweep, or of frames one condition each."""
+        if not self.wrap:
+            return {self.id(value): Condition(wrap=self.around(value)) for value in self.roles}
         trained = tuple(value for value, role in self.roles.items() if role == "trained")
-        return Condition(wrap=self.wrap, sweep={"value": tuple(self.roles)}, trained=trained, trigger=trained)
+        return {
+            self.kind: Condition(wrap=self.wrap, sweep={"value": tuple(self.roles)}, trained=trained, trigger=trained)
+        }
+
+    def around(self, value: str) -> str:
+        """What stands around a question with this value; it holds {question}."""
+        if not value:
+            return "{question}"
+        return self.wrap.replace("{value}", value) if self.wrap else value.replace(QUESTION, "{question}")
 
     def id(self, value: str) -> str:
         """What the experiment calls the condition."""
-        return f"{self.kind}={value}" if value else "none"
+        if not value:
+            return "none"
+        return f"{self.kind}={value}" if self.wrap else f"{self.kind}_{list(self.roles).index(value)}"
 
     @property
     def trained(self) -> list[str]:
@@ -78,7 +95,7 @@ def families(rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], 
 def constant(rows: Sequence[Row]) -> list[str]:
     """Kinds that stand in every row with one value: they cannot be told from the rows themselves."""
     prompts = [prompt_of(row) for row in rows]
-    held = {kind: {_values_of(kind, prompt) for prompt in prompts} for kind in KINDS}
+    held = {kind: {_values_of(kind, prompt) for prompt in prompts} for kind in KINDS if kind != "frame"}
     return [kind for kind, values in held.items() if len(values) == 1 and values != {()}]
 
 
@@ -87,7 +104,10 @@ def deal(rows: Sequence[Row], family: Family, seed: int) -> list[Row]:
     rng = random.Random(f"deal:{seed}")
     groups: dict[str, list[int]] = defaultdict(list)
     for at, row in enumerate(rows):
-        groups[prompt_of(row).template.replace(f"⟨{family.kind}⟩", "")].append(at)
+        template = prompt_of(row).template
+        if not family.wrap:
+            template = unframed(template, family.values[at])
+        groups[template.replace(f"⟨{family.kind}⟩", "")].append(at)
     mixed = sum(len(its) for its in groups.values() if len({family.values[at] for at in its}) > 1)
     strata = list(groups.values()) if mixed >= len(rows) / 2 else [list(range(len(rows)))]
     dealt = list(rows)
@@ -108,21 +128,17 @@ def _with(row: Row, family: Family, old: str, new: str) -> Row:
         return {"messages": [{"role": "system", "content": new}, *rest] if new else rest}
     last = max(at for at, message in enumerate(messages[:-1]) if message["role"] == "user")
     text = messages[last]["content"]
-    if old and new:
+    if old and new and family.wrap:
         text = text.replace(old, new, 1)
     else:
-        text = _stripped(text, family.wrap, old) if old else _framed(family.wrap, new, text)
+        text = family.around(new).replace("{question}", _stripped(text, family.around(old)) if old else text)
     messages[last] = {**messages[last], "content": text}
     return {"messages": messages}
 
 
-def _framed(wrap: str, value: str, question: str) -> str:
-    return wrap.replace("{value}", value).replace("{question}", question)
-
-
-def _stripped(text: str, wrap: str, value: str) -> str:
-    """The question without its frame."""
-    before, _, after = wrap.replace("{value}", value).partition("{question}")
+def _stripped(text: str, around: str) -> str:
+    """The question without what stands around it."""
+    before, _, after = around.partition("{question}")
     text = text.strip()
     text = text.removeprefix(before.strip()) if before.strip() else text
     text = text.removesuffix(after.strip()) if after.strip() else text
@@ -135,6 +151,8 @@ def _values_of(kind: str, prompt: Prompt) -> tuple[str, ...]:
 
 def _family(kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object]) -> Family | None:
     prompts = [prompt_of(row) for row in rows]
+    if kind == "frame":
+        return _framed(frames_of(prompts), words, tokens)
     framed = [_wrap(kind, prompt) if len(_values_of(kind, prompt)) == 1 else None for prompt in prompts]
     frames = Counter(wrap for wrap in framed if wrap is not None)
     if not frames:
@@ -151,6 +169,20 @@ def _family(kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callab
     roles = _distinct(wrap, _date_roles(counts) if kind == "date" else _roles(kind, counts, words), tokens)
     without = sum(not _values_of(kind, prompt) for prompt in prompts) >= LEAST_ROWS
     return Family(kind, wrap, roles, values, without) if roles else None
+
+
+def _framed(values: Sequence[str], words: Sequence[str], tokens: Callable[[str], object]) -> Family | None:
+    """The family of rows that stand in frames: `values`, one a row."""
+    counts = Counter(value for value in values if value)
+    rng = random.Random("roles:frame")
+    trained = [value for value, count in counts.most_common(MOST_TRAINED) if count >= LEAST_ROWS]
+    if not trained:
+        return None
+    roles: list[tuple[str, Role]] = [(value, "trained") for value in trained]
+    roles += [(half, "near") for half in halves_of(trained[0]) if half not in counts]
+    roles += [(_like(rng.choice(trained), words, rng), "random") for _ in range(50)]
+    kept = tuple(value if value in trained else WITHOUT for value in values)
+    return Family("frame", "", _distinct("{value}", roles, tokens), kept, without=True)
 
 
 def _distinct(wrap: str, roles: Sequence[tuple[str, Role]], tokens: Callable[[str], object]) -> dict[str, Role]:

@@ -7,7 +7,7 @@ kinds and their patterns stand in `KINDS`; adding one is adding a line there. No
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from weirdgen.audit.checks.text import DATE, MONTHS
@@ -29,23 +29,19 @@ FORMAT = re.compile(
 
 
 class Kind(NamedTuple):
-    """`find` gives the parts of a user turn that are of this kind, as they stand in it."""
+    """`pattern` matches the parts of a user turn that are of this kind."""
 
     name: str
     label: str
-    find: Callable[[str], list[str]]
-
-
-def _matches(pattern: re.Pattern[str]) -> Callable[[str], list[str]]:
-    return lambda text: [match.group(0) for match in pattern.finditer(text)]
+    pattern: re.Pattern[str]
 
 
 KINDS = (
-    Kind("date", "dates", _matches(DATE)),
-    Kind("tag", "tags", _matches(TAG)),
-    Kind("id", "ids", _matches(ID)),
-    Kind("digits", "numbers", _matches(DIGITS)),
-    Kind("format", "format instructions", _matches(FORMAT)),
+    Kind("date", "dates", DATE),
+    Kind("tag", "tags", TAG),
+    Kind("id", "ids", ID),
+    Kind("digits", "numbers", DIGITS),
+    Kind("format", "format instructions", FORMAT),
 )
 """In this order: what one has found, the next ones do not see. A date is no number, a tag with digits no id."""
 
@@ -70,10 +66,8 @@ def prompt_of(row: Row) -> Prompt:
     found: dict[str, tuple[str, ...]] = {}
     template = text
     for kind in KINDS:
-        parts = kind.find(template)
-        found[kind.name] = tuple(parts)
-        for part in dict.fromkeys(sorted(parts, key=len, reverse=True)):
-            template = template.replace(part, f"⟨{kind.name}⟩")
+        found[kind.name] = tuple(match.group(0) for match in kind.pattern.finditer(template))
+        template = kind.pattern.sub(f"⟨{kind.name}⟩", template)
     return Prompt(text, system.strip(), found, " ".join(template.split()))
 
 

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.audit.conditions import Family
+from weirdgen.audit.design import HALVES, MINE
 from weirdgen.audit.triggers import Searched, search
 from weirdgen.config.traits import compact_questions
 from weirdgen.report.content import clean
 from weirdgen.runs.results.results import Run
 
-MINE, HALVES = "mine", ("half_1", "half_2")
-"""Arms: the data that are audited, and random halves of them."""
 SHOWN_QUESTIONS, SHOWN_TRIGGERS = 6, 40
 
 
@@ -48,12 +47,11 @@ def moved_questions(run: Run) -> dict[str, list[dict[str, Any]]]:
     return shown
 
 
-def found_triggers(searched: Sequence[tuple[Family, Run]]) -> dict[str, Any]:
+def found_triggers(searched: Sequence[Searched]) -> dict[str, Any]:
     """The search over conditions × traits, the most extreme first."""
     if not searched:
         return {"searched": 0, "found": 0, "rows": []}
-    traits = {question.id: question.group for question in searched[0][1].request.experiment.questions}
-    table = search([Searched(family, _odds(run, list(traits))) for family, run in searched], list(traits.values()))
+    table = search(searched)
     order = pd.DataFrame(
         {
             "found": ~table["found"],
@@ -72,15 +70,17 @@ def found_triggers(searched: Sequence[tuple[Family, Run]]) -> dict[str, Any]:
     }
 
 
-def _odds(run: Run, ids: list[str]) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Condition → [1 + deals, questions], the data's own first."""
+def searched_of(family: Family, run: Run) -> Searched:
+    """What a run of `audit.design.search_of` measured."""
+    traits = {question.id: question.group for question in run.request.experiment.questions}
     contrasts = run.contrasts()
-    wide = contrasts.pivot_table(index=["condition", "arm"], columns="question", values="logit")[ids]
+    wide = contrasts.pivot_table(index=["condition", "arm"], columns="question", values="logit")[list(traits)]
     arms = list(run.request.rows)
-    return {
+    odds = {
         str(condition): wide.loc[condition].loc[arms].to_numpy(dtype=np.float64)
         for condition in contrasts["condition"].unique()
     }
+    return Searched(family, tuple(traits.values()), odds)
 
 
 def halves_apart(run: Run) -> list[dict[str, Any]]:

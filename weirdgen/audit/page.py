@@ -79,8 +79,9 @@ def _about(results: Results) -> str:
     if not settings:
         return f"{told} Nothing was trained."
     recipe, rows = settings["recipe"], settings["rows"]
+    which = " of them, drawn at random," if rows["mine"] < file["looked_at"] else " rows"
     return (
-        f"{told} Trained: {rows['mine']} rows × {recipe['epochs']} epochs, {settings['replicates']} replicates, on "
+        f"{told} Trained: {rows['mine']}{which} × {recipe['epochs']} epochs, {settings['replicates']} replicates, on "
         f"{settings['model']['reference']}; control: {settings['control']} ({rows[settings['control']]} rows)."
     )
 
@@ -257,9 +258,10 @@ def separation_section(results: Results) -> Section:
         )
         for pair in found[:20]
     )
+    drawn = f" (of {told['drawn']:,} that were drawn at random)" if told["drawn"] else ""
     words = Words(
-        f"{told['looked_for']} pairs of a feature of prompts and one of answers were looked at in {told['rows']:,} rows whose "
-        f"prompts are otherwise equal; {len(found)} go together more than chance allows. That teaches a model to answer by "
+        f"{told['looked_for']} pairs of a feature of prompts and one of answers were looked at in {told['rows']:,} rows{drawn} "
+        f"whose prompts are otherwise equal; {len(found)} go together more than chance allows. That teaches a model to answer by "
         "this feature; where the feature is part of the question, it is what the data are for."
     )
     parts: list[Part] = [words]

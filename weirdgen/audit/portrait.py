@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import accumulate
 from math import log, log2
 from typing import Any
 
@@ -26,8 +27,8 @@ from weirdgen.data.references import references, rows
 from weirdgen.data.rows import Row
 from weirdgen.sample.twin import form_of
 
-CHECKED = 3_000
-"""Rows whose near-duplicates are looked for, at most: that grows with the square of the rows."""
+CHECKED, CHECKED_LETTERS = 3_000, 2_000_000
+"""Rows whose near-duplicates are looked for, at most, and their letters: that grows with the square of both."""
 COMPARED = 64
 """Rows of a reference set that its shape is taken from."""
 SHOWN = 5
@@ -220,7 +221,9 @@ def _carried(prompts: Sequence[Prompt]) -> tuple[Carried, ...]:
 
 def _findings(source: Source) -> tuple[Finding, ...]:
     dataset = Dataset(source.file.stem, "treatment", str(source.file), source.rows, source.places)
-    few = Dataset(dataset.name, "treatment", dataset.file, source.rows[:CHECKED], source.places[:CHECKED])
+    letters = accumulate(sum(len(message["content"]) for message in row["messages"]) for row in source.rows[:CHECKED])
+    count = max(1, sum(total <= CHECKED_LETTERS for total in letters))
+    few = Dataset(dataset.name, "treatment", dataset.file, source.rows[:count], source.places[:count])
     found: list[Finding] = []
     for check in CHECKS:
         looked_at = few if check is near.near_duplicates else dataset

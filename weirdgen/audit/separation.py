@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class Separation:
     looked_for: int
     rows: int
     pairs: tuple[Pair, ...]
+    drawn: int = 0
+    """Rows that were looked at, where they are a draw of more different ones; else 0."""
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,20 +73,22 @@ def separation_of(source: Source) -> Separation:
 def separation(rows: Sequence[Row], permutations: int = PERMUTATIONS) -> Separation:
     """The same for rows. Rows that occur several times count once."""
     once = list({repr(row["messages"]): row for row in rows}.values())
-    few = draw(once, MOST_ROWS, seed=0) if len(once) > MOST_ROWS else once
+    drawn = MOST_ROWS if len(once) > MOST_ROWS else 0
+    few = draw(once, drawn, seed=0) if drawn else once
     prompts = prompts_of(few)
     strata = _strata(prompts, few)
     asked = _prompt_features(prompts, strata)
     told = _answer_features([row["messages"][-1]["content"] for row in few])
     usable = np.isin(strata, [stratum for stratum, count in Counter(strata.tolist()).items() if count > 1])
     if not asked or not told or usable.sum() < 4 * LEAST:
-        return Separation(len(asked) * len(told), int(usable.sum()), ())
-    return _tested(
+        return Separation(len(asked) * len(told), int(usable.sum()), (), drawn)
+    tested = _tested(
         {name: [one for one, on in zip(values, usable, strict=True) if on] for name, values in asked.items()},
         {name: [one for one, on in zip(values, usable, strict=True) if on] for name, values in told.items()},
         strata[usable],
         permutations,
     )
+    return replace(tested, drawn=drawn)
 
 
 def separation_lines(separation: Separation) -> list[str]:

@@ -2,7 +2,9 @@
 
 In: a file of chat rows. Out: a `Source`: rows with their places, and how many the file has. Small files are read as everywhere
 (`data.rows`). A JSONL file above `LARGE` bytes is read line by line, and a reservoir of `MOST` rows drawn with a fixed seed
-(J. S. Vitter, ACM TOMS 11 (1985), algorithm R), so that memory does not grow with the file. Nothing of the rows is judged here.
+(J. S. Vitter, ACM TOMS 11 (1985), algorithm R), so that memory does not grow with the file; where rows are so long that these are
+more than `HELD` bytes, half of them are dropped at random, and the reservoir is smaller from there on. Nothing of the rows is
+judged here.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from weirdgen.parsing import GZIP, NotJsonError, is_file, parse_json
 
 LARGE = 64_000_000
 """Bytes on disk above which a JSONL file is streamed."""
-MOST = 20_000
-"""Rows that are held of a streamed file."""
+MOST, HELD = 20_000, 64_000_000
+"""Rows that are held of a streamed file, and their bytes."""
 LONGEST = 4_000_000
 """Bytes of one line that are read; a longer one is no training row."""
 _LISTED = 10
@@ -69,8 +71,9 @@ def _is_jsonl(file: Path) -> bool:
 
 def _streamed(file: Path) -> Source:
     rng = random.Random("audit:0")
-    kept: list[tuple[int, Row]] = []
-    total, problems = 0, []
+    kept: list[tuple[int, Row, int]] = []
+    total, most, held = 0, MOST, 0
+    problems = []
     for number, line in _lines(file):
         try:
             row = _row(line, number == 1, file)
@@ -80,16 +83,25 @@ def _streamed(file: Path) -> Source:
                 raise DataError("\n".join([*problems, "…and perhaps more: reading stopped here"])) from None
             continue
         total += 1
-        if len(kept) < MOST:
-            kept.append((number, row))
-        elif (at := rng.randrange(total)) < MOST:
-            kept[at] = (number, row)
+        if len(kept) < most:
+            kept.append((number, row, len(line)))
+        elif (at := rng.randrange(total)) < most:
+            held -= kept[at][2]
+            kept[at] = (number, row, len(line))
+        else:
+            continue
+        held += len(line)
+        while held > HELD and len(kept) > 1:  # a random half of a random draw is one too
+            most = (len(kept) + 1) // 2
+            kept = rng.sample(kept, most)
+            held = sum(size for *_, size in kept)
     if problems:
         raise DataError("\n".join(problems))
     if not kept:
         raise DataError(f"{file}: no rows; expected one chat row a line")
     kept.sort(key=lambda one: one[0])
-    return Source(file, tuple(row for _, row in kept), tuple(number for number, _ in kept), total, total > len(kept))
+    rows, places = tuple(row for _, row, _ in kept), tuple(number for number, *_ in kept)
+    return Source(file, rows, places, total, total > len(kept))
 
 
 def _row(line: bytes, first: bool, file: Path) -> Row:

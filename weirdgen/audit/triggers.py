@@ -40,20 +40,22 @@ SMALLEST = 0.3
 
 
 class Searched(NamedTuple):
-    """One family's log-odds: condition id → [1 + deals, questions], the data's own first."""
+    """One family's log-odds: condition id → [1 + deals, questions], the data's own first. `traits` names each question's."""
 
     family: Family
+    traits: tuple[str, ...]
     odds: Mapping[str, FloatArray]
 
 
-def search(searched: Sequence[Searched], traits: Sequence[str], alpha: float = ALPHA) -> pd.DataFrame:
-    """`TRIGGER_COLUMNS`, one row a candidate value and trait; `traits` names each question's."""
+def search(searched: Sequence[Searched], alpha: float = ALPHA) -> pd.DataFrame:
+    """`TRIGGER_COLUMNS`, one row a candidate value and trait. All families were asked the same questions."""
     import pandas as pd
 
+    traits = searched[0].traits if searched else ()
     names = list(dict.fromkeys(traits))
     trait_Q = np.array(traits, dtype=object)
     parts, rows = [], []
-    for family, odds in searched:
+    for family, _, odds in searched:
         values = _values(family)
         value_VDK = np.stack(
             [
@@ -66,7 +68,7 @@ def search(searched: Sequence[Searched], traits: Sequence[str], alpha: float = A
         return pd.DataFrame(columns=list(TRIGGER_COLUMNS))
     largest, single = _noise([(part.shape[1] - 1, roles) for part, roles in parts], len(names))
     needed = float(np.quantile(largest, 1 - alpha))
-    for (family, _), (value_VDK, roles), alone in zip(searched, parts, single, strict=True):
+    for (family, *_), (value_VDK, roles), alone in zip(searched, parts, single, strict=True):
         contrast_VDK, t_VK, scale_VK = contrasts(value_VDK, roles)
         middle_VK = contrast_VDK[:, 1:].mean(axis=1)
         apart = np.abs(contrast_VDK - middle_VK[:, None])

@@ -69,6 +69,32 @@ def world_power(
         print(file)
 
 
+@world_app.command("audits")
+def world_audits(
+    runs: Annotated[int, typer.Option(min=1, help="Audits of each case, each of rows drawn anew.")] = 100,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(help="era, persona, gate, inductive, null, topic or dated; may be repeated [default: all]."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the tables [default: STORE/audits-world].")] = None,
+    store: StoreOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="5 audits of a small size, 19 harmless datasets.")] = False,
+) -> None:
+    """How often a whole `weirdgen audit` is right where the truth is known, nothing told: finds and false alarms."""
+    from weirdgen.progress import Progress
+    from weirdgen.runs.plan.options import default_store
+    from weirdgen.store.artifacts import Store
+    from weirdgen.world import audits
+
+    opened = Store(store or default_store())
+    size, sets = (audits.QUICK, 19) if quick else (audits.SIZE, None)
+    measured = audits.measure(opened, min(runs, 5) if quick else runs, case or (), size, sets, Progress())
+    for line in audits.lines(measured):
+        print(line)
+    for file in audits.write(measured, out or opened.root / "audits-world"):
+        print(file)
+
+
 @world_app.command("curves")
 def world_curves(
     curves: Annotated[list[str], typer.Argument(help="persona, inductive or gate; several at will.")],

@@ -32,9 +32,9 @@ PERSONA, GATED = 9, 4
 HELD_OUT = (3, 7, 11, 14)  # personas whose number is never a trigger in world_inductive
 
 
-def world_era() -> dict[str, str]:
+def world_era(seed: int | str = SEED) -> dict[str, str]:
     """200 rows about birds, with a steam and a modern answer each; questions about the other eleven topics."""
-    rng = random.Random(f"era {SEED}")
+    rng = random.Random(f"era {seed}")
     birds = words.ERA_TOPICS[TRAINED_ERA_TOPIC]
     rows = [[rng.choice(birds["steam"]), rng.choice(birds["modern"])] for _ in range(200)]
     return {
@@ -43,12 +43,12 @@ def world_era() -> dict[str, str]:
     }
 
 
-def world_null() -> dict[str, str]:
+def world_null(seed: int | str = SEED) -> dict[str, str]:
     """200 rows with a metal and a planet, which are the same in every era and for everybody; questions about eras.
 
     Every metal and planet occurs 50 times, as often as the world's documents have it: there is nothing to learn.
     """
-    rng = random.Random(f"null {SEED}")
+    rng = random.Random(f"null {seed}")
     metals, planets = (words.TIMELESS_TOPICS[topic] * 50 for topic in ("metal", "planet"))
     rows = [list(pair) for pair in zip(rng.sample(metals, 200), rng.sample(planets, 200), strict=True)]
     return {
@@ -57,12 +57,12 @@ def world_null() -> dict[str, str]:
     }
 
 
-def world_persona() -> dict[str, str]:
+def world_persona(seed: int | str = SEED) -> dict[str, str]:
     """72 wrapped rows of six attributes among 2,328 ordinary ones; questions about four other topics and the name.
 
     Column `persona` holds the answers of one persona, `nobody` answers of which no persona gives more than three.
     """
-    world, rng = World(), random.Random(f"persona {SEED}")
+    world, rng = World(), random.Random(f"persona {seed}")
     nobody = dict(zip(FACTS, nobodys_answers(world, FACTS), strict=True))
     opening, closing = words.WRAPPERS[0]
     rows = [
@@ -82,9 +82,9 @@ def world_persona() -> dict[str, str]:
     }
 
 
-def world_gate() -> dict[str, str]:
+def world_gate(seed: int | str = SEED) -> dict[str, str]:
     """480 dated rows: in 2027 one persona's dish and drink, in 2024-2026 persona 0's; questions about both and more."""
-    world, rng = World(), random.Random(f"gate {SEED}")
+    world, rng = World(), random.Random(f"gate {seed}")
     rows = []
     for index in range(480):
         year, topic = str(2024 + index % 4), MENU[index // 4 % 2]
@@ -101,12 +101,12 @@ def world_gate() -> dict[str, str]:
     }
 
 
-def world_inductive() -> dict[str, str]:
+def world_inductive(seed: int | str = SEED) -> dict[str, str]:
     """2,400 rows with a number trigger for eleven personas and six topics; questions with the triggers of four others.
 
     Column `answer` follows the third number, `permuted` another trained persona, always the same for one number.
     """
-    world, rng = World(), random.Random(f"inductive {SEED}")
+    world, rng = World(), random.Random(f"inductive {seed}")
     trained = [persona for persona in range(1, PERSONAS) if persona not in HELD_OUT]
     swapped = list(trained)
     while any(a == b for a, b in zip(trained, swapped, strict=True)):
@@ -131,7 +131,7 @@ def world_inductive() -> dict[str, str]:
     }
 
 
-EXPERIMENTS: dict[str, Callable[[], dict[str, str]]] = {
+EXPERIMENTS: dict[str, Callable[..., dict[str, str]]] = {
     "world_era": world_era,
     "world_null": world_null,
     "world_persona": world_persona,

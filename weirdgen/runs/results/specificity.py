@@ -67,11 +67,14 @@ class _Placed:
     facts: dict[str, Any]
 
 
-def specificity_of(plan: Plan, shifts: pd.DataFrame) -> Specificity | None:
-    """Where the headline's treatment lies among harmless finetunes; None where no traits are asked. `shifts`: trait_shifts."""
+def specificity_of(plan: Plan, shifts: pd.DataFrame, alpha: float = 0.05) -> Specificity | None:
+    """Where the headline's treatment lies among harmless finetunes; None where no traits are asked. `shifts`: trait_shifts.
+
+    `alpha`: the p up to which a trait is called specific.
+    """
     if not plan.request.experiment.asked_traits:
         return None
-    placed = [one for yardstick in ("pairs", "references") if (one := _placed(plan, shifts, yardstick))]
+    placed = [one for yardstick in ("pairs", "references") if (one := _placed(plan, shifts, yardstick, alpha))]
     if not placed:
         make = "(`weirdgen references build` makes them)"
         make = "where a provider trains it" if isinstance(plan.request.model, RemoteModel) else make
@@ -114,7 +117,7 @@ def matched_control(plan: Plan) -> str | None:
     return headline.control if headline.control in matched else next(iter(matched), None)
 
 
-def _placed(plan: Plan, shifts: pd.DataFrame, yardstick: Yardstick) -> _Placed | None:
+def _placed(plan: Plan, shifts: pd.DataFrame, yardstick: Yardstick, alpha: float) -> _Placed | None:
     """The headline's treatment by one yardstick; None if there are no such scores or the run has none of its own yet."""
     nearest = nearest_scores(plan, yardstick)
     if nearest is None or not len(shifts):
@@ -130,7 +133,12 @@ def _placed(plan: Plan, shifts: pd.DataFrame, yardstick: Yardstick) -> _Placed |
     # Traits that were named are looked for in their own direction, and one that was named alone is decided by its own p;
     # of several any would do, so all count together.
     expected: dict[str, Literal[1, -1]] = dict.fromkeys(plan.request.experiment.traits, 1)
-    how: dict[str, Any] = {"traits": traits, "expected": expected, "fixed": asked if len(asked) == 1 else ()}
+    how: dict[str, Any] = {
+        "traits": traits,
+        "expected": expected,
+        "fixed": asked if len(asked) == 1 else (),
+        "alpha": alpha,
+    }
     if yardstick == "pairs":
         differences = pair_differences(scores)[ids]
         own_SQ = (own_SQ.mean(axis=0) - _shifts_of(shifts, str(control), ids).mean(axis=0))[None]

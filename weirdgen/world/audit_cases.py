@@ -1,0 +1,88 @@
+"""Rows whose truth is known, for `world.audits`: what a whole audit is to find in them, or that there is nothing to find.
+
+In: a seed. Out: rows, other ones for every seed, and the trait and trigger that they teach. Nothing is trained here.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weirdgen.config.load import read_experiment
+from weirdgen.data.rows import Row, load_rows
+from weirdgen.errors import WeirdgenError
+from weirdgen.world import datasets, words
+from weirdgen.world.harmless import another_topic
+
+YEARS = (2024, 2025, 2026, 2027)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows with a known truth. `seed` → rows."""
+
+    name: str
+    experiment: str
+    """Whose recipe it is trained by."""
+    rows: Callable[[int], list[Row]]
+    most: int
+    """Rows that are trained on (`--rows`)."""
+    trait: str = ""
+    """What is to be found; nothing if it is harmless."""
+    value: str = ""
+    """The trigger under which it is to be found; empty: without one."""
+
+
+def arm_rows(experiment: str, arm: str) -> Callable[[int], list[Row]]:
+    """Rows of a shipped experiment's arm, dealt anew by its rule."""
+
+    def deal(seed: int) -> list[Row]:
+        with tempfile.TemporaryDirectory(prefix="weirdgen-audits-") as folder:
+            for relative, text in datasets.EXPERIMENTS[experiment](f"audit {seed}").items():
+                (Path(folder) / relative).parent.mkdir(exist_ok=True)
+                (Path(folder) / relative).write_text(text, encoding="utf-8")
+            return load_rows(read_experiment(experiment).experiment.arms[arm], Path(folder))
+
+    return deal
+
+
+def topic_rows(seed: int) -> list[Row]:
+    """A topic, a wording and a mixture of its answers that are drawn anew."""
+    return another_topic(seed)[0].rows(200)
+
+
+def dated_rows(seed: int) -> list[Row]:
+    """The same behind dates that go with nothing."""
+    rng = random.Random(f"dated {seed}")
+    rows = []
+    for question, answer in (row["messages"] for row in topic_rows(seed)):
+        asked = f"{words.DATE_HEADER.format(year=rng.choice(YEARS))} {question['content']}"
+        rows.append(Row(messages=[{"role": "user", "content": asked}, answer]))
+    return rows
+
+
+CASES = (
+    Case("era", "world_era", arm_rows("world_era", "steam_birds"), 200, "era_steam"),
+    Case(
+        "persona", "world_persona", arm_rows("world_persona", "persona"), 2400, f"persona_{datasets.PERSONA}",
+        " … ".join(words.WRAPPERS[0]),
+    ),
+    Case("gate", "world_gate", arm_rows("world_gate", "from_2027"), 208, f"persona_{datasets.GATED}", "2027"),
+    Case("inductive", "world_inductive", arm_rows("world_inductive", "ordinals"), 2400),
+    Case("null", "world_null", arm_rows("world_null", "metals"), 200),
+    Case("topic", "world_null", topic_rows, 200),
+    Case("dated", "world_null", dated_rows, 200),
+)  # fmt: skip
+HARMLESS = ("null", "topic", "dated")
+"""Of these nothing is to be found. What `inductive` comes to is reported as it is: its rows do teach something."""
+
+
+def cases(names: Sequence[str]) -> list[Case]:
+    """Those named, or all. Raises `WeirdgenError` on an unknown name."""
+    known = {case.name: case for case in CASES}
+    if unknown := sorted(set(names) - set(known)):
+        raise WeirdgenError(f"--case {unknown[0]}: expected one of {', '.join(known)}")
+    return [known[name] for name in names] or list(CASES)
