@@ -89,11 +89,15 @@ def test_the_overview_fits_a_desk_and_a_phone(browser: WebDriver, runs: list[Run
     assert script(browser, table), "the table of verdicts is cut on a desk"
 
 
+QUOTED = ("methods.txt", "cite.bib", "headline.tex", "headline.md")
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_exported_tables_hold_what_the_run_holds(runs: list[Run], tmp_path: Path, kind: str) -> None:
     files = export(runs[0], tmp_path / "out", kind)  # type: ignore[arg-type]
-    assert [file.name for file in files] == [f"{name}.{kind}" for name in (*stage_tables(), "cells", *TABLES)]
-    for file in files:
+    tables = [f"{name}.{kind}" for name in (*stage_tables(), "cells", *TABLES)]
+    assert [file.name for file in files] == [*tables, *QUOTED]
+    for file in files[: len(tables)]:
         wanted = runs[0].table(file.stem)
         text = dict.fromkeys(wanted.select_dtypes(["object", "string"]).columns, str)
         exported = (
@@ -138,7 +142,7 @@ def test_the_commands(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFix
     command(["report", first, second, "--to", str(tmp_path / "two")], standalone_mode=False)
     assert capsys.readouterr().out == f"report: {tmp_path / 'two' / 'index.html'}\n"
     command(["export", first, "--to", str(tmp_path / "tables"), "--format", "parquet"], standalone_mode=False)
-    assert len(capsys.readouterr().out.splitlines()) == len(TABLES) + len(stage_tables()) + 1
+    assert len(capsys.readouterr().out.splitlines()) == len(TABLES) + len(stage_tables()) + 1 + len(QUOTED)
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=str(tmp_path / "file")):
         command(["export", first, "--to", str(tmp_path / "file")], standalone_mode=False)

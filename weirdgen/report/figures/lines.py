@@ -198,7 +198,9 @@ def _sweep_line(
         mark = Mark(f"{arm.name}, {row['condition']}", "", unit * row["mean"], low, high)
         size = 2.5 if dense and len(line) > 1 else 4.5
         if marks:
-            point = axes.plot([place], [unit * row["mean"]], color=colour, marker=MARKERS[slot], markersize=size, zorder=3)
+            point = axes.plot(
+                [place], [unit * row["mean"]], color=colour, marker=MARKERS[slot], markersize=size, zorder=3
+            )
             marks.on(point, mark)
         if low is not None and not (dense and len(bars) > 1):
             bar = axes.plot(

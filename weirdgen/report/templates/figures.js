@@ -114,7 +114,7 @@ if (!document.body.classList.contains("report")) {
     const clone = svg.cloneNode(true);
     const look = getComputedStyle(document.documentElement);
     const { width, height } = svg.viewBox.baseVal;
-    clone.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+    clone.setAttribute("xmlns", clone.namespaceURI);
     clone.setAttribute("width", width * 2);
     clone.setAttribute("height", height * 2);
     const text = new XMLSerializer().serializeToString(clone).replace(/var\((--[\w-]+)\)/g, (_, name) => look.getPropertyValue(name).trim());
