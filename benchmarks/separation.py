@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,15 @@ from weirdgen.data.references import references, rows
 from weirdgen.data.rows import Row
 from weirdgen.stats.bootstrap import wilson
 
+
+
+def _marked(kind: str, name: str, count: int) -> list[Row]:
+    return marked(name, kind, count)
+
+
 WAYS: dict[str, Callable[[str, int], list[Row]]] = {
     "as it is": rows,
-    **{kind: (lambda name, count, kind=kind: marked(name, kind, count)) for kind in KINDS},
+    **{kind: partial(_marked, kind) for kind in KINDS},
 }
 
 
@@ -58,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for way in WAYS:
         table = measured(way, asked.rows, asked.sets)
         print(line(way, table), flush=True)
-        for row in table[table["any"].str.len() > 0].itertuples():
-            print(f"  {row.set}: {'; '.join(row.any)}")
+        for name, found in zip(table["set"], table["any"], strict=True):
+            if found:
+                print(f"  {name}: {'; '.join(found)}")
 
 
 if __name__ == "__main__":

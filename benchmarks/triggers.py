@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from weirdgen.audit.design import AuditOptions, Size, families_of, request_of, search_of, training_rows
+from weirdgen.audit.design import AuditOptions, Size, families_of, given_rows, request_of, search_of, training_rows
 from weirdgen.audit.source import Source
 from weirdgen.audit.trial import Trial, asked_of, log_odds, plan_trial
 from weirdgen.audit.triggers import ALPHA, Searched, search
+from weirdgen.config.questions.contrast import Contrast
 from weirdgen.config.traits import TraitQuestion
 from weirdgen.data.references import references, rows
 from weirdgen.data.rows import Row
@@ -63,10 +64,10 @@ class Marked:
         data = training_rows(source, options.rows, None)
         (self.family,) = (one for one in families_of(data, model) if one.kind == kind)
         made = search_of(data, self.family, model, options, size)
-        self.questions: Sequence[TraitQuestion] = made.questions
+        self.questions: Sequence[TraitQuestion] = [one for one in made.questions if isinstance(one, Contrast)]
         self.wrappers = made.wrappers()
         asked = dict.fromkeys(asked_of(one, wrapper.apply) for wrapper in self.wrappers for one in self.questions)
-        arms = {arm: list(own.data) for arm, own in made.arms.items()}
+        arms = {arm: given_rows(own) for arm, own in made.arms.items()}
         self.trial: Trial = plan_trial(request_of(made, 1, options), arms, (0,), list(asked), store)
 
     def result(self, progress: Progress) -> dict[str, object]:

@@ -56,3 +56,8 @@ def test_a_replicate_is_trained_on_its_part(write_experiment: Write, tmp_path: P
 def test_draws_that_cannot_be_are_refused(write_experiment: Write, changes: dict[str, str], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         weirdgen.plan(str(write_experiment(changes)))
+
+
+def test_the_methods_say_whose_rows_were_drawn(write_experiment: Write, tmp_path: Path) -> None:
+    drawn = weirdgen.run(str(write_experiment({OLD: f"{OLD}, draws: bootstrap"})), store=tmp_path / "store", samples=0)
+    assert "Each replicate of old had rows of its own, drawn with replacement." in drawn.methods

@@ -118,6 +118,12 @@ def experiment_of(
     )
 
 
+def given_rows(arm: Arm) -> list[Row]:
+    """The rows of an arm that was made here, which stand in it."""
+    assert not isinstance(arm.data, str)
+    return [dict(row) for row in arm.data]
+
+
 def search_of(
     rows: Sequence[Row],
     family: Family,

@@ -22,7 +22,7 @@ _STOPS = ".?!:"
 def frames_of(prompts: Sequence[Prompt]) -> list[str]:
     """One a prompt."""
     texts = [prompt.template.split() for prompt in prompts]
-    starts = _beginnings(texts, lambda words: words[:1])
+    starts = _beginnings(texts, lambda words: list(words[:1]))
     # Read backwards, the last word is the first; a mark at its end says as much of what a prompt ends with.
     ends = _beginnings([words[::-1] for words in texts], lambda words: [words[0], *set(words[0][-1]) & set(_STOPS)])
     found = []

@@ -49,7 +49,16 @@ def _data(ran: Mapping[str, Any]) -> str:
             base += f" ({_size(float(model['parameters']))} weights)"
     if not described:
         return f"The base model was {base}." if base else ""
-    return f"We finetuned {base or 'the base model'} separately on {_listed(described)}."
+    return f"We finetuned {base or 'the base model'} separately on {_listed(described)}.{_draws(arms)}"
+
+
+def _draws(arms: Sequence[Mapping[str, Any]]) -> str:
+    """Which arms gave each replicate rows of its own."""
+    drawn = {row["arm"]: row["draws"] for row in arms if row.get("draws")}
+    if not drawn:
+        return ""
+    how = {"with replacement" if draws == "bootstrap" else f"in {draws} disjoint parts" for draws in drawn.values()}
+    return f" Each replicate of {_listed(list(drawn))} had rows of its own, drawn {_listed(sorted(how))}."
 
 
 def _training(ran: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from weirdgen.audit.design import (
     AuditOptions,
     Size,
     experiment_of,
+    given_rows,
     families_of,
     recipe_of,
     request_of,
@@ -33,6 +34,7 @@ from weirdgen.audit.source import Source
 from weirdgen.audit.trial import asked_of, plan_trial
 from weirdgen.audit.triggers import Searched
 from weirdgen.config.load import read_experiment
+from weirdgen.config.questions.contrast import Contrast
 from weirdgen.config.traits import TraitQuestion
 from weirdgen.data.rows import Row
 from weirdgen.models.references import LocalModel, find_model
@@ -195,8 +197,8 @@ class _Audits:
         arms: dict[str, list[Row]] = {}
         for run, family in some:
             made = search_of(self.rows[run], family, self.model, self.options, self.size, self.questions)
-            arms |= {f"{run}_{name}": list(arm.data) for name, arm in made.arms.items()}
-        asked = list(made.questions)
+            arms |= {f"{run}_{name}": given_rows(arm) for name, arm in made.arms.items()}
+        asked = [one for one in made.questions if isinstance(one, Contrast)]
         parts = self._odds(request_of(made, 1, self.options), arms, asked, list(around.values()))
         each = 1 + self.size.deals
         for place, (run, family) in enumerate(some):
@@ -248,7 +250,8 @@ def _outcome(
     case: Case, decision: Decision, table: pd.DataFrame, triggers: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     specific = table[table["specific"]]
-    traits = [f"{row.trait}{'+' if row.shift > 0 else '-'}" for row in specific.itertuples()]
+    signs = ["+" if shift > 0 else "-" for shift in specific["shift"].to_list()]
+    traits = [f"{trait}{sign}" for trait, sign in zip(specific["trait"], signs, strict=True)]
     values = [f"{row['value']}: {row['trait']}{'+' if row['shift'] > 0 else '-'}" for row in triggers]
     wanted = f"{case.value}: {case.trait}+" if case.value else f"{case.trait}+"
     return {

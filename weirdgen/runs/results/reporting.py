@@ -57,12 +57,12 @@ def report_run(run: Run, figures: Sequence[Ending] = ()) -> Path:
     with run.store.writing(own_folder(run.folder)):
         write_whole(run.folder / "completions.parquet", run.table("completions").to_parquet())
         page = write_report(content, run.folder, figures)
-    _point_to(page, run.store)
+    _point_to(page)
     return page
 
 
-def _point_to(page: Path, store: Store) -> None:
-    """`runs/latest.html`, a path that stays: it leads to the report that was written last."""
+def _point_to(page: Path) -> None:
+    """`runs/latest.html`, a path that stays: it leads to the report that was written last on this machine."""
     runs, target = page.parent.parent, f"{page.parent.name}/{page.name}"
     text = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={target}">'
@@ -70,7 +70,6 @@ def _point_to(page: Path, store: Store) -> None:
     )
     with explain_disk_errors(runs):
         write_whole(runs / LATEST_PAGE, text.encode())
-    store.push(runs / LATEST_PAGE, runs / LATEST_PAGE)
 
 
 def compare_runs(runs: Sequence[Run], folder: Path, figures: Iterable[Ending] = ()) -> Path:
