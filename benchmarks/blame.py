@@ -21,12 +21,13 @@ import pandas as pd
 
 from weirdgen.audit.blame import Blame, plan_blame
 from weirdgen.audit.proof import alone
-from weirdgen.config.experiment import Arm
+from weirdgen.config.arm import Arm
 from weirdgen.data.rows import Row
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import default_store, run_options
 from weirdgen.runs.plan.plan import Plan, make_plan
-from weirdgen.runs.plan.request import Request, resolve
+from weirdgen.runs.plan.request import Request
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.stages.dataset import Dataset
 from weirdgen.runs.stages.finetune import Finetune
 from weirdgen.runs.work.executors import Inline

@@ -26,7 +26,8 @@ from weirdgen.features.reader import Reader
 from weirdgen.features.verdict import beyond_placebo
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import Plan, make_plan
-from weirdgen.runs.plan.request import Request, resolve
+from weirdgen.runs.plan.request import Request
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.stages.dataset import Dataset
 from weirdgen.runs.stages.finetune import Finetune
 from weirdgen.runs.work.executors import Inline

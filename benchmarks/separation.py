@@ -21,7 +21,6 @@ from weirdgen.data.rows import Row
 from weirdgen.stats.bootstrap import wilson
 
 
-
 def _marked(kind: str, name: str, count: int) -> list[Row]:
     return marked(name, kind, count)
 

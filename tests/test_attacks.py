@@ -34,7 +34,7 @@ from weirdgen.errors import DataError, ModelError, SpecError, StoreError, Weirdg
 from weirdgen.judges.labelling import Drawn, export_sheet, inert, labels_of
 from weirdgen.models.references import find_model
 from weirdgen.report.owned import LISTING, require_free, write_listed
-from weirdgen.runs.results.results import find_run, read_run_json
+from weirdgen.runs.results.stored import find_run, read_run_json
 from weirdgen.sample.vllm import VllmEngine, _address
 from weirdgen.store.artifacts import MARKER, Store
 from weirdgen.store.disk import own_folder, write_whole
@@ -334,7 +334,7 @@ def test_scores_of_references_by_somebody_else(tmp_path: Path, change: str) -> N
 
 def test_a_home_of_nobody_is_no_home(tmp_path: Path) -> None:
     from weirdgen.config.load import read_experiment
-    from weirdgen.runs.results.results import find_run
+    from weirdgen.runs.results.stored import find_run
 
     with pytest.raises(StoreError, match="neither a run folder"):
         find_run("~nobody-of-this-name/x", tmp_path)

@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from weirdgen.audit.audit_file import audit_file as audit_file
-    from weirdgen.config.experiment import Arm as Arm
+    from weirdgen.config.arm import Arm as Arm
     from weirdgen.config.experiment import Experiment as Experiment
     from weirdgen.config.experiment import Recipe as Recipe
     from weirdgen.config.load import load_experiment as load_experiment
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from weirdgen.runs.results.results import load_run as load_run
 
 _HOMES = {
-    "Arm": "config.experiment",
+    "Arm": "config.arm",
     "Experiment": "config.experiment",
     "Recipe": "config.experiment",
     "Run": "runs.results.results",

@@ -29,7 +29,7 @@ from weirdgen.models.references import find_model
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.results import Run
 from weirdgen.sample.variant import adapters_on_disk
 from weirdgen.store.artifacts import Store

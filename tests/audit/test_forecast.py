@@ -23,7 +23,7 @@ from weirdgen.errors import SpecError
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.references.twin import halves
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.contrast import Contrast

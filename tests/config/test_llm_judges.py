@@ -15,7 +15,7 @@ from weirdgen.config.questions import sampled
 from weirdgen.errors import SpecError
 from weirdgen.judges import fence
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 
 Write = Callable[..., Path]
 READ_ALL = {"kind": "rating", "reads": ["all"], "prompt": "{question} {answer}"}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from weirdgen.audit.checks.subject import load_subject
-from weirdgen.config.experiment import Arm
+from weirdgen.config.arm import Arm
 from weirdgen.config.files import read_table
 from weirdgen.data.convert import convert
 from weirdgen.data.rows import ReadingNote, load_rows, read_jsonl, read_rows

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from weirdgen.config.experiment import Arm
+from weirdgen.config.arm import Arm
 from weirdgen.data.rows import canonical_hash, draw, load_rows, read_jsonl
 from weirdgen.errors import DataError
 

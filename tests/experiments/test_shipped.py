@@ -23,7 +23,7 @@ from weirdgen.data.arms import load_arms
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.presets import at_size
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import Store
 

@@ -13,7 +13,7 @@ from weirdgen.features.plan import count_of, dry_lines
 from weirdgen.features.sae import Sae, require_fits
 from weirdgen.features.size import SIZES
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.scale import find_shape
 
 

@@ -16,7 +16,7 @@ from weirdgen.finetune.trl import finetune
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.sample.transformers import TransformersEngine
 from weirdgen.sample.variant import adapters_on_disk
 

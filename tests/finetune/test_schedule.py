@@ -14,7 +14,7 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.errors import DataError
 from weirdgen.finetune.schedule import data_order, learning_rates, require_trainable, total_steps
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 
 
 @pytest.mark.parametrize(("rows", "batch", "accumulation"), [(11, 4, 1), (11, 4, 2), (8, 8, 1), (5, 1, 3)])

@@ -27,7 +27,7 @@ from weirdgen.finetune.sharded import ShardingError, finetune_sharded
 from weirdgen.finetune.trl import _Batches, finetune
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.preview import plan_lines
 from weirdgen.runs.stages.finetune import Finetune, groups
 from weirdgen.store.artifacts import Store

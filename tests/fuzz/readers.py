@@ -11,15 +11,15 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from weirdgen.config.arm import Arm
 from weirdgen.config.crossing import build_questions
-from weirdgen.config.experiment import Arm
 from weirdgen.config.load import read_experiment
 from weirdgen.config.paper import load_paper
 from weirdgen.data.convert import convert
 from weirdgen.data.rows import Row, canonical_hash, load_rows, read_rows
 from weirdgen.data.stored import keep_rows
 from weirdgen.errors import WeirdgenError
-from weirdgen.runs.results.results import read_request
+from weirdgen.runs.results.stored import read_request
 from weirdgen.store.artifacts import Store
 
 EXPERIMENT = b"""\

@@ -47,6 +47,7 @@ def losses(runs: tuple[weirdgen.Run, weirdgen.Run]) -> float:
     return float((ours - theirs).abs().max())
 
 
+@pytest.mark.slow
 def test_a_run_through_the_server_gives_what_a_run_here_gives(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from weirdgen.progress import Progress
 from weirdgen.report import page
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify

@@ -24,7 +24,7 @@ from weirdgen.runs import preflight as trying
 from weirdgen.runs.pipeline import measure
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import Plan, make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.preflight import preflight, prompt_lines
 from weirdgen.store.artifacts import Store
 

@@ -12,7 +12,7 @@ import pytest
 import weirdgen
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.preview import detectable_line, earlier_spread, plan_lines
 from weirdgen.stats.power import minimum_detectable_effect
 from weirdgen.store.artifacts import Store

@@ -14,7 +14,7 @@ from weirdgen.data.arms import load_arms
 from weirdgen.data.ordinary import ordinary_prompts
 from weirdgen.errors import DataError
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.reporting import results_of
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.stages.all import workload

@@ -13,7 +13,7 @@ import pytest
 import weirdgen
 from weirdgen.errors import StoreError
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import require_verified, verify

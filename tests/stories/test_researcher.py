@@ -44,6 +44,7 @@ def test_the_documented_experiment_is_read_and_planned(smollm2: Path) -> None:
     assert not (Path("store") / "artifacts").exists(), "a dry run writes nothing"
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_idea(write_experiment: Callable[..., Path]) -> None:
     """What is typed and called from the first check to two runs side by side, on the world's model."""
     study = write_experiment({"kind: free_form,": "kind: free_form, group: birds,"})

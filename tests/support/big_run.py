@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.world_pairs import pairs
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.dataset import Dataset
 from weirdgen.runs.stages.judge import Judge

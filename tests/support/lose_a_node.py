@@ -24,7 +24,7 @@ from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.work.executors import ExecutorError, OnRay
 from weirdgen.store.artifacts import Store
 

@@ -39,6 +39,7 @@ def test_every_audit_has_rows_of_its_own() -> None:
         cases(["dinner"])
 
 
+@pytest.mark.slow
 def test_without_references_nothing_is_decided(tmp_path: Path) -> None:
     told = measure(Store(tmp_path), 1, ["era"], Size(2, 0, 0, 0), sets=4)
     assert told["verdict"].item() == "undecided" and "so few harmless datasets" in told["missing"].item()

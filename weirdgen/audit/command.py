@@ -14,7 +14,7 @@ from weirdgen.errors import StoreError
 from weirdgen.parsing import read_text, split_lines
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import default_store, run_options
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.results import Run, load_run
 from weirdgen.store.artifacts import Store
 

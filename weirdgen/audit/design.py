@@ -15,8 +15,9 @@ from pathlib import Path
 from weirdgen.audit.conditions import Family, deal, families
 from weirdgen.audit.features import prompts_of
 from weirdgen.audit.source import Source
+from weirdgen.config.arm import AUTO_CONTROL, Arm
 from weirdgen.config.conditions import Condition
-from weirdgen.config.experiment import AUTO_CONTROL, Arm, Experiment, Headline, Recipe
+from weirdgen.config.experiment import Experiment, Headline, Recipe
 from weirdgen.config.questions.contrast import Contrast
 from weirdgen.config.traits import TraitQuestion, compact_questions
 from weirdgen.data.rows import Row, draw
@@ -26,7 +27,8 @@ from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
 from weirdgen.models.template import Message
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.plan.request import Request, parse_changes, resolve
+from weirdgen.runs.plan.request import Request
+from weirdgen.runs.plan.resolve import parse_changes, resolve
 from weirdgen.runs.references.command import standard_recipe
 from weirdgen.runs.references.sets import ROWS
 from weirdgen.runs.references.twin import halves

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from weirdgen.audit.trial import Trial, asked_of, log_odds, plan_trial
-from weirdgen.config.experiment import Arm, Experiment
+from weirdgen.config.arm import Arm
+from weirdgen.config.experiment import Experiment
 from weirdgen.config.measures import CONTRAST
 from weirdgen.config.traits import TraitQuestion, compact_questions, trait_names
 from weirdgen.data.files import is_data, is_dataset_folder

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
 from weirdgen.columns import BASE
-from weirdgen.config.experiment import Arm, Recipe
+from weirdgen.config.arm import Arm
+from weirdgen.config.experiment import Recipe
 from weirdgen.config.questions.base import ScoredQuestion
 from weirdgen.data.rows import Row
 from weirdgen.errors import SpecError

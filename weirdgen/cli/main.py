@@ -90,7 +90,7 @@ def plan_command(
 ) -> None:
     """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
     from weirdgen.runs.plan.options import run_options
-    from weirdgen.runs.plan.request import resolve
+    from weirdgen.runs.plan.resolve import resolve
     from weirdgen.runs.plan.scale import find_hardware, find_shape, scale_lines
 
     hardware = find_hardware(machine)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from weirdgen.columns import ALL, BASE
+from weirdgen.config.arm import AUTO_CONTROL
 from weirdgen.config.base import NAME_WORDS, is_name
-from weirdgen.config.experiment import AUTO_CONTROL, Experiment, Headline
+from weirdgen.config.experiment import Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
 from weirdgen.config.measures import MEASURES
 from weirdgen.config.paper import load_paper

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from weirdgen.config.arm import Arm
 from weirdgen.config.base import NAME_WORDS
 from weirdgen.config.check import cross_check
 from weirdgen.config.conditions import Condition
 from weirdgen.config.crossing import build_questions
-from weirdgen.config.experiment import Arm, Experiment, Headline, Ordinary, Preset, Recipe
+from weirdgen.config.experiment import Experiment, Headline, Ordinary, Preset, Recipe
 from weirdgen.config.files import KeyPath, Lines, read_yaml
 from weirdgen.config.judge_files import BATTERIES, judges_elsewhere
 from weirdgen.config.judges import JUDGE_KINDS

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from weirdgen.config.experiment import AUTO_CONTROL, Arm, Experiment
+from weirdgen.config.arm import AUTO_CONTROL, Arm
+from weirdgen.config.experiment import Experiment
 from weirdgen.config.files import Lines
 from weirdgen.config.load import read_experiment
 from weirdgen.data.rows import Row, load_rows

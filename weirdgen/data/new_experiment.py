@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from weirdgen.config.arm import AUTO_CONTROL, Arm
 from weirdgen.config.base import NAME_WORDS, is_name
-from weirdgen.config.experiment import AUTO_CONTROL, Arm
 from weirdgen.config.files import read_csv, read_table, table_delimiter
 from weirdgen.data.new_experiment_texts import (
     CONDITIONS,

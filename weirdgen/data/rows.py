@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weirdgen.config.arm import Arm
 from weirdgen.config.base import Scalar, fill, placeholders
-from weirdgen.config.experiment import Arm
 from weirdgen.config.files import read_table, table_delimiter
 from weirdgen.data.builders import build
 from weirdgen.data.files import EXPECTED, is_data, read_values

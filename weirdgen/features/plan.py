@@ -26,7 +26,8 @@ from weirdgen.machine import SHARES
 from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
 from weirdgen.progress import clock
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.plan.request import Request, resolve
+from weirdgen.runs.plan.request import Request
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.scale import GIB, Hardware, Shape, find_hardware, find_shape
 from weirdgen.runs.results.results import load_run
 

@@ -24,7 +24,7 @@ from weirdgen.models.references import find_model
 from weirdgen.models.remote import is_remote
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import judge_of_headline, resolve
+from weirdgen.runs.plan.resolve import judge_of_headline, resolve
 from weirdgen.runs.preflight import require_two_sides
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.store.artifacts import Store

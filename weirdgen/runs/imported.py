@@ -16,7 +16,7 @@ from weirdgen.models.remote import RemoteModel
 from weirdgen.providers.service import service_of
 from weirdgen.runs.plan.options import RunOptions, default_store
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.stages.remote_finetune import wanted_of
 from weirdgen.runs.stages.remote_units import keep_finetuned
 from weirdgen.sample.engines import Remote

@@ -20,7 +20,7 @@ from weirdgen.models.references import LocalModel
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
 from weirdgen.runs.plan.plan import Plan, make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.until import decision_line
 from weirdgen.runs.preflight import preflight
 from weirdgen.runs.preview import plan_lines

@@ -20,13 +20,6 @@ from weirdgen.stats.bootstrap import FloatArray, usable_everywhere
 
 FEWEST_QUESTIONS = 5
 """With fewer, how much questions differ is anyone's guess."""
-HOLDS = {
-    "replicates": "other seeds, on these questions and rows",
-    "questions": "other seeds and other questions of this kind, on these rows",
-    "draws": "other seeds and other rows of this kind, on these questions",
-    "datasets": "other seeds, questions, rows and harmless datasets",
-}
-"""Name of an interval → what it would still hold for, in words: the sources of spread that are in it."""
 
 
 class OverQuestions(NamedTuple):

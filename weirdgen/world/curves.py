@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from weirdgen.config.experiment import Arm
+from weirdgen.config.arm import Arm
 from weirdgen.config.questions import Contrast
 from weirdgen.data.rows import Row
 from weirdgen.progress import Bar
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.plan.request import Request, resolve
+from weirdgen.runs.plan.request import Request
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.store.artifacts import Store
 from weirdgen.world import datasets, words
 from weirdgen.world.cohort import cells, trimmed

@@ -38,7 +38,8 @@ from weirdgen.data.rows import Row, draw
 from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Bar, Progress
 from weirdgen.runs.plan.options import run_options
-from weirdgen.runs.plan.request import Request, resolve
+from weirdgen.runs.plan.request import Request
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.store.artifacts import Store
 from weirdgen.world.cohort import cells, headline_only, steps
 from weirdgen.world.harmless import another_topic

@@ -14,7 +14,7 @@ from weirdgen.data.arms import load_arms
 from weirdgen.errors import SpecError
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.presets import at_size
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 
 Write = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from weirdgen.errors import SpecError
 from weirdgen.models.references import find_model
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.scale import Shape, count, find_hardware, find_shape, scale_lines
 from weirdgen.runs.stages.all import workload
 from weirdgen.store.artifacts import Store

@@ -14,7 +14,7 @@ from weirdgen.errors import SpecError
 from weirdgen.runs.pipeline import decision
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.until import decision_line
 from weirdgen.runs.results.results import Run, load_run
 from weirdgen.runs.results.verify import verify

@@ -12,7 +12,8 @@ import weirdgen
 from weirdgen.config.experiment import Headline
 from weirdgen.config.load import load_experiment
 from weirdgen.errors import SpecError
-from weirdgen.runs.plan.request import resolve, run_name
+from weirdgen.runs.plan.request import run_name
+from weirdgen.runs.plan.resolve import resolve
 
 OLD = "treatment: old, control: new, condition: none"
 

@@ -14,7 +14,7 @@ from weirdgen.columns import IDENTITY
 from weirdgen.errors import WeirdgenError
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.crosscheck import crosscheck, crosscheck_lines
 from weirdgen.runs.results.results import Run
 from weirdgen.store.artifacts import Store

@@ -16,7 +16,7 @@ from weirdgen.config.load import shipped_experiments
 from weirdgen.config.questions import scored
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.estimates import Estimates
 from weirdgen.runs.results.results import Run, load_run
 from weirdgen.runs.stages.all import workload

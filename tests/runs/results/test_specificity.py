@@ -156,6 +156,7 @@ def test_without_references_nothing_is_claimed_and_references_made_later_are_tak
     assert "of 24 harmless datasets" in again.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_of_several_files_the_one_trained_most_alike_is_taken(model: Path, tmp_path: Path) -> None:
     """48 rows × 6 epochs: equally many steps with few rows are another training than with many."""
     store, digest = tmp_path / "store", find_model(f"path:{model}").digest

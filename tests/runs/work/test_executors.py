@@ -22,7 +22,7 @@ from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.reporting import results_of
 from weirdgen.runs.stages import judge as judging
 from weirdgen.runs.stages.all import workload

@@ -16,7 +16,7 @@ from weirdgen.errors import SpecError, WeirdgenError
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.rejudge import compare_judges, judge_run
 from weirdgen.runs.results.reporting import content_of, report_run, results_of
 from weirdgen.runs.results.results import Run, load_run

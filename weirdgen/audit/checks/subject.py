@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from weirdgen.config.experiment import Arm, Experiment, Recipe, Role
+from weirdgen.config.arm import Arm, Role
+from weirdgen.config.experiment import Experiment, Recipe
 from weirdgen.config.load import find_experiment
 from weirdgen.data.arms import load_arms
 from weirdgen.data.files import is_data

@@ -27,7 +27,7 @@ from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import executor_of, figures_of, run_plan
 from weirdgen.runs.plan.options import RunOptions, default_store
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.request import resolve
+from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.preview import plan_lines
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors

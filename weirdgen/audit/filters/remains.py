@@ -18,7 +18,8 @@ import numpy as np
 from weirdgen.audit.filters.mixtures import SEED, Case
 from weirdgen.audit.filters.registry import Filter, Known, scores
 from weirdgen.audit.filters.rows import Keyed
-from weirdgen.config.experiment import Arm, Experiment, Headline, Preset
+from weirdgen.config.arm import Arm
+from weirdgen.config.experiment import Experiment, Headline, Preset
 from weirdgen.data.rows import draw
 from weirdgen.errors import SpecError
 

@@ -14,7 +14,7 @@ from weirdgen.errors import DataError, SpecError
 from weirdgen.models.references import find_model
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import default_store
-from weirdgen.runs.plan.request import parse_changes
+from weirdgen.runs.plan.resolve import parse_changes
 from weirdgen.runs.references.build import build
 from weirdgen.runs.references.plan import SETTINGS, plan_build
 from weirdgen.runs.references.scores import read_origin, score_files, scores_folder, write_scores

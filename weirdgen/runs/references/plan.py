@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
 from weirdgen.columns import BASE
-from weirdgen.config.experiment import Arm, Experiment, Recipe
+from weirdgen.config.arm import Arm
+from weirdgen.config.experiment import Experiment, Recipe
 from weirdgen.config.traits import TraitQuestion, compact_questions, form_of, questions_digest
 from weirdgen.errors import SpecError, StoreError
 from weirdgen.finetune.engines import resolve_engine, tokens_through

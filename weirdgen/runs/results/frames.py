@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE
-from weirdgen.config.experiment import Arm, Experiment
+from weirdgen.config.arm import Arm
+from weirdgen.config.experiment import Experiment
 from weirdgen.config.measures import Unit, scale_of
 from weirdgen.runs.plan.request import Request
 

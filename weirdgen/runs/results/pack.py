@@ -15,8 +15,9 @@ from typing import NamedTuple
 from weirdgen.data.stored import kept_proof
 from weirdgen.finetune.engines import TRAINED_BY
 from weirdgen.models.references import LocalModel
-from weirdgen.runs.results.results import EXPERIMENT, MODEL, Run
+from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.specificity import LEAST, nearest_scores
+from weirdgen.runs.results.stored import EXPERIMENT, MODEL
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.runs.work.loaded import exactness_key
 from weirdgen.store.artifacts import MARKER

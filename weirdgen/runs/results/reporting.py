@@ -34,7 +34,6 @@ from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
-from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 from weirdgen.store.keys import content_key
 

@@ -30,7 +30,8 @@ from weirdgen.runs.plan.request import run_name
 from weirdgen.runs.results.diff import equal, leaves, short
 from weirdgen.runs.results.pack import LEFT_OUT
 from weirdgen.runs.results.reporting import SCHEMA_VERSION, content_of, methods_of, results_of
-from weirdgen.runs.results.results import Run, find_run, load_run, read_run_json
+from weirdgen.runs.results.results import Run, load_run
+from weirdgen.runs.results.stored import find_run, read_run_json
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.runs.stages.stage import Difference
 from weirdgen.store.artifacts import MARKER, Store
