@@ -1,7 +1,7 @@
 """One resolved request: an experiment at a preset on a model, every choice made, ready to plan.
 
-In: what `runs.plan.resolve` chose, or a manifest. Out: a frozen `Request` whose `manifest` is plain data (kept in `run.json`) and whose
-`run_id` names equal requests equally. It trains and samples nothing, and writes nothing.
+In: what `runs.plan.resolve` chose, or a manifest. Out: a frozen `Request` whose `manifest` is plain data (kept in `run.json`)
+and whose `run_id` names equal requests equally. It trains and samples nothing, and writes nothing.
 """
 
 from __future__ import annotations
