@@ -69,6 +69,8 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     for plan in plans:
         for line in plan_lines(plan):
             progress.say(line)
+        if not options.dry_run and any(work.missing for work in workload(plan)):
+            store.require_writable()  # before anything is tried, which takes a while
         _require_ready(plan, progress)
     if len(plans) > 1:
         seconds = sum(work.seconds for plan in plans for work in workload(plan))
