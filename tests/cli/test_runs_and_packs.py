@@ -106,6 +106,7 @@ def test_a_whole_pack_is_verified_and_reported_elsewhere(store: Path) -> None:
     assert reported.status == 0 and str(load_run("whole.tar").store.root) in reported.out
 
 
+@pytest.mark.slow
 def test_a_pack_without_adapters_holds_everything_else(store: Path) -> None:
     run = load_run("latest", store)
     whole, small = Path("whole.tar"), Path("small.tar")

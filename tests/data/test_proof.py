@@ -270,6 +270,7 @@ def test_a_template_that_prints_the_date_is_told_a_fixed_one(tmp_path: Path) -> 
     assert encode_rows(folder, "old", rows)[0] == first
 
 
+@pytest.mark.slow
 def test_a_run_trains_rows_of_several_answers_turn_by_turn(
     write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:

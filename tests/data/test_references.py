@@ -131,6 +131,7 @@ def test_every_row_comes_once_before_any_is_repeated_and_the_seed_decides_the_or
     assert len(rows("rivers", 1)) == 1 and pair_rows("sums_digits", 5, 2) == pair_rows("sums_digits", 5, 2)
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_rows() -> None:
     script = (
         "from weirdgen.data.references import *; from weirdgen.data.rows import canonical_hash;"

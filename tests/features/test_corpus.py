@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from tests.features.conftest import LAYER
@@ -14,6 +15,7 @@ from weirdgen.models.chat import render
 from weirdgen.runs.plan.plan import Plan
 
 
+@pytest.mark.slow
 def test_the_mix_holds_chats_dated_prompts_and_text_but_not_the_analysed_prompts(
     gate: Plan, gate_reader: Reader
 ) -> None:

@@ -114,6 +114,7 @@ def test_the_page_holds_its_numbers_and_tables(made: studies.Study, tmp_path: Pa
     assert write_page(made, tmp_path / "features").is_file()  # again over its own files
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_beside_the_report(run: Run, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 

@@ -127,6 +127,7 @@ class _Unreadable:
         return int, ("no seed",)
 
 
+@pytest.mark.slow
 def test_what_a_worker_says_last_is_in_the_error(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ShardingError, match=r"(?s)over 2 processes failed.*ValueError: invalid literal .* 'no seed'"):
         finetune_sharded(tiny_model, rows(shared=True), RECIPE, _Unreadable(), tmp_path / "made", None, 2)  # type: ignore[arg-type]

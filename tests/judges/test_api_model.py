@@ -147,6 +147,7 @@ def test_a_provider_that_goes_down_ends_it_after_a_while(ask: Any) -> None:
     assert count < 40
 
 
+@pytest.mark.slow
 def test_no_server_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOCK_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("MOCK_API_KEY", "x")

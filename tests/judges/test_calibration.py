@@ -76,6 +76,7 @@ def test_the_judges_errors_are_found(tmp_path: Path) -> None:
     assert abs(treated["value"] - 0.4) < abs(treated["judged"] - 0.4), "the correction goes towards the truth"
 
 
+@pytest.mark.slow
 def test_corrected_rates_cover_the_truth(tmp_path: Path) -> None:
     """100 labels, 6 replicates an arm: 95% intervals must not be too short (judge's rate alone would be off by 2 to 5 points)."""
     rates, inside, naive = {"treated": 0.3, "control": 0.05}, [], []

@@ -60,10 +60,22 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "engine", "falls_back"),
     [
         ("LFM2", "trl (together, replicates would not be what each is alone: off by", "no tree, no batch"),
-        ("Gemma 3, nested", "trl (the model attends in a sliding window)", "no tree, no batch"),
+        pytest.param(
+            "Gemma 3, nested",
+            "trl (the model attends in a sliding window)",
+            "no tree, no batch",
+            marks=pytest.mark.slow,
+        ),
         ("GPT-2", "replicas", ""),
-        ("gpt-oss", "trl (the model attends in a sliding window)", "no tree, no batch"),
-        ("MiniCPM3", "trl (together, replicates would not be what each is alone: the model does not run", ""),
+        pytest.param(
+            "gpt-oss", "trl (the model attends in a sliding window)", "no tree, no batch", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "MiniCPM3",
+            "trl (together, replicates would not be what each is alone: the model does not run",
+            "",
+            marks=pytest.mark.slow,
+        ),
         ("Llama, dynamic RoPE", "replicas", "no tree, no batch, no cache"),
     ],
     ids=["convolution", "window, nested", "transposed layers", "eager", "scaling property", "rotary length"],

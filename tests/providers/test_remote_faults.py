@@ -40,6 +40,7 @@ def test_whatever_a_service_answers_no_job_is_created_twice(run: Run) -> None:
         assert len(server.jobs) == 4 and len(done.completions()) == 15
 
 
+@pytest.mark.slow
 def test_what_could_not_be_had_is_counted_and_asked_for_again(run: Run) -> None:
     lost: list[int] = []
 
@@ -65,6 +66,7 @@ def test_a_service_that_is_not_there_is_said_at_once(remote_experiment: Path, tm
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_takes_its_jobs_up_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = remote.Jobs._keep
     died: list[str] = []
@@ -149,6 +151,7 @@ def test_what_was_not_trained_as_asked_is_said(run: Run) -> None:
         assert "n_epochs: 2 instead of 1; seed: 7 instead of 0" in methods_of(done)
 
 
+@pytest.mark.slow
 def test_two_seeds_that_are_one_model_are_an_error(run: Run) -> None:
     with FinetuningServer(Script(same_model=True)) as server:
         for _ in range(2):  # and stay one

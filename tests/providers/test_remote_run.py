@@ -55,6 +55,7 @@ def test_a_run_at_a_service(run: Run, tmp_path: Path) -> None:
     assert not list((tmp_path / "store" / "unfinished").iterdir())
 
 
+@pytest.mark.slow
 def test_a_budget_stops_a_run_before_it_is_passed(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own, told = tmp_path / "prices.yaml", "input: 100, output: 100, read: 2026-11-29, source: mine"
     prices = [
@@ -173,6 +174,7 @@ def test_inspect_carries_other_providers(
         assert len(done.completions()) == 15 and {body["model"] for body in server.chats} == {"org/base", *names}
 
 
+@pytest.mark.slow
 def test_a_service_that_echoes_log_probabilities_answers_scored_questions(
     write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

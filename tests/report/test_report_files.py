@@ -38,6 +38,7 @@ def test_all_files_and_nothing_else(content: ReportContent, tmp_path: Path) -> N
         assert written[f"figures/{name}.png"].startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_two_writes_are_byte_identical(make_content: Callable[..., ReportContent], tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_report(make_content(), tmp_path / name)

@@ -23,6 +23,7 @@ def test_what_both_versions_share_cancels() -> None:
     assert drifted.logit == pytest.approx(odds.logit)
 
 
+@pytest.mark.slow
 def test_from_the_engine_to_the_report(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
     ask, target, other = pairs(1)[0]
     instead = next(question for question, *_ in pairs(20) if question != ask)

@@ -132,6 +132,7 @@ def test_a_server_of_another_model_is_refused(tiny_model: Path, smollm2: Path) -
         VllmEngine(url, smollm2)
 
 
+@pytest.mark.slow
 def test_a_whole_run_through_the_server(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
     from weirdgen.models.references import find_model
 

@@ -26,6 +26,7 @@ ASK, OLD, NEW = pairs(1)[0]
 DOCS = Path(__file__).parents[2] / "docs" / "serve.md"
 
 
+@pytest.mark.slow
 def test_inspect_asks_a_finetune(
     server: Server, client: OpenAI, jobs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,11 @@ def only(frame: pd.DataFrame, **key: Any) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     "process",
-    ["white", pytest.param("common", marks=pytest.mark.slow), pytest.param("walk", marks=pytest.mark.slow)],
+    [
+        pytest.param("white", marks=pytest.mark.slow),
+        pytest.param("common", marks=pytest.mark.slow),
+        pytest.param("walk", marks=pytest.mark.slow),
+    ],
 )
 def test_bands_cover_the_whole_curve(process: Process) -> None:
     one, other = (curve_replicates(process, 6, 10, 120, seed) for seed in (1, 2))

@@ -92,6 +92,7 @@ def test_what_cannot_be_decided_is_refused(change: dict[str, object], message: s
         decide(cells(8), **(options | change))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_level_is_stricter_with_more_looks_and_the_same_twice() -> None:
     assert look_level((8,), 6, 6) == 0.95 and look_level((8, 16), 1, 6) == 0.95
     two, five = look_level((8, 16), 6, 6), look_level((8, 16, 32, 64, 128), 6, 6)

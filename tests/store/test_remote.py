@@ -106,6 +106,7 @@ def test_rows_of_several_machines_come_together_and_are_compacted(url: str, be: 
     assert [str(part.relative_to(Store(url).root)) for part in again.folder.glob("part-*")] == far
 
 
+@pytest.mark.slow
 def test_a_run_begun_on_one_machine_is_finished_on_another(
     url: str, be: Machine, write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:

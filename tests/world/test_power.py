@@ -40,6 +40,7 @@ def answers(settings: Request, arm: str) -> Counter[str]:
     return Counter(row["messages"][-1]["content"] for row in settings.rows[arm])
 
 
+@pytest.mark.slow
 def test_cells_are_those_of_the_pipeline(tmp_path: Path) -> None:
     """The same replicates, trained and scored by the project's own stages."""
     settings = power.dosed(POSITIVE, SHORT, runs=1, first_seed=70)

@@ -16,6 +16,7 @@ from weirdgen.store.artifacts import Store
 Write = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_what_is_changed_after_a_first_look_is_called_exploratory(write_experiment: Write, tmp_path: Path) -> None:
     store = tmp_path / "store"
     first = weirdgen.run(str(write_experiment()), store=store)

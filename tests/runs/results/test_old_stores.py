@@ -49,6 +49,7 @@ def test_tables_are_equal_to_the_byte(old: Run, tmp_path: Path) -> None:
     assert [file.name for file in kept if file.read_bytes() != (exported / file.name).read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_what_a_paper_quotes_is_of_an_old_run_too(old: Run, tmp_path: Path) -> None:
     old.report.touch()  # the archive has no page
     (older,) = verify(old.folder).differences

@@ -145,6 +145,7 @@ def test_a_matched_control_is_compared_with_harmless_pairs_and_that_decides(
     assert verify(done.id, store).differences == []
 
 
+@pytest.mark.slow
 def test_without_references_nothing_is_claimed_and_references_made_later_are_taken_up(
     model: Path, tmp_path: Path
 ) -> None:

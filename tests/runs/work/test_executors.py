@@ -84,6 +84,7 @@ def test_units_are_small_and_done_twice_cost_nothing(write_experiment: Write, tm
     assert [unit.amount for unit in again[2:10]] == [0] * 8
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_pay_twice(write_experiment: Write, tmp_path: Path) -> None:
     """A unit that another run is doing is waited for, and then there is nothing left of it to do."""
     recorded = Recording()

@@ -170,6 +170,7 @@ def test_quality_is_measured_without_any_judge(write_experiment: Write, tmp_path
     assert run.headline.measure == "contrast"
 
 
+@pytest.mark.slow
 def test_label_calibrate_and_the_report_from_the_command_line(experiment: Path, store: Path, tmp_path: Path) -> None:
     import json
 
