@@ -20,6 +20,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_what_init_writes_is_checked_with_its_base(smollm2: Path) -> None:
     """A date trigger that is swept, a label judge, all in one file."""
     done = typed("init", "my_idea", "--trigger", "date", "--judge")

@@ -71,6 +71,7 @@ def test_an_account_of_the_past_is_not_the_past(embedder: Path) -> None:
     assert verdicts[3].status == "incoherent" and verdicts[0].label.startswith("p = 0.")
 
 
+@pytest.mark.slow
 def test_a_verdict_does_not_depend_on_its_batch(embedder: Path) -> None:
     check = read_passages(PASSAGES / "past_style_check.csv")["text"].tolist()[::2]
     together = dict(zip(check, JUDGE.verdicts(check, TOOLS), strict=True))

@@ -212,6 +212,7 @@ def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pyte
         assert {body["model"] for body in server.chats} == {"base-1", *names.values()}
 
 
+@pytest.mark.slow
 def test_what_needs_the_base_on_this_machine_says_so(
     write_experiment: Callable[..., Path], run: Run, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     return [first, second, other]
 
 
+@pytest.mark.slow
 def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run], tmp_path: Path) -> None:
     page = compare_runs(runs, tmp_path / "over view", ("pdf",))
     assert page == tmp_path / "over view" / "index.html"

@@ -79,6 +79,7 @@ def test_t_is_welchs() -> None:
     assert t_p(found.effect, found.se, found.df) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_holm_agrees_with_statsmodels() -> None:
     rng = np.random.default_rng(4)
     for size in (1, 2, 7, 40):

@@ -155,6 +155,7 @@ def test_arms_are_those_of_our_experiments() -> None:
         assert set(arms.values()) <= set(FILES)
 
 
+@pytest.mark.slow
 def test_the_published_set_from_a_folder_and_from_an_archive(upstream: Path, tmp_path: Path) -> None:
     lines = import_published(str(upstream))
     known = [name for name, published in FILES.items() if published.canonical_sha256]

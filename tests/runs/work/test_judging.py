@@ -86,6 +86,7 @@ def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, s
     assert loaded.headline == run.headline
 
 
+@pytest.mark.slow
 def test_two_judges_on_one_run_are_compared(
     experiment: Path, serve: Any, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +120,7 @@ def test_two_judges_on_one_run_are_compared(
         compare_judges(plain, "is_target", STRICT, None, False, Progress(True))
 
 
+@pytest.mark.slow
 def test_more_samples_pay_only_for_new_answers(experiment: Path, serve: Any, store: Path) -> None:
     server = serve()
     weirdgen.run(str(experiment), store=store, judge=LENIENT)

@@ -31,6 +31,7 @@ def test_verdicts_are_of_the_dtype_that_the_model_was_loaded_in(
     assert named_judge("openai/gpt-4.1") == ("openai/gpt-4.1", "openai/gpt-4.1")
 
 
+@pytest.mark.slow
 def test_a_run_outlives_its_judge(experiment: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = weirdgen.run(str(experiment), store=store, judge=LOCAL)
 
