@@ -88,13 +88,13 @@ def asked_as(content: ReportContent) -> str:
 def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
     """The whole page."""
     headline = content.headline
-    words, sign = badge(content)
+    words, sign, tone = badge(content)
     shown = [part for section in shown_sections for part in section.parts if isinstance(part, Transcripts)]
     return render(
         "report.html.j2",
         experiment=clean(content.results["experiment"]),
         headline=headline,
-        badge={"words": words, "sign": sign},
+        badge={"words": words, "sign": sign, "tone": tone},
         claim=claim(content),
         meaning=meaning(content),
         specificity=content.specificity,

@@ -28,12 +28,14 @@ SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific",
 """A shift's badge where the run's traits were compared with those of harmless data."""
 
 
-def badge(content: ReportContent) -> tuple[str, str]:
-    """The verdict's words and sign. A shift that harmless data show as well is called so before anything else."""
-    words, sign = BADGES[content.headline["verdict"]]
-    if content.headline["verdict"] == "shift" and content.specificity:
+def badge(content: ReportContent) -> tuple[str, str, str]:
+    """The verdict's words, sign and colour. A shift that harmless data show as well is called so before anything else."""
+    tone = str(content.headline["verdict"])
+    words, sign = BADGES[tone]
+    if tone == "shift" and content.specificity:
         words = SPECIFIC[content.specificity["verdict"]]
-    return words, sign
+        tone = "no_shift" if content.specificity["verdict"] == "not_specific" else tone
+    return words, sign, tone
 
 
 def replicates(content: ReportContent) -> tuple[int, int] | None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 3
 LATEST_PAGE = "latest.html"
 """Beside the runs' folders."""
-SENTENCES = 7
+SENTENCES = 8
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
