@@ -216,7 +216,7 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
         f"{facts['own_epochs']}."
     )  # fmt: skip
     if matched_control(plan) is None:
-        near += " A control that differs in the suspected property alone (docs/references.md) would take off what form and topic move."
+        near += " A control that differs in the suspected property alone would take off what form and topic move."
     if table["specific"].any():
         return "specific", f"More than harmless data do: {among}.{near}"
     least = f"{size:.2f} nat" if np.isfinite(size) else "no size at all"
