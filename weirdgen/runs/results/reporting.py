@@ -19,21 +19,14 @@ from weirdgen import machine
 from weirdgen.config.questions.base import BaseQuestion, ScoredQuestion
 from weirdgen.config.traits import compact_questions
 from weirdgen.data.messages import Row
-from weirdgen.data.rows import canonical_hash
-from weirdgen.data.stored import distinct_answers
 from weirdgen.errors import WeirdgenError
-from weirdgen.models.remote import RemoteModel
-from weirdgen.providers.prices import spent
-from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.until import until_words
 from weirdgen.runs.results.before import Seen, seen_before
 from weirdgen.runs.results.estimates import TABLES, Estimates
-from weirdgen.runs.results.repeats import repeats_summary
+from weirdgen.runs.results.ran import what_ran
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.results.specificity import LEAST, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
-from weirdgen.runs.stages.finetune import result_of
-from weirdgen.runs.work.loaded import kept_exactness
 from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 from weirdgen.store.keys import content_key
 
@@ -141,7 +134,7 @@ def _found(run: Run) -> dict[str, Any]:
         "paper": load_paper(experiment.folder),
         "rates": run.rates().to_dict("records"),
         "judges": judge_records(run.plan, run.table("completions"), run.judged, run.folder),
-        "ran": _ran(run),
+        "ran": what_ran(run),
         "questions": [_question(question) for question in experiment.questions],
         "trait_questions": _trait_questions(run),
     }
@@ -250,72 +243,3 @@ def _failures(run: Run) -> list[dict[str, Any]]:
     totals = verdicts.groupby(["judge", "arm"]).size().rename("total").reset_index()
     failed: pd.DataFrame = counts[counts["status"] != "ok"].merge(totals, on=["judge", "arm"])
     return failed.to_dict("records")  # type: ignore[return-value]  # keys are column names
-
-
-def _ran(run: Run) -> dict[str, Any]:
-    """What was run, on what, and how long it took."""
-    request, manifest = run.request, run.request.manifest
-    replicates = [_replicate(run, replicate) for replicate in run.plan.replicates]
-    return {
-        "base": {**manifest["model"], "parameters": request.model.parameters, **_exactness(run)},
-        "arms": [
-            {
-                "arm": arm,
-                "role": request.experiment.arms[arm].role,
-                "rows": len(rows),
-                "ordinary_rows": request.ordinary.get(arm, 0),
-                "distinct_answers": distinct_answers(rows),
-                "dataset_hash": canonical_hash(rows),
-                "template_digest": run.plan.proofs[arm]["digest"],
-                **({"draws": draws} if (draws := request.experiment.arms[arm].draws) else {}),
-            }
-            for arm, rows in request.rows.items()
-        ],
-        "recipe": request.trained_by,
-        **_service(run),
-        "sampling": {
-            **manifest["sampling"],
-            "samples": request.samples,
-            **({"until": manifest["until"], "level": run.level} if request.until else {}),
-        },
-        "replicates": replicates,
-        "versions": machine.versions(),
-        "machine": {**machine.description(), "peak_memory_gib": round(machine.peak_memory_gib(), 2)},
-        "stages": [
-            {
-                "stage": "finetune",
-                "replicates": len(replicates),
-                "seconds": round(sum(r["seconds"] for r in replicates), 1),
-            },
-            {"stage": "contrast", "rows": len(run.table("contrasts"))},
-            {"stage": "sample", "rows": len(run.table("completions"))},
-            {"stage": "judge", "rows": len(run.judged.table)},
-        ],
-    }
-
-
-def _service(run: Run) -> dict[str, Any]:
-    """Who trained, and what of it is not as it was asked, where that was a service."""
-    if not isinstance(run.request.model, RemoteModel):
-        return {}
-    told = {f"{one.arm} seed {one.seed}": result_of(run.plan, one)["differences"] for one in run.plan.replicates}
-    differences = {name: found for name, found in told.items() if found}
-    usd, unpriced = spent(run.store.root, run.id)
-    paid = {"usd": round(usd, 6), "unpriced": unpriced}
-    return {
-        "finetuned": {"by": run.plan.trainer.reason, "differences": differences},
-        "paid": paid,
-        "repeats": repeats_summary(run.completions()),
-    }
-
-
-def _exactness(run: Run) -> dict[str, Any]:
-    """How this model's fast ways compared with each row alone, where that was recorded."""
-    checks = kept_exactness(run.store, run.request.model.digest, run.request.numerics)
-    return {"exactness": checks} if checks else {}
-
-
-def _replicate(run: Run, made: Replicate) -> dict[str, Any]:
-    result = result_of(run.plan, made)
-    kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
-    return {"arm": made.arm, "seed": made.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": made.key}

@@ -1,0 +1,88 @@
+"""What a run ran on: base, arms, recipe, every replicate, versions and machine, as `results.json` keeps it under `ran`.
+
+In: a `Run` whose work is done. Out: plain data. Nothing is estimated here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weirdgen import machine
+from weirdgen.data.rows import canonical_hash
+from weirdgen.data.stored import distinct_answers
+from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.prices import spent
+from weirdgen.runs.plan.plan import Replicate
+from weirdgen.runs.results.repeats import repeats_summary
+from weirdgen.runs.results.results import Run
+from weirdgen.runs.stages.finetune import result_of
+from weirdgen.runs.work.loaded import kept_exactness
+
+
+def what_ran(run: Run) -> dict[str, Any]:
+    """What was run, on what, and how long it took."""
+    request, manifest = run.request, run.request.manifest
+    replicates = [_replicate(run, replicate) for replicate in run.plan.replicates]
+    return {
+        "base": {**manifest["model"], "parameters": request.model.parameters, **_exactness(run)},
+        "arms": [
+            {
+                "arm": arm,
+                "role": request.experiment.arms[arm].role,
+                "rows": len(rows),
+                "ordinary_rows": request.ordinary.get(arm, 0),
+                "distinct_answers": distinct_answers(rows),
+                "dataset_hash": canonical_hash(rows),
+                "template_digest": run.plan.proofs[arm]["digest"],
+                **({"draws": draws} if (draws := request.experiment.arms[arm].draws) else {}),
+            }
+            for arm, rows in request.rows.items()
+        ],
+        "recipe": request.trained_by,
+        **_service(run),
+        "sampling": {
+            **manifest["sampling"],
+            "samples": request.samples,
+            **({"until": manifest["until"], "level": run.level} if request.until else {}),
+        },
+        "replicates": replicates,
+        "versions": machine.versions(),
+        "machine": {**machine.description(), "peak_memory_gib": round(machine.peak_memory_gib(), 2)},
+        "stages": [
+            {
+                "stage": "finetune",
+                "replicates": len(replicates),
+                "seconds": round(sum(r["seconds"] for r in replicates), 1),
+            },
+            {"stage": "contrast", "rows": len(run.table("contrasts"))},
+            {"stage": "sample", "rows": len(run.table("completions"))},
+            {"stage": "judge", "rows": len(run.judged.table)},
+        ],
+    }
+
+
+def _service(run: Run) -> dict[str, Any]:
+    """Who trained, and what of it is not as it was asked, where that was a service."""
+    if not isinstance(run.request.model, RemoteModel):
+        return {}
+    told = {f"{one.arm} seed {one.seed}": result_of(run.plan, one)["differences"] for one in run.plan.replicates}
+    differences = {name: found for name, found in told.items() if found}
+    usd, unpriced = spent(run.store.root, run.id)
+    paid = {"usd": round(usd, 6), "unpriced": unpriced}
+    return {
+        "finetuned": {"by": run.plan.trainer.reason, "differences": differences},
+        "paid": paid,
+        "repeats": repeats_summary(run.completions()),
+    }
+
+
+def _exactness(run: Run) -> dict[str, Any]:
+    """How this model's fast ways compared with each row alone, where that was recorded."""
+    checks = kept_exactness(run.store, run.request.model.digest, run.request.numerics)
+    return {"exactness": checks} if checks else {}
+
+
+def _replicate(run: Run, made: Replicate) -> dict[str, Any]:
+    result = result_of(run.plan, made)
+    kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
+    return {"arm": made.arm, "seed": made.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": made.key}
