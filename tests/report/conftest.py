@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.support.browsing import browser
-from weirdgen.report import ReportContent
+from weirdgen.report import ReportContent, write_report
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
 
 __all__ = ["browser"]
 
@@ -314,6 +318,19 @@ def make_content() -> Callable[..., ReportContent]:
 def content() -> ReportContent:
     """Three arms with three replicates each, six conditions, hostile answers."""
     return build()
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of `content`: 6 conditions × 2 free-form questions × 4 samples make 48 rows of its table."""
+    return write_report(build(), tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture
+def page(browser: WebDriver, written: Path) -> WebDriver:
+    """The browser with that page open."""
+    browser.get(written.as_uri())
+    return browser
 
 
 @pytest.fixture
