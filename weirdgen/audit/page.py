@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.audit.decision import deciding_rows
-from weirdgen.errors import WeirdgenError
 from weirdgen.report.figures.references import placed_figure
 from weirdgen.report.look import probability, shorten
 from weirdgen.report.owned import require_no_links, write_listed
@@ -46,10 +45,7 @@ def write_audit(results: Results, folder: Path) -> Path:
     require_no_links(folder)
     texts = {"audit.html": page_html(results, parts), "results.json": results_text(results)}
     files = figure_files(drawings, ALWAYS)
-    try:
-        write_listed(folder, files | {name: text.encode("utf-8", "replace") for name, text in texts.items()})
-    except OSError as error:
-        raise WeirdgenError(f"The page cannot be written to {folder}: {error.strerror or error}") from error
+    write_listed(folder, files | {name: text.encode("utf-8", "replace") for name, text in texts.items()})
     return folder / "audit.html"
 
 
