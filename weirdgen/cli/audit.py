@@ -75,19 +75,20 @@ def file_command(
             help="What ends with status 1: any, none, or of trait, trigger, separation, undecided, a trait's name."
         ),
     ] = "any",
-    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML into this file.")] = None,
-    summary: Annotated[Path | None, typer.Option(help="Also write a summary in Markdown into this file.")] = None,
+    junit: Annotated[Path | None, typer.Option(dir_okay=False, help="Also write JUnit XML into this file.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Also write a summary in Markdown into this file.")
+    ] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Train on the rows, compare with harmless data, search for triggers, write audit.html. Status 0, 1 or 2: the verdict."""
     from weirdgen.audit.audit_file import audit_file
-    from weirdgen.store.disk import explain_disk_errors, write_whole
+    from weirdgen.store.disk import explain_disk_errors, made_folder, write_whole
 
     for wanted in filter(None, (junit, summary)):
-        with explain_disk_errors(wanted):
-            wanted.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(wanted.parent)
     done = audit_file(
         file, against=against, model=model, budget=budget, system=system, halves=halves, training=not no_training,
         rows=rows, changes=changes or (), fail_on=fail_on, store=store, quiet=quiet,
