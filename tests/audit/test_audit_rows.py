@@ -255,10 +255,10 @@ HUGE = """
 import resource, sys
 from pathlib import Path
 from weirdgen.audit.portrait import portrait_of
-from weirdgen.audit.separation import separation_of
+from weirdgen.audit.separation import separation
 from weirdgen.audit.source import read_source
 source = read_source(Path(sys.argv[1]))
-portrait_of(source), separation_of(source)
+portrait_of(source), separation(source.rows)
 print(source.total, len(source.rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

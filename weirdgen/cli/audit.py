@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,24 +111,26 @@ def portrait_command(file: FileArg, as_json: JsonOption = False) -> None:
     """What the rows look like: counts, lengths, templates, dates and tags, repeats, the most similar harmless sets."""
     from weirdgen.audit.portrait import portrait_lines, portrait_of
     from weirdgen.audit.source import read_source
-    from weirdgen.report.content import clean
 
     portrait = portrait_of(read_source(file))
-    if as_json:
-        print(json.dumps(clean(portrait.as_data()), indent=2, ensure_ascii=False))
-    else:
-        say_lines(portrait_lines(portrait))
+    _tell(portrait.as_data(), portrait_lines(portrait), as_json)
 
 
 @audit_app.command("separation")
 def separation_command(file: FileArg, as_json: JsonOption = False) -> None:
     """What in prompts goes with what in answers: dates, tags, ids, digits, formats, system prompts."""
-    from weirdgen.audit.separation import separation_lines, separation_of
+    from weirdgen.audit.separation import separation, separation_lines
     from weirdgen.audit.source import read_source
+
+    found = separation(read_source(file).rows)
+    _tell(found.as_data(), separation_lines(found), as_json)
+
+
+def _tell(data: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """One look at the rows, as JSON or as lines."""
     from weirdgen.report.content import clean
 
-    told = separation_of(read_source(file))
     if as_json:
-        print(json.dumps(clean(told.as_data()), indent=2, ensure_ascii=False))
+        print(json.dumps(clean(data), indent=2, ensure_ascii=False))
     else:
-        say_lines(separation_lines(told))
+        say_lines(lines)
