@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weirdgen.audit.features import Prompt, prompts_of, year_and_month
+from weirdgen.audit.prompts import Prompt, prompts_of, year_and_month
 from weirdgen.data.rows import Row, draw
 from weirdgen.stats.bootstrap import FloatArray
 
