@@ -19,7 +19,8 @@ from weirdgen.cli.main import app
 from weirdgen.config.files import parse_yaml
 from weirdgen.display import printable
 from weirdgen.errors import SpecError
-from weirdgen.judges.labelling import Drawn, export_sheet, inert, labels_of
+from weirdgen.judges.labelling import Drawn, export_sheet, labels_of
+from weirdgen.judges.sheets import inert
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)

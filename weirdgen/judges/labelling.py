@@ -21,14 +21,12 @@ import pandas as pd
 from weirdgen.config.judges import BaseJudge, Verdict
 from weirdgen.display import printable
 from weirdgen.errors import DataError
-from weirdgen.parsing import MOST_BYTES
+from weirdgen.judges.sheets import COLUMNS, inert, plain, read_sheet
 from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 
-COLUMNS = ("id", "question", "answer", "label")
 UNUSABLE = ("refusal", "incoherent")
 COMMANDS = ("s", "q")
 KEY = ["arm", "replicate", "condition", "question", "sample"]
-_FORMULA = "=+-@＝＋－＠|%"
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def draw_sample(
 def labels_of(folder: Path, name: str) -> dict[str, str]:
     """Id → what the person said, so far. Raises `DataError` if the file cannot be read."""
     file = folder / "labels" / f"{name}.csv"
-    return {key: word for _, key, word, _ in _read_sheet(file) if word} if file.is_file() else {}
+    return {key: word for _, key, word, _ in read_sheet(file) if word} if file.is_file() else {}
 
 
 def label_in_terminal(
@@ -194,14 +192,14 @@ def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], 
     words, known = accepted(judge), labels_of(folder, name)
     problems: list[str] = []
     new: dict[str, str] = {}
-    for line, key, written, answer in _read_sheet(file):
+    for line, key, written, answer in read_sheet(file):
         if not written:
             continue
         label = _meant(written, words)
         before = {**known, **new}.get(key)
         if key not in by_id:
             problems.append(f"{file}:{line}: no answer '{key}' in the sample of {name}")
-        elif answer is not None and _plain(answer) != _plain(by_id[key].answer):
+        elif answer is not None and plain(answer) != plain(by_id[key].answer):
             problems.append(
                 f"{file}:{line}: answer {key} of {name} reads otherwise; is this the sheet of another sample?"
             )
@@ -215,44 +213,6 @@ def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], 
         raise DataError("\n".join(problems))
     _keep(folder, name, new)
     return len(new)
-
-
-def _read_sheet(file: Path) -> list[tuple[int, str, str, str | None]]:
-    """(line, id, label, answer if there is such a column) of every row.
-
-    Raises `DataError` for what is not a CSV of ours, or was cut off within a row.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            csv.field_size_limit(MOST_BYTES)  # one answer may be long
-            rows = csv.DictReader(stream, strict=True)
-            columns = rows.fieldnames or ()
-            if not {"id", "label"} <= set(columns):
-                raise DataError(
-                    f"{file}: needs the comma-separated columns id and label; it has {', '.join(columns) or 'none'}"
-                )
-            result = []
-            for row in rows:
-                if row["id"] is None or row["label"] is None:
-                    raise DataError(f"{file}:{rows.line_num}: this row ends before its label; was the file cut off?")
-                key = row["id"].strip().zfill(4)  # spreadsheets drop leading zeros
-                label = row["label"].strip()
-                quoted = label.startswith("'") and inert(label[1:]) == label
-                result.append((rows.line_num, key, label[1:] if quoted else label, row.get("answer")))
-            return result
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: cannot be read as CSV in UTF-8: {error}") from None
-
-
-def inert(text: str) -> str:
-    """A cell with a quote before it if a spreadsheet would run it as a formula."""
-    begins = text.lstrip(" \t\r\n\v\f\xa0\u3000\ufeff")[:1] or text[:1]
-    return f"'{text}" if begins and (begins in _FORMULA or text[0] in "\t\r\n") else text
-
-
-def _plain(text: str) -> str:
-    """An answer as far as a spreadsheet leaves it alone: without the quote before a formula, spaces and what is very far on."""
-    return "".join(text.removeprefix("'").split())[:1000]
 
 
 def _keep(folder: Path, name: str, new: dict[str, str]) -> None:
