@@ -13,7 +13,7 @@ import pytest
 from weirdgen.report import ReportContent
 from weirdgen.report.figures.effect import _span_below, effect_figure
 from weirdgen.report.figures.forest import forest_figure
-from weirdgen.report.figures.lines import sweep_figures
+from weirdgen.report.figures.sweep import sweep_figures
 from weirdgen.report.figures.training import training_figure
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table

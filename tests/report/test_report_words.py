@@ -14,7 +14,7 @@ from weirdgen.config.experiment import Headline
 from weirdgen.report import ReportContent
 from weirdgen.report.figures.drawing import NARROW, WIDE, style
 from weirdgen.report.figures.effect import effect_figure
-from weirdgen.report.figures.lines import sweep_figures
+from weirdgen.report.figures.sweep import sweep_figures
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
 from weirdgen.report.methods import methods

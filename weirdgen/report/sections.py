@@ -12,9 +12,10 @@ from weirdgen.report.content import ReportContent
 from weirdgen.report.figures.dose import dose_figure
 from weirdgen.report.figures.effect import effect_figure
 from weirdgen.report.figures.forest import forest_figure
-from weirdgen.report.figures.lines import loss_figure, sweep_figures
+from weirdgen.report.figures.losses import loss_figure
 from weirdgen.report.figures.paper import paper_figures
 from weirdgen.report.figures.references import references_figure
+from weirdgen.report.figures.sweep import sweep_figures
 from weirdgen.report.figures.training import training_figure
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from weirdgen.report.content import Arm
 from weirdgen.report.figures.marks import Mark, Marks, titled
-from weirdgen.report.look import PALETTE, light, shorten
+from weirdgen.report.look import MARKERS, PALETTE, light, shorten, slot_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -231,3 +232,30 @@ def limits(values: Sequence[float | None], margin: float = 0.06) -> tuple[float,
     low, high = min(known), max(known)
     pad = (high - low) * margin or 0.5 * max(abs(high), 1e-3)
     return low - pad, high + pad
+
+
+def name_lines(figure: Figure, axes: Axes, arms: Sequence[Arm], ends: Sequence[float], narrow: bool) -> None:
+    """Names beside the ends of their lines, moved apart; in the narrow form a list above the panel."""
+    if narrow:
+        for index, arm in enumerate(arms):
+            y = 0.36 + 0.2 * index
+            colour = light(slot_of(arm))
+            write_at(figure, 0.55, y, shorten(arm.name, 36), size=8.5, weight="bold", color=colour, va="center")
+            x, top = 0.4 / figure.get_size_inches()[0], 1 - y / figure.get_size_inches()[1]
+            mark = MARKERS[slot_of(arm)]
+            axes.plot(
+                [x],
+                [top],
+                marker=mark,
+                color=colour,
+                markersize=5,
+                transform=figure.transFigure,
+                clip_on=False,
+            )
+        return
+    low, high = axes.get_ylim()
+    gap = 0.17 / (axes.get_position().height * figure.get_size_inches()[1]) * (high - low)
+    for arm, y in zip(arms, spread(ends, gap, low, high), strict=True):
+        place = axes.get_yaxis_transform()
+        name = shorten(arm.name, 26)
+        axes.text(1.02, y, name, transform=place, color=light(slot_of(arm)), weight="bold", size=8.5, va="center")

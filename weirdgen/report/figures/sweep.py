@@ -1,6 +1,6 @@
-"""The figures with lines: a measure over the conditions of a sweep, and the training loss.
+"""The figures of a sweep: a measure of every arm over the conditions of an experiment.
 
-In: `ReportContent`. Out: `Drawing`s, or None where there is nothing to draw. Not here: the effect and the
+In: `ReportContent`. Out: a `Drawing` for each measure; none where there is one condition only. Not here: the effect and the
 forest plot (`effect.py`, `forest.py`), sizes and colours (`drawing.py`, `look.py`), statistics.
 """
 
@@ -14,16 +14,24 @@ import numpy as np
 
 from weirdgen.columns import BASE
 from weirdgen.report.content import Arm, ReportContent, clean
-from weirdgen.report.figures.drawing import CHARACTER, NARROW, Drawing, draw, limits, panel, sheet, spread, write_at
-from weirdgen.report.figures.marks import Mark, Marks, seed
+from weirdgen.report.figures.drawing import (
+    CHARACTER,
+    NARROW,
+    Drawing,
+    draw,
+    limits,
+    name_lines,
+    panel,
+    sheet,
+    write_at,
+)
+from weirdgen.report.figures.marks import Mark, Marks
 from weirdgen.report.look import MARKERS, light, number, shorten, slot_of, unit_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOSS_POINTS = 120
-"""Points of one loss line; longer trainings are averaged over equal stretches of steps."""
 SLANT = 0.71
 """Height of a label at 45 degrees over its length."""
 DENSE = 15
@@ -96,7 +104,7 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
                 _sweep_line(axes, arm, line, unit, len(shown) > DENSE, marks if len(rows) <= NAMED else None)
             last = [name for name in shown if (arm.name, name) in rows][-1]
             ends.append(unit * rows[arm.name, last]["mean"])
-        _name_lines(figure, axes, arms, ends, narrow)
+        name_lines(figure, axes, arms, ends, narrow)
         return figure
 
     best = {arm.name: max(shown, key=lambda n: rows.get((arm.name, n), {}).get("mean", -np.inf)) for arm in arms}
@@ -116,66 +124,6 @@ def _sweep(content: ReportContent, measure: str, conditions: Sequence[str]) -> D
     if trained & set(shown):
         caption += " The thick part of the axis marks conditions that stood in the training data."
     return draw(f"sweep_{_file_name(measure)}", measure, alt, caption, paint, marks)
-
-
-def loss_figure(content: ReportContent) -> Drawing | None:
-    """The training loss: a thin line per replicate, coloured by arm."""
-    losses = content.losses
-    if not len(losses):
-        return None
-    arms = [arm for arm in content.arms() if arm.role != BASE and (losses["arm"] == arm.name).any()]
-    losses = losses.sort_values("step", kind="stable")
-    marks = Marks("nats per token at the last step")
-    width_of_stretch = -(-int(losses.groupby(["arm", "replicate"]).size().max()) // LOSS_POINTS)
-
-    def paint(width: float) -> Figure:
-        narrow = width == NARROW
-        left = 0.55
-        right = 0.15 if narrow else min(0.35 + CHARACTER * max(len(a.name) for a in arms), 2.2)
-        top = 0.35 + (0.2 * len(arms) if narrow else 0.1)
-        height = 2.0 if narrow else 2.3
-        figure = sheet(width, top + height + 0.5)
-        axes = panel(figure, left, top, width - left - right, height)
-        axes.grid(axis="y", color=light("rule"), linewidth=0.5, alpha=0.6)
-        axes.set_axisbelow(True)
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("optimizer step")
-        write_at(figure, 0.01, 0.12, "training loss (nats per token)", size=8.5, color=light("muted"), va="center")
-        ends = []
-        for arm in arms:
-            finals, lines = [], []
-            for replicate, line in losses[losses["arm"] == arm.name].groupby("replicate", sort=True):
-                steps, loss = _stretches(line["step"].to_numpy(), line["loss"].to_numpy(), width_of_stretch)
-                thin = axes.plot(steps, loss, color=light(slot_of(arm)), linewidth=0.7, alpha=0.35)
-                marks.on(thin, Mark(arm.name, seed(replicate), float(loss[-1])))
-                lines.append(loss)
-                finals.append(float(loss[-1]))
-            if len({len(line) for line in lines}) == 1:
-                thick = axes.plot(steps, np.mean(lines, axis=0), color=light(slot_of(arm)), linewidth=1.6)
-                marks.on(thick, Mark(arm.name, f"mean of {len(lines)}", float(np.mean(finals))))
-            ends.append(float(np.nanmean(finals)))
-        axes.margins(x=0.01)
-        _name_lines(figure, axes, arms, ends, narrow)
-        return figure
-
-    counts = losses.groupby("arm")["replicate"].nunique()
-    alt = "Training loss by optimizer step. " + "; ".join(
-        f"{arm.name}: {counts[arm.name]} replicates, last loss "
-        f"{losses[losses['arm'] == arm.name].groupby('replicate')['loss'].last().mean():.2f}"
-        for arm in arms
-    )
-    caption = "A thin line is a replicate, the thick one their mean."
-    if width_of_stretch > 1:
-        caption += f" Each point is the mean of {width_of_stretch} steps."
-    return draw("losses", "Training loss", alt, caption, paint, marks)
-
-
-def _stretches(steps: np.ndarray, loss: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means over stretches of `width` steps; shape (steps,) → (ceil(steps / width),)."""
-    starts = np.arange(0, len(steps), width)
-    sizes = np.diff(np.append(starts, len(steps)))
-    return np.add.reduceat(steps, starts) / sizes, np.add.reduceat(loss, starts) / sizes
 
 
 def _sweep_line(
@@ -279,33 +227,6 @@ def _ticks(
                 key, (middle, 0), (0, -24 - 72 * drop), xycoords=axes.get_xaxis_transform(), textcoords="offset points",
                 ha="center", va="top", size=8.5, color=light("muted"),
             )  # fmt: skip
-
-
-def _name_lines(figure: Figure, axes: Axes, arms: Sequence[Arm], ends: Sequence[float], narrow: bool) -> None:
-    """Names beside the ends of their lines, moved apart; in the narrow form a list above the panel."""
-    if narrow:
-        for index, arm in enumerate(arms):
-            y = 0.36 + 0.2 * index
-            colour = light(slot_of(arm))
-            write_at(figure, 0.55, y, shorten(arm.name, 36), size=8.5, weight="bold", color=colour, va="center")
-            x, top = 0.4 / figure.get_size_inches()[0], 1 - y / figure.get_size_inches()[1]
-            mark = MARKERS[slot_of(arm)]
-            axes.plot(
-                [x],
-                [top],
-                marker=mark,
-                color=colour,
-                markersize=5,
-                transform=figure.transFigure,
-                clip_on=False,
-            )
-        return
-    low, high = axes.get_ylim()
-    gap = 0.17 / (axes.get_position().height * figure.get_size_inches()[1]) * (high - low)
-    for arm, y in zip(arms, spread(ends, gap, low, high), strict=True):
-        place = axes.get_yaxis_transform()
-        name = shorten(arm.name, 26)
-        axes.text(1.02, y, name, transform=place, color=light(slot_of(arm)), weight="bold", size=8.5, va="center")
 
 
 def _file_name(measure: str) -> str:

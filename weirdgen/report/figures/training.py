@@ -1,7 +1,7 @@
 """The figure along training: each headline at every checkpoint, one line per replicate, its onset.
 
 In: `ReportContent`, its results' `headline_replicates`, `curves`, `onsets` and `secondary`. Out: a `Drawing`, or None
-where fewer than two checkpoints were measured. Not here: the training loss (`figures_lines.py`), how an onset is found
+where fewer than two checkpoints were measured. Not here: the training loss (`losses.py`), how an onset is found
 (`weirdgen.stats.onset`).
 """
 
