@@ -17,24 +17,17 @@ from weirdgen.columns import ALL, BASE, FINAL
 from weirdgen.config.measures import NAT, Scale, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
+from weirdgen.runs.results.onsets import EDGE, JUMP_COLUMNS, ONSET_COLUMNS, onsets_of
 from weirdgen.stats import headlines
 from weirdgen.stats.beside import beside, detectable
 from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
-from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
 
 UNVARIED: Unvaried = "samples"
 """What counts in the intervals of rates that do not vary: as in all runs that a store may hold, whose numbers stay."""
-EDGE = 2
-"""Checkpoints that must lie on either side of an onset."""
-ONSET_COLUMNS = (
-    "headline", "arm", "role", "onset", "ci_low", "ci_high", "threshold", "jumped", "replicates", "share", "share_low",
-    "share_high",
-)  # fmt: skip
-JUMP_COLUMNS = ("headline", "arm", "replicate", "jumped", "onset", "before", "after", "p")
 
 
 class Estimates:
@@ -228,28 +221,10 @@ class Estimates:
             values = self.replicate_values
             values = values[(values["headline"] == name) & values["arm"].isin(self._arms(comparison))]
             values = values.assign(x=values["checkpoint"].map(steps))
-            curves_of = {
-                (str(arm), str(role)): part.pivot(index="replicate", columns="x", values="value").dropna()
-                for (arm, role), part in values.groupby(["arm", "role"], sort=False)
-            }
-            control = curves_of.get((comparison.control, "control"))
             direction: Literal[1, -1] = -1 if self._effect(comparison) < 0 else 1
-            for (arm, role), raw in curves_of.items():
-                wide = _beyond_control(raw, control, arm == comparison.control)
-                if not len(wide) or wide.shape[1] < 2 * EDGE + 1:
-                    continue
-                fitted = onset(
-                    wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=comparison.smallest,
-                    threshold=_threshold(wide, control, comparison.smallest, direction), direction=direction, edge=EDGE,
-                    level=self.level,
-                )  # fmt: skip
-                numbers = [np.nan if v is None else v for v in (fitted.onset, fitted.low, fitted.high)]
-                shares = (fitted.share, fitted.share_low, fitted.share_high)
-                counts = (int(fitted.jumped.sum()), len(wide))
-                summaries.append((name, arm, role, *numbers, fitted.threshold, *counts, *shares))
-                fits = fitted.fits
-                each = zip(wide.index, fitted.jumped, fits.onset, fits.before, fits.after, fits.p, strict=True)
-                jumps += [(name, arm, int(seed), bool(j), *map(float, rest)) for seed, j, *rest in each]
+            found, each = onsets_of(values, comparison, direction, self.level)
+            summaries += found
+            jumps += each
         return (
             pd.DataFrame(summaries, columns=list(ONSET_COLUMNS)),
             pd.DataFrame(jumps, columns=list(JUMP_COLUMNS)),
@@ -299,27 +274,6 @@ TABLES: dict[str, Callable[[Estimates], pd.DataFrame]] = {
     "jumps": lambda of: of.jumps,
 }
 """Name → what it holds, of every table of estimates that a run has: read by `Run`, results.json and export."""
-
-
-def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool) -> pd.DataFrame:
-    """Replicates' curves minus the control's mean curve; those of the control itself minus the mean of its others.
-
-    Any finetuning moves answers in its first steps; what is looked for is where the treatment leaves the control. Without a
-    control replicate to compare with, no rows.
-    """
-    if control is None or len(control) < 1 + is_control:
-        return value.iloc[:0]
-    if is_control:
-        return value - (value.sum() - value) / (len(value) - 1)
-    return value - control.mean()
-
-
-def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: float, direction: int) -> float:
-    """What separates jumps from none, told from the arm's replicates and the control's together."""
-    beyond = [value] if control is None else [value, _beyond_control(control, control, True)]
-    together = pd.concat(beyond)
-    fits = fit_jumps(together.to_numpy(), together.columns.to_numpy(dtype=np.float64), edge=EDGE)
-    return jump_threshold(direction * (fits.after - fits.before), smallest)
 
 
 def _name(request: Request, asked: tuple[str, ...], ids: tuple[str, ...]) -> str:
