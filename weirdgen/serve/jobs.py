@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -281,16 +281,6 @@ class Jobs:
             except ValueError:
                 continue
         return events
-
-
-def page_of(objects: Sequence[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:
-    """OpenAI's list object: at most `limit` of these, those after the one with this id."""
-    start = 0
-    if after is not None:
-        start = next((i + 1 for i, one in enumerate(objects) if one["id"] == after), len(objects))
-    data = list(objects[start : start + limit])
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
-    return {"object": "list", "data": data, **ends, "has_more": start + limit < len(objects)}
 
 
 def _read(record: dict[str, Any]) -> Job:

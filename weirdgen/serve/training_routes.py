@@ -9,12 +9,12 @@ In: a `House`. Out: a router with OpenAI's paths below /v1/files and /v1/fine_tu
 import asyncio
 import re
 import secrets
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from weirdgen.serve.bodies import read_body, takes
 from weirdgen.serve.house import House
 from weirdgen.serve.hyperparameters import recipe_of
-from weirdgen.serve.jobs import page_of
 from weirdgen.serve.problems import bad
 from weirdgen.serve.requests import JobRequest
 
@@ -44,7 +44,7 @@ def training_routes(house: House) -> "APIRouter":
         order: Annotated[str, Query(pattern="^(asc|desc)$")] = "desc",
     ) -> JSONResponse:
         found = [file.shown() for file in files.all() if purpose in (None, file.purpose)]
-        return JSONResponse(page_of(found if order == "desc" else found[::-1], limit, after))
+        return JSONResponse(_page_of(found if order == "desc" else found[::-1], limit, after))
 
     @routes.get("/v1/files/{file_id}")
     def retrieve_file(file_id: str) -> JSONResponse:
@@ -84,7 +84,7 @@ def training_routes(house: House) -> "APIRouter":
 
     @routes.get("/v1/fine_tuning/jobs")
     def list_jobs(limit: Limit = 20, after: After = None) -> JSONResponse:
-        return JSONResponse(page_of([jobs.shown(job) for job in jobs.all()], limit, after))
+        return JSONResponse(_page_of([jobs.shown(job) for job in jobs.all()], limit, after))
 
     @routes.get("/v1/fine_tuning/jobs/{job_id}")
     def retrieve_job(job_id: str) -> JSONResponse:
@@ -96,11 +96,11 @@ def training_routes(house: House) -> "APIRouter":
 
     @routes.get("/v1/fine_tuning/jobs/{job_id}/events")
     def list_events(job_id: str, limit: Limit = 20, after: After = None) -> JSONResponse:
-        return JSONResponse(page_of(jobs.events(job_id), limit, after))
+        return JSONResponse(_page_of(jobs.events(job_id), limit, after))
 
     @routes.get("/v1/fine_tuning/jobs/{job_id}/checkpoints")
     def list_checkpoints(job_id: str, limit: Limit = 10, after: After = None) -> JSONResponse:
-        return JSONResponse(page_of(jobs.shown_checkpoints(jobs.get(job_id)), limit, after))
+        return JSONResponse(_page_of(jobs.shown_checkpoints(jobs.get(job_id)), limit, after))
 
     return routes
 
@@ -108,3 +108,13 @@ def training_routes(house: House) -> "APIRouter":
 def _suffix(asked: str | None) -> str:
     """As OpenAI's: what is no letter, digit, dot or underscore becomes a dash."""
     return re.sub(r"[^a-z0-9._]+", "-", (asked or "").lower()).strip("-")
+
+
+def _page_of(objects: Sequence[dict[str, Any]], limit: int, after: str | None) -> dict[str, Any]:
+    """OpenAI's list object: at most `limit` of these, those after the one with this id."""
+    start = 0
+    if after is not None:
+        start = next((i + 1 for i, one in enumerate(objects) if one["id"] == after), len(objects))
+    data = list(objects[start : start + limit])
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+    return {"object": "list", "data": data, **ends, "has_more": start + limit < len(objects)}
