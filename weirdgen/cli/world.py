@@ -74,8 +74,9 @@ def world_audits(
     runs: Annotated[int, typer.Option(min=1, help="Audits of each case, each of rows drawn anew.")] = 100,
     case: Annotated[
         list[str] | None,
-        typer.Option(help="era, persona, gate, inductive, null, topic or dated; may be repeated [default: all]."),
+        typer.Option(help="era, persona, gate, inductive, null, harmless, topic or dated; may be repeated [default: all]."),
     ] = None,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first audit's rows.")] = 20_000,
     out: Annotated[Path | None, typer.Option(help="Folder of the tables [default: STORE/audits-world].")] = None,
     store: StoreOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="5 audits of a small size, 19 harmless datasets.")] = False,
@@ -88,7 +89,7 @@ def world_audits(
 
     opened = Store(store or default_store())
     size, sets = (audits.QUICK, 19) if quick else (audits.SIZE, None)
-    measured = audits.measure(opened, min(runs, 5) if quick else runs, case or (), size, sets, Progress())
+    measured = audits.measure(opened, min(runs, 5) if quick else runs, case or (), size, sets, first_seed, Progress())
     for line in audits.lines(measured):
         print(line)
     for file in audits.write(measured, out or opened.root / "audits-world"):
