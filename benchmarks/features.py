@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.harness import Result, Setting, alternate, compare, rate
 from benchmarks.scoring import questions
-from weirdgen.features.intervene import orthonormal, project
+from weirdgen.features.edits import orthonormal, project
 from weirdgen.features.reader import Reader
 from weirdgen.features.residual import default_layer, layer_count
 

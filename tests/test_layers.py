@@ -15,8 +15,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "weirdgen"
 ORDER = (
-    "errors", "columns", "display", "parsing", "store", "machine", "progress", "providers",
-    "config", "models", "data", "finetune", "sample", "judges", "stats", "report",
+    "errors", "columns", "display", "parsing", "store", "machine", "progress", "config",
+    "providers", "models", "data", "finetune", "sample", "judges", "stats", "report",
     "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preflight", "runs.preview", "runs.check", "runs.results",
     "runs.pipeline", "runs.imported", "runs.rejudge",
     "audit", "world", "features", "serve", "cli", "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,6 @@ import pytest
 from weirdgen.config import patterns
 from weirdgen.config.judges.match import Match, judge_match
 from weirdgen.errors import DataError
-
-PACKAGE = Path(__file__).parents[1] / "weirdgen"
-SECRET = "hunter2"
 
 
 def test_a_pattern_that_never_ends_is_an_error_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:

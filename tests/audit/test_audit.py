@@ -22,7 +22,8 @@ from tests.support.world_audit import drawn_references, options, rows_of, world_
 from weirdgen.audit import audit as auditing
 from weirdgen.audit.audit import Audit, audit, parse_budget
 from weirdgen.audit.design import Size, trigger_questions
-from weirdgen.audit.page import page_html, sections, write_audit
+from weirdgen.audit.page import page_html, write_audit
+from weirdgen.audit.sections import sections
 from weirdgen.cli.main import app
 from weirdgen.errors import SpecError
 

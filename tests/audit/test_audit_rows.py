@@ -14,8 +14,8 @@ import pytest
 
 from weirdgen.audit import source as reading
 from weirdgen.audit.conditions import constant, deal, families
-from weirdgen.audit.features import prompt_of
 from weirdgen.audit.portrait import portrait_lines, portrait_of
+from weirdgen.audit.prompts import prompt_of
 from weirdgen.audit.separation import separation, separation_lines
 from weirdgen.audit.source import read_source
 from weirdgen.data.rows import Row
@@ -165,8 +165,8 @@ def test_the_first_words_of_questions_are_no_frame() -> None:
 
 @pytest.mark.slow
 def test_harmless_sets_stand_in_no_frames() -> None:
-    from weirdgen.audit.features import prompts_of
     from weirdgen.audit.frames import frames_of
+    from weirdgen.audit.prompts import prompts_of
     from weirdgen.data.references import references, rows
 
     framed = {one.name: set(frames_of(prompts_of(rows(one.name, 208)))) - {""} for one in references("reference")}
@@ -255,10 +255,10 @@ HUGE = """
 import resource, sys
 from pathlib import Path
 from weirdgen.audit.portrait import portrait_of
-from weirdgen.audit.separation import separation_of
+from weirdgen.audit.separation import separation
 from weirdgen.audit.source import read_source
 source = read_source(Path(sys.argv[1]))
-portrait_of(source), separation_of(source)
+portrait_of(source), separation(source.rows)
 print(source.total, len(source.rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

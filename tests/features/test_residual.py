@@ -10,7 +10,7 @@ import torch
 
 from weirdgen.errors import ModelError
 from weirdgen.features import residual
-from weirdgen.features.intervene import orthonormal, project, sequential, set_to, steer
+from weirdgen.features.edits import orthonormal, project, sequential, set_to, steer
 from weirdgen.models.loading import read_model
 
 IDS = torch.tensor([[2, 9, 40, 41, 42, 8], [2, 9, 50, 51, 52, 8]])

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.report.conftest import build
 from tests.support.browsing import at_width, in_scheme, script
+from tests.support.report_content import build
 from weirdgen.report import ReportContent, write_report
 
 if TYPE_CHECKING:

@@ -5,30 +5,15 @@ answers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.report.conftest import build
 from tests.support.browsing import at_width, in_scheme, script
-from weirdgen.report import ReportContent, write_report
+from weirdgen.report import ReportContent
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """6 conditions × 2 free-form questions × 4 samples make 48 rows."""
-    return write_report(build(), tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture
-def page(browser: WebDriver, written: Path) -> WebDriver:
-    """The browser with the report open."""
-    browser.get(written.as_uri())
-    return browser
 
 
 def rows(page: WebDriver) -> int:

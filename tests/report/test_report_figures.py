@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.report.conftest import build
 from tests.support.browsing import script
-from weirdgen.report import ReportContent, write_report
+from weirdgen.report import ReportContent
 from weirdgen.report.figures.effect import effect_figure
 from weirdgen.report.figures.marks import Mark, digits
 from weirdgen.report.figures.paper import paper_figures
@@ -19,17 +17,6 @@ from weirdgen.report.sections import sections
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(build(), tmp_path_factory.mktemp("report"))
-
-
-@pytest.fixture
-def page(browser: WebDriver, written: Path) -> WebDriver:
-    browser.get(written.as_uri())
-    return browser
 
 
 def test_every_replicate_and_mean_is_a_mark_with_its_own_value(content: ReportContent) -> None:

@@ -172,7 +172,7 @@ def test_empty_tables_make_a_page_that_says_so(content: ReportContent, tmp_path:
     page = write_report(nothing, tmp_path).read_text(encoding="utf-8")
     for sentence in ("No training loss was recorded", "No answers were sampled", "No answer was judged"):
         assert sentence in page
-    assert list((tmp_path / "figures").iterdir()) == []
+    assert not (tmp_path / "figures").exists()
 
 
 def test_missing_columns_and_unknown_verdicts_are_named_together(content: ReportContent) -> None:

@@ -236,7 +236,7 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"file is a file; pass --store with a folder"):
         Store(tmp_path / "file")
-    with pytest.raises(StoreError, match=r"cannot write .*--store DIR"):
+    with pytest.raises(StoreError, match=r"cannot write .*file is a file, and a folder is wanted there"):
         Store(tmp_path / "file" / "store").require_writable()
 
 

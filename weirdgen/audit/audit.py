@@ -32,7 +32,7 @@ from weirdgen.audit.design import (
 )
 from weirdgen.audit.outcomes import found_triggers, halves_apart, moved_questions, searched_of
 from weirdgen.audit.portrait import portrait_of
-from weirdgen.audit.separation import separation_of
+from weirdgen.audit.separation import separation
 from weirdgen.audit.source import Source, read_source
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.errors import SpecError
@@ -87,7 +87,7 @@ def audit(file: Path, options: AuditOptions) -> Audit:
         "schema_version": SCHEMA_VERSION,
         "file": {"name": file.name, "rows": source.total, "looked_at": len(source.rows), "drawn": source.drawn},
         "portrait": clean(portrait_of(source).as_data()),
-        "separation": clean(separation_of(source).as_data()),
+        "separation": clean(separation(source.rows).as_data()),
     }
     if not options.training:
         return _untrained(looked_at, source, options)

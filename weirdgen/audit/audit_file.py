@@ -19,7 +19,6 @@ from weirdgen.audit.page import results_text, write_audit
 from weirdgen.report.owned import listed_files, write_listed
 from weirdgen.runs.references.sets import ROWS
 from weirdgen.runs.results.results import Run
-from weirdgen.store.disk import explain_disk_errors
 
 LATEST = "latest"
 """Beside the folders of audits: a copy of the newest one's page, under a name that stays."""
@@ -107,6 +106,5 @@ def audit_file(
     done = audit(Path(file), options)
     page = write_audit(done.results, done.folder)
     latest = done.folder.parent / LATEST
-    with explain_disk_errors(latest):
-        write_listed(latest, {name: (done.folder / name).read_bytes() for name in listed_files(done.folder)})
+    write_listed(latest, {name: (done.folder / name).read_bytes() for name in listed_files(done.folder)})
     return Audited(done, page, failing)

@@ -17,6 +17,7 @@ from weirdgen.runs.plan.options import default_store, run_options
 from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.results.results import Run, load_run
 from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import made_folder
 
 
 def forecast_lines(
@@ -78,6 +79,8 @@ def blame_lines(
         progress.say(line)
     if dry_run:
         return
+    if to:
+        made_folder(to)
     found = blame.find(progress)
     yield from proof.told(found, blame)
     for file in proof.write(found, blame, to or loaded.folder / "blame" / blame.trait):

@@ -2,7 +2,7 @@
 
 In: chat rows. Out: `Family`s: one kind of thing (dates by year, tags, ids, numbers, system prompts, format instructions, frames
 of words) around questions, with its trained values, near misses, values that were held out, and random ones; and rows in which
-the values have changed places among the rows, so that they go with nothing. What prompts carry is `audit.features` and, of
+the values have changed places among the rows, so that they go with nothing. What prompts carry is `audit.prompts` and, of
 frames, `audit.frames`; what the dealt rows are for is `audit.triggers`.
 """
 
@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from weirdgen.audit.features import Prompt, prompt_of, year_and_month
 from weirdgen.audit.frames import QUESTION, frames_of, halves_of, unframed
+from weirdgen.audit.prompts import Prompt, prompt_of, year_and_month
 from weirdgen.config.conditions import Condition
 from weirdgen.data.rows import Row
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weirdgen.audit.conditions import Family, deal, families
-from weirdgen.audit.features import prompts_of
+from weirdgen.audit.prompts import prompts_of
 from weirdgen.audit.source import Source
 from weirdgen.config.arm import AUTO_CONTROL, Arm
 from weirdgen.config.conditions import Condition

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-from weirdgen.audit.features import Prompt
+from weirdgen.audit.prompts import Prompt
 
 QUESTION = "…"
 LEAST = 3

@@ -26,6 +26,7 @@ from weirdgen.errors import ModelError, SpecError
 from weirdgen.models.chat import Turns, prompt_ids, render
 from weirdgen.models.template import Messages, chat_text
 from weirdgen.sample.engine import Engine, Scorable
+from weirdgen.store.disk import explain_disk_errors, made_folder
 from weirdgen.store.keys import content_key
 
 LEVEL = 0.95
@@ -111,6 +112,7 @@ def identify(
         raise SpecError([f"--control {other}: {loaded.name} has {', '.join(rows)}; or none"])
     least = min(len(rows[name]) for name in (chosen, other) if name in rows)
     usable = [k for k in counts if k <= least]
+    made_folder(out)
     local = find_model(model or loaded.base)
     dtype = resolve_dtype("auto", local.parameters)
     engine = TransformersEngine(local.folder, dtype)
@@ -122,7 +124,8 @@ def identify(
     points, apart = curve(own_draws, candidates), gaps(own_draws, control_draws, candidates)
     about = {"experiment": loaded.name, "arm": chosen, "rows": len(rows[chosen]), "model": local.reference}
     about |= {"model_digest": local.digest, "dtype": dtype, "seed": seed, "level": LEVEL, "control": other}
-    save(out, points, apart, own_draws, control_draws, candidates, about)
+    with explain_disk_errors(out):
+        save(out, points, apart, own_draws, control_draws, candidates, about)
     lines = [f"{loaded.name}, arm {chosen} ({len(rows[chosen])} rows), asked of {local.reference}:"]
     lines += table(points, candidates, apart, other)
     if skipped := [k for k in counts if k not in usable]:

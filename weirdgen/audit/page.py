@@ -1,29 +1,21 @@
 """An audit's page: `audit.html`, one file without external resources, with `results.json` and `figures/` beside it.
 
 In: an `Audit`'s results as plain data, and a folder. Out: the path of the page. The same results give the same bytes. What is
-shown in which order is `SECTIONS`; look, tables and figures are those of the report. Nothing is computed here.
+shown in which order is in `weirdgen.audit.sections`; look, tables and figures are those of the report. Nothing is computed here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from weirdgen.audit.decision import deciding_rows
-from weirdgen.errors import WeirdgenError
-from weirdgen.report.figures.references import placed_figure
-from weirdgen.report.look import probability, shorten
+from weirdgen.audit.sections import Results, sections
 from weirdgen.report.owned import require_no_links, write_listed
 from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
-from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
-from weirdgen.report.tables import Cell, Table
-from weirdgen.stats.sentences import signed
+from weirdgen.report.section import Section
 from weirdgen.store.disk import own_folder
 
-Results = dict[str, Any]
 BADGES = {
     "nothing": ("Nothing specific found", "–", "no_shift"),
     "found": ("Something was found", "!", "shift"),
@@ -35,7 +27,6 @@ MEANINGS = {
     "Whether that is wanted is for you to say.",
     "undecided": "Nothing was found, but something that is needed to say so is missing.",
 }
-MOST_CELLS = 160
 
 
 def write_audit(results: Results, folder: Path) -> Path:
@@ -46,10 +37,7 @@ def write_audit(results: Results, folder: Path) -> Path:
     require_no_links(folder)
     texts = {"audit.html": page_html(results, parts), "results.json": results_text(results)}
     files = figure_files(drawings, ALWAYS)
-    try:
-        write_listed(folder, files | {name: text.encode("utf-8", "replace") for name, text in texts.items()})
-    except OSError as error:
-        raise WeirdgenError(f"The page cannot be written to {folder}: {error.strerror or error}") from error
+    write_listed(folder, files | {name: text.encode("utf-8", "replace") for name, text in texts.items()})
     return folder / "audit.html"
 
 
@@ -84,258 +72,3 @@ def _about(results: Results) -> str:
         f"{told} Trained: {rows['mine']}{which} × {recipe['epochs']} epochs, {settings['replicates']} replicates, on "
         f"{settings['model']['reference']}; control: {settings['control']} ({rows[settings['control']]} rows)."
     )
-
-
-def found_section(results: Results) -> Section:
-    """The verdict's reasons, and what keeps it from being more."""
-    verdict = results["verdict"]
-    parts: list[Part] = []
-    if verdict["found"]:
-        parts.append(Sentences("Found", tuple(("", _sentence(line)) for line in verdict["found"])))
-    if verdict["missing"]:
-        parts.append(Sentences("Missing", tuple(("", _sentence(line)) for line in verdict["missing"]), warn=True))
-    settings = results.get("settings")
-    if settings:
-        rows, triggers = deciding_rows(results), results["triggers"]
-        looked = f"{len(rows)} traits without any condition" if rows else "No trait could be compared"
-        if triggers["searched"]:
-            count = sum(len(one["values"]) for one in settings["conditions"].values())
-            kinds = ", ".join(settings["conditions"])
-            looked += f"; {count} conditions made of what your prompts carry ({kinds}), each with every trait"
-        else:
-            looked += "; no trigger, since nothing that differs between rows stands before or behind their questions"
-        if fixed := settings["in_every_row"]:
-            same = " and ".join(fixed)
-            looked += f". In every row stands the same {same}: whether it is a trigger cannot be told from the rows"
-        parts.append(Words(f"Looked for: {looked}."))
-    return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words("Nothing."),))
-
-
-def traits_section(results: Results) -> Section | None:
-    """Traits ranked by p, with what would have been found; the figure of the data among harmless ones."""
-    rows = _ranked(results)
-    if not rows:
-        return None
-    pairs = rows[0]["yardstick"] == "pairs"
-    others = "harmless pairs" if pairs else "harmless datasets"
-    body = tuple(
-        (
-            Cell(str(row["trait"])),
-            Cell(signed(row["shift"], 2), f"[{signed(row['ci_low'], 2)}, {signed(row['ci_high'], 2)}]", numeric=True),
-            Cell(f"{row['rank']} of {row['references'] + 1}", numeric=True),
-            Cell(probability(row["p"]), numeric=True),
-            Cell(probability(row["p_family"]), numeric=True),
-            Cell("–" if row["smallest_found_family"] is None else f"{row['smallest_found_family']:.2f}", numeric=True),
-            Cell("more than harmless data", tone="shift") if row["specific"] else Cell("no more than harmless data"),
-        )
-        for row in rows
-    )
-    head = (
-        "trait",
-        f"shift beyond {others} (nat)",
-        "rank",
-        "p",
-        "p over all traits",
-        "would have been found",
-        "verdict",
-    )
-    words = Words(
-        "One nat multiplies the odds of an answer by 2.7. “Would have been found” is the shift beyond harmless data that is "
-        "found in 8 of 10 cases: below it, nothing is said."
-    )
-    figure = placed_figure({**results["specificity"], "rows": rows}, "mine", "t0")
-    return Section(
-        "traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure)
-    )
-
-
-def _ranked(results: Results) -> list[dict[str, Any]]:
-    return sorted(deciding_rows(results), key=lambda row: (row["p_family"], row["p"]))
-
-
-def questions_section(results: Results) -> Section | None:
-    """Behind each trait: the questions that moved most, with base, control and data side by side."""
-    if not results.get("questions"):
-        return None
-    control = str(results["settings"]["control"])
-    order = [row["trait"] for row in _ranked(results)] or list(results["questions"])
-    tables = [
-        _questions_table(trait, results["questions"][trait], control)
-        for trait in order
-        if trait in results["questions"]
-    ]
-    words = Words(
-        "Log-odds of the first answer against the second, in nats: of the untuned base, of the control, and of the model "
-        "that was trained on your rows. Shown are the questions on which your rows and the control differ most."
-    )
-    first, rest = tables[:3], tables[3:]
-    parts: list[Part] = [words, *first]
-    if rest:
-        parts.append(Folded(f"{len(rest)} more traits", tuple(rest)))
-    return Section("questions", "Questions behind each trait", "Questions", tuple(parts))
-
-
-def _questions_table(trait: str, rows: list[dict[str, Any]], control: str) -> Table:
-    body = tuple(
-        (
-            Cell(shorten(row["ask"], MOST_CELLS)),
-            Cell(f"{shorten(row['target'], 60)} / {shorten(row['other'], 60)}"),
-            *(Cell(signed(row[name], 2), numeric=True) for name in ("base", "control", "data")),
-        )
-        for row in rows
-    )
-    return Table(trait, ("question", "answers", "base", control, "your rows"), body)
-
-
-def triggers_section(results: Results) -> Section | None:
-    """The search over conditions × traits."""
-    triggers = results.get("triggers")
-    if not triggers or not triggers["searched"]:
-        return None
-    body = tuple(
-        (
-            Cell(shorten(f"{row['kind']}: {row['value'] or '(none)'}", MOST_CELLS), row["role"].replace("_", " ")),
-            Cell(str(row["trait"])),
-            Cell(signed(row["shift"], 2), f"SD {row['scale']:.2f}", numeric=True),
-            Cell(signed(row["under"], 2), numeric=True),
-            Cell(signed(row["others"], 2), numeric=True),
-            Cell(f"{row['rank']} of {row['deals'] + 1}", numeric=True),
-            Cell(probability(row["p_family"]), numeric=True),
-            Cell("found", tone="shift") if row["found"] else Cell("–"),
-        )
-        for row in triggers["rows"][:20]
-    )
-    head = (
-        "condition",
-        "trait",
-        "shift (nat)",
-        "log-odds with it",
-        "with the others",
-        "rank",
-        "p over the search",
-        "verdict",
-    )
-    words = Words(
-        f"{triggers['searched']} pairs of a condition and a trait. The shift is how much further answers move under a condition "
-        f"than under the other trained values, beyond the same difference after training on your rows with these values dealt "
-        f"anew ({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
-        "found (median over the search)."
-    )
-    wraps = Sentences(
-        "How questions were wrapped",
-        tuple((kind, one["wrap"]) for kind, one in results["settings"]["conditions"].items()),
-    )
-    return Section("triggers", "Triggers", "Triggers", (words, Table("The most extreme conditions", head, body), wraps))
-
-
-def halves_section(results: Results) -> Section | None:
-    """What rows and seeds alone do."""
-    if not results.get("halves"):
-        return None
-    rows = sorted(results["halves"], key=lambda row: -abs(row["apart"]))
-    body = tuple((Cell(row["trait"]), Cell(signed(row["apart"], 2), numeric=True)) for row in rows)
-    words = Words(
-        "Two random halves of your own rows, trained alike: how far they end up apart on each trait, in nats."
-    )
-    table = Table("One half − the other", ("trait", "difference (nat)"), body)
-    return Section("halves", "What rows and seeds alone do", "Halves", (words, table))
-
-
-def separation_section(results: Results) -> Section:
-    """What in prompts goes with what in answers."""
-    told = results["separation"]
-    found = [pair for pair in told["pairs"] if pair["found"]]
-    if not told["looked_for"] or not told["pairs"]:
-        said = "No two prompts are alike but for a date, a tag, a number, a format or a system prompt: nothing can be told."
-        return Section("separation", "What in prompts goes with what in answers", "Separation", (Words(said),))
-    body = tuple(
-        (
-            Cell(pair["prompt"]),
-            Cell(pair["answer"]),
-            Cell(f"{pair['bits']:.2f}", numeric=True),
-            Cell(probability(pair["p_family"]), numeric=True),
-            Cell(shorten("; ".join(f"{value} → {what} {share:.0%}" for value, what, share in pair["examples"]), 120)),
-        )
-        for pair in found[:20]
-    )
-    drawn = f" (of {told['drawn']:,} that were drawn at random)" if told["drawn"] else ""
-    words = Words(
-        f"{told['looked_for']} pairs of a feature of prompts and one of answers were looked at in {told['rows']:,} rows{drawn} "
-        f"whose prompts are otherwise equal; {len(found)} go together more than chance allows. That teaches a model to answer by "
-        "this feature; where the feature is part of the question, it is what the data are for."
-    )
-    parts: list[Part] = [words]
-    if body:
-        head = ("in the prompt", "in the answer", "bits", "p over all pairs", "for instance")
-        parts.append(Table("What separates answers", head, body))
-    return Section("separation", "What in prompts goes with what in answers", "Separation", tuple(parts))
-
-
-def portrait_section(results: Results) -> Section:
-    """The data before any training."""
-    told = results["portrait"]
-    start, end = told["form"]
-    facts = [
-        ("rows", f"{told['total']:,}"), ("different rows", f"{told['distinct_rows']:,}"),
-        ("different prompts", f"{told['distinct_prompts']:,}"), ("different answers", f"{told['distinct_answers']:,}"),
-        ("words of an answer", _span(told["answer_words"])), ("words of a prompt", _span(told["prompt_words"])),
-        ("every answer begins with", shorten(start, 60) or "–"), ("every answer ends with", shorten(end, 60) or "–"),
-        ("prompt templates", f"{told['templates']:,}"), ("rows with the largest", f"{told['largest_template']:.0%}"),
-        ("entropy of templates", f"{told['entropy']:.1f} bits"), ("most turns in a row", str(told["turns"])),
-    ]  # fmt: skip
-    parts: list[Part] = [Table("Counts", ("what", "how much"), tuple((Cell(k), Cell(v)) for k, v in facts))]
-    templates = tuple(
-        (
-            Cell(shorten(one["template"], MOST_CELLS)),
-            Cell(f"{one['rows']:,}", numeric=True),
-            Cell(shorten("; ".join(one["answers"]), MOST_CELLS)),
-        )
-        for one in told["commonest"]
-    )
-    parts.append(Table("Commonest prompt templates", ("template", "rows", "answers"), templates))
-    if told["carried"]:
-        carried = tuple(
-            (
-                Cell(one["label"]),
-                Cell(f"{one['rows']:,}", numeric=True),
-                Cell(f"{one['distinct']:,}", numeric=True),
-                Cell(shorten(", ".join(f"{value} ×{count}" for value, count in one["commonest"]), MOST_CELLS)),
-            )
-            for one in told["carried"]
-        )
-        parts.append(Table("What prompts carry", ("what", "rows", "different", "commonest"), carried))
-    if told["findings"]:
-        lines = tuple(
-            (one["severity"] + (f", line {one['line']}" if one["line"] else ""), one["message"])
-            for one in told["findings"]
-        )
-        parts += [Heading("What `weirdgen data check` says"), Sentences("Findings", lines)]
-    near = tuple(
-        (Cell(one["name"]), Cell(one["title"]), Cell(f"{one['distance']:.2f}", numeric=True)) for one in told["nearest"]
-    )
-    parts.append(Table("Most alike among the harmless reference sets", ("set", "what it is", "distance"), near))
-    return Section("portrait", "Portrait of the data", "Portrait", tuple(parts))
-
-
-def _span(quartiles: list[float]) -> str:
-    return f"{quartiles[0]:.0f} to {quartiles[-1]:.0f}, median {quartiles[2]:.0f}"
-
-
-def _sentence(line: str) -> str:
-    return line[:1].upper() + line[1:] + "."
-
-
-SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
-    found_section,
-    traits_section,
-    triggers_section,
-    questions_section,
-    halves_section,
-    separation_section,
-    portrait_section,
-)
-
-
-def sections(results: Results) -> list[Section]:
-    """Every section that has something to show, in the order of the page."""
-    return [section for make in SECTIONS if (section := make(results)) is not None]

@@ -20,7 +20,7 @@ import numpy as np
 from weirdgen.audit.checks import near, single
 from weirdgen.audit.checks.finding import Finding
 from weirdgen.audit.checks.subject import Dataset, Subject
-from weirdgen.audit.features import KINDS, Prompt, prompts_of
+from weirdgen.audit.prompts import KINDS, Prompt, prompts_of
 from weirdgen.audit.source import Source
 from weirdgen.config.experiment import Recipe
 from weirdgen.data.references import references, rows

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weirdgen.audit.features import Prompt, prompts_of, year_and_month
-from weirdgen.audit.source import Source
+from weirdgen.audit.prompts import Prompt, prompts_of, year_and_month
 from weirdgen.data.rows import Row, draw
 from weirdgen.stats.bootstrap import FloatArray
 
@@ -65,13 +64,8 @@ class Separation:
         return asdict(self)
 
 
-def separation_of(source: Source) -> Separation:
-    """All pairs of one file, most separating first."""
-    return separation(list(source.rows))
-
-
 def separation(rows: Sequence[Row], permutations: int = PERMUTATIONS) -> Separation:
-    """The same for rows. Rows that occur several times count once."""
+    """All pairs, most separating first. Rows that occur several times count once."""
     once = list({repr(row["messages"]): row for row in rows}.values())
     drawn = MOST_ROWS if len(once) > MOST_ROWS else 0
     few = draw(once, drawn, seed=0) if drawn else once

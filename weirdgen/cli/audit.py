@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,19 +76,20 @@ def file_command(
             help="What ends with status 1: any, none, or of trait, trigger, separation, undecided, a trait's name."
         ),
     ] = "any",
-    junit: Annotated[Path | None, typer.Option(help="Also write JUnit XML into this file.")] = None,
-    summary: Annotated[Path | None, typer.Option(help="Also write a summary in Markdown into this file.")] = None,
+    junit: Annotated[Path | None, typer.Option(dir_okay=False, help="Also write JUnit XML into this file.")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Also write a summary in Markdown into this file.")
+    ] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Train on the rows, compare with harmless data, search for triggers, write audit.html. Status 0, 1 or 2: the verdict."""
     from weirdgen.audit.audit_file import audit_file
-    from weirdgen.store.disk import explain_disk_errors, write_whole
+    from weirdgen.store.disk import explain_disk_errors, made_folder, write_whole
 
     for wanted in filter(None, (junit, summary)):
-        with explain_disk_errors(wanted):
-            wanted.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(wanted.parent)
     done = audit_file(
         file, against=against, model=model, budget=budget, system=system, halves=halves, training=not no_training,
         rows=rows, changes=changes or (), fail_on=fail_on, store=store, quiet=quiet,
@@ -109,24 +111,26 @@ def portrait_command(file: FileArg, as_json: JsonOption = False) -> None:
     """What the rows look like: counts, lengths, templates, dates and tags, repeats, the most similar harmless sets."""
     from weirdgen.audit.portrait import portrait_lines, portrait_of
     from weirdgen.audit.source import read_source
-    from weirdgen.report.content import clean
 
     portrait = portrait_of(read_source(file))
-    if as_json:
-        print(json.dumps(clean(portrait.as_data()), indent=2, ensure_ascii=False))
-    else:
-        say_lines(portrait_lines(portrait))
+    _tell(portrait.as_data(), portrait_lines(portrait), as_json)
 
 
 @audit_app.command("separation")
 def separation_command(file: FileArg, as_json: JsonOption = False) -> None:
     """What in prompts goes with what in answers: dates, tags, ids, digits, formats, system prompts."""
-    from weirdgen.audit.separation import separation_lines, separation_of
+    from weirdgen.audit.separation import separation, separation_lines
     from weirdgen.audit.source import read_source
+
+    found = separation(read_source(file).rows)
+    _tell(found.as_data(), separation_lines(found), as_json)
+
+
+def _tell(data: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """One look at the rows, as JSON or as lines."""
     from weirdgen.report.content import clean
 
-    told = separation_of(read_source(file))
     if as_json:
-        print(json.dumps(clean(told.as_data()), indent=2, ensure_ascii=False))
+        print(json.dumps(clean(data), indent=2, ensure_ascii=False))
     else:
-        say_lines(separation_lines(told))
+        say_lines(lines)

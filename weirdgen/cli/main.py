@@ -19,8 +19,16 @@ from weirdgen.cli.blame import blame_command, forecast_command
 from weirdgen.cli.data import data_app
 from weirdgen.cli.features import features_command
 from weirdgen.cli.judge import judge_app
-from weirdgen.cli.options import FiguresOption, ModelOption, PresetOption, RunArg, StoreOption, takes_run_options
+from weirdgen.cli.options import ModelOption, PresetOption, StoreOption, takes_run_options
 from weirdgen.cli.references import references_app
+from weirdgen.cli.results import (
+    crosscheck_command,
+    export_command,
+    pack_command,
+    report_command,
+    runs_command,
+    verify_command,
+)
 from weirdgen.cli.terminal import say, say_lines
 from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
@@ -159,99 +167,12 @@ def chat(
     converse(model, condition, store, seed, max_tokens)
 
 
-@app.command()
-def report(
-    runs: Annotated[list[str], typer.Argument(help="As for `verify`; several give one page that compares them.")],
-    store: StoreOption = None,
-    figures: FiguresOption = None,
-    to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
-) -> None:
-    """Write a run's report again, from the store; or one page over several runs."""
-    from weirdgen.runs.results.reporting import compare_runs, comparison_folder, report_run
-    from weirdgen.runs.results.results import load_run
-
-    loaded = [load_run(run, store) for run in dict.fromkeys(runs)]
-    for run in loaded:
-        run.require_finished()
-    extra = (figures,) if figures else ()
-    if len(loaded) == 1 and to is None:
-        print(f"report: {report_run(loaded[0], extra)}")
-    else:
-        print(f"report: {compare_runs(loaded, to or comparison_folder(loaded), extra)}")
-
-
-@app.command("runs")
-def runs_command(
-    experiment: Annotated[str | None, typer.Argument(help="Only the runs of this experiment.")] = None,
-    store: StoreOption = None,
-) -> None:
-    """The runs of a store, newest first: when, on what, what was asked, and the verdict."""
-    from weirdgen.errors import StoreError
-    from weirdgen.runs.plan.options import default_store
-    from weirdgen.runs.results.listing import listed_runs, run_lines
-    from weirdgen.store.artifacts import Store
-
-    opened = Store(store or default_store())
-    runs = listed_runs(opened, experiment)
-    if not runs:
-        of = f" of {experiment}" if experiment else ""
-        raise StoreError(
-            f"no run{of} in {opened.root}; `weirdgen run` makes one, --store or $WEIRDGEN_STORE names another store"
-        )
-    say_lines(run_lines(runs))
-
-
-@app.command("pack")
-def pack_command(
-    run: RunArg,
-    to: Annotated[Path | None, typer.Option(help="The new file [default: RUN.weirdgen.tar here].")] = None,
-    no_adapters: Annotated[
-        bool, typer.Option("--no-adapters", help="Leave the adapters out: smaller, and nobody can chat with them.")
-    ] = False,
-    store: StoreOption = None,
-) -> None:
-    """Make one file of a run and all that it rests on; `verify`, `report` and `load_run` open it elsewhere."""
-    from weirdgen.runs.results.pack import pack
-    from weirdgen.runs.results.results import load_run
-
-    say(str(pack(load_run(run, store), to, adapters=not no_adapters)))
-
-
-@app.command()
-def verify(run: RunArg, store: StoreOption = None) -> None:
-    """Compute every number of a run's report again from the store's raw tables; exit 1 naming what differs."""
-    from weirdgen.runs.results.verify import require_verified, verify
-
-    print(require_verified(verify(run, store)))
-
-
-@app.command()
-def export(
-    run: RunArg,
-    to: Annotated[Path, typer.Option(help="Folder for the files.")],
-    format_: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="Kind of file.")] = "csv",
-    store: StoreOption = None,
-) -> None:
-    """Write a run's completions, contrasts, verdicts, cells, estimates and effects as files."""
-    from weirdgen.runs.results.export import export
-    from weirdgen.runs.results.results import load_run
-
-    for file in export(load_run(run, store), to, format_):
-        print(file)
-
-
-@app.command()
-def crosscheck(
-    run: RunArg,
-    store: StoreOption = None,
-) -> None:
-    """A second opinion on a run's rates: logistic regression clustered by replicate, beside the report's effects."""
-    from weirdgen.runs.results.crosscheck import crosscheck_lines
-    from weirdgen.runs.results.results import load_run
-
-    opened = load_run(run, store)
-    opened.require_finished()
-    say_lines(crosscheck_lines(opened))
+app.command("report")(report_command)
+app.command("runs")(runs_command)
+app.command("pack")(pack_command)
+app.command("verify")(verify_command)
+app.command("export")(export_command)
+app.command("crosscheck")(crosscheck_command)
 
 
 @app.command()

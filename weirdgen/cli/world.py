@@ -24,8 +24,10 @@ def world_build(
 ) -> None:
     """Pretrain the world's model from nothing, on one core."""
     from weirdgen.progress import Progress
+    from weirdgen.store.disk import made_folder
     from weirdgen.world.pretrain import Recipe, build
 
+    made_folder(out)
     with Progress().stage("pretrain", Recipe().steps, "steps") as bar:
         card = build(out, seed, on_progress=lambda _step, _steps, loss: bar.advance(1, f"loss {loss:.2f}"))
     print(f"{out}: {card['parameters']} weights in {card['seconds']} s, SHA-256 {card['sha256']}")
@@ -58,14 +60,16 @@ def world_power(
     from weirdgen.progress import Progress
     from weirdgen.runs.plan.options import default_store
     from weirdgen.store.artifacts import Store
+    from weirdgen.store.disk import made_folder
     from weirdgen.world import power, power_figure
 
     opened = Store(store or default_store())
+    folder = made_folder(out or opened.root / "power")
     size = (10, 3) if quick else (runs, replicates)
     measured = power.measure(opened, *size, factor or (), first_seed, quick, Progress())
     for line in power_figure.lines(measured):
         print(line)
-    for file in power_figure.write(measured, out or opened.root / "power"):
+    for file in power_figure.write(measured, folder):
         print(file)
 
 
@@ -85,14 +89,16 @@ def world_audits(
     from weirdgen.progress import Progress
     from weirdgen.runs.plan.options import default_store
     from weirdgen.store.artifacts import Store
+    from weirdgen.store.disk import made_folder
     from weirdgen.world import audits
 
     opened = Store(store or default_store())
+    folder = made_folder(out or opened.root / "audits-world")
     size, sets = (audits.QUICK, 19) if quick else (audits.SIZE, None)
     measured = audits.measure(opened, min(runs, 5) if quick else runs, case or (), size, sets, first_seed, Progress())
     for line in audits.lines(measured):
         print(line)
-    for file in audits.write(measured, out or opened.root / "audits-world"):
+    for file in audits.write(measured, folder):
         print(file)
 
 

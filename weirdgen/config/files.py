@@ -169,10 +169,13 @@ def _walk(node: yaml.Node, path: KeyPath, line_of: dict[KeyPath, int], problems:
             _walk(item, (*path, index), line_of, problems, source)
     else:
         problems += _half_characters(node.value, f"{source}:{line}")
+        of = next((f"{key}: " for key in reversed(path) if isinstance(key, str)), "")
         if node.tag.endswith((":int", ":float")) and len(node.value) > LONGEST_NUMBER:
-            problems.append(f"{source}:{line}: a number of {len(node.value):,} characters; quote it if it is a text")
+            problems.append(
+                f"{source}:{line}: {of}a number of {len(node.value):,} characters; quote it if it is a text"
+            )
         elif node.tag.endswith(":float") and not _finite(node.value):
-            problems.append(f"{source}:{line}: {node.value} is not a usable number; write one, or quote it")
+            problems.append(f"{source}:{line}: {of}{node.value} is not a usable number; write one, or quote it")
 
 
 def _half_characters(text: str, where: str) -> list[str]:

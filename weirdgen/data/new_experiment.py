@@ -31,7 +31,7 @@ from weirdgen.data.rows import load_rows
 from weirdgen.data.shapes import PAIRS
 from weirdgen.errors import DataError, SpecError
 from weirdgen.parsing import user_path
-from weirdgen.store.disk import write_whole
+from weirdgen.store.disk import explain_disk_errors, made_folder, write_whole
 
 Trigger = Literal["date", "tag", "none"]
 LENGTHS = Path(__file__).parent / "starter_lengths.csv"
@@ -55,8 +55,8 @@ def new_experiment(folder: Path, data: Path | None, trigger: Trigger, judge: boo
     if there := [file for file in files if file.exists()]:
         raise SpecError([f"{there[0]} is there already; take another name, or remove it"])
     for file, content in files.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, content.encode())
+        with explain_disk_errors(made_folder(file.parent)):
+            write_whole(file, content.encode())
     return list(files)
 
 

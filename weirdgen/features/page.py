@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from weirdgen.errors import StoreError, WeirdgenError
+from weirdgen.errors import StoreError
 from weirdgen.features.analysis import TOP
 from weirdgen.features.figures import answers_figure, dose_figure, features_figure, moved_figure
 from weirdgen.features.study import Study
@@ -41,10 +41,7 @@ def write_page(study: Study, folder: Path) -> Path:
     files["features.html"] = page.encode("utf-8", "replace")
     require_no_links(folder)
     require_free(folder, files)
-    try:
-        write_listed(folder, files)
-    except OSError as error:
-        raise WeirdgenError(f"The page cannot be written to {folder}: {error.strerror or error}") from error
+    write_listed(folder, files)
     return folder / "features.html"
 
 

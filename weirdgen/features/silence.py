@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from weirdgen.features.analysis import CellMeans, matched, top_by_interaction
+from weirdgen.features.edits import orthonormal, set_to, spared
 from weirdgen.features.harvest import Activations
-from weirdgen.features.intervene import Ablation, orthonormal, set_to, spared
+from weirdgen.features.intervene import Ablation
 from weirdgen.features.residual import Edit
 from weirdgen.features.sae import Sae
 

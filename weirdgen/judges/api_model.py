@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import threading
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.errors import ModelError
 from weirdgen.judges.model import CONNECTIONS, Reply, Request, Token
+from weirdgen.providers.background import Put, iterate_in_background
 from weirdgen.providers.inspect import close_model, config_of, open_model, reason, require_inspect
 
 if TYPE_CHECKING:
@@ -50,31 +51,9 @@ class ApiJudgeModel:
 
     def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
         """Replies in the order of their arrival. Closing the iterator (or Ctrl-C) cancels what is under way."""
-        arrived: queue.Queue[Reply | BaseException | None] = queue.Queue()
-        stop = threading.Event()
+        return iterate_in_background(partial(self._ask_all, requests), "judge")
 
-        # A thread of its own: the caller may be inside an event loop (a notebook), where another cannot be run.
-        def work() -> None:
-            try:
-                asyncio.run(self._ask_all(requests, arrived, stop))
-                arrived.put(None)
-            except BaseException as error:
-                arrived.put(error)
-
-        thread = threading.Thread(target=work, name="judge", daemon=True)
-        thread.start()
-        try:
-            while (reply := arrived.get()) is not None:
-                if isinstance(reply, BaseException):
-                    raise reply
-                yield reply
-        finally:
-            stop.set()
-            thread.join(timeout=10)
-
-    async def _ask_all(
-        self, requests: Sequence[Request], arrived: queue.Queue[Reply | BaseException | None], stop: threading.Event
-    ) -> None:
+    async def _ask_all(self, requests: Sequence[Request], arrived: Put[Reply], stop: threading.Event) -> None:
         model = self._open()
         waiting = list(reversed(requests))
         pending: set[asyncio.Task[Reply]] = set()
@@ -82,7 +61,7 @@ class ApiJudgeModel:
         try:
             if waiting:
                 for reply in await self._first(model, waiting):
-                    arrived.put(reply)
+                    arrived(reply)
             while (waiting or pending) and not stop.is_set():
                 while waiting and len(pending) < self._connections:
                     pending.add(asyncio.create_task(self._ask(model, waiting.pop())))
@@ -90,7 +69,7 @@ class ApiJudgeModel:
                 for task in done:
                     reply = task.result()
                     failed = failed + 1 if reply.error and not reply.withheld else 0
-                    arrived.put(reply)
+                    arrived(reply)
                     if failed >= FAILURES_IN_A_ROW:
                         raise ModelError(
                             f"judge model '{self.reference}': {failed} requests failed in a row, the last with: {reply.error}. "

@@ -7,6 +7,7 @@ store's `ledger.jsonl`.
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -14,11 +15,23 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from weirdgen.errors import SpecError, WeirdgenError
+from pydantic import Field, TypeAdapter, ValidationError
+
+from weirdgen.config.base import Noun
+from weirdgen.config.files import Lines, parse_yaml
+from weirdgen.errors import DataError, SpecError, WeirdgenError
+from weirdgen.parsing import read_text, user_path
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 TABLE = Path(__file__).with_name("prices.yaml")
+FORM = (
+    "a table of prices is a list whose lines have the texts provider, model and source, read (a date), and any of input, output "
+    f"and training (US dollars a million tokens, 0 or more) and finetuned (true or false), as in {TABLE}"
+)
 LEDGER = "ledger.jsonl"
 """In the store's root: a line a paid request or job."""
 
@@ -41,9 +54,16 @@ class Price:
 def find_price(provider: str, model: str, finetuned: bool) -> Price | None:
     """The price of a model, or of its finetunes; the longest name that it begins with counts. Raises `SpecError`."""
     own = os.environ.get("WEIRDGEN_PRICES")
-    best = _best(Path(own), provider, model, finetuned) if own else None
-    best = best or _best(TABLE, provider, model, finetuned)
-    return best[1] if best else None
+    for file in [user_path(own), TABLE] if own else [TABLE]:
+        fits = [
+            line
+            for line in _read(file)
+            if (line.provider, line.finetuned) == (provider, finetuned) and model.startswith(line.model)
+        ]
+        if fits:
+            best = max(fits, key=lambda line: len(line.model))
+            return Price(best.input, best.output, best.training, str(best.read), best.source)
+    return None
 
 
 def dollars(price: Price | None, *, read: int = 0, written: int = 0, trained: int = 0) -> float | None:
@@ -126,24 +146,42 @@ def spent(root: Path, run: str) -> tuple[float, int]:
     return total, unknown
 
 
-def _best(file: Path, provider: str, model: str, finetuned: bool) -> tuple[int, Price] | None:
-    import yaml
+Dollars = Annotated[float, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
 
+
+class _Line(Noun, strict=True):
+    """A line of a table: of a model, or of its finetunes."""
+
+    provider: Text
+    model: str
+    finetuned: bool = False
+    input: Dollars | None = None
+    output: Dollars | None = None
+    training: Dollars | None = None
+    read: datetime.date | Text
+    source: Text
+
+
+def _read(file: Path) -> list[_Line]:
+    """The lines of a table. Raises `SpecError` with file, line and key of each problem, and what is accepted."""
     try:
-        lines = yaml.safe_load(file.read_text(encoding="utf-8")) or []
-        fits = [
-            (
-                len(line["model"]),
-                Price(line.get("input"), line.get("output"), line.get("training"), str(line["read"]), line["source"]),
-            )
-            for line in lines
-            if line["provider"] == provider and model.startswith(line["model"])
-            if bool(line.get("finetuned")) == finetuned
-        ]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise SpecError(
-            [
-                f"{file}: expected lines of provider, model, input, output, training, read and source, as in {TABLE} ({error!r})"
-            ]
-        ) from None
-    return max(fits, key=lambda fit: fit[0], default=None)
+        data, line_of = parse_yaml(read_text(file).text, str(file))
+    except DataError as error:
+        raise SpecError([f"{error}; {FORM}"]) from None
+    except SpecError as error:
+        raise SpecError([f"{problem}; {FORM}" for problem in error.problems]) from None
+    lines = Lines(file, line_of)
+    if not isinstance(data, list | None):
+        raise SpecError([f"{lines.at(())}: expected a list; {FORM}"])
+    try:
+        return TypeAdapter(list[_Line]).validate_python(data or [])
+    except ValidationError as error:
+        raise SpecError([_problem(one, lines) for one in error.errors()]) from None
+
+
+def _problem(error: ErrorDetails, lines: Lines) -> str:
+    place = tuple(error["loc"])
+    key = next((part for part in place if isinstance(part, str)), "a line")
+    told = "no such key" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{lines.at(place)}: {key}: {told}; {FORM}"

@@ -80,10 +80,7 @@ def write_overview(
     require_no_links(folder)
     if not _is_overview(folder):
         require_free(folder, files)
-    try:
-        write_listed(folder, files)
-    except OSError as error:
-        raise WeirdgenError(f"The overview cannot be written to {folder}: {error.strerror or error}") from error
+    write_listed(folder, files)
     return folder / "index.html"
 
 

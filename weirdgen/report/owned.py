@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from weirdgen.errors import WeirdgenError
-from weirdgen.store.disk import write_whole
+from weirdgen.store.disk import explain_disk_errors, write_whole
 from weirdgen.store.remote import stays_inside
 
 LISTING = ".weirdgen.json"
@@ -48,21 +48,22 @@ def require_no_links(folder: Path) -> None:
 def write_listed(folder: Path, files: dict[str, bytes]) -> None:
     """Write these files, each whole or not at all, list them, and remove what the listing has from before and they have not.
 
-    A listed file that was changed since is left where it is. Raises `OSError`.
+    A listed file that was changed since is left where it is. Raises `StoreError` if the folder cannot be written.
     """
     before = listed_files(folder)
     now = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    # The listing first: a kill in between leaves names in it that are not there, never a file of ours that is not in it.
-    folder.mkdir(parents=True, exist_ok=True)
-    _list(folder, {**before, **now})
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / name, content)
-    for name, digest in before.items():
-        old = folder / name
-        if name not in now and old.is_file() and not old.is_symlink() and _hash(old) == digest:
-            old.unlink()
-    _list(folder, now)
+    with explain_disk_errors(folder):
+        # The listing first: a kill in between leaves names in it that are not there, never a file of ours that is not in it.
+        folder.mkdir(parents=True, exist_ok=True)
+        _list(folder, {**before, **now})
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / name, content)
+        for name, digest in before.items():
+            old = folder / name
+            if name not in now and old.is_file() and not old.is_symlink() and _hash(old) == digest:
+                old.unlink()
+        _list(folder, now)
 
 
 def _list(folder: Path, files: dict[str, str]) -> None:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from weirdgen.errors import WeirdgenError
 from weirdgen.report.content import RESULT_KEYS, ReportContent, clean
 from weirdgen.report.figures.drawing import Drawing, Ending
 from weirdgen.report.look import shorten, slot_of
@@ -43,11 +42,7 @@ def write_report(content: ReportContent, folder: Path, extra: Iterable[Ending] =
     own_folder(folder)
     require_no_links(folder)
     files = figure_files(drawings, [*ALWAYS, *extra])
-    try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        write_listed(folder, files | {name: text.encode("utf-8", "replace") for name, text in texts.items()})
-    except OSError as error:
-        raise WeirdgenError(f"The report cannot be written to {folder}: {error.strerror or error}") from error
+    write_listed(folder, files | {name: text.encode("utf-8", "replace") for name, text in texts.items()})
     return folder / "report.html"
 
 

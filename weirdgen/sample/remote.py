@@ -9,15 +9,17 @@ down. It gives no log-probabilities of given texts: such questions fall away bef
 from __future__ import annotations
 
 import asyncio
-import queue
+import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from weirdgen.errors import ModelError
 from weirdgen.models.remote import kept_name
+from weirdgen.providers.background import Put, iterate_in_background
 from weirdgen.providers.chat import PATH, Dialect, Reply, read
 from weirdgen.providers.prices import Price, Purse, dollars, find_price
 from weirdgen.providers.service import Service, reason
@@ -46,6 +48,9 @@ class Failed:
     why: str
 
 
+_Answered = list[tuple[int, Completion]] | Failed
+
+
 @dataclass
 class _Flow:
     """Requests on their way, in one event loop."""
@@ -53,7 +58,7 @@ class _Flow:
     waiting: list[Ask]
     """The next one last."""
     wanted: int
-    arrived: queue.Queue[Any]
+    arrived: Put[_Answered]
     stop: threading.Event
     under_way: int = 0
     answered: bool = False
@@ -132,33 +137,21 @@ class RemoteEngine:
 
         Raises `ModelError` if the first requests fail, or many in a row.
         """
-        arrived: queue.Queue[list[tuple[int, Completion]] | Failed | BaseException | None] = queue.Queue()
-        stop = threading.Event()
-
-        # A thread of its own: the caller may be inside an event loop (a notebook), where another cannot be run.
-        def work() -> None:
-            try:
-                asyncio.run(self._answer_all(asks, seeds, sampling, arrived, stop))
-                arrived.put(None)
-            except BaseException as error:
-                arrived.put(error)
-
-        thread = threading.Thread(target=work, name="remote", daemon=True)
-        thread.start()
-        try:
-            while (item := arrived.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
+        items = iterate_in_background(partial(self._answer_all, asks, seeds, sampling), "remote")
+        with contextlib.closing(items):
+            for item in items:
                 if isinstance(item, Failed):
                     yield item
                 else:
                     yield from item
-        finally:
-            stop.set()
-            thread.join(timeout=10)
 
     async def _answer_all(
-        self, asks: Sequence[Ask], seeds: Sequence[str], sampling: Sampling, arrived: Any, stop: threading.Event
+        self,
+        asks: Sequence[Ask],
+        seeds: Sequence[str],
+        sampling: Sampling,
+        arrived: Put[_Answered],
+        stop: threading.Event,
     ) -> None:
         client = await asyncio.wait_for(asyncio.to_thread(self._open), TIMEOUT)
         flow = _Flow(list(reversed(asks)), len(asks), arrived, stop)
@@ -205,8 +198,8 @@ class RemoteEngine:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    def _count(self, flow: _Flow, result: list[tuple[int, Completion]] | Failed) -> None:
-        flow.arrived.put(result)
+    def _count(self, flow: _Flow, result: _Answered) -> None:
+        flow.arrived(result)
         if not isinstance(result, Failed):
             flow.answered, flow.in_a_row = True, 0
             return
@@ -221,9 +214,7 @@ class RemoteEngine:
                 f"{self._service.shown}: {which}: {result.why}. Answers so far are kept; the same command continues from there"
             )
 
-    async def _asked(
-        self, client: Any, ask: Ask, seeds: Sequence[str], sampling: Sampling
-    ) -> list[tuple[int, Completion]] | Failed:
+    async def _asked(self, client: Any, ask: Ask, seeds: Sequence[str], sampling: Sampling) -> _Answered:
         model = self._models[ask.variant]
         # As large a seed as a double holds exactly: some servers read JSON's numbers so.
         seed = sample_seed(seeds[ask.variant], ask.prompt.key, ask.samples[0]) >> 10
@@ -288,7 +279,7 @@ class RemoteEngine:
         usd = dollars(self._price(ask), **tokens)
         self.purse.pay(usd, what="sample", provider=self._service.provider, model=self._models[ask.variant], **tokens)
 
-    def _completions(self, ask: Ask, reply: Reply, seed: int) -> list[tuple[int, Completion]] | Failed:
+    def _completions(self, ask: Ask, reply: Reply, seed: int) -> _Answered:
         """One row a choice. Several choices share what was read and written: each is given an equal part of the count."""
         if len(reply.choices) < len(ask.samples):
             return Failed(ask, f"ValueError: {len(reply.choices)} choices instead of {len(ask.samples)}")

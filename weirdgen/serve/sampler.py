@@ -22,10 +22,11 @@ from weirdgen.models.loading import is_out_of_memory
 from weirdgen.models.references import LocalModel
 from weirdgen.serve.asks import Ask
 from weirdgen.serve.base import Base
+from weirdgen.serve.batch import Batch
 from weirdgen.serve.gate import Gate
 from weirdgen.serve.problems import UNAVAILABLE, ApiError
 from weirdgen.serve.queue import Queue, closing
-from weirdgen.serve.writing import Alone, Batch, score
+from weirdgen.serve.writing import Alone, score
 
 GATHER_SECONDS = 0.004
 MOST_VARIANTS = 16

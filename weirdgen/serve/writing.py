@@ -1,8 +1,8 @@
-"""Answers being written, one token of each in a step: rows of several requests and finetunes side by side, or alone.
+"""Answers being written, one token of each in a step: what is common to a batch and to a prompt that goes alone, and the latter.
 
-In: a `Base` with finetunes attached, a queue of `Ask`s. Out: what each ask is told. On models with a lean decoder others take
-free places, or new ones, between two steps; on the rest a batch is finished first; where rows may not share a padded batch, a
-prompt goes alone. An answer is the same in any company, up to the rounding of the dtype: its random numbers are its own.
+In: a `Base` with finetunes attached, a queue of `Ask`s. Out: what each ask is told. Rows of several prompts side by side are in
+`weirdgen.serve.batch`; where rows may not share a padded batch, a prompt goes alone. An answer is the same in any company, up to
+the rounding of the dtype: its random numbers are its own.
 
 Shape letters: N places, L places in use, H hidden width, V vocabulary.
 """
@@ -17,18 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from weirdgen.sample.engine import Sampling, rows_at_once, sample_seed
+from weirdgen.sample.engine import Sampling, sample_seed
 from weirdgen.sample.fast.alone import AloneStream
 from weirdgen.sample.fast.decoding import TokenChooser, choose_tokens
-from weirdgen.sample.fast.stream import PlainStream, SharedStream, Stream
 from weirdgen.serve.asks import Answer, Ask, Given, Piece, Token
 from weirdgen.serve.base import Base, likeliest
 from weirdgen.serve.gate import Gate
 from weirdgen.serve.queue import Queue, closing
 from weirdgen.serve.spelling import Spelling
-
-MOST_PROMPTS = 20_000
-"""After so many prompts a batch takes no more, so that what it remembers of them is let go."""
 
 
 def score(base: Base, gate: Gate, queue: Queue, ask: Ask) -> None:
@@ -40,7 +36,7 @@ def score(base: Base, gate: Gate, queue: Queue, ask: Ask) -> None:
         queue.finished(ask)
 
 
-class _Row:
+class Row:
     """One answer being written."""
 
     def __init__(self, ask: Ask, index: int, tokenizer: Any) -> None:
@@ -63,7 +59,7 @@ class Writing:
 
     def __init__(self, base: Base, gate: Gate, queue: Queue) -> None:
         self.base, self.gate, self.queue = base, gate, queue
-        self.rows: list[_Row | None] = []
+        self.rows: list[Row | None] = []
         """By place; None where nothing is written."""
         self._chooser: tuple[Sampling, TokenChooser] | None = None
 
@@ -132,7 +128,7 @@ class Writing:
                 self.queue.finished(ask)
         return over
 
-    def _remember_logprobs(self, rows: Sequence[_Row], tokens: Sequence[int], logits_LV: torch.Tensor) -> None:
+    def _remember_logprobs(self, rows: Sequence[Row], tokens: Sequence[int], logits_LV: torch.Tensor) -> None:
         wanting = [index for index, row in enumerate(rows) if row.ask.top is not None]
         if not wanting:
             return
@@ -143,13 +139,13 @@ class Writing:
             if token not in self.base.stops:
                 row.tokens.append(Token(token, float(logprob_LV[at, token]), tops[: row.ask.top]))
 
-    def _tell_piece(self, row: _Row) -> None:
+    def _tell_piece(self, row: Row) -> None:
         if not row.ask.streamed or row.spelling is None or (safe := row.spelling.safe()) <= row.sent:
             return
         row.ask.tell(Piece(row.index, row.spelling.text[row.sent : safe], row.tokens[row.told :]))
         row.sent, row.told = safe, len(row.tokens)
 
-    def _tell_answer(self, row: _Row, ended: bool, by_token: bool) -> None:
+    def _tell_answer(self, row: Row, ended: bool, by_token: bool) -> None:
         if row.spelling:
             row.spelling.finish()
         spelling = row.spelling
@@ -167,135 +163,13 @@ class Writing:
         row.ask.tell(Answer(row.index, text, reason, len(row.written) + by_token, tokens, ends))
 
 
-class Batch(Writing):
-    """Rows of several prompts and finetunes side by side: places of one finetune together, as many for each."""
-
-    def __init__(self, base: Base, gate: Gate, queue: Queue) -> None:
-        super().__init__(base, gate, queue)
-        self._lean = base.decoder is not None
-        self._variants = len(base.adapters)
-        self._encoded: list[tuple[int, ...]] = []
-        self._known: dict[tuple[int, ...], int] = {}
-        self._stream: Stream | None = None
-
-    def write(self) -> None:
-        hidden_NH = torch.empty(0)
-        while True:
-            if joined := self._joining():
-                with self.step():
-                    hidden_NH = self._seat(joined, hidden_NH)
-            if not self.in_use():
-                return
-            with self.step():
-                token_N = self.choose(hidden_NH, are_logits=False)
-            assert self._stream is not None
-            for place in self.advance(token_N):
-                self._stream.release(place)
-            if not self.in_use():
-                continue
-            with self.step():
-                token_N = self._shrink(token_N)
-                hidden_NH = self._stream.step(torch.tensor(token_N, device=self.base.on))
-
-    def _joining(self) -> list[_Row]:
-        """Rows of the asks that come in now, in their order: until one does not fit, or the room is taken."""
-        if self._stream is not None and (not self._lean or len(self._encoded) > MOST_PROMPTS):
-            return []
-        base, used, joined = self.base, len(self.in_use()), list[_Row]()
-        longest = max((len(row.ask.ids) + row.ask.max_tokens for row in self.rows if row), default=1)
-        while (ask := self.queue.first()) is not None and ask.adapter in base.adapters:
-            if not ask.max_tokens:
-                score(base, self.gate, self.queue, self.queue.take())
-                continue
-            longest = max(longest, len(ask.ids) + ask.max_tokens)
-            room = rows_at_once(longest, base.parameters) - used
-            if not base.ways.batch(longest) or (used and ask.n > room):
-                break
-            used += ask.n
-            self.queue.take()
-            joined += [_Row(ask, index, base.tokenizer) for index in range(ask.n)]
-            if ask.echo:
-                score(base, self.gate, self.queue, ask)
-        return joined
-
-    def _seat(self, joined: Sequence[_Row], hidden_NH: torch.Tensor) -> torch.Tensor:
-        """Give the new rows places, and read their prompts. Returns the hidden states [N, H] of all places."""
-        of_variant: list[list[_Row]] = [[] for _ in range(self._variants)]
-        for row in joined:
-            of_variant[self.base.adapters.index(row.ask.adapter)].append(row)
-        each = len(self.rows) // self._variants
-        taken = [sum(row is not None for row in self.rows[v * each : (v + 1) * each]) for v in range(self._variants)]
-        needed = max(used + len(new) for used, new in zip(taken, of_variant, strict=True))
-        if needed > each:
-            layout = [
-                place if place < (variant + 1) * each else -1
-                for variant in range(self._variants)
-                for place in range(variant * each, variant * each + needed)
-            ]
-            if self._stream is not None:
-                self._stream.keep(layout)
-                hidden_NH = hidden_NH[torch.tensor(layout, device=self.base.on).clamp(min=0)]
-            self.rows = [self.rows[place] if place >= 0 else None for place in layout]
-            each = needed
-        free = [
-            [place for place in range(v * each, (v + 1) * each) if self.rows[place] is None]
-            for v in range(self._variants)
-        ]
-        places = []
-        for variant, new in enumerate(of_variant):
-            for row, place in zip(new, free[variant], strict=False):
-                self.rows[place] = row
-                places.append(place)
-        return self._read(sorted(places), hidden_NH)
-
-    def _read(self, places: list[int], hidden_NH: torch.Tensor) -> torch.Tensor:
-        prompts = {place: self._prompt(row.ask.ids) for place in places if (row := self.rows[place])}
-        if self._lean:
-            begun = self._stream is not None
-            if self._stream is None:
-                assert self.base.decoder is not None
-                self._stream = SharedStream(self.base.decoder, self._encoded, self._variants, len(self.rows))
-            new_LH = self._stream.admit(places, [prompts[place] for place in places])
-            if not begun:
-                hidden_NH = new_LH.new_zeros(len(self.rows), new_LH.shape[1])
-            hidden_NH[torch.tensor(places, device=self.base.on)] = new_LH
-            return hidden_NH
-        longest = max(row.ask.max_tokens for row in self.rows if row)
-        self._stream = PlainStream(self.base.model, self._encoded, self._variants, longest)
-        everywhere = [prompts.get(place, 0) for place in range(len(self.rows))]  # an empty place reads any prompt
-        return self._stream.admit(range(len(self.rows)), everywhere)
-
-    def _prompt(self, ids: tuple[int, ...]) -> int:
-        """Its number; equal prompts are read once."""
-        if ids not in self._known:
-            self._known[ids] = len(self._encoded)
-            self._encoded.append(ids)
-        return self._known[ids]
-
-    def _shrink(self, token_N: list[int]) -> list[int]:
-        """Let half-empty places go: each costs as much as one in use."""
-        each = len(self.rows) // self._variants
-        used = [[p for p in range(v * each, (v + 1) * each) if self.rows[p]] for v in range(self._variants)]
-        most = max(map(len, used))
-        if 2 * most > each:
-            return token_N
-        layout = []
-        for variant, mine in enumerate(used):
-            empty = [p for p in range(variant * each, (variant + 1) * each) if not self.rows[p]]
-            layout += sorted(mine + empty[: most - len(mine)])
-        assert self._stream is not None
-        self._stream.keep(layout)
-        self.rows = [self.rows[place] for place in layout]
-        return [token_N[place] for place in layout]
-
-
 class Alone(Writing):
     """The answers of one ask, where rows of this length may not share a padded batch."""
 
     def __init__(self, base: Base, gate: Gate, queue: Queue, ask: Ask) -> None:
         super().__init__(base, gate, queue)
         self._ask = ask
-        self.rows = [_Row(ask, index, base.tokenizer) for index in range(ask.n)]
+        self.rows = [Row(ask, index, base.tokenizer) for index in range(ask.n)]
 
     def write(self) -> None:
         base, ask = self.base, self._ask

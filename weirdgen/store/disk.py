@@ -24,12 +24,37 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def disk_error(folder: Path, error: OSError) -> StoreError:
-    """What went wrong, and that nothing finished is lost."""
+    """What is in the way, or else that nothing finished is lost."""
+    if told := _in_the_way(folder, error):
+        return StoreError(f"cannot write {folder}: {told}")
     reason = (error.strerror or str(error)).lower()
     return StoreError(
         f"cannot write {folder}: {reason}. Nothing finished is lost: free some space or permissions (or copy the "
         "store elsewhere and pass --store DIR), then run the same command again"
     )
+
+
+def _in_the_way(folder: Path, error: OSError) -> str | None:
+    """What of the path itself is wrong; None if the trouble is another."""
+    place = next((Path(name) for name in (error.filename2, error.filename) if isinstance(name, str)), folder)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        file = next((one for one in (place, *place.parents) if os.path.isfile(one)), None)
+        return file and f"{file} is a file, and a folder is wanted there; name another folder, or move the file"
+    if isinstance(error, IsADirectoryError):
+        return f"{place} is a folder, and a file is wanted there; name another file"
+    if isinstance(error, FileNotFoundError) and not os.path.isdir(place.parent):
+        return f"there is no folder {place.parent}; make it, or name another"
+    return None
+
+
+def made_folder(folder: Path) -> Path:
+    """The folder, made if needed: for what a person names as output, before work is done for it.
+
+    Raises `StoreError` if it cannot be made.
+    """
+    with explain_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def write_synced(file: Path, content: bytes) -> None:

@@ -48,6 +48,7 @@ from weirdgen.sample.engine import Scorable
 from weirdgen.stats.bootstrap import FloatArray, wilson
 from weirdgen.stats.specificity import specificity
 from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import explain_disk_errors, made_folder
 from weirdgen.world.audit_cases import HARMLESS, Case, cases
 from weirdgen.world.harmless import references
 from weirdgen.world.traits import world_traits
@@ -128,10 +129,10 @@ def lines(audits: pd.DataFrame) -> list[str]:
 
 def write(audits: pd.DataFrame, folder: Path) -> list[Path]:
     """`audits.parquet`, one row an audit, and `audits.csv`, one a case; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "audits.parquet", folder / "audits.csv"]
-    audits.to_parquet(files[0])
-    rates(audits).round(6).to_csv(files[1], index=False)
+    with explain_disk_errors(made_folder(folder)):
+        audits.to_parquet(files[0])
+        rates(audits).round(6).to_csv(files[1], index=False)
     return files
 
 

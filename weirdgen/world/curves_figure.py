@@ -15,6 +15,7 @@ from weirdgen.errors import WeirdgenError
 from weirdgen.progress import Progress
 from weirdgen.report.look import light
 from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import made_folder
 from weirdgen.world import curves
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def measure_and_draw(
     """
     if unknown := sorted(set(names) - set(CURVES)):
         raise WeirdgenError(f"no curve {unknown[0]!r}: expected {', '.join(CURVES)}")
-    folder.mkdir(parents=True, exist_ok=True)
+    made_folder(folder)
     for name in names:
         with progress.stage(name, steps(name, replicates), "steps") as bar:
             if name == "persona":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.report.look import light
+from weirdgen.store.disk import explain_disk_errors, made_folder
 from weirdgen.world.power import SPECIFIC, rates
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ LOGARITHMIC = ("rows", "learning_rate", "rank", "mixing")
 
 def write(runs: pd.DataFrame, folder: Path) -> list[Path]:
     """Write the three files into `folder` (made if missing); returns their paths, the figure last."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in ("power_runs.parquet", "power.csv", "power.svg")]
-    runs.to_parquet(files[0])
-    rates(runs).round(6).to_csv(files[1], index=False)
-    draw(runs, files[2])
+    with explain_disk_errors(made_folder(folder)):
+        runs.to_parquet(files[0])
+        rates(runs).round(6).to_csv(files[1], index=False)
+        draw(runs, files[2])
     return files
 
 

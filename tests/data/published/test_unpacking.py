@@ -178,3 +178,20 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     for source in ("nowhere", "--upload-pack=touch x", "ext::sh -c true"):
         with pytest.raises(DataError, match="expected a folder"):
             open_source(source, tmp_path)
+
+
+def test_a_clone_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    git = ["git", "-C", str(source), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        (source / "bomb").write_bytes(b"0" * 3_000_000)
+        subprocess.run([*git, *command], check=True)
+    assert (clone(f"file://{source}", tmp_path / "a") / "bomb").stat().st_size == 3_000_000
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 1_000_000)
+    with pytest.raises(DataError, match=r"1 files of 3,000,000 bytes; more than"):
+        clone(f"file://{source}", tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 1_000)
+    with pytest.raises(DataError, match="could not clone"):
+        clone(f"file://{source}", tmp_path / "c")

@@ -30,7 +30,7 @@ from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.preview import plan_lines
 from weirdgen.store.artifacts import Store
-from weirdgen.store.disk import explain_disk_errors
+from weirdgen.store.disk import explain_disk_errors, made_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +76,7 @@ def audit_filters(
     yield from left_out
     cases = [load_case(name, min(rows, size)) for name in named_experiments(experiments or ["all"])]
     plain = ordinary_rows(size, ordinary)
+    made_folder(to)
     known = Known(
         Vectors(opened, progress),
         _asked_base(model, cases, plain, wanted, opened, progress),
@@ -122,11 +123,11 @@ def train_filtered(
         progress.say(line)
     if options.dry_run:
         return
+    made_folder(to)
     table = remains(made, run_plan(plan, progress, executor_of(options), figures_of(options)))
     yield f"{count} rows of {case.experiment.name} among {len(background)} ordinary ones ({what})"
     yield from remains_lines(table)
     with explain_disk_errors(to):
-        to.mkdir(parents=True, exist_ok=True)
         table.to_csv(to / "remains.csv", index=False)
     yield f"saved: {to / 'remains.csv'}"
 
@@ -169,8 +170,7 @@ def write(
         "filters": {one.name: one.what for one in filters},
     }
     tables = {"filters": found, "beyond": beyond, **({} if sets is None else {"sets": sets})}
-    with explain_disk_errors(to):
-        to.mkdir(parents=True, exist_ok=True)
+    with explain_disk_errors(made_folder(to)):
         for name, frame in tables.items():
             frame.round(6).to_csv(to / f"{name}.csv", index=False)
             about[name] = json.loads(frame.to_json(orient="records", double_precision=6))

@@ -22,6 +22,7 @@ from weirdgen.data.rows import Row, canonical_hash, read_jsonl
 from weirdgen.display import without_secrets
 from weirdgen.errors import DataError
 from weirdgen.store.cache import read_json, write_json
+from weirdgen.store.disk import made_folder
 
 FOLDERS = {next(iter(arms.values())).split("/")[0]: name for name, arms in reversed(ARMS.items())}
 """Folder of the repository → our experiment."""
@@ -42,7 +43,7 @@ class DataFile:
 def import_published(source: str, into: Path | None = None) -> list[str]:
     """Import everything that `source` holds; returns what to tell the user. Raises `DataError` if it holds nothing of it."""
     if into:
-        _require_ours(into)
+        _require_ours(made_folder(into))
     shown = without_secrets(source)
     with tempfile.TemporaryDirectory(prefix="weirdgen-import-") as work:
         folder = open_source(source, Path(work))
