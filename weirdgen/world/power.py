@@ -233,9 +233,9 @@ def measure(
     progress: Progress | None = None,
     names: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """One row per run of the controls named, or of all: control, factor, value, run, the headline's effect, limits, p, verdict, and what is specific.
+    """One row per run: control, factor, value, run, the headline's effect, limits, p, verdict, and what is specific.
 
-    What is specific is in the columns `SPECIFIC`; missing where there is nothing to compare with.
+    `names`: only these controls. What is specific is in the columns `SPECIFIC`; missing where there is nothing to compare with.
     """
     import pandas as pd
 
