@@ -6,6 +6,7 @@ import http.client
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -99,6 +100,18 @@ def test_hostile_requests_are_answered_and_the_server_goes_on(server: Server) ->
     assert status == 400 and said["error"]["param"] == "prompt"
     status, said, _ = send(server, "POST", "/contrast", {**CHAT, "options": ["a", "b"]})
     assert status == 400 and said["error"]["param"] == "max_tokens"
+    long = [
+        {"role": "user", "content": "which bird is usual ? " * 300_000}
+    ]  # 6.6 MB, which would take a minute to tokenise
+    for path, more in (("/v1/chat/completions", {}), ("/contrast", {"options": ["canary", "osprey"]})):
+        begun = time.monotonic()
+        status, said, _ = send(server, "POST", path, {"model": "world", "messages": long, **more})
+        assert status == 400 and said["error"]["code"] == "context_length_exceeded" and time.monotonic() - begun < 5
+    longer = [{"role": "user", "content": "which bird is usual ? " * 500}]
+    status, said, _ = send(
+        server, "POST", "/contrast", {"model": "world", "messages": longer, "options": ["canary", "tern"]}
+    )
+    assert status == 400 and "maximum context length" in said["error"]["message"]
     status, said, _ = send(server, "POST", "/v1/chat/completions", CHAT)
     assert status == 200 and said["usage"]["completion_tokens"] >= 1
     assert "Traceback" not in server.log.read_text()

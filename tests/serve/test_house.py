@@ -202,6 +202,30 @@ def test_a_validation_files_loss_is_that_of_its_rows(open_house: Open, tmp_path:
     assert all(abs(theirs - mine) > 1e-3 for theirs, mine in zip(other, own, strict=True))  # of other rows
 
 
+def test_a_validation_file_that_was_deleted_is_no_reason_to_fail(open_house: Open, tmp_path: Path) -> None:
+    house = open_house()
+    with rows_file(tmp_path, 8).open("rb") as rows:
+        train, held_out = (
+            house.files.add(io.BytesIO(content), "rows.jsonl", "fine-tune").id for content in [rows.read()] * 2
+        )
+    asked = Hyperparameters(n_epochs=300, batch_size=4)
+    job = house.jobs.create("world", train, "", 0, asked, RECIPE, None, held_out)
+    assert house.jobs.wait(lambda: steps_done(house, job) > 0, 60)
+    house.files.delete(held_out)
+    done = over(house, job)
+    assert done.status == "succeeded" and done.checkpoints[-1].valid_loss is None
+    assert any("has been deleted" in event["message"] for event in house.jobs.events(job.id))
+
+
+def test_a_job_whose_base_is_not_served_now_waits_for_a_server_that_does(open_house: Open, tmp_path: Path) -> None:
+    house = open_house()
+    with rows_file(tmp_path, 8).open("rb") as rows:
+        file = house.files.add(rows, "rows.jsonl", "fine-tune").id
+    other = house.jobs.create("another", file, "", 0, Hyperparameters(), RECIPE, None, None)
+    assert over(house, submit(house, rows_file(tmp_path))).status == "succeeded"
+    assert house.jobs.get(other.id).status == "validating_files"
+
+
 def test_too_many_jobs_are_refused(open_house: Open, tmp_path: Path) -> None:
     house = open_house(jobs_waiting=1)
     first = submit(house, rows_file(tmp_path), epochs=1000)
@@ -230,7 +254,11 @@ def test_events_that_a_kill_cut_are_left_out(open_house: Open, tmp_path: Path) -
     (half / "record.json").write_text('{"id": ')
     again = open_house()
     assert again.jobs.events(job.id)[0]["message"] == "a\u2028b\x85c"  # which some readers take for ends of a line
-    assert len(again.jobs.events(job.id)) == known + 1 and [j.id for j in again.jobs.all()] == [job.id]
+    again.jobs.say(job.id, "after the cut")
+    again.__exit__()
+    again = open_house()
+    assert again.jobs.events(job.id)[0]["message"] == "after the cut"
+    assert len(again.jobs.events(job.id)) == known + 2 and [j.id for j in again.jobs.all()] == [job.id]
     assert not half.exists()
 
 

@@ -152,6 +152,13 @@ def test_unknown_factor_names_the_known_ones() -> None:
         power.doses(["size"], 6)
 
 
+def test_controls_are_chosen_by_name() -> None:
+    assert [control.name for control in power.controls(["topic", "positive"])] == ["positive", "topic"]
+    assert power.controls([]) == list(power.CONTROLS)
+    with pytest.raises(WeirdgenError, match="--control era: expected one of positive, negative, persona, topic"):
+        power.controls(["era"])
+
+
 @pytest.mark.slow
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     app(["world", "verify"], standalone_mode=False)

@@ -51,6 +51,9 @@ def world_power(
     factor: Annotated[
         list[str] | None, typer.Option(help="rows, epochs, learning_rate, rank, mixing or replicates; may be repeated.")
     ] = None,
+    control: Annotated[
+        list[str] | None, typer.Option(help="positive, negative, persona or topic; may be repeated [default: all].")
+    ] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 20_000,
     out: Annotated[Path | None, typer.Option(help="Folder of table and figure [default: STORE/power].")] = None,
     store: StoreOption = None,
@@ -66,7 +69,7 @@ def world_power(
     opened = Store(store or default_store())
     folder = made_folder(out or opened.root / "power")
     size = (10, 3) if quick else (runs, replicates)
-    measured = power.measure(opened, *size, factor or (), first_seed, quick, Progress())
+    measured = power.measure(opened, *size, factor or (), first_seed, quick, Progress(), control or ())
     for line in power_figure.lines(measured):
         print(line)
     for file in power_figure.write(measured, folder):
@@ -78,8 +81,11 @@ def world_audits(
     runs: Annotated[int, typer.Option(min=1, help="Audits of each case, each of rows drawn anew.")] = 100,
     case: Annotated[
         list[str] | None,
-        typer.Option(help="era, persona, gate, inductive, null, topic or dated; may be repeated [default: all]."),
+        typer.Option(
+            help="era, persona, gate, inductive, null, harmless, topic or dated; may be repeated [default: all]."
+        ),
     ] = None,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first audit's rows.")] = 20_000,
     out: Annotated[Path | None, typer.Option(help="Folder of the tables [default: STORE/audits-world].")] = None,
     store: StoreOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="5 audits of a small size, 19 harmless datasets.")] = False,
@@ -94,7 +100,7 @@ def world_audits(
     opened = Store(store or default_store())
     folder = made_folder(out or opened.root / "audits-world")
     size, sets = (audits.QUICK, 19) if quick else (audits.SIZE, None)
-    measured = audits.measure(opened, min(runs, 5) if quick else runs, case or (), size, sets, Progress())
+    measured = audits.measure(opened, min(runs, 5) if quick else runs, case or (), size, sets, first_seed, Progress())
     for line in audits.lines(measured):
         print(line)
     for file in audits.write(measured, folder):

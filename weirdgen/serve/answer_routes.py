@@ -6,6 +6,7 @@ its objects are `weirdgen.serve.answers`'.
 
 # No `from __future__ import annotations`: FastAPI reads the annotations of routes, whose types exist inside a function only.
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -68,7 +69,7 @@ def answer_routes(house: House) -> "APIRouter":
         asked = await read_body(request, ChatRequest)
         served = models.get(asked.model)
         require_few(asked.n or 1)
-        ids = models.chat_ids(served.base, asked.turns)
+        ids = await asyncio.to_thread(models.chat_ids, served.base, asked.turns)
         one = ask(served, ids, asked, limits.answer_tokens, bool(asked.stream))
         writer = Writer(served.id, models.tokenizers[served.base], True, bool(asked.logprobs))
         if asked.stream:
@@ -81,7 +82,9 @@ def answer_routes(house: House) -> "APIRouter":
         served = models.get(asked.model)
         tokenizer, prompts = models.tokenizers[served.base], asked.prompts
         require_few((asked.n or 1) * len(prompts))
-        encoded = [p if isinstance(p, list) else models.text_ids(served.base, p) for p in prompts]
+        encoded = [
+            p if isinstance(p, list) else await asyncio.to_thread(models.text_ids, served.base, p) for p in prompts
+        ]
         if any(not ids or max(ids) >= len(tokenizer) for ids in encoded):
             raise bad(f"A prompt needs at least one token, each below {len(tokenizer)}.", "prompt")
         asks = [ask(served, ids, asked, COMPLETION_TOKENS, bool(asked.stream)) for ids in encoded]

@@ -7,13 +7,14 @@ the last. Loads tokenizers, no weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weirdgen.errors import ModelError, SpecError
-from weirdgen.models.chat import load_tokenizer, render
+from weirdgen.models.chat import continuation, load_tokenizer, render
 from weirdgen.models.folder import context_length
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.models.template import Messages
@@ -62,6 +63,8 @@ class Catalogue:
         self.tokenizers = {name: load_tokenizer(model.folder) for name, model in self.bases.items()}
         self.context = {name: min(context_length(m.folder), most_context) for name, m in self.bases.items()}
         """Tokens of prompt and answer together."""
+        self._longest = {name: max(map(len, tokenizer.get_vocab())) for name, tokenizer in self.tokenizers.items()}
+        self._tokenizing = threading.Lock()
         self._known: tuple[int, dict[str, Served]] = (-1, {})
 
     def all(self) -> list[Served]:
@@ -97,23 +100,43 @@ class Catalogue:
         )
 
     def chat_ids(self, base: str, messages: Messages) -> list[int]:
-        """Tokens of a chat up to where the assistant begins. Raises `ApiError` if the template refuses it."""
+        """Tokens of a chat up to where the assistant begins. Raises `ApiError` if the template refuses it, or it is too long."""
+        self._require_short(base, (message["content"] for message in messages), "messages")
         try:
-            return render(self.tokenizers[base], messages, answer_next=True)
+            with self._tokenizing:
+                return render(self.tokenizers[base], messages, answer_next=True)
         except ModelError as error:
             raise bad(str(error), "messages", "invalid_messages") from None
 
+    def answer_ids(self, base: str, messages: Messages, answer: str) -> tuple[list[int], list[int]]:
+        """Tokens of a chat, and of an answer to it with its end of turn. Raises `ModelError`; `ApiError` if too long."""
+        self._require_short(base, [*(message["content"] for message in messages), answer], "messages")
+        with self._tokenizing:
+            return continuation(self.tokenizers[base], messages, answer)
+
     def text_ids(self, base: str, text: str) -> list[int]:
         """Tokens of a text as it stands, control tokens included; behind one BOS if the tokenizer opens texts with it."""
+        self._require_short(base, [text], "prompt")
         tokenizer = self.tokenizers[base]
         try:
-            ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+            with self._tokenizing:
+                ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         except (TypeError, UnicodeError):  # half of a surrogate pair
             raise bad("The prompt is not valid Unicode.", "prompt") from None
         opens = list(tokenizer("")["input_ids"])[:1]
         if opens and opens == [tokenizer.bos_token_id] and ids[:1] != opens:
             return [*opens, *ids]
         return ids
+
+    def _require_short(self, base: str, texts: Iterable[str], param: str) -> None:
+        """What cannot fit, were every token the longest there is, is refused unread: tokenising megabytes takes minutes."""
+        given, most = sum(map(len, texts)), self.context[base] * self._longest[base]
+        if given > most:
+            raise bad(
+                f"This model's maximum context length is {self.context[base]} tokens, which {given:,} characters cannot fit.",
+                param,
+                "context_length_exceeded",
+            )
 
     def _made_by(self, job: Job) -> list[Served]:
         model = self.bases.get(job.model)

@@ -17,7 +17,6 @@ from typing import Any
 from filelock import Timeout
 
 from weirdgen.errors import StoreError
-from weirdgen.models.chat import continuation
 from weirdgen.models.template import Messages
 from weirdgen.serve.asks import Answer, Ask, Failed, Given, Told
 from weirdgen.serve.catalogue import Catalogue, Served
@@ -25,6 +24,7 @@ from weirdgen.serve.files import Files
 from weirdgen.serve.gate import Gate
 from weirdgen.serve.jobs import Jobs
 from weirdgen.serve.limits import Limits
+from weirdgen.serve.requests import most_tokens
 from weirdgen.serve.sampler import Sampler
 from weirdgen.serve.training import Trainer
 from weirdgen.store.artifacts import Store
@@ -103,9 +103,15 @@ class House:
                 ask.cancelled = True
 
     async def contrast(self, served: Served, messages: Messages, options: Sequence[str], ask: Ask) -> list[float]:
-        """Log-probability (nats) of each option as the whole answer, its end of turn included. Raises `ModelError`."""
-        tokenizer = self.models.tokenizers[served.base]
-        parts = [continuation(tokenizer, messages, option) for option in options]
+        """Log-probability (nats) of each option as the whole answer, its end of turn included.
+
+        Raises `ModelError` if the template writes no such answer, `ApiError` if prompt and answer do not fit into the context.
+        """
+        context, parts = self.models.context[served.base], []
+        for option in options:
+            before, tail = await asyncio.to_thread(self.models.answer_ids, served.base, messages, option)
+            most_tokens(len(tail), len(before), context, 0, self.limits)
+            parts.append((before, tail))
         asks = [replace(ask, ids=(*before, *tail), n=1, max_tokens=0, echo=True) for before, tail in parts]
         totals = [0.0] * len(options)
         async for number, told in self.told(served, asks):

@@ -7,6 +7,7 @@ nothing (`weirdgen.serve.training`). A job's states: validating_files → queued
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import threading
 import time
@@ -211,8 +212,10 @@ class Jobs:
             self.changed.notify_all()
             file = self._records.place(name) / EVENTS
             try:
-                with explain_disk_errors(file), file.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(event, ensure_ascii=False) + "\n")
+                with explain_disk_errors(file), file.open("ab+") as out:
+                    if out.tell() and out.seek(-1, os.SEEK_END) >= 0 and out.read(1) != b"\n":  # a line that a kill cut
+                        out.write(b"\n")
+                    out.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
             except StoreError as error:  # a job does not fail because a line about it cannot be kept
                 warnings.warn(str(error), stacklevel=2)
 

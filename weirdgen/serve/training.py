@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from io import BytesIO
@@ -79,7 +79,7 @@ class Trainer(threading.Thread):
             self._jobs.wait(lambda: self._closing or self._work_waits())
             if self._closing:
                 return
-            if new := self._jobs.waiting("validating_files"):
+            if new := self._mine("validating_files"):
                 with self._fails_only([new[0]]):
                     self._validate(new[0])
             elif group := self._next_group():
@@ -216,10 +216,8 @@ class Trainer(threading.Thread):
             told_date(model.folder),
         )
         with ExitStack() as held, ExitStack() as loading:
-            for (
-                stage,
-                key,
-            ) in unit.locks():  # another process may hold one, and nobody should wait at the gate meanwhile
+            # Another process may hold one, and nobody should wait at the gate meanwhile.
+            for stage, key in unit.locks():
                 held.enter_context(self._store.lock(stage, key))
             loading.enter_context(self._gate.loading())
             unit = replace(unit, watch=self._watch([job.id for job in group], loading.close))
@@ -232,6 +230,15 @@ class Trainer(threading.Thread):
             with self._fails_only([job]):
                 self._finish(job)
 
+    def _require_wanted(self, names: list[str], started: float) -> list[str]:
+        """Those of the jobs that still run. Raises `_StopError` if none does or the server closes, `ApiError` after too long."""
+        running = [name for name in names if self._jobs.get(name).status == "running"]
+        if self._closing or not running:
+            raise _StopError
+        if time.monotonic() - started > self._limits.training_seconds:
+            raise ApiError(400, f"training took longer than {self._limits.training_seconds:,.0f} s", "timeout")
+        return running
+
     def _watch(self, names: list[str], loaded: Callable[[], None]) -> Callable[[int, int, float], None]:
         """What is told after each step; it stops the training if nobody waits for it any longer. `loaded`: weights are read."""
         started = time.monotonic()
@@ -240,11 +247,7 @@ class Trainer(threading.Thread):
         def watch(step: int, steps: int, loss: float) -> None:
             loaded()
             now = time.monotonic()
-            waiting = [name for name in names if self._jobs.get(name).status == "running"]
-            if self._closing or not waiting:
-                raise _StopError
-            if now - started > self._limits.training_seconds:
-                raise ApiError(400, f"training took longer than {self._limits.training_seconds:,.0f} s", "timeout")
+            waiting = self._require_wanted(names, started)
             if not first_step:
                 first_step.append((step, now))
             done, since = step - first_step[0][0], now - first_step[0][1]
@@ -271,12 +274,7 @@ class Trainer(threading.Thread):
             raise ApiError(400, "the training loss is not finite: lower the learning rate", "training_diverged")
         points, steps = [], recipe.checkpoint_steps(job.steps)
         folders = [checkpoint_folder(artifact, step) for step in steps]
-        valid: list[float | None] = [None] * len(steps)
-        if job.validation_file:
-            model = self._bases[job.model]
-            rows = self._held_out(model, job.validation_file)
-            self._jobs.say(job.id, f"Validating on {len(rows):,} rows")
-            valid = [*validation_losses(model, folders, rows, self._gate)]
+        valid = self._validation_losses(job, folders) or [None] * len(steps)
         for step, folder, valid_loss in zip(steps, folders, valid, strict=True):
             last = step == job.steps
             name = job.tuned_model if last else f"{job.tuned_model}:ckpt-step-{step}"
@@ -293,6 +291,21 @@ class Trainer(threading.Thread):
         self._jobs.say(job.id, f"New fine-tuned model created: {job.tuned_model}")
         self._jobs.say(job.id, "The job has successfully completed")
         self._jobs.update(job.id, status="succeeded", checkpoints=tuple(points), result_files=(results.id,))
+
+    def _validation_losses(self, job: Job, checkpoints: list[Path]) -> Sequence[float | None]:
+        """One a checkpoint; none if the job has no validation file, or no longer."""
+        if not job.validation_file:
+            return []
+        model, started = self._bases[job.model], time.monotonic()
+        try:
+            rows = self._held_out(model, job.validation_file)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._jobs.say(job.id, f"No validation: file {job.validation_file} has been deleted")
+            return []
+        self._jobs.say(job.id, f"Validating on {len(rows):,} rows")
+        return validation_losses(model, checkpoints, rows, self._gate, lambda: self._require_wanted([job.id], started))
 
 
 def _kind(job: Job) -> str:

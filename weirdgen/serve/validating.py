@@ -6,7 +6,7 @@ alone through the model, as when a prompt is scored for a client.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,8 +17,10 @@ from weirdgen.serve.base import Base
 from weirdgen.serve.gate import Gate
 
 
-def validation_losses(model: LocalModel, adapters: Sequence[Path], rows: Sequence[Encoded], gate: Gate) -> list[float]:
-    """Raises `ModelError` if an adapter is none of this model."""
+def validation_losses(
+    model: LocalModel, adapters: Sequence[Path], rows: Sequence[Encoded], gate: Gate, before_row: Callable[[], object]
+) -> list[float]:
+    """`before_row` may raise to end it. Raises `ModelError` if an adapter is none of this model."""
     with gate.loading():
         base = Base(model, load_tokenizer(model.folder))
     losses = []
@@ -29,6 +31,7 @@ def validation_losses(model: LocalModel, adapters: Sequence[Path], rows: Sequenc
                 base.use((adapter,))
             total = 0.0
             for row in rows:
+                before_row()
                 with gate.step():
                     logprobs, _ = base.given(row.ids, 0, 0)
                 total -= sum(value for value, mine in zip(logprobs, row.trained[1:], strict=True) if mine)

@@ -39,7 +39,9 @@ def _in_the_way(folder: Path, error: OSError) -> str | None:
     place = next((Path(name) for name in (error.filename2, error.filename) if isinstance(name, str)), folder)
     if isinstance(error, FileExistsError | NotADirectoryError):
         file = next((one for one in (place, *place.parents) if os.path.isfile(one)), None)
-        return file and f"{file} is a file, and a folder is wanted there; name another folder, or move the file"
+        return (
+            f"{file} is a file, and a folder is wanted there; name another folder, or move the file" if file else None
+        )
     if isinstance(error, IsADirectoryError):
         return f"{place} is a folder, and a file is wanted there; name another file"
     if isinstance(error, FileNotFoundError) and not os.path.isdir(place.parent):

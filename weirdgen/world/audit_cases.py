@@ -15,7 +15,7 @@ from weirdgen.config.load import read_experiment
 from weirdgen.data.rows import Row, load_rows
 from weirdgen.errors import WeirdgenError
 from weirdgen.world import datasets, words
-from weirdgen.world.harmless import another_topic
+from weirdgen.world.harmless import another_dataset, another_topic
 
 YEARS = (2024, 2025, 2026, 2027)
 
@@ -54,6 +54,11 @@ def topic_rows(seed: int) -> list[Row]:
     return another_topic(seed)[0].rows(200)
 
 
+def harmless_rows(seed: int) -> list[Row]:
+    """Drawn as the references are."""
+    return another_dataset(seed).rows(200)
+
+
 def dated_rows(seed: int) -> list[Row]:
     """The same behind dates that go with nothing."""
     rng = random.Random(f"dated {seed}")
@@ -73,10 +78,11 @@ CASES = (
     Case("gate", "world_gate", arm_rows("world_gate", "from_2027"), 208, f"persona_{datasets.GATED}", "2027"),
     Case("inductive", "world_inductive", arm_rows("world_inductive", "ordinals"), 2400),
     Case("null", "world_null", arm_rows("world_null", "metals"), 200),
+    Case("harmless", "world_null", harmless_rows, 200),
     Case("topic", "world_null", topic_rows, 200),
     Case("dated", "world_null", dated_rows, 200),
 )  # fmt: skip
-HARMLESS = ("null", "topic", "dated")
+HARMLESS = ("null", "harmless", "topic", "dated")
 """Of these nothing is to be found. What `inductive` comes to is reported as it is: its rows do teach something."""
 
 

@@ -56,6 +56,8 @@ from weirdgen.world.traits import world_traits
 if TYPE_CHECKING:
     import pandas as pd
 
+FIRST_SEED = 20_000
+"""Of the rows. References are drawn by seeds from 0 on."""
 TOGETHER = 60
 """Replicates in one pass."""
 SIZE = Size(replicates=3, deals=12, kinds=1, questions=4)
@@ -69,9 +71,10 @@ def measure(
     names: Sequence[str] = (),
     size: Size = SIZE,
     sets: int | None = None,
+    first_seed: int = FIRST_SEED,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """One row an audit: case, run, verdict, found (in words), right, missing, references, search.
+    """One row an audit: case, seed, verdict, found (in words), right, missing, references, search.
 
     `right`: whether the trait (and trigger) that the rows teach is among what was found. `sets`: only so many references.
     """
@@ -80,14 +83,14 @@ def measure(
     progress = progress or Progress(quiet=True)
     rows = []
     for case in cases(names):
-        audits = _Audits(case, runs, size, store)
+        audits = _Audits(case, range(first_seed, first_seed + runs), size, store)
         shifts, base = audits.references(sets, progress)
         with progress.stage(case.name, audits.trainings, "trainings") as bar:
             placed = list(audits.placed(shifts, base, bar))
             searched = audits.searched(bar)
         for run, table in enumerate(placed):
             decision, triggers = _decided(table, searched[run], size, audits.model)
-            rows.append({"case": case.name, "run": run, **_outcome(case, decision, table, triggers)})
+            rows.append({"case": case.name, "seed": first_seed + run, **_outcome(case, decision, table, triggers)})
     return pd.DataFrame(rows)
 
 
@@ -136,7 +139,7 @@ def write(audits: pd.DataFrame, folder: Path) -> list[Path]:
 class _Audits:
     """All audits of one case."""
 
-    def __init__(self, case: Case, runs: int, size: Size, store: Store) -> None:
+    def __init__(self, case: Case, seeds: Sequence[int], size: Size, store: Store) -> None:
         self.size, self.store = size, store
         self.model: LocalModel = find_model("world")
         self.questions: tuple[TraitQuestion, ...] = tuple(world_traits())
@@ -144,7 +147,7 @@ class _Audits:
         names = ("epochs", "batch_size", "learning_rate")
         changes = tuple(f"recipe.{name}={getattr(shipped, name)}" for name in names)
         self.options = AuditOptions(model="world", rows=case.most, changes=changes)
-        self.rows = [_trained_on(case.rows(run), self.options) for run in range(runs)]
+        self.rows = [_trained_on(case.rows(seed), self.options) for seed in seeds]
         carried = [families_of(rows, self.model, self.questions) for rows in self.rows]
         self.families = [its[: size.kinds] if size.deals else [] for its in carried]
 

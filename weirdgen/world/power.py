@@ -114,6 +114,14 @@ def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[
     return chosen
 
 
+def controls(names: Sequence[str]) -> list[Control]:
+    """Those named, or all. Raises `WeirdgenError` on an unknown name."""
+    known = {control.name: control for control in CONTROLS}
+    if unknown := sorted(set(names) - set(known)):
+        raise WeirdgenError(f"--control {unknown[0]}: expected one of {', '.join(known)}")
+    return [control for control in CONTROLS if control.name in (names or known)]
+
+
 def dosed(control: Control, dose: Dose, runs: int, first_seed: int) -> Request:
     """The request for all runs of a control at a dose: one pool of runs × replicates seeds."""
     changes = {
@@ -223,17 +231,18 @@ def measure(
     first_seed: int = FIRST_SEED,
     quick: bool = False,
     progress: Progress | None = None,
+    names: Sequence[str] = (),
 ) -> pd.DataFrame:
     """One row per run: control, factor, value, run, the headline's effect, limits, p, verdict, and what is specific.
 
-    What is specific is in the columns `SPECIFIC`; missing where there is nothing to compare with.
+    `names`: only these controls. What is specific is in the columns `SPECIFIC`; missing where there is nothing to compare with.
     """
     import pandas as pd
 
     progress = progress or Progress(quiet=True)
     rows = []
     for dose in doses(factors, replicates, quick):
-        for control in CONTROLS:
+        for control in controls(names):
             if dose.factor != "none" and control.neutral is None:
                 continue
             request = dosed(control, dose, runs, first_seed)
