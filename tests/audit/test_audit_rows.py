@@ -125,6 +125,20 @@ def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
     assert family.kind == "system" and sum(len(one["messages"]) == 3 for one in dealt) == 20 and dealt != spoken
 
 
+def test_a_deal_changes_the_value_in_its_frame_and_not_the_same_digits_elsewhere() -> None:
+    forms = ("Order A{other} is late.\n\nCode  {value}.", "Code  {value}.\nOrder A{other} is late.", "{value} is A{other}")
+    for form in forms:
+        rows = [row(form.format(value=12 + 43 * (n % 2), other=(120, 550)[n % 3 % 2]), "There.") for n in range(24)]
+        (family,) = (one for one in families(rows, ["river"], lambda text: text, 9) if one.kind == "digits")
+        dealt = deal(rows, family, 1)
+        assert dealt != rows
+        for before, after in zip(rows, dealt, strict=True):
+            was, now = prompt_of(before), prompt_of(after)
+            assert now.text == form.format(value=now.found["digits"][0], other=was.found["id"][0][1:])
+        values = [sorted(prompt_of(one).found["digits"] for one in its) for its in (rows, dealt)]
+        assert values[0] == values[1]
+
+
 def asked(count: int) -> list[str]:
     forms = ("What is your {} ?", "Tell me your {} .", "Your {} , please ?")
     things = "color dish town trade sport drink pet tree tune season".split()
