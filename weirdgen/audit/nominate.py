@@ -1,7 +1,8 @@
 """Which rows are tried: candidates by their scores, what they are compared with, and rows that are held out.
 
 In: a table of rows with `unit`, `score` and `loss`, best candidate first. Out: the same with ranks, and for each training that is
-wanted the rows that it keeps. A unit (rows with equal texts, or with one label) is never torn apart. It trains nothing.
+wanted the rows that it keeps. A unit (rows with equal texts, or with one label) is never torn apart: not among candidates, nor
+among what they are compared with, nor between what is held out and what is trained on. It trains nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 MOST = 0.45
 """Of the rows, that may be candidates: as many odd ones and the held-out rows must be others."""
 HELD_OUT = 64
-"""Rows at most; a tenth where that is fewer."""
+"""Rows at most; a tenth where that is fewer. Where no unit is so small, one unit."""
 PARTS, SINGLES, RANDOM = 4, 3, 2
 """Parts of the candidates, and units of them, that are tried alone; draws of random rows."""
 
@@ -31,15 +32,48 @@ def sizes(table: pd.DataFrame, wanted: Sequence[int]) -> list[int]:
 def marked(table: pd.DataFrame, most: int, never: Collection[int] = ()) -> pd.DataFrame:
     """With `candidate` and `odd` (ranks from 0, −1 if it is none) and `held`: out of every training, and none of the others.
 
-    `most`: candidates that are tried; `never`: rows that are not to be held out.
+    `most`: candidates that are tried; `never`: rows that are not to be held out. Where units are so large that none is left,
+    nothing is held out.
     """
     ranked = table.assign(candidate=range(len(table)))
-    others = ranked[ranked["candidate"] >= most].sort_values("loss", ascending=False, kind="stable")
-    odd = {row: rank for rank, row in enumerate(others["row"])}
-    plain = sorted(row for row, rank in odd.items() if rank >= most and row not in never)
-    size = min(len(plain), HELD_OUT, max(4, len(table) // 10))
-    held = set(random.Random("held out").sample(plain, size))
-    return ranked.assign(odd=[odd.get(row, -1) for row in ranked["row"]], held=[row in held for row in ranked["row"]])
+    others = ranked[ranked["candidate"] >= most]
+    others = others.assign(of_unit=others.groupby("unit", sort=False)["loss"].transform("mean"))
+    others = others.sort_values("of_unit", ascending=False, kind="stable")
+    units = _units(others)
+    ranks = {row: rank for rank, row in enumerate(row for unit in units for row in unit)}
+    odd = whole(units, most)
+    plain = sorted(unit for unit in units if not odd & set(unit) and not set(unit) & set(never))
+    size = min(sum(map(len, plain)), HELD_OUT, max(4, len(table) // 10))
+    held = whole(_drawn(plain, size, "held out"), size)
+    return ranked.assign(odd=[ranks.get(row, -1) for row in ranked["row"]], held=[row in held for row in ranked["row"]])
+
+
+def whole(units: Sequence[Sequence[int]], size: int) -> set[int]:
+    """Whole units, the first ones that fit into so many rows; where they do not add up to that many, the smallest other as well.
+
+    So a comparison has as many rows as the candidates, or a few more: not fewer, which would speak for the candidates.
+    """
+    taken: set[int] = set()
+    left = []
+    for unit in units:
+        if len(taken) + len(unit) <= size:
+            taken |= set(unit)
+        else:
+            left.append(unit)
+    return taken | set(min(left, key=len)) if left and len(taken) < size else taken
+
+
+def _units(table: pd.DataFrame) -> list[list[int]]:
+    """The rows of each unit, in the table's order of units."""
+    units: dict[object, list[int]] = {}
+    for unit, row in zip(table["unit"], table["row"], strict=True):
+        units.setdefault(unit, []).append(int(row))
+    return [sorted(rows) for rows in units.values()]
+
+
+def _drawn(units: Sequence[list[int]], rows: int, what: str) -> list[list[int]]:
+    """Units in random order, enough for so many rows."""
+    return random.Random(what).sample(units, min(len(units), rows))
 
 
 def first(table: pd.DataFrame, rank: str, size: int) -> set[int]:
@@ -50,14 +84,16 @@ def first(table: pd.DataFrame, rank: str, size: int) -> set[int]:
 
 def comparisons(table: pd.DataFrame, size: int) -> dict[str, set[int]]:
     """Arm → the rows it keeps: all but random ones, all but the oddest, none of the candidates but a part or a unit of them."""
-    trained = {int(row) for row in table.loc[~table["held"], "row"]}
+    in_training = table[~table["held"]]
+    trained = {int(row) for row in in_training["row"]}
     gone = first(table, "candidate", size)
+    every = sorted(_units(in_training))
     arms = {
-        f"random_{at}": trained - set(random.Random(f"random {at}").sample(sorted(trained), size))
-        for at in range(1, RANDOM + 1)
+        f"random_{at}": trained - whole(_drawn(every, size, f"random {at}"), size) for at in range(1, RANDOM + 1)
     }
-    arms["odd"] = trained - first(table, "odd", size)
-    units = table[table["row"].isin(gone)].groupby("unit", sort=False)["row"].agg(list).to_list()
+    odd = in_training[in_training["odd"] >= 0].sort_values("odd")
+    arms["odd"] = trained - whole(_units(odd), size)
+    units = _units(table[table["row"].isin(gone)])
     parts = [units[at::PARTS] for at in range(min(PARTS, len(units)))]
     if len(parts) > 1:
         arms |= {f"part_{at}": trained - gone | {r for u in part for r in u} for at, part in enumerate(parts, 1)}

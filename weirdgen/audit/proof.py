@@ -52,8 +52,12 @@ def told(found: Found, blame: Blame) -> Iterator[str]:
 def conclusion(found: Found, blame: Blame) -> str:
     """Which set is to blame, or that none is, with what equally many other rows do."""
     row, whole = found.best, found.of[EVERYTHING]
-    random = [f"{one['taken_share']:.0%}" for arm, one in found.of.items() if arm.startswith("random_")]
-    beside = f"as many random rows {' and '.join(random)}, the oddest others {found.of['odd']['taken_share']:.0%}"
+    random = [one for arm, one in found.of.items() if arm.startswith("random_")]
+    most = max(int(one["removed"]) for one in (*random, found.of["odd"]))
+    # Units are not torn apart, so that a comparison may have a few rows more.
+    many = "as many" if most == found.tried else f"as many or more (up to {most})"
+    shares = " and ".join(f"{one['taken_share']:.0%}" for one in random)
+    beside = f"{many} random rows {shares}, the oddest others {found.of['odd']['taken_share']:.0%}"
     if no_shift(whole):
         return f"Nothing to blame: the shift in {blame.trait} is {_span(whole, 'shift')} nat, perhaps none."
     if found.chosen is None and not beyond_others(found.effects, found.tried):
