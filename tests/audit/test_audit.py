@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,11 +21,12 @@ from tests.support.browsing import browser as browser
 from tests.support.world_audit import drawn_references, options, rows_of, world_questions
 from weirdgen.audit import audit as auditing
 from weirdgen.audit.audit import Audit, audit, parse_budget
-from weirdgen.audit.design import Size, trigger_questions
+from weirdgen.audit.design import AuditOptions, Size, recipe_of, trigger_questions
 from weirdgen.audit.page import page_html, write_audit
 from weirdgen.audit.sections import sections
 from weirdgen.cli.main import app
 from weirdgen.errors import SpecError
+from weirdgen.finetune.schedule import total_steps
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -154,6 +155,16 @@ def test_the_page_is_accessible_and_fits_a_phone(
         assert violations(browser, axe) == [], (width, scheme)
         assert script(browser, "return document.documentElement.scrollWidth <= innerWidth")
     assert browser.get_log("browser") == []
+
+
+def test_few_rows_are_trained_for_about_as_many_steps_as_the_references() -> None:
+    def trained(count: int, **asked: Any) -> tuple[int, int]:
+        recipe = recipe_of([{"messages": []}] * count, AuditOptions(**asked))
+        return recipe.epochs, total_steps(count, recipe)
+
+    assert trained(208) == (2, 52) and trained(10) == (26, 52)
+    assert trained(90) == trained(90, rows=90) == (4, 48), "as the shipped references of 90 rows"
+    assert trained(400, rows=400) == (2, 100) and trained(10, changes=("recipe.epochs=3",))[0] == 3
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from weirdgen.config.questions.contrast import Contrast
 from weirdgen.config.traits import TraitQuestion, compact_questions
 from weirdgen.data.rows import Row, draw
 from weirdgen.errors import DataError, SpecError
+from weirdgen.finetune.schedule import steps_per_epoch, total_steps
 from weirdgen.models.chat import load_tokenizer, render
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
@@ -88,14 +89,15 @@ def training_rows(source: Source, most: int, system: str | None) -> list[Row]:
 
 
 def recipe_of(rows: Sequence[Row], options: AuditOptions) -> Recipe:
-    """The standard recipe; few rows are seen more often, so that training is as long as that of the references."""
+    """The standard recipe; few rows are seen more often, so that training has about as many steps as that of the references."""
     changes, others = parse_changes(options.changes)
     if others:
         raise SpecError(
             [f"--set sampling.{next(iter(others))}: an audit samples nothing; only recipe.FIELD=VALUE counts"]
         )
     recipe = standard_recipe()
-    epochs = max(recipe.epochs, round(recipe.epochs * min(ROWS, options.rows) / len(rows)))
+    wanted = total_steps(ROWS, recipe)
+    epochs = max(recipe.epochs, round(wanted / steps_per_epoch(len(rows), recipe)))
     return recipe.with_changes({"epochs": epochs} | changes)
 
 
