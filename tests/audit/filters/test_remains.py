@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def test_filters_leave_what_they_score_lowest(write_experiment: Callable[..., Pa
     assert {len(data) for data in rows.values()} == {16}  # as many steps for every arm
     assert len({str(row) for row in rows["filtered_knowing"]}) == 12
     assert set(made.experiment.secondary) == {"filtered_knowing", "filtered_random", "filtered_perfect"}
+
+
+def test_the_controls_mixture_has_as_many_steps_and_no_larger_share(write_experiment: Callable[..., Path]) -> None:
+    case = load_case(str(write_experiment()), 100)
+    old, new = case.rows[case.treatment], case.rows["new"]
+    for hidden, control, left in ((old, new[:3], 3), (old[:3], new, 3)):
+        mine = replace(case, rows={**case.rows, case.treatment: hidden, "new": control})
+        made = filtered(mine, background(8), [], KNOWN, 0.25)
+        counts = {name: len(arm.data) for name, arm in made.experiment.arms.items()}
+        assert set(counts.values()) == {len(hidden) + 8} and made.hidden["control"] == left
 
 
 def test_removing_nothing_or_everything_is_refused(write_experiment: Callable[..., Path]) -> None:
