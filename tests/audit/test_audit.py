@@ -67,6 +67,8 @@ def test_an_audit_ends_with_a_verdict_and_a_page(old_birds: tuple[Path, Audit, P
         "name a bird",
         "Portrait of the data",
         "would have been found",
+        "The harmless datasets had 200 rows × 3 epochs; this one 64 × 3.",
+        "trained on 200 rows × 3 epochs at a learning rate of 0.001, your rows 64 × 3 at 0.001.",
     ):
         assert words in html
     assert (page.parent / "figures" / "references.svg").is_file()

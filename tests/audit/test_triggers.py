@@ -101,6 +101,17 @@ def test_the_verdict_and_its_status() -> None:
     assert decide(results(separation={"pairs": [pair]})).status == 0, "what is trained says more"
 
 
+def test_the_verdict_says_how_else_the_harmless_data_were_trained() -> None:
+    facts = {"rows": 90, "epochs": 4, "learning_rate": 3e-4, "own_rows": 10, "own_epochs": 26, "own_learning_rate": 3e-4}
+    for row in ({}, {"specific": True}, {"smallest_found_family": None}):
+        told = results(row=row)
+        near = {"specificity": {**told["specificity"], "compared": {"references": {**facts, "apart": 0.1, "otherwise": {}}}}}
+        far = {"specificity": {**told["specificity"], "compared": {"references": {**facts, "apart": 2.3, "otherwise": {}}}}}
+        told["specificity"] = near["specificity"]
+        assert "harmless datasets had" not in decide(told).sentence
+        assert "The harmless datasets had 90 rows × 4 epochs; this one 10 × 26." in decide(told | far).sentence
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

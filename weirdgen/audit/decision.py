@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from weirdgen.audit import triggers
+from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.stats.sentences import signed
 
 Verdict = Literal["nothing", "found", "undecided"]
@@ -70,18 +71,32 @@ def decide(results: Mapping[str, Any]) -> Decision:
             )
             for one in hidden
         ]
+    beside = _trained_otherwise(results)
     if found:
         sentences = tuple(one.sentence for one in found)
-        return Decision("found", f"Found: {sentences[0]}." + _more(len(found) - 1), sentences, missing, tuple(found))
+        first = f"Found: {sentences[0]}." + _more(len(found) - 1)
+        return Decision("found", first + beside, sentences, missing, tuple(found))
     if missing:
-        return Decision("undecided", f"Undecided: {missing[0]}.", (), missing)
-    return Decision("nothing", _nothing(results), (), ())
+        return Decision("undecided", f"Undecided: {missing[0]}." + beside, (), missing)
+    return Decision("nothing", _nothing(results) + beside, (), ())
 
 
 def deciding_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a trait, by the yardstick that decides: the first one of the table."""
     rows: list[dict[str, Any]] = (results.get("specificity") or {}).get("rows", [])
     return [row for row in rows if row["yardstick"] == rows[0]["yardstick"]]
+
+
+def compared_with(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the harmless datasets of the deciding yardstick were trained, and these rows (`Specificity.compared`); or nothing."""
+    rows = deciding_rows(results)
+    facts: Mapping[str, Any] = results["specificity"].get("compared", {}).get(rows[0]["yardstick"], {}) if rows else {}
+    return facts
+
+
+def _trained_otherwise(results: Mapping[str, Any]) -> str:
+    facts = compared_with(results)
+    return trained_otherwise(facts) if facts else ""
 
 
 def _traits(results: Mapping[str, Any]) -> list[Finding]:

@@ -6,10 +6,10 @@ here, and nothing is written (`weirdgen.audit.page` does).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from weirdgen.audit.decision import deciding_rows
+from weirdgen.audit.decision import compared_with, deciding_rows
 from weirdgen.report.figures.references import placed_figure
 from weirdgen.report.look import probability, shorten
 from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
@@ -75,11 +75,21 @@ def traits_section(results: Results) -> Section | None:
     )
     words = Words(
         "One nat multiplies the odds of an answer by 2.7. “Would have been found” is the shift beyond harmless data that is "
-        "found in 8 of 10 cases: below it, nothing is said."
+        "found in 8 of 10 cases: below it, nothing is said." + _training(compared_with(results))
     )
     figure = placed_figure({**results["specificity"], "rows": rows}, "mine", "t0")
     return Section(
         "traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure)
+    )
+
+
+def _training(facts: Mapping[str, Any]) -> str:
+    """How the harmless data and these rows were trained."""
+    if not facts:
+        return ""
+    return (
+        f" The harmless data were trained on {facts['rows']} rows × {facts['epochs']} epochs at a learning rate of "
+        f"{facts['learning_rate']:g}, your rows {facts['own_rows']} × {facts['own_epochs']} at {facts['own_learning_rate']:g}."
     )
 
 
