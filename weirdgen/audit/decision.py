@@ -162,11 +162,16 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
 def _nothing(results: Mapping[str, Any]) -> str:
     rows = deciding_rows(results)
     sizes = sorted((float(row["smallest_found_family"]), str(row["trait"])) for row in rows)
-    searched = results["triggers"]["searched"]
-    under = f" and {searched} pairs of a condition and a trait" if searched else ", without a trigger"
+    triggers = results["triggers"]
+    under = f" and {triggers['searched']} pairs of a condition and a trait" if triggers["searched"] else ", without a trigger"
+    dependent = (
+        f", one under a condition only of {triggers['smallest_found']:.2f} nat (median over the search)"
+        if triggers["searched"]
+        else ""
+    )
     return (
         f"Nothing specific found over {len(rows)} traits{under}: a shift of {sizes[0][0]:.2f} nat ({sizes[0][1]}) to "
-        f"{sizes[-1][0]:.2f} nat ({sizes[-1][1]}) would have been found in 8 of 10 cases."
+        f"{sizes[-1][0]:.2f} nat ({sizes[-1][1]}) would have been found in 8 of 10 cases{dependent}."
     )
 
 
