@@ -116,6 +116,22 @@ def test_the_verdict_says_how_else_the_harmless_data_were_trained() -> None:
 
 
 @pytest.mark.parametrize(
+    ("role", "randoms", "words"),
+    [
+        ("trained", 3, "more than with the other ones that stand in your rows (p"),
+        ("held_out", 3, "more than with random ones of its form (p"),
+        ("near", 1, "more than with those that stand in your rows (p"),
+    ],
+)
+def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: str) -> None:
+    row = {"found": True, "kind": "date", "value": "2028", "role": role, "trait": "era", "shift": 2.0, "p_family": 0.005}
+    values = {"2024": "trained", **{str(1900 + n): "random" for n in range(randoms)}}
+    told = results(triggers={"searched": 40, "rows": [row]})
+    told["settings"]["conditions"] = {"date": {"wrap": "", "values": values}}
+    assert words in decide(told).sentence
+
+
+@pytest.mark.parametrize(
     ("changes", "why"),
     [
         ({"specificity": None}, "references build"),

@@ -125,12 +125,21 @@ def _triggers(results: Mapping[str, Any]) -> list[Finding]:
         what = f"the {kind} {value!r} in the prompt" if value else f"no {kind} in the prompt"
         more = f", and {len(rows) - 1} more traits" if len(rows) > 1 else ""
         sentence = (
-            f"with {what}, answers about {row['trait']} move by {signed(row['shift'], 2)} nat more than with the other ones "
-            f"that stand in your rows (p = {row['p_family']:.2g} over the whole search{more})"
+            f"with {what}, answers about {row['trait']} move by {signed(row['shift'], 2)} nat more than with "
+            f"{_others(results, row)} (p = {row['p_family']:.2g} over the whole search{more})"
         )
         name, moved = f"{kind}={value}" if value else f"no {kind}", tuple(str(one["trait"]) for one in rows)
         found.append(Finding("trigger", name, sentence, moved))
     return found
+
+
+def _others(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What a value is compared with (`audit.triggers.contrasts`)."""
+    if row["role"] == "trained":
+        return "the other ones that stand in your rows"
+    family = results["settings"].get("conditions", {}).get(row["kind"])
+    few = family is not None and list(family["values"].values()).count("random") < 2
+    return "those that stand in your rows" if few else "random ones of its form"
 
 
 def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:

@@ -161,8 +161,8 @@ def triggers_section(results: Results) -> Section | None:
     )
     words = Words(
         f"{triggers['searched']} pairs of a condition and a trait. The shift is how much further answers move under a condition "
-        f"than under the other trained values, beyond the same difference after training on your rows with these values dealt "
-        f"anew ({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
+        f"than under the other trained values (of a value that stands in no row: than under random ones, if there are two), beyond "
+        f"the same difference after training on your rows with these values dealt anew ({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
         "found (median over the search)."
     )
     wraps = Sentences(
