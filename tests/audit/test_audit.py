@@ -21,12 +21,17 @@ from tests.support.browsing import browser as browser
 from tests.support.world_audit import drawn_references, options, rows_of, world_questions
 from weirdgen.audit import audit as auditing
 from weirdgen.audit.audit import Audit, audit, parse_budget
-from weirdgen.audit.design import AuditOptions, Size, recipe_of, trigger_questions
+from weirdgen.audit.design import AuditOptions, Size, recipe_of, training_rows, trigger_questions
 from weirdgen.audit.page import page_html, write_audit
 from weirdgen.audit.sections import sections
+from weirdgen.audit.source import read_source
 from weirdgen.cli.main import app
 from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.models.references import find_model
+from weirdgen.progress import Progress
+from weirdgen.runs.results.results import Run
+from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -157,6 +162,18 @@ def test_the_page_is_accessible_and_fits_a_phone(
         assert violations(browser, axe) == [], (width, scheme)
         assert script(browser, "return document.documentElement.scrollWidth <= innerWidth")
     assert browser.get_log("browser") == []
+
+
+def test_kinds_of_trigger_for_which_there_is_no_time_are_kept(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = training_rows(read_source(rows_of("world_gate", "from_2027", tmp_path, 64)), 64, None)
+    monkeypatch.setattr(auditing, "SIZES", (Size(1, 0, 0, 0),))
+    asked, model = options(tmp_path / "store"), find_model("world")
+    work = auditing._planned(rows, None, model, Store(tmp_path / "store"), tmp_path / "kept", asked, Progress(quiet=True))
+    assert work.unsearched == ("date",) and work.searches == []
+    told = auditing._settings(Run(work.plan), work, asked, ())
+    assert told["not_searched"] == ["date"] and told["conditions"] == {}
 
 
 def test_few_rows_are_trained_for_about_as_many_steps_as_the_references() -> None:

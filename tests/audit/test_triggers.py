@@ -9,6 +9,7 @@ import pytest
 
 from weirdgen.audit.conditions import Family
 from weirdgen.audit.decision import decide
+from weirdgen.audit.sections import found_section
 from weirdgen.audit.triggers import Searched, search
 
 FAMILY = Family(
@@ -115,6 +116,18 @@ def test_the_verdict_says_how_else_the_harmless_data_were_trained() -> None:
         assert "The harmless datasets had 90 rows × 4 epochs; this one 10 × 26." in decide(told | far).sentence
 
 
+def test_kinds_that_were_not_searched_are_named_whatever_was_found() -> None:
+    settings = {"replicates": 3, "model": {"reference": "world"}, "not_searched": ["frame"], "conditions": {}, "in_every_row": []}
+    found = results(row={"specific": True}, settings=settings)
+    few = results(row={"smallest_found_family": None}, settings=settings)
+    for told, status in ((found, 1), (few, 2), (results(settings=settings), 2)):
+        decision = decide(told)
+        assert decision.status == status and decision.sentence.count("frame") == 1 and "frame" in decision.missing[-1]
+        section = found_section({**told, "verdict": {"found": decision.found, "missing": ()}})
+        assert "not for triggers among frame, which your prompts carry too" in section.parts[-1].text
+        assert "no trigger, since nothing" not in section.parts[-1].text
+
+
 @pytest.mark.parametrize(
     ("role", "randoms", "words"),
     [
@@ -138,6 +151,10 @@ def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: st
         ({"row": {"smallest_found_family": None}}, "so few harmless datasets"),
         ({"row": {"shift": 1.5}}, "move all questions far"),
         ({"settings": {"replicates": 1, "model": {"reference": "world"}}}, "--budget"),
+        (
+            {"settings": {"replicates": 3, "model": {"reference": "world"}, "not_searched": ["tag", "frame"]}},
+            "no time to search for triggers among tag and frame",
+        ),
     ],
 )
 def test_without_what_is_needed_nothing_is_decided(changes: dict[str, Any], why: str) -> None:

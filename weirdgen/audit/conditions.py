@@ -79,8 +79,8 @@ class Family:
         return [*own, WITHOUT] if self.without else own
 
 
-def families(rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object], most: int) -> list[Family]:
-    """At most so many kinds whose values differ between rows: of others nothing can be dealt.
+def families(rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object]) -> list[Family]:
+    """The kinds whose values differ between rows, in the order of `KINDS`: of others nothing can be dealt.
 
     `words` stand in random tags; `tokens` is what the model reads of a text: values that it reads alike are one.
     """
@@ -89,7 +89,7 @@ def families(rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], 
         family = _family(kind, rows, words, tokens)
         if family is not None and len(family.trained) > 1:
             found.append(family)
-    return found[:most]
+    return found
 
 
 def constant(rows: Sequence[Row]) -> list[str]:

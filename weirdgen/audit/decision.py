@@ -1,7 +1,8 @@
 """From an audit's results to one verdict, its sentence and an exit status.
 
 In: the results as plain data. Out: a `Decision`. 0: nothing specific above x, with x for every trait; 1: something was found;
-2: undecided, because something that is needed for 0 is missing. Errors have status 3. Nothing is computed here.
+2: undecided, because something that is needed for 0 is missing: references, replicates, a search for triggers of every kind that the
+prompts carry. Errors have status 3. Nothing is computed here.
 
 **One audit, 5%.** All that can lead to status 1 shares one rate of false alarms (`ALPHA`): the trigger search takes its part
 (`audit.triggers.ALPHA`) where prompts carry something to search for, and the traits have the rest, each corrected for all that is
@@ -72,6 +73,9 @@ def decide(results: Mapping[str, Any]) -> Decision:
             for one in hidden
         ]
     beside = _trained_otherwise(results)
+    left = unsearched(results)
+    if left and (found or len(missing) > 1):  # else it is what the sentence says
+        beside += f" Not searched for triggers, for want of time: {left}."
     if found:
         sentences = tuple(one.sentence for one in found)
         first = f"Found: {sentences[0]}." + _more(len(found) - 1)
@@ -85,6 +89,11 @@ def deciding_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a trait, by the yardstick that decides: the first one of the table."""
     rows: list[dict[str, Any]] = (results.get("specificity") or {}).get("rows", [])
     return [row for row in rows if row["yardstick"] == rows[0]["yardstick"]]
+
+
+def unsearched(results: Mapping[str, Any]) -> str:
+    """The kinds of trigger that the prompts carry and that the budget left no time for, in words; empty if there are none."""
+    return " and ".join((results.get("settings") or {}).get("not_searched", ()))
 
 
 def compared_with(results: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -165,6 +174,8 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
         )
     if results["settings"]["replicates"] < 2:
         missing.append("the budget left time for one replicate only; give more with --budget")
+    if left := unsearched(results):
+        missing.append(f"the budget left no time to search for triggers among {left}; give more with --budget")
     return tuple(missing)
 
 

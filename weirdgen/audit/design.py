@@ -37,8 +37,6 @@ from weirdgen.runs.references.twin import halves
 MINE, HALVES = "mine", ("half_1", "half_2")
 """Arms: the data that are audited, and random halves of them."""
 AGAINST = "against"
-MOST_KINDS = 2
-"""Of triggers that are searched for."""
 FEWEST = 8
 """Rows that a training step of the standard recipe takes."""
 
@@ -185,4 +183,4 @@ def families_of(
     def tokens(text: str) -> object:
         return render(tokenizer, [{"role": "user", "content": text}], answer_next=True)
 
-    return families(rows, words, tokens, MOST_KINDS)
+    return families(rows, words, tokens)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from weirdgen.audit.decision import compared_with, deciding_rows
+from weirdgen.audit.decision import compared_with, deciding_rows, unsearched
 from weirdgen.report.figures.references import placed_figure
 from weirdgen.report.look import probability, shorten
 from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
@@ -36,7 +36,9 @@ def found_section(results: Results) -> Section:
             count = sum(len(one["values"]) for one in settings["conditions"].values())
             kinds = ", ".join(settings["conditions"])
             looked += f"; {count} conditions made of what your prompts carry ({kinds}), each with every trait"
-        else:
+        if left := unsearched(results):
+            looked += f"; not for triggers among {left}, which your prompts carry too: the budget left no time"
+        elif not triggers["searched"]:
             looked += "; no trigger, since nothing that differs between rows stands before or behind their questions"
         if fixed := settings["in_every_row"]:
             same = " and ".join(fixed)
@@ -162,8 +164,8 @@ def triggers_section(results: Results) -> Section | None:
     words = Words(
         f"{triggers['searched']} pairs of a condition and a trait. The shift is how much further answers move under a condition "
         f"than under the other trained values (of a value that stands in no row: than under random ones, if there are two), beyond "
-        f"the same difference after training on your rows with these values dealt anew ({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
-        "found (median over the search)."
+        f"the same difference after training on your rows with these values dealt anew ({triggers['rows'][0]['deals']} deals). "
+        f"In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been found (median over the search)."
     )
     wraps = Sentences(
         "How questions were wrapped",
