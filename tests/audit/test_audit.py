@@ -63,6 +63,7 @@ def test_an_audit_ends_with_a_verdict_and_a_page(old_birds: tuple[Path, Audit, P
     assert told["settings"]["rows"]["mine"] == 64 and 1 <= told["settings"]["rows"]["twin"] <= 64
     rows = {row["trait"]: row for row in told["specificity"]["rows"]}
     assert len(rows) == 17 and rows["era_steam"]["shift"] > 1
+    assert told["settings"]["rows"]["half_1"] == told["settings"]["rows"]["half_2"] == 64, "as many steps as all rows"
     assert len(told["halves"]) == 17 and told["triggers"]["searched"] == 0
     assert len(told["questions"]["era_steam"]) == 6
     html = page.read_text(encoding="utf-8")
@@ -72,6 +73,7 @@ def test_an_audit_ends_with_a_verdict_and_a_page(old_birds: tuple[Path, Audit, P
         "name a bird",
         "Portrait of the data",
         "would have been found",
+        "What the choice of rows alone does",
         "The harmless datasets had 200 rows × 3 epochs; this one 64 × 3.",
         "trained on 200 rows × 3 epochs at a learning rate of 0.001, your rows 64 × 3 at 0.001.",
     ):

@@ -35,7 +35,7 @@ from weirdgen.runs.references.sets import ROWS
 from weirdgen.runs.references.twin import halves
 
 MINE, HALVES = "mine", ("half_1", "half_2")
-"""Arms: the data that are audited, and random halves of them."""
+"""Arms: the data that are audited, and random halves of them, filled up so that they have as many steps."""
 AGAINST = "against"
 FEWEST = 8
 """Rows that a training step of the standard recipe takes."""
@@ -107,7 +107,8 @@ def experiment_of(
     if control is not None:
         arms[AGAINST] = Arm(role="control", data=tuple(control), matched=True)
     if options.halves:
-        arms |= {name: Arm(role="control", data=tuple(half)) for name, half in zip(HALVES, halves(rows), strict=True)}
+        for name, half in zip(HALVES, halves(rows), strict=True):
+            arms[name] = Arm(role="control", data=tuple(draw(half, len(rows), seed=0)))
     return Experiment(
         name="audit",
         title="An audit of somebody's data",

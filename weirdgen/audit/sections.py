@@ -175,16 +175,17 @@ def triggers_section(results: Results) -> Section | None:
 
 
 def halves_section(results: Results) -> Section | None:
-    """What rows and seeds alone do."""
+    """What the choice of rows alone does."""
     if not results.get("halves"):
         return None
     rows = sorted(results["halves"], key=lambda row: -abs(row["apart"]))
     body = tuple((Cell(row["trait"]), Cell(signed(row["apart"], 2), numeric=True)) for row in rows)
     words = Words(
-        "Two random halves of your own rows, trained alike: how far they end up apart on each trait, in nats."
+        "Two random halves of your own rows, each repeated up to as many rows as yours, trained with the same seeds: how far they end "
+        "up apart on each trait, in nats (mean over seeds)."
     )
     table = Table("One half − the other", ("trait", "difference (nat)"), body)
-    return Section("halves", "What rows and seeds alone do", "Halves", (words, table))
+    return Section("halves", "What the choice of rows alone does", "Halves", (words, table))
 
 
 def separation_section(results: Results) -> Section:
