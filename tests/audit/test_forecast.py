@@ -174,6 +174,12 @@ def test_a_killed_forecast_keeps_its_portions(
     assert made == [("old", "new"), HALVES, HALVES]
     assert again.equals(whole) and not list((tmp_path / "killed" / "unfinished").iterdir())
     assert not (tmp_path / "killed" / "artifacts" / "finetune").exists(), "adapters are dropped"
+    store = trial.plan.store
+    finished, other = (store.unfinished("trial", key) / "artifacts" for key in (store.keys("trial")[0], "0" * 64))
+    for place in (finished, other):  # a kill after the scores were kept; another trial that is under way
+        place.mkdir(parents=True)
+    assert planned("killed").scores(QUIET).equals(whole)
+    assert not finished.parent.exists() and other.exists()
 
 
 def test_agreement_of_ranks() -> None:
