@@ -103,6 +103,8 @@ def file_command(
     else:
         say(done.sentence)
         say(f"page: {done.page}")
+        if done.status != (own := done.audit.decision.status):
+            say(f"exit status {done.status}, by --fail-on {fail_on}; that of the verdict is {own}")
     raise typer.Exit(done.status)
 
 
