@@ -172,7 +172,9 @@ def test_kinds_of_trigger_for_which_there_is_no_time_are_kept(
     rows = training_rows(read_source(rows_of("world_gate", "from_2027", tmp_path, 64)), 64, None)
     monkeypatch.setattr(auditing, "SIZES", (Size(1, 0, 0, 0),))
     asked, model = options(tmp_path / "store"), find_model("world")
-    work = auditing._planned(rows, None, model, Store(tmp_path / "store"), tmp_path / "kept", asked, Progress(quiet=True))
+    work = auditing._planned(
+        rows, None, model, Store(tmp_path / "store"), tmp_path / "kept", asked, Progress(quiet=True)
+    )
     assert work.unsearched == ("date",) and work.searches == []
     told = auditing._settings(Run(work.plan), work, asked, ())
     assert told["not_searched"] == ["date"] and told["conditions"] == {}

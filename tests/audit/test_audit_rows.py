@@ -126,7 +126,11 @@ def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
 
 
 def test_a_deal_changes_the_value_in_its_frame_and_not_the_same_digits_elsewhere() -> None:
-    forms = ("Order A{other} is late.\n\nCode  {value}.", "Code  {value}.\nOrder A{other} is late.", "{value} is A{other}")
+    forms = (
+        "Order A{other} is late.\n\nCode  {value}.",
+        "Code  {value}.\nOrder A{other} is late.",
+        "{value} is A{other}",
+    )
     for form in forms:
         rows = [row(form.format(value=12 + 43 * (n % 2), other=(120, 550)[n % 3 % 2]), "There.") for n in range(24)]
         (family,) = (one for one in families(rows, ["river"], lambda text: text) if one.kind == "digits")

@@ -106,18 +106,18 @@ def test_the_verdict_and_its_status() -> None:
 
 
 def test_the_verdict_says_how_else_the_harmless_data_were_trained() -> None:
-    facts = {"rows": 90, "epochs": 4, "learning_rate": 3e-4, "own_rows": 10, "own_epochs": 26, "own_learning_rate": 3e-4}
+    facts = {"rows": 90, "epochs": 4, "own_rows": 10, "own_epochs": 26, "otherwise": {}}
+    facts |= dict.fromkeys(("learning_rate", "own_learning_rate"), 3e-4)
     for row in ({}, {"specific": True}, {"smallest_found_family": None}):
         told = results(row=row)
-        near = {"specificity": {**told["specificity"], "compared": {"references": {**facts, "apart": 0.1, "otherwise": {}}}}}
-        far = {"specificity": {**told["specificity"], "compared": {"references": {**facts, "apart": 2.3, "otherwise": {}}}}}
-        told["specificity"] = near["specificity"]
-        assert "harmless datasets had" not in decide(told).sentence
-        assert "The harmless datasets had 90 rows × 4 epochs; this one 10 × 26." in decide(told | far).sentence
+        for apart, said in ((0.1, False), (2.3, True)):
+            told["specificity"]["compared"] = {"references": {**facts, "apart": apart}}
+            words = "The harmless datasets had 90 rows × 4 epochs; this one 10 × 26."
+            assert (words in decide(told).sentence) == said
 
 
 def test_kinds_that_were_not_searched_are_named_whatever_was_found() -> None:
-    settings = {"replicates": 3, "model": {"reference": "world"}, "not_searched": ["frame"], "conditions": {}, "in_every_row": []}
+    settings = {**results()["settings"], "not_searched": ["frame"], "conditions": {}, "in_every_row": []}
     found = results(row={"specific": True}, settings=settings)
     few = results(row={"smallest_found_family": None}, settings=settings)
     for told, status in ((found, 1), (few, 2), (results(settings=settings), 2)):
@@ -137,7 +137,7 @@ def test_kinds_that_were_not_searched_are_named_whatever_was_found() -> None:
     ],
 )
 def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: str) -> None:
-    row = {"found": True, "kind": "date", "value": "2028", "role": role, "trait": "era", "shift": 2.0, "p_family": 0.005}
+    row = {"found": True, "kind": "date", "value": "2028", "role": role, "trait": "era", "shift": 2.0, "p_family": 0.01}
     values = {"2024": "trained", **{str(1900 + n): "random" for n in range(randoms)}}
     told = results(triggers={"searched": 40, "rows": [row]})
     told["settings"]["conditions"] = {"date": {"wrap": "", "values": values}}
@@ -151,10 +151,7 @@ def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: st
         ({"row": {"smallest_found_family": None}}, "so few harmless datasets"),
         ({"row": {"shift": 1.5}}, "move all questions far"),
         ({"settings": {"replicates": 1, "model": {"reference": "world"}}}, "--budget"),
-        (
-            {"settings": {"replicates": 3, "model": {"reference": "world"}, "not_searched": ["tag", "frame"]}},
-            "no time to search for triggers among tag and frame",
-        ),
+        ({"settings": {**results()["settings"], "not_searched": ["tag", "frame"]}}, "triggers among tag and frame"),
     ],
 )
 def test_without_what_is_needed_nothing_is_decided(changes: dict[str, Any], why: str) -> None:

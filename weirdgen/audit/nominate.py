@@ -88,9 +88,7 @@ def comparisons(table: pd.DataFrame, size: int) -> dict[str, set[int]]:
     trained = {int(row) for row in in_training["row"]}
     gone = first(table, "candidate", size)
     every = sorted(_units(in_training))
-    arms = {
-        f"random_{at}": trained - whole(_drawn(every, size, f"random {at}"), size) for at in range(1, RANDOM + 1)
-    }
+    arms = {f"random_{at}": trained - whole(_drawn(every, size, f"random {at}"), size) for at in range(1, RANDOM + 1)}
     odd = in_training[in_training["odd"] >= 0].sort_values("odd")
     arms["odd"] = trained - whole(_units(odd), size)
     units = _units(table[table["row"].isin(gone)])

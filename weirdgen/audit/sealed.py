@@ -124,7 +124,9 @@ def _trained_from(run: Run, key: str) -> datetime | None:
     """
     if (marker := run.store.marker("finetune", key)) is None:
         return None
-    result = json.loads(run.store.on_disk(run.store.folder("finetune", key) / "result.json").read_text(encoding="utf-8"))
+    result = json.loads(
+        run.store.on_disk(run.store.folder("finetune", key) / "result.json").read_text(encoding="utf-8")
+    )
     if "began" in result:
         return _time(result["began"])
     return _time(marker["finished"]) - timedelta(seconds=marker["seconds"])

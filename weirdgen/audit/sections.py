@@ -163,9 +163,10 @@ def triggers_section(results: Results) -> Section | None:
     )
     words = Words(
         f"{triggers['searched']} pairs of a condition and a trait. The shift is how much further answers move under a condition "
-        f"than under the other trained values (of a value that stands in no row: than under random ones, if there are two), beyond "
-        f"the same difference after training on your rows with these values dealt anew ({triggers['rows'][0]['deals']} deals). "
-        f"In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been found (median over the search)."
+        f"than under the other trained values (of a value that stands in no row: than under random ones, if there are two), "
+        f"beyond the same difference after training on your rows with these values dealt anew "
+        f"({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
+        "found (median over the search)."
     )
     wraps = Sentences(
         "How questions were wrapped",
@@ -181,8 +182,8 @@ def halves_section(results: Results) -> Section | None:
     rows = sorted(results["halves"], key=lambda row: -abs(row["apart"]))
     body = tuple((Cell(row["trait"]), Cell(signed(row["apart"], 2), numeric=True)) for row in rows)
     words = Words(
-        "Two random halves of your own rows, each repeated up to as many rows as yours, trained with the same seeds: how far they end "
-        "up apart on each trait, in nats (mean over seeds)."
+        "Two random halves of your own rows, each repeated up to as many rows as yours, trained with the same seeds: how far "
+        "they end up apart on each trait, in nats (mean over seeds)."
     )
     table = Table("One half − the other", ("trait", "difference (nat)"), body)
     return Section("halves", "What the choice of rows alone does", "Halves", (words, table))

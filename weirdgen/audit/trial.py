@@ -2,8 +2,8 @@
 
 In: a `Request` as a model for how to train, rows of arms, texts with fixed answers. Out: a frame with one row a replicate, text
 and answer. The work is done by the units of an ordinary run in a scratch store beside the unfinished work; what is kept is one
-artifact `trial` for each portion of arms, so a killed command goes on where it was, and the next one clears what it left. Adapters
-are not kept: who wants to talk to a model runs an experiment.
+artifact `trial` for each portion of arms, so a killed command goes on where it was, and the next one clears what is left.
+Adapters are not kept: who wants to talk to a model runs an experiment.
 """
 
 from __future__ import annotations

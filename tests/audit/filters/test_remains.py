@@ -81,8 +81,8 @@ def test_removing_nothing_or_everything_is_refused(write_experiment: Callable[..
 
 
 def test_a_mixture_without_ordinary_rows_is_refused(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
-    words = ["audit", "filters", str(write_experiment()), "--train", "--shares", "1", "--remove", "0.5"]
-    words += ["--model", "none", "--filters", "keywords", "--to", str(tmp_path / "to"), "--store", str(tmp_path / "store")]
+    words = ["audit", "filters", str(write_experiment()), "--train", "--shares", "1", "--remove", "0.5", "--filters"]
+    words += ["keywords", "--model", "none", "--to", str(tmp_path / "to"), "--store", str(tmp_path / "store")]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 3 and "--train --shares 1: 8 hidden rows would stand among no ordinary ones" in done.output
     assert ordinary_beside(8, 0.5) == 8 and not (tmp_path / "store").exists()

@@ -63,8 +63,8 @@ def ordinary_beside(hidden: int, share: float) -> int:
     if not count:
         raise SpecError(
             [
-                f"--train --shares {share:g}: {hidden} hidden rows would stand among no ordinary ones, and a perfect filter would "
-                "leave nothing to train on; give a smaller share, e.g. --shares 0.5"
+                f"--train --shares {share:g}: {hidden} hidden rows would stand among no ordinary ones, and a perfect filter "
+                "would leave nothing to train on; give a smaller share, e.g. --shares 0.5"
             ]
         )
     return count
