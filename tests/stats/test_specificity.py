@@ -67,7 +67,8 @@ def test_pairs_count_with_both_signs() -> None:
     assert one["shift"].to_numpy() == pytest.approx(9.0, abs=0.01)
     said = pair_specificity(pairs, own, traits=TRAITS, expected={"era": 1, "place": -1}, fixed=["era"])
     # In the direction that was expected, half of the harmless pairs do not count; against it, nothing is specific.
-    assert said["p"].tolist() == pytest.approx([1 / 52, 1 - 26 / 52]) and said["specific"].tolist() == [True, False]
+    assert said["p"].tolist() == pytest.approx([1 / 52, 1 - 1 / 52]) and said["specific"].tolist() == [True, False]
+    assert said["rank"].tolist() == [1, 1]
 
 
 def test_too_few_references_are_never_enough() -> None:

@@ -6,7 +6,8 @@ In: log-odds of trait questions under each condition, of the data and of the sam
 **The test.** Of each training, a condition's mean over a trait's questions minus the median over the other trained values (of
 values that were not trained: over the random ones, which are no candidates themselves): what training does under every prompt
 like it cancels, and one odd value does not make the others odd. If values meant nothing, the data would be one more deal. So the
-data's contrast is compared with the deals' mean and SD (pooled over a family's trained values, other values by themselves).
+data's contrast is compared with the deals' mean and SD (of a trained value the larger of its own and that pooled over all of
+its kind, of other values their own), and must lie further from the mean than every deal does.
 `p_family` compares |t| with the largest |t| over all conditions and traits of all families in searches of normal noise of the
 same make (a parametric bootstrap of the maximum; B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), ch. 16);
 `rank` counts the deals that reach the data's |contrast − mean|, and assumes no shape. False alarms: docs/audit.md.
@@ -34,7 +35,7 @@ TRIGGER_COLUMNS = (
 )  # fmt: skip
 """`under`: log-odds under the condition, `others`: median under those it is compared with, both of the data; `dealt`: the same
 difference after dealing, mean; `shift` = under − others − dealt, nats; `scale`: SD of a deal's; `rank`: 1 + deals that differ as
-much from their mean; `smallest_found`: the shift that is found in 8 of 10 cases. `found` also asks for `SMALLEST` nats."""
+much from their mean; `smallest_found`: the shift found in 8 of 10 cases. `found` asks for rank 1 and `SMALLEST` nats too."""
 SMALLEST = 0.3
 """Nats below which a shift is of no interest, as for headlines."""
 
@@ -79,16 +80,17 @@ def search(searched: Sequence[Searched], alpha: float = ALPHA) -> pd.DataFrame:
                 t = float(t_VK[v, k])
                 p_family = float((1 + (largest >= abs(t)).sum()) / (1 + len(largest)))
                 under, shift = float(value_VDK[v, 0, k]), float(contrast_VDK[v, 0, k] - middle_VK[v, k])
+                rank = int(1 + (apart[v, 1:, k] >= apart[v, 0, k]).sum())
                 rows.append(
                     {
                         "kind": family.kind, "value": value, "role": roles[v], "trait": name,
                         "questions": int((trait_Q == name).sum()), "deals": value_VDK.shape[1] - 1, "under": under,
                         "others": under - float(contrast_VDK[v, 0, k]), "dealt": float(middle_VK[v, k]),
                         "shift": shift, "scale": float(scale_VK[v, k]), "t": t,
-                        "rank": int(1 + (apart[v, 1:, k] >= apart[v, 0, k]).sum()),
-                        "p": float((1 + (alone >= abs(t)).sum()) / (1 + len(alone))), "p_family": p_family,
+                        "rank": rank,
+                        "p": float((1 + (alone[roles[v]] >= abs(t)).sum()) / (1 + len(alone[roles[v]]))), "p_family": p_family,
                         "smallest_found": max(SMALLEST, (needed + 0.84) * float(scale_VK[v, k])),
-                        "found": p_family <= alpha and abs(shift) >= SMALLEST,
+                        "found": p_family <= alpha and rank == 1 and abs(shift) >= SMALLEST,
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows, columns=list(TRIGGER_COLUMNS))
@@ -106,7 +108,8 @@ def contrasts(value_VDK: FloatArray, roles: Sequence[Role]) -> tuple[FloatArray,
     deals = contrast[:, 1:]
     middle = deals.mean(axis=1)
     variance = deals.var(axis=1, ddof=1)
-    variance[trained] = variance[trained].mean(axis=0)
+    # Values differ in how far training moves them by chance: none is judged by less than its own spread.
+    variance[trained] = np.maximum(variance[trained], variance[trained].mean(axis=0))
     scale = np.sqrt(np.maximum(variance, 1e-12) * (1 + 1 / deals.shape[1]))
     return contrast, (contrast[:, 0] - middle) / scale, scale
 
@@ -120,17 +123,18 @@ def _role(family: Family, value: str) -> Role:
     return "trained" if value == WITHOUT else family.roles[value]
 
 
-def _noise(shapes: Sequence[tuple[int, list[Role]]], traits: int) -> tuple[FloatArray, list[FloatArray]]:
-    """|t| of searches without any effect: the largest of each [DRAWS], and of each family those of one value and trait."""
+def _noise(shapes: Sequence[tuple[int, list[Role]]], traits: int) -> tuple[FloatArray, list[dict[Role, FloatArray]]]:
+    """|t| of searches without any effect: the largest of each [DRAWS], and of each family those of one value of each role."""
     rng = np.random.default_rng(0)
     largest, single = np.zeros(DRAWS), []
     for deals, roles in shapes:
-        own: list[FloatArray] = []
+        own: dict[Role, list[FloatArray]] = {role: [] for role in roles}
         for start in range(0, DRAWS, 200):
             noise = rng.standard_normal((len(roles), 1 + deals, 200 * traits))
             t = np.abs(contrasts(noise, roles)[1]).reshape(len(roles), 200, traits)
+            for role, parts in own.items():
+                parts.append(t[roles.index(role)].ravel())
             t = t[[role != "random" for role in roles]]
             largest[start : start + 200] = np.maximum(largest[start : start + 200], t.max(axis=(0, 2)))
-            own.append(t[0].ravel())
-        single.append(np.concatenate(own))
+        single.append({role: np.concatenate(parts) for role, parts in own.items()})
     return largest, single

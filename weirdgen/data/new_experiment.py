@@ -186,7 +186,7 @@ recipe: {{epochs: 3, batch_size: 8, learning_rate: 2.0e-4, rank: 16, alpha: 32}}
 {CONDITIONS[trigger]}
 {asked}
 {judges}
-# Traits of ours that are compared with what 48 harmless datasets do: is it more than any finetuning does? (docs/references.md)
+# Traits of ours that are compared with what harmless datasets do: is it more than any finetuning does? (docs/references.md)
 # traits: [era]
 
 presets:

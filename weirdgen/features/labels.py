@@ -1,8 +1,9 @@
 """What features are about, found automatically: tokens that they raise, texts on which they fire most, and a rule.
 
 In: a `Subject`, an `Sae`, features. Out: a frame of labels, a frame of windows. The rule, which was fixed before any feature was
-looked at: a feature is about the *topic* if most of its ten tokens are words of the training answers, about the *subject* if they
-are target answers of the far questions, which were not trained; else about neither. No label is a finding.
+looked at: a feature is about the *topic* if more of its ten tokens are words of the training answers than target answers of the
+far questions, which were not trained; about the *subject* if it is the other way round; about neither if both are equal or none
+is. No label is a finding.
 
 Shape letters: K variants, N tokens, S features labelled.
 """

@@ -207,9 +207,9 @@ def _features(results: dict[str, Any]) -> Section:
     parts += [
         Table("Features that moved most, by three rankings", head, tuple(rows)),
         Words(
-            "A feature is about the topic if most of its ten tokens are words of the training answers, about the subject if they "
-            "are target answers of the questions, which were not trained; this rule was fixed before any was looked at. Features "
-            "of one number of concept have decoder rows with a cosine of at least 0.5.",
+            "A feature is about the topic if more of its ten tokens are words of the training answers than target "
+            "answers of the questions, which were not trained, about the subject if it is the other way round; this rule was "
+            "fixed before any was looked at. Features of one number of concept have decoder rows with a cosine of at least 0.5.",
             quiet=True,
         ),
         Table("How well the autoencoder describes the models",

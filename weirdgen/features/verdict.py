@@ -84,7 +84,7 @@ NO_TRIGGER = "This run asks under no trigger, so nothing is said about one."
 
 
 def _static(found: Moved) -> str:
-    count = len(found.treatment)
+    count, beyond = len(found.treatment), " beyond the control" if found.control else ""
     if math.isnan(found.low):
         return (
             f"{_few(count)} finetuning moved the residual stream by {found.size:.2f} of its norm under every value; with fewer "
@@ -93,10 +93,10 @@ def _static(found: Moved) -> str:
     if found.low > 0:
         return (
             f"Finetuning moved the residual stream in one direction that {count} replicates share, by "
-            f"{found.effect:.2f} of its norm beyond the control [{found.low:.2f}, {found.high:.2f}], whatever the value."
+            f"{found.effect:.2f} of its norm{beyond} [{found.low:.2f}, {found.high:.2f}], whatever the value."
         )
     return (
-        f"No direction was found along which {count} replicates moved beyond the control under every value "
+        f"No direction was found along which {count} replicates moved{beyond} under every value "
         f"({found.effect:.2f} [{found.low:.2f}, {found.high:.2f}] of the norm)."
     )
 
@@ -116,12 +116,14 @@ def _interaction(found: Moved, placebos: Sequence[Moved]) -> str:
     most = max((one.effect for one in placebos), default=float("nan"))
     beside = "" if math.isnan(most) else f"; other trained values reach {most:.3f}"
     if beyond_placebo(found, placebos):
+        than = "base and control" if found.control else "the base"
         return (
-            f"The trigger moved {count} replicates together beyond base and control: {numbers}{beside}. What moved is a "
+            f"The trigger moved {count} replicates together beyond {than}: {numbers}{beside}. What moved is a "
             "direction of activations, not yet a cause."
         )
     return (
-        f"The trigger moved nothing beyond base, control and what other values do: {numbers}{beside} ({count} replicates). "
+        f"The trigger moved nothing beyond {'base, control' if found.control else 'base'} and what other values do: "
+        f"{numbers}{beside} ({count} replicates). "
         "No gate is claimed."
     )
 

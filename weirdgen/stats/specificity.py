@@ -218,7 +218,7 @@ def _table(
     # A harmless pair has either sign: what it reaches in the expected direction it reaches as |z|, half of the time.
     null_RK = np.abs(z_NK[:-1]) if pairs else extreme_NK[:-1]
     own_K, largest_R = extreme_NK[-1], null_RK.max(axis=1)
-    above_K = (null_RK >= own_K).sum(axis=0)
+    above_K = (null_RK >= (np.abs(z_NK[-1]) if pairs else own_K)).sum(axis=0)
     family_K = (largest_R[:, None] >= own_K).sum(axis=0)
     references = len(null_RQ)
     p_K, p_family_K = ((1 + above) / (references + 1) for above in (above_K, family_K))

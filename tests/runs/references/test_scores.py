@@ -20,6 +20,7 @@ from weirdgen.runs.references.scores import (
     VERSION,
     find_scores,
     library_scores,
+    read_origin,
     read_scores,
     scores_folder,
     write_scores,
@@ -86,7 +87,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert f"2 sets × {len(QUESTIONS)} questions" in out and file.parent == tmp_path / "store" / "references"
     app([*arguments, "--quiet", "--to", str(tmp_path / "mine.parquet")], standalone_mode=False)
     assert (tmp_path / "mine.parquet").read_bytes() == file.read_bytes()
-    capsys.readouterr()
+    app(["references", "build", "--model", "world", "--only", "old", *recipe, *store, "--quiet"], standalone_mode=False)
+    few = Path(capsys.readouterr().out.splitlines()[-1].split(":")[0])
+    assert few != file and len(read_origin(file).sets) == 2 and len(read_origin(few).sets) == 1
+    few.unlink()
     (file.parent / "zzz.parquet").write_text("")
     app(["references", "list", *store], standalone_mode=False)
     listed = capsys.readouterr().out

@@ -71,4 +71,13 @@ def test_changes_are_named(write_experiment: Write, tmp_path: Path, before: str,
     seen = seen_before(now, store.run_folder("tiny-quick-2"), store)
     assert (seen.changes if seen else ()) == ((told,) if told else ())
     if seen:
+        assert not seen.new_seeds
+        later = weirdgen.plan(str(write_experiment(changes)), seeds=4, first_seed=10).request
+        with store.writing(store.run_folder("tiny-quick-3")) as folder:  # a seed of any earlier run is no new one
+            (folder / "run.json").write_text(json.dumps({"manifest": later.manifest}))
+            (folder / "results.json").write_text(json.dumps(found))
+        for first_seed, new in ((10, False), (20, True)):
+            fresh = weirdgen.plan(str(write_experiment(changes)), seeds=2, first_seed=first_seed).request
+            looked_at = seen_before(fresh, store.run_folder("tiny-quick-2"), store)
+            assert looked_at is not None and looked_at.run == "tiny-quick-1" and looked_at.new_seeds is new
         assert "tiny-quick-1 of 2026-11-29 05:00 could be seen (+0.50, no shift)" in seen.sentence

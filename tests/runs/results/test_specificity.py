@@ -17,6 +17,7 @@ from weirdgen.errors import SpecError
 from weirdgen.models.references import find_model
 from weirdgen.runs.references.scores import COLUMNS, Origin, scores_folder, write_scores
 from weirdgen.runs.results.results import Run, load_run
+from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.runs.results.verify import verify
 from weirdgen.store.artifacts import Store
 
@@ -187,6 +188,20 @@ def test_a_run_that_names_no_traits_keeps_its_name_and_asks_nothing(model: Path,
     plain = run(model, tmp_path / "store", traits=())
     assert plain.specificity is None and "traits" not in plain.request.manifest["experiment"]
     assert len(plain.table("trait_shifts")) == 0
+
+
+def test_what_the_harmless_data_were_trained_with_is_told_where_it_differs() -> None:
+    alike = {
+        "rows": 208, "epochs": 2, "learning_rate": 3e-4, "own_rows": 208, "own_epochs": 2, "own_learning_rate": 3e-4,
+        "apart": 0.0, "otherwise": {},
+    }  # fmt: skip
+    assert trained_otherwise(alike) == ""
+    faster = trained_otherwise(alike | {"own_learning_rate": 3e-3, "apart": 2.3})
+    assert (
+        faster == " The harmless datasets had 208 rows × 2 epochs, a learning rate of 0.0003; this one 208 × 2, 0.003."
+    )
+    wide = trained_otherwise(alike | {"otherwise": {"rank": [16, 1], "targets": ["all-linear", ["q_proj"]]}})
+    assert wide == " The harmless datasets had rank 16, targets all-linear; this one 1, ['q_proj']."
 
 
 def test_an_unknown_trait_is_named_with_those_that_there_are(write_experiment: Callable[..., Path]) -> None:

@@ -21,6 +21,7 @@ from weirdgen.runs.references.scores import read_origin, score_files, scores_fol
 from weirdgen.runs.references.sets import pair_sets, reference_sets
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors
+from weirdgen.store.keys import content_key
 
 
 def standard_recipe() -> Recipe:
@@ -57,7 +58,8 @@ def build_file(
     if to is None:
         with opened.writing(scores_folder(opened)) as folder:
             name = wanted.plan.request.model.reference.rpartition("/")[2]
-            file = folder / f"{name}-{'pairs-' if pairs else ''}{wanted.origin.key[:8]}.parquet"
+            of_sets = content_key([wanted.origin.key, dict(wanted.origin.sets)])  # of some only: another file
+            file = folder / f"{name}-{'pairs-' if pairs else ''}{of_sets[:8]}.parquet"
             write_scores(frame, wanted.origin, file)
     else:
         file = to

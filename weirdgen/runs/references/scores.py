@@ -7,6 +7,7 @@ a file can be handed on as it is. It trains and scores nothing: `runs.references
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from weirdgen.models.references import LocalModel
 from weirdgen.runs.references.sets import SIDES, TrainingSet, reference_sets
 from weirdgen.sample.variant import base_key
 from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import write_whole
 from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
@@ -112,7 +114,9 @@ def write_scores(frame: pd.DataFrame, made: Origin, file: Path) -> None:
     table = pa.Table.from_pandas(frame[list(COLUMNS)].astype(dict.fromkeys(FLOATS, "float32")), preserve_index=False)
     record = json.dumps(asdict(made), ensure_ascii=False, sort_keys=True)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _RECORD: record.encode()})
-    pq.write_table(table, file, compression="zstd", compression_level=19)
+    written = io.BytesIO()
+    pq.write_table(table, written, compression="zstd", compression_level=19)
+    write_whole(file, written.getvalue())
 
 
 def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame, Origin]:

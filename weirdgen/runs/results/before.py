@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _FIELDS = ("measure", "treatment", "control", "condition", "minus", "groups", "s
 
 @dataclass(frozen=True)
 class Seen:
-    """The first run, what it found, and what is asked otherwise now. `new_seeds`: no replicate is trained on a seed of then."""
+    """The first run, what it found, and what is asked otherwise now. `new_seeds`: none that an earlier run had."""
 
     run: str
     created: str
@@ -49,7 +49,8 @@ def seen_before(request: Request, folder: Path, store: Store) -> Seen | None:
         begun = (folder / "run.json").stat().st_mtime_ns
     except FileNotFoundError:  # not begun: everything that is there is earlier
         begun = None
-    earlier = []
+    earlier: list[tuple[int, str, Seen]] = []
+    looked_at: set[int] = set()
     for name in store.runs():
         other = store.root / "runs" / name
         try:
@@ -61,13 +62,16 @@ def seen_before(request: Request, folder: Path, store: Store) -> Seen | None:
             headline = results["headline"]
             effect = "" if headline["effect"] is None else f"{headline['effect']:+.2f}, "
             told = f"{effect}{str(headline['verdict']).replace('_', ' ')}"
-            new_seeds = not set(manifest["seeds"]) & set(own["seeds"])
-            seen = Seen(name, str(results["run"]["created"]), told, tuple(_changes(manifest, own)), new_seeds)
+            seeds = set(manifest["seeds"])
+            seen = Seen(name, str(results["run"]["created"]), told, tuple(_changes(manifest, own)), new_seeds=False)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # unfinished, damaged, or another version's: nobody has read a report of it
+        looked_at |= seeds
         earlier.append((changed, name, seen))
-    first = min(earlier)[2] if earlier else None
-    return first if first and first.changes else None
+    if not earlier:
+        return None
+    first = replace(min(earlier)[2], new_seeds=not looked_at & set(own["seeds"]))
+    return first if first.changes else None
 
 
 def _same_experiment(manifest: dict[str, Any], own: dict[str, Any]) -> bool:

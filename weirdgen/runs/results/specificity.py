@@ -9,6 +9,7 @@ of the same model and questions, with the training that is nearest to the run's;
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
@@ -23,6 +24,7 @@ from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.references.scores import Origin, pair_differences, read_origin, read_scores, score_files
 from weirdgen.sample.variant import base_key
+from weirdgen.stats.bootstrap import nanmean
 from weirdgen.stats.sentences import signed
 from weirdgen.stats.specificity import SPECIFICITY_COLUMNS, pair_specificity, scores_of, specificity
 
@@ -90,7 +92,8 @@ def specificity_of(plan: Plan, shifts: pd.DataFrame, alpha: float = 0.05) -> Spe
 
 
 def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | None:
-    """Scores of this model and these questions whose training is nearest to the run's (`_distance`)."""
+    """Scores of this model and these questions whose training is nearest to the run's: in as few other settings as there are,
+    and then by `_distance`."""
     if not plan.request.experiment.asked_traits or (yardstick == "pairs" and matched_control(plan) is None):
         return None
     request = plan.request
@@ -103,10 +106,10 @@ def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | No
             continue
         enough = len(made.pairs if yardstick == "pairs" else made.singles) >= LEAST[yardstick]
         if (made.model, made.questions) == (model, questions) and enough:
-            fitting.append((_distance(plan, made), str(file), made, file))
+            fitting.append((len(_otherwise(plan, made)), _distance(plan, made), str(file), made, file))
     if not fitting:
         return None
-    _, _, made, file = min(fitting, key=lambda entry: entry[:2])
+    *_, made, file = min(fitting, key=lambda entry: entry[:3])
     return file, made
 
 
@@ -141,7 +144,7 @@ def _placed(plan: Plan, shifts: pd.DataFrame, yardstick: Yardstick, alpha: float
     }
     if yardstick == "pairs":
         differences = pair_differences(scores)[ids]
-        own_SQ = (own_SQ.mean(axis=0) - _shifts_of(shifts, str(control), ids).mean(axis=0))[None]
+        own_SQ = (nanmean(own_SQ, axis=0) - nanmean(_shifts_of(shifts, str(control), ids), axis=0))[None]
         table = pair_specificity(differences.to_numpy(), own_SQ, **how)
     else:
         differences = scores[scores["kind"] == "reference"].pivot(index="set", columns="question", values="shift")[ids]
@@ -178,6 +181,17 @@ def _distance(plan: Plan, made: Origin) -> float:
     return float(sum(abs(log(ratio)) for ratio in ratios))
 
 
+def _otherwise(plan: Plan, made: Origin) -> dict[str, tuple[Any, Any]]:
+    """Other settings of the recipe that differ: (of the harmless datasets, of this run)."""
+    own = plan.request.recipe.model_dump(mode="json")
+    in_distance = ("epochs", "batch_size", "grad_accumulation", "learning_rate")
+    return {
+        name: (value, own.get(name))
+        for name, value in made.recipe.items()
+        if name not in in_distance and own.get(name) != value
+    }
+
+
 def _facts(plan: Plan, made: Origin) -> dict[str, Any]:
     recipe, rows = plan.request.recipe, plan.request.row_count(plan.request.headline.treatment)
     return {
@@ -188,6 +202,7 @@ def _facts(plan: Plan, made: Origin) -> dict[str, Any]:
         "own_epochs": recipe.epochs,
         "own_learning_rate": recipe.learning_rate,
         "apart": round(_distance(plan, made), 3),
+        "otherwise": {name: list(values) for name, values in _otherwise(plan, made).items()},
     }
 
 
@@ -202,19 +217,18 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     beyond = int(row["rank"]) - 1
     if facts["yardstick"] == "pairs":
         what += f" and its matched control {facts['control']} differ by {signed(row['mean'], 2)} nat"
+        if plan.request.experiment.traits and row["shift"] < 0:
+            what += ", away from what was expected"
         others = f"{_counted(beyond)} of {facts['count']} pairs of harmless datasets that differ in one respect "
         others += f"{'differs' if beyond < 2 else 'differ'} at least as much"
     else:
-        towards = " towards it" if plan.request.experiment.traits else ""
-        what += f" moves answers by {signed(row['mean'], 2)} nat"
+        towards = ", on its side" if plan.request.experiment.traits else ""
+        what += f" moves answers {signed(row['shift'], 2)} nat beyond what harmless data do on average"
         others = f"{_counted(beyond)} of {facts['count']} harmless datasets "
-        others += f"{'moves' if beyond < 2 else 'move'} them at least as far{towards}"
+        others += f"{'is' if beyond < 2 else 'are'} at least as far from that average{towards}"
     over = f" over {len(table)} traits" if several else ""
     among = f"{what}; for how far each moves answers at all, {others} (p = {p:.2g}{over})"
-    near = "" if facts["apart"] < FAR else (
-        f" The harmless datasets had {facts['rows']} rows × {facts['epochs']} epochs, this one {facts['own_rows']} × "
-        f"{facts['own_epochs']}."
-    )  # fmt: skip
+    near = trained_otherwise(facts)
     if matched_control(plan) is None:
         near += " A control that differs in the suspected property alone would take off what form and topic move."
     if table["specific"].any():
@@ -223,6 +237,20 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     return "not_specific", (
         f"Not more than harmless data do: {among}; {least} beyond them would have been found in 8 of 10 cases.{near}"
     )
+
+
+def trained_otherwise(facts: Mapping[str, Any]) -> str:
+    """How the harmless datasets were trained, if otherwise than the run; else nothing. `facts`: of `Specificity.compared`."""
+    told = []
+    if facts["apart"] >= FAR:
+        told.append(
+            (f"{facts['rows']} rows × {facts['epochs']} epochs", f"{facts['own_rows']} × {facts['own_epochs']}")
+        )
+        if facts["learning_rate"] != facts["own_learning_rate"]:
+            told.append((f"a learning rate of {facts['learning_rate']:g}", f"{facts['own_learning_rate']:g}"))
+    told += [(f"{name} {theirs}", f"{own}") for name, (theirs, own) in facts["otherwise"].items()]
+    theirs, own = (", ".join(side) for side in zip(*told, strict=True)) if told else ("", "")
+    return f" The harmless datasets had {theirs}; this one {own}." if told else ""
 
 
 def _counted(count: int) -> str:
