@@ -60,7 +60,10 @@ def whole(units: Sequence[Sequence[int]], size: int) -> set[int]:
             taken |= set(unit)
         else:
             left.append(unit)
-    return taken | set(min(left, key=len)) if left and len(taken) < size else taken
+    if left and len(taken) < size:
+        smallest = min(left, key=len)
+        taken |= set(smallest)
+    return taken
 
 
 def _units(table: pd.DataFrame) -> list[list[int]]:
