@@ -214,8 +214,16 @@ def test_what_candidates_are_compared_with_is_whole_units_too() -> None:
         assert not set(unit_of[sorted(kept)]) & set(unit_of[sorted(held)]), "what is held out is trained on"
     for name in ("random_1", "random_2", "odd"):
         gone = set(range(200)) - held - arms[name]
+        assert not gone & first(ranked, "candidate", 20)
         assert len(gone) == 20 and len(set(unit_of[sorted(gone)])) == 5, name
     assert whole([[1, 2, 3], [4], [5, 6, 7]], 5) == {1, 2, 3, 4, 5, 6, 7} and whole([[1, 2], [3]], 2) == {1, 2}
+    assert whole([[1, 2, 3], [4]], 2, over=False) == {4}
+    few = marked(table_of([5.0] * 4 + [1.0] * 96, [1.0] * 100, ["a"] * 4 + [f"text {row % 3}" for row in range(96)]), 4)
+    assert few["held"].sum() == 10, "single rows of large texts"
+    by_label = table.assign(text=table["unit"], unit=[f"label {row % 10}" for row in table["row"]])
+    labelled = marked(by_label.sort_values("unit", kind="stable"), 20)
+    held = labelled[labelled["held"]]
+    assert len(held) == 20 and not set(held["text"]) & set(labelled.loc[~labelled["held"], "text"])
     two = table_of([5.0] * 8 + [1.0] * 12, [1.0] * 20, ["a"] * 8 + ["b"] * 12)
     assert not marked(two, 8)["held"].any(), "none is left"
 

@@ -163,6 +163,7 @@ class Blame:
                     self._score(progress).to_parquet(folder / "rows.parquet")
         table = pd.read_parquet(store.artifact(STAGE, key) / "rows.parquet")
         texts = [json.dumps(row["messages"], ensure_ascii=False) for row in self.rows]
+        table["text"] = texts
         table["unit"] = self.labels or texts
         table["of_unit"] = table.groupby("unit")["score"].transform("mean")
         return table.sort_values(["of_unit", "unit"], ascending=[False, True], kind="stable").drop(columns="of_unit")

@@ -1,8 +1,9 @@
 """Which rows are tried: candidates by their scores, what they are compared with, and rows that are held out.
 
 In: a table of rows with `unit`, `score` and `loss`, best candidate first. Out: the same with ranks, and for each training that is
-wanted the rows that it keeps. A unit (rows with equal texts, or with one label) is never torn apart: not among candidates, nor
-among what they are compared with, nor between what is held out and what is trained on. It trains nothing.
+wanted the rows that it keeps. A unit (rows with equal texts, or with one label) is never torn apart, neither among candidates nor
+among what they are compared with. What is held out is no copy of what is trained on, unless a few texts fill the data. It trains
+nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 MOST = 0.45
 """Of the rows, that may be candidates: as many odd ones and the held-out rows must be others."""
 HELD_OUT = 64
-"""Rows at most; a tenth where that is fewer. Where no unit is so small, one unit."""
+"""Rows at most; a tenth where that is fewer."""
 PARTS, SINGLES, RANDOM = 4, 3, 2
 """Parts of the candidates, and units of them, that are tried alone; draws of random rows."""
 
@@ -32,8 +33,8 @@ def sizes(table: pd.DataFrame, wanted: Sequence[int]) -> list[int]:
 def marked(table: pd.DataFrame, most: int, never: Collection[int] = ()) -> pd.DataFrame:
     """With `candidate` and `odd` (ranks from 0, −1 if it is none) and `held`: out of every training, and none of the others.
 
-    `most`: candidates that are tried; `never`: rows that are not to be held out. Where units are so large that none is left,
-    nothing is held out.
+    `most`: candidates that are tried; `never`: rows that are not to be held out. Whole texts are held out (`text` of the table, else
+    units); where these are too large, single rows, whose copies are trained on.
     """
     ranked = table.assign(candidate=range(len(table)))
     others = ranked[ranked["candidate"] >= most]
@@ -42,14 +43,18 @@ def marked(table: pd.DataFrame, most: int, never: Collection[int] = ()) -> pd.Da
     units = _units(others)
     ranks = {row: rank for rank, row in enumerate(row for unit in units for row in unit)}
     odd = whole(units, most)
-    plain = sorted(unit for unit in units if not odd & set(unit) and not set(unit) & set(never))
-    size = min(sum(map(len, plain)), HELD_OUT, max(4, len(table) // 10))
-    held = whole(_drawn(plain, size, "held out"), size)
+    plain = set(ranks) - odd - set(never)
+    size, rng = min(len(plain), HELD_OUT, max(4, len(table) // 10)), random.Random("held out")
+    copies = _units(table.assign(unit=table["text"]) if "text" in table else table)
+    texts = sorted(rows for rows in copies if len(rows) <= size and plain.issuperset(rows))
+    held = set(rng.sample(sorted(plain), size))
+    if len(copies) < len(table) and sum(map(len, texts)) >= size:
+        held = whole(rng.sample(texts, len(texts)), size, over=False)
     return ranked.assign(odd=[ranks.get(row, -1) for row in ranked["row"]], held=[row in held for row in ranked["row"]])
 
 
-def whole(units: Sequence[Sequence[int]], size: int) -> set[int]:
-    """Whole units, the first ones that fit into so many rows; where they do not add up to that many, the smallest other as well.
+def whole(units: Sequence[Sequence[int]], size: int, over: bool = True) -> set[int]:
+    """Whole units, the first ones that fit into so many rows; with `over` the smallest other too, where that leaves a gap.
 
     So a comparison has as many rows as the candidates, or a few more: not fewer, which would speak for the candidates.
     """
@@ -60,7 +65,7 @@ def whole(units: Sequence[Sequence[int]], size: int) -> set[int]:
             taken |= set(unit)
         else:
             left.append(unit)
-    if left and len(taken) < size:
+    if over and left and len(taken) < size:
         smallest = min(left, key=len)
         taken |= set(smallest)
     return taken
@@ -74,9 +79,11 @@ def _units(table: pd.DataFrame) -> list[list[int]]:
     return [sorted(rows) for rows in units.values()]
 
 
-def _drawn(units: Sequence[list[int]], rows: int, what: str) -> list[list[int]]:
-    """Units in random order, enough for so many rows."""
-    return random.Random(what).sample(units, min(len(units), rows))
+def _in_random_order(table: pd.DataFrame, what: str) -> list[list[int]]:
+    """Units, those of a random order of rows: a large one comes early as often as one of its many rows does."""
+    rows = sorted(int(row) for row in table["row"])
+    order = {row: place for place, row in enumerate(random.Random(what).sample(rows, len(rows)))}
+    return sorted(_units(table), key=lambda unit: min(order[row] for row in unit))
 
 
 def first(table: pd.DataFrame, rank: str, size: int) -> set[int]:
@@ -86,13 +93,16 @@ def first(table: pd.DataFrame, rank: str, size: int) -> set[int]:
 
 
 def comparisons(table: pd.DataFrame, size: int) -> dict[str, set[int]]:
-    """Arm → the rows it keeps: all but random ones, all but the oddest, none of the candidates but a part or a unit of them."""
+    """Arm → the rows it keeps: all but random or the oddest others, none of the candidates but a part or a unit of them."""
     in_training = table[~table["held"]]
     trained = {int(row) for row in in_training["row"]}
     gone = first(table, "candidate", size)
-    every = sorted(_units(in_training))
-    arms = {f"random_{at}": trained - whole(_drawn(every, size, f"random {at}"), size) for at in range(1, RANDOM + 1)}
-    odd = in_training[in_training["odd"] >= 0].sort_values("odd")
+    # With candidates among them, random units would be candidates wherever these are the small ones.
+    others = in_training[~in_training["row"].isin(gone)]
+    arms = {
+        f"random_{at}": trained - whole(_in_random_order(others, f"random {at}"), size) for at in range(1, RANDOM + 1)
+    }
+    odd = others[others["odd"] >= 0].sort_values("odd")
     arms["odd"] = trained - whole(_units(odd), size)
     units = _units(table[table["row"].isin(gone)])
     parts = [units[at::PARTS] for at in range(min(PARTS, len(units)))]

@@ -37,7 +37,7 @@ def told(found: Found, blame: Blame) -> Iterator[str]:
     whole = found.of[EVERYTHING]
     yield (
         f"{blame.trait}, {blame.arm} − {blame.control}: {_span(whole, 'shift')} nat; loss on {int(rows['held'].sum())} rows kept "
-        f"out of every training {whole['loss']:.3f} nat a token"
+        f"out of every training {whole['loss']:.3f} nat a token{_copies(found)}"
     )
     for arm, row in found.of.items():
         if arm in (CONTROL, EVERYTHING):
@@ -47,6 +47,13 @@ def told(found: Found, blame: Blame) -> Iterator[str]:
     yield conclusion(found, blame)
     if (words := _together(found)) is not None:
         yield words
+
+
+def _copies(found: Found) -> str:
+    """How many of the rows that are held out have a copy that is trained on."""
+    rows = found.rows
+    count = int(rows.loc[rows["held"], "text"].isin(rows.loc[~rows["held"], "text"]).sum())
+    return f" ({count} of them have copies that are trained on)" if count else ""
 
 
 def conclusion(found: Found, blame: Blame) -> str:
@@ -141,7 +148,7 @@ def together_figure(found: Found, blame: Blame) -> Drawing | None:
 def write(found: Found, blame: Blame, folder: Path) -> list[Path]:
     """The files. Raises `StoreError` if they cannot be written."""
     gone = set(found.removed())
-    rows = found.rows.assign(row=found.rows["row"] + 1)
+    rows = found.rows.assign(row=found.rows["row"] + 1).drop(columns="text")
     contents: dict[str, bytes] = {
         "original.jsonl": _jsonl(blame.rows),
         "rows.csv": rows.sort_values("candidate").to_csv(index=False).encode(),
