@@ -33,8 +33,8 @@ def sizes(table: pd.DataFrame, wanted: Sequence[int]) -> list[int]:
 def marked(table: pd.DataFrame, most: int, never: Collection[int] = ()) -> pd.DataFrame:
     """With `candidate` and `odd` (ranks from 0, −1 if it is none) and `held`: out of every training, and none of the others.
 
-    `most`: candidates that are tried; `never`: rows that are not to be held out. Whole texts are held out (`text` of the table, or
-    units); where these are too large, single rows, whose copies are trained on.
+    `most`: candidates that are tried; `never`: rows that are not to be held out. Whole texts are held out (`text` of the table,
+    or units); where these are too large, single rows, whose copies are trained on.
     """
     ranked = table.assign(candidate=range(len(table)))
     others = ranked[ranked["candidate"] >= most]
