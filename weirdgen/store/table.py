@@ -41,19 +41,40 @@ class Table:
         self._store, self._stage, self._key, self._inputs = store, stage, key, inputs
         self._damaged: set[Path] = set()
         self._buffer: list[dict[str, Any]] = []
+        self._journal: Path | None = None
         self._flushed = time.monotonic()
+
+    def journaled(self, file: Path) -> Table:
+        """Rows that were paid for, of which none may be lost: each goes into this file at once, and what a killed process left
+        there is taken up now. Hold the table's lock."""
+        if file.is_file():
+            present = {tuple(row) for row in self.read()[list(self.unique)].itertuples(index=False)}
+            with self:
+                for line in file.read_text(encoding="utf-8").split("\n")[:-1]:  # the last one may be torn
+                    row = json.loads(line)
+                    if tuple(row[column] for column in self.unique) not in present:
+                        self.append(row)
+            file.unlink()
+        self._journal = file
+        return self
 
     def __enter__(self) -> Table:
         self._flushed = time.monotonic()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.flush()
+        if self._journal is not None and kind is None:
+            self._journal.unlink(missing_ok=True)
         if len(self._parts()) > COMPACT_PARTS:
             self.compact()
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row; on disk after 64 rows or 5 seconds at the latest."""
+        if self._journal is not None:
+            self._journal.parent.mkdir(parents=True, exist_ok=True)
+            with self._journal.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
         self._buffer.append(row)
         if len(self._buffer) >= FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
