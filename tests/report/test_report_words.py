@@ -226,3 +226,12 @@ def test_the_methods_hold_prompts_conditions_and_swept_values_and_say_failures_i
     failed = int((content.verdicts["status"] != "ok").sum())
     assert f"{failed} of {len(content.verdicts)} verdicts failed and are left out of the rates." in text
     assert "every verdict gave a value." in methods(with_results(content, failures=[]))
+
+
+def test_withheld_answers_are_counted(content: ReportContent) -> None:
+    completions = content.completions.copy()
+    final = content.final("completions")
+    completions.loc[final.index[:3], "finish_reason"] = "withheld"
+    page = page_html(told := replace(content, completions=completions), sections(told))
+    assert f"3 of {len(final)} sampled answers were withheld by the service" in page
+    assert "withheld by the service" not in page_html(content, sections(content))
