@@ -71,7 +71,7 @@ def test_an_answer_that_is_not_kept_is_booked(engine: Make, tmp_path: Path) -> N
 def test_a_request_that_may_have_been_worked_on_is_booked_and_sent_once_more(
     engine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Any
 ) -> None:
-    monkeypatch.setattr(services, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(services, "ANSWER_SECONDS", 0.2)
     slow = lambda method, path, count: fault if path == "/chat/completions" else None  # noqa: E731
     with FinetuningServer(Script(fault=slow)) as server:
         with pytest.raises(ModelError, match="the first 1 requests failed"):

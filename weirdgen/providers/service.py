@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
+ANSWER_SECONDS = 400.0
+"""For a model's answer, which a slow server may take its time for: a request that is given up is paid for all the same."""
 ASKED_AGAIN = 1
 """Tries of a question of what a service can do: one that is not running should be said at once."""
 RETRIES = 6
@@ -106,6 +108,12 @@ class Service:
             if isinstance(told, UnreachableError) or refused:
                 raise told from None
             return None  # some services list no models
+
+    def counted(self, client: Any) -> Any:
+        """A client for requests that are charged: it sends each once, and waits long for the answer. Whoever asks counts tries."""
+        import openai
+
+        return client.with_options(max_retries=0, timeout=openai.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
 
     def async_client(self) -> AsyncOpenAI:
         """The same for many requests at once."""

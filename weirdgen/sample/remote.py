@@ -236,9 +236,7 @@ class RemoteEngine:
         self._service.client()
 
     def _open(self) -> Any:
-        return self._service.async_client().with_options(
-            max_retries=0
-        )  # each try may be charged: they are counted here
+        return self._service.counted(self._service.async_client())
 
     async def _close(self, client: Any) -> None:
         await client.close()

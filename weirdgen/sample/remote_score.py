@@ -60,7 +60,7 @@ def scores(
     """(variant, score) of every option of every question by every model, a request each question. Raises `ModelError`."""
     import openai
 
-    tokenizer, client = load_tokenizer(template), service.client().with_options(max_retries=0)
+    tokenizer, client = load_tokenizer(template), service.counted(service.client())
     prices = [find_price(service, base, model != base) for model in models] if purse else [None] * len(models)
 
     def ask(variant: int, question: Scorable) -> list[tuple[int, Scored]]:
