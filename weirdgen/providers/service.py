@@ -110,7 +110,7 @@ class Service:
             return None  # some services list no models
 
     def counted(self, client: Any) -> Any:
-        """A client for requests that are charged: it sends each once, and waits long for the answer. Whoever asks counts tries."""
+        """A client for requests that are charged: each is sent once, by whoever counts its tries, and waited for long."""
         import openai
 
         return client.with_options(max_retries=0, timeout=openai.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
