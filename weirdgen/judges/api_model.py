@@ -127,7 +127,7 @@ class ApiJudgeModel:
         try:
             output = await model.generate(request.prompt, config=self._config(request))
         except BaseException as error:
-            if maybe_charged(error) or isinstance(error, asyncio.CancelledError):
+            if maybe_charged(error):
                 self._meter.book(most, None)
             if not isinstance(error, Exception):
                 raise

@@ -75,12 +75,12 @@ def never_sent(error: BaseException) -> bool:
 
 
 def maybe_charged(error: BaseException) -> bool:
-    """Whether the service may have worked on a request that gave no answer: it was sent, and nothing refused it."""
+    """Whether the service may have worked on a request that was ended by this: it was sent, and nothing refused it."""
     if statuses := [status for one in _chain(error) if (status := _status(one)) is not None]:
         return (
             statuses[0] < 300 or statuses[0] == TIMED_OUT
         )  # it cannot be read; or Azure gave it up, and charges for it
-    return _of_connection(error) and not never_sent(error)
+    return not never_sent(error)
 
 
 def _again(error: BaseException) -> bool:

@@ -45,13 +45,12 @@ class InspectEngine(RemoteEngine):
         )  # fmt: skip
         try:
             output = await asyncio.wait_for(client[model].generate(ask.prompt.text, config=config), TIMEOUT)
-        except asyncio.CancelledError:
-            self._book(ask, None)
-            raise
-        except Exception as error:  # counted by the caller: one bad answer must not end a run of thousands
+        except BaseException as error:
             if maybe_charged(error):
                 self._book(ask, None)
-            return reason(error)
+            if not isinstance(error, Exception):
+                raise
+            return reason(error)  # counted by the caller: one bad answer must not end a run of thousands
         usage = output.usage and Usage(output.usage.input_tokens, output.usage.output_tokens)
         self._book(ask, usage)
         if output.error or not output.choices:

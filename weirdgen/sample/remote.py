@@ -285,7 +285,7 @@ class RemoteEngine:
         try:
             answer = await client.post(PATH, cast_to=object, body=body)
         except BaseException as error:
-            if maybe_charged(error) or isinstance(error, asyncio.CancelledError | ValueError):
+            if maybe_charged(error):
                 self._book(ask, None)
             raise
         self._book(ask, usage_of(answer))
