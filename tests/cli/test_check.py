@@ -70,3 +70,16 @@ def test_check_of_an_experiment_that_only_a_judging_model_measures(write_experim
     path.write_text("\n".join(line for line in text.splitlines() if "id: c1" not in line))
     done = typed("check", path)
     assert done.status == 0 and "everything is measured by 'is_target', which asks a language model" in done.out, done
+
+
+def test_a_control_that_the_run_makes_is_not_missed(write_experiment: Write) -> None:
+    """`control: auto` has no rows before the run; a batch of more rows than it has is no mistake."""
+    made = write_experiment({"  new: {role: control, data: new.jsonl}\n": "", "control: new": "control: twin"})
+    made.write_text(made.read_text() + "control: auto\n")
+    done = typed("check", made)
+    assert done.status == 0 and "old 8, twin made by the run" in done.out, done.err
+
+
+def test_an_audit_without_a_file_is_an_error_and_no_verdict() -> None:
+    done = typed("audit")
+    assert done.status == 3 and "FILE" in done.err

@@ -28,8 +28,8 @@ class AuditGroup(TyperGroup):
     """The command that `weirdgen audit FILE` stands for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The whole audit is meant where no subcommand is named."""
-        if args and args[0] not in self.commands and args[0] != "--help":
+        """The whole audit is meant where no subcommand is named. Without a word it misses its file, which is an error: status 3."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = [self.whole, *args]
         return super().parse_args(ctx, args)
 
@@ -49,11 +49,11 @@ class AuditGroup(TyperGroup):
 audit_app = typer.Typer(
     cls=AuditGroup,
     help="What your own finetuning data would change elsewhere: `weirdgen audit train.jsonl` (docs/audit.md).",
-    no_args_is_help=True,
+    subcommand_metavar="FILE [OPTIONS] | COMMAND [ARGS]",
 )
 audit_app.command("filters")(filters_command)
 
-FileArg = Annotated[Path, typer.Argument(help="A file of chat rows.")]
+FileArg = Annotated[Path, typer.Argument(metavar="FILE", help="A file of chat rows.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -78,7 +78,7 @@ def meaning(content: ReportContent) -> str:
     if headline["effect"] is None:
         return "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
     if headline["verdict"] == "shift":
-        line = "The difference is larger than the differences between training seeds explain."
+        line = "Differences between training seeds alone do not explain it."
         if headline.get("minus"):
             line += " It is one of conditions: whatever training moved under all of them alike has cancelled."
         return line
@@ -178,14 +178,13 @@ def warnings(content: ReportContent) -> list[str]:
         )
     failed = [row for row in content.results["failures"] if row["count"]]
     if failed:
-        total = sum({(row["judge"], row["arm"]): row["total"] for row in content.results["failures"]}.values())
         kinds = ", ".join(
             f"{sum(row['count'] for row in failed if row['status'] == status)} {status}"
             for status in dict.fromkeys(row["status"] for row in failed)
         )
         count = sum(row["count"] for row in failed)
         lines.append(
-            f"{count} of {total} verdicts failed ({kinds}). They are listed under “Judges” and left out of the rates."
+            f"{count} of {len(content.verdicts)} verdicts failed ({kinds}). They are listed under “Judges” and left out of the rates."
         )
     completions = content.final("completions")
     if len(completions):

@@ -34,7 +34,8 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     """What was checked. Raises one `SpecError` with every problem of the files, the data and their proof; `ModelError`."""
     written = _read_files(reference)
     experiment, rows = load_arms(written)
-    arms = ", ".join(f"{arm} {len(own)}" for arm, own in rows.items())
+    twins = {name for name, arm in experiment.arms.items() if arm.twin}
+    arms = ", ".join(f"{arm} {'made by the run' if arm in twins else len(own)}" for arm, own in rows.items())
     counts = f"{len(written.questions)} questions, {len(written.wrappers())} conditions"
     said = [f"{written.name}: fine. Rows: {arms}. {counts}."]
     if left := without_language_judges(written).sentence:
@@ -49,7 +50,8 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     reference = model or written.base
     if is_remote(reference) or written.finetune in ("openai", "azure"):
         for arm, own in rows.items():
-            upload_file(arm, own)
+            if arm not in twins:
+                upload_file(arm, own)
         return [
             *said,
             f"the rows can be uploaded to a finetuning service; the template of {reference} is the provider's",
@@ -61,6 +63,8 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     request = resolve(written, run_options(model=model, preset="paper"))
     problems = []
     for arm, own in rows.items():
+        if arm in twins:  # its rows are the base's answers, made when the run begins
+            continue
         try:
             trained = trainable_rows(local.folder, own, request.date)
             require_trainable(len(trained), request.recipe, arm)

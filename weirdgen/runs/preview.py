@@ -42,6 +42,9 @@ def plan_lines(plan: Plan) -> list[str]:
     if request.unjudged:
         lines.append(f"  {request.unjudged}")
     for arm, proof in plan.proofs.items():
+        if not request.rows[arm]:
+            lines.append(f"  template proof {arm}: made and proven when the run begins")
+            continue
         tokens = proof["trained_tokens"] * recipe.epochs
         if remote:
             lines.append(f"  rows of {arm}: about {tokens} tokens in all epochs; file {proof['digest'][:12]}")
