@@ -114,6 +114,20 @@ def test_a_job_that_the_service_forgot_is_told_once_and_made_anew(jobs: Make, tm
         assert [wanted.name for wanted, _ in jobs(server).train([ONE])] == ["old seed 0"]
 
 
+def test_a_job_that_was_cancelled_is_told_with_what_it_had_trained(jobs: Make) -> None:
+    ended: list[tuple[str, float]] = []
+
+    def cancelled(method: str, path: str, count: int) -> None:
+        if (path, count) == ("/fine_tuning/jobs/ftjob-0", 4):
+            server.jobs["ftjob-0"]["status"] = "cancelled"
+
+    with FinetuningServer(Script(steps_a_look=1, fault=cancelled)) as server:
+        told = jobs(server, ended=lambda wanted, job, share: ended.append((job.id, share)))
+        with pytest.raises(ModelError, match="ftjob-0 was cancelled; the same command begins a new one"):
+            list(told.train([ONE]))
+    assert ended == [("ftjob-0", pytest.approx(2 / 3))]
+
+
 def test_azures_rules_are_kept(jobs: Make) -> None:
     with FinetuningServer(Script(prefix="/openai", azure=True, fault=once("hang up after"))) as server:
         assert len(list(jobs(server, "azure").train([replace(ONE, suffix="birds-old-0-01234567")]))) == 1

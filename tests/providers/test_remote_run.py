@@ -199,7 +199,7 @@ def test_a_service_that_echoes_log_probabilities_answers_scored_questions(
 
 @pytest.mark.slow
 def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with FinetuningServer(Script(prefix="/openai", deployed=("base-1",))) as server:
+    with FinetuningServer(Script(prefix="/openai", deployed=("base-1",), azure=True)) as server:
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", server.script.key)
         options = {"finetune": "azure", "base_url": server.base_url.removesuffix("/openai")}
         with pytest.raises(ModelError, match=r"(azure has trained ft:gpt-test.*--deployment ft:gpt-test.*\n?){4}"):
@@ -210,6 +210,7 @@ def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pyte
         done = run(server, **options, deployments=deployments)
         assert len(server.jobs) == 4 and len(done.completions()) == 15
         assert {body["model"] for body in server.chats} == {"base-1", *names.values()}
+        assert not [refusal for refusal in server.refused if "does not exist" not in refusal]
 
 
 @pytest.mark.slow
