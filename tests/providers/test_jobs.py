@@ -84,7 +84,7 @@ def test_a_job_that_was_being_created_when_the_process_died_is_waited_for(
     monkeypatch.setattr(remote, "LATE", 3.0)
     with FinetuningServer(Script(fault=once("late"), late=0.4)) as server:
         with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
-            killed.setattr(remote.time, "sleep", _dies)
+            killed.setattr("time.sleep", _dies)
             list(jobs(server).train([ONE]))
         assert not server.jobs
         assert len(list(jobs(server).train([ONE]))) == 1 == len(server.jobs) == server.counts["POST /fine_tuning/jobs"]

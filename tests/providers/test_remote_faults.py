@@ -93,11 +93,11 @@ def test_answers_that_a_killed_process_had_not_put_into_its_table_are_not_asked_
     append, appended = Table.append, []
 
     def dies(self: Table, row: dict[str, Any]) -> None:
+        append(self, row)
         if "seed" in row:
             appended.append(row)
         if len(appended) == 10:
             raise KeyboardInterrupt
-        append(self, row)
 
     with FinetuningServer() as server:
         with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors, write_synced
@@ -42,6 +42,7 @@ class Table:
         self._damaged: set[Path] = set()
         self._buffer: list[dict[str, Any]] = []
         self._journal: Path | None = None
+        self._stream: IO[str] | None = None
         self._flushed = time.monotonic()
 
     def journaled(self, file: Path) -> Table:
@@ -64,6 +65,9 @@ class Table:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.flush()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
         if self._journal is not None and kind is None:
             self._journal.unlink(missing_ok=True)
         if len(self._parts()) > COMPACT_PARTS:
@@ -72,9 +76,11 @@ class Table:
     def append(self, row: dict[str, Any]) -> None:
         """Add a row; on disk after 64 rows or 5 seconds at the latest."""
         if self._journal is not None:
-            self._journal.parent.mkdir(parents=True, exist_ok=True)
-            with self._journal.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
+            if self._stream is None:
+                self._journal.parent.mkdir(parents=True, exist_ok=True)
+                self._stream = self._journal.open("a", encoding="utf-8")
+            self._stream.write(json.dumps(row) + "\n")
+            self._stream.flush()
         self._buffer.append(row)
         if len(self._buffer) >= FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
