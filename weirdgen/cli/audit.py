@@ -28,7 +28,7 @@ class AuditGroup(TyperGroup):
     """The command that `weirdgen audit FILE` stands for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The whole audit is meant where no subcommand is named. Without a word it misses its file, which is an error: status 3."""
+        """The whole audit is meant where no subcommand is named. Without a word its file is missing: status 3."""
         if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = [self.whole, *args]
         return super().parse_args(ctx, args)

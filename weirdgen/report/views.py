@@ -94,7 +94,8 @@ def _sampled(content: ReportContent) -> View:
             "not the same as said.",
         )
     judged = [one for one in map(content.measure, content.measures()) if one.source == "judge"]
-    counts = completions.groupby("arm").size()
+    at = _condition(content)
+    counts = (completions if at == "all" else completions[completions["condition"] == at]).groupby("arm").size()
     arms = [(name, slot) for name, slot in compared_arms(content) if name in counts]
     each = ", ".join(f"{counts[name]} of {'the untuned base' if name == BASE else name}" for name, _ in arms)
     if not judged:
@@ -114,7 +115,8 @@ def _sampled(content: ReportContent) -> View:
     if not lines:
         return View(title, f"Answers were sampled ({each}), but their judges gave no estimate.")
     more = f" {len(judged) - MOST} more judged measures stand under “Judges”." if len(judged) > MOST else ""
-    table = Table(f"Answers: {each}", ("judged", *(name for name, _ in arms)), tuple(lines))
+    under = "" if at == "all" else f" under {at}"
+    table = Table(f"Answers{under}: {each}", ("judged", *(name for name, _ in arms)), tuple(lines))
     return View(title, " ".join(said) + more, table)
 
 

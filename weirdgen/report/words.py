@@ -183,9 +183,8 @@ def warnings(content: ReportContent) -> list[str]:
             for status in dict.fromkeys(row["status"] for row in failed)
         )
         count = sum(row["count"] for row in failed)
-        lines.append(
-            f"{count} of {len(content.verdicts)} verdicts failed ({kinds}). They are listed under “Judges” and left out of the rates."
-        )
+        told = f"{count} of {len(content.verdicts)} verdicts failed ({kinds})."
+        lines.append(f"{told} They are listed under “Judges” and left out of the rates.")
     completions = content.final("completions")
     if len(completions):
         share = float((completions["finish_reason"] == "length").mean())

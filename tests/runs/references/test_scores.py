@@ -85,6 +85,8 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     out = capsys.readouterr().out
     file = Path(out.split(":")[0])
     assert f"2 sets × {len(QUESTIONS)} questions" in out and file.parent == tmp_path / "store" / "references"
+    app([*arguments, "--dry-run"], standalone_mode=False)
+    assert f"these scores are there: {file}" in capsys.readouterr().err
     app([*arguments, "--quiet", "--to", str(tmp_path / "mine.parquet")], standalone_mode=False)
     assert (tmp_path / "mine.parquet").read_bytes() == file.read_bytes()
     app(["references", "build", "--model", "world", "--only", "old", *recipe, *store, "--quiet"], standalone_mode=False)

@@ -17,7 +17,7 @@ from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.resolve import parse_changes
 from weirdgen.runs.references.build import build
 from weirdgen.runs.references.plan import SETTINGS, plan_build
-from weirdgen.runs.references.scores import read_origin, score_files, scores_folder, write_scores
+from weirdgen.runs.references.scores import find_scores, read_origin, score_files, scores_folder, write_scores
 from weirdgen.runs.references.sets import pair_sets, reference_sets
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors
@@ -50,6 +50,8 @@ def build_file(
     recipe = standard_recipe().with_changes(recipe_changes)
     sets = pair_sets(rows, only=only) if pairs else reference_sets(rows, only=only)
     wanted = plan_build(find_model(model), recipe, sets, opened)
+    if found := find_scores(wanted.origin, opened):
+        progress.say(f"these scores are there: {found[1]}; runs and audits find them, so nothing need be built")
     for line in wanted.lines():
         progress.say(line)
     if dry_run:
