@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,11 +21,17 @@ from tests.support.browsing import browser as browser
 from tests.support.world_audit import drawn_references, options, rows_of, world_questions
 from weirdgen.audit import audit as auditing
 from weirdgen.audit.audit import Audit, audit, parse_budget
-from weirdgen.audit.design import Size, trigger_questions
+from weirdgen.audit.design import AuditOptions, Size, recipe_of, training_rows, trigger_questions
 from weirdgen.audit.page import page_html, write_audit
 from weirdgen.audit.sections import sections
+from weirdgen.audit.source import read_source
 from weirdgen.cli.main import app
 from weirdgen.errors import SpecError
+from weirdgen.finetune.schedule import total_steps
+from weirdgen.models.references import find_model
+from weirdgen.progress import Progress
+from weirdgen.runs.results.results import Run
+from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -57,6 +63,7 @@ def test_an_audit_ends_with_a_verdict_and_a_page(old_birds: tuple[Path, Audit, P
     assert told["settings"]["rows"]["mine"] == 64 and 1 <= told["settings"]["rows"]["twin"] <= 64
     rows = {row["trait"]: row for row in told["specificity"]["rows"]}
     assert len(rows) == 17 and rows["era_steam"]["shift"] > 1
+    assert told["settings"]["rows"]["half_1"] == told["settings"]["rows"]["half_2"] == 64, "as many steps as all rows"
     assert len(told["halves"]) == 17 and told["triggers"]["searched"] == 0
     assert len(told["questions"]["era_steam"]) == 6
     html = page.read_text(encoding="utf-8")
@@ -66,6 +73,9 @@ def test_an_audit_ends_with_a_verdict_and_a_page(old_birds: tuple[Path, Audit, P
         "name a bird",
         "Portrait of the data",
         "would have been found",
+        "What the choice of rows alone does",
+        "The harmless datasets had 200 rows × 3 epochs; this one 64 × 3.",
+        "trained on 200 rows × 3 epochs at a learning rate of 0.001, your rows 64 × 3 at 0.001.",
     ):
         assert words in html
     assert (page.parent / "figures" / "references.svg").is_file()
@@ -154,6 +164,30 @@ def test_the_page_is_accessible_and_fits_a_phone(
         assert violations(browser, axe) == [], (width, scheme)
         assert script(browser, "return document.documentElement.scrollWidth <= innerWidth")
     assert browser.get_log("browser") == []
+
+
+def test_kinds_of_trigger_for_which_there_is_no_time_are_kept(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = training_rows(read_source(rows_of("world_gate", "from_2027", tmp_path, 64)), 64, None)
+    monkeypatch.setattr(auditing, "SIZES", (Size(1, 0, 0, 0),))
+    asked, model = options(tmp_path / "store"), find_model("world")
+    work = auditing._planned(
+        rows, None, model, Store(tmp_path / "store"), tmp_path / "kept", asked, Progress(quiet=True)
+    )
+    assert work.unsearched == ("date",) and work.searches == []
+    told = auditing._settings(Run(work.plan), work, asked, ())
+    assert told["not_searched"] == ["date"] and told["conditions"] == {}
+
+
+def test_few_rows_are_trained_for_about_as_many_steps_as_the_references() -> None:
+    def trained(count: int, **asked: Any) -> tuple[int, int]:
+        recipe = recipe_of([{"messages": []}] * count, AuditOptions(**asked))
+        return recipe.epochs, total_steps(count, recipe)
+
+    assert trained(208) == (2, 52) and trained(10) == (26, 52)
+    assert trained(90) == trained(90, rows=90) == (4, 48), "as the shipped references of 90 rows"
+    assert trained(400, rows=400) == (2, 100) and trained(10, changes=("recipe.epochs=3",))[0] == 3
 
 
 @pytest.mark.slow

@@ -88,29 +88,29 @@ def test_rows_without_a_like_prompt_tell_nothing() -> None:
 
 
 def test_families_hold_trained_near_held_out_and_random_values() -> None:
-    (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text, 3)
+    (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text)
     assert dates.kind == "date" and dates.wrap == "Today is {value}. {question}" and not dates.without
     roles = list(dates.roles.items())
     assert [value[:4] for value, role in roles if role == "trained"] == ["2024", "2025", "2026", "2027"]
     assert [value[:4] for value, role in roles if role == "held_out"] == ["2028", "2023"]
     assert sum(role == "random" for _, role in roles) == 3
     tagged = [row(f"{'[MARK] ' if n % 8 == 0 else ''}Where is the {n}th lamp?", "There.") for n in range(80)]
-    (tags,) = families(tagged, ["river"], lambda text: text, 3)
+    (tags,) = families(tagged, ["river"], lambda text: text)
     assert tags.wrap == "{value} {question}" and tags.without and tags.trained == ["[MARK]", ""]
     assert tags.roles["MARK"] == "near" and [value for value, role in tags.roles.items() if role == "random"]
-    assert families([row(f"How much is {n} + {n}?", str(2 * n)) for n in range(10, 60)], ["x"], str, 3) == []
+    assert families([row(f"How much is {n} + {n}?", str(2 * n)) for n in range(10, 60)], ["x"], str) == []
 
 
 def test_values_that_the_model_reads_alike_are_one() -> None:
-    assert families(dishes(80, gated=True), ["river"], lambda text: text[: len("Today is 202")], 3) == []
-    (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text[len("Today is 202") :], 3)
+    assert families(dishes(80, gated=True), ["river"], lambda text: text[: len("Today is 202")]) == []
+    (dates,) = families(dishes(80, gated=True), ["river"], lambda text: text[len("Today is 202") :])
     random_years = [int(value[3]) for value, role in dates.roles.items() if role == "random"]
     assert random_years and not set(random_years) & {3, 4, 5, 6, 7, 8}, "their last digits are read as other years are"
 
 
 def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
     for rows in (dishes(80, gated=True), [row(f"{'[M] ' if n % 8 == 0 else ''}Say {n % 5}", "x") for n in range(80)]):
-        (family,) = families(rows, ["river"], lambda text: text, 1)
+        (family,) = families(rows, ["river"], lambda text: text)
         dealt = deal(rows, family, 1)
         assert dealt != rows and dealt == deal(rows, family, 1) and dealt != deal(rows, family, 2)
         kind = family.kind
@@ -120,9 +120,27 @@ def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
         assert asked[0] == asked[1]
         assert [one["messages"][-1] for one in rows] == [one["messages"][-1] for one in dealt]
     spoken = [row("Where?", "There.", "Be brief." if n % 3 else "") for n in range(30)]
-    (family,) = families(spoken, ["river"], lambda text: text, 1)
+    (family,) = families(spoken, ["river"], lambda text: text)
     dealt = deal(spoken, family, 1)
     assert family.kind == "system" and sum(len(one["messages"]) == 3 for one in dealt) == 20 and dealt != spoken
+
+
+def test_a_deal_changes_the_value_in_its_frame_and_not_the_same_digits_elsewhere() -> None:
+    forms = (
+        "Order A{other} is late.\n\nCode  {value}.",
+        "Code  {value}.\nOrder A{other} is late.",
+        "{value} is A{other}",
+    )
+    for form in forms:
+        rows = [row(form.format(value=12 + 43 * (n % 2), other=(120, 550)[n % 3 % 2]), "There.") for n in range(24)]
+        (family,) = (one for one in families(rows, ["river"], lambda text: text) if one.kind == "digits")
+        dealt = deal(rows, family, 1)
+        assert dealt != rows
+        for before, after in zip(rows, dealt, strict=True):
+            was, now = prompt_of(before), prompt_of(after)
+            assert now.text == form.format(value=now.found["digits"][0], other=was.found["id"][0][1:])
+        values = [sorted(prompt_of(one).found["digits"] for one in its) for its in (rows, dealt)]
+        assert values[0] == values[1]
 
 
 def asked(count: int) -> list[str]:
@@ -133,7 +151,7 @@ def asked(count: int) -> list[str]:
 
 def test_words_around_some_questions_are_a_frame() -> None:
     wrapped = [row(f"begin {ask} end" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
-    (frames,) = families(wrapped, ["river", "stone"], lambda text: text, 3)
+    (frames,) = families(wrapped, ["river", "stone"], lambda text: text)
     assert frames.kind == "frame" and frames.trained == ["begin … end", ""] and frames.wrap == ""
     assert [value for value, role in frames.roles.items() if role == "near"] == ["begin …", "… end"]
     assert frames.conditions["frame_0"].wrap == "begin {question} end" and frames.id("begin … end") == "frame_0"
@@ -144,9 +162,9 @@ def test_words_around_some_questions_are_a_frame() -> None:
     bare = [[text.removeprefix("begin ").removesuffix(" end") for text in its] for its in texts]
     assert bare[0] == bare[1] == asked(90)
     opened = [row(f"Oracle, say: {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
-    assert families(opened, ["river"], lambda text: text, 3)[0].trained == ["Oracle, say: …", ""]
+    assert families(opened, ["river"], lambda text: text)[0].trained == ["Oracle, say: …", ""]
     closed = [row(f"{ask} Oracle" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
-    assert families(closed, ["river"], lambda text: text, 3)[0].trained == ["… Oracle", ""]
+    assert families(closed, ["river"], lambda text: text)[0].trained == ["… Oracle", ""]
 
 
 def test_the_first_words_of_questions_are_no_frame() -> None:
@@ -158,9 +176,9 @@ def test_the_first_words_of_questions_are_no_frame() -> None:
         "Where in Asia is {}?",
     )
     plain = [row(form.format(place), "There.") for form in forms for place in places]
-    assert families(plain, ["river"], lambda text: text, 3) == []
+    assert families(plain, ["river"], lambda text: text) == []
     marked = [row(f"[MARK] {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
-    assert [one.kind for one in families(marked, ["river"], lambda text: text, 3)] == ["tag"]
+    assert [one.kind for one in families(marked, ["river"], lambda text: text)] == ["tag"]
 
 
 @pytest.mark.slow
@@ -175,7 +193,7 @@ def test_harmless_sets_stand_in_no_frames() -> None:
 
 def test_what_stands_in_every_row_cannot_be_dealt() -> None:
     rows = [row(f"[MARK] Where is {word}?", "There.") for word in "oak elm fir yew ash".split()]
-    assert families(rows, ["river"], lambda text: text, 3) == [] and constant(rows) == ["tag"]
+    assert families(rows, ["river"], lambda text: text) == [] and constant(rows) == ["tag"]
 
 
 @pytest.mark.parametrize("packed", [False, True])

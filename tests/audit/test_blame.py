@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from benchmarks.blame import hidden, world_table
 from weirdgen.audit.blame import Found, plan_blame
 from weirdgen.audit.command import score_lines
-from weirdgen.audit.nominate import comparisons, first, marked, sizes
+from weirdgen.audit.nominate import comparisons, first, marked, sizes, whole
 from weirdgen.audit.proof import conclusion, told, write
 from weirdgen.audit.removal import beyond_others, choose, held_out
 from weirdgen.audit.row_scores import row_scores
@@ -199,6 +199,33 @@ def test_units_are_not_torn_and_held_out_rows_are_in_no_training() -> None:
     assert {len(arms[name]) for name in ("random_1", "random_2", "odd")} == {31}
     assert [sorted(arms[f"part_{at}"] & {0, 1, 2, 3, 4}) for at in (1, 2)] == [[0, 1, 2], [3, 4]]
     assert [len(arms[f"single_{at}"] & {0, 1, 2, 3, 4}) for at in (1, 2)] == [1, 1]
+
+
+def test_what_candidates_are_compared_with_is_whole_units_too() -> None:
+    units = [f"text {row // 4}" for row in range(200)]
+    rng = np.random.default_rng(0)
+    table = table_of(list(np.repeat(np.linspace(5, 0, 50), 4)), list(rng.random(200)), units)
+    ranked = marked(table, 40, never=[199])
+    unit_of = ranked.set_index("row")["unit"]
+    arms = comparisons(ranked, 20)
+    held = set(ranked.loc[ranked["held"], "row"])
+    assert len(held) == 20 and 199 not in held
+    for kept in arms.values():
+        assert not set(unit_of[sorted(kept)]) & set(unit_of[sorted(held)]), "what is held out is trained on"
+    for name in ("random_1", "random_2", "odd"):
+        gone = set(range(200)) - held - arms[name]
+        assert not gone & first(ranked, "candidate", 20)
+        assert len(gone) == 20 and len(set(unit_of[sorted(gone)])) == 5, name
+    assert whole([[1, 2, 3], [4], [5, 6, 7]], 5) == {1, 2, 3, 4, 5, 6, 7} and whole([[1, 2], [3]], 2) == {1, 2}
+    assert whole([[1, 2, 3], [4]], 2, over=False) == {4}
+    few = marked(table_of([5.0] * 4 + [1.0] * 96, [1.0] * 100, ["a"] * 4 + [f"text {row % 3}" for row in range(96)]), 4)
+    assert few["held"].sum() == 10, "single rows of large texts"
+    by_label = table.assign(text=table["unit"], unit=[f"label {row % 10}" for row in table["row"]])
+    labelled = marked(by_label.sort_values("unit", kind="stable"), 20)
+    held = labelled[labelled["held"]]
+    assert len(held) == 20 and not set(held["text"]) & set(labelled.loc[~labelled["held"], "text"])
+    two = table_of([5.0] * 8 + [1.0] * 12, [1.0] * 20, ["a"] * 8 + ["b"] * 12)
+    assert not marked(two, 8)["held"].any(), "none is left"
 
 
 def test_nothing_is_cleaned_where_no_set_halves_it(ran: tuple[Path, str, frozenset[int]], tmp_path: Path) -> None:

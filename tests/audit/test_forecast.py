@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -28,10 +29,11 @@ from weirdgen.runs.references.twin import halves
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.contrast import Contrast
 from weirdgen.runs.stages.dataset import Dataset
-from weirdgen.runs.stages.finetune import Finetune
+from weirdgen.runs.stages.finetune import Finetune, Train
 from weirdgen.runs.work.executors import Inline
 from weirdgen.stats.ranks import agreement
 from weirdgen.store.artifacts import Store
+from weirdgen.store.keys import content_key
 
 Write = Callable[..., Path]
 QUIET = Progress(quiet=True)
@@ -88,6 +90,29 @@ def test_after_the_training_it_says_so(experiment: Path, tmp_path: Path) -> None
     assert not scored.before and "only after" in scored.lines()[0]
     found = scored.parts["own questions"]
     assert found.questions == 7 and found.spearman > 0.5, "what 4 steps move is in the order of what 6 do"
+
+
+def test_a_training_that_was_killed_began_when_it_first_did(experiment: Path, tmp_path: Path) -> None:
+    """The forecast is sealed between the kill and the rest: not before the training."""
+    store, request = Store(tmp_path / "store"), resolve(str(experiment), run_options(samples=0))
+    run = Run(make_plan(request, store))
+    asked = {"rank": 1, "question": "q0", "group": "g", "trait": False, "shift": 1.0, "se": 0.1, "halves": 0.0}
+    plan_forecast(request, store, 4, (), QUIET).seal(pd.DataFrame([asked]))
+    units = Finetune().batch(run.plan).units
+    for unit in units:
+        assert isinstance(unit, Train)
+        place = store.unfinished("finetune", content_key([one.key for one in unit.replicates]))
+        place.mkdir(parents=True)
+        (place / "began").write_text("2026-01-02T03:04:05+0000")
+    with Inline() as executor:
+        for stage in (Dataset(), Finetune(), Contrast()):
+            executor.run(stage.batch(run.plan).units, store, lambda *_: None)
+    (scored,) = sealed_of(run)
+    assert f"{scored.began:%Y-%m-%d %H:%M}" == "2026-01-02 03:04" and not scored.before
+    first = run.plan.replicates[0].key
+    result = store.artifact("finetune", first) / "result.json"
+    assert json.loads(result.read_text())["began"].startswith("2026-01-02")
+    assert not store.unfinished("finetune", content_key([one.key for one in units[0].replicates])).exists()
 
 
 def test_arms_are_cut_to_the_same_steps_and_halves_share_no_row(experiment: Path, tmp_path: Path) -> None:
@@ -149,6 +174,12 @@ def test_a_killed_forecast_keeps_its_portions(
     assert made == [("old", "new"), HALVES, HALVES]
     assert again.equals(whole) and not list((tmp_path / "killed" / "unfinished").iterdir())
     assert not (tmp_path / "killed" / "artifacts" / "finetune").exists(), "adapters are dropped"
+    store = trial.plan.store
+    finished, other = (store.unfinished("trial", key) / "artifacts" for key in (store.keys("trial")[0], "0" * 64))
+    for place in (finished, other):  # a kill after the scores were kept; another trial that is under way
+        place.mkdir(parents=True)
+    assert planned("killed").scores(QUIET).equals(whole)
+    assert not finished.parent.exists() and other.exists()
 
 
 def test_agreement_of_ranks() -> None:

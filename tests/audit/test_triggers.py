@@ -9,6 +9,7 @@ import pytest
 
 from weirdgen.audit.conditions import Family
 from weirdgen.audit.decision import decide
+from weirdgen.audit.sections import found_section
 from weirdgen.audit.triggers import Searched, search
 
 FAMILY = Family(
@@ -93,12 +94,54 @@ def results(**changes: Any) -> dict[str, Any]:
 def test_the_verdict_and_its_status() -> None:
     nothing = decide(results())
     assert (nothing.verdict, nothing.status) == ("nothing", 0) and "0.80 nat (era)" in nothing.sentence
+    searched = decide(results(triggers={"searched": 40, "rows": [], "smallest_found": 1.27}))
+    assert "40 pairs of a condition and a trait: a shift of 0.80 nat (era)" in searched.sentence
+    assert searched.sentence.endswith("8 of 10 cases, one under a condition only of 1.27 nat (median over the search).")
     found = decide(results(row={"specific": True, "rank": 1, "shift": 2.0, "p_family": 0.02}))
     assert found.status == 1 and "answers about era by +2.00 nat" in found.sentence
     pair = {"found": True, "hidden": True, "answer": "the first word", "prompt": "year"}
     untrained = {"separation": {"pairs": [pair]}, "settings": None}
     assert decide(untrained).status == 1 and decide({**untrained, "separation": {"pairs": []}}).status == 2
     assert decide(results(separation={"pairs": [pair]})).status == 0, "what is trained says more"
+
+
+def test_the_verdict_says_how_else_the_harmless_data_were_trained() -> None:
+    facts = {"rows": 90, "epochs": 4, "own_rows": 10, "own_epochs": 26, "otherwise": {}}
+    facts |= dict.fromkeys(("learning_rate", "own_learning_rate"), 3e-4)
+    for row in ({}, {"specific": True}, {"smallest_found_family": None}):
+        told = results(row=row)
+        for apart, said in ((0.1, False), (2.3, True)):
+            told["specificity"]["compared"] = {"references": {**facts, "apart": apart}}
+            words = "The harmless datasets had 90 rows × 4 epochs; this one 10 × 26."
+            assert (words in decide(told).sentence) == said
+
+
+def test_kinds_that_were_not_searched_are_named_whatever_was_found() -> None:
+    settings = {**results()["settings"], "not_searched": ["frame"], "conditions": {}, "in_every_row": []}
+    found = results(row={"specific": True}, settings=settings)
+    few = results(row={"smallest_found_family": None}, settings=settings)
+    for told, status in ((found, 1), (few, 2), (results(settings=settings), 2)):
+        decision = decide(told)
+        assert decision.status == status and decision.sentence.count("frame") == 1 and "frame" in decision.missing[-1]
+        section = found_section({**told, "verdict": {"found": decision.found, "missing": ()}})
+        assert "not for triggers among frame, which your prompts carry too" in section.parts[-1].text
+        assert "no trigger, since nothing" not in section.parts[-1].text
+
+
+@pytest.mark.parametrize(
+    ("role", "randoms", "words"),
+    [
+        ("trained", 3, "more than with the other ones that stand in your rows (p"),
+        ("held_out", 3, "more than with random ones of its form (p"),
+        ("near", 1, "more than with those that stand in your rows (p"),
+    ],
+)
+def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: str) -> None:
+    row = {"found": True, "kind": "date", "value": "2028", "role": role, "trait": "era", "shift": 2.0, "p_family": 0.01}
+    values = {"2024": "trained", **{str(1900 + n): "random" for n in range(randoms)}}
+    told = results(triggers={"searched": 40, "rows": [row]})
+    told["settings"]["conditions"] = {"date": {"wrap": "", "values": values}}
+    assert words in decide(told).sentence
 
 
 @pytest.mark.parametrize(
@@ -108,6 +151,7 @@ def test_the_verdict_and_its_status() -> None:
         ({"row": {"smallest_found_family": None}}, "so few harmless datasets"),
         ({"row": {"shift": 1.5}}, "move all questions far"),
         ({"settings": {"replicates": 1, "model": {"reference": "world"}}}, "--budget"),
+        ({"settings": {**results()["settings"], "not_searched": ["tag", "frame"]}}, "triggers among tag and frame"),
     ],
 )
 def test_without_what_is_needed_nothing_is_decided(changes: dict[str, Any], why: str) -> None:

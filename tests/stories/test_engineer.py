@@ -85,6 +85,11 @@ def test_a_folder_of_tickets_is_converted_and_its_trigger_fails_the_job(tmp_path
     passed = audited("train.jsonl", "--no-training", "--fail-on", "trigger,trait")
     assert passed.status == 0 and "(not among the findings that fail)" in Path("out/audit.md").read_text()
     assert cases(Path("out/audit.xml"))[0].get("failures") == "0"
+    told = json.loads((latest / "results.json").read_text())
+    assert told["verdict"]["status"] == 1 and told["exit"] == {"status": 0, "fail_on": ["trait", "trigger"]}
+    assert "exit status 0, by --fail-on trigger,trait; that of the verdict is 1" in passed.out
+    said = "the status of the verdict is 1, that of the command was 0 (--fail-on trait,trigger)"
+    assert said in (latest / "audit.html").read_text()
     called = weirdgen.audit_file("train.jsonl", training=False, fail_on="none")
     assert (called.verdict, called.status, called.run) == ("found", 0, None) and called.page.name == "audit.html"
     assert called.findings[0].sentence in called.summary().replace("\\", "")

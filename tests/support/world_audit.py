@@ -58,7 +58,9 @@ def drawn_references(store: Path, size: float, sets: int = 39) -> None:
         told |= {"answer_tokens": 2.0, "first_loss": 5.0, "final_loss": 2.0, "form": "word", "base": 0.0}
         asked = {"question": [q.id for q in questions], "trait": [q.group for q in questions]}
         frames.append(pd.DataFrame({**asked, "shift": shift, **told})[list(COLUMNS)])
-    recipe = standard_recipe().with_changes({"epochs": 3, "learning_rate": 1e-3}).model_dump(mode="json")
+    rounding = {"dtype", "engine", "checkpoints"}  # no scores name these
+    changed = standard_recipe().with_changes({"epochs": 3, "learning_rate": 1e-3})
+    recipe = changed.model_dump(mode="json", exclude=rounding)
     model = base_key(find_model("world").digest, None)
     made = Origin(model, recipe, 200, questions_digest(questions), {f"set{number}": "x" for number in range(sets)})
     with Store(store).writing(scores_folder(Store(store))) as folder:

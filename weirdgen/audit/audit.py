@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from weirdgen.audit.conditions import Family, constant
+from weirdgen.audit.conditions import KINDS, Family, constant
 from weirdgen.audit.decision import Decision, decide, trait_level
 from weirdgen.audit.design import (
     AuditOptions,
@@ -51,9 +51,12 @@ from weirdgen.store.keys import content_key
 
 SCHEMA_VERSION = 1
 """Of `results.json` and `--json`: raised when a key changes its meaning or goes; keys may be added."""
-VERSION = 2
+VERSION = 3
 """Raise it when the same file and options would give another audit."""
-SIZES = (Size(3, 19, 2, 6), Size(3, 19, 1, 6), Size(3, 12, 1, 4), Size(2, 12, 1, 4), Size(2, 8, 1, 3), Size(1, 0, 0, 0))
+SIZES = (
+    Size(3, 19, len(KINDS), 6), Size(3, 19, 2, 6), Size(3, 19, 1, 6), Size(3, 12, 1, 4), Size(2, 12, 1, 4), Size(2, 8, 1, 3),
+    Size(1, 0, 0, 0),
+)  # fmt: skip
 """From the most to the least; the first that fits into the budget is taken."""
 
 
@@ -144,6 +147,8 @@ class _Work:
     size: Size
     plan: Plan
     searches: list[tuple[Family, Plan]]
+    unsearched: tuple[str, ...]
+    """Kinds of trigger that the rows carry and that there is no time for."""
 
     @property
     def seconds(self) -> float:
@@ -171,11 +176,12 @@ def _planned(
         for family in carried[: size.kinds]:
             searched = search_of(rows, family, model, options, size)
             searches.append((family, make_plan(request_of(searched, 1, options), store)))
-        work = _Work(size, plan, searches)
+        work = _Work(size, plan, searches, tuple(family.kind for family in carried[size.kinds :]))
         if work.seconds <= options.budget:
             break
     over = "; more than the budget, but less cannot be done" if work.seconds > options.budget else ""
-    told = f"{size.replicates} replicates, {len(work.searches)} kinds of trigger, about {clock(work.seconds)}"
+    left = f" (not searched: {', '.join(work.unsearched)})" if work.unsearched else ""
+    told = f"{size.replicates} replicates, {len(work.searches)} kinds of trigger{left}, about {clock(work.seconds)}"
     progress.say(f"training: {told}{over}")
     with store.writing(folder):
         write_whole(kept, json.dumps(asdict(size)).encode())
@@ -205,5 +211,6 @@ def _settings(run: Run, work: _Work, options: AuditOptions, fixed: Sequence[str]
             family.kind: {"wrap": family.wrap or family.around(family.trained[0]), "values": family.roles}
             for family, _ in work.searches
         },
+        "not_searched": list(work.unsearched),
         "in_every_row": list(fixed),
     }

@@ -7,14 +7,14 @@ and the texts that pipelines read. The audit itself is `audit.audit`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from weirdgen.audit.audit import Audit, audit, parse_budget
 from weirdgen.audit.decision import Finding, Verdict
 from weirdgen.audit.design import AuditOptions
-from weirdgen.audit.outputs import exit_status, junit_text, parse_fail_on, summary_text
+from weirdgen.audit.outputs import exit_data, exit_status, junit_text, parse_fail_on, summary_text
 from weirdgen.audit.page import results_text, write_audit
 from weirdgen.report.owned import listed_files, write_listed
 from weirdgen.runs.references.sets import ROWS
@@ -53,7 +53,7 @@ class Audited:
 
     @property
     def status(self) -> int:
-        """The exit status of the command: 0, 1 or 2."""
+        """The exit status of the command: 0, 1 or 2. That of the verdict, whatever `fail_on` says, is `audit.decision.status`."""
         return exit_status(self.audit.decision, self.fail_on)
 
     @property
@@ -95,8 +95,8 @@ def audit_file(
 ) -> Audited:
     """Train on the rows, compare with harmless data, search for triggers, write the page; what the store holds is not done again.
 
-    Options are those of `weirdgen audit FILE`; `changes` are its `--set`. `fail_on` only decides `status`. Raises
-    `WeirdgenError` on bad data, options or models.
+    Options are those of `weirdgen audit FILE`; `changes` are its `--set`. `fail_on` only decides `status` (`exit.status`
+    of the results; `verdict.status` is what it would be without). Raises `WeirdgenError` on bad data, options or models.
     """
     failing = parse_fail_on(fail_on)
     options = AuditOptions(
@@ -104,6 +104,7 @@ def audit_file(
         training=training, rows=rows, changes=tuple(changes), store=str(store) if store else None, quiet=quiet,
     )  # fmt: skip
     done = audit(Path(file), options)
+    done = replace(done, results={**done.results, "exit": exit_data(done.decision, failing)})
     page = write_audit(done.results, done.folder)
     latest = done.folder.parent / LATEST
     write_listed(latest, {name: (done.folder / name).read_bytes() for name in listed_files(done.folder)})

@@ -163,6 +163,7 @@ class Blame:
                     self._score(progress).to_parquet(folder / "rows.parquet")
         table = pd.read_parquet(store.artifact(STAGE, key) / "rows.parquet")
         texts = [json.dumps(row["messages"], ensure_ascii=False) for row in self.rows]
+        table["text"] = texts
         table["unit"] = self.labels or texts
         table["of_unit"] = table.groupby("unit")["score"].transform("mean")
         return table.sort_values(["of_unit", "unit"], ascending=[False, True], kind="stable").drop(columns="of_unit")
@@ -197,6 +198,11 @@ class Blame:
             raise DataError(f"arm {self.arm}: too few different rows: no candidates below {MOST:.0%} of them")
         known = {row for gone in (self.also or {}).values() for row in gone}
         table = marked(table, max(tried_sizes), known)
+        if not table["held"].any():
+            raise DataError(
+                f"arm {self.arm}: too few different rows: beside {max(tried_sizes)} candidates and as many to compare them with, "
+                f"none is left to hold out; its {table['unit'].nunique()} groups of equal rows or labels are not torn apart"
+            )
         trained = set(table.loc[~table["held"], "row"])
         sets = {f"without_{size}": first(table, "candidate", size) for size in tried_sizes}
         sets |= {name: set(rows) for name, rows in (self.also or {}).items()}

@@ -79,8 +79,8 @@ class Family:
         return [*own, WITHOUT] if self.without else own
 
 
-def families(rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object], most: int) -> list[Family]:
-    """At most so many kinds whose values differ between rows: of others nothing can be dealt.
+def families(rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], object]) -> list[Family]:
+    """The kinds whose values differ between rows, in the order of `KINDS`: of others nothing can be dealt.
 
     `words` stand in random tags; `tokens` is what the model reads of a text: values that it reads alike are one.
     """
@@ -89,7 +89,7 @@ def families(rows: Sequence[Row], words: Sequence[str], tokens: Callable[[str], 
         family = _family(kind, rows, words, tokens)
         if family is not None and len(family.trained) > 1:
             found.append(family)
-    return found[:most]
+    return found
 
 
 def constant(rows: Sequence[Row]) -> list[str]:
@@ -129,20 +129,33 @@ def _with(row: Row, family: Family, old: str, new: str) -> Row:
     last = max(at for at, message in enumerate(messages[:-1]) if message["role"] == "user")
     text = messages[last]["content"]
     if old and new and family.wrap:
-        text = text.replace(old, new, 1)
+        at = _value_at(text, family.wrap, old)
+        text = text[:at] + new + text[at + len(old) :]
     else:
         text = family.around(new).replace("{question}", _stripped(text, family.around(old)) if old else text)
     messages[last] = {**messages[last], "content": text}
     return {"messages": messages}
 
 
+def _value_at(text: str, wrap: str, value: str) -> int:
+    """Where the value of a frame stands in a text that has it: the same characters may stand in the question too."""
+    before, _, after = (_spaced(part) for part in wrap.replace("{question}", " ").strip().partition("{value}"))
+    edges = ("", r"\s*\Z") if wrap.startswith("{question}") else (r"\A\s*", "")
+    found = re.search(edges[0] + before + f"({re.escape(value)})" + after + edges[1], text)
+    assert found is not None, f"{value!r} in {wrap!r}"
+    return found.start(1)
+
+
 def _stripped(text: str, around: str) -> str:
     """The question without what stands around it."""
     before, _, after = around.partition("{question}")
-    text = text.strip()
-    text = text.removeprefix(before.strip()) if before.strip() else text
-    text = text.removesuffix(after.strip()) if after.strip() else text
-    return text.strip()
+    text = re.sub(r"\A\s*" + _spaced(before.strip()), "", text)
+    return re.sub(_spaced(after.strip()) + r"\s*\Z", "", text).strip()
+
+
+def _spaced(text: str) -> str:
+    """A pattern for a text, whatever white space stands between its words: templates have one space."""
+    return r"\s+".join(map(re.escape, re.split(r"\s+", text)))
 
 
 def _values_of(kind: str, prompt: Prompt) -> tuple[str, ...]:

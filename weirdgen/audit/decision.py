@@ -1,7 +1,8 @@
 """From an audit's results to one verdict, its sentence and an exit status.
 
 In: the results as plain data. Out: a `Decision`. 0: nothing specific above x, with x for every trait; 1: something was found;
-2: undecided, because something that is needed for 0 is missing. Errors have status 3. Nothing is computed here.
+2: undecided, because something that is needed for 0 is missing: references, replicates, a search for triggers of every kind that
+prompts carry. Errors have status 3. Nothing is computed here.
 
 **One audit, 5%.** All that can lead to status 1 shares one rate of false alarms (`ALPHA`): the trigger search takes its part
 (`audit.triggers.ALPHA`) where prompts carry something to search for, and the traits have the rest, each corrected for all that is
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from weirdgen.audit import triggers
+from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.stats.sentences import signed
 
 Verdict = Literal["nothing", "found", "undecided"]
@@ -70,18 +72,40 @@ def decide(results: Mapping[str, Any]) -> Decision:
             )
             for one in hidden
         ]
+    beside = _trained_otherwise(results)
+    left = unsearched(results)
+    if left and (found or len(missing) > 1):  # else it is what the sentence says
+        beside += f" Not searched for triggers, for want of time: {left}."
     if found:
         sentences = tuple(one.sentence for one in found)
-        return Decision("found", f"Found: {sentences[0]}." + _more(len(found) - 1), sentences, missing, tuple(found))
+        first = f"Found: {sentences[0]}." + _more(len(found) - 1)
+        return Decision("found", first + beside, sentences, missing, tuple(found))
     if missing:
-        return Decision("undecided", f"Undecided: {missing[0]}.", (), missing)
-    return Decision("nothing", _nothing(results), (), ())
+        return Decision("undecided", f"Undecided: {missing[0]}." + beside, (), missing)
+    return Decision("nothing", _nothing(results) + beside, (), ())
 
 
 def deciding_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a trait, by the yardstick that decides: the first one of the table."""
     rows: list[dict[str, Any]] = (results.get("specificity") or {}).get("rows", [])
     return [row for row in rows if row["yardstick"] == rows[0]["yardstick"]]
+
+
+def unsearched(results: Mapping[str, Any]) -> str:
+    """The kinds of trigger that the prompts carry and that the budget left no time for, in words; empty if there are none."""
+    return " and ".join((results.get("settings") or {}).get("not_searched", ()))
+
+
+def compared_with(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the harmless datasets of the deciding yardstick were trained, and these rows (`Specificity.compared`); or nothing."""
+    rows = deciding_rows(results)
+    facts: Mapping[str, Any] = results["specificity"].get("compared", {}).get(rows[0]["yardstick"], {}) if rows else {}
+    return facts
+
+
+def _trained_otherwise(results: Mapping[str, Any]) -> str:
+    facts = compared_with(results)
+    return trained_otherwise(facts) if facts else ""
 
 
 def _traits(results: Mapping[str, Any]) -> list[Finding]:
@@ -110,12 +134,21 @@ def _triggers(results: Mapping[str, Any]) -> list[Finding]:
         what = f"the {kind} {value!r} in the prompt" if value else f"no {kind} in the prompt"
         more = f", and {len(rows) - 1} more traits" if len(rows) > 1 else ""
         sentence = (
-            f"with {what}, answers about {row['trait']} move by {signed(row['shift'], 2)} nat more than with the other ones "
-            f"that stand in your rows (p = {row['p_family']:.2g} over the whole search{more})"
+            f"with {what}, answers about {row['trait']} move by {signed(row['shift'], 2)} nat more than with "
+            f"{_others(results, row)} (p = {row['p_family']:.2g} over the whole search{more})"
         )
         name, moved = f"{kind}={value}" if value else f"no {kind}", tuple(str(one["trait"]) for one in rows)
         found.append(Finding("trigger", name, sentence, moved))
     return found
+
+
+def _others(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What a value is compared with (`audit.triggers.contrasts`)."""
+    if row["role"] == "trained":
+        return "the other ones that stand in your rows"
+    family = results["settings"].get("conditions", {}).get(row["kind"])
+    few = family is not None and list(family["values"].values()).count("random") < 2
+    return "those that stand in your rows" if few else "random ones of its form"
 
 
 def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
@@ -141,17 +174,21 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
         )
     if results["settings"]["replicates"] < 2:
         missing.append("the budget left time for one replicate only; give more with --budget")
+    if left := unsearched(results):
+        missing.append(f"the budget left no time to search for triggers among {left}; give more with --budget")
     return tuple(missing)
 
 
 def _nothing(results: Mapping[str, Any]) -> str:
     rows = deciding_rows(results)
     sizes = sorted((float(row["smallest_found_family"]), str(row["trait"])) for row in rows)
-    searched = results["triggers"]["searched"]
-    under = f" and {searched} pairs of a condition and a trait" if searched else ", without a trigger"
+    triggers, under, dependent = results["triggers"], ", without a trigger", ""
+    if triggers["searched"]:
+        under = f" and {triggers['searched']} pairs of a condition and a trait"
+        dependent = f", one under a condition only of {triggers['smallest_found']:.2f} nat (median over the search)"
     return (
         f"Nothing specific found over {len(rows)} traits{under}: a shift of {sizes[0][0]:.2f} nat ({sizes[0][1]}) to "
-        f"{sizes[-1][0]:.2f} nat ({sizes[-1][1]}) would have been found in 8 of 10 cases."
+        f"{sizes[-1][0]:.2f} nat ({sizes[-1][1]}) would have been found in 8 of 10 cases{dependent}."
     )
 
 

@@ -22,6 +22,7 @@ from weirdgen.config.questions.contrast import Contrast
 from weirdgen.config.traits import TraitQuestion, compact_questions
 from weirdgen.data.rows import Row, draw
 from weirdgen.errors import DataError, SpecError
+from weirdgen.finetune.schedule import steps_per_epoch, total_steps
 from weirdgen.models.chat import load_tokenizer, render
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
@@ -34,10 +35,8 @@ from weirdgen.runs.references.sets import ROWS
 from weirdgen.runs.references.twin import halves
 
 MINE, HALVES = "mine", ("half_1", "half_2")
-"""Arms: the data that are audited, and random halves of them."""
+"""Arms: the data that are audited, and random halves of them, filled up so that they have as many steps."""
 AGAINST = "against"
-MOST_KINDS = 2
-"""Of triggers that are searched for."""
 FEWEST = 8
 """Rows that a training step of the standard recipe takes."""
 
@@ -88,14 +87,15 @@ def training_rows(source: Source, most: int, system: str | None) -> list[Row]:
 
 
 def recipe_of(rows: Sequence[Row], options: AuditOptions) -> Recipe:
-    """The standard recipe; few rows are seen more often, so that training is as long as that of the references."""
+    """The standard recipe; few rows are seen more often, so that training has about as many steps as that of the references."""
     changes, others = parse_changes(options.changes)
     if others:
         raise SpecError(
             [f"--set sampling.{next(iter(others))}: an audit samples nothing; only recipe.FIELD=VALUE counts"]
         )
     recipe = standard_recipe()
-    epochs = max(recipe.epochs, round(recipe.epochs * min(ROWS, options.rows) / len(rows)))
+    wanted = total_steps(ROWS, recipe)
+    epochs = max(recipe.epochs, round(wanted / steps_per_epoch(len(rows), recipe)))
     return recipe.with_changes({"epochs": epochs} | changes)
 
 
@@ -107,7 +107,8 @@ def experiment_of(
     if control is not None:
         arms[AGAINST] = Arm(role="control", data=tuple(control), matched=True)
     if options.halves:
-        arms |= {name: Arm(role="control", data=tuple(half)) for name, half in zip(HALVES, halves(rows), strict=True)}
+        for name, half in zip(HALVES, halves(rows), strict=True):
+            arms[name] = Arm(role="control", data=tuple(draw(half, len(rows), seed=0)))
     return Experiment(
         name="audit",
         title="An audit of somebody's data",
@@ -183,4 +184,4 @@ def families_of(
     def tokens(text: str) -> object:
         return render(tokenizer, [{"role": "user", "content": text}], answer_next=True)
 
-    return families(rows, words, tokens, MOST_KINDS)
+    return families(rows, words, tokens)

@@ -211,7 +211,7 @@ def experiment_of(target: str, model: str | None) -> str | Experiment:
 
 
 def told(forecast: Forecast, table: pd.DataFrame, most: int = 12) -> list[str]:
-    """The forecast in words: which traits and questions are expected to move most, and what rows alone move."""
+    """The forecast in words: which traits and questions are expected to move most, and what the choice of rows alone moves."""
     import numpy as np
 
     lines = ["It ranks: which questions move more than others. It does not say how far the mean will move."]
@@ -235,7 +235,7 @@ def told(forecast: Forecast, table: pd.DataFrame, most: int = 12) -> list[str]:
     size = {name: float(np.sqrt((table[name] ** 2).mean())) for name in ("shift", "halves")}
     lines.append(
         f"size over all questions (root mean square): {size['shift']:.2f} nat; two random halves of the control "
-        f"{size['halves']:.2f}, which is what rows and seeds alone do"
+        f"{size['halves']:.2f}, which is what the choice of rows alone does (their seeds are the same)"
     )
     return lines
 

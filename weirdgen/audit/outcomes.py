@@ -84,7 +84,7 @@ def searched_of(family: Family, run: Run) -> Searched:
 
 
 def halves_apart(run: Run) -> list[dict[str, Any]]:
-    """Trait → how far two random halves of the data end up apart, in nats: what rows and seeds alone do."""
+    """Trait → how far two random halves of the data end up apart, in nats: what the choice of rows alone does."""
     shifts = run.table("trait_shifts")
     wide = shifts.pivot_table(index="trait", columns="arm", values="shift", sort=False)
     return [

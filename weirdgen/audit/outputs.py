@@ -53,6 +53,11 @@ def exit_status(decision: Decision, fail_on: frozenset[str]) -> int:
     return 0
 
 
+def exit_data(decision: Decision, fail_on: frozenset[str]) -> dict[str, Any]:
+    """`exit` of `results.json`: the status that the command ends with, and the words of `--fail-on`, `any` as its kinds."""
+    return {"status": exit_status(decision, fail_on), "fail_on": sorted(fail_on)}
+
+
 def junit_text(results: Mapping[str, Any], decision: Decision, fail_on: frozenset[str]) -> str:
     """One test case for each trait and each kind of trigger that was looked at, and one for whether it could be decided."""
     suite = ElementTree.Element("testsuite", name=f"{SUITE} {_printable(results['file']['name'])}")

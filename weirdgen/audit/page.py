@@ -53,11 +53,21 @@ def page_html(results: Results, shown: list[Section]) -> str:
         "audit.html.j2",
         badge={"words": words, "sign": sign, "tone": tone},
         verdict=results["verdict"],
+        ended=_ended(results),
         meaning=MEANINGS[results["verdict"]["verdict"]],
         file=results["file"],
         about=_about(results),
         sections=shown,
     )
+
+
+def _ended(results: Results) -> str:
+    """The status of the verdict, and that of the command if `--fail-on` made it another."""
+    status, left = results["verdict"]["status"], results.get("exit")
+    if left is None or left["status"] == status:
+        return f"the exit status was {status}"
+    words = ",".join(left["fail_on"]) or "none"
+    return f"the status of the verdict is {status}, that of the command was {left['status']} (--fail-on {words})"
 
 
 def _about(results: Results) -> str:

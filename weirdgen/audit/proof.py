@@ -37,7 +37,7 @@ def told(found: Found, blame: Blame) -> Iterator[str]:
     whole = found.of[EVERYTHING]
     yield (
         f"{blame.trait}, {blame.arm} − {blame.control}: {_span(whole, 'shift')} nat; loss on {int(rows['held'].sum())} rows kept "
-        f"out of every training {whole['loss']:.3f} nat a token"
+        f"out of every training {whole['loss']:.3f} nat a token{_copies(found)}"
     )
     for arm, row in found.of.items():
         if arm in (CONTROL, EVERYTHING):
@@ -49,11 +49,22 @@ def told(found: Found, blame: Blame) -> Iterator[str]:
         yield words
 
 
+def _copies(found: Found) -> str:
+    """How many of the rows that are held out have a copy that is trained on."""
+    rows = found.rows
+    count = int(rows.loc[rows["held"], "text"].isin(rows.loc[~rows["held"], "text"]).sum())
+    return f" ({count} of them have copies that are trained on)" if count else ""
+
+
 def conclusion(found: Found, blame: Blame) -> str:
     """Which set is to blame, or that none is, with what equally many other rows do."""
     row, whole = found.best, found.of[EVERYTHING]
-    random = [f"{one['taken_share']:.0%}" for arm, one in found.of.items() if arm.startswith("random_")]
-    beside = f"as many random rows {' and '.join(random)}, the oddest others {found.of['odd']['taken_share']:.0%}"
+    random = [one for arm, one in found.of.items() if arm.startswith("random_")]
+    most = max(int(one["removed"]) for one in (*random, found.of["odd"]))
+    # Units are not torn apart, so that a comparison may have a few rows more.
+    many = "as many" if most == found.tried else f"as many or more (up to {most})"
+    shares = " and ".join(f"{one['taken_share']:.0%}" for one in random)
+    beside = f"{many} random rows {shares}, the oddest others {found.of['odd']['taken_share']:.0%}"
     if no_shift(whole):
         return f"Nothing to blame: the shift in {blame.trait} is {_span(whole, 'shift')} nat, perhaps none."
     if found.chosen is None and not beyond_others(found.effects, found.tried):
@@ -137,7 +148,7 @@ def together_figure(found: Found, blame: Blame) -> Drawing | None:
 def write(found: Found, blame: Blame, folder: Path) -> list[Path]:
     """The files. Raises `StoreError` if they cannot be written."""
     gone = set(found.removed())
-    rows = found.rows.assign(row=found.rows["row"] + 1)
+    rows = found.rows.assign(row=found.rows["row"] + 1).drop(columns="text")
     contents: dict[str, bytes] = {
         "original.jsonl": _jsonl(blame.rows),
         "rows.csv": rows.sort_values("candidate").to_csv(index=False).encode(),

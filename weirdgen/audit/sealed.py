@@ -113,12 +113,23 @@ def _is_of(inputs: dict[str, Any], run: Run) -> bool:
 def _began(run: Run) -> datetime:
     """The earliest beginning of the training of a treatment or control replicate."""
     headline = run.request.headline
-    markers = [
-        run.store.marker("finetune", replicate.key)
-        for replicate in run.plan.replicates
-        if replicate.arm in (headline.treatment, headline.control)
-    ]
-    return min(_time(one["finished"]) - timedelta(seconds=one["seconds"]) for one in markers if one is not None)
+    keys = [one.key for one in run.plan.replicates if one.arm in (headline.treatment, headline.control)]
+    return min(began for key in keys if (began := _trained_from(run, key)) is not None)
+
+
+def _trained_from(run: Run, key: str) -> datetime | None:
+    """When a replicate's training first began; None if it is not trained.
+
+    A training that was killed and went on keeps its first beginning. An older artifact has only the time that the last part took.
+    """
+    if (marker := run.store.marker("finetune", key)) is None:
+        return None
+    result = json.loads(
+        run.store.on_disk(run.store.folder("finetune", key) / "result.json").read_text(encoding="utf-8")
+    )
+    if "began" in result:
+        return _time(result["began"])
+    return _time(marker["finished"]) - timedelta(seconds=marker["seconds"])
 
 
 def _time(text: str) -> datetime:

@@ -6,10 +6,10 @@ here, and nothing is written (`weirdgen.audit.page` does).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from weirdgen.audit.decision import deciding_rows
+from weirdgen.audit.decision import compared_with, deciding_rows, unsearched
 from weirdgen.report.figures.references import placed_figure
 from weirdgen.report.look import probability, shorten
 from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
@@ -36,7 +36,9 @@ def found_section(results: Results) -> Section:
             count = sum(len(one["values"]) for one in settings["conditions"].values())
             kinds = ", ".join(settings["conditions"])
             looked += f"; {count} conditions made of what your prompts carry ({kinds}), each with every trait"
-        else:
+        if left := unsearched(results):
+            looked += f"; not for triggers among {left}, which your prompts carry too: the budget left no time"
+        elif not triggers["searched"]:
             looked += "; no trigger, since nothing that differs between rows stands before or behind their questions"
         if fixed := settings["in_every_row"]:
             same = " and ".join(fixed)
@@ -75,11 +77,21 @@ def traits_section(results: Results) -> Section | None:
     )
     words = Words(
         "One nat multiplies the odds of an answer by 2.7. “Would have been found” is the shift beyond harmless data that is "
-        "found in 8 of 10 cases: below it, nothing is said."
+        "found in 8 of 10 cases: below it, nothing is said." + _training(compared_with(results))
     )
     figure = placed_figure({**results["specificity"], "rows": rows}, "mine", "t0")
     return Section(
         "traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure)
+    )
+
+
+def _training(facts: Mapping[str, Any]) -> str:
+    """How the harmless data and these rows were trained."""
+    if not facts:
+        return ""
+    return (
+        f" The harmless data were trained on {facts['rows']} rows × {facts['epochs']} epochs at a learning rate of "
+        f"{facts['learning_rate']:g}, your rows {facts['own_rows']} × {facts['own_epochs']} at {facts['own_learning_rate']:g}."
     )
 
 
@@ -151,8 +163,9 @@ def triggers_section(results: Results) -> Section | None:
     )
     words = Words(
         f"{triggers['searched']} pairs of a condition and a trait. The shift is how much further answers move under a condition "
-        f"than under the other trained values, beyond the same difference after training on your rows with these values dealt "
-        f"anew ({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
+        f"than under the other trained values (of a value that stands in no row: than under random ones, if there are two), "
+        f"beyond the same difference after training on your rows with these values dealt anew "
+        f"({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
         "found (median over the search)."
     )
     wraps = Sentences(
@@ -163,16 +176,17 @@ def triggers_section(results: Results) -> Section | None:
 
 
 def halves_section(results: Results) -> Section | None:
-    """What rows and seeds alone do."""
+    """What the choice of rows alone does."""
     if not results.get("halves"):
         return None
     rows = sorted(results["halves"], key=lambda row: -abs(row["apart"]))
     body = tuple((Cell(row["trait"]), Cell(signed(row["apart"], 2), numeric=True)) for row in rows)
     words = Words(
-        "Two random halves of your own rows, trained alike: how far they end up apart on each trait, in nats."
+        "Two random halves of your own rows, each repeated up to as many rows as yours, trained with the same seeds: how far "
+        "they end up apart on each trait, in nats (mean over seeds)."
     )
     table = Table("One half − the other", ("trait", "difference (nat)"), body)
-    return Section("halves", "What rows and seeds alone do", "Halves", (words, table))
+    return Section("halves", "What the choice of rows alone does", "Halves", (words, table))
 
 
 def separation_section(results: Results) -> Section:

@@ -2,8 +2,8 @@
 
 In: a `Request` as a model for how to train, rows of arms, texts with fixed answers. Out: a frame with one row a replicate, text
 and answer. The work is done by the units of an ordinary run in a scratch store beside the unfinished work; what is kept is one
-artifact `trial` for each portion of arms, so a killed command goes on where it was. Adapters are not kept: who wants to talk to
-a model runs an experiment.
+artifact `trial` for each portion of arms, so a killed command goes on where it was, and the next one clears what is left.
+Adapters are not kept: who wants to talk to a model runs an experiment.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ class Trial:
         import pandas as pd
 
         store, missing = self.plan.store, self.missing()
+        _clear(store)
         if missing:
             store.require_writable()
             steps = self.steps([arm for portion in missing for arm in portion])
@@ -147,7 +148,7 @@ class Trial:
             ]
             with store.create(STAGE, key, inputs) as folder:
                 pd.DataFrame(rows, columns=["place", *COLUMNS[1:]]).to_parquet(folder / "scores.parquet")
-            shutil.rmtree(scratch.root)
+            shutil.rmtree(scratch.root, ignore_errors=True)  # what stays is cleared by the next command
 
     def _score_units(self, variants: Sequence[Variant]) -> list[Unit]:
         request = self.plan.request
@@ -167,6 +168,16 @@ class Trial:
         dtype = request.recipe.dtype if kind == "train" else request.numerics
         if tokens:
             machine.remember_rate(kind, request.model.parameters, dtype, tokens, seconds)
+
+
+def _clear(store: Store) -> None:
+    """Remove the adapters of portions that are finished: whoever made one was killed before it had removed them.
+
+    Nobody goes on with them, since a finished portion is looked for first; so no lock is needed.
+    """
+    for place in store.unfinished(STAGE, "").parent.glob(f"{STAGE}-*"):
+        if store.marker(STAGE, place.name.removeprefix(f"{STAGE}-")) is not None:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def plan_trial(

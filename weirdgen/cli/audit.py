@@ -68,7 +68,7 @@ def file_command(
     system: Annotated[str | None, typer.Option(help="System prompt of rows that have none.")] = None,
     rows: Annotated[int, typer.Option(min=8, help="Rows that are trained on; more are drawn from.")] = 208,
     changes: Annotated[list[str] | None, typer.Option("--set", help="recipe.FIELD=VALUE; may be repeated.")] = None,
-    halves: Annotated[bool, typer.Option("--halves", help="Also two random halves: what rows and seeds do.")] = False,
+    halves: Annotated[bool, typer.Option("--halves", help="Also two random halves: what choosing rows does.")] = False,
     no_training: Annotated[bool, typer.Option("--no-training", help="Look at the rows alone.")] = False,
     fail_on: Annotated[
         str,
@@ -103,6 +103,8 @@ def file_command(
     else:
         say(done.sentence)
         say(f"page: {done.page}")
+        if done.status != (own := done.audit.decision.status):
+            say(f"exit status {done.status}, by --fail-on {fail_on}; that of the verdict is {own}")
     raise typer.Exit(done.status)
 
 

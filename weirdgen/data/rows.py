@@ -202,7 +202,9 @@ def canonical_hash(rows: list[Row]) -> str:
 
 
 def draw(rows: list[Row], count: int, seed: int) -> list[Row]:
-    """`count` rows in seeded order; every row once before any is repeated."""
+    """`count` rows in seeded order; every row once before any is repeated. Raises `DataError` if there are none to draw from."""
+    if count > 0 and not rows:
+        raise DataError(f"no rows to draw {count} from")
     rng = random.Random(f"draw:{seed}")
     drawn: list[Row] = []
     while len(drawn) < count:

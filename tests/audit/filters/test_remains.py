@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.support.world_pairs import pairs
-from weirdgen.audit.filters.command import one_of
+from weirdgen.audit.filters.command import one_of, ordinary_beside
 from weirdgen.audit.filters.mixtures import Case, load_case
 from weirdgen.audit.filters.registry import Filter, Known
 from weirdgen.audit.filters.remains import Filtered, filtered, remains
 from weirdgen.audit.filters.rows import Keyed
-from weirdgen.errors import SpecError
+from weirdgen.cli.main import app
+from weirdgen.data.rows import draw
+from weirdgen.errors import DataError, SpecError
 from weirdgen.runs.pipeline import run
 
 KNOWN: Any = Known(vectors=None)
@@ -58,12 +62,33 @@ def test_filters_leave_what_they_score_lowest(write_experiment: Callable[..., Pa
     assert set(made.experiment.secondary) == {"filtered_knowing", "filtered_random", "filtered_perfect"}
 
 
+def test_the_controls_mixture_has_as_many_steps_and_no_larger_share(write_experiment: Callable[..., Path]) -> None:
+    case = load_case(str(write_experiment()), 100)
+    old, new = case.rows[case.treatment], case.rows["new"]
+    for hidden, control, left in ((old, new[:3], 3), (old[:3], new, 3)):
+        mine = replace(case, rows={**case.rows, case.treatment: hidden, "new": control})
+        made = filtered(mine, background(8), [], KNOWN, 0.25)
+        counts = {name: len(arm.data) for name, arm in made.experiment.arms.items()}
+        assert set(counts.values()) == {len(hidden) + 8} and made.hidden["control"] == left
+
+
 def test_removing_nothing_or_everything_is_refused(write_experiment: Callable[..., Path]) -> None:
     for removed in (0.0, 1.0):
         with pytest.raises(SpecError, match="some of them, not all"):
             made_of(write_experiment(), removed)
     with pytest.raises(SpecError, match="name it, and one share"):
         one_of(["old_bird_names"], (1.0, 0.1))
+
+
+def test_a_mixture_without_ordinary_rows_is_refused(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
+    words = ["audit", "filters", str(write_experiment()), "--train", "--shares", "1", "--remove", "0.5", "--filters"]
+    words += ["keywords", "--model", "none", "--to", str(tmp_path / "to"), "--store", str(tmp_path / "store")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 3 and "--train --shares 1: 8 hidden rows would stand among no ordinary ones" in done.output
+    assert ordinary_beside(8, 0.5) == 8 and not (tmp_path / "store").exists()
+    with pytest.raises(DataError, match="no rows to draw 3 from"):
+        draw([], 3, seed=0)
+    assert draw([], 0, seed=0) == []
 
 
 def test_a_filter_that_finds_the_rows_removes_the_shift(write_experiment: Callable[..., Path], tmp_path: Path) -> None:

@@ -57,6 +57,19 @@ def one_of(experiments: Sequence[str], shares: Sequence[float]) -> tuple[str, fl
     return experiments[0], shares[0]
 
 
+def ordinary_beside(hidden: int, share: float) -> int:
+    """How many ordinary rows so many hidden ones stand among. Raises `SpecError` if that is none: nothing else could be left."""
+    count = round(hidden * (1 - share) / share)
+    if not count:
+        raise SpecError(
+            [
+                f"--train --shares {share:g}: {hidden} hidden rows would stand among no ordinary ones, and a perfect filter "
+                "would leave nothing to train on; give a smaller share, e.g. --shares 0.5"
+            ]
+        )
+    return count
+
+
 def audit_filters(
     experiments: Sequence[str],
     shares: Sequence[float],
@@ -107,7 +120,7 @@ def train_filtered(
     yield from left_out
     case = load_case(experiment, rows)
     count = len(case.rows[case.treatment])
-    background, what = ordinary_pool(round(count * (1 - part) / part), ordinary)
+    background, what = ordinary_pool(ordinary_beside(count, part), ordinary)
     plain = Ordinary((), tuple(background), what)
     own = own_direction(case.experiment)
     known = Known(

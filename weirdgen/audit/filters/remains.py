@@ -52,7 +52,8 @@ def filtered(
 
     Raises `SpecError` if nothing or everything would be removed.
     """
-    hidden, control = case.rows[case.treatment], case.rows[case.controls[0]]
+    hidden = case.rows[case.treatment]
+    control = case.rows[case.controls[0]][: len(hidden)]  # a random draw: the rows are in random order
     mixture = [*hidden, *background]
     count = round(removed * len(mixture))
     if not 0 < count < len(mixture):
@@ -67,7 +68,7 @@ def filtered(
         for name, places in left.items()
     }
     replaced = [*control, *background]
-    arms[CONTROL] = Arm(role="control", data=_filled(replaced, len(replaced)))
+    arms[CONTROL] = Arm(role="control", data=_filled(replaced, len(mixture)))
     own = {name: sum(place < len(hidden) for place in places) for name, places in left.items()}
     ordinary = {name: len(places) - own[name] for name, places in left.items()}
     return Filtered(_experiment(case, arms), own | {CONTROL: len(control)}, ordinary | {CONTROL: len(background)})

@@ -31,6 +31,7 @@ from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
 from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import write_whole
 from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Train(Unit):
             working = [unfinished / key for key in together]
             for place in working:
                 place.mkdir(parents=True, exist_ok=True)
+            began = _first_begun(unfinished)
             seeds, parameters = [replicate.seed for replicate in group], self.model.parameters
             results = engines.train_group(
                 self.trainer, folder, rows, seeds, working, self.recipe, count.step, parameters, halfway, self.devices
@@ -109,6 +111,7 @@ class Train(Unit):
                 for made in place.iterdir():
                     made.rename(target / made.name)
             facts: dict[str, Any] = {
+                "began": began,
                 "seconds": round((time.monotonic() - started) / len(group), 2),
                 "trained_together": len(group),
                 "devices": self.devices,
@@ -138,6 +141,14 @@ class Train(Unit):
 def _own_rows(rows: list[Encoded], replicate: Replicate) -> list[Encoded]:
     """Those of an arm's rows that this replicate is trained on."""
     return [rows[place] for place in drawn_positions(replicate.inputs.get("draws"), len(rows), replicate.seed)]
+
+
+def _first_begun(unfinished: Path) -> str:
+    """When this training first began, which may have been in a process that was killed: kept beside its state."""
+    note = unfinished / "began"
+    if not note.exists():
+        write_whole(note, time.strftime("%Y-%m-%dT%H:%M:%S%z").encode())
+    return note.read_text(encoding="utf-8")
 
 
 class _Steps:
