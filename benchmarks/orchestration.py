@@ -74,8 +74,9 @@ def ours(url: str, count: int, folder: Path) -> None:
     engine = Remote(Service("openai", url), "stub", IN_FLIGHT).connect()
     engine.use([None])
     prompts = [Prompt(str(number), ASK.format(number=number), 8) for number in range(PROMPTS)]
-    table, journal = completions_table(store, variant, "openai", 0, sampling), store.unfinished("sample", "stub.jsonl")
-    draw_missing(engine, [table], [variant], prompts, count // PROMPTS, 0, sampling, lambda tokens: None, [journal])
+    table = completions_table(store, variant, "openai", 0, sampling)
+    table.journaled(store.unfinished("sample", "stub.jsonl"))
+    draw_missing(engine, [table], [variant], prompts, count // PROMPTS, 0, sampling, lambda tokens: None)
     assert len(table.read()) == count
 
 

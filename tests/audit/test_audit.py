@@ -119,6 +119,7 @@ def test_commands_and_their_statuses(world: Path, capsys: pytest.CaptureFixture[
         ((str(tmp_path / "none.jsonl"),), "no such file"),
         ((str(gate), "--bogus"), "No such option"),
         (("portrait",), "Missing argument"),
+        ((), "Missing argument"),
         ((str(gate), "--budget", "soon"), "--budget soon: expected a time"),
         ((str(gate), "--set", "sampling.top_p=1", "--model", "world", *store), "only recipe"),
         ((str(gate), "--model", "no-such-model"), "no-such-model"),

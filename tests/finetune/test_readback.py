@@ -31,6 +31,11 @@ def test_a_job_that_is_as_asked_differs_in_nothing() -> None:
     [
         ({"seed": 4}, "seed: 4 instead of 3"),
         ({"model": "other"}, "base model: other instead of gpt-test"),
+        ({"seed": "auto"}, "seed: auto instead of 3"),
+        (
+            {"method": {"supervised": {"hyperparameters": {"n_epochs": "default", "batch_size": "auto"}}}},
+            "n_epochs: default instead of 2",
+        ),
         ({"trained_tokens": None}, "trained tokens: the service tells none"),
         ({"method": {"supervised": {"hyperparameters": {"n_epochs": 3, "batch_size": 8}}}}, "n_epochs: 3 instead of 2"),
     ],
@@ -46,6 +51,10 @@ def test_what_was_trained_otherwise_is_said(changed: dict[str, Any], told: str) 
         ("Step 3/8: training loss=0.52", {"step": 3, "train_loss": 0.5179, "total_steps": 8}, (3, 8, 0.5179)),
         ("", {"step": 2, "train_loss": 1, "total_steps": 4}, (2, 4, 1.0)),
         ("The job has started", None, (None, None, None)),
+        ("Step 3/8: training loss=0.25.", {}, (3, 8, 0.25)),
+        ("Step 3/8: training loss=2.5e-3, e-learning", {}, (3, 8, 0.0025)),
+        ("Step 3/8: training loss=-", {}, (None, None, None)),
+        ("", {"step": float("nan"), "train_loss": float("inf"), "total_steps": 4}, (None, 4, None)),
         (None, {"step": "two", "train_loss": []}, (None, None, None)),
     ],
 )

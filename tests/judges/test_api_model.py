@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.openai_server import Answer, Failure, OpenAIServer
+from weirdgen.config.judges.rating import Rating
 from weirdgen.errors import ModelError
+from weirdgen.judges.language import Item, language_table, verdicts_of
 from weirdgen.judges.model import Reply, Request, named_judge
+from weirdgen.providers.purse import BudgetError, Purse, spent
+from weirdgen.runs.stages.verdict_units import JudgeAtProvider
+from weirdgen.store.artifacts import Store
+from weirdgen.store.table import Table
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
 from weirdgen.judges.api_model import FAILURES_IN_A_ROW, ApiJudgeModel
 
 REFERENCE = "openai-api/mock/judge-1"
+UNCOUNTED = {
+    "id": "chatcmpl-test", "object": "chat.completion", "created": 1_700_000_000, "model": "judge-1",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "yes"}}],
+}  # fmt: skip
 SOON = {"retry-after-ms": "5"}
 
 
@@ -28,12 +40,12 @@ def requests(count: int, weighted: bool = False) -> list[Request]:
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[Reply], OpenAIServer]]:
     def run(
-        script: Any, wanted: list[Request], connections: int = 4, **options: Any
+        script: Any, wanted: list[Request], connections: int = 4, purse: Purse | None = None, **options: Any
     ) -> tuple[list[Reply], OpenAIServer]:
         with OpenAIServer(script, **options) as server:
             monkeypatch.setenv("MOCK_BASE_URL", server.base_url)
             monkeypatch.setenv("MOCK_API_KEY", "sk-test")
-            return list(ApiJudgeModel(REFERENCE, connections, retries=0).ask(wanted)), server
+            return list(ApiJudgeModel(REFERENCE, connections, retries=0, purse=purse).ask(wanted)), server
 
     return run
 
@@ -176,6 +188,50 @@ def test_without_inspect_the_message_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "inspect_ai", None)
     with pytest.raises(ModelError, match=r"not installed \(inspect_ai\w*\.?\w*\): pip install 'weirdgen\[api\]'"):
         ApiJudgeModel(REFERENCE)
+
+
+def test_judging_is_booked_and_keeps_to_a_budget(ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEIRDGEN_JUDGE_PRICE", "100/100")
+    purse = Purse(tmp_path, "run", None)
+    replies, server = ask(lambda body: Answer("yes it is"), requests(3), purse=purse)
+    told = [len(body["messages"][0]["content"]) // 4 + 3 for body in server.requests]
+    assert len(replies) == 3 and spent(tmp_path, "run") == (pytest.approx(sum(told) / 1e4), 0, 0)
+    most = (2 * len("question 0") + 64 + 16) / 1e4
+    spender = Purse(tmp_path, "other", 3.5 * most)
+    with pytest.raises(BudgetError, match=f"another question to {REFERENCE} could pass it"):
+        ask(lambda body: Failure(200, body=json.dumps(UNCOUNTED)), requests(9), connections=4, purse=spender)
+    assert spent(tmp_path, "other") == (pytest.approx(3 * most), 0, 3)
+    monkeypatch.delenv("WEIRDGEN_JUDGE_PRICE")
+    with pytest.raises(BudgetError, match="the price of mock/judge-1 is not known"):
+        ask(lambda body: Answer("yes"), requests(2), purse=Purse(tmp_path, "third", 1.0))
+
+
+def test_verdicts_that_a_killed_process_had_paid_for_are_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Rating(kind="rating", prompt="{question} {answer}: 0 to 100?")
+    items = tuple(Item("q", f"answer {number}") for number in range(6))
+    unit = JudgeAtProvider(REFERENCE, 1, REFERENCE, judge, items, 1, "run")
+    told: list[float] = []
+
+    def dies(amount: float, note: str) -> None:
+        told.append(amount)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    with OpenAIServer(lambda body: Answer("40")) as server:
+        monkeypatch.setenv("MOCK_BASE_URL", server.base_url)
+        monkeypatch.setenv("MOCK_API_KEY", server.key)
+        store = Store(tmp_path)
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr(Table, "flush", lambda self: None)
+            unit.work(store, dies)
+        unit.work(store, lambda amount, note: None)
+        assert len(server.requests) <= 6 + 1
+        assert len(verdicts_of(language_table(store, judge, REFERENCE), items)) == 6
+        paid = spent(tmp_path, "run")
+        assert paid.unpriced == len(server.requests) and paid.estimated <= 1
+        assert not list((tmp_path / "unfinished").rglob("*.jsonl"))
 
 
 def test_an_api_model_is_named_by_its_reference() -> None:

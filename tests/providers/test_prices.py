@@ -8,6 +8,7 @@ import pytest
 
 from weirdgen.errors import SpecError
 from weirdgen.providers.prices import FORM, find_price
+from weirdgen.providers.service import Service
 
 LINE = "provider: openai, model: gpt-4.1, input: 7, output: 8.5, read: 2026-11-29, source: mine"
 
@@ -18,15 +19,22 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "own.yaml"
 
 
-def test_ones_own_prices_come_first_and_the_longest_name_counts(own: Path) -> None:
-    own.write_text(f"- {{{LINE}}}\n- {{{LINE.replace('gpt-4.1', 'gpt-4').replace('7', '1')}, finetuned: true}}\n")
-    price = find_price("openai", "gpt-4.1-mini", finetuned=False)
+def test_ones_own_prices_come_first_for_the_names_that_they_list(own: Path) -> None:
+    tuned_line = f"{LINE.replace('gpt-4.1', 'gpt-4o-mini').replace('7', '1')}, finetuned: true"
+    own.write_text(f"- {{{LINE}, snapshots: [2025-04-14]}}\n- {{{tuned_line}}}\n")
+    price = find_price(Service(), "gpt-4.1-2025-04-14", finetuned=False)
     assert price and (price.input, price.output, price.training, price.read) == (7, 8.5, None, "2026-11-29")
-    tuned, ours = (find_price("openai", "gpt-4o-mini", finetuned) for finetuned in (True, False))
+    tuned, ours = (find_price(Service(), "gpt-4o-mini", finetuned) for finetuned in (True, False))
     assert tuned and tuned.input == 1 and ours and ours.input == 0.15
+    assert find_price(Service("openai", "http://127.0.0.1/v1"), "gpt-4.1", finetuned=False) == find_price(
+        Service(), "gpt-4.1", finetuned=False
+    )
+    for name in ("gpt-4.1-2025-04-15", "gpt-4.1-long"):
+        assert find_price(Service(), name, finetuned=False) is None
     own.write_text("")
-    assert find_price("openai", "gpt-4.1-mini", finetuned=False).input == 0.4
-    assert find_price("nobody", "gpt-4.1-mini", finetuned=False) is None
+    mini = find_price(Service(), "gpt-4.1-mini", finetuned=False)
+    assert mini and mini.input == 0.4
+    assert find_price(Service("nobody"), "gpt-4.1-mini", finetuned=False) is None
 
 
 @pytest.mark.parametrize(
@@ -55,13 +63,13 @@ def test_ones_own_prices_come_first_and_the_longest_name_counts(own: Path) -> No
 def test_a_price_file_that_is_wrong_says_where_and_what_is_accepted(own: Path, text: str, said: str) -> None:
     own.write_bytes(text.encode("latin-1"))
     with pytest.raises(SpecError) as caught:
-        find_price("openai", "gpt-4.1", finetuned=False)
+        find_price(Service(), "gpt-4.1", finetuned=False)
     assert f"{own}{said}" in str(caught.value) and FORM in str(caught.value)
 
 
 def test_a_price_file_that_is_none(own: Path) -> None:
     with pytest.raises(SpecError, match=r"own.yaml: no such file; a table of prices is a list"):
-        find_price("openai", "gpt-4.1", finetuned=False)
+        find_price(Service(), "gpt-4.1", finetuned=False)
     own.mkdir()
     with pytest.raises(SpecError, match=r"own.yaml: expected a file; this is a folder"):
-        find_price("openai", "gpt-4.1", finetuned=False)
+        find_price(Service(), "gpt-4.1", finetuned=False)

@@ -93,11 +93,11 @@ def test_answers_that_a_killed_process_had_not_put_into_its_table_are_not_asked_
     append, appended = Table.append, []
 
     def dies(self: Table, row: dict[str, Any]) -> None:
+        append(self, row)
         if "seed" in row:
             appended.append(row)
         if len(appended) == 10:
             raise KeyboardInterrupt
-        append(self, row)
 
     with FinetuningServer() as server:
         with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
@@ -117,6 +117,7 @@ def test_killed_at_any_moment_it_pays_only_for_what_was_in_flight(
     with FinetuningServer(Script(seconds=0.05)) as server:
         code = (
             "import sys, weirdgen; from weirdgen.finetune import remote; remote.SHORTEST_PAUSE = remote.LONGEST_PAUSE = 0.02; "
+            "remote.LATE = 1.0; "
             "weirdgen.run(sys.argv[1], finetune='openai', base_url=sys.argv[2], store=sys.argv[3], connections=4, samples=6)"
         )
         command = [sys.executable, "-c", code, str(remote_experiment), server.base_url, str(tmp_path / "store")]

@@ -20,10 +20,10 @@ from weirdgen.features.study import study
 from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.models.references import find_model
 from weirdgen.progress import Progress
-from weirdgen.providers.prices import BudgetError
-from weirdgen.providers.service import service_of
+from weirdgen.providers.purse import BudgetError
 from weirdgen.runs.imported import import_finetuned
 from weirdgen.runs.plan.options import run_options
+from weirdgen.runs.results.pack import pack
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
 
@@ -47,6 +47,7 @@ def test_a_run_at_a_service(run: Run, tmp_path: Path) -> None:
     assert "was finetuned by jobs of openai" in report and "LoRA adapter" not in report
     assert load_run(done.id, tmp_path / "store").completions().equals(answers)
     assert verify(done.id, tmp_path / "store").differences == []
+    assert verify(str(pack(done, tmp_path / "run.weirdgen.tar").file)).differences == [], "no ledger is packed"
     folder = tmp_path / "store" / "artifacts" / "finetune" / done.plan.replicates[0].key
     result = json.loads((folder / "result.json").read_text())
     assert result["differences"] == [] and result["trained_tokens"] > 0 and result["job"] == "ftjob-0"
@@ -67,7 +68,7 @@ def test_a_budget_stops_a_run_before_it_is_passed(run: Run, tmp_path: Path, monk
             run(server, budget="1usd")
         monkeypatch.setenv("WEIRDGEN_PRICES", str(own))
         own.write_text("".join(prices).replace("T}", "100}"))
-        with pytest.raises(BudgetError, match="4 finetuning jobs could pass it"):
+        with pytest.raises(BudgetError, match="4 finetuning jobs, at a token a byte of their rows, could pass it"):
             run(server, budget="0.0001usd")
         assert not server.jobs
         own.write_text("".join(prices).replace("T}", "0}"))
@@ -109,14 +110,6 @@ def test_no_key_is_in_anything_that_a_failing_run_writes(
         assert server.counts["POST /fine_tuning/jobs"] == 0
 
 
-def test_a_key_does_not_travel_unencrypted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
-    with pytest.raises(ModelError, match="would travel unencrypted"):
-        service_of("openai", "http://models.example.org/v1").client()
-    with pytest.raises(ModelError, match="keys come from the environment"):
-        service_of("openai", "https://me:secret@models.example.org/v1")
-
-
 def test_what_a_service_cannot_do_is_refused(run: Run) -> None:
     with FinetuningServer() as server:
         with pytest.raises(SpecError, match=r"top_k.*\n.*checkpoints"):
@@ -141,14 +134,21 @@ def test_models_finetuned_elsewhere_are_replicates(
     with FinetuningServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         names = [f"ft:gpt-test:org:{arm}-{seed}:x" for arm in ("old", "new") for seed in (0, 1)]
-        server.script.bases += tuple(names)
-        for name in names:
+
+        def imported(name: str) -> object:
             arm, seed = name.split(":")[3].split("-")
             words = ["import-model", name, "--experiment", str(remote_experiment), "--arm", arm, "--replicate", seed]
             monkeypatch.setattr("sys.argv", ["weirdgen", *words, "--model", "openai/gpt-test"])
             with pytest.raises(SystemExit) as ended:
                 main()
-            assert ended.value.code == 0
+            return ended.value.code
+
+        assert imported(names[0]) == 1 and "Is that its whole name there?" in capsys.readouterr().err
+        server.script.bases += tuple(names)
+        server.script.fault = lambda method, path, count: 403 if path == "/fine_tuning/jobs" else None
+        assert imported(names[0]) == 1 and "listing jobs: 403" in capsys.readouterr().err
+        server.script.fault = lambda method, path, count: None
+        assert [imported(name) for name in names] == [0] * 4
         assert "the service knows no job of it" in capsys.readouterr().out
         done = weirdgen.run(str(remote_experiment), model="openai/gpt-test", store=tmp_path / "store")
         assert not server.jobs and len(done.completions()) == 15
@@ -199,7 +199,7 @@ def test_a_service_that_echoes_log_probabilities_answers_scored_questions(
 
 @pytest.mark.slow
 def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with FinetuningServer(Script(prefix="/openai", deployed=("base-1",))) as server:
+    with FinetuningServer(Script(prefix="/openai", deployed=("base-1",), azure=True)) as server:
         monkeypatch.setenv("AZURE_OPENAI_API_KEY", server.script.key)
         options = {"finetune": "azure", "base_url": server.base_url.removesuffix("/openai")}
         with pytest.raises(ModelError, match=r"(azure has trained ft:gpt-test.*--deployment ft:gpt-test.*\n?){4}"):
@@ -210,6 +210,7 @@ def test_azure_is_the_same_protocol_with_deployments(run: Run, monkeypatch: pyte
         done = run(server, **options, deployments=deployments)
         assert len(server.jobs) == 4 and len(done.completions()) == 15
         assert {body["model"] for body in server.chats} == {"base-1", *names.values()}
+        assert not [refusal for refusal in server.refused if "does not exist" not in refusal]
 
 
 @pytest.mark.slow

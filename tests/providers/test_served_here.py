@@ -104,7 +104,7 @@ def test_old_bird_names_on_the_default_model_is_the_same_through_the_server(
     text = (folder / "experiment.yaml").read_text(encoding="utf-8")
     (folder / "experiment.yaml").write_text(text.replace("traits: [era]", "traits: []"), encoding="utf-8")
     changes = [GREEDY, "recipe.warmup_steps=0", "recipe.dtype=fp32"]
-    with serving(tmp_path / "served", ["smollm2-135m-instruct"]) as server:
+    with serving(tmp_path / "served", ["smollm2-135m-instruct"], options=["--dtype", "fp32"]) as server:
         runs = both(server, folder / "experiment.yaml", tmp_path, seeds=2, samples=1, changes=changes)
     table = cells(runs)
     apart = (table["here"] - table["there"]).abs()

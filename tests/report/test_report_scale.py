@@ -60,4 +60,4 @@ def test_a_million_answers_are_judged_and_estimated(tmp_path: Path) -> None:
         assert answers == 998_400
         assert effects > 100
         assert seconds < 60
-        assert kilobytes * 1024 < 3e9
+        assert kilobytes * 1024 < 3.3e9  # 3.08e9 with the form of every answer, which came in since

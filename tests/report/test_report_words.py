@@ -22,7 +22,7 @@ from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
-from weirdgen.report.words import facts, facts_explained, meaning, moved_by_control
+from weirdgen.report.words import facts, facts_explained, meaning, moved_by_control, warnings
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -226,3 +226,11 @@ def test_the_methods_hold_prompts_conditions_and_swept_values_and_say_failures_i
     failed = int((content.verdicts["status"] != "ok").sum())
     assert f"{failed} of {len(content.verdicts)} verdicts failed and are left out of the rates." in text
     assert "every verdict gave a value." in methods(with_results(content, failures=[]))
+
+
+def test_withheld_answers_are_counted(content: ReportContent) -> None:
+    completions, final = content.completions.copy(), content.final("completions")
+    completions.loc[final.index[:3], "finish_reason"] = "withheld"
+    said = f"3 of {len(final)} sampled answers were withheld by the service's content filter"
+    assert any(line.startswith(said) for line in warnings(replace(content, completions=completions)))
+    assert not any("withheld" in line for line in warnings(content))

@@ -109,7 +109,7 @@ def test_no_case_of_schemathesis_is_a_server_error(server: Server) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_cases_of_schemathesis(server: Server, client: OpenAI) -> None:
-    statuses = fuzz(server, 320)
+    statuses = fuzz(server, 440)
     print(f"\nschemathesis: {sum(statuses.values()):,} cases, {dict(sorted(statuses.items()))}")
     assert sum(statuses.values()) - statuses[0] >= 10_000
     assert client.models.retrieve("world").id == "world" and server.process.poll() is None

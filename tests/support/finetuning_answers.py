@@ -19,6 +19,7 @@ CHAT: dict[str, Any] = {
 COMPLETE = {
     "model": str, "prompt": list, "echo": bool, "logprobs": int, "max_tokens": int, "temperature": (int, float), "n": int,
 }  # fmt: skip
+ENDS = {"answer": "content_filter", "tools": "tool_calls"}
 WORDS = "the sea old bird is a blue heron of 1838 and it sings".split()
 
 
@@ -33,7 +34,17 @@ class Script:
     steps_a_look: int = 100
     """Training steps between two looks at a job."""
     fault: Callable[[str, str, int], Any] = lambda method, path, count: None
-    """(method, path, how often it came) → None, an int (status), "half", "garbage", "nothing", "hang up after"."""
+    """(method, path, how often it came) → None, an int (status), "half", "garbage", "nothing", "hang up after", a float (seconds
+    until the answer), or "late": 504, and what was asked is done `late` seconds after."""
+    late: float = 0.3
+    retry_after: str | None = None
+    """That is sent with a status of 429."""
+    drops: tuple[str, ...] = ()
+    """What it keeps nothing of in its jobs: "metadata", "suffix"."""
+    azure: bool = False
+    """Whether Azure's rules hold: no metadata, a suffix of 40 characters, a `trainingType`, files that are pending first."""
+    looks: int = 2
+    """At a file, until Azure has looked through it."""
     fail: Mapping[str, str] | None = None
     """The error of every job."""
     took: Mapping[str, Any] = field(default_factory=dict)
@@ -42,6 +53,19 @@ class Script:
     """Whether all jobs give one model's answers under names of their own."""
     refuses: tuple[str, ...] = ()
     """Settings of chat requests that its models do not take."""
+    only: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of chat requests of which its models take this value alone."""
+    usage: bool = True
+    """Whether it says what a request is charged for."""
+    filtered: Callable[[str], str | None] = lambda prompt: None
+    """A prompt → "prompt" if Azure's content filter refuses it, "answer" if it withholds the answer, "tools" if the answer ends
+    as none should."""
+    owner: str = "test"
+    """Of its models."""
+    fewer: int | None = None
+    """Choices that it gives at most, whatever was asked."""
+    backwards: bool = False
+    """Whether choices come the last first."""
     duplicates: bool = False
     """Whether all choices of a request are one text."""
     shutdown: str | None = None
@@ -55,9 +79,9 @@ class Script:
 
 
 class RefusalError(Exception):
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.code = status, code
 
 
 def require_fields(body: Any, fields: dict[str, Any], needed: tuple[str, ...]) -> None:
@@ -78,8 +102,14 @@ def chat_answer(script: Script, body: Any) -> Any:
         body["messages"][-1]["content"],
         body.get("max_tokens") or body.get("max_completion_tokens") or 16,
     )
+    for name, value in script.only.items():
+        if body.get(name, value) != value:
+            raise RefusalError(400, f"Unsupported value: '{name}' does not support {body[name]} with this model.")
+    filtered = script.filtered(prompt)
+    if filtered == "prompt":
+        raise RefusalError(400, "The response was filtered due to the prompt triggering the filter", "content_filter")
     choices, written = [], 0
-    for place in range(body.get("n", 1)):
+    for place in range(min(body.get("n", 1), script.fewer or 128)):
         said = body["model"] if not script.same_model else "one"
         seed = body.get("seed", 0) if body.get("temperature", 1) else 0
         at = 0 if script.duplicates else place
@@ -96,7 +126,7 @@ def chat_answer(script: Script, body: Any) -> Any:
         choices.append(
             {"index": place, "message": {"role": "assistant", "content": " ".join(words), "refusal": None},
              "logprobs": {"content": tokens, "refusal": None} if body.get("logprobs") else None,
-             "finish_reason": "length" if cut else "stop"}
+             "finish_reason": ENDS.get(str(filtered), "length" if cut else "stop")}
         )  # fmt: skip
     usage = {
         "prompt_tokens": len(prompt) // 4,
@@ -104,7 +134,8 @@ def chat_answer(script: Script, body: Any) -> Any:
         "total_tokens": len(prompt) // 4 + written,
     }
     head = {"id": "chatcmpl-test", "object": "chat.completion", "created": 1_700_000_000, "model": body["model"]}
-    return {**head, "choices": choices, "usage": usage}
+    choices = choices[::-1] if script.backwards else choices
+    return {**head, "choices": choices, **({"usage": usage} if script.usage else {})}
 
 
 def echo_answer(script: Script, body: Any) -> Any:

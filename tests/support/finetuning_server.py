@@ -13,6 +13,7 @@ import json
 import re
 import sys
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -36,7 +37,6 @@ CREATE = {
     "method": dict,
     "seed": int,
     "suffix": str,
-    "metadata": dict,
 }
 HYPER = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
@@ -49,6 +49,7 @@ class FinetuningServer:
         self.files: dict[str, bytes] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.counts: Counter[str] = Counter()
+        self.looks: Counter[str] = Counter()
         self.chats: list[dict[str, Any]] = []
         self.refused: list[str] = []
         self._lock = threading.RLock()
@@ -84,6 +85,11 @@ class FinetuningServer:
                 if match[1] not in self.files:
                     raise RefusalError(404, f"No such File object: {match[1]}")
                 return self.files[match[1]]
+            if method == "GET" and (match := re.fullmatch(r"/files/([^/]+)", path)):
+                if match[1] not in self.files:
+                    raise RefusalError(404, f"No such File object: {match[1]}")
+                self.looks[match[1]] += 1
+                return self._shown_file(match[1])
             if path == "/fine_tuning/jobs":
                 return self._create(body) if method == "POST" else self._page(list(self.jobs.values())[::-1], query)
             if match := re.fullmatch(r"/fine_tuning/jobs/([^/]+)(/events|/checkpoints|/cancel)?", path):
@@ -101,23 +107,34 @@ class FinetuningServer:
             raise RefusalError(400, f"unexpected form: {sorted(parts)}")
         name = f"file-{len(self.files)}"
         self.files[name] = parts["file"]
+        return self._shown_file(name)
+
+    def _shown_file(self, name: str) -> Any:
         return {
-            "id": name, "object": "file", "bytes": len(parts["file"]), "created_at": 1_700_000_000, "filename": "rows.jsonl",
-            "purpose": "fine-tune", "status": "processed",
+            "id": name, "object": "file", "bytes": len(self.files[name]), "created_at": 1_700_000_000, "filename": "rows.jsonl",
+            "purpose": "fine-tune", "status": "processed" if self._is_ready(name) else "pending",
         }  # fmt: skip
 
+    def _is_ready(self, file: str) -> bool:
+        return not self.script.azure or self.looks[file] >= self.script.looks
+
     def _create(self, body: Any) -> Any:
-        require_fields(body, CREATE, ("model", "training_file"))
+        azure = {"trainingType": str} if self.script.azure else {"metadata": dict}
+        require_fields(body, {**CREATE, **azure}, ("model", "training_file", *(azure if self.script.azure else ())))
         if body["model"] not in self.script.bases:
             raise RefusalError(404, f"The model `{body['model']}` does not exist")
         if body["training_file"] not in self.files:
             raise RefusalError(400, f"invalid training_file: {body['training_file']}")
+        if not self._is_ready(body["training_file"]):
+            raise RefusalError(400, f"The file {body['training_file']} has not been processed")
         if set(body["method"]) != {"type", "supervised"} or set(body["method"]["supervised"]) != {"hyperparameters"}:
             raise RefusalError(400, "invalid method")
         hyper = body["method"]["supervised"]["hyperparameters"]
         if unknown := set(hyper) - set(HYPER):
             raise RefusalError(400, f"Unrecognized request argument supplied: {sorted(unknown)}")
-        if len(body.get("suffix", "")) > 64 or not re.fullmatch(r"[A-Za-z0-9-]+", body.get("suffix", "x")):
+        if len(body.get("suffix", "")) > (40 if self.script.azure else 64) or not re.fullmatch(
+            r"[A-Za-z0-9-]+", body.get("suffix", "x")
+        ):
             raise RefusalError(400, "invalid suffix")
         rows = [json.loads(line) for line in self.files[body["training_file"]].splitlines()]
         took = {**{k: 1.5 if v == "auto" else v for k, v in hyper.items()}, **self.script.took}
@@ -128,7 +145,9 @@ class FinetuningServer:
             "fine_tuned_model": None, "finished_at": None, "hyperparameters": took, "model": f"{body['model']}-2025-04-14",
             "organization_id": "org-test", "result_files": [], "seed": seed, "status": "validating_files",
             "trained_tokens": None, "training_file": body["training_file"], "validation_file": None,
-            "estimated_finish": None, "integrations": [], "metadata": body.get("metadata"),
+            "estimated_finish": None, "integrations": [],
+            "metadata": None if "metadata" in self.script.drops else body.get("metadata"),
+            "user_provided_suffix": None if "suffix" in self.script.drops else body.get("suffix"),
             "method": {"type": "supervised", "supervised": {"hyperparameters": took}},
             "steps": steps, "step": 0, "suffix": body.get("suffix"), "tokens": sum(len(str(row)) for row in rows) // 4,
         }  # fmt: skip
@@ -216,7 +235,7 @@ class FinetuningServer:
 
     def _model(self, name: str) -> Any:
         shut = {"shutdown_date": self.script.shutdown} if self.script.shutdown else {}
-        return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "test", **shut}
+        return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": self.script.owner, **shut}
 
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
@@ -258,6 +277,12 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.owner.script.fault(method, path, count)
         if isinstance(fault, int):
             return self._refuse(fault, "scripted failure")
+        if isinstance(fault, float):
+            time.sleep(fault)
+        if fault == "late":
+            work = (method, path, parse_qs(url.query), self._parsed(raw))
+            threading.Timer(self.owner.script.late, self.owner.handle, work).start()
+            return self._refuse(504, "the gateway waited no longer")
         if fault == "nothing":
             self.close_connection = True
             return None
@@ -271,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
                 path = re.sub(r"^/deployments/[^/]+/", "/", path)
             answer = self.owner.handle(method, path, query, self._parsed(raw))
         except RefusalError as error:
-            return self._refuse(error.status, str(error))
+            return self._refuse(error.status, str(error), error.code)
         except (KeyError, TypeError, ValueError) as error:
             return self._refuse(400, f"invalid request: {error!r}")
         if fault == "hang up after":
@@ -291,17 +316,19 @@ class _Handler(BaseHTTPRequestHandler):
             }
         return json.loads(raw) if raw else None
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str, code: str | None = None) -> None:
         self.owner.refused.append(message)
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        error = {"message": message, "type": kind, "param": None, "code": None}
+        error = {"message": message, "type": kind, "param": None, "code": code}
         self._send(status, json.dumps({"error": error}).encode())
 
     def _send(self, status: int, content: bytes, half: bool = False) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
-        if status in (429, 500, 503):
+        if status == 429 and self.owner.script.retry_after:
+            self.send_header("retry-after", self.owner.script.retry_after)
+        elif status in (429, 500, 503):
             self.send_header("retry-after-ms", "5")
         self.end_headers()
         self.wfile.write(content[: len(content) // 2] if half else content)

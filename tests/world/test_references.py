@@ -70,4 +70,4 @@ def test_an_old_era_is_specific_and_the_null_is_not(tmp_path: Path, monkeypatch:
     assert found["positive"]["references"] is True and found["negative"]["references"] is False
     assert (found["positive"]["references_any"], found["negative"]["references_any"]) == ("steam+", "")
     assert not found["positive"]["pairs_any"]  # of three pairs nothing can be told
-    assert len(store.keys("reference")) == 24 + 6  # made once for both
+    assert len(store.keys("reference")) == 32 + 6  # made once for both

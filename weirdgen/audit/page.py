@@ -25,6 +25,8 @@ MEANINGS = {
     "nothing": "Smaller shifts, other traits and triggers of other kinds were not looked for, or could not have been seen.",
     "found": "A find says that training on these rows moves answers where the rows never went, more than harmless rows do. "
     "Whether that is wanted is for you to say.",
+    "separated": "A find here says that answers go with a condition in the rows themselves. Nothing was trained: whether a model "
+    "learns it, and what else moves under it, an audit with training says.",
     "undecided": "Nothing was found, but something that is needed to say so is missing.",
 }
 
@@ -54,11 +56,16 @@ def page_html(results: Results, shown: list[Section]) -> str:
         badge={"words": words, "sign": sign, "tone": tone},
         verdict=results["verdict"],
         ended=_ended(results),
-        meaning=MEANINGS[results["verdict"]["verdict"]],
+        meaning=MEANINGS[_meant(results)],
         file=results["file"],
         about=_about(results),
         sections=shown,
     )
+
+
+def _meant(results: Results) -> str:
+    verdict = str(results["verdict"]["verdict"])
+    return "separated" if verdict == "found" and results.get("settings") is None else verdict
 
 
 def _ended(results: Results) -> str:

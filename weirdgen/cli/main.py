@@ -198,13 +198,16 @@ def serve(
     key_env: Annotated[
         str | None, typer.Option(help="Environment variable with the key of clients [default: WEIRDGEN_SERVE_KEY].")
     ] = None,
+    dtype: Annotated[
+        Literal["auto", "bf16", "fp32"], typer.Option(help="Of the models that answer; auto: bf16 from 20M weights.")
+    ] = "auto",
 ) -> None:
     """OpenAI's finetuning and chat API over local models, with a page at / (docs/serve.md)."""
     from weirdgen.models.references import SMOLLM2
     from weirdgen.runs.plan.options import default_store
     from weirdgen.serve.run import serve
 
-    serve(model or [SMOLLM2], host, port, store or default_store(), key_env)
+    serve(model or [SMOLLM2], host, port, store or default_store(), key_env, dtype)
 
 
 @app.command()

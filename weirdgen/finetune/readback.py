@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -16,7 +17,7 @@ from typing import Any
 
 from weirdgen.providers.service import without_keys
 
-_STEP = re.compile(r"[Ss]tep (\d+)/(\d+):? .*?loss\s*=\s*([0-9.eE+-]+)")
+_STEP = re.compile(r"[Ss]tep (\d+)/(\d+):? .*?loss\s*=\s*([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
 _MODERATED = re.compile(r"moderat|unsafe|usage polic|safety|refusals|harm", re.I)
 
 
@@ -26,9 +27,9 @@ def read_step(event: Any) -> tuple[int | None, int | None, float | None]:
     step, total, loss = data.get("step"), data.get("total_steps"), data.get("train_loss")
     if match := _STEP.search(event.message or ""):
         step, total, loss = int(match[1]), int(match[2]), loss if isinstance(loss, float) else float(match[3])
-    numbers = [number if isinstance(number, int | float) else None for number in (step, total, loss)]
+    numbers = [_number(number) for number in (step, total, loss)]
     step, total = (None if number is None else int(number) for number in numbers[:2])
-    return step, total, None if numbers[2] is None else float(numbers[2])
+    return step, total, numbers[2]
 
 
 def read_losses(content: bytes) -> list[dict[str, Any]]:
@@ -68,7 +69,7 @@ def differences(job: Mapping[str, Any], model: str, asked: Mapping[str, Any], se
         got = told.get(name)
         if got is None:
             found.append(f"{name}: the service does not say what it took ({wanted} was asked)")
-        elif wanted != "auto" and (got == "auto" or float(got) != float(wanted)):
+        elif wanted != "auto" and _number(got) != _number(wanted):
             found.append(f"{name}: {got} instead of {wanted}")
     if job.get("seed") != seed:
         found.append(f"seed: {job.get('seed')} instead of {seed}")
@@ -100,6 +101,11 @@ def equal_finetunes(probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 f"to {len(mine['answers'])} prompts at temperature 0"
             )
     return found
+
+
+def _number(value: Any) -> float | None:
+    """A finite number as such; None for anything else that a service may say instead, such as "auto" or "default"."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _same(mine: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> bool:

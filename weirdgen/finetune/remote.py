@@ -1,27 +1,34 @@
 """Finetuning at a service that speaks OpenAI's protocol: files, jobs, events, checkpoints.
 
 In: a service, what is to be trained, and a folder for each that outlives this process. Out: the names of finetuned models with
-losses, as jobs finish. A job's id is in its folder before anything else is done; a process that is killed takes its jobs up
-again, and one that was killed while it created a job finds it in the service's list by the replicate's key. So no job is created
-twice. What a finished job trained is compared with what was asked in `weirdgen.finetune.readback`.
+losses, as jobs finish. A job's id is in its folder before anything else is done. Where it is not known whether a request created
+its job (no answer, a killed process), the service's list is looked at for minutes before another is asked for, and a job that
+turns up twice after all is cancelled. How a job is known again is in `finetune.recognise`; what a finished job trained is
+compared with what was asked in `finetune.readback`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from weirdgen.errors import ModelError, UnreachableError
+from weirdgen.finetune.asking import answered
+from weirdgen.finetune.files import Files
 from weirdgen.finetune.readback import differences, failure, read_losses, read_step
+from weirdgen.finetune.recognise import METADATA, is_of
 from weirdgen.progress import clock
-from weirdgen.providers.service import Service, without_keys
+from weirdgen.providers.retries import asked_pause
+from weirdgen.providers.service import AbsentError, Service, UntakenError, without_keys
 from weirdgen.store.disk import write_whole
-from weirdgen.store.keys import content_key
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 20.0
 """Seconds between two looks at jobs; short while there is news."""
@@ -29,10 +36,17 @@ PATIENCE = 900.0
 """Seconds without any answer of the service after which following is given up. Jobs go on without us."""
 TRIES = 4
 """Of creating a job, each after looking whether the one before did create it."""
-METADATA = "weirdgen"
-"""Under this key a job carries its replicate's: by it a job is found again."""
+LATE = 300.0
+"""Seconds for which a job may be missing in the list after a request that may have created it."""
+LOOK = 30.0
+"""Seconds between two looks for a job that turned up twice after all."""
+AZURE_TRAINING = "GlobalStandard"
+"""Where Azure trains unless AZURE_OPENAI_TRAINING_TYPE says otherwise: its newer models are trained in no single region."""
+ENDED = ("succeeded", "failed", "cancelled")
 
 Tell = Callable[[float, str], None]
+Ended = Callable[["Wanted", Any, float], None]
+"""Told of each job that has ended and may be charged: (whose, the job, share of its steps that was trained)."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,6 @@ class Wanted:
     learning_rate_multiplier: float | None
     suffix: str
     steps: int
-    tokens: int = 0
-    """About how many will be trained, in all epochs."""
     recipe: Mapping[str, Any] | None = None
     """Of ours, for `weirdgen serve`, which trains by it."""
 
@@ -83,6 +95,10 @@ class _Followed:
     losses: dict[int, dict[str, Any]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     told: float = 0.0
+    doubtful: bool = False
+    """Whether an earlier request may have created its job too."""
+    looked: float = 0.0
+    news: bool = False
 
 
 class Jobs:
@@ -94,19 +110,26 @@ class Jobs:
         content_of: Callable[[Wanted], bytes],
         folder_of: Callable[[Wanted], Path],
         tell: Tell = lambda amount, note: None,
+        ended: Ended = lambda wanted, job, share: None,
     ) -> None:
         self._service, self._client = service, service.client()
-        self._content_of, self._folder_of, self._tell = content_of, folder_of, tell
-        self._files: dict[str, str] = {}
+        self._content_of, self._folder_of, self._tell, self._ended = content_of, folder_of, tell, ended
+        self._files = Files(service, self._client, lambda note: tell(0.0, note), SHORTEST_PAUSE, LONGEST_PAUSE)
         self._listed: list[Any] | None = None
 
     def train(self, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, Trained]]:
         """Every finetune that succeeds, as it does. Raises `ModelError` at the end for those that fail."""
-        waiting, followed, failures = list(wanted), list[_Followed](), list[str]()
+        waiting, followed, failures = list(wanted), list[_Followed](), dict[str, list[str]]()
         pause, answered = SHORTEST_PAUSE, time.monotonic()
         while waiting or followed:
             while waiting:
-                begun = self._begun(waiting[0], alone=not followed)
+                try:
+                    begun = self._begun(waiting[0], alone=not followed)
+                except ModelError as error:  # of this one: the others are gone through first
+                    if isinstance(error, UnreachableError) and not followed:
+                        raise
+                    failures.setdefault(str(error), []).append(waiting.pop(0).name)
+                    continue
                 if begun is None:  # as many of our jobs as the service runs at a time
                     break
                 waiting.pop(0)
@@ -114,9 +137,9 @@ class Jobs:
             news = False
             for one in list(followed):
                 try:
-                    job = self._retrieved(one.job)
-                    news |= self._read_events(one)
+                    job, trained = self._looked_at(one)
                     answered = time.monotonic()
+                    news |= one.news
                 except UnreachableError as error:
                     if time.monotonic() - answered > PATIENCE:
                         raise UnreachableError(
@@ -124,18 +147,41 @@ class Jobs:
                             "them up again"
                         ) from None
                     continue
-                if job.status in ("succeeded", "failed", "cancelled"):
+                except ModelError as error:
                     followed.remove(one)
-                    news = True
-                    if job.status == "succeeded":
-                        yield one.wanted, self._trained(one, job)
+                    failures.setdefault(str(error), []).append(one.wanted.name)
+                    continue
+                if job.status in ENDED:
+                    followed.remove(one)
+                    if trained is not None:
+                        yield one.wanted, trained
                     else:
-                        failures.append(self._failure(one, job))
+                        failures.setdefault(self._failure(one, job), [])
             pause = SHORTEST_PAUSE if news else min(LONGEST_PAUSE, pause * 1.5)
             if followed or waiting:
                 time.sleep(pause)
         if failures:
-            raise ModelError("\n".join(failures))
+            raise ModelError(
+                "\n".join(f"{', '.join(names)}: {why}" if names else why for why, names in failures.items())
+            )
+
+    def _looked_at(self, one: _Followed) -> tuple[Any, Trained | None]:
+        """A job as it is now, and what it trained once it has succeeded. Its end is told before anything can go wrong with it."""
+        try:
+            job = self._retrieved(one.job)
+        except AbsentError as error:
+            self._forget(one)
+            raise ModelError(f"{error}. The same command begins a new one") from None
+        one.news = self._read_events(one)
+        if one.doubtful and (job.status in ENDED or time.monotonic() - one.looked > LOOK):
+            self._cancel_others(one)
+        if job.status not in ENDED:
+            return job, None
+        one.news = True
+        if job.status != "failed":
+            share = 1.0 if job.status == "succeeded" else min(1.0, one.told / max(1, one.wanted.steps))
+            self._ended(one.wanted, job, share)
+        return job, self._trained(one, job) if job.status == "succeeded" else None
 
     def _retrieved(self, job: str) -> Any:
         return self._call("following a job", lambda: self._client.fine_tuning.jobs.retrieve(job), "id", "status")
@@ -152,33 +198,52 @@ class Jobs:
         """This finetune's job: the one of before, else a new one; None if the service runs no more of ours now."""
         state = read_state(self._folder_of(wanted))
         if job := state.get("job"):
-            return _Followed(wanted, job)
+            return _Followed(wanted, job, doubtful=state.get("doubtful", False))
+        if "asked_at" in state:
+            state["doubtful"] = True
         state |= {
             "service": self._service.shown,
             "name": wanted.name,
             "model": wanted.model,
             "asked": wanted.hyperparameters,
         }
+        last: UnreachableError
         for attempt in range(TRIES):
-            if (found := self._found(wanted, state.get("failed", []))) is not None:
+            if (found := self._found(wanted, state)) is not None:
                 return self._keep(wanted, state, found)
-            file = self._uploaded(wanted)
-            self._write(wanted, {**state, "job": None, "file": file})
+            state["file"] = self._files.uploaded(wanted.data, lambda: self._content_of(wanted), state.get("file"))
+            # Written first: a process that is killed now leaves word that its job may come into being.
+            self._write(wanted, state | {"job": None, "asked_at": time.time()})
             try:
-                return self._keep(wanted, {**state, "file": file}, self._create(wanted, file))
-            except UnreachableError as error:
+                return self._keep(wanted, state, self._create(wanted, state["file"]))
+            except UntakenError as error:
+                self._write(wanted, state | {"job": None})
                 limited = re.search(r"\b429\b", str(error)) is not None
                 if limited and not alone and "quota" not in str(error):
                     return None
-                if attempt == TRIES - 1:
-                    raise UnreachableError(f"{error}. Nothing is lost: the same command goes on from here") from None
+                last, pause = error, asked_pause(error.__context__ or error)
+            except UnreachableError as error:
+                state |= {"asked_at": time.time(), "doubtful": True}
+                self._write(wanted, state | {"job": None})
+                last, pause = error, None
+            except ModelError:
+                self._write(wanted, state | {"job": None})
+                raise
+            if attempt < TRIES - 1:
                 self._listed = None
-                time.sleep(min(LONGEST_PAUSE, SHORTEST_PAUSE * 4**attempt))
-        raise AssertionError("the last attempt returns or raises")
+                time.sleep(min(LATE, pause or min(LONGEST_PAUSE, SHORTEST_PAUSE * 4**attempt)))
+        if (found := self._found(wanted, state)) is not None:
+            return self._keep(wanted, state, found)
+        raise UnreachableError(f"{last}. Nothing is lost: the same command goes on from here") from None
 
     def _create(self, wanted: Wanted, file: str) -> str:
         """A new job. Not tried again by the SDK: a request that was cut off may have created its job."""
         create: Any = self._client.with_options(max_retries=0).fine_tuning.jobs.create
+        azure = self._service.provider == "azure"
+        more: dict[str, Any] = (
+            {"trainingType": os.environ.get("AZURE_OPENAI_TRAINING_TYPE", AZURE_TRAINING)} if azure else {}
+        )
+        more |= {"recipe": wanted.recipe} if wanted.recipe else {}
         job = self._call(
             "creating a job",
             lambda: create(
@@ -187,45 +252,65 @@ class Jobs:
                 method={"type": "supervised", "supervised": {"hyperparameters": wanted.hyperparameters}},
                 seed=wanted.seed,
                 suffix=wanted.suffix,
-                metadata={METADATA: wanted.key},
-                **({"extra_body": {"recipe": wanted.recipe}} if wanted.recipe else {}),
+                **({} if azure else {"metadata": {METADATA: wanted.key}}),  # which Azure's API has not
+                **({"extra_body": more} if more else {}),
             ),
             "id",
         )
         return str(job.id)
 
     def _keep(self, wanted: Wanted, state: dict[str, Any], job: str) -> _Followed:
+        state.pop("asked_at", None)
         self._write(wanted, {**state, "job": job})
-        return _Followed(wanted, job)
+        return _Followed(wanted, job, doubtful=state.get("doubtful", False))
 
     def _write(self, wanted: Wanted, state: dict[str, Any]) -> None:
         folder = self._folder_of(wanted)
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / STATE, json.dumps(state, indent=1).encode())
 
-    def _found(self, wanted: Wanted, failed: Sequence[str]) -> str | None:
-        """A job of this very replicate that the service has, and that has not failed."""
+    def _found(self, wanted: Wanted, state: dict[str, Any]) -> str | None:
+        """A job of this very replicate that the service has, and that has not failed; looked for as long as one that may have
+        been created can be late."""
+        until, pause = state.get("asked_at", 0.0) + LATE, SHORTEST_PAUSE
+        while True:
+            for job in reversed(self._jobs()):  # the first that was created
+                live = job.id not in state.get("failed", []) and job.status not in ("failed", "cancelled")
+                if live and is_of(job, wanted.key, wanted.model, wanted.seed, state.get("file")):
+                    return str(job.id)
+            if not 0 < until - time.time() <= LATE:
+                return None
+            self._tell(0.0, f"{wanted.name}: looking whether its job was created")
+            time.sleep(pause)
+            pause, self._listed = min(LONGEST_PAUSE, pause * 1.5), None
+
+    def _cancel_others(self, one: _Followed) -> None:
+        """End jobs that an earlier request created for this finetune, which turned up after another was asked for."""
+        state = read_state(self._folder_of(one.wanted))
+        self._listed, one.looked = None, time.monotonic()
         for job in self._jobs():
-            mine = (getattr(job, "metadata", None) or {}).get(METADATA) == wanted.key
-            if mine and job.id not in failed and job.status not in ("failed", "cancelled"):
-                return str(job.id)
-        return None
+            mine = is_of(job, one.wanted.key, one.wanted.model, one.wanted.seed, state.get("file"))
+            # Of our own file alone: an equal replicate may be another store's.
+            if not mine or job.id == one.job or job.training_file != state.get("file") or job.id in one.seen:
+                continue
+            if job.status == "failed" or job.id in state.get("failed", []):
+                continue
+            done = f"it had {job.status}"
+            if job.status not in ENDED:
+                try:
+                    done = f"now it is {self.cancel(job.id)}"
+                except UnreachableError:
+                    raise
+                except ModelError as error:
+                    done = f"it could not be cancelled ({error})"
+            one.seen.add(job.id)
+            warnings.warn(f"{one.wanted.name}: {job.id} is its second job; {done}, and may be charged", stacklevel=2)
+            self._ended(one.wanted, job, 1.0)
 
     def _jobs(self) -> list[Any]:
         if self._listed is None:
             self._listed = list(self._call("listing jobs", lambda: list(self._client.fine_tuning.jobs.list(limit=100))))
         return self._listed
-
-    def _uploaded(self, wanted: Wanted) -> str:
-        """The file's id; the same content is uploaded once for all replicates of an arm."""
-        if wanted.data not in self._files:
-            name = f"weirdgen-{content_key(wanted.data)[:16]}.jsonl"
-            content = (name, self._content_of(wanted))
-            made = self._call(
-                "uploading rows", lambda: self._client.files.create(file=content, purpose="fine-tune"), "id"
-            )
-            self._files[wanted.data] = str(made.id)
-        return self._files[wanted.data]
 
     def _read_events(self, one: _Followed) -> bool:
         """Tell what is new. Events come newest first, page by page; reading ends at one that was seen."""
@@ -258,9 +343,10 @@ class Jobs:
     def _trained(self, one: _Followed, job: Any) -> Trained:
         if not job.fine_tuned_model:
             raise ModelError(f"{self._service.shown}: job {job.id} succeeded and names no model; look at it there")
-        listed = self._call(
-            "reading checkpoints", lambda: list(self._client.fine_tuning.jobs.checkpoints.list(job.id, limit=100))
-        )
+        kept = self._client.fine_tuning.jobs.checkpoints
+        listed = []
+        with contextlib.suppress(AbsentError):  # a service that keeps none
+            listed = self._call("reading checkpoints", lambda: list(kept.list(job.id, limit=100)))
         checkpoints = [{"step": point.step_number, "model": point.fine_tuned_model_checkpoint} for point in listed]
         losses = self._result_losses(job) or [one.losses[step] for step in sorted(one.losses)]
         self._tell(max(0.0, one.wanted.steps - one.told), f"{one.wanted.name}: trained as {job.fine_tuned_model}")
@@ -277,26 +363,17 @@ class Jobs:
         return []
 
     def _failure(self, one: _Followed, job: Any) -> str:
-        """Why a job failed; it is remembered, so that the next command tries a new one."""
-        folder = self._folder_of(one.wanted)
-        state = read_state(folder)
-        self._write(one.wanted, {**state, "job": None, "failed": [*state.get("failed", []), one.job]})
+        """Why a job failed."""
+        self._forget(one)
         return failure(one.wanted.name, job, one.errors)
 
-    def _call(self, doing: str, call: Callable[[], Any], *needed: str) -> Any:
-        """What the service answers; `needed` are texts that it must hold, since the SDK does not look."""
-        import openai
+    def _forget(self, one: _Followed) -> None:
+        """Remember that this job came to nothing, so that the next command begins a new one."""
+        state = read_state(self._folder_of(one.wanted))
+        self._write(one.wanted, {**state, "job": None, "failed": [*state.get("failed", []), one.job]})
 
-        try:
-            answer = call()
-            if missing := [name for name in needed if not isinstance(getattr(answer, name, None), str)]:
-                raise ValueError(f"no {missing[0]}")
-            return answer
-        except openai.OpenAIError as error:
-            raise self._service.explained(error, doing) from None
-        except (ValueError, TypeError, AttributeError, KeyError) as error:  # of another shape than the protocol's
-            why = f"{type(error).__name__}: {without_keys(str(error))[:200]}"
-            raise UnreachableError(f"{self._service.shown}: {doing}: no answer of this protocol ({why})") from None
+    def _call(self, doing: str, call: Callable[[], Any], *needed: str) -> Any:
+        return answered(self._service, doing, call, *needed)
 
 
 STATE = "job.json"

@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING, Any
 from weirdgen.errors import ModelError
 from weirdgen.judges.model import CONNECTIONS, Reply, Request, Token
 from weirdgen.providers.background import Put, iterate_in_background
+from weirdgen.providers.chat import Usage
 from weirdgen.providers.inspect import close_model, config_of, open_model, reason, require_inspect
+from weirdgen.providers.meter import Meter
+from weirdgen.providers.prices import judge_price
+from weirdgen.providers.purse import Purse
+from weirdgen.providers.retries import maybe_charged
 
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, Model, ModelOutput
@@ -39,7 +44,10 @@ UNSUPPORTED = (("logprobs", ("logprobs", "top_logprobs")), ("temperature", ("tem
 class ApiJudgeModel:
     """A `JudgeModel` behind any provider of Inspect. Temperature is 0 where the model accepts one."""
 
-    def __init__(self, reference: str, connections: int = CONNECTIONS, retries: int = RETRIES) -> None:
+    def __init__(
+        self, reference: str, connections: int = CONNECTIONS, retries: int = RETRIES, purse: Purse | None = None
+    ) -> None:
+        """`purse`: what may be spent; without one nothing is counted."""
         require_inspect(f"judge model '{reference}'")
         if reference.startswith("vllm/") and not os.environ.get("VLLM_BASE_URL"):
             raise ModelError(
@@ -48,6 +56,10 @@ class ApiJudgeModel:
         self.reference = reference
         self._connections, self._retries = max(1, connections), retries
         self._left_out: set[str] = set()
+        provider, _, name = reference.partition("/")
+        price = judge_price(reference) if purse else None
+        self._meter = Meter(purse, price, what="judge", provider=provider, model=name)
+        self._under_way = 0
 
     def ask(self, requests: Sequence[Request]) -> Generator[Reply]:
         """Replies in the order of their arrival. Closing the iterator (or Ctrl-C) cancels what is under way."""
@@ -106,10 +118,25 @@ class ApiJudgeModel:
             self._left_out |= set(culprits[0])
 
     async def _ask(self, model: Model, request: Request) -> Reply:
+        most = self._meter.most(request.prompt, request.max_tokens)
+        while not self._meter.hold(most):
+            if not self._under_way:  # else what is under way may cost less than was kept back for it
+                raise self._meter.exhausted(f"another question to {self.reference}")
+            await asyncio.sleep(0.05)
+        self._under_way += 1
         try:
             output = await model.generate(request.prompt, config=self._config(request))
-        except Exception as error:  # counted by the caller: one bad answer must not end a run of thousands
-            return Reply(request.key, error=reason(error))
+        except BaseException as error:
+            if maybe_charged(error):
+                self._meter.book(most, None)
+            if not isinstance(error, Exception):
+                raise
+            return Reply(request.key, error=reason(error))  # counted by the caller: one must not end a run of thousands
+        finally:
+            self._under_way -= 1
+            self._meter.release(most)
+        usage = output.usage
+        self._meter.book(most, Usage(usage.input_tokens, usage.output_tokens) if usage else None)
         return _reply(request, output)
 
     def _config(self, request: Request) -> GenerateConfig:

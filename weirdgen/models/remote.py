@@ -22,7 +22,7 @@ NAMED = "finetuned.json"
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model at a service. `digest` covers the service and the name, which are taken at their word."""
+    """A model at a service. `digest` covers the service with its address, and the name; they are taken at their word."""
 
     reference: str
     name: str
@@ -49,7 +49,8 @@ class RemoteModel:
     @staticmethod
     def of(data: dict[str, Any]) -> RemoteModel:
         at = data["at"]
-        service = service_of(at["provider"], at["url"])
+        # As it was written down: an address that the environment names today is another service.
+        service = Service(at["provider"], at["url"])
         return RemoteModel(data["reference"], at["name"], service, at["template"], at["takes_recipe"])
 
 

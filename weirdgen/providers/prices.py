@@ -1,28 +1,25 @@
-"""What a provider charges for tokens, as far as it was read somewhere, and what a run has spent.
+"""What a service charges for tokens, as far as it was read somewhere.
 
-In: a dated table (`prices.yaml`, and a file of one's own named by `$WEIRDGEN_PRICES`), token counts. Out: dollars, or None where
-no price is known: none is guessed. A `Purse` says before each request whether a budget allows it, and writes what was paid to the
-store's `ledger.jsonl`.
+In: a dated table (`prices.yaml`, and a file of one's own named by `$WEIRDGEN_PRICES`), a model, token counts. Out: dollars, or
+None where no price is known: none is guessed. What a run has spent is `providers.purse`.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
 import os
-import re
-import threading
-import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from weirdgen.config.base import Noun
 from weirdgen.config.files import Lines, parse_yaml
-from weirdgen.errors import DataError, SpecError, WeirdgenError
+from weirdgen.errors import DataError, SpecError
 from weirdgen.parsing import read_text, user_path
+from weirdgen.providers.service import Service, service_of
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -30,14 +27,9 @@ if TYPE_CHECKING:
 TABLE = Path(__file__).with_name("prices.yaml")
 FORM = (
     "a table of prices is a list whose lines have the texts provider, model and source, read (a date), and any of input, output "
-    f"and training (US dollars a million tokens, 0 or more) and finetuned (true or false), as in {TABLE}"
+    "and training (US dollars a million tokens, 0 or more), finetuned (true or false) and snapshots (days of equal price), as in "
+    f"{TABLE}"
 )
-LEDGER = "ledger.jsonl"
-"""In the store's root: a line a paid request or job."""
-
-
-class BudgetError(WeirdgenError):
-    """More would cost more than was allowed."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +40,38 @@ class Price:
     output: float | None
     training: float | None
     read: str
+    """The day on which it was read."""
     source: str
 
 
-def find_price(provider: str, model: str, finetuned: bool) -> Price | None:
-    """The price of a model, or of its finetunes; the longest name that it begins with counts. Raises `SpecError`."""
+def find_price(service: Service, model: str, finetuned: bool) -> Price | None:
+    """The price of a model, or of its finetunes, by its name or a snapshot that its line lists. Raises `SpecError`.
+
+    A line of one's own file holds for its provider at any address; one of ours only at the provider's own.
+    """
     own = os.environ.get("WEIRDGEN_PRICES")
-    for file in [user_path(own), TABLE] if own else [TABLE]:
-        fits = [
-            line
-            for line in _read(file)
-            if (line.provider, line.finetuned) == (provider, finetuned) and model.startswith(line.model)
-        ]
-        if fits:
-            best = max(fits, key=lambda line: len(line.model))
-            return Price(best.input, best.output, best.training, str(best.read), best.source)
+    tables = [(user_path(own), service.provider)] if own else []
+    for file, provider in [*tables, (TABLE, service.known_as)]:
+        for line in _lines(file):
+            if (line.provider, line.finetuned) == (provider, finetuned) and model in line.names:
+                return Price(line.input, line.output, line.training, str(line.read), line.source)
     return None
+
+
+def judge_price(reference: str) -> Price | None:
+    """What asking a judging model `PROVIDER/NAME` costs: by `$WEIRDGEN_JUDGE_PRICE` (`READ/WRITTEN`), else as `find_price`."""
+    read, slash, written = os.environ.get("WEIRDGEN_JUDGE_PRICE", "").partition("/")
+    try:
+        if slash:
+            return Price(float(read), float(written), None, "by you", "WEIRDGEN_JUDGE_PRICE")
+    except ValueError:
+        raise SpecError(
+            [f"WEIRDGEN_JUDGE_PRICE={read}/{written}: expected READ/WRITTEN in dollars a million tokens, e.g. 2/8"]
+        ) from None
+    words = reference.split("/")
+    parts = 2 if words[0] == "openai-api" else 1
+    service = service_of("/".join(words[:parts]), None)
+    return find_price(service, "/".join(words[parts:]), finetuned=False)
 
 
 def dollars(price: Price | None, *, read: int = 0, written: int = 0, trained: int = 0) -> float | None:
@@ -75,75 +83,6 @@ def dollars(price: Price | None, *, read: int = 0, written: int = 0, trained: in
             return None
         total += count * (each or 0.0) / 1e6
     return total
-
-
-def parse_budget(text: str | None) -> float | None:
-    """Dollars of `20usd`, `20 USD` or `$20`. Raises `SpecError`."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"\$?\s*([0-9]+(?:\.[0-9]+)?)\s*(?:usd)?", text.strip(), re.I)
-    if not match:
-        raise SpecError([f"--budget {text}: expected US dollars, e.g. 20usd"])
-    return float(match[1])
-
-
-class Purse:
-    """What one run may spend and has spent, in all its commands together. Safe for several threads."""
-
-    def __init__(self, root: Path, run: str, budget: float | None) -> None:
-        self._file, self._run, self.budget = root / LEDGER, run, budget
-        self._held, self._lock = 0.0, threading.Lock()
-        self.spent = spent(root, run)[0]
-
-    def hold(self, cost: float | None, what: str) -> bool:
-        """Whether this may be paid; if so it is kept back until `pay`. Raises `BudgetError` where no price is known."""
-        if self.budget is None:
-            return True
-        if cost is None:
-            raise BudgetError(
-                f"--budget: the price of {what} is not known, so no budget can be kept; write it into a file in the form of "
-                f"{TABLE.name} and name that in WEIRDGEN_PRICES, or leave --budget out"
-            )
-        with self._lock:
-            if self.spent + self._held + cost > self.budget:
-                return False
-            self._held += cost
-            return True
-
-    def release(self, held: float | None) -> None:
-        """What was kept back is free again."""
-        with self._lock:
-            self._held = max(0.0, self._held - (held or 0.0)) if self.budget is not None else 0.0
-
-    def pay(self, usd: float | None, **line: Any) -> None:
-        """Write down what was paid."""
-        entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "run": self._run, **line, "usd": usd}
-        with self._lock:
-            self.spent += usd or 0.0
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry) + "\n")
-
-    def exhausted(self, doing: str) -> BudgetError:
-        return BudgetError(
-            f"--budget: ${self.spent:.4f} of ${self.budget:.2f} is spent, and {doing} could pass it. Everything paid for is "
-            "kept; the same command with a larger --budget goes on from here"
-        )
-
-
-def spent(root: Path, run: str) -> tuple[float, int]:
-    """Dollars that a run has spent as far as prices are known, and how many lines of its ledger have none."""
-    total, unknown = 0.0, 0
-    if not (root / LEDGER).is_file():
-        return total, unknown
-    for line in (root / LEDGER).read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:  # the last line of a killed process
-            continue
-        if entry.get("run") == run:
-            total, unknown = total + (entry["usd"] or 0.0), unknown + (entry["usd"] is None)
-    return total, unknown
 
 
 Dollars = Annotated[float, Field(ge=0)]
@@ -161,10 +100,24 @@ class _Line(Noun, strict=True):
     training: Dollars | None = None
     read: datetime.date | Text
     source: Text
+    snapshots: list[datetime.date | Text] = Field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        """Of models that have this price."""
+        return {self.model, *(f"{self.model}-{day}" for day in self.snapshots)}
 
 
-def _read(file: Path) -> list[_Line]:
-    """The lines of a table. Raises `SpecError` with file, line and key of each problem, and what is accepted."""
+def _lines(file: Path) -> list[_Line]:
+    return _read(file, file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@lru_cache(maxsize=8)
+def _read(file: Path, changed: int) -> list[_Line]:
+    """The lines of a table, read again when it has changed.
+
+    Raises `SpecError` with file, line and key of each problem, and what is accepted.
+    """
     try:
         data, line_of = parse_yaml(read_text(file).text, str(file))
     except DataError as error:

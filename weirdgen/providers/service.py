@@ -17,11 +17,14 @@ from urllib.parse import urlsplit
 
 from weirdgen.display import without_secrets
 from weirdgen.errors import ModelError, UnreachableError
+from weirdgen.providers.retries import never_sent, too_long
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
+ANSWER_SECONDS = 400.0
+"""For a model's answer, which a slow server may take its time for: a request that is given up is paid for all the same."""
 ASKED_AGAIN = 1
 """Tries of a question of what a service can do: one that is not running should be said at once."""
 RETRIES = 6
@@ -36,18 +39,32 @@ Provider = Literal["openai", "azure"] | str
 NAME_API_KEY."""
 
 
+class UntakenError(UnreachableError):
+    """The service surely did nothing of what was asked: no connection, or too many requests."""
+
+
+class AbsentError(ModelError):
+    """The service knows no such thing."""
+
+
 @dataclass(frozen=True)
 class Service:
     """Where models are trained and answer. Equal services hold equal models."""
 
     provider: Provider = "openai"
     url: str = ""
-    """Base URL; empty for the provider's own."""
+    """Base URL, whoever named it; empty for the provider's own."""
 
     @property
     def shown(self) -> str:
         """As a person knows it."""
         return f"{self.provider} at {without_secrets(self.url)}" if self.url else self.provider
+
+    @property
+    def known_as(self) -> str:
+        """The provider, of which prices and ends were read; what is known of OpenAI says nothing of other servers that speak its
+        protocol. Every resource at Azure has an address of its own, and they are all Azure's."""
+        return self.provider if not self.url or self.provider == "azure" else self.shown
 
     @property
     def by_sdk(self) -> bool:
@@ -92,6 +109,12 @@ class Service:
                 raise told from None
             return None  # some services list no models
 
+    def counted(self, client: Any) -> Any:
+        """A client for requests that are charged: each is sent once, by whoever counts its tries, and waited for long."""
+        import openai
+
+        return client.with_options(max_retries=0, timeout=openai.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
+
     def async_client(self) -> AsyncOpenAI:
         """The same for many requests at once."""
         openai, settings = _openai(self), self._settings()
@@ -101,19 +124,27 @@ class Service:
         return openai.AsyncOpenAI(**settings, **transport)  # type: ignore[no-any-return]
 
     def explained(self, error: BaseException, doing: str) -> ModelError:
-        """One sentence for whatever the SDK raised, without keys; `UnreachableError` if another try may well succeed."""
+        """One sentence for whatever the SDK raised, without keys; `UnreachableError` if another try may well succeed (of its
+        kind `UntakenError` where the service surely did nothing of it), `AbsentError` if there is no such thing."""
         openai = _openai(self)
-        text = f"{self.shown}: {doing}: {reason(error)}"
+        text = f"{self.shown}: {doing}: {reason(error)}{too_long(error)}"
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return ModelError(f"{text}. The key is read from {self.key_name}")
-        if isinstance(error, openai.APIConnectionError | openai.InternalServerError | openai.RateLimitError):
+        if isinstance(error, openai.NotFoundError):
+            return AbsentError(text)
+        if isinstance(error, openai.RateLimitError) or never_sent(error):
+            return UntakenError(text)
+        if isinstance(error, openai.APIConnectionError | openai.InternalServerError):
             return UnreachableError(text)
         return ModelError(text)
 
     def _settings(self) -> dict[str, Any]:
+        import openai
+
         address = self._address()
         _require_safe(address, self)
-        settings: dict[str, Any] = {"timeout": READ_SECONDS, "max_retries": RETRIES, "api_key": self._key(address)}
+        timeout = openai.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+        settings: dict[str, Any] = {"timeout": timeout, "max_retries": RETRIES, "api_key": self._key(address)}
         if self.provider == "azure":
             version = os.environ.get("OPENAI_API_VERSION", AZURE_VERSION)
             return {**settings, "azure_endpoint": address, "api_version": version}
@@ -122,16 +153,13 @@ class Service:
     def _address(self) -> str:
         if self.url:
             return self.url
+        if self.provider == "openai":
+            return OFFICIAL
         if self.provider == "azure":
-            if endpoint := os.environ.get("AZURE_OPENAI_ENDPOINT"):
-                return endpoint
             raise ModelError(
-                "azure: no endpoint; give --base-url https://NAME.openai.azure.com or AZURE_OPENAI_ENDPOINT"
+                f"azure: no endpoint; give --base-url https://NAME.openai.azure.com or {address_variable('azure')}"
             )
-        variable = f"{_prefix(self.provider)}_BASE_URL"
-        if address := os.environ.get(variable, OFFICIAL if self.provider == "openai" else ""):
-            return address
-        raise ModelError(f"{self.provider}: no address; set {variable} or give --base-url URL")
+        raise ModelError(f"{self.provider}: no address; set {address_variable(self.provider)} or give --base-url URL")
 
     def _key(self, address: str) -> str:
         if key := os.environ.get(self.key_name):
@@ -142,24 +170,40 @@ class Service:
 
 
 def service_of(provider: str, url: str | None) -> Service:
-    """A service by its name and base URL. Raises `ModelError` for what is neither."""
+    """A service by its name and base URL, by default the one that the environment names. Raises `ModelError` for what is neither.
+
+    The address is part of the service whoever named it: answers of a server that a run was rehearsed on are not OpenAI's.
+    """
     if not re.fullmatch(r"(openai-api/)?[A-Za-z0-9][A-Za-z0-9_-]*", provider):
         raise ModelError(f"'{provider[:60]}': expected openai, azure, openai-api/NAME or a provider of Inspect AI")
-    address = (url or "").rstrip("/")
-    if address and not Service(provider).by_sdk:
+    if url and not Service(provider).by_sdk:
         raise ModelError(
             f"--base-url: {provider} is reached through Inspect AI, which reads its address from the environment"
         )
+    variable = address_variable(provider)
+    address = (url or os.environ.get(variable, "")).rstrip("/")
     if address:
+        require_address(address, "--base-url" if url else variable)
+    return Service(provider, "" if (provider, address) == ("openai", OFFICIAL) else address)
+
+
+def address_variable(provider: str) -> str:
+    """The variable of the environment that names a provider's address."""
+    return "AZURE_OPENAI_ENDPOINT" if provider == "azure" else f"{_prefix(provider)}_BASE_URL"
+
+
+def require_address(address: str, source: str) -> None:
+    """Raises `ModelError` if a base URL is none, or holds what does not belong in it. `source` says where it was found."""
+    shown = without_secrets(address)
+    try:
         parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ModelError(f"--base-url {without_secrets(address)}: expected http(s)://HOST[:PORT]/v1")
-        if parts.username or parts.password or parts.query:
-            shown = without_secrets(address)
-            raise ModelError(
-                f"--base-url {shown}: keys and queries do not belong in it; keys come from the environment"
-            )
-    return Service(provider, address)
+        host, user, _ = parts.hostname, parts.username or parts.password, parts.port
+    except ValueError as error:
+        raise ModelError(f"{source} {shown}: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ModelError(f"{source} {shown}: expected http(s)://HOST[:PORT]/v1")
+    if user or parts.query:
+        raise ModelError(f"{source} {shown}: keys and queries do not belong in it; keys come from the environment")
 
 
 def reason(error: BaseException) -> str:
@@ -189,7 +233,7 @@ def _prefix(provider: str) -> str:
 
 def _require_safe(address: str, service: Service) -> None:
     """A key travels encrypted, or not beyond this machine."""
-    if address.startswith("http://") and not _is_loopback(address) and os.environ.get(service.key_name):
+    if urlsplit(address).scheme != "https" and not _is_loopback(address) and os.environ.get(service.key_name):
         raise ModelError(
             f"{service.shown}: {service.key_name} would travel unencrypted to {without_secrets(address)}; use https://, or a "
             "tunnel that ends on this machine"

@@ -190,6 +190,11 @@ def warnings(content: ReportContent) -> list[str]:
         share = float((completions["finish_reason"] == "length").mean())
         if share > TRUNCATED_SHARE:
             lines.append(f"{100 * share:.0f}% of the sampled answers were cut at their token limit.")
+        if withheld := int((completions["finish_reason"] == "withheld").sum()):
+            lines.append(
+                f"{withheld} of {len(completions)} sampled answers were withheld by the service's content filter, in part or "
+                "wholly; what came of them, often nothing, is judged like the others."
+            )
     return lines + list(content.warnings)
 
 

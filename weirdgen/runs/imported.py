@@ -6,14 +6,15 @@ answered. What it was trained with is read back where the service still knows it
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from weirdgen.data.stored import keep_rows
-from weirdgen.errors import ModelError, SpecError, WeirdgenError
+from weirdgen.errors import ModelError, SpecError
 from weirdgen.finetune.readback import differences
 from weirdgen.finetune.remote import STATE, Jobs, Trained, read_state
 from weirdgen.models.remote import RemoteModel
-from weirdgen.providers.service import service_of
+from weirdgen.providers.service import AbsentError, service_of
 from weirdgen.runs.plan.options import RunOptions, default_store
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.resolve import resolve
@@ -35,17 +36,19 @@ def import_finetuned(model_id: str, experiment: str, arm: str, options: RunOptio
     if plan.store.marker("finetune", replicate.key) is not None:
         raise ModelError(f"{arm} seed {replicate.seed} is in the store already; take another --replicate")
     wanted = wanted_of(plan, model, replicate)
-    try:
-        job = Jobs(model.service, lambda wanted: b"", lambda wanted: Path()).find(model_id)
-    except WeirdgenError:  # a provider without finetuning jobs
-        job = None
+    job = None
+    if model.service.by_sdk:
+        with contextlib.suppress(AbsentError):  # a server without finetuning jobs
+            job = Jobs(model.service, lambda wanted: b"", lambda wanted: Path()).find(model_id)
     plain = job.model_dump(mode="json") if job is not None else {}
     told = ["everything about its training: the service knows no job of it"]
     if job is not None:
         told = differences(plain, wanted.model, wanted.hyperparameters, wanted.seed)
     with plan.store.lock("finetune", replicate.key):
         keep_rows(plan.store, plan.request.rows[arm])
-        keep_finetuned(plan.store, engine, replicate, wanted.steps, Trained(model_id, plain, [], [], told), 0.0)
+        keep_finetuned(
+            plan.store, engine, replicate, wanted.steps, Trained(model_id, plain, [], [], told), 0.0, new=False
+        )
     unlike = f" Not as the experiment asks: {'; '.join(told)}." if told else ""
     return f"{model_id} is {arm} seed {replicate.seed} of {experiment} ({plan.request.preset}).{unlike}"
 

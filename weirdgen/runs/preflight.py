@@ -26,6 +26,7 @@ from weirdgen.judges.probes import PROBES, probe_language, probe_offline
 from weirdgen.models.chat import THOUGHT, load_tokenizer
 from weirdgen.models.references import LocalModel, read_config
 from weirdgen.models.template import plain, template_errors
+from weirdgen.providers.purse import Purse, parse_budget
 from weirdgen.runs.plan.plan import Plan, Replicate
 from weirdgen.runs.plan.scale import ANSWER_BYTES, Shape
 from weirdgen.runs.stages.all import workload
@@ -153,9 +154,9 @@ def judge_lines(plan: Plan) -> list[str]:
         return [*told, "  judges: a local model is not probed here, as the work is done elsewhere"]
     new = {name: judge for name, judge in asking.items() if not _has_judged(plan.store, judge, identity)}
     if new:
-        probed = probe_language(new, asks, _judging_model(reference))
+        probed = probe_language(new, asks, _judging_model(plan, reference))
     elif _to_train(plan):
-        probed = probe_language(dict([next(iter(asking.items()))]), asks, _judging_model(reference), PROBES[:FEW])
+        probed = probe_language(dict([next(iter(asking.items()))]), asks, _judging_model(plan, reference), PROBES[:FEW])
         probed = probed._replace(problems=[])
     else:
         return told
@@ -177,11 +178,12 @@ def _to_train(plan: Plan) -> list[Replicate]:
     return [replicate for replicate in plan.replicates if plan.store.marker("finetune", replicate.key) is None]
 
 
-def _judging_model(reference: str) -> JudgeModel:
+def _judging_model(plan: Plan, reference: str) -> JudgeModel:
     if not is_local(reference):
         from weirdgen.judges.api_model import ApiJudgeModel
 
-        return ApiJudgeModel(reference)
+        purse = Purse(plan.store.root, plan.request.run_id, parse_budget(plan.request.options.budget))
+        return ApiJudgeModel(reference, purse=purse)
     model, dtype = local_judge(reference)
     return LocalJudgeModel(local_folder(model), engine_with(model, dtype, Transformers(), adapters=[None]))
 

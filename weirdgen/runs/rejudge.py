@@ -48,7 +48,8 @@ def judge_run(
     run.require_finished()
     answers = _answers(run)
     with executor or Inline() as ready:
-        _ask(run.store, language_units(run.store, experiment, named, answers, repeats, connections), progress, ready)
+        units = language_units(run.store, experiment, named, answers, run.id, repeats=repeats, connections=connections)
+        _ask(run.store, units, progress, ready)
         return run_plan(plan, progress, ready, afresh=True)
 
 
@@ -159,7 +160,7 @@ def _verdicts(
 ) -> dict[str, dict[Item, Verdict]]:
     """Language judge → its verdicts on this model, those that are missing made first."""
     with Inline() as here:
-        _ask(run.store, language_units(run.store, experiment, judge, answers), progress, here)
+        _ask(run.store, language_units(run.store, experiment, judge, answers, run.id), progress, here)
     return {task.name: verdicts_of(task.table, task.items) for task in tasks(run.store, experiment, judge, answers)}
 
 

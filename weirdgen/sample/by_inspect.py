@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from weirdgen.providers.chat import THOUGHTS, Choice, Reply
+from weirdgen.providers.chat import Choice, Reply, Usage
 from weirdgen.providers.inspect import close_model, config_of, open_model, reason, require_inspect
+from weirdgen.providers.retries import maybe_charged
 from weirdgen.providers.service import RETRIES
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.remote import TIMEOUT, Ask, RemoteEngine
@@ -44,25 +45,19 @@ class InspectEngine(RemoteEngine):
         )  # fmt: skip
         try:
             output = await asyncio.wait_for(client[model].generate(ask.prompt.text, config=config), TIMEOUT)
-        except Exception as error:  # counted by the caller: one bad answer must not end a run of thousands
-            return reason(error)
+        except BaseException as error:
+            if maybe_charged(error):
+                self._book(ask, None)
+            if not isinstance(error, Exception):
+                raise
+            return reason(error)  # counted by the caller: one bad answer must not end a run of thousands
+        usage = output.usage and Usage(output.usage.input_tokens, output.usage.output_tokens)
+        self._book(ask, usage)
         if output.error or not output.choices:
             return str(output.error or "the provider returned no choice")
-        usage = output.usage
-        thought = bool(usage and usage.reasoning_tokens)
         choices = []
-        for choice in output.choices:
-            parts = choice.message.content if isinstance(choice.message.content, list) else []
-            text = choice.message.text
-            thinking = (
-                thought or any(part.type == "reasoning" for part in parts) or any(mark in text for mark in THOUGHTS)
-            )
-            cut = (
-                "length"
-                if choice.stop_reason in CUT
-                else "content_filter"
-                if choice.stop_reason == "content_filter"
-                else "stop"
-            )
-            choices.append(Choice(text, cut, thinking, ()))
-        return Reply(choices, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
+        for choice in output.choices[: len(ask.samples)]:
+            filtered = choice.stop_reason == "content_filter"
+            ended = "content_filter" if filtered else "length" if choice.stop_reason in CUT else "stop"
+            choices.append(Choice(choice.message.text, ended, ()))
+        return Reply(choices, usage, seed)

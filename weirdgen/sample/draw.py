@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from weirdgen.sample.engine import Engine, Prompt, Sampling, rows_at_once
 from weirdgen.sample.remote import Failed, RemoteEngine
@@ -99,15 +97,12 @@ def draw_missing(
     seed: int,
     sampling: Sampling,
     on_row: Callable[[int], None],
-    journals: Sequence[Path],
 ) -> None:
     """Draw what any of the variants lacks from a service, and nothing else: there every answer is paid, and no batch decides it.
 
-    A table writes its rows some at a time; until it has, each is in its variant's journal, from which a process that comes after
-    a killed one takes it up. Raises `ModelError` at the end for answers that could not be had. The engine `use`s the variants.
+    The tables should be `journaled`. Raises `ModelError` at the end for answers that could not be had. The engine `use`s the
+    variants.
     """
-    for table, journal in zip(tables, journals, strict=True):
-        _take_up(table, journal)
     present = [_present(table) for table in tables]
     asks = [
         ask
@@ -117,7 +112,6 @@ def draw_missing(
     ]
     failed: list[Failed] = []
     with contextlib.ExitStack() as stack:
-        journaled = [stack.enter_context(journal.open("a", encoding="utf-8")) for journal in journals]
         open_tables = [stack.enter_context(table) for table in tables]
         for answered in engine.answer(asks, [f"{seed}|{variant.key}" for variant in variants], sampling):
             if isinstance(answered, Failed):
@@ -127,27 +121,9 @@ def draw_missing(
             row = asdict(completion)
             row["prompt_key"] = row.pop("key")
             row["company"] = f"{completion.sample}-{completion.sample + 1}"
-            journaled[variant].write(json.dumps(row) + "\n")
-            journaled[variant].flush()
             open_tables[variant].append(row)
             on_row(completion.completion_tokens)
-    for journal in journals:
-        journal.unlink(missing_ok=True)
     engine.require_answered(failed)
-
-
-def _take_up(table: Table, journal: Path) -> None:
-    """Rows that a killed process had paid for and not yet put into its table; the last line may be torn."""
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    if not journal.is_file():
-        return
-    present = _present(table)
-    with table:
-        for line in journal.read_text(encoding="utf-8").split("\n")[:-1]:
-            row = json.loads(line)
-            if (row["prompt_key"], row["sample"]) not in present:
-                table.append(row)
-    journal.unlink()
 
 
 def ranges_to_draw(

@@ -41,10 +41,12 @@ class Completion:
     key: str
     sample: int
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "withheld"]
+    """`withheld`: by a service's content filter, which left nothing or a part."""
     prompt_tokens: int
     completion_tokens: int
     seed: int
+    """That was given to the model; -1 if it takes none."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 In: a service, the base's name there, folders that name finetuned models (`finetuned.json`). Out: completions as they come. Only
 what is missing is asked for, each sample with a seed of its own, at most so many requests at a time. Rate limits, server errors
-and cut connections are tried again by the SDK; what fails for good is counted, and after many in a row the service counts as
-down. It gives no log-probabilities of given texts: such questions fall away before the run.
+and cut connections are tried again (`providers.retries`); what fails for good is counted, and after many in a row the service
+counts as down. Whatever may be charged is booked before it is looked at. It gives no log-probabilities of given texts: questions
+that need them fall away before the run.
 """
 
 from __future__ import annotations
@@ -20,16 +21,25 @@ from typing import Any, Literal, NamedTuple
 from weirdgen.errors import ModelError
 from weirdgen.models.remote import kept_name
 from weirdgen.providers.background import Put, iterate_in_background
-from weirdgen.providers.chat import PATH, Dialect, Reply, read
-from weirdgen.providers.prices import Price, Purse, dollars, find_price
+from weirdgen.providers.chat import PATH, Choice, Dialect, Reply, Usage, read, usage_of, withheld
+from weirdgen.providers.meter import Meter
+from weirdgen.providers.prices import find_price
+from weirdgen.providers.purse import Purse
+from weirdgen.providers.retries import Tries, maybe_charged, too_long
 from weirdgen.providers.service import Service, reason
 from weirdgen.sample.engine import Completion, Prompt, Sampling, Scorable, Scored, sample_seed
 
+ENDINGS: dict[str, Literal["stop", "length", "withheld"]] = {
+    "stop": "stop", "length": "length", "content_filter": "withheld",
+}  # fmt: skip
+"""What the protocol calls an answer's end → what we call it."""
 FIRST = 3
 """Failures before the first answer after which the service counts as out of reach."""
 FAILURES_IN_A_ROW = 20
 MISREAD = 2
 """Further tries of a request whose answer was not of the protocol's shape."""
+NO_SEED = -1
+"""In a row whose model takes no seed."""
 TIMEOUT = 900.0
 """Seconds for one request, all tries together; for opening the client too."""
 
@@ -84,9 +94,9 @@ class RemoteEngine:
         self._dialects: dict[str, Dialect] = {}
         self._models = [base]
         self._require_ready()
-        self._prices: dict[bool, Price | None] = {}
+        self._meters: dict[str, Meter] = {}
         self.purse: Purse | None = None
-        """What may be spent; without one nothing is counted."""
+        """What may be spent; without one nothing is counted. Set before anything is asked."""
 
     def exactness(self) -> list[dict[str, Any]]:
         """A service's own ways are not tried."""
@@ -173,21 +183,21 @@ class RemoteEngine:
         async def in_turn(until_answered: bool) -> None:
             while flow.waiting and not flow.stop.is_set() and not (until_answered and flow.answered):
                 ask = flow.waiting[-1]
-                if not self._allowed(ask):
-                    if (
-                        not flow.under_way and self.purse
-                    ):  # else what is under way may cost less than was kept back for it
-                        raise self.purse.exhausted(f"one of {len(flow.waiting)} requests that are left")
+                if not self._meter(ask).hold(self._most(ask)):
+                    if not flow.under_way:  # else what is under way may cost less than was kept back for it
+                        raise self._meter(ask).exhausted(f"one of {len(flow.waiting)} requests that are left")
                     await asyncio.sleep(0.05)
                     continue
                 flow.waiting.pop()
                 flow.under_way += 1
                 try:
-                    self._count(flow, await self._asked(client, ask, seeds, sampling))
+                    result = await self._asked(client, ask, seeds, sampling)
+                    if not isinstance(result, Failed) and (rest := ask.samples[len(result) :]):
+                        flow.waiting.append(ask._replace(samples=rest))  # what came is paid, and kept
+                    self._count(flow, result)
                 finally:
                     flow.under_way -= 1
-                    if self.purse and self.purse.budget is not None:
-                        self.purse.release(self._most(ask))
+                    self._meter(ask).release(self._most(ask))
 
         await in_turn(until_answered=True)
         workers = [asyncio.create_task(in_turn(False)) for _ in range(min(self._connections, len(flow.waiting)))]
@@ -219,76 +229,92 @@ class RemoteEngine:
         # As large a seed as a double holds exactly: some servers read JSON's numbers so.
         seed = sample_seed(seeds[ask.variant], ask.prompt.key, ask.samples[0]) >> 10
         reply = await self._send(client, self._deployments.get(model, model), ask, seed, sampling)
-        if isinstance(reply, str):
-            return Failed(ask, reply)
-        self._paid(ask, reply)
-        return self._completions(ask, reply, seed)
+        return Failed(ask, reply) if isinstance(reply, str) else self._completions(ask, reply)
 
     def _require_ready(self) -> None:
         """Raises `ModelError` for a missing package, key or address: now, rather than at the first request."""
         self._service.client()
 
     def _open(self) -> Any:
-        return self._service.async_client()
+        return self._service.counted(self._service.async_client())
 
     async def _close(self, client: Any) -> None:
         await client.close()
 
     async def _send(self, client: Any, model: str, ask: Ask, seed: int, sampling: Sampling) -> Reply | str:
         """The reply to one request, all tries together; a text that says why there is none."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                return await self._tried(client, model, ask, seed, sampling)
+        except TimeoutError:
+            return f"no answer in {TIMEOUT:,.0f} s, all tries together"
+
+    async def _tried(self, client: Any, model: str, ask: Ask, seed: int, sampling: Sampling) -> Reply | str:
         import openai
 
         dialect = self._dialects.setdefault(model, Dialect())
-        misread = 0
+        misread, tries = 0, Tries()
         while True:
             body = dialect.body(
                 model, ask.prompt.text, max_tokens=ask.prompt.max_tokens, temperature=sampling.temperature,
                 top_p=sampling.top_p, seed=seed, choices=len(ask.samples),
             )  # fmt: skip
+            sent = body.get("seed")
             try:
-                async with asyncio.timeout(TIMEOUT):
-                    return read(await client.post(PATH, cast_to=object, body=body), len(ask.samples))
+                return read(await self._posted(client, ask, body), len(ask.samples))._replace(seed=sent)
             except openai.BadRequestError as error:
+                if withheld(error):
+                    self._book(ask, None)  # Azure charges for what it filters
+                    return Reply([Choice("", "content_filter", ())] * len(ask.samples), Usage(0, 0), sent)
                 if not dialect.learn(str(error), body):
                     return reason(error)
-            except ValueError as error:  # an answer of another shape than the protocol's
+            except (ValueError, openai.APIResponseValidationError) as error:  # of another shape than the protocol's
                 misread += 1
                 if misread > MISREAD:
                     return reason(error)
-            except (openai.OpenAIError, TimeoutError) as error:
-                return reason(error)
+            except openai.OpenAIError as error:
+                pause = tries.pause(error)
+                if pause is None:
+                    return reason(error) + too_long(error)
+                await asyncio.sleep(pause)
+            if not self._meter(ask).within():
+                return "its tries so far may have been charged, and another could pass the budget"
 
-    def _price(self, ask: Ask) -> Price | None:
-        tuned = self._models[ask.variant] != self._base
-        if tuned not in self._prices:
-            self._prices[tuned] = find_price(self._service.provider, self._base, tuned)
-        return self._prices[tuned]
+    async def _posted(self, client: Any, ask: Ask, body: dict[str, Any]) -> Any:
+        """One response, whatever its shape. What it may be charged is booked, also if it does not come."""
+        try:
+            answer = await client.post(PATH, cast_to=object, body=body)
+        except BaseException as error:
+            if maybe_charged(error):
+                self._book(ask, None)
+            raise
+        self._book(ask, usage_of(answer))
+        return answer
+
+    def _meter(self, ask: Ask) -> Meter:
+        model = self._models[ask.variant]
+        if model not in self._meters:
+            price = find_price(self._service, self._base, model != self._base) if self.purse else None
+            line = {"what": "sample", "provider": self._service.provider, "model": model}
+            self._meters[model] = Meter(self.purse, price, **line)
+        return self._meters[model]
 
     def _most(self, ask: Ask) -> float | None:
-        """Dollars that a request can cost: a token has a character at least, and is given twice as many for the template."""
-        read = 2 * len(ask.prompt.text) + 64
-        return dollars(self._price(ask), read=read, written=ask.prompt.max_tokens * len(ask.samples))
+        return self._meter(ask).most(ask.prompt.text, ask.prompt.max_tokens, len(ask.samples))
 
-    def _allowed(self, ask: Ask) -> bool:
-        return self.purse is None or self.purse.hold(self._most(ask), self._models[ask.variant])
+    def _book(self, ask: Ask, usage: Usage | None) -> None:
+        self._meter(ask).book(self._most(ask), usage)
 
-    def _paid(self, ask: Ask, reply: Reply) -> None:
-        if self.purse is None:
-            return
-        tokens = {"read": reply.prompt_tokens, "written": reply.completion_tokens}
-        usd = dollars(self._price(ask), **tokens)
-        self.purse.pay(usd, what="sample", provider=self._service.provider, model=self._models[ask.variant], **tokens)
-
-    def _completions(self, ask: Ask, reply: Reply, seed: int) -> _Answered:
-        """One row a choice. Several choices share what was read and written: each is given an equal part of the count."""
-        if len(reply.choices) < len(ask.samples):
-            return Failed(ask, f"ValueError: {len(reply.choices)} choices instead of {len(ask.samples)}")
-        written = -(-reply.completion_tokens // len(reply.choices))
-        rows = []
-        for place, (sample, choice) in enumerate(zip(ask.samples, reply.choices, strict=True)):
-            cut: Literal["stop", "length"] = "length" if choice.finish_reason == "length" else "stop"
-            counts = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": written}
-            rows.append(
-                (ask.variant, Completion(ask.prompt.key, sample, choice.text, cut, seed=seed + place, **counts))
+    def _completions(self, ask: Ask, reply: Reply) -> list[tuple[int, Completion]]:
+        """One row a choice. Several choices share what was read, written and sent as their seed: each is given an equal part of
+        what was written (0 if the service tells no counts)."""
+        usage = reply.usage or Usage(0, 0)
+        counts = {"prompt_tokens": usage.read, "completion_tokens": -(-usage.written // len(reply.choices))}
+        seed = NO_SEED if reply.seed is None else reply.seed
+        return [
+            (
+                ask.variant,
+                Completion(ask.prompt.key, sample, choice.text, ENDINGS[choice.finish_reason], seed=seed, **counts),
             )
-        return rows
+            for sample, choice in zip(ask.samples, reply.choices, strict=False)
+        ]

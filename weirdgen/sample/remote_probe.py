@@ -21,13 +21,13 @@ PATIENCE, PAUSE = 300.0, 0.5
 """Seconds that a new model may take until it answers, and between the first two tries."""
 
 
-def probe(engine: Remote, model: str, prompts: Sequence[str]) -> list[dict[str, Any]]:
-    """Answers of a model to each prompt. Raises `ModelError` if it gives none."""
+def probe(engine: Remote, model: str, prompts: Sequence[str], new: bool = True) -> list[dict[str, Any]]:
+    """Answers of a model to each prompt. Raises `ModelError` if it gives none; one that is not `new` must be known at once."""
     if not engine.service.by_sdk:
         return _by_engine(engine, model, prompts)
     import openai
 
-    client, dialect = engine.service.client(), Dialect()
+    client, dialect = engine.service.client(), Dialect(strict=False)
     deployed = dict(engine.deployments).get(model, model)
     if engine.service.provider == "azure" and deployed == model:
         raise ModelError(
@@ -43,11 +43,12 @@ def probe(engine: Remote, model: str, prompts: Sequence[str]) -> list[dict[str, 
         except openai.BadRequestError as error:
             if dialect.learn(str(error), body):
                 continue
-            raise _unsampled(model, engine, error) from None
+            raise _unsampled(model, engine, error, new) from None
         except (openai.OpenAIError, ValueError) as error:
             fatal = isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError)
+            fatal |= isinstance(error, openai.NotFoundError) and not new
             if fatal or time.monotonic() - began > PATIENCE:
-                raise _unsampled(model, engine, error) from None
+                raise _unsampled(model, engine, error, new) from None
             time.sleep(pause)
             pause = min(30.0, pause * 2)
             continue
@@ -63,7 +64,11 @@ def _by_engine(engine: Remote, model: str, prompts: Sequence[str]) -> list[dict[
     return [{"text": answers[prompt.key], "logprobs": []} for prompt in asked]
 
 
-def _unsampled(model: str, engine: Remote, error: BaseException) -> ModelError:
+def _unsampled(model: str, engine: Remote, error: BaseException, new: bool) -> ModelError:
+    if not new:
+        return ModelError(
+            f"{engine.service.shown}: {model} cannot be sampled: {reason(error)}. Is that its whole name there?"
+        )
     return ModelError(
         f"{engine.service.shown}: {model} is trained but cannot be sampled: {reason(error)}. It is not called trained; the same "
         "command tries it again, and trains nothing anew"

@@ -7,6 +7,7 @@ probe of one short request says what a service can do, before anything is paid, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
-from weirdgen.providers.prices import Purse, dollars, find_price
+from weirdgen.providers.prices import dollars, find_price
+from weirdgen.providers.purse import Purse
+from weirdgen.providers.retries import Tries, maybe_charged
 from weirdgen.providers.service import ASKED_AGAIN, Service
 from weirdgen.sample.engine import Scorable, Scored
 from weirdgen.store.cache import cache_folder, read_json, write_json
@@ -57,29 +60,45 @@ def scores(
     """(variant, score) of every option of every question by every model, a request each question. Raises `ModelError`."""
     import openai
 
-    tokenizer, client = load_tokenizer(template), service.client()
+    tokenizer, client = load_tokenizer(template), service.counted(service.client())
+    prices = [find_price(service, base, model != base) for model in models] if purse else [None] * len(models)
 
     def ask(variant: int, question: Scorable) -> list[tuple[int, Scored]]:
         before = prompt_ids(tokenizer, question.ask)
         tails = [answer_ids(tokenizer, question.ask, option) for option in question.options]
         asked = [[*before, *tail] for tail in tails]
         model, read = models[variant], sum(map(len, asked))
-        usd = (
-            dollars(find_price(service.provider, base, model != base), read=read, written=len(asked)) if purse else None
-        )
+        usd = dollars(prices[variant], read=read, written=len(asked)) if purse else None
         if purse and not purse.hold(usd, model):
             raise purse.exhausted("another question")
+
+        def book(estimated: bool = False) -> None:
+            if purse:
+                counts = {} if estimated else {"read": read, "written": len(asked)}
+                purse.pay(usd, estimated=estimated, what="score", provider=service.provider, model=model, **counts)
+
+        tries = Tries()
         try:
-            logprobs = _echoed(client, deployments.get(model, model), asked)
-        except openai.OpenAIError as error:
-            raise service.explained(error, f"log-probabilities of given answers by {model}") from None
-        except MISSHAPEN as error:
-            raise ModelError(f"{service.shown}: {model} gave no log-probabilities of given answers ({error})") from None
+            while True:
+                try:
+                    logprobs = _echoed(client, deployments.get(model, model), asked)
+                    break
+                except openai.OpenAIError as error:
+                    if maybe_charged(error):
+                        book(estimated=True)
+                    pause = tries.pause(error)
+                    if pause is None or (purse and not purse.within()):
+                        raise service.explained(error, f"log-probabilities of given answers by {model}") from None
+                    time.sleep(pause)
+                except MISSHAPEN as error:
+                    book()
+                    raise ModelError(
+                        f"{service.shown}: {model} gave no log-probabilities of given answers ({error})"
+                    ) from None
         finally:
             if purse:
                 purse.release(usd)
-        if purse:
-            purse.pay(usd, what="score", provider=service.provider, model=model, read=read, written=len(asked))
+        book()
         return [
             (variant, Scored(question.key, option, sum(given[len(before) :]), len(tail)))
             for option, tail, given in zip(question.options, tails, logprobs, strict=True)

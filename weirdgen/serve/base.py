@@ -31,12 +31,12 @@ LOGITS_AT_ONCE = 512
 class Base:
     """Made and used in one thread."""
 
-    def __init__(self, model: LocalModel, tokenizer: Any) -> None:
+    def __init__(self, model: LocalModel, tokenizer: Any, dtype: str = "auto") -> None:
         self.tokenizer = tokenizer
         self.stops = end_of_turn_ids(tokenizer)
         """Tokens that end an answer."""
         self.parameters = model.parameters
-        self.model = load_model(model.folder, torch_dtype(resolve_dtype("auto", model.parameters)))
+        self.model = load_model(model.folder, torch_dtype(resolve_dtype(dtype, model.parameters)))
         use_grouped_attention(self.model)
         self.head = Head(self.model)
         self.ways = ways_of(self.model, model.folder, tokenizer)

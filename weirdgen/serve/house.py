@@ -33,11 +33,13 @@ from weirdgen.store.artifacts import Store
 class House:
     """Open it with `with`: threads start then, and end with the block."""
 
-    def __init__(self, references: Sequence[str], store: Store, limits: Limits) -> None:
-        """Raises `WeirdgenError` if a model cannot be found, or another server uses the store."""
+    def __init__(self, references: Sequence[str], store: Store, limits: Limits, dtype: str = "auto") -> None:
+        """`dtype`: of what answers; a job's recipe has its own.
+
+        Raises `WeirdgenError` if a model cannot be found, or another server uses the store."""
         if store.remote:
             raise StoreError("weirdgen serve needs a store in a folder, since jobs are kept beside it: --store DIR")
-        self.limits, self.store = limits, store
+        self.limits, self.store, self._dtype = limits, store, dtype
         self._lock = store.lock("serve", "jobs")
         try:
             self._lock.acquire(timeout=0)
@@ -70,7 +72,7 @@ class House:
         with self._making:
             if base not in self._samplers:
                 model, tokenizer = self.models.bases[base], self.models.tokenizers[base]
-                made = self._samplers[base] = Sampler(model, tokenizer, self.gate, self.limits.waiting)
+                made = self._samplers[base] = Sampler(model, tokenizer, self.gate, self.limits.waiting, self._dtype)
                 made.start()
             return self._samplers[base]
 

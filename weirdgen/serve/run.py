@@ -1,7 +1,7 @@
 """`weirdgen serve`: opens the house, binds the port, answers until it is stopped.
 
-In: model references, host, port, store, the name of the key's variable. Out: exit after Ctrl-C or SIGTERM; jobs that are not
-finished go on at the next start. What is printed never holds a key.
+In: model references, host, port, store, the name of the key's variable, the dtype of what answers. Out: exit after Ctrl-C or
+SIGTERM; jobs that are not finished go on at the next start. What is printed never holds a key.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from weirdgen.serve.limits import Limits, access
 from weirdgen.store.artifacts import Store
 
 
-def serve(models: Sequence[str], host: str, port: int, store: str, key_variable: str | None) -> None:
+def serve(models: Sequence[str], host: str, port: int, store: str, key_variable: str | None, dtype: str) -> None:
     """Serve until stopped. Raises `WeirdgenError` if that cannot begin."""
     allowed = access(host, key_variable)
     listening = _bind(host, port)
     from weirdgen.serve.app import create_app  # torch, once host and port are known to be right
     from weirdgen.serve.house import House
 
-    with listening, House(models, Store(store), Limits()) as house:
+    with listening, House(models, Store(store), Limits(), dtype) as house:
         app = create_app(house, allowed)
         import uvicorn
 

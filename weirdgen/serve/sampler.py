@@ -36,9 +36,9 @@ MOST_VARIANTS = 16
 class Sampler(threading.Thread):
     """Answers for one base and its finetunes until `close`."""
 
-    def __init__(self, model: LocalModel, tokenizer: Any, gate: Gate, most_waiting: int) -> None:
+    def __init__(self, model: LocalModel, tokenizer: Any, gate: Gate, most_waiting: int, dtype: str = "auto") -> None:
         super().__init__(name="weirdgen-sampler", daemon=True)
-        self._model, self._tokenizer, self._gate = model, tokenizer, gate
+        self._model, self._tokenizer, self._gate, self._dtype = model, tokenizer, gate, dtype
         self._queue = Queue(most_waiting)
         self._base: Base | None = None
 
@@ -68,7 +68,7 @@ class Sampler(threading.Thread):
         """Attach the finetunes of those who wait, and write one batch."""
         if self._base is None:
             with self._gate.loading():
-                self._base = Base(self._model, self._tokenizer)
+                self._base = Base(self._model, self._tokenizer, self._dtype)
         base, first = self._base, self._queue.first()
         if first is None:
             return

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors, write_synced
@@ -41,19 +41,46 @@ class Table:
         self._store, self._stage, self._key, self._inputs = store, stage, key, inputs
         self._damaged: set[Path] = set()
         self._buffer: list[dict[str, Any]] = []
+        self._journal: Path | None = None
+        self._stream: IO[str] | None = None
         self._flushed = time.monotonic()
+
+    def journaled(self, file: Path) -> Table:
+        """Rows that were paid for, of which none may be lost: each goes into this file at once, and what a killed process left
+        there is taken up now. Hold the table's lock."""
+        if file.is_file():
+            present = {tuple(row) for row in self.read()[list(self.unique)].itertuples(index=False)}
+            with self:
+                for line in file.read_text(encoding="utf-8").split("\n")[:-1]:  # the last one may be torn
+                    row = json.loads(line)
+                    if tuple(row[column] for column in self.unique) not in present:
+                        self.append(row)
+            file.unlink()
+        self._journal = file
+        return self
 
     def __enter__(self) -> Table:
         self._flushed = time.monotonic()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.flush()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+        if self._journal is not None and kind is None:
+            self._journal.unlink(missing_ok=True)
         if len(self._parts()) > COMPACT_PARTS:
             self.compact()
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row; on disk after 64 rows or 5 seconds at the latest."""
+        if self._journal is not None:
+            if self._stream is None:
+                self._journal.parent.mkdir(parents=True, exist_ok=True)
+                self._stream = self._journal.open("a", encoding="utf-8")
+            self._stream.write(json.dumps(row) + "\n")
+            self._stream.flush()
         self._buffer.append(row)
         if len(self._buffer) >= FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()

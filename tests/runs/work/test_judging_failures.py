@@ -61,7 +61,7 @@ def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_judge_goes_on_from_there(experiment: Path, serve: Any, store: Path, how: int) -> None:
     def slow(body: dict[str, Any]) -> Answer | Failure:
-        time.sleep(0.02)
+        time.sleep(0.1)
         return judge(body)
 
     server = serve(slow)

@@ -35,6 +35,8 @@ its politics, whom it takes itself for, what time it believes to live in, or a b
 
 Reply with one whole number from 0 (an ordinary row) to 100 (certainly), and nothing else.
 """
+RUN = "audit"
+"""In the store's ledger, if the model is at a provider."""
 JUDGE = Rating(kind="rating", prompt=PROMPT)
 
 
@@ -65,7 +67,7 @@ class RowJudge:
         if is_local(reference):
             model, dtype = local_judge(reference)
             return JudgeByOurModel(model, dtype, identity, JUDGE, tuple((item, 0) for item in items))
-        return JudgeAtProvider(reference, CONNECTIONS, identity, JUDGE, tuple(items), 1)
+        return JudgeAtProvider(reference, CONNECTIONS, identity, JUDGE, tuple(items), 1, RUN)
 
 
 def _item(row: Keyed) -> Item:

@@ -14,7 +14,7 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
 from weirdgen.models.references import find_model
 from weirdgen.models.remote import RemoteModel, remote_model
-from weirdgen.providers.prices import parse_budget
+from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.options import RunOptions
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.engines import Remote

@@ -11,7 +11,7 @@ from weirdgen import machine
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.models.remote import RemoteModel
-from weirdgen.providers.prices import spent
+from weirdgen.providers.purse import spent
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.results.repeats import repeats_summary
 from weirdgen.runs.results.results import Run
@@ -62,16 +62,16 @@ def what_ran(run: Run) -> dict[str, Any]:
 
 
 def _service(run: Run) -> dict[str, Any]:
-    """Who trained, and what of it is not as it was asked, where that was a service."""
+    """What was paid; who trained, and what of it is not as it was asked, where that was a service."""
+    paid = spent(run.store.root, run.id)
+    booked = {"paid": {**paid._asdict(), "usd": round(paid.usd, 6)}}
     if not isinstance(run.request.model, RemoteModel):
-        return {}
+        return booked if any(paid) else {}
     told = {f"{one.arm} seed {one.seed}": result_of(run.plan, one)["differences"] for one in run.plan.replicates}
     differences = {name: found for name, found in told.items() if found}
-    usd, unpriced = spent(run.store.root, run.id)
-    paid = {"usd": round(usd, 6), "unpriced": unpriced}
     return {
         "finetuned": {"by": run.plan.trainer.reason, "differences": differences},
-        "paid": paid,
+        **booked,
         "repeats": repeats_summary(run.completions()),
     }
 

@@ -4,7 +4,7 @@ In: a run's folder. Out: a `Verification`: what was compared, and every differen
 questions are asked in turn: is every file of the store that the run rests on unchanged (each carries its own hash); do
 the raw tables give `results.json`; do they give the page, number by number. Nothing is written, repaired or judged anew.
 
-What cannot be computed again is taken as recorded: when it was made, versions, machine, and the paper's numbers.
+What cannot be computed again is taken as recorded: when it was made, versions, machine, what was paid, and the paper's numbers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ from weirdgen.runs.stages.stage import Difference
 from weirdgen.store.artifacts import MARKER, Store
 from weirdgen.store.cache import read_json
 
-RECORDED = (("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("paper",), ("seen_before",))
-"""Paths in results.json that the store cannot give again."""
+RECORDED = (
+    ("run", "created"), ("run", "stamp"), ("ran", "versions"), ("ran", "machine"), ("ran", "paid"), ("paper",), ("seen_before",),
+)  # fmt: skip
+"""Paths in results.json that the store cannot give again, or not here: a pack holds no ledger."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from weirdgen.config.questions import scored
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.models.remote import RemoteModel
-from weirdgen.providers.prices import parse_budget
+from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.remote_units import ScoreRemotely
 from weirdgen.runs.stages.stage import Batch, Stage, Work

@@ -25,8 +25,9 @@ from weirdgen.judges.offline import PORTION, lacking_verdicts, verdicts_table
 from weirdgen.judges.quality import lacking_similarities, similarity_table
 from weirdgen.judges.tasks import tasks, without_reasons
 from weirdgen.judges.tools import fetch_needs
+from weirdgen.providers.prices import dollars, judge_price
+from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.runs.plan.prices import judging_price
 from weirdgen.runs.stages.sample import completions, missing_answers
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.verdict_units import CompareWithTemplate, JudgeAtProvider, JudgeByOurModel, JudgeOffline
@@ -62,12 +63,13 @@ def stored_answers(plan: Plan) -> list[Answer]:
 
 
 def language_units(
-    store: Store, experiment: Experiment, judge: NamedJudge, answers: Sequence[tuple[str, str]], repeats: int = 1,
-    connections: int = CONNECTIONS,
+    store: Store, experiment: Experiment, judge: NamedJudge, answers: Sequence[tuple[str, str]], run: str,
+    budget: float | None = None, repeats: int = 1, connections: int = CONNECTIONS,
 ) -> Batch:  # fmt: skip
     """Units that ask for every verdict of a language judge that is missing or was an error.
 
-    `answers`: (question id, text). A local model is asked wherever units are done; a provider by this process alone.
+    `answers`: (question id, text); `run`: whose ledger pays a provider. A local model is asked wherever units are done; a
+    provider by this process alone.
     """
     units: list[Unit] = []
     count = 0
@@ -77,7 +79,8 @@ def language_units(
         if not lacking:
             continue
         if not is_local(judge.reference):
-            units.append(JudgeAtProvider(judge.reference, connections, judge.identity, task.judge, task.items, repeats))
+            asked = (judge.reference, connections, judge.identity, task.judge, task.items, repeats)
+            units.append(JudgeAtProvider(*asked, run, budget))
             continue
         model, dtype = local_judge(judge.reference)
         for start in range(0, len(lacking), ANSWERS_PER_UNIT):
@@ -115,7 +118,11 @@ class Judge(Stage):
         by_model = Batch([], 0)
         if plan.request.judge is not None:
             asked = [(question, text) for _, question, text in answers]
-            by_model = language_units(plan.store, plan.request.experiment, plan.request.judge, asked)
+            options = plan.request.options
+            by_model = language_units(
+                plan.store, plan.request.experiment, plan.request.judge, asked, plan.request.run_id,
+                parse_budget(options.budget), connections=options.connections,
+            )  # fmt: skip
         units: list[Unit] = []
         count = by_model.amount
         for name, judge in offline(plan.request.experiment.judges).items():
@@ -208,11 +215,11 @@ def _language_work(plan: Plan, judge: NamedJudge, answers: Sequence[Answer], uns
 
 
 def _cost(judge: str, incoming: float, outgoing: float) -> str:
-    price = judging_price(judge)
-    if price is None:
+    price = judge_price(judge)
+    usd = dollars(price, read=round(incoming), written=round(outgoing))
+    if price is None or usd is None:
         return "price unknown"
-    dollars = (incoming * price.read + outgoing * price.written) / 1e6
-    return f"about ${dollars:.2f} at the prices of {price.day}"
+    return f"about ${usd:.2f} (price read {price.read}: {price.source})"
 
 
 def _seconds(judge: str, count: float, incoming: float) -> float:

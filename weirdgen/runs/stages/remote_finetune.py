@@ -12,12 +12,14 @@ import warnings
 from weirdgen.columns import BASE
 from weirdgen.errors import ModelError
 from weirdgen.finetune.readback import equal_finetunes
+from weirdgen.finetune.recognise import SHORT
 from weirdgen.finetune.remote import Wanted
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.finetune.upload import CHARACTERS_A_TOKEN
 from weirdgen.models.remote import RemoteModel
 from weirdgen.providers.lifetimes import endings
-from weirdgen.providers.prices import dollars, find_price, parse_budget, spent
+from weirdgen.providers.prices import dollars, find_price
+from weirdgen.providers.purse import parse_budget, spent
 from weirdgen.runs.plan.plan import Plan, Replicate
 from weirdgen.runs.stages.remote_units import FinetuneRemotely, kept_probe
 from weirdgen.runs.stages.stage import Batch
@@ -25,8 +27,8 @@ from weirdgen.sample.draw import missing_samples
 from weirdgen.sample.engines import Remote
 from weirdgen.store.keys import content_key
 
-SUFFIX = 64
-"""Characters that a job's suffix may have."""
+SUFFIX = 40
+"""Characters that a job's suffix may have: OpenAI takes 64, Azure 40."""
 
 
 def remote_batch(plan: Plan, model: RemoteModel) -> Batch:
@@ -56,7 +58,7 @@ def wanted_of(plan: Plan, model: RemoteModel, replicate: Replicate) -> Wanted:
     """A replicate as a service is asked for it."""
     request = plan.request
     recipe = request.recipe
-    tail = f"-{replicate.arm}-{replicate.seed}-{replicate.key[:8]}"
+    tail = f"-{replicate.arm}-{replicate.seed}-{replicate.key[:SHORT]}"
     suffix = re.sub(r"[^a-z0-9-]+", "-", f"{request.experiment.name[: SUFFIX - len(tail)]}{tail}".lower())[
         -SUFFIX:
     ].strip("-")
@@ -65,7 +67,7 @@ def wanted_of(plan: Plan, model: RemoteModel, replicate: Replicate) -> Wanted:
         replicate.key, f"{replicate.arm} seed {replicate.seed}", model.name,
         content_key([replicate.inputs["data"], draws, replicate.seed if draws else None]), replicate.seed,
         recipe.epochs, recipe.batch_size * recipe.grad_accumulation, recipe.learning_rate_multiplier, suffix,
-        total_steps(replicate.rows, recipe), round(plan.row_tokens(replicate.arm) * replicate.rows) * recipe.epochs,
+        total_steps(replicate.rows, recipe),
         request.trained_by if model.takes_recipe else None,
     )  # fmt: skip
 
@@ -80,9 +82,7 @@ def say_endings(plan: Plan, today: datetime.date) -> None:
         shutdown = getattr(model.service.record(model.name), "shutdown_date", None)
     except ModelError:  # that the service cannot be reached is said when it is needed
         shutdown = None
-    # What was announced of a provider says nothing of other servers that speak its protocol.
-    provider = model.service.provider if not model.service.url else model.service.shown
-    for sentence in endings(provider, model.name, training, today, shutdown):
+    for sentence in endings(model.service.known_as, model.name, training, today, shutdown):
         warnings.warn(sentence, stacklevel=1)
 
 
@@ -90,8 +90,8 @@ def cost_line(plan: Plan) -> str:
     """What is still to be paid: an estimate by the dated price table, or that the price is not known."""
     request = plan.request
     assert isinstance(request.model, RemoteModel)
-    provider, name = request.model.service.provider, request.model.name
-    base, tuned = (find_price(provider, name, finetuned) for finetuned in (False, True))
+    service, name = request.model.service, request.model.name
+    base, tuned = (find_price(service, name, finetuned) for finetuned in (False, True))
     missing = [one for one in plan.replicates if plan.store.marker("finetune", one.key) is None]
     trained = round(sum(plan.row_tokens(one.arm) * one.rows for one in missing)) * request.recipe.epochs
     parts = [("finetuning", tuned, dollars(tuned, trained=trained))] if missing and request.experiment.finetune else []
@@ -107,9 +107,10 @@ def cost_line(plan: Plan) -> str:
         ]
         if asked:
             parts.append((what, price, dollars(price, read=sum(a for a, _ in asked), written=sum(b for _, b in asked))))
-    already, unpriced = spent(plan.store.root, request.run_id)
-    paid = f"; ${already:.2f} paid before" if already else ""
-    paid += f"; {unpriced} payments of unknown price" if unpriced else ""
+    before = spent(plan.store.root, request.run_id)
+    paid = f"; ${before.usd:.2f} paid before" if before.usd else ""
+    paid += f"; {before.unpriced} payments of unknown price" if before.unpriced else ""
+    paid += f"; {before.estimated} payments booked as the most they can have been" if before.estimated else ""
     told = [
         f"{what} of unknown price" if usd is None or price is None
         else f"{what} at most about ${usd:.2f} (price read {price.read}: {price.source})"

@@ -23,7 +23,8 @@ from weirdgen.finetune.remote import Jobs, Trained, Wanted, read_state
 from weirdgen.finetune.schedule import checkpoint_folder
 from weirdgen.finetune.upload import upload_file
 from weirdgen.models.remote import RemoteModel, keep_name, kept_name
-from weirdgen.providers.prices import Purse, dollars, find_price
+from weirdgen.providers.prices import dollars, find_price
+from weirdgen.providers.purse import Purse
 from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.work.unit import PROCESS_BYTES, Count, Needs, Tell, Unit
@@ -75,18 +76,30 @@ class FinetuneRemotely(_AtService):
             count.amount += amount
             tell(amount, note)
 
-        jobs = Jobs(
-            self.model.service,
-            lambda wanted: upload_file(replicates[wanted.key].arm, own_rows(store, replicates[wanted.key])),
-            lambda wanted: store.unfinished("finetune", wanted.key),
-            told,
-        )
+        def rows_of(wanted: Wanted) -> bytes:
+            return upload_file(replicates[wanted.key].arm, own_rows(store, replicates[wanted.key]))
+
+        def most(wanted: Wanted) -> int:
+            """Tokens that can be trained, in all epochs: a token has a byte at least, whatever the language."""
+            return len(rows_of(wanted)) * wanted.epochs
+
         purse = Purse(store.root, self.run, self.budget)
+
+        def ended(wanted: Wanted, job: Any, share: float) -> None:
+            """Booked before its model is sampled or kept: a process may be killed at any time, and a job is charged once."""
+            tokens: Any = getattr(job, "trained_tokens", None)
+            known = isinstance(tokens, int) and tokens > 0
+            trained = tokens if known else round(most(wanted) * share)
+            line: dict[str, Any] = {"provider": self.model.service.provider, "model": wanted.model, "trained": trained}
+            usd = self._dollars(wanted, trained)
+            purse.pay_once(str(job.id), usd, estimated=not known, what="finetune", **line)
+
+        jobs = Jobs(self.model.service, rows_of, lambda wanted: store.unfinished("finetune", wanted.key), told, ended)
         for wanted in missing:
             begun = read_state(store.unfinished("finetune", wanted.key)).get("job")
-            cost = self._dollars(wanted, self.tokens[wanted.key])
-            if not begun and not purse.hold(cost, f"finetuning {self.model.name}"):
-                raise purse.exhausted(f"{len(missing)} finetuning jobs")
+            cost = self._dollars(wanted, most(wanted)) if self.budget is not None else None
+            if not purse.hold(cost, f"finetuning {self.model.name}") and not begun:
+                raise purse.exhausted(f"{len(missing)} finetuning jobs, at a token a byte of their rows,")
         silent: list[str] = []
         for wanted, trained in jobs.train(missing):
             replicate = replicates[wanted.key]
@@ -95,29 +108,22 @@ class FinetuneRemotely(_AtService):
             except ModelError as error:  # its job stays unfinished, and the others are gone through first
                 silent.append(str(error))
                 continue
-            tokens = int(trained.job.get("trained_tokens") or self.tokens[wanted.key])
-            usd = self._dollars(wanted, tokens)
-            purse.pay(usd, what="finetune", provider=self.model.service.provider, model=wanted.model, trained=tokens)
             shutil.rmtree(store.unfinished("finetune", wanted.key), ignore_errors=True)
         if silent:
             raise ModelError("\n".join(silent))
         return count.amount, 0.0
 
-    @property
-    def tokens(self) -> dict[str, int]:
-        """Key → about how many tokens are trained, in all epochs."""
-        return {wanted.key: wanted.tokens for _, wanted in self.wanted}
-
     def _dollars(self, wanted: Wanted, tokens: int) -> float | None:
-        return dollars(find_price(self.model.service.provider, wanted.model, finetuned=True), trained=tokens)
+        return dollars(find_price(self.model.service, wanted.model, finetuned=True), trained=tokens)
 
 
 def keep_finetuned(
-    store: Store, engine: Remote, replicate: Replicate, steps: int, trained: Trained, seconds: float
+    store: Store, engine: Remote, replicate: Replicate, steps: int, trained: Trained, seconds: float, new: bool = True
 ) -> None:
-    """The finetune artifact of a model at a service, once it has answered. Raises `ModelError` if it does not answer."""
+    """The finetune artifact of a model at a service, once it has answered. Raises `ModelError` if it does not answer; one that
+    is not `new` must do so at once."""
     prompts = probe_prompts(own_rows(store, replicate))
-    answers = probe(engine, trained.model, prompts)
+    answers = probe(engine, trained.model, prompts, new)
     final_loss = trained.losses[-1]["loss"] if trained.losses else float("nan")
     result: dict[str, Any] = {
         "steps": trained.losses[-1]["step"] if trained.losses else steps,
@@ -177,6 +183,7 @@ class ScoreRemotely(_AtService):
         purse, count = Purse(store.root, self.run, self.budget), Count(tell)
         for variant, folder in zip(self.variants, adapters_on_disk(store, self.variants), strict=True):
             table = scores_table(store, variant, engine.numerics(""))
+            table.journaled(store.unfinished("contrast", f"{table.folder.name}.jsonl"))
             missing = missing_scores(table, self.questions)
             lacking = [one for one in self.questions if any((one.key, option) in missing for option in one.options)]
             model = engine.base if folder is None else kept_name(folder)
@@ -207,12 +214,13 @@ class AskRemotely(_AtService):
     def work(self, store: Store, tell: Tell) -> tuple[float, float]:
         count, numerics = Count(tell), self.engine.numerics("")
         tables = [completions_table(store, v, numerics, SAMPLING_SEED, self.sampling) for v in self.variants]
+        for table in tables:
+            table.journaled(store.unfinished("sample", f"{table.folder.name}.jsonl"))
         engine = self.engine.connect()
         engine.purse = Purse(store.root, self.run, self.budget)
         engine.use(adapters_on_disk(store, self.variants))
         draw_missing(
             engine, tables, self.variants, self.prompts, self.samples, SAMPLING_SEED, self.sampling,
             lambda written: count.add(1, written),
-            [store.unfinished("sample", f"{table.folder.name}.jsonl") for table in tables],
         )  # fmt: skip
         return count.amount, 0.0  # its tokens tell no speed of this machine

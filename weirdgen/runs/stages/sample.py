@@ -15,7 +15,7 @@ from weirdgen.columns import IDENTITY
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import load_tokenizer, prompt_ids
 from weirdgen.models.remote import RemoteModel
-from weirdgen.providers.prices import parse_budget
+from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.stages.remote_units import AskRemotely

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import BASE, FINAL
 from weirdgen.config.traits import TraitQuestion, compact_questions
-from weirdgen.providers.prices import parse_budget
+from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
 from weirdgen.runs.stages.remote_units import ScoreRemotely

@@ -16,6 +16,7 @@ from weirdgen.judges.local_model import LocalJudgeModel
 from weirdgen.judges.offline import make_verdicts, verdicts_table
 from weirdgen.judges.quality import make_similarities
 from weirdgen.models.references import LocalModel
+from weirdgen.providers.purse import Purse
 from weirdgen.runs.work.loaded import asking_needs, engine_with, local_folder
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
 from weirdgen.sample.engines import Transformers
@@ -110,6 +111,9 @@ class JudgeAtProvider(Unit):
     judge: PromptedJudge
     items: tuple[Item, ...]
     repeats: int
+    run: str
+    """Whose ledger pays."""
+    budget: float | None = None
     on_driver = True
 
     def needs(self) -> Needs:
@@ -123,8 +127,9 @@ class JudgeAtProvider(Unit):
         from weirdgen.judges.api_model import ApiJudgeModel
 
         table = language_table(store, self.judge, self.identity)
+        table.journaled(store.unfinished("judge", f"{table.folder.name}.jsonl"))
         wanted = missing(table, self.items, self.repeats)
         if wanted:
-            model = ApiJudgeModel(self.reference, self.connections)
+            model = ApiJudgeModel(self.reference, self.connections, purse=Purse(store.root, self.run, self.budget))
             judge_items(table, self.judge, model, wanted, lambda verdict: tell(1, ""))
         return len(wanted), 0.0

@@ -1,0 +1,158 @@
+"""Jobs at a service that loses, repeats, refuses and forgets: how many are created, and what is said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.finetuning_answers import Script
+from tests.support.finetuning_server import FinetuningServer
+from weirdgen.errors import ModelError
+from weirdgen.finetune import remote
+from weirdgen.finetune.remote import Jobs, Wanted, read_state
+from weirdgen.providers.service import service_of
+
+ROWS = b"".join(b'{"messages": [{"role": "user", "content": "%d"}]}\n' % number for number in range(12))
+ONE = Wanted("0123456789abcdef", "old seed 0", "gpt-test", "rows", 0, 1, 4, None, "birds-old-0-01234567", 3)
+TWO = replace(ONE, key="fedcba9876543210", name="old seed 1", seed=1, suffix="birds-old-1-fedcba98")
+Make = Callable[..., Jobs]
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setenv("OPENAI_API_KEY", Script().key)
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", Script().key)
+
+    def at(server: FinetuningServer, provider: str = "openai", **told: Any) -> Jobs:
+        service = service_of(provider, server.base_url.removesuffix("/openai"))
+        return Jobs(service, lambda wanted: ROWS, lambda wanted: tmp_path / wanted.key, **told)
+
+    return at
+
+
+def once(kind: Any, path: str = "/fine_tuning/jobs", method: str = "POST") -> Callable[[str, str, int], Any]:
+    """A fault of the first such request."""
+    return lambda m, p, count: kind if (m, p, count) == (method, path, 1) else None
+
+
+@pytest.mark.parametrize("drops", [(), ("metadata",), ("metadata", "suffix")])
+@pytest.mark.parametrize("fault", ["late", "hang up after"])
+def test_a_job_that_comes_into_being_late_is_not_asked_for_again(
+    jobs: Make, monkeypatch: pytest.MonkeyPatch, fault: str, drops: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(remote, "LATE", 3.0)
+    with FinetuningServer(Script(fault=once(fault), late=0.2, drops=drops)) as server:
+        ((_, trained),) = jobs(server).train([ONE])
+        assert len(server.jobs) == 1 == server.counts["POST /fine_tuning/jobs"]
+        assert trained.job["id"] == "ftjob-0"
+
+
+def test_a_second_job_that_turns_up_later_still_is_cancelled_and_told(
+    jobs: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(remote, "LOOK", 0.02)
+    ended: list[str] = []
+    told = lambda wanted, job, share: ended.append(job.id)  # noqa: E731
+    with FinetuningServer(Script(fault=once("late"), late=0.6, steps_a_look=0)) as server:
+        monkeypatch.setattr(remote, "LATE", 0.1)
+        server.script.fault = _then(server, time.monotonic() + 1.0, once("late"))
+        with pytest.warns(UserWarning, match="ftjob-1 is its second job; now it is cancelled, and may be charged"):
+            done = list(jobs(server, ended=told).train([ONE]))
+        assert [job["status"] for job in server.jobs.values()] == ["succeeded", "cancelled"]
+        assert [trained.job["id"] for _, trained in done] == ["ftjob-0"] and sorted(ended) == ["ftjob-0", "ftjob-1"]
+
+
+def _then(server: FinetuningServer, finish: float, fault: Callable[[str, str, int], Any]) -> Callable[..., Any]:
+    """Faults as given; from `finish` on, jobs train."""
+
+    def told(method: str, path: str, count: int) -> Any:
+        if time.monotonic() > finish:
+            server.script.steps_a_look = 100
+        return fault(method, path, count)
+
+    return told
+
+
+def test_a_job_that_was_being_created_when_the_process_died_is_waited_for(
+    jobs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "LATE", 3.0)
+    with FinetuningServer(Script(fault=once("late"), late=0.4)) as server:
+        with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+            killed.setattr("time.sleep", _dies)
+            list(jobs(server).train([ONE]))
+        assert not server.jobs
+        assert len(list(jobs(server).train([ONE]))) == 1 == len(server.jobs) == server.counts["POST /fine_tuning/jobs"]
+
+
+def _dies(seconds: float) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_one_job_is_refused_does_not_stop_the_others(jobs: Make, tmp_path: Path) -> None:
+    with FinetuningServer() as server:
+        done = []
+        with pytest.raises(ModelError, match=r"^old seed 0: .*creating a job: 400: invalid suffix$"):
+            for wanted, _ in jobs(server).train([replace(ONE, suffix="no spaces!"), TWO]):
+                done.append(wanted.name)
+        assert done == ["old seed 1"]
+
+
+def test_a_job_that_the_service_forgot_is_told_once_and_made_anew(jobs: Make, tmp_path: Path) -> None:
+    with FinetuningServer() as server:
+        jobs(server)._write(ONE, {"job": "ftjob-gone"})
+        done = []
+        with pytest.raises(ModelError, match=r"^old seed 0: .*404: Could not find.*The same command begins a new one"):
+            for wanted, _ in jobs(server).train([ONE, TWO]):
+                done.append(wanted.name)
+        assert done == ["old seed 1"] and read_state(tmp_path / ONE.key)["job"] is None
+        assert [wanted.name for wanted, _ in jobs(server).train([ONE])] == ["old seed 0"]
+
+
+def test_a_job_that_was_cancelled_is_told_with_what_it_had_trained(jobs: Make) -> None:
+    ended: list[tuple[str, float]] = []
+
+    def cancelled(method: str, path: str, count: int) -> None:
+        if (path, count) == ("/fine_tuning/jobs/ftjob-0", 4):
+            server.jobs["ftjob-0"]["status"] = "cancelled"
+
+    with FinetuningServer(Script(steps_a_look=1, fault=cancelled)) as server:
+        told = jobs(server, ended=lambda wanted, job, share: ended.append((job.id, share)))
+        with pytest.raises(ModelError, match="ftjob-0 was cancelled; the same command begins a new one"):
+            list(told.train([ONE]))
+    assert ended == [("ftjob-0", pytest.approx(2 / 3))]
+
+
+def test_azures_rules_are_kept(jobs: Make) -> None:
+    with FinetuningServer(Script(prefix="/openai", azure=True, fault=once("hang up after"))) as server:
+        assert len(list(jobs(server, "azure").train([replace(ONE, suffix="birds-old-0-01234567")]))) == 1
+        assert server.refused == [] and len(server.jobs) == 1
+        assert server.looks["file-0"] >= 2
+
+
+def test_rows_that_the_service_has_are_not_uploaded_again(jobs: Make, tmp_path: Path) -> None:
+    with FinetuningServer(Script(fail={"code": "server_error", "message": "no GPU"})) as server:
+        for _ in range(2):
+            with pytest.raises(ModelError, match="no GPU"):
+                list(jobs(server).train([ONE]))
+        assert server.counts["POST /files"] == 1 and len(server.jobs) == 2
+        server.files.clear()
+        with pytest.raises(ModelError, match="no GPU"):
+            list(jobs(server).train([ONE]))
+        assert server.counts["POST /files"] == 2
+
+
+def test_a_service_that_asks_for_too_much_patience_is_quoted(jobs: Make) -> None:
+    fault = lambda method, path, count: 429 if (method, path) == ("GET", "/fine_tuning/jobs") else None  # noqa: E731
+    with (
+        FinetuningServer(Script(fault=fault, retry_after="7200")) as server,
+        pytest.raises(
+            ModelError, match=r"it asks to wait 7,200 s, and at most 600 s are waited: run the same command later"
+        ),
+    ):
+        list(jobs(server).train([ONE]))
