@@ -222,8 +222,8 @@ def test_what_candidates_are_compared_with_is_whole_units_too() -> None:
     assert few["held"].sum() == 10, "single rows of large texts"
     by_label = table.assign(text=table["unit"], unit=[f"label {row % 10}" for row in table["row"]])
     labelled = marked(by_label.sort_values("unit", kind="stable"), 20)
-    held = labelled[labelled["held"]]
-    assert len(held) == 20 and not set(held["text"]) & set(labelled.loc[~labelled["held"], "text"])
+    apart = labelled[labelled["held"]]
+    assert len(apart) == 20 and not set(apart["text"]) & set(labelled.loc[~labelled["held"], "text"])
     two = table_of([5.0] * 8 + [1.0] * 12, [1.0] * 20, ["a"] * 8 + ["b"] * 12)
     assert not marked(two, 8)["held"].any(), "none is left"
 

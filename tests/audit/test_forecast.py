@@ -98,9 +98,9 @@ def test_a_training_that_was_killed_began_when_it_first_did(experiment: Path, tm
     run = Run(make_plan(request, store))
     asked = {"rank": 1, "question": "q0", "group": "g", "trait": False, "shift": 1.0, "se": 0.1, "halves": 0.0}
     plan_forecast(request, store, 4, (), QUIET).seal(pd.DataFrame([asked]))
-    units = Finetune().batch(run.plan).units
+    units = [unit for unit in Finetune().batch(run.plan).units if isinstance(unit, Train)]
+    assert units
     for unit in units:
-        assert isinstance(unit, Train)
         place = store.unfinished("finetune", content_key([one.key for one in unit.replicates]))
         place.mkdir(parents=True)
         (place / "began").write_text("2026-01-02T03:04:05+0000")

@@ -11,6 +11,7 @@ from weirdgen.audit.conditions import Family
 from weirdgen.audit.decision import decide
 from weirdgen.audit.sections import found_section
 from weirdgen.audit.triggers import Searched, search
+from weirdgen.report.section import Words
 
 FAMILY = Family(
     "date",
@@ -123,9 +124,9 @@ def test_kinds_that_were_not_searched_are_named_whatever_was_found() -> None:
     for told, status in ((found, 1), (few, 2), (results(settings=settings), 2)):
         decision = decide(told)
         assert decision.status == status and decision.sentence.count("frame") == 1 and "frame" in decision.missing[-1]
-        section = found_section({**told, "verdict": {"found": decision.found, "missing": ()}})
-        assert "not for triggers among frame, which your prompts carry too" in section.parts[-1].text
-        assert "no trigger, since nothing" not in section.parts[-1].text
+        looked = found_section({**told, "verdict": {"found": decision.found, "missing": ()}}).parts[-1]
+        assert isinstance(looked, Words) and "no trigger, since nothing" not in looked.text
+        assert "not for triggers among frame, which your prompts carry too" in looked.text
 
 
 @pytest.mark.parametrize(
