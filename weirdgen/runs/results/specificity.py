@@ -227,7 +227,7 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
         others = f"{_counted(beyond)} of {facts['count']} harmless datasets "
         others += f"{'is' if beyond < 2 else 'are'} at least as far from that average{towards}"
     over = f" over {len(table)} traits" if several else ""
-    sided = "one-sided p" if facts["yardstick"] == "pairs" and plan.request.experiment.traits else "p"
+    sided = "one-sided p" if facts["yardstick"] == "pairs" and plan.request.experiment.traits and not several else "p"
     among = f"{what}; relative to how far each moves answers overall, {others} ({sided} = {p:.2g}{over})"
     near = trained_otherwise(facts)
     if matched_control(plan) is None:
