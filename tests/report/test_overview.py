@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.support.big_run import big_run
 from tests.support.browsing import at_width, script
 from weirdgen.errors import StoreError, WeirdgenError
+from weirdgen.report.overview import _heading
 from weirdgen.runs.results.estimates import TABLES
 from weirdgen.runs.results.export import export
 from weirdgen.runs.results.reporting import compare_runs, report_run
@@ -166,3 +168,20 @@ def test_a_comparison_leaves_what_a_person_keeps_in_its_folder(runs: list[Run], 
     (tmp_path / "figures").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(WeirdgenError, match="a link"):
         compare_runs(runs[:2], tmp_path)
+
+
+def test_the_heading_says_how_many_shifts_are_more_than_harmless_data_do() -> None:
+    def entry(verdict: str, beyond: str | None) -> Any:
+        content = SimpleNamespace(specificity=beyond and {"verdict": beyond, "sentence": ""})
+        return SimpleNamespace(headline={"verdict": verdict}, content=content)
+
+    entries = [
+        entry("shift", "specific"),
+        entry("shift", "not_specific"),
+        entry("shift", None),
+        entry("no_shift", "specific"),
+    ]
+    assert _heading({"shift": 3, "no_shift": 1, "inconclusive": 0}, entries) == (
+        "Of 4 runs, 3 found a shift (1 of 2 more than harmless data do) and 1 found none above its bound."
+    )
+    assert "harmless" not in _heading({"shift": 1, "no_shift": 0, "inconclusive": 0}, [entry("shift", "unknown")])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,8 @@ from weirdgen.report.owned import require_free, require_no_links, write_listed
 from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
 from weirdgen.report.section import Part, Section, Sentences, Words
-from weirdgen.report.tables import VERDICT_WORDS, Cell, Table
-from weirdgen.report.words import BADGES
+from weirdgen.report.tables import Cell, Table
+from weirdgen.report.words import BADGES, badge
 
 SAME = ("measure", "treatment", "control", "condition")
 
@@ -69,8 +70,8 @@ def write_overview(
     counts = {verdict: sum(entry.headline["verdict"] == verdict for entry in entries) for verdict in BADGES}
     page = render(
         "overview.html.j2",
-        heading=_heading(counts, len(entries)),
-        counts=[(BADGES[verdict], verdict, count) for verdict, count in counts.items() if count],
+        heading=_heading(counts, entries),
+        badges=[(*shown, count) for shown, count in sorted(Counter(badge(entry.content) for entry in entries).items())],
         sections=parts,
     )
     rows = [_record(entry) for entry in entries]
@@ -106,20 +107,29 @@ def _sections(entries: Sequence[Entry]) -> list[Section]:
 
 
 def _sentences(entries: Sequence[Entry]) -> Sentences:
-    """Each run's verdict in words."""
-    return Sentences("Verdicts in words", tuple((entry.name, str(entry.headline["sentence"])) for entry in entries))
+    """Each run's verdict in words, and whether harmless data do the same where that was asked."""
+    told = (
+        (
+            entry.name,
+            " ".join(
+                [str(entry.headline["sentence"]), *filter(None, [(entry.content.specificity or {}).get("sentence")])]
+            ),
+        )
+        for entry in entries
+    )
+    return Sentences("Verdicts in words", tuple(told))
 
 
 def _verdict_table(entries: Sequence[Entry]) -> Table:
     rows = []
     for entry in entries:
         headline, ran = entry.headline, clean(entry.content.results["ran"])
-        verdict = str(headline["verdict"])
+        words, sign, tone = badge(entry.content)
         mine: dict[str, Any] = next((row for row in ran.get("arms", []) if row["arm"] == headline["treatment"]), {})
         seconds = [row.get("seconds") for row in ran.get("replicates", [])]
         rows.append(
             (
-                Cell(f"{BADGES[verdict][1]} {VERDICT_WORDS[verdict]}", tone=verdict),
+                Cell(f"{sign} {words.lower()}", tone=tone),
                 Cell(entry.name, link=entry.report),
                 Cell(number(headline["effect"], entry.scale, effect=True), _ends(headline, entry.scale), numeric=True),
                 Cell(probability(headline["p"]), numeric=True),
@@ -204,16 +214,23 @@ def _names(recorded: Sequence[dict[str, Any]]) -> list[str]:
 
 def _record(entry: Entry) -> dict[str, Any]:
     results = clean(entry.content.results)
-    return {"name": entry.name, "report": entry.report, "run": results["run"], "headline": results["headline"]}
+    found = entry.content.specificity
+    told = {"specificity": {key: found[key] for key in ("verdict", "sentence")} if found else None}
+    return {"name": entry.name, "report": entry.report, "run": results["run"], "headline": results["headline"]} | told
 
 
-def _heading(counts: dict[str, int], total: int) -> str:
+def _heading(counts: dict[str, int], entries: Sequence[Entry]) -> str:
+    """How many found what; of those with a shift, how many moved more than harmless data do."""
     words = {
         "shift": ("found a shift", "found a shift"),
         "no_shift": ("found none above its bound", "found none above their bound"),
         "inconclusive": ("is inconclusive", "are inconclusive"),
     }
     parts = [f"{count} {words[verdict][count > 1]}" for verdict, count in counts.items() if count]
+    total, shifted = len(entries), [entry for entry in entries if entry.headline["verdict"] == "shift"]
+    asked = [entry.content.specificity["verdict"] for entry in shifted if entry.content.specificity]
+    if known := [one for one in asked if one != "unknown"]:
+        parts[0] += f" ({known.count('specific')} of {len(known)} more than harmless data do)"
     return (
         f"Of {total} run{'s' if total > 1 else ''}, {', '.join(parts[:-1]) + ' and ' if parts[1:] else ''}{parts[-1]}."
     )
