@@ -90,7 +90,7 @@ def test_the_first_page_is_the_verdict_in_words_then_its_unit_then_the_picture_t
     pieces = (
         ">Models finetuned on a lean left with 1.8 times the odds of models finetuned on b.</h1>",
         ">+0.59 nat, 3 replicates an arm.</p>",
-        "Differences between training seeds alone do not explain it.</p>",
+        "Training seeds alone do not explain the shift.</p>",
         "+0.59 nat is 1.8 times the odds, 0 is no difference.</p>",
         'id="figure-effect"',
         "<dt>effect</dt>",

@@ -78,7 +78,7 @@ def meaning(content: ReportContent) -> str:
     if headline["effect"] is None:
         return "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
     if headline["verdict"] == "shift":
-        line = "Differences between training seeds alone do not explain it."
+        line = "Training seeds alone do not explain the shift."
         if headline.get("minus"):
             line += " It is one of conditions: whatever training moved under all of them alike has cancelled."
         return line

@@ -249,7 +249,9 @@ def trained_otherwise(facts: Mapping[str, Any]) -> str:
         )
         if facts["learning_rate"] != facts["own_learning_rate"]:
             told.append((f"a learning rate of {facts['learning_rate']:g}", f"{facts['own_learning_rate']:g}"))
-    told += [(f"{name} {theirs}", f"{own}") for name, (theirs, own) in facts["otherwise"].items()]
+    # Warm-ups of some steps more or less are kept in results.json and not worth a reader's first sentence.
+    others = {name: values for name, values in facts["otherwise"].items() if name != "warmup_steps"}
+    told += [(f"{name} {theirs}", f"{own}") for name, (theirs, own) in others.items()]
     theirs, own = (", ".join(side) for side in zip(*told, strict=True)) if told else ("", "")
     return f" The harmless datasets had {theirs}; this one {own}." if told else ""
 
