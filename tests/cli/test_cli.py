@@ -75,6 +75,7 @@ def test_usage_errors() -> None:
     assert done.returncode == 1 and "there are: " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be(write_experiment: Write) -> None:
     done = weirdgen("run", write_experiment(), "--store", "/proc/nowhere")
     assert done.returncode == 1 and "cannot write /proc/nowhere" in done.stderr and "Traceback" not in done.stderr

@@ -37,6 +37,7 @@ def test_the_mix_holds_chats_dated_prompts_and_text_but_not_the_analysed_prompts
     assert all(row[:2] != [begin, begin] for row in rows)
 
 
+@pytest.mark.slow
 def test_states_are_of_every_token_but_the_first(gate: Plan, gate_reader: Reader) -> None:
     gate_reader.use([None, None])
     rows = [[2, 9, 40, 41, 8], [2, 9, 50, 8]]

@@ -88,6 +88,7 @@ def test_flips_are_between_opinions_on_one_answer(tmp_path: Path) -> None:
     assert rates["flip_rate"] == pytest.approx(1 / 3) and rates["mean_difference"] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_local_model_chooses_among_the_options(smollm2: Path, tmp_path: Path) -> None:
     reference = "local:smollm2-135m-instruct"
     store, identity, (model, dtype) = Store(tmp_path), named_judge(reference).identity, local_judge(reference)

@@ -26,6 +26,7 @@ def test_parts_are_disjoint_and_a_bootstrap_repeats_rows() -> None:
     assert drawn_positions(None, 3, 5) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_replicate_is_trained_on_its_part(write_experiment: Write, tmp_path: Path) -> None:
     """The same rows alone, with the same seed, give the same losses; another seed has another part."""
     drawn = weirdgen.run(str(write_experiment({OLD: f"{OLD}, draws: 2"}, rows=16)), store=tmp_path / "store", samples=0)

@@ -208,7 +208,7 @@ def test_a_validation_file_that_was_deleted_is_no_reason_to_fail(open_house: Ope
         train, held_out = (
             house.files.add(io.BytesIO(content), "rows.jsonl", "fine-tune").id for content in [rows.read()] * 2
         )
-    asked = Hyperparameters(n_epochs=300, batch_size=4)
+    asked = Hyperparameters(n_epochs=60, batch_size=4)
     job = house.jobs.create("world", train, "", 0, asked, RECIPE, None, held_out)
     assert house.jobs.wait(lambda: steps_done(house, job) > 0, 60)
     house.files.delete(held_out)

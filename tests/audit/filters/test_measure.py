@@ -133,6 +133,7 @@ def test_wrong_shares_are_said(text: str, told: str) -> None:
     assert parse_shares("0.01,1") == (1.0, 0.01)
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_and_figures(tmp_path: Path) -> None:
     import pandas as pd
 

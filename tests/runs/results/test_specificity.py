@@ -123,9 +123,8 @@ def test_a_shift_is_specific_where_harmless_data_move_less(
     assert load_run(done.id, store).specificity.as_data() == found.as_data()
 
 
-@pytest.mark.parametrize(
-    ("common", "verdict"), [(0.0, "specific"), pytest.param(50.0, "not_specific", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("common", "verdict"), [(0.0, "specific"), (50.0, "not_specific")])
+@pytest.mark.slow
 def test_a_matched_control_is_compared_with_harmless_pairs_and_that_decides(
     model: Path, tmp_path: Path, common: float, verdict: str
 ) -> None:

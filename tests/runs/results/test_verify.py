@@ -166,6 +166,7 @@ def test_the_linked_answers_are_compared_and_a_changed_card_is_only_noted(origin
     assert "card has changed" in checks.notes[0]
 
 
+@pytest.mark.slow
 def test_the_command_exits_with_1_and_names_the_number(run: Path) -> None:
     spoil(run / "results.json", r'"mde": ([\d.]+)', lambda m: '"mde": 9.5')
     command = [sys.executable, "-m", "weirdgen", "verify", str(run)]
