@@ -92,6 +92,7 @@ def test_every_command_takes_a_url_for_a_store(tmp_path: Path, monkeypatch: pyte
         assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
+@pytest.mark.slow  # a quick relative is test_kill_9_and_resume_equals_an_undisturbed_run
 def test_ctrl_c_keeps_what_is_finished(write_experiment: Write, tmp_path: Path) -> None:
     path, store = write_experiment({"epochs: 1": "epochs: 400"}), tmp_path / "store"
     command = [sys.executable, "-m", "weirdgen", "run", str(path), "--store", str(store)]

@@ -59,7 +59,12 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "engine", "falls_back"),
     [
-        ("LFM2", "trl (together, replicates would not be what each is alone: off by", "no tree, no batch"),
+        pytest.param(
+            "LFM2",
+            "trl (together, replicates would not be what each is alone: off by",
+            "no tree, no batch",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "Gemma 3, nested",
             "trl (the model attends in a sliding window)",
