@@ -14,7 +14,8 @@ from tests.support.finetuning_answers import Script
 from tests.support.finetuning_server import FinetuningServer
 from weirdgen.errors import ModelError
 from weirdgen.finetune import remote
-from weirdgen.finetune.remote import Jobs, Wanted, read_state
+from weirdgen.finetune.job import Wanted, read_state
+from weirdgen.finetune.remote import Jobs
 from weirdgen.providers.service import service_of
 
 ROWS = b"".join(b'{"messages": [{"role": "user", "content": "%d"}]}\n' % number for number in range(12))

@@ -15,20 +15,20 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.finetune.asking import answered
 from weirdgen.finetune.files import Files
+from weirdgen.finetune.job import Trained, Wanted, read_state, write_state
 from weirdgen.finetune.readback import differences, failure, read_losses, read_step
 from weirdgen.finetune.recognise import METADATA, is_of
 from weirdgen.progress import clock
 from weirdgen.providers.retries import asked_pause
 from weirdgen.providers.service import AbsentError, Service, UntakenError, without_keys
-from weirdgen.store.disk import write_whole
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 20.0
 """Seconds between two looks at jobs; short while there is news."""
@@ -45,44 +45,8 @@ AZURE_TRAINING = "GlobalStandard"
 ENDED = ("succeeded", "failed", "cancelled")
 
 Tell = Callable[[float, str], None]
-Ended = Callable[["Wanted", Any, float], None]
+Ended = Callable[[Wanted, Any, float], None]
 """Told of each job that has ended and may be charged: (whose, the job, share of its steps that was trained)."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One finetune that is asked for. `steps` is how many it should take."""
-
-    key: str
-    name: str
-    """Arm and seed."""
-    model: str
-    data: str
-    """Names the file's content."""
-    seed: int
-    epochs: int
-    batch_size: int
-    learning_rate_multiplier: float | None
-    suffix: str
-    steps: int
-    recipe: Mapping[str, Any] | None = None
-    """Of ours, for `weirdgen serve`, which trains by it."""
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """As they are sent. `auto` is the service's choice."""
-        multiplier = "auto" if self.learning_rate_multiplier is None else self.learning_rate_multiplier
-        return {"n_epochs": self.epochs, "batch_size": self.batch_size, "learning_rate_multiplier": multiplier}
-
-
-class Trained(NamedTuple):
-    """A finished job. `losses` are those that the service tells, `differences` what is not as it was asked."""
-
-    model: str
-    job: dict[str, Any]
-    checkpoints: list[dict[str, Any]]
-    losses: list[dict[str, Any]]
-    differences: list[str]
 
 
 @dataclass
@@ -265,9 +229,7 @@ class Jobs:
         return _Followed(wanted, job, doubtful=state.get("doubtful", False))
 
     def _write(self, wanted: Wanted, state: dict[str, Any]) -> None:
-        folder = self._folder_of(wanted)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / STATE, json.dumps(state, indent=1).encode())
+        write_state(self._folder_of(wanted), state)
 
     def _found(self, wanted: Wanted, state: dict[str, Any]) -> str | None:
         """A job of this very replicate that the service has, and that has not failed; looked for as long as one that may have
@@ -374,14 +336,3 @@ class Jobs:
 
     def _call(self, doing: str, call: Callable[[], Any], *needed: str) -> Any:
         return answered(self._service, doing, call, *needed)
-
-
-STATE = "job.json"
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """What is known of a finetune that was begun; nothing, if none was."""
-    try:
-        return dict(json.loads((folder / STATE).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from weirdgen.data.stored import keep_rows
 from weirdgen.errors import ModelError, SpecError
+from weirdgen.finetune.job import STATE, Trained, read_state
 from weirdgen.finetune.readback import differences
-from weirdgen.finetune.remote import STATE, Jobs, Trained, read_state
+from weirdgen.finetune.remote import Jobs
 from weirdgen.models.remote import RemoteModel
 from weirdgen.providers.service import AbsentError, service_of
 from weirdgen.runs.plan.options import RunOptions, default_store

@@ -18,8 +18,9 @@ from weirdgen.data.draws import drawn_positions
 from weirdgen.data.messages import Row
 from weirdgen.data.stored import stored_rows
 from weirdgen.errors import ModelError
+from weirdgen.finetune.job import Trained, Wanted, read_state
 from weirdgen.finetune.readback import chosen
-from weirdgen.finetune.remote import Jobs, Trained, Wanted, read_state
+from weirdgen.finetune.remote import Jobs
 from weirdgen.finetune.schedule import checkpoint_folder
 from weirdgen.finetune.upload import upload_file
 from weirdgen.models.remote import RemoteModel, keep_name, kept_name
