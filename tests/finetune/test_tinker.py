@@ -17,13 +17,14 @@ from tests.support.world_pairs import pairs
 from weirdgen.config.experiment import Recipe
 from weirdgen.data.stored import encode_rows
 from weirdgen.errors import ModelError, SpecError
-from weirdgen.finetune.downloaded import CONFIG, WEIGHTS, Base, apart, differences, keep_adapter, unpack
+from weirdgen.finetune.downloaded import Base, apart, differences, keep_adapter
 from weirdgen.finetune.lora import adapted_layers
 from weirdgen.finetune.tinker import Trainer, base_name, recipe_problems, step_examples
 from weirdgen.finetune.trl import _labels
 from weirdgen.models.chat import Encoded
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.providers.service import Service, service_of
+from weirdgen.providers.tinker import CONFIG, WEIGHTS, unpack
 from weirdgen.runs.pipeline import plan, run
 from weirdgen.runs.preview import plan_lines
 
@@ -80,7 +81,9 @@ def test_a_plan_says_where_it_is_trained_and_shares_no_replicate_with_another_pl
     assert "cost: finetuning (" in lines and "of unknown price" in lines and "the service's own time" in lines
     prices = tmp_path / "prices.yaml"
     name = base_name(planned.request.local)
-    prices.write_text(f"- {{provider: tinker, model: {name}, finetuned: true, training: 1000, read: today, source: me}}\n")
+    prices.write_text(
+        f"- {{provider: tinker, model: {name}, finetuned: true, training: 1000, read: today, source: me}}\n"
+    )
     monkeypatch.setenv("WEIRDGEN_PRICES", str(prices))
     assert "finetuning about $" in "\n".join(plan_lines(planned))
 
@@ -129,8 +132,12 @@ def _adapter(folder: Path, recipe: Recipe, left_out: str = "", told: dict[str, o
     for name, layer in layers.items():
         if not left_out or left_out not in name:
             outputs, inputs = layer.weight.shape
-            weights[f"base_model.model.{name}.lora_A.weight"] = torch.randn(recipe.rank, inputs, generator=generator) / 8
-            weights[f"base_model.model.{name}.lora_B.weight"] = torch.randn(outputs, recipe.rank, generator=generator) / 8
+            weights[f"base_model.model.{name}.lora_A.weight"] = (
+                torch.randn(recipe.rank, inputs, generator=generator) / 8
+            )
+            weights[f"base_model.model.{name}.lora_B.weight"] = (
+                torch.randn(outputs, recipe.rank, generator=generator) / 8
+            )
     folder.mkdir()
     save_file(weights, folder / WEIGHTS)
     config = {"peft_type": "LORA", "r": recipe.rank, "lora_alpha": 32.0, "target_modules": None, **(told or {})}

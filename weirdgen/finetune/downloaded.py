@@ -1,31 +1,26 @@
-"""Adapters that were trained elsewhere: fetched, written as ours are, and compared with what was asked.
+"""Adapters that were trained elsewhere: written as ours are, and compared with what was asked.
 
-In: files or an archive of a LoRA adapter as a service hands it out, a base on this machine, a recipe, log-probabilities that the
-service told. Out: a standard PEFT adapter; what is not as it was asked, in words. Nothing is believed: an adapter whose answers here
-are not those there is refused, whatever its configuration says.
+In: the files of a LoRA adapter as a service hands them out, a base on this machine, a recipe, log-probabilities that the service
+told. Out: a standard PEFT adapter; what is not as it was asked, in words. Nothing is believed: an adapter that answers otherwise
+here than it did there is refused, whatever its configuration says.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tarfile
-import urllib.request
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from weirdgen.config.experiment import Recipe
-from weirdgen.errors import ModelError, UnreachableError
+from weirdgen.errors import ModelError
 from weirdgen.models.chat import Encoded
+from weirdgen.providers.tinker import CONFIG
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-SECONDS = 60.0
-"""Without a byte, after which a download is given up."""
 TOLERANCE = 0.1
-"""Nats a token, on average, by which an adapter's log-probabilities may be apart: what rounding to bf16 in two programs explains."""
+"""Nats a token, on average, by which log-probabilities may be apart: more than rounding to bf16 in two programs explains."""
 
 
 class Base:
@@ -41,7 +36,7 @@ class Base:
         return load_model(self.folder, torch_dtype(self._dtype))
 
     def log_probabilities(self, adapter: Path | None, rows: Sequence[Encoded]) -> list[list[float]]:
-        """Of each row's trained tokens, in nats, by the base (None) or with an adapter. Raises `ModelError` if it is none of its."""
+        """Of each row's trained tokens, in nats, by the base (None) or an adapter. Raises `ModelError` if that is none of its."""
         import torch
 
         from weirdgen.models.stacked import attach_adapters, detach_adapters
@@ -73,34 +68,8 @@ def apart(there: Sequence[Sequence[float]], here: Sequence[Sequence[float]], wha
     return found
 
 
-def download(url: str, file: Path) -> None:
-    """Fetch a file. Raises `OSError` of the connection, `ModelError` for what is no web address."""
-    if not url.startswith(("https://", "http://")):
-        raise ModelError("the service names a file that is at no web address")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with urllib.request.urlopen(url, timeout=SECONDS) as answer, file.open("wb") as stream:
-        shutil.copyfileobj(answer, stream)
-        size = answer.headers.get("Content-Length")
-    if size is not None and int(size) != file.stat().st_size:
-        raise UnreachableError(f"{file.name}: the connection ended after {file.stat().st_size:,} of {int(size):,} bytes")
-
-
-def unpack(archive: Path, target: Path) -> None:
-    """Take an adapter's two files out of an archive, wherever in it they are, and nothing else. Raises `ModelError`."""
-    target.mkdir(parents=True, exist_ok=True)
-    try:
-        with tarfile.open(archive) as packed:
-            for member in packed:
-                name = member.name.rpartition("/")[2]
-                if member.isreg() and name in (CONFIG, WEIGHTS) and (stream := packed.extractfile(member)):
-                    with (target / name).open("wb") as file:
-                        shutil.copyfileobj(stream, file)
-    except tarfile.TarError as error:
-        raise ModelError(f"what was downloaded is no archive of an adapter: {error}") from None
-
-
 def keep_adapter(raw: Path, target: Path, base: str) -> None:
-    """Make these files the adapter `target` of a replicate of `base`, with a configuration of the layers that its weights are for.
+    """Make these files the adapter `target` of a replicate of `base`, with a configuration of the layers that they hold.
 
     Servers name other layers there than they trained, or none, and PEFT then loads a part without a word. Raises `ModelError`.
     """

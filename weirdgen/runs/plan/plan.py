@@ -72,7 +72,9 @@ class Plan:
             return engines.EngineChoice("remote", why)
         if service := self.request.tinker:
             rank = self.request.recipe.rank
-            return engines.EngineChoice("tinker", f"through {service.shown}, as a LoRA adapter of rank {rank} that answers here")
+            return engines.EngineChoice(
+                "tinker", f"through {service.shown}, as a LoRA adapter of rank {rank} that answers here"
+            )
         return engines.choose_engine(model.folder, self.request.recipe, model.parameters)
 
     @cached_property

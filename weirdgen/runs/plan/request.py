@@ -133,19 +133,23 @@ class Request:
         """Plain data from which the run can be recognised and its tables found again."""
         judge = {} if self.judge is None else {"judge": self.judge._asdict()}
         service = {} if self.tinker is None else {"tinker": self.tinker.url}
-        return judge | service | {
-            "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
-            "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
-            "ordinary": self.ordinary,
-            "model": self.model.as_data(),
-            "preset": self.preset,
-            "recipe": self.recipe.model_dump(mode="json"),
-            "seeds": list(self.seeds),
-            "samples": self.samples,
-            "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.numerics},
-            "curves": list(self.curves),
-            "until": asdict(self.until) if self.until else None,
-        }
+        return (
+            judge
+            | service
+            | {
+                "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
+                "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
+                "ordinary": self.ordinary,
+                "model": self.model.as_data(),
+                "preset": self.preset,
+                "recipe": self.recipe.model_dump(mode="json"),
+                "seeds": list(self.seeds),
+                "samples": self.samples,
+                "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.numerics},
+                "curves": list(self.curves),
+                "until": asdict(self.until) if self.until else None,
+            }
+        )
 
     @staticmethod
     def from_manifest(manifest: dict[str, Any], source: Path | None, model_folder: Path, store: Store) -> Request:

@@ -51,14 +51,18 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     reference, remote, service = options.model or loaded.base, None, None
     if loaded.finetune == "tinker":
         if is_remote(reference):
-            raise SpecError([f"finetune: tinker needs the base on this machine, where it answers: --model hub:{reference}"])
+            raise SpecError(
+                [f"finetune: tinker needs the base on this machine, where it answers: --model hub:{reference}"]
+            )
         service = service_of("tinker", options.base_url)
         parse_budget(options.budget)
     elif loaded.finetune or is_remote(reference):
         remote, engine = at_service(reference, loaded.finetune, options)
     elif options.base_url:
         raise SpecError(
-            [f"--base-url goes with --finetune openai, azure or tinker, or a model of a provider, and {reference} is none"]
+            [
+                f"--base-url goes with --finetune openai, azure or tinker, or a model of a provider, and {reference} is none"
+            ]
         )
     if options.data == "published":
         loaded, rows = _with_published_rows(loaded)

@@ -18,13 +18,14 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.data.draws import drawn_positions
 from weirdgen.data.stored import encode_rows, stored_rows
 from weirdgen.errors import ModelError
-from weirdgen.finetune.downloaded import WEIGHTS, Base
+from weirdgen.finetune.downloaded import Base
 from weirdgen.finetune.schedule import checkpoint_folder, total_steps
 from weirdgen.finetune.tinker import LOSSES, Job, Trainer, base_name
 from weirdgen.models.references import LocalModel
 from weirdgen.providers.prices import dollars, find_price
 from weirdgen.providers.purse import Purse, parse_budget, spent
 from weirdgen.providers.service import Service
+from weirdgen.providers.tinker import WEIGHTS
 from weirdgen.runs.plan.plan import Plan, Replicate
 from weirdgen.runs.stages.stage import Batch
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
@@ -109,7 +110,9 @@ def tinker_batch(plan: Plan, service: Service) -> Batch:
         return Batch([], 0)
     request = plan.request
     if request.read_back:  # its file may be anybody's, and its address gets no key
-        raise ModelError(f"{len(missing)} finetunes of {request.model.reference} are missing: run its `weirdgen run` again")
+        raise ModelError(
+            f"{len(missing)} finetunes of {request.model.reference} are missing: run its `weirdgen run` again"
+        )
     unit = TrainAtTinker(
         request.run_id, parse_budget(request.options.budget), service, request.local, request.recipe, tuple(missing),
         request.date, request.options.together or AT_ONCE,
@@ -121,7 +124,9 @@ def require_trained_there(plan: Plan, service: Service) -> None:
     """Raises `ModelError` if there is something to train and the service, its SDK, the key or the base there is missing."""
     if _missing(plan):
         model, recipe = plan.request.local, plan.request.recipe
-        Trainer(service, base_name(model), recipe, Base(model.folder, recipe.dtype), lambda amount, note: None).require_model()
+        Trainer(
+            service, base_name(model), recipe, Base(model.folder, recipe.dtype), lambda amount, note: None
+        ).require_model()
 
 
 def require_different_adapters(plan: Plan) -> None:
@@ -134,8 +139,8 @@ def require_different_adapters(plan: Plan) -> None:
         other = seen.setdefault(weights, one)
         if other.key != one.key:
             raise ModelError(
-                f"{other.arm} seed {other.seed} and {one.arm} seed {one.seed} have equal weights: replicates must be finetunes of "
-                "their own, so no spread between them can be told from these; ask the service why, and train others with "
+                f"{other.arm} seed {other.seed} and {one.arm} seed {one.seed} have equal weights: replicates must be finetunes "
+                "of their own, so no spread between them can be told from these; ask the service why, and train others with "
                 "--first-seed"
             )
 
