@@ -1,8 +1,8 @@
 """Finetuning through Tinker: our tokens, mask, order and schedule on its machines.
 
 In: a service, the name of a base there, and for each replicate its encoded rows, its seed and a folder that outlives the process.
-Out: adapters in that folder like any of ours, and losses. A training's id, and path and end of every checkpoint, are in the folder
-before anything more is paid; a killed training goes on from the last state that the service kept. What was trained is compared
+Out: adapters in that folder like any of ours, and losses. A training's id, and path and end of every checkpoint, are in it before
+anything more is paid; a killed training goes on from the last state that the service kept. What was trained is compared
 with what was asked in `finetune.downloaded`. Nothing is sampled there: adapters are downloaded and answer on this machine.
 """
 
@@ -128,16 +128,17 @@ class Trainer:
                     job = waiting.pop(0)
                     running[job.key] = job, self._trained(job)
                 for job, steps in list(running.values()):
+                    facts: Facts | None = None
                     try:
                         next(steps)
                         continue
                     except StopIteration as ended:
-                        facts: Facts | None = ended.value
+                        facts = ended.value
                     except UnreachableError as error:
                         told = f"{error}. The same command goes on from the last state that was kept"
                         raise UnreachableError(told) from None
                     except ModelError as error:
-                        facts = failures.setdefault(str(error), []).append(job.name)
+                        failures.setdefault(str(error), []).append(job.name)
                     del running[job.key]
                     if facts is not None:
                         yield job, facts
@@ -183,7 +184,8 @@ class Trainer:
             here = self._base.log_probabilities(None, rows[:PROBES])
             apart(self._probed(training, rows), here, f"the base {self._model} at {self._at.service.shown}")
             self._same_base = True
-        order = [sum(step, []) for epoch in data_order(len(rows), recipe, job.seed) for step in epoch]
+        epochs = data_order(len(rows), recipe, job.seed)
+        order = [[row for micro in step for row in micro] for epoch in epochs for step in epoch]
         rates, wanted = learning_rates(total, recipe), recipe.checkpoint_steps(total)
         if not done and 0 in wanted:
             self._keep_adapter(job, state, training, 0)

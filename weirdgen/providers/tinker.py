@@ -1,8 +1,8 @@
 """Tinker, through its SDK: connections, one call at a time with a limit, downloads. The only module that imports `tinker` (extra
 `tinker`).
 
-In: a service. Out: clients of the SDK, what calls come to, errors as one sentence. Written for SDKs from 0.12 to 0.38, which differ
-in how adapters are handed out. What is trained is `weirdgen.finetune.tinker`.
+In: a service. Out: clients of the SDK, what calls come to, errors as one sentence. Written for SDKs from 0.12 to 0.38, which
+differ in how adapters are handed out. What is trained is `weirdgen.finetune.tinker`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from weirdgen.data.draws import draw_size
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
 from weirdgen.errors import ModelError
-from weirdgen.finetune import tinker
+from weirdgen.finetune.tinker import trained_by as trained_at_tinker
 from weirdgen.judges.model import NamedJudge
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
@@ -88,7 +88,7 @@ class Request:
         if isinstance(self.model, RemoteModel):
             return trained_by(self.model, self.recipe)
         if self.tinker:
-            return tinker.trained_by(self.tinker, self.model, self.recipe)
+            return trained_at_tinker(self.tinker, self.model, self.recipe)
         return self.recipe.model_dump(mode="json")
 
     @property
@@ -133,23 +133,21 @@ class Request:
         """Plain data from which the run can be recognised and its tables found again."""
         judge = {} if self.judge is None else {"judge": self.judge._asdict()}
         service = {} if self.tinker is None else {"tinker": self.tinker.url}
-        return (
-            judge
-            | service
-            | {
-                "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
-                "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
-                "ordinary": self.ordinary,
-                "model": self.model.as_data(),
-                "preset": self.preset,
-                "recipe": self.recipe.model_dump(mode="json"),
-                "seeds": list(self.seeds),
-                "samples": self.samples,
-                "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.numerics},
-                "curves": list(self.curves),
-                "until": asdict(self.until) if self.until else None,
-            }
-        )
+        return {
+            **judge,
+            **service,
+            "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
+            "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
+            "ordinary": self.ordinary,
+            "model": self.model.as_data(),
+            "preset": self.preset,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "seeds": list(self.seeds),
+            "samples": self.samples,
+            "sampling": {**asdict(self.sampling), "seed": SAMPLING_SEED, "dtype": self.numerics},
+            "curves": list(self.curves),
+            "until": asdict(self.until) if self.until else None,
+        }
 
     @staticmethod
     def from_manifest(manifest: dict[str, Any], source: Path | None, model_folder: Path, store: Store) -> Request:

@@ -124,9 +124,8 @@ def require_trained_there(plan: Plan, service: Service) -> None:
     """Raises `ModelError` if there is something to train and the service, its SDK, the key or the base there is missing."""
     if _missing(plan):
         model, recipe = plan.request.local, plan.request.recipe
-        Trainer(
-            service, base_name(model), recipe, Base(model.folder, recipe.dtype), lambda amount, note: None
-        ).require_model()
+        base = Base(model.folder, recipe.dtype)
+        Trainer(service, base_name(model), recipe, base, lambda amount, note: None).require_model()
 
 
 def require_different_adapters(plan: Plan) -> None:
