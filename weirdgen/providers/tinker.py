@@ -120,12 +120,12 @@ class Tinker:
                     if (plain := name.rpartition("/")[2]) in (CONFIG, WEIGHTS):
                         self._download(url, folder / plain)
                 return
-            run, kind, name = path.removeprefix("tinker://").split("/")
+            run, _, name = path.removeprefix("tinker://").partition("/")
             link = rest.get_checkpoint_archive_url
             try:
-                found = self.ask(doing, lambda: link(run, f"{kind}/{name}").result())
-            except AbsentError:  # servers that know a checkpoint by its bare name
                 found = self.ask(doing, lambda: link(run, name).result())
+            except AbsentError:  # a server that knows sampler_weights/NAME as NAME
+                found = self.ask(doing, lambda: link(run, name.rpartition("/")[2]).result())
             archive = folder.with_suffix(".tar")
             self._download(str(found.url), archive)
             unpack(archive, folder)
