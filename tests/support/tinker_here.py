@@ -186,7 +186,7 @@ def tinker_here(model: Path, name: str, files: Path) -> Iterator[TinkerHere]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield TinkerHere(model, name, files, f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
