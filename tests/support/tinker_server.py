@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SERVER = Path(os.environ.get("WEIRDGEN_TINKER_SERVER", Path(__file__).parents[2] / ".venv" / "tinker-server"))
-BACKEND = {"max_lora_adapters": 8, "max_lora_rank": 8, "train_micro_batch_size": 4, "sample_max_num_sequences": 4}
+BACKEND = {"max_lora_adapters": 16, "max_lora_rank": 8, "train_micro_batch_size": 4, "sample_max_num_sequences": 4}
 
 
 def for_transformers_4(model: Path, folder: Path) -> Path:

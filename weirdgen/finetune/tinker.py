@@ -79,10 +79,10 @@ def recipe_problems(recipe: Recipe) -> list[str]:
     return problems
 
 
-def trained_by(service: Service, model: LocalModel, recipe: Recipe) -> dict[str, Any]:
+def trained_by(service: Service, recipe: Recipe) -> dict[str, Any]:
     """The recipe as far as it decides a finetune there, and where that is."""
     dump = recipe.model_dump(mode="json", exclude={"engine", "dtype"})
-    return {**dump, "service": {"provider": service.provider, "url": service.url, "model": base_name(model)}}
+    return {**dump, "service": {"provider": service.provider, "url": service.url}}
 
 
 def example(row: Encoded, weight: float) -> Example:

@@ -88,7 +88,7 @@ class Request:
         if isinstance(self.model, RemoteModel):
             return trained_by(self.model, self.recipe)
         if self.tinker:
-            return trained_at_tinker(self.tinker, self.model, self.recipe)
+            return trained_at_tinker(self.tinker, self.recipe)
         return self.recipe.model_dump(mode="json")
 
     @property
