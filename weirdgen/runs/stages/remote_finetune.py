@@ -13,7 +13,7 @@ from weirdgen.columns import BASE
 from weirdgen.errors import ModelError
 from weirdgen.finetune.job import Wanted
 from weirdgen.finetune.readback import equal_finetunes
-from weirdgen.finetune.recognise import SHORT
+from weirdgen.finetune.creating import SHORT
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.finetune.upload import CHARACTERS_A_TOKEN
 from weirdgen.models.remote import RemoteModel

@@ -1,7 +1,7 @@
 """Units that a service does: finetuning jobs, and answers to prompts. Both are done by the process that has the keys.
 
 In: a service, replicates or variants. Out: finetune artifacts that name models there, rows of completions tables. A finetune is
-called trained when its model has answered once. How jobs are kept from being paid twice is `finetune.remote`.
+called trained when its model has answered once. How jobs are kept from being paid twice is `finetune.creating`.
 """
 
 from __future__ import annotations
