@@ -123,7 +123,7 @@ def server_lines(plan: Plan) -> list[str]:
     engine = request.engine.open(request.local.folder, request.dtype, request.date)
     if request.recipe.full:
         return [f"  server: {request.options.engine} answers"]
-    from weirdgen.finetune.trial_adapter import write_trial_adapter
+    from weirdgen.finetune.lora import write_trial_adapter
 
     plan.store.require_writable()
     folder = plan.store.root / "tmp" / f"trial-{uuid.uuid4().hex[:8]}"
