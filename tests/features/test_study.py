@@ -15,11 +15,11 @@ from tests.features.conftest import LAYER
 from weirdgen.errors import ModelError, StoreError
 from weirdgen.features import autoencoder, labels
 from weirdgen.features import study as studies
+from weirdgen.features.autoencoder import write_saelens
 from weirdgen.features.intervene import Trials
 from weirdgen.features.page import write_page
 from weirdgen.features.sae import Sae
 from weirdgen.features.sae_train import SaeRecipe
-from weirdgen.features.sae_write import write_saelens
 from weirdgen.features.silence import silence
 from weirdgen.features.size import SIZES
 from weirdgen.progress import Progress

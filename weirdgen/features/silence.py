@@ -41,7 +41,6 @@ def feature_ablations(
     counts: Sequence[int],
     draws: int,
     device: torch.device,
-    seed: int = 0,
 ) -> Iterator[Ablation]:
     """The first features by interaction, by how many; and as many others that fire as often, at the largest count.
 
@@ -56,7 +55,7 @@ def feature_ablations(
         pairs = at.pairs
         value_VQD = at.arms[arm].mean(0)[[*pairs.trigger, *pairs.reference]]
         rate_F = CellMeans.of(sae, value_VQD).rate_VF.mean(0).double().numpy()
-        return matched(rate_F, features, np.random.default_rng(seed + draw))
+        return matched(rate_F, features, np.random.default_rng(draw))
 
     def fitted(operator: str, count: int, draw: int | None) -> Ablation:
         def fit(at: Activations, mean: Activations) -> Edit:
