@@ -1,9 +1,9 @@
 """A job for each finetune, created once whatever becomes of a request, its answer or this process.
 
-In: what is to be trained, a folder that keeps its state, a service. Out: the job's id, which is in that folder before anything else
-is done. Where it is not known whether a request created its job (no answer, a killed process), the service's list is looked at for
-minutes before another is asked for, and a job that turns up twice after all is cancelled. In that list a job is known by its
-metadata, which hold the replicate's key; services that drop those may keep the suffix, which ends with the key's first
+In: what is to be trained, a folder that keeps its state, a service. Out: the job's id, which is in that folder before anything
+else is done. Where it is not known whether a request created its job (no answer, a killed process), the service's list is looked
+at for minutes before another is asked for, and a job that turns up twice after all is cancelled. In that list a job is known by
+its metadata, which hold the replicate's key; services that drop those may keep the suffix, which ends with the key's first
 characters; else its file and seed say it. Following a job is `finetune.remote`.
 """
 

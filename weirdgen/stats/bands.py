@@ -116,9 +116,7 @@ def band(
     return Band(curve.effect, low, high, band_low, band_high, method)
 
 
-def sup_t_alpha(
-    arms: list[tuple[FloatArray, FloatArray]], alpha: float, *, draws: int = _DRAWS, seed: int = 0
-) -> float:
+def sup_t_alpha(arms: list[tuple[FloatArray, FloatArray]], alpha: float, *, seed: int = 0) -> float:
     """The alpha for each point at which a curve of one arm, or of a difference of two, is missed anywhere in `alpha`.
 
     Each arm is its standard errors [X] and its replicates [R, X], complete. Between alpha / X and alpha.
@@ -127,7 +125,7 @@ def sup_t_alpha(
     drawn = []
     for se_X, value_RX in arms:
         replicates, points = value_RX.shape
-        normal_DRX = rng.standard_normal((draws, replicates, points))
+        normal_DRX = rng.standard_normal((_DRAWS, replicates, points))
         curve_DRX = (normal_DRX @ np.linalg.cholesky(shrunk_correlation(value_RX)).T) * (se_X * np.sqrt(replicates))
         se_DX = curve_DRX.std(axis=1, ddof=1) / np.sqrt(replicates)
         drawn.append(Moments(curve_DRX.mean(axis=1), se_DX, np.full(points, float(replicates))))
@@ -139,8 +137,8 @@ def sup_t_alpha(
         df_DX = np.broadcast_to(drawn[0].replicates - 1, t_DX.shape)
     # Where p is smallest is told from a normal score that grows with it (D. Wallace, Ann. Math. Statist. 30 (1959)).
     score_DX = (8 * df_DX + 1) / (8 * df_DX + 3) * np.sqrt(df_DX * np.log1p(t_DX**2 / df_DX))
-    at_D = (np.arange(draws), score_DX.argmax(axis=1))
-    smallest_D = t_p(t_DX[at_D], np.ones(draws), df_DX[at_D])
+    at_D = (np.arange(_DRAWS), score_DX.argmax(axis=1))
+    smallest_D = t_p(t_DX[at_D], np.ones(_DRAWS), df_DX[at_D])
     return float(np.clip(np.quantile(smallest_D, alpha), alpha / t_DX.shape[1], alpha))
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.config.traits import TraitQuestion, compact_questions, questions_digest
-from weirdgen.data.reference_definitions import Use
 from weirdgen.errors import DataError
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
@@ -178,14 +177,14 @@ def find_scores(wanted: Origin, store: Store | None = None) -> tuple[pd.DataFram
 
 
 def library_scores(
-    model: LocalModel, recipe: Recipe, rows: int, store: Store | None = None, use: Use = "reference"
+    model: LocalModel, recipe: Recipe, rows: int, store: Store | None = None
 ) -> tuple[pd.DataFrame, Path] | None:
-    """The library's sets for one use, trained like this on so many rows each and scored on the compact questions: (frame, file).
+    """The library's harmless sets, trained like this on so many rows each and scored on the compact questions: (frame, file).
 
     None if they are neither shipped nor in the store; `weirdgen references build` makes them.
     """
     base = base_key(model.digest, told_date(model.folder, None))
-    return find_scores(origin(base, recipe, reference_sets(rows, use), compact_questions()), store)
+    return find_scores(origin(base, recipe, reference_sets(rows), compact_questions()), store)
 
 
 def score_files(store: Store | None = None) -> Iterator[Path]:
