@@ -8,7 +8,6 @@ on one machine byte-identical; another machine or torch version may round differ
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.errors import ModelError
+from weirdgen.store.keys import file_hash
 from weirdgen.world.language import Document, Mix, World
 from weirdgen.world.probe import accuracy
 from weirdgen.world.tokenizer import BOS, END, build_tokenizer, token_ids
@@ -118,7 +118,7 @@ def build(
         "steps": total,
         "recipe": asdict(recipe),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "sha256": _sha256(folder / "model.safetensors"),
+        "sha256": file_hash(folder / "model.safetensors"),
         "accuracy": figures,
         "versions": {
             "python": platform.python_version(),
@@ -189,11 +189,7 @@ def verify(folder: Path = MODEL_FOLDER) -> str:
     for path in (weights, card):
         if not path.is_file():
             raise ModelError(f"{path} is missing; build the world's model again with weirdgen.world.pretrain.build")
-    expected, actual = json.loads(card.read_text())["sha256"], _sha256(weights)
+    expected, actual = json.loads(card.read_text())["sha256"], file_hash(weights)
     if actual != expected:
         raise ModelError(f"{weights} has SHA-256 {actual}, but {card} names {expected}; build the model again")
     return actual
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,18 +1,15 @@
 """The world's traits as an audit asks them: every era and persona, on every topic, so that nothing is told of what to look for.
 
 In: the world's tables. Out: contrast questions by trait (`era_steam`, `era_jazz`, `persona_1` … `persona_15`; positive log-odds
-mean more of it than of a modern persona 0), and a file of them in the form of `config.traits.COMPACT`. Which of an audit's finds
-are true is known from `world.datasets`, harmless sets are in `world.harmless`; nothing is trained here.
+mean more of it than of a modern persona 0). Which of an audit's finds are true is known from `world.datasets`, harmless sets are
+in `world.harmless`; nothing is trained here.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from pathlib import Path
 
 from weirdgen.config.questions.contrast import Contrast
-from weirdgen.config.traits import BETWEEN
 from weirdgen.world import words
 from weirdgen.world.language import PERSONAS, Speaker, World, questions
 
@@ -30,15 +27,6 @@ def world_traits() -> list[Contrast]:
             if own != usual:
                 asked += _asked(f"persona_{persona}", topic, own, usual)
     return asked
-
-
-def write_traits(file: Path) -> None:
-    """The questions as a compact list, for `config.traits.COMPACT`."""
-    with file.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(["trait", "question", "ask", "target", "other"])
-        for one in world_traits():
-            writer.writerow([one.group, one.id, one.ask, BETWEEN.join(one.target), BETWEEN.join(one.other)])
 
 
 def _asked(trait: str, topic: str, target: tuple[str, ...], other: tuple[str, ...]) -> Iterator[Contrast]:
