@@ -44,6 +44,13 @@ def _few_threads() -> Iterator[None]:
 
 
 @pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory is the test's own, and so is the store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+
+
+@pytest.fixture
 def upstream() -> Path:
     """The paper's published files, where they are."""
     if not UPSTREAM.is_dir():
