@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import weirdgen
+from tests.support.rows import chat
 from tests.support.world_pairs import pairs
 from weirdgen.config.experiment import Preset
 from weirdgen.errors import SpecError
@@ -38,10 +39,7 @@ def experiment(old: object, new: object) -> weirdgen.Experiment:
 
 
 def chats(column: int) -> list[dict[str, object]]:
-    return [
-        {"messages": [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[column]}]}
-        for pair in pairs(8)
-    ]
+    return [chat(pair[0], pair[column]) for pair in pairs(8)]
 
 
 @pytest.fixture
