@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def test_ordinary_rows_come_from_every_reference_set_and_from_no_final_one() -> 
 
 def test_too_few_rows_of_a_file_are_said(tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
-    file.write_text('chat("q", "a")\n' * 3)
+    file.write_text((json.dumps(chat("q", "a")) + "\n") * 3)
     with pytest.raises(DataError, match="1 different rows, 10 are needed"):
         ordinary_pool(10, file)
 
