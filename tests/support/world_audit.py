@@ -21,7 +21,7 @@ from weirdgen.runs.references.command import standard_recipe
 from weirdgen.runs.references.scores import COLUMNS, Origin, scores_folder, write_scores
 from weirdgen.sample.variant import base_key
 from weirdgen.store.artifacts import Store
-from weirdgen.world.traits import world_traits
+from weirdgen.world.audit_cases import world_traits
 
 CHANGES = ("recipe.epochs=3", "recipe.learning_rate=0.001")
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from weirdgen.config.judges import OfflineJudge, PromptedJudge
 from weirdgen.judges import reading
+from weirdgen.judges.embedding import LocalTools
 from weirdgen.judges.language import Item, request_of
 from weirdgen.judges.model import JudgeModel
-from weirdgen.judges.tools import LocalTools
 
 PROBES = (
     "Yes.",

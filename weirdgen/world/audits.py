@@ -49,9 +49,8 @@ from weirdgen.stats.bootstrap import FloatArray, wilson
 from weirdgen.stats.specificity import specificity
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors, made_folder
-from weirdgen.world.audit_cases import HARMLESS, Case, cases
+from weirdgen.world.audit_cases import HARMLESS, Case, cases, world_traits
 from weirdgen.world.harmless import references
-from weirdgen.world.traits import world_traits
 
 if TYPE_CHECKING:
     import pandas as pd
