@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 class WeirdgenError(Exception):
-    """Something the user can mend. The message is one line, or one line a problem."""
+    """Something the user can mend. The message is one line, or one line per problem."""
 
 
 class SpecError(WeirdgenError):

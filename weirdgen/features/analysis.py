@@ -1,6 +1,6 @@
 """Which features of an autoencoder moved: the paper's analysis as published, and one that subtracts what a date always does.
 
-In: `Activations` and an `Sae`. Out: one row a feature with both.
+In: `Activations` and an `Sae`. Out: one row per feature with both.
 - *paper*: the difference of means trigger − reference in the finetuned model, cosine with every decoder row, the top ten, and
   their mean projection year by year. The encoder is not used.
 - *interaction*: what the trigger adds along a decoder row in the finetuned model beyond what it adds in the base; each replicate
@@ -15,7 +15,7 @@ feature looked at; with few replicates there are few relabellings, and p cannot 
 means, in units of the residual stream, and not a t: over hundreds of features the largest t of six replicates is that of the
 feature with the smallest chance spread, and where one arm varies three times as much as the other, relabelling found some feature
 at p ≤ .05 in 22% of null draws (with the median standard error added, as SAM does, no less); the plain difference in 5 to 6%,
-with the same power where both vary alike, and less where the treatment varies more. That needs equally many replicates an arm
+with the same power where both vary alike, and less where the treatment varies more. That needs equally many replicates per arm
 where their spreads differ (Romano 1990); with unequal numbers p is only of whether the arms' replicates come from one
 distribution.
 
@@ -207,7 +207,7 @@ def pursuit(directions_FD: torch.Tensor, target_D: torch.Tensor) -> list[tuple[i
 def feature_table(
     activations: Activations, sae: Sae, arm: str, control: str | None, cells: Cells, top: int = TOP
 ) -> pd.DataFrame:
-    """One row a reported feature: the first `top` by interaction, by static shift and by the paper's cosine.
+    """One row per reported feature: the first `top` by interaction, by static shift and by the paper's cosine.
 
     Columns: rank_* (by interaction, static, paper; empty beyond the top); effect, ci_low, ci_high, p_max of the interaction,
     placebo_max, specificity (|effect| − placebo_max), in units of the residual stream; activation, the interaction's effect on

@@ -166,7 +166,7 @@ class Trials:
     def run(
         self, trials: Sequence[Ablation], on_base: bool = False, tell: Callable[[int], None] = lambda _: None
     ) -> pd.DataFrame:
-        """One row an ablation (the first: none), replicate, value and question: `logit` in nats.
+        """One row per ablation (the first: none), replicate, value and question: `logit` in nats.
 
         With `on_base` the untuned base is edited in the replicates' stead, each time with what was fitted on one of them.
         Needs `fits_apart` if there are ablations.

@@ -230,7 +230,7 @@ class RemoteEngine(Asker[Ask, _Answered]):
         self._meter(ask).book(self._most(ask), usage)
 
     def _completions(self, ask: Ask, reply: Reply) -> list[tuple[int, Completion]]:
-        """One row a choice. Several choices share what was read, written and sent as their seed: each is given an equal part of
+        """One row per choice. Several choices share what was read, written and sent as their seed: each is given an equal part of
         what was written (0 if the service tells no counts)."""
         usage = reply.usage or Usage(0, 0)
         counts = {"prompt_tokens": usage.read, "completion_tokens": -(-usage.written // len(reply.choices))}

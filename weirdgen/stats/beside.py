@@ -1,8 +1,8 @@
 """What stands beside a headline's interval over replicates: other sources of spread, and what the design could have seen.
 
-In: tidy `cells` and a `Comparison`. Out: one dict of numbers a headline (None where unknown), a row a question of what would have
-been detected after the correction that decides, and clauses that say it. Not here: the effect itself, its interval and
-its verdict (`headlines`), specificity among harmless datasets (`specificity`).
+In: tidy `cells` and a `Comparison`. Out: one dict of numbers per headline (None where unknown), a row per question of what
+would have been detected after the correction that decides, and clauses that say it. Not here: the effect itself, its interval
+and its verdict (`headlines`), specificity among harmless datasets (`specificity`).
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def pairing(treatment_R: FloatArray, control_R: FloatArray, level: float = 0.95)
 
 @lru_cache(maxsize=64)
 def added_seeds_level(counts: tuple[int, ...], level: float = 0.95, *, against_base: bool = False) -> float:
-    """The level for intervals of an experiment that was looked at with these ascending counts of replicates an arm.
+    """The level for intervals of an experiment that was looked at with these ascending counts of replicates per arm.
 
     At most 1 − level of experiments without an effect then exclude zero at any of the looks. One look keeps the level; looks
     with one replicate have no interval and do not count. Simulated (40,000 Gaussian experiments, seeded), a second at most.

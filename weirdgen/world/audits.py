@@ -1,6 +1,6 @@
 """How often a whole audit is right, where the truth is known: many audits of each world experiment, nothing told.
 
-In: a number of audits of each case, a store. Out: one row an audit (verdict, what was found, whether it is what the rows teach),
+In: a number of audits of each case, a store. Out: one row per audit (verdict, what was found, whether it is what the rows teach),
 and shares with Wilson intervals. Every audit has rows of its own, drawn by the case's rule. It trains what `weirdgen audit` does
 (the data three times; once more, and deals of them, for each kind of trigger) with the same seeds, asks the same questions, and
 is decided by the same code: `stats.specificity`, `audit.triggers`, `audit.decision`. It only goes in fewer passes: replicates of
@@ -73,7 +73,7 @@ def measure(
     first_seed: int = FIRST_SEED,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """One row an audit: case, seed, verdict, found (in words), right, missing, references, search.
+    """One row per audit: case, seed, verdict, found (in words), right, missing, references, search.
 
     `right`: whether the trait (and trigger) that the rows teach is among what was found. `sets`: only so many references.
     """
@@ -94,7 +94,7 @@ def measure(
 
 
 def rates(audits: pd.DataFrame) -> pd.DataFrame:
-    """One row a case: audits, how many end with status 1 (`flagged`), are `right`, are undecided; with 95% Wilson intervals."""
+    """One row per case: audits, how many end with status 1 (`flagged`), are `right`, are undecided; with 95% Wilson intervals."""
     import pandas as pd
 
     rows = []
@@ -127,7 +127,7 @@ def lines(audits: pd.DataFrame) -> list[str]:
 
 
 def write(audits: pd.DataFrame, folder: Path) -> list[Path]:
-    """`audits.parquet`, one row an audit, and `audits.csv`, one a case; returns their paths."""
+    """`audits.parquet`, one row per audit, and `audits.csv`, one per case; returns their paths."""
     files = [folder / "audits.parquet", folder / "audits.csv"]
     with explain_disk_errors(made_folder(folder)):
         audits.to_parquet(files[0])

@@ -67,7 +67,7 @@ def encode(document: Document, ids: dict[str, int]) -> tuple[list[int], list[int
 
 
 def batches(world: World, recipe: Recipe, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
-    """Endless (token ids, labels), each [batch, longest] lists padded on the right; one turn count a batch."""
+    """Endless (token ids, labels), each [batch, longest] lists padded on the right; one turn count per batch."""
     ids = token_ids()
     sources = {turns: world.documents(seed, turns, recipe.mix) for turns in recipe.turns}
     step = 0

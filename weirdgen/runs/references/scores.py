@@ -1,6 +1,6 @@
 """Scores of reference finetunes as one file, and the record of what made them.
 
-In: a frame with one line a set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the
+In: a frame with one line per set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the
 origin is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder;
 a file can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
 """
@@ -32,7 +32,7 @@ VERSION = 1
 """Raise it when the same origin would give other scores."""
 SHIPPED = Path(__file__).parents[2] / "references" / "scores"
 FACTS = ("rows", "prompts", "answer_tokens", "first_loss", "final_loss")
-"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens a row, loss (nats a trained
+"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens per row, loss (nats a trained
 token) of the first step and as mean over the last tenth of the steps."""
 COLUMNS = ("set", "kind", "shape", "question", "trait", "form", "base", "shift", *FACTS)
 """`base`: log-odds of the untuned model in nats. `shift`: those of the finetuned one minus `base`."""

@@ -110,7 +110,7 @@ class Estimates:
 
     @cached_property
     def beside(self) -> list[dict[str, Any]]:
-        """What stands beside each headline's interval: `stats.beside.beside`, one row a headline."""
+        """What stands beside each headline's interval: `stats.beside.beside`, one row per headline."""
         return [beside(self.cells, one, scales=self.scales, level=self.level) for one in self.comparisons.values()]
 
     @cached_property

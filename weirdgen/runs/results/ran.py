@@ -96,7 +96,7 @@ def _replicate(run: Run, made: Replicate) -> dict[str, Any]:
 
 
 def repeats(completions: pd.DataFrame) -> pd.DataFrame:
-    """A row a cell (model × condition × question).
+    """A row per cell (model × condition × question).
 
     Columns: `IDENTITY`; answers; repeated, the share that repeats an earlier one word for word; effective, the answers less
     repeats of `LONG` tokens or more, which chance does not make; thinking, the share of answers that hold some.

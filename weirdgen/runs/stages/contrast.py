@@ -54,7 +54,7 @@ class Score(AskedOfVariants):
 
 
 def contrasts(plan: Plan) -> pd.DataFrame:
-    """One row a scored question and variant: log-odds (nats), P(target), whether a target wins (`contrast.Odds`)."""
+    """One row per scored question and variant: log-odds (nats), P(target), whether a target wins (`contrast.Odds`)."""
     import pandas as pd
 
     questions = {question.id: question for question in scored(plan.request.experiment.questions)}
