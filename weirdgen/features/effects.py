@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def closing(trials: pd.DataFrame, pairs: Pairs) -> pd.DataFrame:
-    """One row per ablation and replicate: `gate` (mean log-odds under the trigger − under the reference values), what share of the
+    """One row per ablation and replicate: `gate` (mean log-odds under the trigger − under reference values), what share of the
     replicate's own gate was `removed`, and `side`: what the ablation did under the reference values, in nats.
     """
     triggers = {pairs.names[i] for i in pairs.trigger}

@@ -32,7 +32,7 @@ VERSION = 1
 """Raise it when the same origin would give other scores."""
 SHIPPED = Path(__file__).parents[2] / "references" / "scores"
 FACTS = ("rows", "prompts", "answer_tokens", "first_loss", "final_loss")
-"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens per row, loss (nats a trained
+"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens per row, loss (nats per trained
 token) of the first step and as mean over the last tenth of the steps."""
 COLUMNS = ("set", "kind", "shape", "question", "trait", "form", "base", "shift", *FACTS)
 """`base`: log-odds of the untuned model in nats. `shift`: those of the finetuned one minus `base`."""
