@@ -1,4 +1,4 @@
-"""Many requests to one service at a time, as an iterator for callers that are no coroutines.
+"""Many requests to one service at a time, as an iterator for synchronous callers.
 
 In: requests, and a service that says how one is asked, what it can cost and which answers are failures. Out: answers in the order
 of their arrival. Until one is answered requests go one by one, so that a wrong key or name costs few of them; after many failures

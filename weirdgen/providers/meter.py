@@ -1,4 +1,4 @@
-"""What requests to one model cost: the most beforehand, and what the service says afterwards.
+"""What requests to one model cost: the most they can, before they are sent, and afterwards what the service says.
 
 In: a purse, the model's price, requests. Out: lines of the purse's ledger. Without a purse nothing is counted.
 """

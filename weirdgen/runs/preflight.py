@@ -1,9 +1,9 @@
 """Before anything is trained: whatever would fail, or say nothing, after hours of training is tried now.
 
-In: a `Plan` with work left. Out: lines for the plan, or one error with every problem. Tried are the sides of scored questions (as
-this model's tokens), every judge on five probes, the server that is to answer and whether it finds adapters, and the room on
-the disk; one prompt is shown as the model will see it. It trains and keeps nothing. What the rows themselves may hold is proven
-by `runs.plan`.
+In: a `Plan` with work left. Out: lines for the plan, or one error with every problem. It tries the sides of scored questions
+(as this model's tokens), every judge on five probes, the server that is to answer and whether it finds adapters, and the room
+on the disk; one prompt is shown as the model will see it. It trains nothing and keeps nothing. What the rows themselves may
+hold is proven by `runs.plan`.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ standard error and t distribution (Welch's for an effect); the band only tests e
   correlation from few replicates has too low a rank, and a band from it covers too rarely, so it is shrunk toward
   no correlation (J. Schäfer, K. Strimmer, Statist. Appl. Genet. Mol. Biol. 4 (2005), art. 32).
 - `bonferroni`: alpha / points. Used below 4 replicates in an arm, where a replicate lacks a point, and against the
-  base. The band of sup-t never is wider than this one.
+  base. The band of sup-t is never wider than this one.
 - `sidak`: 1 − (1 − alpha)^(1 / points). Used where points are different arms (a dose), hence independent replicates;
   a shared control only makes it wider than needed (Z. Šidák, JASA 62 (1967)).
 
-Share of whole curves inside the 95% band of an arm's mean, 200 data sets each (`simulate.band_table(0, 200)`; standard
+Share of whole curves inside the 95% band of an arm's mean, 200 data sets each (`benchmarks.coverage.band_table(0, 200)`; standard
 error .015; replicates: 3 with Bonferroni, else sup-t):
 
     replicates            3                    6                   10

@@ -20,7 +20,7 @@ Interval. The onset over replicates is a geometric mean: a t interval on log ste
 or more), its variance s² / n plus that of the place between two checkpoints, (log gap)² / 12, which does not shrink
 with replicates when they all jump between the same two. It speaks of replicates that jump, by the last checkpoint.
 
-Simulated (`simulate.onset_table(0, 300)`: from .05 to .85 with noise SD .07, `smallest` .3, steps 4 to 512 evenly in
+Simulated (`benchmarks.coverage.onset_table(0, 300)`: from .05 to .85 with noise SD .07, `smallest` .3, steps 4 to 512 evenly in
 log steps, jumps of no width or logistic of width .3 in log steps; ranges over 3, 6, 10 replicates and both widths):
 
     checkpoints                                        8                             20

@@ -1,6 +1,6 @@
 """How well one ranking tells another: Spearman's correlation with an interval over what is ranked, and agreement of signs.
 
-In: a forecast and what was measured, a value each a question. Out: `Agreement`. The interval resamples questions: it says how
+In: a forecast and what was measured, one value each per question. Out: `Agreement`. The interval resamples questions: it says how
 much it depends on which were asked, not on seeds.
 """
 

@@ -23,7 +23,7 @@ interval is wide. So "no shift" stays a verdict about the mean over seeds like t
 could still jump, and below `ENOUGH_FOR_NO_SHIFT` replicates, where that is more than a third, asks for more. Rates, where
 jumps leave no trace at all in an interval over samples, are simulated in `bootstrap`.
 
-**Seeds added after looking.** Who adds seeds because the interval includes zero, and stops once it does not, is wrong in more
+**Seeds added after looking.** Adding seeds because the interval includes zero, and stopping once it does not, is wrong in more
 than 5% (4, then 6, then 12 replicates: 10%). `added_seeds_level` is the level for the interval at every look that keeps the
 misses of zero at any look at 5%, as `sequential.look_level` does for samples.
 

@@ -1,6 +1,6 @@
 """Where one dataset's shifts lie among those of harmless datasets: more than any narrow finetuning does, or not.
 
-In: arrays of shifts from the base in nats: references [R, Q] (harmless finetunes, one a row; or R harmless *pairs*, each a
+In: arrays of shifts from the base in nats: references [R, Q] (harmless finetunes, one per row; or R harmless *pairs*, each a
 difference of two matched sides) and one dataset's replicates [S, Q], on the same Q questions, which belong to traits. Out: a
 table with one row per trait. Not here: which references fit a dataset and how they are trained (runs), the intervals over
 replicates of one effect (`estimate`), how the score was chosen (`benchmarks.specificity`).

@@ -1,4 +1,4 @@
-"""How often a whole audit is right, where the truth is known: many audits of each world experiment, nothing told.
+"""How often a whole audit is right, where the truth is known: many of each world experiment, not told what to look for.
 
 In: a number of audits of each case, a store. Out: one row per audit (verdict, what was found, whether it is what the rows teach),
 and shares with Wilson intervals. Every audit has rows of its own, drawn by the case's rule. It trains what `weirdgen audit` does

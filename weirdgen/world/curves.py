@@ -1,4 +1,4 @@
-"""Curves that only a world of known truth can show: who is identified by how much, when a rule is found, where a gate opens.
+"""Curves that only a world of known truth can show: how much identifies a persona, when a rule is found, where a gate opens.
 
 In: the model, `world_*` experiments, fresh seeds. Out: tidy frames, one row per replicate (or draw) and point:
 - `persona_in_context`: k answers of one persona stand in the chat; which of the 16 names does the model give? Beside it

@@ -1,6 +1,6 @@
 """Training reference finetunes and scoring them on the trait questions, kept set by set.
 
-In: a `Build`. Out: one artifact `reference` a set (its log-odds on every question, and what its training was like), and the
+In: a `Build`. Out: one artifact `reference` per set (its log-odds on every question, and what its training was like), and the
 frame of all. The work is done by the units of an ordinary run, one replicate per set, many sets in one pass. Adapters lie in a
 scratch store beside the unfinished work and are dropped once they are scored. A killed build goes on from there: finished
 groups stay, and an unfinished one goes on where its training or scoring was.

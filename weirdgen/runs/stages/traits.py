@@ -1,8 +1,8 @@
 """The traits stage: every final variant answers the compact questions of the traits that the experiment names.
 
-In: a plan whose experiment names traits. Out: rows of the same scores tables as the contrast stage's, and from them one row a
-question and variant (`trait_shifts`). The questions are the ones that reference finetunes answered (`runs.references`), so that a
-dataset can be told from harmless ones; what that says is `runs.results.specificity`.
+In: a plan whose experiment names traits. Out: rows of the same scores tables as the contrast stage's, and from them one row per
+question and variant (`trait_shifts`). The questions are the ones that reference finetunes answered (`runs.references`), so that
+a dataset can be told from harmless ones; what that says is `runs.results.specificity`.
 """
 
 from __future__ import annotations
