@@ -55,14 +55,14 @@ def jobs(client: OpenAI, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Backend]]:
     """Opens a backend over the world's model and this test's store; it is closed at the end, if not before."""
     monkeypatch.setattr("weirdgen.serve.training.GATHER_SECONDS", 0.2)
-    opened: list[Backend] = []
+    made: list[Backend] = []
 
     def build(**limits: Any) -> Backend:
         backend = Backend(["world"], Store(tmp_path / "store"), Limits(**limits))
         backend.__enter__()
-        opened.append(backend)
+        made.append(backend)
         return backend
 
     yield build
-    for backend in opened:
+    for backend in made:
         backend.__exit__()
