@@ -87,7 +87,6 @@ def build(
     seed: int = 0,
     steps: int | None = None,
     on_progress: Callable[[int, int, float], None] | None = None,
-    recipe: Recipe = Recipe(),
 ) -> dict[str, Any]:
     """Pretrain and write the model into `folder` (made if missing); returns what recipe.json holds, and the seconds it took.
 
@@ -97,6 +96,7 @@ def build(
     import torch
     import transformers
 
+    recipe = Recipe()
     total = recipe.steps if steps is None else steps
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
