@@ -28,7 +28,7 @@ from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.plan import Plan, make_plan, part_of
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.references.build import in_passes
-from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
+from weirdgen.runs.stages.contrast import score_units
 from weirdgen.runs.stages.dataset import Dataset
 from weirdgen.runs.stages.finetune import Finetune
 from weirdgen.runs.work.executors import Executor, Inline
@@ -153,12 +153,8 @@ class Trial:
     def _score_units(self, variants: Sequence[Variant]) -> list[Unit]:
         request = self.plan.request
         asked = in_passes(self.asked, load_tokenizer(local_folder(request.local), request.date))
-        how = (request.local, request.dtype, request.engine, request.date)
-        return [
-            Score(*how, tuple(variants[first : first + VARIANTS]), tuple(asked[start : start + QUESTIONS_PER_UNIT]))
-            for first in range(0, len(variants), VARIANTS)
-            for start in range(0, len(asked), QUESTIONS_PER_UNIT)
-        ]
+        passes = [variants[first : first + VARIANTS] for first in range(0, len(variants), VARIANTS)]
+        return [unit for together in passes for unit in score_units(request, together, asked)]
 
     def _timed(self, kind: Any, units: Sequence[Unit], scratch: Store, executor: Executor, tell: Any) -> None:
         """Do units; their speed is remembered for the next plan."""

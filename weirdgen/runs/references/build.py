@@ -20,7 +20,7 @@ from weirdgen.progress import Progress
 from weirdgen.runs.plan.plan import Plan, part_of
 from weirdgen.runs.references.plan import STAGE, Build, log_odds
 from weirdgen.runs.references.sets import TrainingSet
-from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
+from weirdgen.runs.stages.contrast import score_units
 from weirdgen.runs.stages.dataset import Dataset
 from weirdgen.runs.stages.finetune import Finetune, losses
 from weirdgen.runs.work.executors import Executor, Inline
@@ -78,12 +78,8 @@ def _score(
     ]
     if not any(lacking):
         return
-    how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
-    units = [
-        Score(*how, tuple(asked[start : start + QUESTIONS_PER_UNIT]))
-        for start in range(0, len(asked), QUESTIONS_PER_UNIT)
-    ]
     amount = sum(scorable.key in keys for keys in lacking for scorable in asked)
+    units = score_units(request, variants, asked)
     _do(units, amount, store, executor, progress, (name, "questions"), wanted.plan)
 
 
