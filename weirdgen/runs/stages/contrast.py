@@ -70,7 +70,7 @@ def score_units(
     ]
 
 
-def remote_units(request: Request, lacking: Sequence[Variant], asked: Sequence[Scorable]) -> list[Unit]:
+def units_at_service(request: Request, lacking: Sequence[Variant], asked: Sequence[Scorable]) -> list[Unit]:
     """The same at a service, in one unit; none if no variant lacks anything."""
     assert isinstance(request.engine, Remote)
     budget = parse_budget(request.options.budget)
@@ -143,7 +143,7 @@ class Contrast(Stage):
         lacking = [variant for variant, keys in missing.items() if keys]
         amount = sum(map(len, missing.values()))
         if isinstance(request.engine, Remote):
-            return Batch(remote_units(request, lacking, [scorable for _, _, scorable in plan.scorables]), amount)
+            return Batch(units_at_service(request, lacking, [scorable for _, _, scorable in plan.scorables]), amount)
         most = 1 if request.recipe.full else VARIANTS
         units: list[Unit] = []
         for kind, final in (("contrast", True), ("contrast at checkpoints", False)):

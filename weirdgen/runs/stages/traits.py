@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from weirdgen.columns import BASE, FINAL
 from weirdgen.config.traits import TraitQuestion, compact_questions
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.runs.stages.contrast import remote_units, score_units
+from weirdgen.runs.stages.contrast import score_units, units_at_service
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.unit import Unit
@@ -89,7 +89,7 @@ class Traits(Stage):
         lacking = [variant for variant, keys in missing.items() if keys]
         amount = sum(map(len, missing.values()))
         if isinstance(request.engine, Remote):
-            return Batch(remote_units(request, lacking, asked), amount)
+            return Batch(units_at_service(request, lacking, asked), amount)
         units: list[Unit] = []
         for variants in together(plan, self.name, lacking, 1 if request.recipe.full else VARIANTS):
             units += score_units(request, variants, asked, missing)
