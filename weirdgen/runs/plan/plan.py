@@ -15,6 +15,7 @@ from typing import Any
 
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import sampled, scored
+from weirdgen.data.draws import drawn_positions
 from weirdgen.data.proof import RowError
 from weirdgen.data.rows import Row, canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
@@ -48,6 +49,10 @@ class Replicate:
     key: str
     inputs: dict[str, Any]
     rows: int
+
+    def own(self, rows: Sequence[Any]) -> list[Any]:
+        """Those of its arm's rows that it is trained on."""
+        return [rows[place] for place in drawn_positions(self.inputs.get("draws"), len(rows), self.seed)]
 
 
 @dataclass

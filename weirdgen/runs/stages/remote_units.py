@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from weirdgen import machine
-from weirdgen.data.draws import drawn_positions
 from weirdgen.data.messages import Row
 from weirdgen.data.stored import stored_rows
 from weirdgen.errors import ModelError
@@ -150,8 +149,7 @@ def keep_finetuned(
 
 def own_rows(store: Store, replicate: Replicate) -> list[Row]:
     """The rows that this replicate is trained on."""
-    rows = stored_rows(store, replicate.inputs["data"])
-    return [rows[place] for place in drawn_positions(replicate.inputs.get("draws"), len(rows), replicate.seed)]
+    return replicate.own(stored_rows(store, replicate.inputs["data"]))
 
 
 def probe_prompts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
