@@ -23,6 +23,10 @@ class Meter:
         a price."""
         return dollars(self._price, read=2 * len(text.encode()) + 64, written=max_tokens * choices)
 
+    def cost(self, usage: Usage) -> float | None:
+        """Dollars that a request of so many tokens costs; None without a price."""
+        return dollars(self._price, **usage._asdict())
+
     def hold(self, most: float | None) -> bool:
         """Whether a request may be sent; what it can cost is kept back then. Raises `BudgetError` if no budget can be kept."""
         return self._purse is None or self._purse.hold(most, self._line["model"])
@@ -48,4 +52,4 @@ class Meter:
         if usage is None:
             self._purse.pay(most, estimated=True, **self._line)
         else:
-            self._purse.pay(dollars(self._price, **usage._asdict()), **self._line, **usage._asdict())
+            self._purse.pay(self.cost(usage), **self._line, **usage._asdict())
