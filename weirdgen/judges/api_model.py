@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.errors import ModelError
 from weirdgen.judges.model import CONNECTIONS, Reply, Request, Token
 from weirdgen.providers.background import Asker
-from weirdgen.providers.chat import Usage
-from weirdgen.providers.inspect import close_model, config_of, open_model, reason, require_inspect
+from weirdgen.providers.inspect import answer, close_model, config_of, open_model, require_inspect
 from weirdgen.providers.meter import Meter
 from weirdgen.providers.prices import judge_price
 from weirdgen.providers.purse import Purse
-from weirdgen.providers.retries import maybe_charged
 
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, Model, ModelOutput
@@ -90,17 +89,9 @@ class ApiJudgeModel(Asker[Request, Reply]):
         return next((fields for fields in refused if not fields <= self._left_out), set())
 
     async def _asked(self, model: Model, request: Request) -> Reply:
-        try:
-            output = await model.generate(request.prompt, config=self._config(request))
-        except BaseException as error:
-            if maybe_charged(error):
-                self._only_meter.book(self._most(request), None)
-            if not isinstance(error, Exception):
-                raise
-            return Reply(request.key, error=reason(error))  # counted by the caller: one must not end a run of thousands
-        usage = output.usage and Usage(output.usage.input_tokens, output.usage.output_tokens)
-        self._only_meter.book(self._most(request), usage)
-        return _reply(request, output)
+        book = partial(self._only_meter.book, self._most(request))
+        output = await answer(model, request.prompt, self._config(request), book)
+        return Reply(request.key, error=output) if isinstance(output, str) else _reply(request, output)
 
     def _config(self, request: Request) -> GenerateConfig:
         wanted: dict[str, Any] = {"temperature": 0.0}
