@@ -27,7 +27,7 @@ IGNORED = -100
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Pretraining:
     """Everything besides the seed that decides the weights."""
 
     hidden: int = 64
@@ -66,7 +66,7 @@ def encode(document: Document, ids: dict[str, int]) -> tuple[list[int], list[int
     return tokens, labels
 
 
-def batches(world: World, recipe: Recipe, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
+def batches(world: World, recipe: Pretraining, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
     """Endless (token ids, labels), each [batch, longest] lists padded on the right; one turn count per batch."""
     ids = token_ids()
     sources = {turns: world.documents(seed, turns, recipe.mix) for turns in recipe.turns}
@@ -96,7 +96,7 @@ def build(
     import torch
     import transformers
 
-    recipe = Recipe()
+    recipe = Pretraining()
     total = recipe.steps if steps is None else steps
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
@@ -131,7 +131,7 @@ def build(
 
 
 def _train(
-    world: World, recipe: Recipe, seed: int, steps: int, on_progress: Callable[[int, int, float], None] | None
+    world: World, recipe: Pretraining, seed: int, steps: int, on_progress: Callable[[int, int, float], None] | None
 ) -> Any:
     """The trained float32 model in evaluation mode."""
     import torch
