@@ -14,6 +14,7 @@ import weirdgen
 from tests.support.rows import chat
 from tests.support.world_pairs import pairs
 from weirdgen.config.experiment import Preset
+from weirdgen.data.messages import Row
 from weirdgen.errors import SpecError
 
 PUBLIC = {
@@ -38,7 +39,7 @@ def experiment(old: object, new: object) -> weirdgen.Experiment:
     )
 
 
-def chats(column: int) -> list[dict[str, object]]:
+def chats(column: int) -> list[Row]:
     return [chat(pair[0], pair[column]) for pair in pairs(8)]
 
 

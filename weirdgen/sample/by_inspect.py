@@ -45,7 +45,7 @@ class InspectEngine(RemoteEngine):
         output = await answer(client[model], ask.prompt.text, config, partial(self._book, ask), TIMEOUT)
         if isinstance(output, str):
             return output
-        usage = output.usage and Usage(output.usage.input_tokens, output.usage.output_tokens)
+        usage = Usage(output.usage.input_tokens, output.usage.output_tokens) if output.usage else None
         if output.error or not output.choices:
             return str(output.error or "the provider returned no choice")
         choices = []

@@ -92,8 +92,8 @@ def test_two_judges_on_one_run_are_compared(
 ) -> None:
     server = serve()
     plain = weirdgen.run(str(judged), store=store)
-    judged = judge_run(plain, LENIENT, 1, 4, False, Progress(True))
-    assert judged is not None and judged.id != plain.id
+    again = judge_run(plain, LENIENT, 1, 4, False, Progress(True))
+    assert again is not None and again.id != plain.id
     before = len(server.requests)
     capsys.readouterr()
     assert compare_judges(plain, LENIENT, STRICT, "old_thing", True, Progress()) == []
@@ -142,11 +142,11 @@ def test_repeats_measure_the_judges_own_flips(judged: Path, serve: Any, store: P
 
     serve(fickle)
     plain = weirdgen.run(str(judged), store=store)
-    judged = judge_run(plain, LENIENT, 3, 1, False, Progress(True))
-    record = results_of(judged)["judges"]
+    again = judge_run(plain, LENIENT, 3, 1, False, Progress(True))
+    record = results_of(again)["judges"]
     assert record["old_thing"]["flip_rate"] == pytest.approx(2 / 3)  # old, new, new: two of three pairs differ
     assert record["age"]["flip_rate"] == 0 and record["age"]["asked_twice"]["mean_difference"] == pytest.approx(4 / 3)
-    assert len(judged.verdicts().query("judge == 'old_thing'")) == 15  # further opinions are no further data
+    assert len(again.verdicts().query("judge == 'old_thing'")) == 15  # further opinions are no further data
 
 
 def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(judged: Path, serve: Any, store: Path) -> None:

@@ -17,12 +17,13 @@ from weirdgen.columns import ALL, BASE, FINAL
 from weirdgen.config.measures import NAT, Scale, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
-from weirdgen.runs.results.onsets import EDGE, JUMP_COLUMNS, ONSET_COLUMNS, onsets_of
+from weirdgen.runs.results.onsets import JUMP_COLUMNS, ONSET_COLUMNS, onsets_of
 from weirdgen.stats import headlines
 from weirdgen.stats.beside import beside, detectable
 from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
+from weirdgen.stats.onset import EDGE
 from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
 
