@@ -12,7 +12,7 @@ import queue
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from weirdgen.errors import ModelError
@@ -48,6 +48,8 @@ class _Flow(Generic[Request, Answer]):
     answered: bool = False
     in_a_row: int = 0
     """Failures since the last answer."""
+    early: list[Answer] = field(default_factory=list)
+    """Failures before the first answer, which are handed on unless they end it: nothing is kept of a service out of reach."""
 
 
 class Asker(ABC, Generic[Request, Answer]):
@@ -130,6 +132,8 @@ class Asker(ABC, Generic[Request, Answer]):
                     meter.release(most)
 
         await in_turn(until_answered=True)
+        for failure in flow.early:
+            flow.arrived(failure)
         workers = [asyncio.create_task(in_turn(False)) for _ in range(min(self._connections, len(flow.waiting)))]
         try:
             await asyncio.gather(*workers)
@@ -139,14 +143,15 @@ class Asker(ABC, Generic[Request, Answer]):
             await asyncio.gather(*workers, return_exceptions=True)
 
     def _count(self, flow: _Flow[Request, Answer], answer: Answer) -> None:
-        flow.arrived(answer)
         why = self._failure(answer)
-        if why is None:
-            flow.answered, flow.in_a_row = True, 0
+        flow.answered |= why is None
+        flow.in_a_row = 0 if why is None else flow.in_a_row + 1
+        if not flow.answered:
+            flow.early.append(answer)
+            if flow.in_a_row >= flow.first:
+                raise ModelError(f"{self._shown}: the first {flow.in_a_row} requests failed: {why}")
             return
-        flow.in_a_row += 1
-        if not flow.answered and flow.in_a_row >= flow.first:
-            raise ModelError(f"{self._shown}: the first {flow.in_a_row} requests failed: {why}")
+        flow.arrived(answer)
         if flow.in_a_row >= FAILURES_IN_A_ROW:
             raise ModelError(
                 f"{self._shown}: {flow.in_a_row} requests failed in a row, the last with: {why}. What came before is kept; the "
