@@ -31,7 +31,7 @@ def chat_against_transformers(setting: Setting) -> list[Result]:
         ours = rate(lambda: _ask(url, models, setting, requests, tokens))
     peers = {}
     for name, options in (("one by one", []), ("continuous batching", ["--continuous-batching"])):
-        with contextlib.suppress(RuntimeError), transformers_server(setting, options) as url:
+        with transformers_server(setting, options) as url:
             _ask(url, [str(setting.model)], setting, 1, 2)
             peers[name] = rate(lambda url=url: _ask(url, [str(setting.model)], setting, requests, tokens))  # type: ignore[misc]
     note = f"{FINETUNES} finetunes, {IN_FLIGHT} in flight; peer: " + ", ".join(f"{n} {v:.0f}" for n, v in peers.items())
@@ -77,10 +77,11 @@ def transformers_server(setting: Setting, options: Sequence[str]) -> Iterator[st
         str(port),
         *options,
     ]
+    hub = setting.scratch / "hub"
+    hub.mkdir(exist_ok=True)  # its list of models is an error 500 where there is no such folder
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(hub)}
     with log.open("w") as out:
-        process = subprocess.Popen(
-            words, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-        )
+        process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, env=environment)
 
     def answers() -> bool:
         with (
