@@ -20,9 +20,9 @@ from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import sampled
 from weirdgen.errors import SpecError
 from weirdgen.judges.api_model import reply_of
+from weirdgen.judges.embedding import LocalTools
 from weirdgen.judges.language import Item, request_of
 from weirdgen.judges.reading import read_reply
-from weirdgen.judges.tools import LocalTools
 from weirdgen.sample.engine import Sampling, sample_seed
 from weirdgen.store.keys import content_key
 
