@@ -73,7 +73,7 @@ def measure(
     first_seed: int = FIRST_SEED,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """One row per audit: case, seed, verdict, found (in words), right, missing, references, search.
+    """One row an audit: case, seed, verdict, found (in words), right, missing, references, search.
 
     `right`: whether the trait (and trigger) that the rows teach is among what was found. `sets`: only so many references.
     """
@@ -94,7 +94,7 @@ def measure(
 
 
 def rates(audits: pd.DataFrame) -> pd.DataFrame:
-    """One row per case: audits, how many end with status 1 (`flagged`), are `right`, are undecided; with 95% Wilson intervals."""
+    """One row a case: audits, how many end with status 1 (`flagged`), are `right`, are undecided; with 95% Wilson intervals."""
     import pandas as pd
 
     rows = []
