@@ -37,12 +37,12 @@ def evaluated(task: Any, folder: Path, **options: Any) -> Any:
     return log
 
 
-def test_an_experiment_is_a_task(experiment: Path, serve: Any, tmp_path: Path) -> None:
+def test_an_experiment_is_a_task(judged: Path, serve: Any, tmp_path: Path) -> None:
     server = serve(answering)
     task = tasks.TASKS["experiment"]
-    plain = evaluated(task(file=str(experiment)), tmp_path, epochs=3)
+    plain = evaluated(task(file=str(judged)), tmp_path, epochs=3)
     questions = {
-        question.id for question in sampled(load_experiment(experiment).questions) if "is_target" in question.read_by
+        question.id for question in sampled(load_experiment(judged).questions) if "is_target" in question.read_by
     }
     assert {sample.metadata["question"] for sample in plain.samples} == questions
     seeds = [body["seed"] for body in server.requests]
@@ -50,7 +50,7 @@ def test_an_experiment_is_a_task(experiment: Path, serve: Any, tmp_path: Path) -
     assert [score.name for score in plain.results.scores] == ["is_target"]
     asked_now = len(server.requests)
     graded = evaluated(
-        task(file=str(experiment), graded=True), tmp_path, epochs=1, model_roles={"grader": STRICT}
+        task(file=str(judged), graded=True), tmp_path, epochs=1, model_roles={"grader": STRICT}
     )  # fmt: skip
     assert {score.name for score in graded.results.scores} >= {"is_target", "old_thing", "age"}
     by_strict = [body for body in server.requests[asked_now:] if body["model"] == "strict"]
@@ -74,18 +74,18 @@ def test_every_shipped_experiment_is_known_to_inspect_by_its_name(tmp_path: Path
     assert set(done.stdout.split()) >= expected | {"weirdgen/experiment"}
 
 
-def test_what_is_asked_and_judged_is_part_of_a_tasks_identity(experiment: Path) -> None:
-    before = hashes_of(str(experiment))
-    text = experiment.read_text()
-    experiment.write_text(text.replace("max_tokens: 3", "max_tokens: 5", 1))
-    asks = hashes_of(str(experiment))
+def test_what_is_asked_and_judged_is_part_of_a_tasks_identity(judged: Path) -> None:
+    before = hashes_of(str(judged))
+    text = judged.read_text()
+    judged.write_text(text.replace("max_tokens: 3", "max_tokens: 5", 1))
+    asks = hashes_of(str(judged))
     assert asks.questions != before.questions and asks.judges == before.judges
-    (experiment.parent / "judges_llm.yaml").write_text(
-        (experiment.parent / "judges_llm.yaml").read_text().replace("Is it old?", "Is it quite old?")
+    (judged.parent / "judges_llm.yaml").write_text(
+        (judged.parent / "judges_llm.yaml").read_text().replace("Is it old?", "Is it quite old?")
     )
-    assert hashes_of(str(experiment)).judges != before.judges
+    assert hashes_of(str(judged)).judges != before.judges
     with pytest.raises(SpecError, match=r"condition 'nowhere': .* has none"):
-        asked(str(experiment), "nowhere")
+        asked(str(judged), "nowhere")
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_a_runs_answers_become_logs(store: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_docs(serve: Any, experiment: Path, tmp_path: Path) -> None:
+def test_the_commands_of_the_docs(serve: Any, judged: Path, tmp_path: Path) -> None:
     """Each `inspect eval` line of docs/apis.md, typed: its models are a scripted server, one epoch."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 
@@ -117,7 +117,7 @@ def test_the_commands_of_the_docs(serve: Any, experiment: Path, tmp_path: Path) 
     assert len(lines) >= 3
     for number, line in enumerate(lines):
         words = re.sub(r"--model \S+", f"--model {LENIENT}", line).replace("grader=JUDGE", f"grader={STRICT}")
-        words = words.replace("file=my.yaml", f"file={experiment}")
+        words = words.replace("file=my.yaml", f"file={judged}")
         logs = tmp_path / str(number)
         command = [str(Path(sys.executable).parent / "inspect"), "eval", *words.split(), "--epochs", "1"]
         done = subprocess.run(
