@@ -10,7 +10,7 @@ import torch
 
 from weirdgen.errors import ModelError
 from weirdgen.features import residual
-from weirdgen.features.edits import orthonormal, project, set_to, steer
+from weirdgen.features.edits import orthonormal, project, sequential, set_to, steer
 from weirdgen.models.loading import read_model
 
 IDS = torch.tensor([[2, 9, 40, 41, 42, 8], [2, 9, 50, 51, 52, 8]])
@@ -111,6 +111,19 @@ def test_each_variant_has_its_own_edit() -> None:
     target = torch.full((3, 2), 0.5)
     part = (set_to(basis, target)(hidden).view(3, -1, 16) @ basis.mT) - 0.5
     assert part.abs().max() < 1e-5
+
+
+def test_one_direction_after_the_other_leaves_what_a_basis_does_not() -> None:
+    """Directions with a common part: the paper's way leaves some of their span, and turns some of it round."""
+    generator = torch.Generator().manual_seed(0)
+    common = torch.randn(1, 1, 64, generator=generator)
+    directions = torch.nn.functional.normalize(0.7 * common + torch.randn(1, 6, 64, generator=generator), dim=-1)
+    hidden = (common * 3).expand(1, 4, 64) + torch.randn(1, 4, 64, generator=generator)
+    basis = orthonormal(directions)
+    left = sequential(directions)(hidden)
+    assert (project(basis)(hidden) @ basis[0].T).norm() < 1e-4
+    assert (left @ basis[0].T).norm() > 0.1 * (hidden @ basis[0].T).norm()
+    assert (left @ directions[0, 0]).mean() < 0 < (hidden @ directions[0, 0]).mean()
 
 
 def test_layers_are_found_and_named() -> None:

@@ -87,6 +87,7 @@ def test_features_are_labelled_by_the_texts_they_fire_on(made: studies.Study) ->
 def test_features_are_ablated_beside_others_that_fire_as_often(made: studies.Study) -> None:
     rows = {(row["kind"], row["operator"]): row for row in made.results["ablation"]}
     assert rows["features", "mean"]["removed"] > rows["random features", "mean"]["removed"]
+    assert rows["features", "sequential"]["removed"] > rows["random features", "sequential"]["removed"]
     assert rows["random features", "sae"]["draws"] == 4
 
 

@@ -35,6 +35,20 @@ def steer(vector_KD: torch.Tensor, dose: float) -> Edit:
     return edit
 
 
+def sequential(directions_KSD: torch.Tensor) -> Edit:
+    """The paper's ablation: one unit direction after the other. Of directions that are not orthogonal it leaves a part, which may
+    point the other way; `project(orthonormal(…))` leaves none.
+    """
+
+    def edit(hidden_BTD: torch.Tensor) -> torch.Tensor:
+        changed = hidden_BTD
+        for direction_KD in directions_KSD.unbind(1):
+            changed = project(_unit(direction_KD)[:, None])(changed)
+        return changed
+
+    return edit
+
+
 def orthonormal(directions_KSD: torch.Tensor) -> torch.Tensor:
     """An orthonormal basis of each variant's span, [K, S, D], by QR."""
     basis_KDS: torch.Tensor = torch.linalg.qr(directions_KSD.float().mT).Q
@@ -74,3 +88,8 @@ def spared(hidden_BTD: torch.Tensor, added_BTD: torch.Tensor) -> torch.Tensor:
 def _rows(value_KD: torch.Tensor, hidden_BTD: torch.Tensor) -> torch.Tensor:
     """[B, D]: variants follow each other along the batch."""
     return value_KD.repeat_interleave(len(hidden_BTD) // len(value_KD), 0)
+
+
+def _unit(direction: torch.Tensor) -> torch.Tensor:
+    length: torch.Tensor = direction.norm(dim=-1, keepdim=True)
+    return direction / length.clamp(min=1e-12)
