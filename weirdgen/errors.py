@@ -1,13 +1,20 @@
 """Errors that are written for the user.
 
-In: nothing. Out: `WeirdgenError` and its few subclasses. Each message says what is wrong, where (file, line, key),
+In: nothing. Out: `WeirdgenError` and its few subclasses; the names that would be accepted, with the one that a misspelt name is
+close to. Each message says what is wrong, where (file, line, key),
 what would be accepted, and what to run next; the command line prints it without a traceback and exits with status 1.
 Anything that is not a `WeirdgenError` is a defect of weirdgen itself and keeps its traceback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+CLOSE = 0.75
+"""difflib's ratio (0 to 1) from which a name is a misspelling of another: `roll` of `role`, but not `samples` of `sampling`."""
+SHORTEST = 3
+"""Letters of a name below which nothing is guessed: every short name is close to every other."""
 
 
 class WeirdgenError(Exception):
@@ -37,3 +44,27 @@ class UnreachableError(ModelError):
 
 class StoreError(WeirdgenError):
     """The store cannot be read or written (disk full, no permission, damaged part)."""
+
+
+def choices(names: Iterable[object], got: object) -> str:
+    """The names that are accepted, and which of them was meant if one is close: `era, style; did you mean 'era'?`."""
+    known = list(dict.fromkeys(map(str, names)))
+    return (", ".join(known) or "none") + did_you_mean(got, known)
+
+
+def did_you_mean(got: object, names: Iterable[object]) -> str:
+    """`; did you mean 'era'?`, or nothing where no name is close. Names that differ in a number are different names."""
+    plain = {_plain(str(name)): str(name) for name in names}
+    wanted = _plain(str(got)[:100])
+    if len(wanted) < SHORTEST:
+        return ""
+    near = [name for name in get_close_matches(wanted, plain, n=3, cutoff=CLOSE) if _digits(name) == _digits(wanted)]
+    return f"; did you mean '{plain[near[0]]}'?" if near else ""
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "_").replace(" ", "_")
+
+
+def _digits(name: str) -> str:
+    return "".join(character for character in name if character.isdigit())

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, did_you_mean
 
 MOST_BYTES = 1_000_000_000
 """The largest file that is read, unpacked: a training set of narrow data is a thousandth of it."""
@@ -84,11 +84,19 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def named_nearly(absent: Path) -> str:
+    """`; did you mean 'train.jsonl'?` of what stands in the folder where a file is not, or nothing."""
+    try:
+        return did_you_mean(absent.name, (path.name for path in absent.parent.iterdir()))
+    except (OSError, ValueError):
+        return ""
+
+
 def read_bytes(source: Path) -> bytes:
     """A file's bytes. Raises `DataError` if it is absent, no file, unreadable or larger than `MOST_BYTES`."""
     try:
         if not source.exists():
-            raise DataError(f"{source}: no such file")
+            raise DataError(f"{source}: no such file{named_nearly(source)}")
         if not source.is_file():
             raise DataError(f"{source}: expected a file; this is a folder, pipe or device")
         if source.stat().st_size > MOST_BYTES:

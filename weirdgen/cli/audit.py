@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from weirdgen.cli.audit_filters import filters_command
 from weirdgen.cli.options import StoreOption, option
-from weirdgen.cli.terminal import say, say_lines
+from weirdgen.cli.terminal import say, say_lines, usage_problem
 from weirdgen.errors import WeirdgenError
 
 
@@ -42,7 +42,7 @@ class AuditGroup(TyperGroup):
         except Exception as error:
             if not hasattr(error, "format_message"):  # a defect of ours keeps its traceback
                 raise
-            say(f"weirdgen: {error.format_message()}", sys.stderr)
+            say(f"weirdgen: {usage_problem(error)}", sys.stderr)
         sys.exit(3)
 
 

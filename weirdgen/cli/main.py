@@ -29,7 +29,7 @@ from weirdgen.cli.results import (
     runs_command,
     verify_command,
 )
-from weirdgen.cli.terminal import say, say_lines
+from weirdgen.cli.terminal import say, say_lines, usage_problem
 from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
 from weirdgen.runs.plan.options import RunOptions
@@ -232,7 +232,7 @@ def main() -> None:
         status = 130
     except Exception as error:
         if hasattr(error, "format_message"):  # click's own usage errors
-            print(f"weirdgen: {error.format_message()}", file=sys.stderr)
+            say(f"weirdgen: {usage_problem(error)}", sys.stderr)
             sys.exit(2)
         raise
     if status == 130:  # typer turns Ctrl-C into this

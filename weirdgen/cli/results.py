@@ -40,7 +40,7 @@ def runs_command(
     store: StoreOption = None,
 ) -> None:
     """The runs of a store, newest first: when, on what, what was asked, and the verdict."""
-    from weirdgen.errors import StoreError
+    from weirdgen.errors import StoreError, did_you_mean
     from weirdgen.runs.plan.options import default_store
     from weirdgen.runs.results.listing import listed_runs, run_lines
     from weirdgen.store.artifacts import Store
@@ -49,8 +49,9 @@ def runs_command(
     runs = listed_runs(opened, experiment)
     if not runs:
         of = f" of {experiment}" if experiment else ""
+        meant = did_you_mean(experiment, (run.experiment for run in listed_runs(opened))) if experiment else ""
         raise StoreError(
-            f"no run{of} in {opened.root}; `weirdgen run` makes one, --store or $WEIRDGEN_STORE names another store"
+            f"no run{of} in {opened.root}; `weirdgen run` makes one, --store or $WEIRDGEN_STORE names another store{meant}"
         )
     say_lines(run_lines(runs))
 

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from weirdgen.config.base import NAME
 from weirdgen.config.judges.base import OfflineJudge, Tools, Verdict
+from weirdgen.errors import choices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,11 @@ class Classifier(OfflineJudge):
 
     def problems(self) -> list[str]:
         fits = shipped_fits()
-        return [] if self.passages in fits else [f"no passages '{self.passages}' (there are: {', '.join(fits)})"]
+        return (
+            []
+            if self.passages in fits
+            else [f"no passages '{self.passages}' (there are: {choices(fits, self.passages)})"]
+        )
 
     def needs(self) -> tuple[str, ...]:
         return (EMBEDDER,)

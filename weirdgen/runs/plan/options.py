@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from weirdgen.config.base import Noun
 from weirdgen.config.choices import DataName, ExecutorName, FinetunerName, PresetName
 from weirdgen.display import without_secrets
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices, did_you_mean
 
 FigureFormat = Literal["pdf"]
 
@@ -117,11 +117,12 @@ def run_options(**arguments: Any) -> RunOptions:
 def _problem(error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return f"{name}: no such option; there are: {', '.join(RunOptions.model_fields)}"
+        return f"{name}: no such option; there are: {choices(RunOptions.model_fields, name)}"
     if error["type"] == "greater_than_equal":
         expected = f"at least {error['ctx']['ge']}"
     elif error["type"] == "literal_error":
         expected = str(error["ctx"]["expected"])
+        expected += did_you_mean(error["input"], expected.replace("'", "").replace(" or ", ", ").split(", "))
     else:
         expected = error["msg"]
     return f"{flags(name)[0]} {error['input']}: expected {expected}"
