@@ -31,6 +31,8 @@ MOST, HELD = 20_000, 64_000_000
 """Rows that are held of a streamed file, and their bytes."""
 LONGEST = 4_000_000
 """Bytes of one line that are read; a longer one is no training row."""
+FEWEST = 8
+"""Rows that a training step of the standard recipe takes: an audit with training needs as many."""
 _LISTED = 1_000
 """Lines that are no rows after which a streamed file is not read on."""
 
