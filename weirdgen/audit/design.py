@@ -75,8 +75,8 @@ def training_rows(source: Source, most: int, system: str | None) -> list[Row]:
     if len(rows) < FEWEST:
         count = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
         raise DataError(
-            f"{source.file}: {count}; an audit with training needs at least {FEWEST}, as many as a training step takes (the harmless "
-            f"data that it compares with have {ROWS}). `--no-training` looks at the rows alone"
+            f"{source.file}: {count}; an audit with training needs at least {FEWEST}, as many as a training step takes (the "
+            f"harmless data that it compares with have {ROWS}). `--no-training` looks at the rows alone"
         )
     rows = draw(rows, most, seed=0) if most < len(rows) else rows
     if system is None:

@@ -94,7 +94,8 @@ def judge_summary(content: ReportContent) -> Table | None:
     for measure in measures:
         rows = {r["arm"]: r for r in content.rows("estimates", measure=measure, question="all", condition=whole)}
         if rows:
-            body.append((Cell(measure), *(_mean(content, measure, rows.get(arm.name)) for arm in arms)))
+            named = Cell(measure, lines=(content.measure(measure).explained,))
+            body.append((named, *(_mean(content, measure, rows.get(arm.name)) for arm in arms)))
     if not body:
         return None
     over = "questions and conditions" if whole == "all" else "questions"

@@ -110,7 +110,7 @@ def _sampled(content: ReportContent) -> View:
             number(means.get(name), measure.scale, effect=own and bool(content.headline.get("minus")))
             for name, _ in arms
         )
-        lines.append((Cell(measure.name), *(Cell(value, numeric=True) for value in values)))
+        lines.append((Cell(measure.name, lines=(measure.explained,)), *(Cell(value, numeric=True) for value in values)))
         said.append(_moved(content, measure, condition))
     if not lines:
         return View(title, f"Answers were sampled ({each}), but their judges gave no estimate.")

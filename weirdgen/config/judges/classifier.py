@@ -77,6 +77,10 @@ class Classifier(OfflineJudge):
     threshold: float | None = Field(default=None, gt=0, lt=1)
     """Probability from which an answer counts; by default the one that was calibrated on held-out passages."""
 
+    def in_words(self) -> str:
+        kind = self.passages.replace("_", " ")
+        return f"An answer counts where a classifier, trained on passages of our own, recognises the {kind} of these passages."
+
     def problems(self) -> list[str]:
         fits = shipped_fits()
         return (
