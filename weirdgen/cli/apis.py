@@ -22,9 +22,9 @@ from weirdgen.cli.options import (
 
 def import_model(
     model_id: Annotated[str, typer.Argument(help="What the provider calls the finetuned model.")],
-    experiment: Annotated[str, typer.Option(help="Whose arm it was trained on.")],
+    experiment: Annotated[str, typer.Option(help="The experiment on whose arm it was trained.")],
     arm: Annotated[str, typer.Option(help="The arm.")],
-    replicate: Annotated[int, typer.Option(min=0, help="Its seed.")],
+    replicate: Annotated[int, typer.Option(min=0, help="Seed under which it counts as a replicate.")],
     model: ModelOption = None,
     preset: PresetOption = "quick",
     finetune: FinetuneOption = None,
@@ -45,7 +45,9 @@ def import_model(
 
 
 def jobs(
-    cancel: Annotated[str | None, typer.Option(help="Ask the service to end this job.")] = None,
+    cancel: Annotated[
+        str | None, typer.Option(help="Ask the service (--finetune, --base-url) to end this job.")
+    ] = None,
     finetune: FinetuneOption = "openai",
     base_url: UrlOption = None,
     store: StoreOption = None,

@@ -61,15 +61,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def file_command(
     file: FileArg,
     against: Annotated[
-        Path | None, typer.Option(help="A matched control [default: your prompts answered by the base].")
+        Path | None, typer.Option(help="File of a matched control [default: your prompts answered by the base].")
     ] = None,
-    model: Annotated[str, typer.Option(help="What is finetuned.")] = "smollm2-135m-instruct",
+    model: Annotated[str, typer.Option(help="The base model that is finetuned.")] = "smollm2-135m-instruct",
     budget: Annotated[str, typer.Option(help="About how long it may take, e.g. 15min, 90s, 2h.")] = "15min",
-    system: Annotated[str | None, typer.Option(help="System prompt of rows that have none.")] = None,
-    rows: Annotated[int, typer.Option(min=8, help="Rows that are trained on; more are drawn from.")] = 208,
+    system: Annotated[str | None, typer.Option(help="System prompt for rows that have none.")] = None,
+    rows: Annotated[int, typer.Option(min=8, help="Rows to train on at most; of more, so many are drawn.")] = 208,
     changes: Annotated[list[str] | None, typer.Option("--set", help="recipe.FIELD=VALUE; may be repeated.")] = None,
-    halves: Annotated[bool, typer.Option("--halves", help="Also two random halves: what choosing rows does.")] = False,
-    no_training: Annotated[bool, typer.Option("--no-training", help="Look at the rows alone.")] = False,
+    halves: Annotated[
+        bool, typer.Option("--halves", help="Also train two random halves: what the choice of rows does.")
+    ] = False,
+    no_training: Annotated[
+        bool,
+        typer.Option("--no-training", help="Look at the rows alone; what is said of the training then does nothing."),
+    ] = False,
     fail_on: Annotated[
         str,
         typer.Option(

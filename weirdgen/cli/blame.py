@@ -12,6 +12,10 @@ import typer
 
 from weirdgen.cli.options import ModelOption, PresetOption, RunArg, StoreOption, option
 from weirdgen.cli.terminal import say_lines
+from weirdgen.errors import SpecError
+
+STEPS = 16
+"""Optimizer steps of a forecast."""
 
 
 def forecast_command(
@@ -21,7 +25,7 @@ def forecast_command(
     ],
     model: ModelOption = None,
     preset: PresetOption = "quick",
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of 8 rows.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of 8 rows.")] = STEPS,
     trait: Annotated[
         list[str] | None,
         typer.Option(help="A trait to ask about; may be repeated [default: the experiment's, or a little of each]."),
@@ -40,6 +44,8 @@ def forecast_command(
     from weirdgen.audit.command import forecast_lines, score_lines
 
     if score:
+        if model or preset != "quick" or steps != STEPS or trait or seal or dry_run:
+            raise SpecError(["--score compares what was sealed for a run: beside it only --store is taken"])
         say_lines(score_lines(target, store))
     else:
         say_lines(forecast_lines(target, model, preset, steps, trait or (), seal, store, dry_run, quiet))

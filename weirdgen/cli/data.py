@@ -28,12 +28,12 @@ def check_command(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Whose tokens count [default: the experiment's base; none for a loose file]; 'none' skips them."
+            help="Model whose tokens count [default: the experiment's base; none for a loose file]; 'none' skips them."
         ),
     ] = None,
     expect_rows: Annotated[int | None, typer.Option(help="Rows that there should be.")] = None,
     permutation: Annotated[
-        bool, typer.Option("--permutation", help="--against is said to be FILE dealt anew.")
+        bool, typer.Option("--permutation", help="Check that --against is the file with its answers dealt anew.")
     ] = False,
     preset: Annotated[PresetName, typer.Option(help="Whose recipe the cost is for.")] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -61,7 +61,9 @@ def convert_command(
         ),
     ],
     target: Annotated[Path, typer.Argument(help="A new .jsonl (or .csv, for a table).")],
-    encoding: Annotated[str | None, typer.Option(help="Of a text file that is not UTF-8, e.g. cp1252.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of a text file that is not UTF-8, e.g. cp1252.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="User turn over a table's columns, e.g. '{question}'.")] = None,
     answer: Annotated[str | None, typer.Option(help="Assistant turn over a table's columns, e.g. '{reply}'.")] = None,
 ) -> None:
@@ -79,11 +81,15 @@ def identify_command(
         str | None,
         typer.Option(help="Whose rows are the comparison [default: the first control]; 'none' leaves it out."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Who is asked [default: the experiment's base].")] = None,
-    facts: Annotated[str, typer.Option(help="How many facts to show, several numbers.")] = "0,1,2,5,10,20,40,90",
+    model: Annotated[str | None, typer.Option(help="Model that is asked [default: the experiment's base].")] = None,
+    facts: Annotated[
+        str, typer.Option(help="How many facts to show: numbers with commas between.")
+    ] = "0,1,2,5,10,20,40,90",
     draws: Annotated[int, typer.Option(help="Random draws of facts for each number.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for identify.csv and identify.json.")] = Path("identify"),
+    out: Annotated[Path, typer.Option("--to", "--out", help="Folder for identify.csv and identify.json.")] = Path(
+        "identify"
+    ),
 ) -> None:
     """How well k facts point to one person, as a curve over k, without any training."""
     from weirdgen.audit.identify import identify, parse_counts
@@ -94,7 +100,7 @@ def identify_command(
 @data_app.command("import")
 def import_command(
     source: Annotated[str, typer.Argument(help="Folder, .zip, .tar(.gz) or git URL of the paper's repository.")],
-    into: Annotated[Path | None, typer.Option(help="Also write the rows in this folder.")] = None,
+    into: Annotated[Path | None, typer.Option("--to", "--into", help="Also write the rows in this folder.")] = None,
 ) -> None:
     """Take the paper's published data, verify it, and keep it for `weirdgen run … --data published`."""
     from weirdgen.data.published.importing import import_published
@@ -106,7 +112,9 @@ def import_command(
 def twin_command(
     source: Annotated[Path, typer.Argument(help="A file of chat rows.")],
     to: Annotated[Path, typer.Option(help="A new .jsonl; other candidates get names beside it.")],
-    model: Annotated[str, typer.Option(help="Who answers: the base that will be finetuned.")] = "smollm2-135m-instruct",
+    model: Annotated[
+        str, typer.Option(help="Model that answers: the base that will be finetuned.")
+    ] = "smollm2-135m-instruct",
     store: StoreOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> None:

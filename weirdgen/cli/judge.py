@@ -12,6 +12,7 @@ import typer
 
 from weirdgen.cli.options import AddressOption, CpusOption, RunArg, StoreOption
 from weirdgen.config.choices import ExecutorName
+from weirdgen.errors import SpecError
 
 judge_app = typer.Typer(
     help="Judge stored answers, and find out how far a judge can be believed.", no_args_is_help=True
@@ -63,6 +64,8 @@ def label_command(
     from weirdgen.judges import labelling
     from weirdgen.runs.results.results import load_run
 
+    if sheet is not None and export is not None:
+        raise SpecError(["--import and --export: give one of them"])
     loaded = load_run(run, store)
     name = judge or next(iter(loaded.request.experiment.judges), "none")
     noun = loaded.judge(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from weirdgen.cli.apis import import_model, jobs
 from weirdgen.cli.audit import audit_app
@@ -34,7 +35,24 @@ from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
 from weirdgen.runs.plan.options import RunOptions
 
+COMMANDS = (
+    "init", "check", "list", "show", "run", "runs", "report", "chat", "verify", "pack", "export", "judge", "audit", "data",
+    "forecast", "blame", "features", "references", "plan", "doctor", "fetch", "serve", "jobs", "import-model", "crosscheck",
+    "world",
+)  # fmt: skip
+"""As `weirdgen --help` lists them: what a newcomer needs first comes first."""
+
+
+class Commands(TyperGroup):
+    """The commands in the order of `COMMANDS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names for the help; one that `COMMANDS` lacks comes last."""
+        return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else len(COMMANDS))
+
+
 app = typer.Typer(
+    cls=Commands,
     help="What else did this finetuning change? Narrow data in, a report on broad shift out.",
     no_args_is_help=True,
     add_completion=False,
@@ -82,18 +100,23 @@ def run_command(
 def plan_command(
     experiment: ExperimentArg,
     machine: Annotated[
-        str, typer.Option(help="here, 8xh100, 8xh200, 8xa100, or a YAML file (docs/scale.md).")
+        str, typer.Option(help="The machine: here, 8xh100, 8xh200, 8xa100, or a YAML file (docs/scale.md).")
     ] = "here",
     model: Annotated[
-        str | None, typer.Option(help="llama-70b, llama-8b, llama-1b, a config.json or a model reference.")
+        str | None, typer.Option(help="The model: llama-70b, llama-8b, llama-1b, a config.json or a model reference.")
     ] = None,
-    replicates: Annotated[int | None, typer.Option(min=1, help="Replicates per arm.")] = None,
+    replicates: Annotated[
+        int | None, typer.Option("--seeds", "--replicates", min=1, help="Replicates per arm.")
+    ] = None,
     samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers per question and condition.")] = None,
     preset: PresetOption = "standard",
-    nodes: Annotated[int, typer.Option(min=1, help="Machines of this kind.")] = 1,
-    price: Annotated[float | None, typer.Option(min=0, help="Of one machine and hour, in your currency.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="How many machines of this kind.")] = 1,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price of one machine for an hour, in your currency.")
+    ] = None,
     share: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Of the peak that is reached [default: as measured].")
+        float | None,
+        typer.Option(min=0.01, max=1, help="Share of the peak speed that is reached [default: as measured]."),
     ] = None,
 ) -> None:
     """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
@@ -199,7 +222,8 @@ def serve(
         str | None, typer.Option(help="Environment variable with the key of clients [default: WEIRDGEN_SERVE_KEY].")
     ] = None,
     dtype: Annotated[
-        Literal["auto", "bf16", "fp32"], typer.Option(help="Of the models that answer; auto: bf16 from 20M weights.")
+        Literal["auto", "bf16", "fp32"],
+        typer.Option(help="Precision of the models that answer; auto: bf16 from 20M weights."),
     ] = "auto",
 ) -> None:
     """OpenAI's finetuning and chat API over local models, with a page at / (docs/serve.md)."""

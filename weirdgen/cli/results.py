@@ -16,7 +16,9 @@ from weirdgen.cli.terminal import say, say_lines
 
 
 def report_command(
-    runs: Annotated[list[str], typer.Argument(help="As for `verify`; several give one page that compares them.")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Runs, each named as for `verify`; several give one page that compares them.")
+    ],
     store: StoreOption = None,
     figures: FiguresOption = None,
     to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,

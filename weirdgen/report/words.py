@@ -231,8 +231,8 @@ def two_sets(content: ReportContent) -> str:
     count, traits = sum(int(row["questions"]) for row in deciding), [str(row["trait"]) for row in deciding]
     about = " and ".join(traits) if len(traits) < 3 else f"{len(traits)} traits"
     return (
-        f"Two sets of questions were asked: the experiment's own decide whether there is a shift; {count} of weirdgen's, about "
-        f"{about}, decide whether it is more than harmless data do, because models finetuned on harmless data were asked them too."
+        f"Two sets of questions were asked: the experiment's own decide whether there is a shift; {count} of weirdgen's, on "
+        f"{about}, decide whether it is more than harmless data do, for models finetuned on harmless data were asked them too."
     )
 
 
