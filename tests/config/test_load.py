@@ -72,7 +72,7 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"kind: free_form": "kind: freeform"}, "free_form"),
         ({"target: [": "target: [' ', "}, "an answer is empty"),
         ({"presets:": "conditions:\n  year: {wrap: 'In {yr}: {question}'}\npresets:"}, "uses {yr}"),
-        ({"quick:": "fast:"}, "expected quick, standard or paper"),
+        ({"quick:": "fast:"}, "expected quick, standard, paper"),
         ({"quick: {": "quick: {recipe: {lr: 1}, "}, "recipe.lr: unknown field"),
         ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is not one of none"),
         ({"condition: none": "condition: none, minus: [none]"}, "headline.minus: none is in 'condition' too"),

@@ -247,7 +247,7 @@ GLOSSARY = {
     "measure": "what an answer is turned into: log-odds of fixed answers (contrast), or whether a judge flags it",
     "judge": "a rule or a language model that reads sampled answers",
     "effect": "treatment − control, averaged over questions and replicates",
-    "headline": "the one effect that the experiment fixed beforehand; the verdict at the top is about it",
+    "headline": "the effect that the experiment names first; the verdict at the top is about it",
     "trait": "a group of questions on one property that harmless finetunes were asked too, such as era or politics",
     "nat": "unit of log-odds: 0.7 nat doubles the odds, 1 nat multiplies them by 2.7",
 }

@@ -35,7 +35,7 @@ class RunOptions(Noun):
 
     model: str | None = Field(
         None,
-        description="Base: smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR; PROVIDER/NAME at a provider (docs/apis.md).",
+        description="Base: smollm2-135m-instruct, world, path:DIR or hub:ORG/NAME[@REV]; PROVIDER/NAME elsewhere (docs/apis.md).",
     )
     preset: PresetName = Field("quick", description="Named size of the run.")
     seeds: int | None = Field(
