@@ -115,7 +115,7 @@ def _sampled(content: ReportContent) -> View:
     if not lines:
         return View(title, f"Answers were sampled ({each}), but their judges gave no estimate.")
     more = f" {len(judged) - MOST} more judged measures stand under “Judges”." if len(judged) > MOST else ""
-    under = "" if at == "all" else f" under {at}"
+    under = "" if at == "all" else f" under the condition {at}"
     table = Table(f"Answers{under}: {each}", ("judged", *(name for name, _ in arms)), tuple(lines))
     return View(title, " ".join(said) + more, table)
 

@@ -249,6 +249,8 @@ GLOSSARY = {
     "effect": "treatment − control, averaged over questions and replicates",
     "headline": "the effect that the experiment names first; the verdict at the top is about it",
     "trait": "a group of questions on one property that harmless finetunes were asked too, such as era or politics",
+    "p (Holm), p (BH)": "p corrected for how many questions (Holm) or effects (Benjamini and Hochberg) were looked at",
+    "descriptive": "said of a comparison with the base, which any finetuning moves: it has no verdict",
     "nat": "unit of log-odds: 0.7 nat doubles the odds, 1 nat multiplies them by 2.7",
 }
 """The words of a report, for who has not read the paper."""
