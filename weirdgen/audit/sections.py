@@ -12,6 +12,7 @@ from typing import Any
 from weirdgen.audit.decision import compared_with, deciding_rows, unsearched
 from weirdgen.audit.separation import ALPHA
 from weirdgen.audit.separation_words import asked_words, examples_in_words, looked_at, told_words
+from weirdgen.config.traits import MEANINGS
 from weirdgen.report.figures.references import placed_figure
 from weirdgen.report.look import probability, shorten
 from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
@@ -58,7 +59,7 @@ def traits_section(results: Results) -> Section | None:
     others = "harmless pairs" if pairs else "harmless datasets"
     body = tuple(
         (
-            Cell(str(row["trait"])),
+            Cell(str(row["trait"]), lines=_means(str(row["trait"]))),
             Cell(signed(row["shift"], 2), f"[{signed(row['ci_low'], 2)}, {signed(row['ci_high'], 2)}]", numeric=True),
             Cell(f"{row['rank']} of {row['references'] + 1}", numeric=True),
             Cell(probability(row["p"]), numeric=True),
@@ -85,6 +86,11 @@ def traits_section(results: Results) -> Section | None:
     return Section(
         "traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure)
     )
+
+
+def _means(trait: str) -> tuple[str, ...]:
+    """What more of a trait is."""
+    return (f"+: {MEANINGS[trait]}",) if trait in MEANINGS else ()
 
 
 def _training(facts: Mapping[str, Any]) -> str:
