@@ -53,13 +53,19 @@ def choices(names: Iterable[object], got: object) -> str:
 
 
 def did_you_mean(got: object, names: Iterable[object]) -> str:
-    """`; did you mean 'era'?`, or nothing where no name is close. Names that differ in a number are different names."""
-    plain = {_plain(str(name)): str(name) for name in names}
-    wanted = _plain(str(got)[:100])
+    """`; did you mean 'era'?`, or nothing where no name is close."""
+    meant = closest(str(got), map(str, names))
+    return "" if meant is None else f"; did you mean '{meant}'?"
+
+
+def closest(got: str, names: Iterable[str]) -> str | None:
+    """The name that a misspelt one is closest to; None where none is close. Names that differ in a number are different names."""
+    plain = {_plain(name): name for name in names}
+    wanted = _plain(got[:100])
     if len(wanted) < SHORTEST:
-        return ""
+        return None
     near = [name for name in get_close_matches(wanted, plain, n=3, cutoff=CLOSE) if _digits(name) == _digits(wanted)]
-    return f"; did you mean '{plain[near[0]]}'?" if near else ""
+    return plain[near[0]] if near else None
 
 
 def _plain(name: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weirdgen.errors import DataError, did_you_mean
+from weirdgen.errors import DataError, closest
 
 MOST_BYTES = 1_000_000_000
 """The largest file that is read, unpacked: a training set of narrow data is a thousandth of it."""
@@ -85,11 +85,13 @@ def is_folder(path: Path) -> bool:
 
 
 def named_nearly(absent: Path) -> str:
-    """`; did you mean 'train.jsonl'?` of what stands in the folder where a file is not, or nothing."""
+    """`; did you mean 'train.jsonl'?` of what stands in the folder where a file is not, or nothing; endings do not count."""
     try:
-        return did_you_mean(absent.name, (path.name for path in absent.parent.iterdir()))
+        named = {path.name.split(".")[0]: path.name for path in sorted(absent.parent.iterdir())}
     except (OSError, ValueError):
         return ""
+    meant = closest(absent.name.split(".")[0], named)
+    return "" if meant is None else f"; did you mean '{named[meant]}'?"
 
 
 def read_bytes(source: Path) -> bytes:
