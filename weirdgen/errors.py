@@ -8,8 +8,9 @@ Anything that is not a `WeirdgenError` is a defect of weirdgen itself and keeps 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 CLOSE = 0.75
 """difflib's ratio (0 to 1) from which a name is a misspelling of another: `roll` of `role`, but not `samples` of `sampling`."""
@@ -64,12 +65,20 @@ def closest(got: str, names: Iterable[str]) -> str | None:
     wanted = _plain(got[:100])
     if len(wanted) < SHORTEST:
         return None
-    near = [name for name in get_close_matches(wanted, plain, n=3, cutoff=CLOSE) if _digits(name) == _digits(wanted)]
-    return plain[near[0]] if near else None
+    near = get_close_matches(wanted, plain, n=3, cutoff=CLOSE)
+    return next((plain[name] for name in near if _digits(name) == _digits(wanted) and _alike(name, wanted)), None)
 
 
 def _plain(name: str) -> str:
     return name.casefold().replace("-", "_").replace(" ", "_")
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether names of several words are close word by word: `country_iran` is no misspelling of `country_israel`."""
+    pairs = list(zip(re.split(r"[_.:=]", one), re.split(r"[_.:=]", other), strict=False))
+    if len(pairs) < 2 or len(re.findall(r"[_.:=]", one)) != len(re.findall(r"[_.:=]", other)):
+        return True
+    return all(SequenceMatcher(None, *pair).ratio() >= CLOSE for pair in pairs)
 
 
 def _digits(name: str) -> str:

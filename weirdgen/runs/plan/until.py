@@ -38,7 +38,7 @@ def parse_until(words: str, headline: str, judges: Collection[str], samples: int
     first look. Raises `SpecError` on other words, on a measure that is not sampled, with one replicate or without samples.
     """
     match = _FORM.fullmatch(words)
-    known = choices(judges, match["measure"] if match else "")
+    known = choices(judges, (match and match["measure"]) or "")
     if match is None:
         raise SpecError([f"--until {words!r}: expected 'ci<0.05' or 'JUDGE ci<0.05' (judges: {known})"])
     measure = match["measure"] or headline
