@@ -65,7 +65,8 @@ def closest(got: str, names: Iterable[str]) -> str | None:
     wanted = _plain(got[:100])
     if len(wanted) < SHORTEST:
         return None
-    near = get_close_matches(wanted, plain, n=3, cutoff=CLOSE)
+    near = [name for name in plain if sorted(name) == sorted(wanted)]  # letters in another order: nwe of new
+    near += get_close_matches(wanted, plain, n=3, cutoff=CLOSE)
     return next((plain[name] for name in near if _digits(name) == _digits(wanted) and _alike(name, wanted)), None)
 
 

@@ -53,7 +53,7 @@ def test_names_that_point_nowhere(write_experiment: Write) -> None:
         {"judges: [is_target]": "judges: [is_tarket]", "new.jsonl": "nwe.jsonl", "control: new": "control: nwe"}
     )
     listed = problems(path)
-    assert any("unknown judge 'is_tarket' (judges: is_target)" in p for p in listed)
+    assert any("unknown judge 'is_tarket' (judges: is_target; did you mean 'is_target'?)" in p for p in listed)
     assert any("nwe.jsonl: no such data file" in p and "new.jsonl" in p for p in listed)
     assert any("headline.control: 'nwe' is not one of new" in p for p in listed)
 

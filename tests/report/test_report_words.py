@@ -238,9 +238,9 @@ def test_withheld_answers_are_counted(content: ReportContent) -> None:
     assert not any("withheld" in line for line in warnings(content))
 
 
-def test_what_a_judge_counts_stands_beside_its_name(content: ReportContent) -> None:
+def test_what_a_judge_counts_stands_beside_its_name(make_content: Callable[..., ReportContent]) -> None:
     said = "An answer counts where it contains “telegraph” or “steam”."
-    ours = replace(content, judges={"past_era": said})
+    ours = replace(make_content(samples=1, sweep=False), judges={"past_era": said})
     page = page_html(ours, sections(ours))
     assert page.index(said) < page.index("<nav") and page.count(said) == 2, "on the first screen and under “Judges”"
     judged = replace(ours, results=ours.results | {"headline": ours.headline | {"measure": "past_era"}})
@@ -295,4 +295,4 @@ def test_the_words_of_the_page_are_explained_on_it(content: ReportContent) -> No
     page = page_html(content, sections(content))
     assert page.index("Words on this page") < page.index("<nav")
     for word in ("headline", "condition", "effect", "replicate", "nat"):
-        assert f"<dt>{word}</dt><dd>{GLOSSARY[word][:9]}" in page, word
+        assert f'<dt class="word">{word}</dt><dd>{GLOSSARY[word][:9]}' in page, word
