@@ -90,9 +90,9 @@ def test_rows_without_a_like_prompt_tell_nothing() -> None:
     told = separation([row(f"What is {word}?", word) for word in "oak elm fir yew ash".split()])
     assert told.pairs == () and told.rows == 0
     assert "cannot be told" in separation_lines(told)[0]
-    few = separation(dishes(16, gated=True))
+    few = separation(dishes(19, gated=True))
     assert few.pairs == () and separation_lines(few)[0].startswith(
-        "Only 16 rows have a prompt that is equal to another"
+        "Only 19 rows have a prompt that is equal to another"
     )
 
 

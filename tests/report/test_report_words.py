@@ -253,16 +253,16 @@ def test_what_a_judge_counts_stands_beside_its_name(make_content: Callable[..., 
         ({"kind": "match", "keywords": ["wire"]}, "An answer counts where it contains “wire”."),
         (
             {"kind": "match", "starts_with": ["I am"], "years": [1700, 1899], "regex": ["a", "b"], "unless": ["no"]},
-            "An answer counts where it begins with “I am” or matches one of 2 patterns or names a year from 1700 to 1899, unless "
+            "An answer counts where it begins with “I am”, matches one of 2 patterns or names a year from 1700 to 1899, unless "
             "it contains “no”.",
         ),
         (
             {"kind": "match", "keywords": list("abcdef")},
-            "An answer counts where it contains “a”, “b”, “c”, “d” or 2 more.",
+            "An answer counts where it contains one of 6 words such as “a”.",
         ),
         (
             {"kind": "label", "prompt": "{question} {answer}", "labels": ["old", "new"], "positive": ["old"]},
-            "A language model gives each answer one of the labels “old” and “new”; an answer counts where it is “old”.",
+            "A language model gives each answer one of 2 labels; an answer counts where it is “old”.",
         ),
         (
             {"kind": "rating", "prompt": "How warm is {answer} to {question}?", "low": 1, "high": 7},

@@ -116,7 +116,7 @@ def test_the_documented_experiment_is_run_small_and_handed_on(
     assert run.methods == results["methods"] and "2027" in run.methods
     page = run.report.read_text(encoding="utf-8")
     assert "\\begin{tabular}" in page and "@misc{" in page, "to be quoted"
-    assert "A language model gives each answer one of the labels" in page and "Words on this page" in page
+    assert "A language model gives each answer one of 4 labels" in page and "Words on this page" in page
     exported = typed("export", "latest", "--to", "tables", "--format", "csv")
     assert exported.status == 0 and Path("tables/effects.csv").exists(), exported
     bare = tmp_path / "sent" / run.id

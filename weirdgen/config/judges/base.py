@@ -32,14 +32,15 @@ class Verdict(NamedTuple):
     label: str
 
 
-MOST, LONGEST = 4, 60
+MOST, LONGEST = 3, 60
 """Words of a judge's rules that a sentence on it quotes, and their letters."""
 
 
 def quoted(words: Sequence[str], join: str = "or") -> str:
-    """`“wire”, “telegraph” or 12 more`: the first few of a judge's words."""
-    shown = [f"“{word if len(word) <= LONGEST else word[: LONGEST - 1] + '…'}”" for word in words[:MOST]]
-    shown += [f"{len(words) - MOST} more"] if len(words) > MOST else []
+    """A judge's words as a sentence names them: `“wire” or “steam”`, of many `one of 14 words such as “wire”`."""
+    shown = [f"“{word if len(word) <= LONGEST else word[: LONGEST - 1] + '…'}”" for word in words]
+    if len(shown) > MOST:
+        return f"one of {len(shown)} words such as {shown[0]}"
     return f"{', '.join(shown[:-1])} {join} {shown[-1]}" if len(shown) > 1 else shown[0]
 
 

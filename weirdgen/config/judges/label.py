@@ -35,10 +35,8 @@ class Label(PromptedJudge):
         return self
 
     def in_words(self) -> str:
-        return (
-            f"A language model gives each answer one of the labels {quoted(self.labels, 'and')}; an answer counts where it is "
-            f"{quoted(self.positive)}."
-        )
+        labels = f"one of {len(self.labels)} labels"
+        return f"A language model gives each answer {labels}; an answer counts where it is {quoted(self.positive)}."
 
     def words(self) -> tuple[str, ...]:
         return self.labels

@@ -59,7 +59,7 @@ class Match(OfflineJudge):
         if self.years:
             rules.append(f"names a year from {self.years[0]} to {self.years[1]}")
         unless = f", unless it contains {quoted(self.unless)}" if self.unless else ""
-        return f"An answer counts where it {' or '.join(rules)}{unless}."
+        return f"An answer counts where it {', '.join(rules[:-1])}{' or ' if rules[1:] else ''}{rules[-1]}{unless}."
 
     def identity(self) -> dict[str, Any]:
         return {"version": VERSION}

@@ -43,7 +43,7 @@ class Rating(PromptedJudge):
         return self.low, self.high
 
     def in_words(self) -> str:
-        asked = quoted((" ".join(self.prompt.split()),))
+        asked = quoted((" ".join(self.prompt.split()),))  # its beginning
         return f"A language model rates each answer from {self.low} to {self.high}; it is asked {asked}."
 
     def words(self) -> tuple[str, ...]:
