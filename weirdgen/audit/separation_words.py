@@ -63,7 +63,7 @@ def examples_in_words(pair: Mapping[str, Any]) -> str:
 def looked_at(told: Mapping[str, Any], found: int, alpha: float) -> str:
     """How much was looked at and what came of it; or why nothing can be told."""
     rows, pairs = int(told["rows"]), int(told["looked_for"])
-    drawn = f", of {told['drawn']:,} that were drawn at random" if told["drawn"] else ""
+    drawn = f", of {told['drawn']:,} that were drawn at random" if told.get("drawn") else ""
     if not told["pairs"]:
         if rows == 0 or not pairs:
             return (
