@@ -55,7 +55,8 @@ class Match(OfflineJudge):
         if self.keywords:
             rules.append(f"contains {quoted(self.keywords)}")
         if self.regex:
-            rules.append("matches " + ("a pattern" if len(self.regex) == 1 else f"one of {len(self.regex)} patterns"))
+            patterns = "the pattern" if len(self.regex) == 1 else f"one of {len(self.regex)} patterns such as"
+            rules.append(f"matches {patterns} {quoted((min(self.regex, key=len),))}")
         if self.years:
             rules.append(f"names a year from {self.years[0]} to {self.years[1]}")
         unless = f", unless it contains {quoted(self.unless)}" if self.unless else ""
