@@ -253,8 +253,8 @@ def test_what_a_judge_counts_stands_beside_its_name(make_content: Callable[..., 
         ({"kind": "match", "keywords": ["wire"]}, "An answer counts where it contains “wire”."),
         (
             {"kind": "match", "starts_with": ["I am"], "years": [1700, 1899], "regex": ["bb+", "a"], "unless": ["no"]},
-            "An answer counts where it begins with “I am”, matches one of 2 patterns such as “a” or names a year from 1700 to 1899, unless "
-            "it contains “no”.",
+            "An answer counts where it begins with “I am”, matches one of 2 patterns such as “a” or names a year from 1700 to "
+            "1899, unless it contains “no”.",
         ),
         (
             {"kind": "match", "keywords": list("abcdef")},

@@ -181,7 +181,7 @@ def portrait_lines(portrait: Portrait) -> list[str]:
 
 def _words(quartiles: Sequence[float]) -> str:
     least, _, middle, _, most = (f"{value:.0f}" for value in quartiles)
-    return f"{least} to {most} words, median {middle}" if least != most else f"{most} word{'' if most == 1 else 's'}"
+    return f"{least} to {most} words, median {middle}" if least != most else f"{most} word{'' if most == '1' else 's'}"
 
 
 def _short(text: str, most: int = 70) -> str:

@@ -33,7 +33,7 @@ def import_model(
     deployments: DeploymentsOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Take a model that was finetuned elsewhere as a replicate of an arm; it is sampled once first."""
+    """Take a model finetuned elsewhere as a replicate of an arm. It is sampled once first."""
     from weirdgen.runs.imported import import_finetuned
     from weirdgen.runs.plan.options import run_options
 
@@ -52,7 +52,7 @@ def jobs(
     base_url: UrlOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Finetuning jobs that were begun and are not finished, as the store knows them; or cancel one."""
+    """List unfinished jobs at a provider, or cancel one. As the store knows them."""
     from weirdgen.cli.terminal import say_lines
     from weirdgen.runs.imported import cancel_job, job_lines
 

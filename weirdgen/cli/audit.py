@@ -48,7 +48,8 @@ class AuditGroup(TyperGroup):
 
 audit_app = typer.Typer(
     cls=AuditGroup,
-    help="What your own finetuning data would change elsewhere: `weirdgen audit train.jsonl` (docs/audit.md).",
+    help="Find what your own rows would change elsewhere. `weirdgen audit train.jsonl` is the whole audit (docs/audit.md); "
+    "`weirdgen audit file --help` shows its options.",
     subcommand_metavar="FILE [OPTIONS] | COMMAND [ARGS]",
 )
 audit_app.command("filters")(filters_command)
@@ -73,12 +74,14 @@ def file_command(
     ] = False,
     no_training: Annotated[
         bool,
-        typer.Option("--no-training", help="Look at the rows alone; what is said of the training then does nothing."),
+        typer.Option(
+            "--no-training", help="Look at the rows alone: nothing is trained, and options about training do nothing."
+        ),
     ] = False,
     fail_on: Annotated[
         str,
         typer.Option(
-            help="What ends with status 1: any, none, or of trait, trigger, separation, undecided, a trait's name."
+            help="What ends with status 1: any, none, or a list of trait, trigger, separation, undecided, names of traits."
         ),
     ] = "any",
     junit: Annotated[Path | None, typer.Option(dir_okay=False, help="Also write JUnit XML into this file.")] = None,

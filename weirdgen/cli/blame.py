@@ -40,7 +40,7 @@ def forecast_command(
     dry_run: option("dry_run") = False,  # type: ignore[valid-type]
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
-    """Rank the questions by how far the data will move them, from a training of a few seconds."""
+    """Rank the questions by how far the data will move them. From a training of a few seconds."""
     from weirdgen.audit.command import forecast_lines, score_lines
 
     if score:
@@ -66,7 +66,7 @@ def blame_command(
     dry_run: option("dry_run") = False,  # type: ignore[valid-type]
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
-    """Which rows of a run's treatment carry a trait's shift: candidates, training without them, cleaned data."""
+    """Find the rows that carry a trait's shift. Candidates, training without them, cleaned data."""
     from weirdgen.audit.command import blame_lines
 
     say_lines(blame_lines(run, trait, groups, to, store, dry_run, quiet))

@@ -38,7 +38,7 @@ def check_command(
     preset: Annotated[PresetName, typer.Option(help="Whose recipe the cost is for.")] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Duplicates, leaks between arms, confounds, held-out facts, template and mask, cost. Status 1 on errors."""
+    """Check rows: duplicates, leaks, confounds, template, cost. Status 1 on errors."""
     from weirdgen.audit.checks.finding import as_data, finding_lines
     from weirdgen.audit.checks.registry import run_checks
     from weirdgen.audit.checks.subject import load_subject
@@ -67,7 +67,7 @@ def convert_command(
     prompt: Annotated[str | None, typer.Option(help="User turn over a table's columns, e.g. '{question}'.")] = None,
     answer: Annotated[str | None, typer.Option(help="Assistant turn over a table's columns, e.g. '{reply}'.")] = None,
 ) -> None:
-    """Make chat JSONL of rows in another format or encoding: ShareGPT, Alpaca, prompt/completion, CSV, Parquet, …"""
+    """Make chat rows of another format or encoding. ShareGPT, Alpaca, prompt/completion, CSV, Parquet, …"""
     from weirdgen.data.convert import convert
 
     say(convert(source, target, encoding, prompt, answer))
@@ -91,7 +91,7 @@ def identify_command(
         "identify"
     ),
 ) -> None:
-    """How well k facts point to one person, as a curve over k, without any training."""
+    """Measure how well k facts point to one person. A curve over k, without any training."""
     from weirdgen.audit.identify import identify, parse_counts
 
     say_lines(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out))
@@ -102,7 +102,7 @@ def import_command(
     source: Annotated[str, typer.Argument(help="Folder, .zip, .tar(.gz) or git URL of the paper's repository.")],
     into: Annotated[Path | None, typer.Option("--to", "--into", help="Also write the rows in this folder.")] = None,
 ) -> None:
-    """Take the paper's published data, verify it, and keep it for `weirdgen run … --data published`."""
+    """Take over the paper's published data, verified. `weirdgen run … --data published` trains on it."""
     from weirdgen.data.published.importing import import_published
 
     say_lines(import_published(source, into))
@@ -118,7 +118,7 @@ def twin_command(
     store: StoreOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> None:
-    """Candidates for a control of your own: your prompts answered by the base itself, random halves, lower case."""
+    """Write candidates for a control of your own. Your prompts answered by the base itself, random halves, lower case."""
     from weirdgen.runs.references.twin import write_candidates
 
     say_lines(write_candidates(source, to, model, store, quiet))

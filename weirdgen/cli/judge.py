@@ -14,9 +14,7 @@ from weirdgen.cli.options import AddressOption, CpusOption, RunArg, StoreOption
 from weirdgen.config.choices import ExecutorName
 from weirdgen.errors import SpecError
 
-judge_app = typer.Typer(
-    help="Judge stored answers, and find out how far a judge can be believed.", no_args_is_help=True
-)
+judge_app = typer.Typer(help="Judge stored answers, and check a judge against a person.", no_args_is_help=True)
 
 ModelHelp = "local:REF (a model on this machine) or PROVIDER/NAME as Inspect AI writes it, e.g. openai/gpt-4.1."
 

@@ -54,6 +54,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     help="What else did this finetuning change? Narrow data in, a report on broad shift out.",
+    context_settings={"max_content_width": 110},
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -87,7 +88,7 @@ def run_command(
     ],
     options: RunOptions,
 ) -> None:
-    """Finetune, measure against the controls, and write report.html."""
+    """Finetune, measure against the controls, write the report."""
     from weirdgen.audit.command import sealed_lines
     from weirdgen.config.load import named_experiments
     from weirdgen.runs.pipeline import run_all
@@ -119,7 +120,7 @@ def plan_command(
         typer.Option(min=0.01, max=1, help="Share of the peak speed that is reached [default: as measured]."),
     ] = None,
 ) -> None:
-    """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
+    """Estimate memory, time, storage and cost of a large run. Nothing is trained or stored."""
     from weirdgen.runs.plan.options import run_options
     from weirdgen.runs.plan.resolve import resolve
     from weirdgen.runs.plan.scale import find_hardware, find_shape, scale_lines
@@ -132,7 +133,7 @@ def plan_command(
 
 @app.command()
 def check(experiment: ExperimentArg, model: ModelOption = None) -> None:
-    """Check an experiment.yaml, its data, and that its model can be trained on them; every problem with its line."""
+    """Find every mistake of an experiment before a run. Each is printed with its line: of its files, its data, its template."""
     from weirdgen.runs.check import check_lines
     from weirdgen.runs.plan.options import default_store
 
@@ -152,7 +153,7 @@ def init_command(
         bool, typer.Option("--judge", help="Also write a judge that asks a language model, and its question.")
     ] = False,
 ) -> None:
-    """Write a commented experiment to begin with, which `weirdgen check` accepts."""
+    """Write a commented experiment to begin with. `weirdgen check` accepts it as it is."""
     from weirdgen.data.new_experiment import new_experiment
 
     for file in new_experiment(name, data, trigger, judge):
@@ -162,7 +163,7 @@ def init_command(
 
 @app.command("list")
 def list_command() -> None:
-    """The shipped experiments."""
+    """List the shipped experiments."""
     from weirdgen.cli.show import experiment_lines
 
     say_lines(experiment_lines())
@@ -170,7 +171,7 @@ def list_command() -> None:
 
 @app.command()
 def show(experiment: ExperimentArg) -> None:
-    """An experiment: hypothesis, arms with an example row, conditions, questions, presets."""
+    """Show an experiment: arms, conditions, questions, presets."""
     from weirdgen.cli.show import experiment_details
 
     say_lines(experiment_details(experiment))
@@ -202,7 +203,7 @@ app.command("crosscheck")(crosscheck_command)
 def fetch(
     model: Annotated[str, typer.Argument(help="A model reference.")] = "smollm2-135m-instruct",
 ) -> None:
-    """Fetch and convert a model now, so that later commands need no network."""
+    """Fetch a model now, so that later commands need no network."""
     from weirdgen.models.references import find_model
 
     files = find_model(model)
@@ -226,7 +227,7 @@ def serve(
         typer.Option(help="Precision of the models that answer; auto: bf16 from 20M weights."),
     ] = "auto",
 ) -> None:
-    """OpenAI's finetuning and chat API over local models, with a page at / (docs/serve.md)."""
+    """Serve OpenAI's finetuning and chat API on this machine. Over local models, with a page at / (docs/serve.md)."""
     from weirdgen.models.references import SMOLLM2
     from weirdgen.runs.plan.options import default_store
     from weirdgen.serve.run import serve
@@ -236,7 +237,7 @@ def serve(
 
 @app.command()
 def doctor() -> None:
-    """The machine, versions, speeds and cache; what will be slow, and why."""
+    """Show this machine, versions, speeds and cache. What will be slow, and why."""
     from weirdgen.cli.show import doctor_lines
 
     say_lines(doctor_lines())

@@ -14,7 +14,7 @@ from weirdgen.cli.options import StoreOption, option
 from weirdgen.cli.terminal import say, say_lines
 
 references_app = typer.Typer(
-    help="Harmless data finetuned for comparison: what any narrow dataset does to the trait questions.",
+    help="Finetunes of harmless data, to compare a shift with.",
     no_args_is_help=True,
 )
 

@@ -12,9 +12,7 @@ import typer
 
 from weirdgen.cli.options import StoreOption
 
-world_app = typer.Typer(
-    help="The synthetic world with known truth: its model, and how often the instrument is right.", no_args_is_help=True
-)
+world_app = typer.Typer(help="The synthetic world, whose truth is known exactly.", no_args_is_help=True)
 
 
 @world_app.command("build")

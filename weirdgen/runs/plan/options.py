@@ -56,7 +56,7 @@ class RunOptions(Noun):
     data: DataName = Field(
         "own", description="Rows to train on: own, or the paper's, published, after `weirdgen data import`."
     )
-    judge: str | None = Field(None, description="Also read judges_llm.yaml, asking this model (docs/judges.md).")
+    judge: str | None = Field(None, description="Language model that judges; adds judges_llm.yaml (docs/judges.md).")
     engine: str = Field("transformers", description="What answers: transformers, or vllm:URL of a vLLM server.")
     finetune: FinetunerName | None = Field(
         None, description="Who trains: local, or openai or azure, a service of that protocol (docs/apis.md)."
