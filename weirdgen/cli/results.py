@@ -98,7 +98,7 @@ def crosscheck_command(
     run: RunArg,
     store: StoreOption = None,
 ) -> None:
-    """Compare a run's rates with a logistic regression. It is clustered by replicate: a second opinion on the report's effects."""
+    """Compare a run's rates with a logistic regression. Clustered by replicate: a second opinion on the report's effects."""
     from weirdgen.runs.results.crosscheck import crosscheck_lines
     from weirdgen.runs.results.results import load_run
 
