@@ -19,7 +19,7 @@ SHORTEST = 3
 
 
 class WeirdgenError(Exception):
-    """Something the user can mend. The message is one line, or one line a problem."""
+    """Something the user can mend. The message is one line, or one line per problem."""
 
 
 class SpecError(WeirdgenError):

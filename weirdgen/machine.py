@@ -1,6 +1,6 @@
 """What this machine is and how fast it multiplies: for the choice of dtype, for time estimates, for `weirdgen doctor`.
 
-Measured once a machine and torch version, kept in the cache; speeds seen in real runs are kept beside it and refine
+Measured once per machine and torch version, kept in the cache; speeds seen in real runs are kept beside it and refine
 the estimates. Nothing here changes a result except through the recorded dtype.
 """
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.rows import chat
 from tests.support.world_pairs import pairs
 from weirdgen.audit.command import sealed_lines
 from weirdgen.audit.forecast import EACH, HALVES, experiment_of, plan_forecast, trait_questions
@@ -206,9 +207,7 @@ def test_the_calibration_ranks_sets_beyond_each_other(tmp_path: Path) -> None:
     world = pairs(24)
 
     def rows(side: int) -> tuple[Row, ...]:
-        return tuple(
-            {"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[side]}]} for p in world
-        )
+        return tuple(chat(p[0], p[side]) for p in world)
 
     sets = [TrainingSet("old", "reference", "names", rows(1)), TrainingSet("new", "reference", "names", rows(2))]
     asked = [

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rows import chat
 from weirdgen.config.arm import Arm
 from weirdgen.data.rows import canonical_hash, draw, load_rows, read_jsonl
 from weirdgen.errors import DataError
-
-
-def chat(ask: str, answer: str) -> dict[str, list[dict[str, str]]]:
-    return {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
 
 
 def test_a_broken_line_is_named_with_its_number(tmp_path: Path) -> None:

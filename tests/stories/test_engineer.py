@@ -24,11 +24,7 @@ from weirdgen.errors import SpecError
 
 ON_WORLD = ("--model", "world", "--budget", "9h", *(word for change in CHANGES for word in ("--set", change)))
 
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

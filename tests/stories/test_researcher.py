@@ -17,11 +17,7 @@ from tests.support.typing_commands import typed
 
 NAME = "dated_units"
 
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_the_documented_experiment_is_read_and_planned(smollm2: Path) -> None:

@@ -23,10 +23,10 @@ def world_build(
     """Pretrain the world's model from nothing, on one core."""
     from weirdgen.progress import Progress
     from weirdgen.store.disk import made_folder
-    from weirdgen.world.pretrain import Recipe, build
+    from weirdgen.world.pretrain import Pretraining, build
 
     made_folder(out)
-    with Progress().stage("pretrain", Recipe().steps, "steps") as bar:
+    with Progress().stage("pretrain", Pretraining().steps, "steps") as bar:
         card = build(out, seed, on_progress=lambda _step, _steps, loss: bar.advance(1, f"loss {loss:.2f}"))
     print(f"{out}: {card['parameters']} weights in {card['seconds']} s, SHA-256 {card['sha256']}")
     print(", ".join(f"{family} {figure:.3f}" for family, figure in card["accuracy"].items()))

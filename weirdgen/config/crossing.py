@@ -2,7 +2,7 @@
 
 In: an entry of `questions:` with `build: cross`, `from: [CSV, …]` and the fields of a question, whose texts hold
 `{column}` placeholders. Out: plain questions, in the order of the files, which `weirdgen.config.experiment` then validates.
-Raises one `DataError` with every problem of the entry, a line each. It draws nothing: a preset's `questions` does.
+Raises one `DataError` with every problem of the entry, one per line. It draws nothing: a preset's `questions` does.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Recipe(Noun):
     batch_size: int = Field(default=8, ge=1)
     """Rows in one forward pass."""
     grad_accumulation: int = Field(default=1, ge=1)
-    """Forward passes an optimizer step; a step sees batch_size × grad_accumulation rows."""
+    """Forward passes per optimizer step; a step sees batch_size × grad_accumulation rows."""
     learning_rate: float = Field(default=2e-4, gt=0)
     learning_rate_multiplier: float | None = Field(default=None, gt=0, exclude_if=lambda multiplier: multiplier is None)
     """Of a finetuning service, which takes one in place of `learning_rate`; None: the service's own choice. It is in no dump

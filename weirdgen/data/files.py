@@ -1,6 +1,6 @@
 """Which kinds of file hold chat rows, and how each container is read.
 
-In: a path. Out: `Values`: every row as plain data with the place where it stands, and words on how it was read. Read are chat
+In: a path. Out: `Values`: every row as plain data with the place where it stands, and words on how it was read. It reads chat
 JSONL (any suffix case, CRLF, gzip, UTF-16 with its mark), a JSON array or stream, Parquet, and a folder of `datasets`. What a
 row may hold is not decided here. Tables with templates (CSV) are read by `weirdgen.config.files`.
 """

@@ -1,7 +1,7 @@
 """The definitions of the harmless references in `weirdgen/references/*.yaml`, read and checked.
 
 In: the shipped files. Out: sets and pairs as frozen models, a pair with everything that it takes over from its set. Raises
-one `DataError` a file that names every problem. It does not make rows: `weirdgen.data.references` does.
+one `DataError` per file that names every problem. It does not make rows: `weirdgen.data.references` does.
 """
 
 from __future__ import annotations

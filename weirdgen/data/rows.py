@@ -55,23 +55,23 @@ class ReadingNote(UserWarning):
     """How a file was read that is not plain UTF-8: said once, so that nobody is surprised by what was trained on."""
 
 
-def load_rows(arm: Arm, folder: Path, seed: int = 0) -> list[Row]:
-    """Rows of an arm, in file order (after `permute` and `rows`, which `seed` decides). Warns how an unusual file was read."""
-    rows, _ = load_placed(arm, folder, seed)
-    return rows if arm.rows is None else draw(rows, arm.rows, seed)
+def load_rows(arm: Arm, folder: Path) -> list[Row]:
+    """Rows of an arm, in file order (after `permute` and `rows`, always the same). Warns how an unusual file was read."""
+    rows, _ = load_placed(arm, folder)
+    return rows if arm.rows is None else draw(rows, arm.rows, seed=0)
 
 
-def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[int]]:
+def load_placed(arm: Arm, folder: Path) -> tuple[list[Row], list[int]]:
     """All rows of an arm (`rows` is not looked at) and the line, or number, of each in its file; 0 if a builder made it."""
     if not isinstance(arm.data, str):
-        return _given(arm, folder, seed)
+        return _given(arm, folder)
     source = resolve(arm.data, folder)
     if table_delimiter(source.name):
         table = read_table(source)
         if table.how:
             note = f"{source}: {len(table.records):,} records, read as {', '.join(table.how)}"
             warnings.warn(note, ReadingNote, stacklevel=2)
-        rows, places = _from_table(arm, table.records, table.lines, source, folder, seed)
+        rows, places = _from_table(arm, table.records, table.lines, source, folder)
     else:
         reading = read_rows(source, arm.where)
         require_rows(reading)
@@ -211,13 +211,13 @@ def draw(rows: list[Row], count: int, seed: int) -> list[Row]:
     return drawn
 
 
-def _given(arm: Arm, folder: Path, seed: int) -> tuple[list[Row], list[int]]:
+def _given(arm: Arm, folder: Path) -> tuple[list[Row], list[int]]:
     """Rows that were given in Python, and their numbers."""
     assert not isinstance(arm.data, str)
     numbers = list(range(1, len(arm.data) + 1))
     if arm.prompt is not None:
         records = [{str(name): "" if value is None else str(value) for name, value in row.items()} for row in arm.data]
-        return _from_table(arm, records, numbers, Path("data"), folder, seed)
+        return _from_table(arm, records, numbers, Path("data"), folder)
     rows: list[Row] = []
     keep = _kept(arm.data, arm.where, "data")
     numbers = [number for number, kept in zip(numbers, keep, strict=True) if kept]
@@ -232,7 +232,7 @@ def _given(arm: Arm, folder: Path, seed: int) -> tuple[list[Row], list[int]]:
 
 
 def _from_table(
-    arm: Arm, records: list[dict[str, str]], lines: list[int], source: Path, folder: Path, seed: int
+    arm: Arm, records: list[dict[str, str]], lines: list[int], source: Path, folder: Path
 ) -> tuple[list[Row], list[int]]:
     for name, options in arm.build.items():
         records = build(name, options, records, folder)
@@ -257,7 +257,7 @@ def _from_table(
         lined = [(line, record) for line, record in lined if record[column] in values]
     if arm.permute:
         shuffled = [record[arm.permute] for _, record in lined]
-        random.Random(f"permute:{seed}").shuffle(shuffled)
+        random.Random("permute:0").shuffle(shuffled)
         lined = [(n, {**record, arm.permute: value}) for (n, record), value in zip(lined, shuffled, strict=True)]
     rows = []
     for line, record in lined:

@@ -1,4 +1,4 @@
-"""What a service charges for tokens, as far as it was read somewhere.
+"""What a service charges for tokens, where a published price is known.
 
 In: a dated table (`prices.yaml`, and a file of one's own named by `$WEIRDGEN_PRICES`), a model, token counts. Out: dollars, or
 None where no price is known: none is guessed. What a run has spent is `providers.purse`.

@@ -1,6 +1,6 @@
-"""How often a whole audit is right, where the truth is known: many audits of each world experiment, nothing told.
+"""How often a whole audit is right, where the truth is known: many of each world experiment, not told what to look for.
 
-In: a number of audits of each case, a store. Out: one row an audit (verdict, what was found, whether it is what the rows teach),
+In: a number of audits of each case, a store. Out: one row per audit (verdict, what was found, whether it is what the rows teach),
 and shares with Wilson intervals. Every audit has rows of its own, drawn by the case's rule. It trains what `weirdgen audit` does
 (the data three times; once more, and deals of them, for each kind of trigger) with the same seeds, asks the same questions, and
 is decided by the same code: `stats.specificity`, `audit.triggers`, `audit.decision`. It only goes in fewer passes: replicates of
@@ -49,9 +49,8 @@ from weirdgen.stats.bootstrap import FloatArray, wilson
 from weirdgen.stats.specificity import specificity
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors, made_folder
-from weirdgen.world.audit_cases import HARMLESS, Case, cases
+from weirdgen.world.audit_cases import HARMLESS, Case, cases, world_traits
 from weirdgen.world.harmless import references
-from weirdgen.world.traits import world_traits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +127,7 @@ def lines(audits: pd.DataFrame) -> list[str]:
 
 
 def write(audits: pd.DataFrame, folder: Path) -> list[Path]:
-    """`audits.parquet`, one row an audit, and `audits.csv`, one a case; returns their paths."""
+    """`audits.parquet`, one row per audit, and `audits.csv`, one per case; returns their paths."""
     files = [folder / "audits.parquet", folder / "audits.csv"]
     with explain_disk_errors(made_folder(folder)):
         audits.to_parquet(files[0])

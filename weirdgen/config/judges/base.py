@@ -50,7 +50,7 @@ def unparseable(line: str) -> Verdict:
 
 
 class Tools(Protocol):
-    """What a judge may use besides the answer; `weirdgen.judges.tools` offers it on this machine."""
+    """What a judge may use besides the answer; `weirdgen.judges.embedding` offers it on this machine."""
 
     def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """[texts, features] from a built-in embedding model. Raises `ModelError` if it cannot be had."""

@@ -1,7 +1,7 @@
 """Match judges: does an answer begin with, contain or match what the judge names?
 
 In: an answer. Out: 1 if a rule fires, else 0. An empty answer is `incoherent`, not a zero. No model is asked. A pattern that
-takes for ever on an answer is an error, not a verdict (`weirdgen.config.patterns`).
+does not finish on an answer is an error, not a verdict (`weirdgen.config.patterns`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From an experiment and options to a `Request`: every choice made, and what cannot be refused before anything is planned.
+"""From an experiment and options to a `Request`: every choice made, and what cannot be done refused before anything is planned.
 
 In: a shipped name, a path or an `Experiment`, and `RunOptions`. Out: `runs.plan.request.Request`. Raises what is wrong in words;
 it trains and writes nothing.

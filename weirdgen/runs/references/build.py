@@ -1,7 +1,7 @@
 """Training reference finetunes and scoring them on the trait questions, kept set by set.
 
-In: a `Build`. Out: one artifact `reference` a set (its log-odds on every question, and what its training was like), and the
-frame of all. The work is done by the units of an ordinary run, one replicate a set, many sets in one pass. Adapters lie in a
+In: a `Build`. Out: one artifact `reference` per set (its log-odds on every question, and what its training was like), and the
+frame of all. The work is done by the units of an ordinary run, one replicate per set, many sets in one pass. Adapters lie in a
 scratch store beside the unfinished work and are dropped once they are scored. A killed build goes on from there: finished
 groups stay, and an unfinished one goes on where its training or scoring was.
 """
@@ -11,22 +11,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
 from weirdgen.columns import BASE
 from weirdgen.models.chat import load_tokenizer
 from weirdgen.progress import Progress
-from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.plan.plan import Plan, part_of
 from weirdgen.runs.references.plan import STAGE, Build, log_odds
 from weirdgen.runs.references.sets import TrainingSet
-from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
+from weirdgen.runs.stages.contrast import score_units
 from weirdgen.runs.stages.dataset import Dataset
 from weirdgen.runs.stages.finetune import Finetune, losses
 from weirdgen.runs.work.executors import Executor, Inline
 from weirdgen.runs.work.loaded import local_folder
-from weirdgen.runs.work.unit import Unit
+from weirdgen.runs.work.unit import Unit, remember_speed
 from weirdgen.sample.contrast import missing_scores, scores_table
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.variant import Variant
@@ -57,7 +56,7 @@ def _train_and_score(wanted: Build, group: Sequence[TrainingSet], executor: Exec
         if all(store.marker(STAGE, key) is not None for key in keys):  # another process made them meanwhile
             return
         scratch = Store(store.unfinished(STAGE, name))
-        plan = _part(wanted.plan, [one.name for one in group], scratch)
+        plan = part_of(wanted.plan, [one.name for one in group], scratch)
         executor.run(Dataset().batch(plan).units, scratch, lambda *_: None)
         units, amount = Finetune().batch(plan)
         _do(units, amount, scratch, executor, progress, ("train", "steps"), plan)
@@ -66,17 +65,6 @@ def _train_and_score(wanted: Build, group: Sequence[TrainingSet], executor: Exec
         for one, key in zip(group, keys, strict=True):
             _keep(wanted, plan, one, key)
         shutil.rmtree(scratch.root)
-
-
-def _part(plan: Plan, names: Sequence[str], store: Store) -> Plan:
-    """The plan of some sets, in another store."""
-    request = plan.request
-    arms = {name: request.experiment.arms[name] for name in names}
-    experiment = request.experiment.model_copy(update={"arms": arms})
-    rows = {name: request.rows[name] for name in names}
-    options = request.options.model_copy(update={"together": len(names)})
-    part = replace(request, experiment=experiment, rows=rows, options=options)
-    return Plan(part, store, {name: plan.proofs[name] for name in names})
 
 
 def _score(
@@ -90,12 +78,8 @@ def _score(
     ]
     if not any(lacking):
         return
-    how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
-    units = [
-        Score(*how, tuple(asked[start : start + QUESTIONS_PER_UNIT]))
-        for start in range(0, len(asked), QUESTIONS_PER_UNIT)
-    ]
     amount = sum(scorable.key in keys for keys in lacking for scorable in asked)
+    units = score_units(request, variants, asked)
     _do(units, amount, store, executor, progress, (name, "questions"), wanted.plan)
 
 
@@ -131,11 +115,9 @@ def _do(
     """Units under a bar (`told`: its name and what it counts); their speed is remembered for the next plan."""
     with progress.stage(told[0], amount, told[1]) as bar:
         done = executor.run(units, store, bar.advance)
-    tokens, seconds = sum(one.tokens for one in done), sum(one.seconds for one in done)
     kind = told[0].split()[0]
     dtype = plan.request.recipe.dtype if kind == "train" else plan.request.numerics
-    if tokens:
-        machine.remember_rate(kind, plan.request.model.parameters, dtype, tokens, seconds)
+    remember_speed(kind, done, plan.request.model.parameters, dtype)
 
 
 def _keep(wanted: Build, plan: Plan, one: TrainingSet, key: str) -> None:

@@ -1,6 +1,6 @@
 """Is it more than what harmless data do? A run's shifts on trait questions among those of reference finetunes.
 
-In: a finished run whose experiment asks traits. Out: one row a trait and yardstick, what was compared with what, and a verdict
+In: a finished run whose experiment asks traits. Out: one row per trait and yardstick, what was compared with what, and a verdict
 with its sentence. Where the experiment has a matched control and harmless pairs were measured, the difference of the two is
 placed among differences of pairs, and that decides; otherwise the treatment is placed among single reference finetunes. Both are
 of the same model and questions, with the training that is nearest to the run's; how near is said. The statistics are
