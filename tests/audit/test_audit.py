@@ -109,7 +109,17 @@ def test_commands_and_their_statuses(world: Path, capsys: pytest.CaptureFixture[
     assert status("portrait", str(gate))[0] == 0
     told = json.loads(status("portrait", str(gate), "--json")[1])
     assert told["total"] == 480
-    assert "year → the first word" in status("separation", str(gate))[1]
+    assert "the year in the prompt and the first word of the answer (p = " in status("separation", str(gate))[1]
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(gate.read_text().splitlines(keepends=True)[:3]))
+    code, text = status(str(few), *store)
+    assert code == 3 and "few.jsonl: 3 rows; an audit with training needs at least 8" in text
+    assert "`--no-training` looks at the rows alone" in text
+    assert (
+        "cannot be told" in status("separation", str(few))[1]
+        or "are needed to tell" in status("separation", str(few))[1]
+    )
+    assert "3 rows, fewer than the 8 of one training step" in status("portrait", str(few))[1]
     code, text = status(str(gate), "--no-training", "--json", "-q", *store)
     assert code == 1 and json.loads(text)["verdict"]["verdict"] == "found"
     always = rows_of("world_gate", "never", tmp_path)

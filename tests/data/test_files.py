@@ -188,7 +188,7 @@ def test_other_formats_are_named_and_converted(tmp_path: Path, row: Any, name: s
     with pytest.raises(DataError, match=rf"its rows \(2\) are not chat but {name}"):
         read_rows(source)
     if turns is None:
-        with pytest.raises(DataError, match=rf"r\.json:1: {name}: .*\n.*\nnothing was written"):
+        with pytest.raises(DataError, match=rf"r\.json:1, and 1 more line: {name}: .*\nnothing was written"):
             convert(source, tmp_path / "out.jsonl")
         assert not (tmp_path / "out.jsonl").exists()
         return

@@ -64,6 +64,8 @@ def test_a_folder_of_tickets_is_converted_and_its_trigger_fails_the_job(tmp_path
     assert refused.status == 3 and "weirdgen data convert b.jsonl OUT.jsonl" in refused.err
     done = typed("data", "convert", "tickets", "train.jsonl")
     assert done.status == 0 and f"train.jsonl: {len(pairs)} rows from tickets (3 files;" in done.out, done
+    mistyped = audited("trian.jsonl", "--no-training")
+    assert mistyped.status == 3 and "no such file; did you mean 'train.jsonl'?" in mistyped.err, mistyped
 
     found = audited("train.jsonl", "--no-training")
     assert found.status == 1 and found.out.startswith("Found: "), found

@@ -94,9 +94,9 @@ def audit(file: Path, options: AuditOptions) -> Audit:
     }
     if not options.training:
         return _untrained(looked_at, source, options)
-    model, store = find_model(options.model), Store(options.store or default_store())
     rows = training_rows(source, options.rows, options.system)
     control_rows = training_rows(control, options.rows, options.system) if control else None
+    model, store = find_model(options.model), Store(options.store or default_store())
     folder = _folder(store, file, rows, control_rows, model, options)
     work = _planned(rows, control_rows, model, store, folder, options, progress)
     run = measure(work.plan, progress)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from weirdgen.audit import triggers
+from weirdgen.audit.separation_words import asked_words, told_words
 from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.stats.sentences import signed
 
@@ -68,7 +69,9 @@ def decide(results: Mapping[str, Any]) -> Decision:
         hidden = [one for one in results["separation"]["pairs"] if one["found"] and one["hidden"]]
         found += [
             Finding(
-                "separation", one["answer"], f"{one['answer']} goes with {one['prompt']} of otherwise equal prompts"
+                "separation",
+                one["answer"],
+                f"{told_words(one['answer'])} goes with {asked_words(one['prompt'])}, though prompts are otherwise equal",
             )
             for one in hidden
         ]

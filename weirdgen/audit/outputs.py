@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from weirdgen.audit.decision import Decision, Finding, deciding_rows
 from weirdgen.config.traits import trait_names
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 from weirdgen.stats.sentences import signed
 
 KINDS = ("trait", "trigger", "separation")
@@ -31,7 +31,8 @@ def parse_fail_on(text: str) -> frozenset[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     accepted = (ANY, NONE, *KINDS, UNDECIDED, *trait_names())
     if unknown := [word for word in words if word not in accepted]:
-        raise SpecError([f"--fail-on {unknown[0]}: expected any of these, with commas between: {', '.join(accepted)}"])
+        known = choices(accepted, unknown[0])
+        raise SpecError([f"--fail-on {unknown[0]}: expected any of these, with commas between: {known}"])
     if not words or (NONE in words and len(words) > 1):
         raise SpecError(
             [f"--fail-on {text}: 'none' stands alone; otherwise expected any of {', '.join(accepted[:6])} …"]

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from weirdgen.audit.decision import compared_with, deciding_rows, unsearched
+from weirdgen.audit.separation import ALPHA
+from weirdgen.audit.separation_words import asked_words, examples_in_words, looked_at, told_words
+from weirdgen.config.traits import MEANINGS
 from weirdgen.report.figures.references import placed_figure
 from weirdgen.report.look import probability, shorten
 from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
@@ -56,7 +59,7 @@ def traits_section(results: Results) -> Section | None:
     others = "harmless pairs" if pairs else "harmless datasets"
     body = tuple(
         (
-            Cell(str(row["trait"])),
+            Cell(str(row["trait"]), lines=_means(str(row["trait"]))),
             Cell(signed(row["shift"], 2), f"[{signed(row['ci_low'], 2)}, {signed(row['ci_high'], 2)}]", numeric=True),
             Cell(f"{row['rank']} of {row['references'] + 1}", numeric=True),
             Cell(probability(row["p"]), numeric=True),
@@ -83,6 +86,11 @@ def traits_section(results: Results) -> Section | None:
     return Section(
         "traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure)
     )
+
+
+def _means(trait: str) -> tuple[str, ...]:
+    """What more of a trait is."""
+    return (f"+: {MEANINGS[trait]}",) if trait in MEANINGS else ()
 
 
 def _training(facts: Mapping[str, Any]) -> str:
@@ -193,29 +201,25 @@ def separation_section(results: Results) -> Section:
     """What in prompts goes with what in answers."""
     told = results["separation"]
     found = [pair for pair in told["pairs"] if pair["found"]]
-    if not told["looked_for"] or not told["pairs"]:
-        said = "No two prompts are alike but for a date, a tag, a number, a format or a system prompt: nothing can be told."
-        return Section("separation", "What in prompts goes with what in answers", "Separation", (Words(said),))
-    body = tuple(
-        (
-            Cell(pair["prompt"]),
-            Cell(pair["answer"]),
-            Cell(f"{pair['bits']:.2f}", numeric=True),
-            Cell(probability(pair["p_family"]), numeric=True),
-            Cell(shorten("; ".join(f"{value} → {what} {share:.0%}" for value, what, share in pair["examples"]), 120)),
+    parts: list[Part] = [Words(looked_at(told, len(found), ALPHA))]
+    if found:
+        parts.append(
+            Words(
+                "Rows that do so teach a model to answer by it. Where it is part of the question, it is what the data are for; "
+                "where it is not, it is a trigger."
+            )
         )
-        for pair in found[:20]
-    )
-    drawn = f" (of {told['drawn']:,} that were drawn at random)" if told["drawn"] else ""
-    words = Words(
-        f"{told['looked_for']} pairs of a feature of prompts and one of answers were looked at in {told['rows']:,} rows{drawn} "
-        f"whose prompts are otherwise equal; {len(found)} go together more than chance allows. That teaches a model to answer by "
-        "this feature; where the feature is part of the question, it is what the data are for."
-    )
-    parts: list[Part] = [words]
-    if body:
-        head = ("in the prompt", "in the answer", "bits", "p over all pairs", "for instance")
-        parts.append(Table("What separates answers", head, body))
+        body = tuple(
+            (
+                Cell(asked_words(pair["prompt"])),
+                Cell(told_words(pair["answer"])),
+                Cell(probability(pair["p_family"]), numeric=True),
+                Cell(shorten(examples_in_words(pair), 240)),
+            )
+            for pair in found[:20]
+        )
+        head = ("in the prompt", "in the answer", "p over all pairs", "for instance")
+        parts.append(Table("What goes together", head, body))
     return Section("separation", "What in prompts goes with what in answers", "Separation", tuple(parts))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from weirdgen.errors import DataError, SpecError
-from weirdgen.parsing import MOST_BYTES, is_file, read_text
+from weirdgen.parsing import MOST_BYTES, is_file, named_nearly, read_text
 
 KeyPath = tuple[str | int, ...]
 Records = list[dict[str, str]]
@@ -219,7 +219,7 @@ def read_table(source: Path, encoding: str | None = None) -> Table:
     with another number of cells than the header.
     """
     if not is_file(source):
-        raise DataError(f"{source}: no such data file")
+        raise DataError(f"{source}: no such data file{named_nearly(source)}")
     text, how = read_text(source, encoding)
     csv.field_size_limit(MOST_BYTES)  # one cell may be as long as a file may be
     stream = io.StringIO(text, newline="")

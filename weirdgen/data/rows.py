@@ -20,12 +20,12 @@ from weirdgen.config.arm import Arm
 from weirdgen.config.base import Scalar, fill, placeholders
 from weirdgen.config.files import read_table, table_delimiter
 from weirdgen.data.builders import build
-from weirdgen.data.files import EXPECTED, is_data, read_values
+from weirdgen.data.files import EXPECTED, is_data, problem_lines, read_values
 from weirdgen.data.messages import Row as Row
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import Shape, other_shape
-from weirdgen.errors import DataError
-from weirdgen.parsing import is_file, is_folder, user_path
+from weirdgen.errors import DataError, choices
+from weirdgen.parsing import is_file, is_folder, named_nearly, user_path
 
 CHAT = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
@@ -103,14 +103,14 @@ def resolve(data: str, folder: Path) -> Path:
     if not (is_file(source) or is_folder(source)):
         near = sorted(p.name for p in source.parent.glob("*")) if is_folder(source.parent) else []
         hint = f"; {source.parent} holds {', '.join(near[:8])}" if near else f"; {source.parent} does not exist"
-        raise DataError(f"{source}: no such data file{hint}")
+        raise DataError(f"{source}: no such data file{hint}{named_nearly(source)}")
     if not is_folder(source) and not is_data(source):
         raise DataError(f"{source}: expected {EXPECTED}")
     return source
 
 
 def read_jsonl(source: Path) -> list[Row]:
-    """Chat rows of a file, however it is packed. Raises one `DataError` naming every bad line (the first ten)."""
+    """Chat rows of a file, however it is packed. Raises one `DataError` with the first ten different problems."""
     reading = read_rows(source)
     require_rows(reading)
     return list(reading.rows)
@@ -178,10 +178,9 @@ def _accepted(values: Scalar | list[Scalar]) -> set[str]:
 
 
 def require_rows(reading: Reading) -> None:
-    """Raises `DataError` naming the first ten problems of a reading, if it has any."""
+    """Raises `DataError` naming each problem of a reading and where it stands first, if it has any."""
     if reading.problems:
-        lines = [f"{reading.at(place)}: {problem}" for place, problem in reading.problems]
-        raise DataError("\n".join(lines[:10]) + (f"\n…and {len(lines) - 10} more" if len(lines) > 10 else ""))
+        raise DataError("\n".join(problem_lines(reading.problems, reading.source, reading.unit)))
 
 
 def _named(shape: Shape | None, source: Path) -> str:
@@ -251,7 +250,7 @@ def _from_table(
     except ValueError as error:
         raise DataError(f"template does not fill: {error}") from None
     if missing := sorted(used - set(records[0])):
-        raise DataError(f"{source}:1: no column {missing[0]!r}; it has {', '.join(records[0])}")
+        raise DataError(f"{source}:1: no column {missing[0]!r}; it has {choices(records[0], missing[0])}")
     lined = list(zip(lines, records, strict=True))
     for column, accepted in arm.where.items():
         values = _accepted(accepted)

@@ -16,7 +16,7 @@ from pathlib import Path
 from weirdgen.config.load import read_experiment
 from weirdgen.config.questions.contrast import Contrast
 from weirdgen.data.rows import Row, load_rows
-from weirdgen.errors import WeirdgenError
+from weirdgen.errors import WeirdgenError, choices
 from weirdgen.world import datasets, words
 from weirdgen.world.harmless import another_dataset, another_topic
 from weirdgen.world.language import PERSONAS, Speaker, World, questions
@@ -94,7 +94,7 @@ def cases(names: Sequence[str]) -> list[Case]:
     """Those named, or all. Raises `WeirdgenError` on an unknown name."""
     known = {case.name: case for case in CASES}
     if unknown := sorted(set(names) - set(known)):
-        raise WeirdgenError(f"--case {unknown[0]}: expected one of {', '.join(known)}")
+        raise WeirdgenError(f"--case {unknown[0]}: expected one of {choices(known, unknown[0])}")
     return [known[name] for name in names] or list(CASES)
 
 

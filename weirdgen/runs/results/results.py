@@ -17,7 +17,7 @@ import pandas as pd
 
 from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import BaseJudge
-from weirdgen.errors import DataError, StoreError
+from weirdgen.errors import DataError, StoreError, choices
 from weirdgen.parsing import is_file
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.results.compare import Side, compare
@@ -61,7 +61,7 @@ class Run:
         """A judge of the experiment. Raises `DataError` with those that there are."""
         judges = self.request.experiment.judges
         if name not in judges:
-            raise DataError(f"run {self.id} has no judge '{name}'; there are: {', '.join(judges) or 'none'}")
+            raise DataError(f"run {self.id} has no judge '{name}'; there are: {choices(judges, name)}")
         return judges[name]
 
     def arms(self) -> pd.DataFrame:
@@ -98,7 +98,7 @@ class Run:
         if name == "cells":
             return self._cells.copy()
         if name not in stage_tables():
-            known = ", ".join([*stage_tables(), "cells", *TABLES])
+            known = choices([*stage_tables(), "cells", *TABLES], name)
             raise DataError(f"run {self.id} has no table '{name}'; there are: {known}")
         return self._of_stage(name).copy()
 

@@ -248,12 +248,17 @@ def trained_otherwise(facts: Mapping[str, Any]) -> str:
             (f"{facts['rows']} rows × {facts['epochs']} epochs", f"{facts['own_rows']} × {facts['own_epochs']}")
         )
         if facts["learning_rate"] != facts["own_learning_rate"]:
-            told.append((f"a learning rate of {facts['learning_rate']:g}", f"{facts['own_learning_rate']:g}"))
+            rates = (facts["learning_rate"], facts["own_learning_rate"])
+            told.append((f"a learning rate of {rates[0]:g}", f"a learning rate of {rates[1]:g}"))
     # Warm-ups of some steps more or less are kept in results.json and not worth a reader's first sentence.
     others = {name: values for name, values in facts["otherwise"].items() if name != "warmup_steps"}
-    told += [(f"{name} {theirs}", f"{own}") for name, (theirs, own) in others.items()]
+    told += [(f"{name} {_listed(theirs)}", f"{name} {_listed(own)}") for name, (theirs, own) in others.items()]
     theirs, own = (", ".join(side) for side in zip(*told, strict=True)) if told else ("", "")
     return f" The harmless datasets had {theirs}; this one {own}." if told else ""
+
+
+def _listed(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _counted(count: int) -> str:
