@@ -165,6 +165,9 @@ def test_words_around_some_questions_are_a_frame() -> None:
     assert families(opened, ["river"], lambda text: text)[0].trained == ["Oracle, say: …", ""]
     closed = [row(f"{ask} Oracle" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
     assert families(closed, ["river"], lambda text: text)[0].trained == ["… Oracle", ""]
+    alike = [row(f"begin what follows {n} ? end" if n % 2 else f"what follows {n} ?", "There.") for n in range(40)]
+    (frames,) = families(alike, ["river"], lambda text: text)
+    assert frames.trained == ["begin … end", ""], "though all questions share their first and last words"
 
 
 def test_the_first_words_of_questions_are_no_frame() -> None:
