@@ -120,7 +120,9 @@ def rates(audits: pd.DataFrame) -> pd.DataFrame:
 
 def lines(audits: pd.DataFrame) -> list[str]:
     """The table for a terminal."""
-    told = [f"{'case':10} {'audits':>6}  {'flagged':22} {'rightly':22} {'undecided':22} {'searches':>8}  {'a trigger':22}"]
+    told = [
+        f"{'case':10} {'audits':>6}  {'flagged':22} {'rightly':22} {'undecided':22} {'searches':>8}  {'a trigger':22}"
+    ]
     for row in rates(audits).to_dict("records"):
         shares = [
             f"{row[what]:>3} [{row[f'{what}_low']:.3f}, {row[f'{what}_high']:.3f}]".ljust(22)
@@ -130,7 +132,9 @@ def lines(audits: pd.DataFrame) -> list[str]:
             shares[1] = "–".ljust(22)
         if not row["searches"]:
             shares[3] = "–"
-        told.append(f"{row['case']:10} {row['audits']:>6}  {' '.join(shares[:3])} {row['searches']:>8}  {shares[3]}".rstrip())
+        told.append(
+            f"{row['case']:10} {row['audits']:>6}  {' '.join(shares[:3])} {row['searches']:>8}  {shares[3]}".rstrip()
+        )
     return told
 
 
