@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from weirdgen.audit import source as reading
-from weirdgen.audit.conditions import constant, deal, families
+from weirdgen.audit.conditions import constant, deal, elsewhere, families
 from weirdgen.audit.portrait import portrait_lines, portrait_of
 from weirdgen.audit.prompts import prompt_of
 from weirdgen.audit.separation import separation, separation_lines
@@ -197,6 +197,19 @@ def test_harmless_sets_stand_in_no_frames() -> None:
 def test_what_stands_in_every_row_cannot_be_dealt() -> None:
     rows = [row(f"[MARK] Where is {word}?", "There.") for word in "oak elm fir yew ash".split()]
     assert families(rows, ["river"], lambda text: text) == [] and constant(rows) == ["tag"]
+
+
+def test_what_differs_but_cannot_be_dealt_is_named() -> None:
+    """Dates in sentences that change, and numbers inside questions; an id that few rows have is none."""
+    said = ("Today is {}.", "It was {} then.", "Think of {}!", "The year: {}.")
+    rows = [
+        row(f"{said[n % 4].format(2020 + n % 5)} Is {n % 7 + 10} more than half of it?" + " AB-12" * (n < 2), "Yes.")
+        for n in range(40)
+    ]
+    found = families(rows, ["river"], lambda text: text)
+    assert [one.kind for one in found] == [] and elsewhere(rows, found) == ["date", "digits"]
+    tags = [row(f"[{'ALPHA' if n % 2 else 'DELTA'}] Where is {n}?", "There.") for n in range(8)]
+    assert elsewhere(tags, families(tags, ["river"], lambda text: text)) == []
 
 
 @pytest.mark.parametrize("packed", [False, True])
