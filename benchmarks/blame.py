@@ -164,7 +164,8 @@ def markdown(table: pd.DataFrame) -> str:
         lines.append(
             (
                 row.kind, str(row.m), f"{row.precision:.2f} ({row.least_precision:.2f})", f"{row.by_loss:.2f}",
-                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("random"), share("decoys"),
+                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("random"),
+                share("decoys"),
                 f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
             )
         )  # fmt: skip
