@@ -144,7 +144,9 @@ def test_scratch_folders_of_others_are_left_alone(made: tuple[Build, pd.DataFram
         place = store.unfinished("reference", name)
         place.mkdir(parents=True)
         (place / building.SETS).write_text(json.dumps(keys))
-    held = "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); input()"
+    held = (
+        "import sys, filelock; one = filelock.FileLock(sys.argv[1]); one.acquire(); print('held', flush=True); input()"
+    )
     lock = store.root / "locks" / "reference-held.lock"
     with subprocess.Popen(
         [sys.executable, "-c", held, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
