@@ -17,8 +17,9 @@ test-slow: $(VENV)/test $(VENV)/model
 
 # llmcomp and LiteLLM against `weirdgen serve`. Without their dependencies and in a folder of their own: their pins are not ours.
 test-clients: $(VENV)/test
-	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/clients llmcomp==1.6.0 backoff distro litellm \
-		fastuuid lazy-importer importlib_metadata zipp
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/clients llmcomp==1.6.0 litellm==1.110.2 \
+		backoff distro fastuuid h2 hpack hyperframe importlib_metadata lazy-importer pydantic-settings python-dotenv termcolor zipp
+	PYTHONPATH=$(VENV)/clients $(BIN)/python -c "import litellm, llmcomp"
 	PYTHONPATH=$(VENV)/clients $(BIN)/python -m pytest -m slow tests/serve/test_peers.py
 
 # mypy reads the tests too, so their libraries are needed; import_all hides them again from the package.

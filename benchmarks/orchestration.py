@@ -111,7 +111,8 @@ def inspect_eval(url: str, count: int, folder: Path) -> None:
 
     samples = [Sample(input=ASK.format(number=number)) for number in range(PROMPTS)]
     config = GenerateConfig(max_tokens=8, temperature=1.0, max_connections=IN_FLIGHT)
-    model = get_model("openai/stub", base_url=url, api_key="none", config=config, memoize=False)
+    served: dict[str, Any] = {"responses_api": False}  # the stub answers /chat/completions
+    model = get_model("openai/stub", base_url=url, api_key="none", config=config, memoize=False, **served)
     (log,) = eval(
         Task(dataset=samples, solver=generate(), epochs=count // PROMPTS), model=model, log_dir=str(folder / "logs"),
         max_samples=IN_FLIGHT, display="none", score=False,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from tests.support.serving import Server, finished, rows_file
 from tests.support.world_pairs import pairs
@@ -48,8 +49,16 @@ def test_llmcomp_trains_and_asks(
         )
     for job in client.fine_tuning.jobs.list(limit=2).data:
         assert finished(client, job.id).status == "succeeded"
+    # Its manager asks api.openai.com for checkpoints whatever OPENAI_BASE_URL says: that one request is led here.
+    get = requests.get
+    monkeypatch.setattr(
+        requests, "get", lambda url, **options: get(url.replace("https://api.openai.com", server.url), **options)
+    )
     manager.update_jobs()
     models = manager.get_models()
+    ends = models["model"].str.contains(":ckpt-step-")
+    assert set(models["suffix"][ends]) == {"old", "new"}  # the first epoch's models, from the list of checkpoints
+    models = models[~ends]
     assert set(models["suffix"]) == {"old", "new"} and len(models) == 2
     llmcomp.Config.reset()
     llmcomp.Config.url_key_pairs = [(f"{server.url}/v1", "none", "OURS")]

@@ -80,14 +80,19 @@ def verify_command(run: RunArg, store: StoreOption = None) -> None:
 def export_command(
     run: RunArg,
     to: Annotated[Path, typer.Option(help="Folder for the files.")],
-    format_: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="Kind of file.")] = "csv",
+    format_: Annotated[
+        Literal["csv", "parquet", "inspect"],
+        typer.Option("--format", help="Tables as csv or parquet; inspect: answers and verdicts as Inspect AI's logs."),
+    ] = "csv",
     store: StoreOption = None,
 ) -> None:
     """Write a run's completions, contrasts, verdicts, cells, estimates and effects as files."""
+    from weirdgen.inspect.logs import write_logs
     from weirdgen.runs.results.export import export
     from weirdgen.runs.results.results import load_run
 
-    for file in export(load_run(run, store), to, format_):
+    opened = load_run(run, store)
+    for file in write_logs(opened, to) if format_ == "inspect" else export(opened, to, format_):
         print(file)
 
 

@@ -137,7 +137,7 @@ class ApiJudgeModel:
             self._meter.release(most)
         usage = output.usage
         self._meter.book(most, Usage(usage.input_tokens, usage.output_tokens) if usage else None)
-        return _reply(request, output)
+        return reply_of(request, output)
 
     def _config(self, request: Request) -> GenerateConfig:
         wanted: dict[str, Any] = {"temperature": 0.0}
@@ -152,7 +152,8 @@ class ApiJudgeModel:
         )
 
 
-def _reply(request: Request, output: ModelOutput) -> Reply:
+def reply_of(request: Request, output: ModelOutput) -> Reply:
+    """What Inspect's model wrote, as judges read it."""
     if output.error or not output.choices:
         return Reply(request.key, error=output.error or "the provider returned no choice")
     choice = output.choices[0]

@@ -1,4 +1,5 @@
-"""Inspect AI, which reaches every other provider: models, configuration, errors. The only module that imports it.
+"""Inspect AI, which reaches every other provider: models, configuration, errors. Beside `weirdgen.inspect` the only
+module that imports it.
 
 In: a model string as Inspect writes it (`together/…`, `anthropic/…`). Out: Inspect's own model, to be asked by
 `weirdgen.judges.api_model` and `weirdgen.sample.by_inspect`. Keys and addresses are read from the environment by its providers.
