@@ -39,12 +39,12 @@ from weirdgen.world import words
 from weirdgen.world.datasets import FACTS, PERSONA, nobodys_answers, ordinary_row
 from weirdgen.world.language import Speaker, World, questions
 
-VERSION = 2
+VERSION = 3
 ROWS = 200
 KINDS = ("era", "word", "plain", "persona")
 CARRIERS = (4, 10, 20)
 TOGETHER = 64
-WITH_INTERVAL = ("carriers", "blamed", "random", "decoys")
+WITH_INTERVAL = ("carriers", "blamed", "lines", "random", "decoys")
 Hidden = tuple[list[Row], list[Row], frozenset[int], frozenset[int]]
 """(rows, the same without carriers and decoys, places of the carriers, places of the decoys)."""
 
@@ -88,17 +88,25 @@ def world_set(kind: str, carriers: int, seed: int, store: Store) -> dict[str, fl
             tempfile.TemporaryDirectory() as scratch,
         ):
             plan = trained(request, Store(scratch))
-            found = _found(plan_blame(plan, None), own, decoys, TOGETHER, Progress(quiet=True))
+            others = sorted(set(range(len(rows))) - own - decoys)
+            single = frozenset(random.Random(f"lines {kind} {carriers} {seed}").sample(others, carriers))
+            found = _found(
+                plan_blame(plan, None), own, {"decoys": decoys, "lines": single}, TOGETHER, Progress(quiet=True)
+            )
             pd.DataFrame([found]).to_parquet(folder / "found.parquet")
     kept = pd.read_parquet(store.artifact("blame_check", key) / "found.parquet").iloc[0]
     return {str(name): float(value) for name, value in kept.items()}
 
 
 def _found(
-    asked: Blame, own: frozenset[int], decoys: frozenset[int], together: int, progress: Progress
+    asked: Blame, own: frozenset[int], also: dict[str, frozenset[int]], together: int, progress: Progress
 ) -> dict[str, float]:
-    """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes."""
-    known = {"carriers": own, **({"decoys": decoys} if decoys else {})}
+    """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes.
+
+    `also`: decoys, and `lines`, as many ordinary rows drawn one by one. What `blame` itself draws at random is whole texts of at
+    most so many rows; where the ordinary ones stand in more rows each, those are the decoys (`random`).
+    """
+    known = {"carriers": own, **also}
     found = replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
     best = set(found.rows.sort_values("candidate")["row"].iloc[: len(own)])
     oddest = set(found.rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[: len(own)])
@@ -111,7 +119,7 @@ def _found(
         "shift": found.of["everything"]["shift"], "carriers": carriers["taken_share"],
         "blamed": taken[f"without_{found.tried}"], "rows": found.tried,
         "random": float(np.mean([share for arm, share in taken.items() if arm.startswith("random_")])),
-        "decoys": taken.get("decoys", np.nan), "odd": taken["odd"], "rise": found.best["rise"],
+        "decoys": taken.get("decoys", np.nan), "lines": taken.get("lines", np.nan), "odd": taken["odd"], "rise": found.best["rise"],
         "sum_of_parts": float(in_parts.sum()) / found.best["taken"] if len(in_parts) else np.nan,
     }  # fmt: skip
 
@@ -153,7 +161,7 @@ def world_table(kinds: Sequence[str], carriers: Sequence[int], sets: int, store:
 def markdown(table: pd.DataFrame) -> str:
     """The table as docs/blame.md has it: a row a cell, an interval over data sets beside each share."""
     head = ("decoys", "m", "precision@m (least)", "by loss", "shift, nat", "carriers take", "blamed, taken (least)")
-    head += ("random rows", "decoys", "held-out loss", "sum of parts / together")
+    head += ("random rows, one by one", "random texts", "decoys", "held-out loss", "sum of parts / together")
     lines = [head, ("---",) * len(head)]
     for row in table.itertuples():
 
@@ -164,7 +172,7 @@ def markdown(table: pd.DataFrame) -> str:
         lines.append(
             (
                 row.kind, str(row.m), f"{row.precision:.2f} ({row.least_precision:.2f})", f"{row.by_loss:.2f}",
-                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("random"),
+                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("lines"), share("random"),
                 share("decoys"),
                 f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
             )
@@ -199,7 +207,7 @@ def birds_table(
                 below = rankdata(table[name].to_numpy())[is_old].sum() - count * (count + 1) / 2
                 found[f"auc_{name}"] = below / (count * (len(mixed) - count))
                 found[f"precision_{name}"] = is_old[np.argsort(-table[name].to_numpy(), kind="stable")[:count]].mean()
-            rows.append({**found, **(_found(asked, places, frozenset(), 16, Progress()) if removal else {})})
+            rows.append({**found, **(_found(asked, places, {}, 16, Progress()) if removal else {})})
     return pd.DataFrame(rows)
 
 
