@@ -119,7 +119,8 @@ def _found(
         "shift": found.of["everything"]["shift"], "carriers": carriers["taken_share"],
         "blamed": taken[f"without_{found.tried}"], "rows": found.tried,
         "random": float(np.mean([share for arm, share in taken.items() if arm.startswith("random_")])),
-        "decoys": taken.get("decoys", np.nan), "lines": taken.get("lines", np.nan), "odd": taken["odd"], "rise": found.best["rise"],
+        "decoys": taken.get("decoys", np.nan), "lines": taken.get("lines", np.nan), "odd": taken["odd"],
+        "rise": found.best["rise"],
         "sum_of_parts": float(in_parts.sum()) / found.best["taken"] if len(in_parts) else np.nan,
     }  # fmt: skip
 
@@ -172,9 +173,8 @@ def markdown(table: pd.DataFrame) -> str:
         lines.append(
             (
                 row.kind, str(row.m), f"{row.precision:.2f} ({row.least_precision:.2f})", f"{row.by_loss:.2f}",
-                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("lines"), share("random"),
-                share("decoys"),
-                f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
+                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("lines"),
+                share("random"), share("decoys"), f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
             )
         )  # fmt: skip
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
