@@ -26,7 +26,7 @@ def test_every_command_of_the_page_runs(
         monkeypatch.setenv("OPENAI_API_KEY", server.script.key)
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         server.jobs["ftjob-0"] = {"id": "ftjob-0", "status": "running", "fine_tuned_model": None}
-        assert len(COMMANDS) == 6
+        assert len(COMMANDS) == 7
         for command in COMMANDS:
             words = shlex.split(command.replace("http://127.0.0.1:8000/v1", server.base_url))
             monkeypatch.setattr("sys.argv", words)
