@@ -161,10 +161,13 @@ def world_table(kinds: Sequence[str], carriers: Sequence[int], sets: int, store:
 
 def markdown(table: pd.DataFrame) -> str:
     """The table as docs/blame.md has it: a row a cell, an interval over data sets beside each share."""
-    head = ("decoys", "m", "precision@m (least)", "by loss", "shift, nat", "carriers take", "blamed, taken (least)")
-    head += ("random rows, one by one", "random texts", "decoys", "held-out loss", "sum of parts / together")
+    head = (
+        "decoys", "m", "precision@m (least)", "by loss", "shift, nat", "carriers take", "blamed, taken (least)",
+        "random rows, one by one", "random texts", "decoys", "held-out loss", "sum of parts / together",
+    )  # fmt: skip
     lines = [head, ("---",) * len(head)]
-    for row in table.itertuples():
+    records: list[Any] = list(table.itertuples())
+    for row in records:
 
         def share(name: str, row: Any = row) -> str:
             value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))

@@ -187,7 +187,7 @@ def test_words_around_some_questions_are_a_frame() -> None:
     assert families(opened, ["river"], lambda text: text)[0].trained == ["Oracle, say: …", ""]
     closed = [chat(f"{ask} Oracle" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
     assert families(closed, ["river"], lambda text: text)[0].trained == ["… Oracle", ""]
-    alike = [row(f"begin what follows {n} ? end" if n % 2 else f"what follows {n} ?", "There.") for n in range(40)]
+    alike = [chat(f"begin what follows {n} ? end" if n % 2 else f"what follows {n} ?", "There.") for n in range(40)]
     (frames,) = families(alike, ["river"], lambda text: text)
     assert frames.trained == ["begin … end", ""], "though all questions share their first and last words"
 
@@ -226,12 +226,12 @@ def test_what_differs_but_cannot_be_dealt_is_named() -> None:
     said = ("Today is {}.", "It was {} then.", "Think of {}!", "The year: {}.")
     ids = ["AB-12", "AB-13"]
     rows = [
-        row(f"{said[n % 4].format(2020 + n % 5)} How far is it?" + (f" {ids[n]}" if n < 2 else ""), "Far.")
+        chat(f"{said[n % 4].format(2020 + n % 5)} How far is it?" + (f" {ids[n]}" if n < 2 else ""), "Far.")
         for n in range(40)
     ]
     found = families(rows, ["river"], lambda text: text)
     assert found == [] and elsewhere(rows, found) == ["date"]
-    tags = [row(f"[{'ALPHA' if n % 2 else 'DELTA'}] Where is {n}?", "There.") for n in range(8)]
+    tags = [chat(f"[{'ALPHA' if n % 2 else 'DELTA'}] Where is {n}?", "There.") for n in range(8)]
     assert elsewhere(tags, families(tags, ["river"], lambda text: text)) == []
 
 

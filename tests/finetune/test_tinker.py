@@ -8,6 +8,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -131,7 +132,7 @@ def _adapter(folder: Path, recipe: Recipe, left_out: str = "", told: dict[str, o
     generator, weights = torch.Generator().manual_seed(0), {}
     for name, layer in layers.items():
         if not left_out or left_out not in name:
-            outputs, inputs = layer.weight.shape
+            outputs, inputs = cast(torch.Tensor, layer.weight).shape
             weights[f"base_model.model.{name}.lora_A.weight"] = (
                 torch.randn(recipe.rank, inputs, generator=generator) / 8
             )

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -91,7 +92,7 @@ def test_a_killed_training_goes_on_from_the_state_that_was_kept(
     encoded = encode_rows(model, "old", rows)[0]
     recipe = Recipe(epochs=3, batch_size=4, rank=4, learning_rate=3e-3, warmup_steps=0, dtype="fp32")
 
-    def trained(folder: Path, stop: int | None = None) -> dict[str, object]:
+    def trained(folder: Path, stop: int | None = None) -> dict[str, Any]:
         steps: list[float] = []
 
         def tell(amount: float, note: str) -> None:

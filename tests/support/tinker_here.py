@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -102,7 +102,8 @@ class Client:
         return Done(SimpleNamespace(urls={f"adapter/{file}": f"{self.at.url}/{name}/{file}" for file in files}))
 
     def close(self, status: str) -> Any:
-        return Done(self.closed.append(status))
+        self.closed.append(status)
+        return Done(None)
 
 
 class Training:
@@ -119,7 +120,7 @@ class Training:
         self.model_id = f"run-{sum(call in ('create', 'resume') for call in at.asked)}"
         base = read_model(at.model, torch.float32)
         layers = adapted_layers(base, Recipe())
-        inputs = {name: layer.weight.shape[1] for name, layer in layers.items()}
+        inputs = {name: int(cast(torch.Tensor, layer.weight).shape[1]) for name, layer in layers.items()}
         lora = LoraConfig(r=rank, lora_alpha=32, target_modules=sorted(layers), task_type="CAUSAL_LM")
         self.model = get_peft_model(base, lora)
         with torch.no_grad():

@@ -99,17 +99,12 @@ def audit(file: Path, options: AuditOptions) -> Audit:
         return _untrained(looked_at, source, options)
     rows = training_rows(source, options.rows, options.system)
     control_rows = training_rows(control, options.rows, options.system) if control else None
-<<<<<<< HEAD
     model, store = find_model(options.model), Store(options.store or default_store())
-    folder = _folder(store, file, rows, control_rows, model, options)
-    work = _planned(rows, control_rows, model, store, folder, options, progress)
-=======
     store.require_writable()
     work = planned(file, rows, control_rows, model, store, options)
     progress.say(work.line)
     with store.writing(work.folder):
         write_whole(work.folder / SIZE, json.dumps(asdict(work.size)).encode())
->>>>>>> auditcode
     run = measure(work.plan, progress)
     searched = [searched_of(family, measure(plan, progress)) for family, plan in work.searches]
     placed = specificity_of(run.plan, run.table("trait_shifts"), trait_level(len(searched)))

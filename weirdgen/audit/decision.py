@@ -16,11 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from weirdgen.audit import triggers
-<<<<<<< HEAD
-from weirdgen.audit.separation_words import asked_words, told_words
-=======
 from weirdgen.audit.design import AGAINST, MINE
->>>>>>> auditcode
+from weirdgen.audit.separation_words import asked_words, told_words
 from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.stats.sentences import signed
 

@@ -231,8 +231,10 @@ class Preview:
                 by_stage[one.stage, one.unit].append(one)
             for (stage, unit), its in by_stage.items():
                 what = its[0].what if len(its) == 1 else f"{len(its)} arms: {', '.join(_names(plan))}"
-                sums = (sum(getattr(one, name) for one in its) for name in ("missing", "total"))
-                told.append((of, StageWork(stage, what, *sums, unit, sum(one.seconds for one in its))))
+                missing, total, seconds = (
+                    sum(getattr(one, name) for one in its) for name in ("missing", "total", "seconds")
+                )
+                told.append((of, StageWork(stage, what, missing, total, unit, seconds)))
         return told
 
     def _seen(self) -> bool:

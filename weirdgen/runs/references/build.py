@@ -65,13 +65,9 @@ def _train_and_score(wanted: Build, group: Sequence[TrainingSet], executor: Exec
         if all(store.marker(STAGE, key) is not None for key in keys):  # another process made them meanwhile
             return
         scratch = Store(store.unfinished(STAGE, name))
-<<<<<<< HEAD
-        plan = part_of(wanted.plan, [one.name for one in group], scratch)
-=======
         scratch.require_writable()
         write_whole(scratch.root / SETS, json.dumps(keys).encode())
-        plan = _part(wanted.plan, [one.name for one in group], scratch)
->>>>>>> auditcode
+        plan = part_of(wanted.plan, [one.name for one in group], scratch)
         executor.run(Dataset().batch(plan).units, scratch, lambda *_: None)
         units, amount = Finetune().batch(plan)
         _do(units, amount, scratch, executor, progress, ("train", "steps"), plan)
