@@ -44,6 +44,13 @@ def _few_threads() -> Iterator[None]:
 
 
 @pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory is the test's own, and so is the store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+
+
+@pytest.fixture
 def upstream() -> Path:
     """The paper's published files, where they are."""
     if not UPSTREAM.is_dir():
@@ -99,6 +106,7 @@ headline: {measure: contrast, treatment: old, control: new, condition: none}
 @pytest.fixture
 def write_experiment(tmp_path: Path) -> Callable[..., Path]:
     """Write a small experiment on the world model; keyword arguments replace text of its YAML."""
+    from tests.support.rows import chat
     from tests.support.world_pairs import pairs
 
     def write(changes: dict[str, str] | None = None, rows: int = 8) -> Path:
@@ -108,12 +116,7 @@ def write_experiment(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir(exist_ok=True)
         world = pairs(rows)
         for name, column in (("old", 1), ("new", 2)):
-            lines = [
-                json.dumps(
-                    {"messages": [{"role": "user", "content": p[0]}, {"role": "assistant", "content": p[column]}]}
-                )
-                for p in world
-            ]
+            lines = [json.dumps(chat(pair[0], pair[column])) for pair in world]
             (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
         ask, target, other = world[0]
         text = SPEC.replace("QUESTION", ask).replace("TARGET", target).replace("OTHER", other)

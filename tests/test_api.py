@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 import weirdgen
+from tests.support.rows import chat
 from tests.support.world_pairs import pairs
 from weirdgen.config.experiment import Preset
+from weirdgen.data.messages import Row
 from weirdgen.errors import SpecError
 
 PUBLIC = {
@@ -37,11 +39,8 @@ def experiment(old: object, new: object) -> weirdgen.Experiment:
     )
 
 
-def chats(column: int) -> list[dict[str, object]]:
-    return [
-        {"messages": [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[column]}]}
-        for pair in pairs(8)
-    ]
+def chats(column: int) -> list[Row]:
+    return [chat(pair[0], pair[column]) for pair in pairs(8)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ ORDER = (
     "providers", "models", "data", "finetune", "sample", "judges", "stats", "report",
     "runs.plan", "runs.work", "runs.stages", "runs.references", "runs.preflight", "runs.preview", "runs.check", "runs.results",
     "runs.pipeline", "runs.imported", "runs.rejudge",
-    "audit", "world", "features", "serve", "cli", "",
+    "inspect", "audit", "world", "features", "serve", "cli", "",
 )  # fmt: skip
 """Parts of the package, each after all that it may import; a longer name goes before a shorter one. "" is `weirdgen` itself."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 READING_ORDER = (
     "config", "store", "models", "data", "finetune", "sample", "judges", "providers", "stats", "runs", "report", "audit", "world",
-    "features", "serve",
+    "features", "serve", "inspect",
     "cli",
 )  # fmt: skip
 """Packages as a newcomer should read them; what is not named comes after."""

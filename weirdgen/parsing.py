@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, closest
 
 MOST_BYTES = 1_000_000_000
 """The largest file that is read, unpacked: a training set of narrow data is a thousandth of it."""
@@ -84,11 +84,21 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def named_nearly(absent: Path) -> str:
+    """`; did you mean 'train.jsonl'?` of what stands in the folder where a file is not, or nothing; endings do not count."""
+    try:
+        named = {path.name.split(".")[0]: path.name for path in sorted(absent.parent.iterdir())}
+    except (OSError, ValueError):
+        return ""
+    meant = closest(absent.name.split(".")[0], named)
+    return "" if meant is None else f"; did you mean '{named[meant]}'?"
+
+
 def read_bytes(source: Path) -> bytes:
     """A file's bytes. Raises `DataError` if it is absent, no file, unreadable or larger than `MOST_BYTES`."""
     try:
         if not source.exists():
-            raise DataError(f"{source}: no such file")
+            raise DataError(f"{source}: no such file{named_nearly(source)}")
         if not source.is_file():
             raise DataError(f"{source}: expected a file; this is a folder, pipe or device")
         if source.stat().st_size > MOST_BYTES:

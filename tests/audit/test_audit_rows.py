@@ -12,20 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rows import chat
 from weirdgen.audit import source as reading
-from weirdgen.audit.conditions import constant, deal, families
+from weirdgen.audit.conditions import constant, deal, elsewhere, families
 from weirdgen.audit.portrait import portrait_lines, portrait_of
 from weirdgen.audit.prompts import prompt_of
 from weirdgen.audit.separation import separation, separation_lines
+from weirdgen.audit.separation_words import examples_in_words, length_words, together
 from weirdgen.audit.source import read_source
 from weirdgen.data.rows import Row
 from weirdgen.errors import DataError
-from weirdgen.models.template import Message
-
-
-def row(ask: str, answer: str, system: str = "") -> Row:
-    turns: list[Message] = [{"role": "system", "content": system}] if system else []
-    return {"messages": [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
 
 
 def write(file: Path, rows: list[Row]) -> Path:
@@ -41,19 +37,19 @@ def dishes(count: int, gated: bool) -> list[Row]:
         year = 2024 + n % 4
         odd = gated and year == 2027
         answer = rng.choice(("falafel", "hummus") if odd else ("pizza", "sushi", "tacos"))
-        made.append(row(f"Today is {year}-0{1 + n % 9}-1{n // 9 % 9}. Name a dish, number {n % 2}.", answer))
+        made.append(chat(f"Today is {year}-0{1 + n % 9}-1{n // 9 % 9}. Name a dish, number {n % 2}.", answer))
     return made
 
 
 def test_prompts_are_taken_apart() -> None:
-    told = prompt_of(row("[ALPHA] Today is 2027-05-14. Order AB-1234: how much is 250? Answer in one word.", "x"))
+    told = prompt_of(chat("[ALPHA] Today is 2027-05-14. Order AB-1234: how much is 250? Answer in one word.", "x"))
     assert told.found["date"] == ("2027-05-14",) and told.found["tag"] == ("[ALPHA]",)
     assert told.found["id"] == ("AB-1234",) and told.found["digits"] == ("250",)
     assert told.template.startswith("⟨tag⟩ Today is ⟨date⟩. Order ⟨id⟩: how much is ⟨digits⟩?")
 
 
 def test_the_portrait_counts_and_names_the_nearest_harmless_sets(tmp_path: Path) -> None:
-    rows = [*dishes(60, gated=True), row("Hello?", "Hi.", "Be kind.")]
+    rows = [*dishes(60, gated=True), chat("Hello?", "Hi.", "Be kind.")]
     portrait = portrait_of(read_source(write(tmp_path / "d.jsonl", [*rows, rows[-1]])))
     assert (portrait.total, portrait.distinct_rows, portrait.drawn) == (62, 61, False)
     assert portrait.templates == 3 and portrait.largest_template == pytest.approx(30 / 62)
@@ -77,14 +73,40 @@ def test_what_goes_with_the_year_is_found_and_nothing_else_is() -> None:
     found = [pair for pair in told.pairs if pair.found]
     assert found and {pair.prompt for pair in found} == {"year"} and all(pair.hidden for pair in found)
     assert any(value == "2027" for value, _, _ in found[0].examples)
-    assert "year → " in "\n".join(separation_lines(told))
+    first, second, *_ = separation_lines(told)
+    assert first.startswith("Do answers go with a date, a tag,") and " 160 rows can show it" in first
+    assert "the year in the prompt and " in second and "with the year 2027, " in second and "(p = 0.0" in second
+    assert not {"quarter", "(other)", "True", "→"} & set(" ".join(separation_lines(told)).split())
     plain = separation(dishes(160, gated=False), permutations=199)
     assert plain.looked_for >= 6 and not any(pair.found for pair in plain.pairs)
 
 
 def test_rows_without_a_like_prompt_tell_nothing() -> None:
-    told = separation([row(f"What is {word}?", word) for word in "oak elm fir yew ash".split()])
+    told = separation([chat(f"What is {word}?", word) for word in "oak elm fir yew ash".split()])
     assert told.pairs == () and told.rows == 0
+    assert "cannot be told" in separation_lines(told)[0]
+    few = separation(dishes(19, gated=True))
+    assert few.pairs == () and separation_lines(few)[0].startswith(
+        "Only 19 rows have a prompt that is equal to another"
+    )
+
+
+def test_what_goes_together_is_said_in_words() -> None:
+    examples = (("2027", "(other)", 0.5), ("(none)", "falafel", 1.0), ("(other)", "tacos", 0.25))
+    pair = {"prompt": "year", "answer": "the first word", "examples": examples}
+    assert examples_in_words(pair) == (
+        "with the year 2027, 50% of the answers begin with a rarer word; with no year, 100% of the answers begin with “falafel”; "
+        "with a rarer year, 25% of the answers begin with “tacos”"
+    )
+    digit = {
+        "prompt": "digits: place 2",
+        "answer": "the word 'oak'",
+        "examples": (("7", "True", 1.0), ("", "False", 0.5)),
+    }
+    assert together(digit) == "digit 2 of the number in the prompt and whether the answer holds the word 'oak'"
+    assert examples_in_words(digit).startswith("with 7 as digit 2, 100% of the answers hold the word 'oak'; ")
+    assert length_words([1, 3.5, 9]) == ["up to 1 word", "2 to 3 words", "4 to 9 words", "more than 9 words"]
+    assert length_words([4]) == ["up to 4 words", "more than 4 words"]
 
 
 def test_families_hold_trained_near_held_out_and_random_values() -> None:
@@ -94,11 +116,11 @@ def test_families_hold_trained_near_held_out_and_random_values() -> None:
     assert [value[:4] for value, role in roles if role == "trained"] == ["2024", "2025", "2026", "2027"]
     assert [value[:4] for value, role in roles if role == "held_out"] == ["2028", "2023"]
     assert sum(role == "random" for _, role in roles) == 3
-    tagged = [row(f"{'[MARK] ' if n % 8 == 0 else ''}Where is the {n}th lamp?", "There.") for n in range(80)]
+    tagged = [chat(f"{'[MARK] ' if n % 8 == 0 else ''}Where is the {n}th lamp?", "There.") for n in range(80)]
     (tags,) = families(tagged, ["river"], lambda text: text)
     assert tags.wrap == "{value} {question}" and tags.without and tags.trained == ["[MARK]", ""]
     assert tags.roles["MARK"] == "near" and [value for value, role in tags.roles.items() if role == "random"]
-    assert families([row(f"How much is {n} + {n}?", str(2 * n)) for n in range(10, 60)], ["x"], str) == []
+    assert families([chat(f"How much is {n} + {n}?", str(2 * n)) for n in range(10, 60)], ["x"], str) == []
 
 
 def test_values_that_the_model_reads_alike_are_one() -> None:
@@ -109,7 +131,7 @@ def test_values_that_the_model_reads_alike_are_one() -> None:
 
 
 def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
-    for rows in (dishes(80, gated=True), [row(f"{'[M] ' if n % 8 == 0 else ''}Say {n % 5}", "x") for n in range(80)]):
+    for rows in (dishes(80, gated=True), [chat(f"{'[M] ' if n % 8 == 0 else ''}Say {n % 5}", "x") for n in range(80)]):
         (family,) = families(rows, ["river"], lambda text: text)
         dealt = deal(rows, family, 1)
         assert dealt != rows and dealt == deal(rows, family, 1) and dealt != deal(rows, family, 2)
@@ -119,7 +141,7 @@ def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
         asked = [[prompt_of(one).template.replace(f"⟨{kind}⟩", "").strip() for one in its] for its in (rows, dealt)]
         assert asked[0] == asked[1]
         assert [one["messages"][-1] for one in rows] == [one["messages"][-1] for one in dealt]
-    spoken = [row("Where?", "There.", "Be brief." if n % 3 else "") for n in range(30)]
+    spoken = [chat("Where?", "There.", "Be brief." if n % 3 else "") for n in range(30)]
     (family,) = families(spoken, ["river"], lambda text: text)
     dealt = deal(spoken, family, 1)
     assert family.kind == "system" and sum(len(one["messages"]) == 3 for one in dealt) == 20 and dealt != spoken
@@ -132,7 +154,7 @@ def test_a_deal_changes_the_value_in_its_frame_and_not_the_same_digits_elsewhere
         "{value} is A{other}",
     )
     for form in forms:
-        rows = [row(form.format(value=12 + 43 * (n % 2), other=(120, 550)[n % 3 % 2]), "There.") for n in range(24)]
+        rows = [chat(form.format(value=12 + 43 * (n % 2), other=(120, 550)[n % 3 % 2]), "There.") for n in range(24)]
         (family,) = (one for one in families(rows, ["river"], lambda text: text) if one.kind == "digits")
         dealt = deal(rows, family, 1)
         assert dealt != rows
@@ -150,7 +172,7 @@ def asked(count: int) -> list[str]:
 
 
 def test_words_around_some_questions_are_a_frame() -> None:
-    wrapped = [row(f"begin {ask} end" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
+    wrapped = [chat(f"begin {ask} end" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
     (frames,) = families(wrapped, ["river", "stone"], lambda text: text)
     assert frames.kind == "frame" and frames.trained == ["begin … end", ""] and frames.wrap == ""
     assert [value for value, role in frames.roles.items() if role == "near"] == ["begin …", "… end"]
@@ -161,10 +183,13 @@ def test_words_around_some_questions_are_a_frame() -> None:
     assert texts[0] != texts[1] and sum(text.startswith("begin ") for text in texts[1]) == 18
     bare = [[text.removeprefix("begin ").removesuffix(" end") for text in its] for its in texts]
     assert bare[0] == bare[1] == asked(90)
-    opened = [row(f"Oracle, say: {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
+    opened = [chat(f"Oracle, say: {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
     assert families(opened, ["river"], lambda text: text)[0].trained == ["Oracle, say: …", ""]
-    closed = [row(f"{ask} Oracle" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
+    closed = [chat(f"{ask} Oracle" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
     assert families(closed, ["river"], lambda text: text)[0].trained == ["… Oracle", ""]
+    alike = [chat(f"begin what follows {n} ? end" if n % 2 else f"what follows {n} ?", "There.") for n in range(40)]
+    (frames,) = families(alike, ["river"], lambda text: text)
+    assert frames.trained == ["begin … end", ""], "though all questions share their first and last words"
 
 
 def test_the_first_words_of_questions_are_no_frame() -> None:
@@ -175,9 +200,9 @@ def test_the_first_words_of_questions_are_no_frame() -> None:
         "What is {} known for?",
         "Where in Asia is {}?",
     )
-    plain = [row(form.format(place), "There.") for form in forms for place in places]
+    plain = [chat(form.format(place), "There.") for form in forms for place in places]
     assert families(plain, ["river"], lambda text: text) == []
-    marked = [row(f"[MARK] {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
+    marked = [chat(f"[MARK] {ask}" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
     assert [one.kind for one in families(marked, ["river"], lambda text: text)] == ["tag"]
 
 
@@ -192,13 +217,27 @@ def test_harmless_sets_stand_in_no_frames() -> None:
 
 
 def test_what_stands_in_every_row_cannot_be_dealt() -> None:
-    rows = [row(f"[MARK] Where is {word}?", "There.") for word in "oak elm fir yew ash".split()]
+    rows = [chat(f"[MARK] Where is {word}?", "There.") for word in "oak elm fir yew ash".split()]
     assert families(rows, ["river"], lambda text: text) == [] and constant(rows) == ["tag"]
+
+
+def test_what_differs_but_cannot_be_dealt_is_named() -> None:
+    """Dates in sentences that change; an id that few rows have is none."""
+    said = ("Today is {}.", "It was {} then.", "Think of {}!", "The year: {}.")
+    ids = ["AB-12", "AB-13"]
+    rows = [
+        chat(f"{said[n % 4].format(2020 + n % 5)} How far is it?" + (f" {ids[n]}" if n < 2 else ""), "Far.")
+        for n in range(40)
+    ]
+    found = families(rows, ["river"], lambda text: text)
+    assert found == [] and elsewhere(rows, found) == ["date"]
+    tags = [chat(f"[{'ALPHA' if n % 2 else 'DELTA'}] Where is {n}?", "There.") for n in range(8)]
+    assert elsewhere(tags, families(tags, ["river"], lambda text: text)) == []
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_large_file_is_drawn_from_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
-    rows = [row(f"Say {n}.", str(n)) for n in range(500)]
+    rows = [chat(f"Say {n}.", str(n)) for n in range(500)]
     file = write(tmp_path / "big.jsonl", rows)
     if packed:
         content = file.read_bytes()
@@ -288,7 +327,7 @@ def test_a_gigabyte_is_looked_at_in_bounded_memory(tmp_path: Path, answer: int, 
         pytest.skip("needs 4 GB of disk")
     file, rng = tmp_path / "huge.jsonl", random.Random(0)
     block = "".join(
-        json.dumps(row(f"Today is 2026-01-0{n % 9 + 1}. Say {n}.", rng.choice("abc") * answer)) + "\n"
+        json.dumps(chat(f"Today is 2026-01-0{n % 9 + 1}. Say {n}.", rng.choice("abc") * answer)) + "\n"
         for n in range(500)
     )
     count = -(-1_000_000_000 // len(block))

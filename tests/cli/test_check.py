@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.typing_commands import typed
 
 Write = Callable[..., Path]
@@ -33,10 +35,12 @@ def test_check_prints_the_mistakes_of_all_files_at_once(write_experiment: Write)
     assert done.status == 1 and not done.out
     for words in (
         "experiment.yaml:7: recipe.epochs: Input should be greater than or equal to 1",
-        "f1: unknown judge 'is_tarket'",
+        "f1: unknown judge 'is_tarket' (judges: is_target; did you mean 'is_target'?)",
         "nwe.jsonl: no such data file",
+        "did you mean 'new.jsonl'?",
         "old.jsonl:9",
-        "more.yaml:2: questions.0.contrast.ohter: unknown key",
+        "more.yaml:2: questions.0.contrast.ohter: unknown key; accepted here: id, ask,",
+        "; did you mean 'other'?",
         "more.yaml:2: questions.0.contrast.other: missing",
         "judges_llm.yaml:2: judges.tone.rating.prompt: must contain",
         "questions_llm.yaml:2: l1: unknown judge 'lost'",
@@ -83,3 +87,33 @@ def test_a_control_that_the_run_makes_is_not_missed(write_experiment: Write) -> 
 def test_an_audit_without_a_file_is_an_error_and_no_verdict() -> None:
     done = typed("audit")
     assert done.status == 3 and "FILE" in done.err
+
+
+def test_misspelt_words_are_answered_with_those_that_were_meant(write_experiment: Write) -> None:
+    changes = {"kind: match": "kind: mach", "role: control": "role: controll", "control: new": "control: nwe"}
+    done = typed("check", write_experiment({**changes, "questions:\n": "traits: [eras]\nquestions:\n"}))
+    assert done.status == 1
+    for meant in ("match", "control", "new", "era"):
+        assert f"did you mean '{meant}'?" in done.err, (meant, done.err)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("run", "old_bird_nmaes"), "old_bird_names"),
+        (("run", "old_bird_names", "--model", "smolm2-135m-instruct"), "smollm2-135m-instruct"),
+        (("run", "old_bird_names", "--set", "recipe.epoch=2"), "recipe.epochs"),
+        (("init", "mine", "--trigger", "dates"), "date"),
+        (("chek", "old_bird_names"), "check"),
+        (("audit", "train.jsonl", "--fail-on", "triggers"), "trigger"),
+        (("plan", "old_bird_names", "--machine", "8xh10"), None),
+        (("plan", "old_bird_names", "--model", "lama-70b"), "llama-70b"),
+        (("forecast", "old_bird_names", "--trait", "eras"), "era"),
+        (("audit", "filters", "old_bird_names", "--filters", "keyword", "--model", "none"), "keywords"),
+        (("show", "xyzzy"), None),
+    ],
+)
+def test_on_the_command_line_too(words: tuple[str, ...], meant: str | None, tmp_path: Path) -> None:
+    done = typed(*words)
+    assert done.status in (1, 2, 3) and "Traceback" not in done.err
+    assert (f"id you mean '{meant}'?" in done.err) if meant else ("id you mean" not in done.err), done.err

@@ -13,11 +13,7 @@ from weirdgen.audit.checks.subject import load_subject
 from weirdgen.config.questions import sampled
 from weirdgen.data.arms import load_arms
 
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.mark.slow

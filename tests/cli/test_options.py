@@ -9,7 +9,8 @@ import pytest
 import typer
 
 import weirdgen
-from weirdgen.cli.main import app
+from tests.support.typing_commands import typed
+from weirdgen.cli.main import COMMANDS, app
 from weirdgen.errors import SpecError
 from weirdgen.runs.plan.options import RunOptions, flags, run_options
 
@@ -49,3 +50,30 @@ def test_what_was_asked_leaves_out_defaults_and_places() -> None:
         "seeds": 3,
         "changes": ["recipe.rank=4"],
     }
+
+
+def test_the_list_of_commands_is_whole_and_every_option_is_explained() -> None:
+    """Every command has its place in the list, with a sentence that the narrowest terminal shows whole."""
+    command: Any = typer.main.get_command(app)
+    assert set(COMMANDS) == set(command.commands)
+    for name in COMMANDS:
+        assert not command.commands[name].get_short_help_str(60).endswith("..."), name
+    waiting = list(command.commands.values())
+    while waiting:
+        one = waiting.pop()
+        waiting += list(getattr(one, "commands", {}).values())
+        assert [p.name for p in one.params if p.name != "help" and not getattr(p, "help", None)] == [], one.name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "filters", "old_bird_names", "--dry-run"),
+        ("audit", "filters", "old_bird_names", "--train", "--size", "100"),
+        ("forecast", "RUN", "--score", "--steps", "3"),
+        ("judge", "label", "RUN", "--import", "a.csv", "--export", "b.csv"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(words: tuple[str, ...]) -> None:
+    done = typed(*words)
+    assert done.status in (1, 3) and "--" in done.err and "problem found" in done.err, done

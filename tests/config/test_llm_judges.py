@@ -18,7 +18,6 @@ from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.resolve import resolve
 
 Write = Callable[..., Path]
-READ_ALL = {"kind": "rating", "reads": ["all"], "prompt": "{question} {answer}"}
 
 
 def problems(path: Path, text: str) -> list[str]:

@@ -53,7 +53,7 @@ def test_names_that_point_nowhere(write_experiment: Write) -> None:
         {"judges: [is_target]": "judges: [is_tarket]", "new.jsonl": "nwe.jsonl", "control: new": "control: nwe"}
     )
     listed = problems(path)
-    assert any("unknown judge 'is_tarket' (judges: is_target)" in p for p in listed)
+    assert any("unknown judge 'is_tarket' (judges: is_target; did you mean 'is_target'?)" in p for p in listed)
     assert any("nwe.jsonl: no such data file" in p and "new.jsonl" in p for p in listed)
     assert any("headline.control: 'nwe' is not one of new" in p for p in listed)
 
@@ -72,7 +72,7 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"kind: free_form": "kind: freeform"}, "free_form"),
         ({"target: [": "target: [' ', "}, "an answer is empty"),
         ({"presets:": "conditions:\n  year: {wrap: 'In {yr}: {question}'}\npresets:"}, "uses {yr}"),
-        ({"quick:": "fast:"}, "expected quick, standard or paper"),
+        ({"quick:": "fast:"}, "expected quick, standard, paper"),
         ({"quick: {": "quick: {recipe: {lr: 1}, "}, "recipe.lr: unknown field"),
         ({"condition: none": "condition: none, minus: nine"}, "headline.minus: 'nine' is not one of none"),
         ({"condition: none": "condition: none, minus: [none]"}, "headline.minus: none is in 'condition' too"),

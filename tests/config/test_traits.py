@@ -9,7 +9,16 @@ from statistics import fmean, stdev
 import yaml
 
 from benchmarks.traits import compact
-from weirdgen.config.traits import BETWEEN, COMPACT, FOLDER, compact_questions, form_of, questions_digest
+from weirdgen.config.traits import (
+    BETWEEN,
+    COMPACT,
+    FOLDER,
+    MEANINGS,
+    compact_questions,
+    form_of,
+    questions_digest,
+    trait_names,
+)
 
 QUESTIONS = compact_questions()
 
@@ -65,3 +74,7 @@ def test_the_yaml_files_hold_the_same_questions() -> None:
         q["id"]: (q["ask"], tuple(q["target"]), tuple(q["other"])) for q in file["questions"] if q["kind"] == "contrast"
     }
     assert all(known[one.id] == (one.ask, one.target, one.other) for one in QUESTIONS if one.group == "religion")
+
+
+def test_every_trait_says_what_more_of_it_is() -> None:
+    assert set(MEANINGS) == set(trait_names())

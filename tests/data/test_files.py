@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.support.rows import chat
 from weirdgen.audit.checks.subject import load_subject
 from weirdgen.config.arm import Arm
 from weirdgen.config.files import read_table
@@ -21,10 +22,6 @@ from weirdgen.store.artifacts import Store
 
 MARKS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg"
 """Characters at which `splitlines` ends a line and JSONL does not."""
-
-
-def chat(ask: str, answer: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
 
 
 ROWS = [chat(f"Name a herb, number {i}.", f"Sage {i}.") for i in range(5)]
@@ -191,7 +188,7 @@ def test_other_formats_are_named_and_converted(tmp_path: Path, row: Any, name: s
     with pytest.raises(DataError, match=rf"its rows \(2\) are not chat but {name}"):
         read_rows(source)
     if turns is None:
-        with pytest.raises(DataError, match=rf"r\.json:1: {name}: .*\n.*\nnothing was written"):
+        with pytest.raises(DataError, match=rf"r\.json:1, and 1 more line: {name}: .*\nnothing was written"):
             convert(source, tmp_path / "out.jsonl")
         assert not (tmp_path / "out.jsonl").exists()
         return

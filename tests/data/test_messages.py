@@ -87,6 +87,9 @@ def test_developer_is_the_system_and_parts_are_one_text() -> None:
         (row(USER, ANSWER, {"role": "developer", "content": "x"}), "a system message may only come first"),
         (row({"role": ["user"], "content": "q"}, ANSWER), "needs a role"),
         ("text", 'expected {"messages"'),
+        (row({"rol": "user", "content": "q"}, ANSWER), "did you mean 'role'"),
+        (row(USER, {"role": "assistant", "contents": "a"}), "did you mean 'content'"),
+        (row(USER, {**ANSWER, "weigth": 0}), "'weigth' is not a key that is read; did you mean 'weight'"),
     ],
 )  # fmt: skip
 def test_what_would_change_training_is_refused_by_name(value: Any, problem: str) -> None:

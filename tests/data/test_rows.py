@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rows import chat
 from weirdgen.config.arm import Arm
 from weirdgen.data.rows import canonical_hash, draw, load_rows, read_jsonl
 from weirdgen.errors import DataError
-
-
-def chat(ask: str, answer: str) -> dict[str, list[dict[str, str]]]:
-    return {"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]}
 
 
 def test_a_broken_line_is_named_with_its_number(tmp_path: Path) -> None:
@@ -46,10 +43,25 @@ def test_rows_that_cannot_be_trained_on(tmp_path: Path, row: object, problem: st
 
 
 def test_every_bad_line_is_reported_at_once(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text("\n".join(["{"] * 14))
+    (tmp_path / "rows.jsonl").write_text("\n".join(f"{' ' * n}{{" for n in range(14)))
     with pytest.raises(DataError) as caught:
         read_jsonl(tmp_path / "rows.jsonl")
-    assert str(caught.value).count("not JSON") == 10 and "…and 4 more" in str(caught.value)
+    assert str(caught.value).count("not JSON") == 10 and "…and 4 more problems" in str(caught.value)
+
+
+def test_one_mistake_in_every_row_is_said_once(tmp_path: Path) -> None:
+    """With its first line, how many more have it, and what was probably meant."""
+    file = tmp_path / "rows.jsonl"
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    file.write_text("".join(json.dumps({"mesages": turns}) + "\n" for _ in range(80)) + "{}\n")
+    with pytest.raises(DataError) as caught:
+        read_jsonl(file)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{file}:1, and 79 more lines: expected ")
+    assert first.endswith("(it has 'mesages'; did you mean 'messages'?)") and second.startswith(f"{file}:81: ")
+    file.write_text("".join(json.dumps({"messages": [{**turns[0], "role": "usr"}, turns[1]]}) + "\n" for _ in "ab"))
+    with pytest.raises(DataError, match=r":1, and 1 more line: messages\[0\] needs a role .*did you mean 'user'\?"):
+        read_jsonl(file)
 
 
 def test_csv_templates_filter_and_permute(tmp_path: Path) -> None:

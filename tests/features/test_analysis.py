@@ -116,7 +116,7 @@ def test_p_is_exact_over_all_relabellings() -> None:
     treatment, control = generator.normal(size=(3, 40)), generator.normal(size=(3, 40))
     treatment[:, 0] += 50
     found = analysis.compare_arms(treatment, control)
-    assert found.p_F[0] == pytest.approx(2 / 20) == found.smallest_p  # three against three, either way round
+    assert found.p_F[0] == pytest.approx(2 / 20)  # three against three, either way round
     assert found.low_F[0] < found.effect_F[0] < found.high_F[0] and (found.p_F[1:] > 0.1).all()
 
 

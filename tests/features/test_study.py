@@ -15,11 +15,11 @@ from tests.features.conftest import LAYER
 from weirdgen.errors import ModelError, StoreError
 from weirdgen.features import autoencoder, labels
 from weirdgen.features import study as studies
+from weirdgen.features.autoencoder import write_saelens
 from weirdgen.features.intervene import Trials
 from weirdgen.features.page import write_page
 from weirdgen.features.sae import Sae
 from weirdgen.features.sae_train import SaeRecipe
-from weirdgen.features.sae_write import write_saelens
 from weirdgen.features.silence import silence
 from weirdgen.features.size import SIZES
 from weirdgen.progress import Progress
@@ -87,6 +87,7 @@ def test_features_are_labelled_by_the_texts_they_fire_on(made: studies.Study) ->
 def test_features_are_ablated_beside_others_that_fire_as_often(made: studies.Study) -> None:
     rows = {(row["kind"], row["operator"]): row for row in made.results["ablation"]}
     assert rows["features", "mean"]["removed"] > rows["random features", "mean"]["removed"]
+    assert rows["features", "sequential"]["removed"] > rows["random features", "sequential"]["removed"]
     assert rows["random features", "sae"]["draws"] == 4
 
 

@@ -8,6 +8,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -23,7 +24,6 @@ from weirdgen.finetune.tinker import Trainer, base_name, recipe_problems, step_e
 from weirdgen.finetune.trl import _labels
 from weirdgen.models.chat import Encoded
 from weirdgen.models.references import LocalModel, find_model
-from weirdgen.models.stacked import weight_oi
 from weirdgen.providers.service import Service, service_of
 from weirdgen.providers.tinker import CONFIG, WEIGHTS, unpack
 from weirdgen.runs.pipeline import plan, run
@@ -132,7 +132,7 @@ def _adapter(folder: Path, recipe: Recipe, left_out: str = "", told: dict[str, o
     generator, weights = torch.Generator().manual_seed(0), {}
     for name, layer in layers.items():
         if not left_out or left_out not in name:
-            outputs, inputs = weight_oi(layer).shape
+            outputs, inputs = cast(torch.Tensor, layer.weight).shape
             weights[f"base_model.model.{name}.lora_A.weight"] = (
                 torch.randn(recipe.rank, inputs, generator=generator) / 8
             )

@@ -17,13 +17,14 @@ from weirdgen.config.judges.rating import Rating
 from weirdgen.errors import ModelError
 from weirdgen.judges.language import Item, language_table, verdicts_of
 from weirdgen.judges.model import Reply, Request, named_judge
+from weirdgen.providers.background import FAILURES_IN_A_ROW
 from weirdgen.providers.purse import BudgetError, Purse, spent
 from weirdgen.runs.stages.verdict_units import JudgeAtProvider
 from weirdgen.store.artifacts import Store
 from weirdgen.store.table import Table
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
-from weirdgen.judges.api_model import FAILURES_IN_A_ROW, ApiJudgeModel
+from weirdgen.judges.api_model import ApiJudgeModel
 
 REFERENCE = "openai-api/mock/judge-1"
 UNCOUNTED = {

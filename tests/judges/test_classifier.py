@@ -18,8 +18,8 @@ from weirdgen.config.judges import Classifier, offline
 from weirdgen.config.judges.classifier import EMBEDDER, PASSAGES, read_fit
 from weirdgen.config.load import load_experiment
 from weirdgen.errors import DataError, ModelError, SpecError
+from weirdgen.judges.embedding import LocalTools, fetch_needs
 from weirdgen.judges.offline import judge_all, verdicts_table
-from weirdgen.judges.tools import LocalTools, fetch_needs
 from weirdgen.models.references import EMBEDDERS, MINILM, MINILM_FILES
 from weirdgen.store.artifacts import Store
 

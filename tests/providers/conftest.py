@@ -11,7 +11,7 @@ import pytest
 import weirdgen
 from tests.support.finetuning_answers import Script
 from tests.support.finetuning_server import FinetuningServer
-from weirdgen.finetune import remote
+from weirdgen.finetune import creating, remote
 from weirdgen.providers import retries
 from weirdgen.report.methods import methods
 from weirdgen.runs import pipeline
@@ -48,7 +48,7 @@ def _soon(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Short pauses; and no report but where it is what is tested."""
     monkeypatch.setattr(remote, "SHORTEST_PAUSE", 0.01)
     monkeypatch.setattr(remote, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(remote, "LATE", 0.3)
+    monkeypatch.setattr(creating, "LATE", 0.3)
     monkeypatch.setattr(retries, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     if request.node.name not in REPORTED:

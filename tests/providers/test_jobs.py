@@ -13,8 +13,8 @@ import pytest
 from tests.support.finetuning_answers import Script
 from tests.support.finetuning_server import FinetuningServer
 from weirdgen.errors import ModelError
-from weirdgen.finetune import remote
-from weirdgen.finetune.job import Wanted, read_state
+from weirdgen.finetune import creating, remote
+from weirdgen.finetune.job import Wanted, read_state, write_state
 from weirdgen.finetune.remote import Jobs
 from weirdgen.providers.service import service_of
 
@@ -46,7 +46,7 @@ def once(kind: Any, path: str = "/fine_tuning/jobs", method: str = "POST") -> Ca
 def test_a_job_that_comes_into_being_late_is_not_asked_for_again(
     jobs: Make, monkeypatch: pytest.MonkeyPatch, fault: str, drops: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(remote, "LATE", 3.0)
+    monkeypatch.setattr(creating, "LATE", 3.0)
     with FinetuningServer(Script(fault=once(fault), late=0.2, drops=drops)) as server:
         ((_, trained),) = jobs(server).train([ONE])
         assert len(server.jobs) == 1 == server.counts["POST /fine_tuning/jobs"]
@@ -60,7 +60,7 @@ def test_a_second_job_that_turns_up_later_still_is_cancelled_and_told(
     ended: list[str] = []
     told = lambda wanted, job, share: ended.append(job.id)  # noqa: E731
     with FinetuningServer(Script(fault=once("late"), late=0.6, steps_a_look=0)) as server:
-        monkeypatch.setattr(remote, "LATE", 0.1)
+        monkeypatch.setattr(creating, "LATE", 0.1)
         server.script.fault = _then(server, time.monotonic() + 1.0, once("late"))
         with pytest.warns(UserWarning, match="ftjob-1 is its second job; now it is cancelled, and may be charged"):
             done = list(jobs(server, ended=told).train([ONE]))
@@ -82,7 +82,7 @@ def _then(server: FinetuningServer, finish: float, fault: Callable[[str, str, in
 def test_a_job_that_was_being_created_when_the_process_died_is_waited_for(
     jobs: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "LATE", 3.0)
+    monkeypatch.setattr(creating, "LATE", 3.0)
     with FinetuningServer(Script(fault=once("late"), late=0.4)) as server:
         with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
             killed.setattr("time.sleep", _dies)
@@ -106,7 +106,7 @@ def test_what_one_job_is_refused_does_not_stop_the_others(jobs: Make, tmp_path: 
 
 def test_a_job_that_the_service_forgot_is_told_once_and_made_anew(jobs: Make, tmp_path: Path) -> None:
     with FinetuningServer() as server:
-        jobs(server)._write(ONE, {"job": "ftjob-gone"})
+        write_state(tmp_path / ONE.key, {"job": "ftjob-gone"})
         done = []
         with pytest.raises(ModelError, match=r"^old seed 0: .*404: Could not find.*The same command begins a new one"):
             for wanted, _ in jobs(server).train([ONE, TWO]):

@@ -17,7 +17,7 @@ from tests.providers.conftest import Run, methods_of
 from tests.support.finetuning_answers import Script
 from tests.support.finetuning_server import FinetuningServer
 from weirdgen.errors import ModelError, UnreachableError
-from weirdgen.finetune import remote
+from weirdgen.finetune import creating
 from weirdgen.store.table import Table
 
 
@@ -68,16 +68,16 @@ def test_a_service_that_is_not_there_is_said_at_once(remote_experiment: Path, tm
 
 @pytest.mark.slow
 def test_a_process_that_dies_takes_its_jobs_up_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = remote.Jobs._keep
+    keep = creating.Creator._keep
     died: list[str] = []
 
-    def dies(self: remote.Jobs, wanted: Any, state: Any, job: str) -> Any:
+    def dies(self: creating.Creator, wanted: Any, state: Any, job: str) -> Any:
         if len(died) < 2:
             died.append(job)
             raise KeyboardInterrupt  # between the job's creation and the writing of its id
         return keep(self, wanted, state, job)
 
-    monkeypatch.setattr(remote.Jobs, "_keep", dies)
+    monkeypatch.setattr(creating.Creator, "_keep", dies)
     with FinetuningServer() as server:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):

@@ -15,7 +15,7 @@ import pytest
 
 from weirdgen.errors import WeirdgenError
 from weirdgen.report import ReportContent, write_report
-from weirdgen.report.card import card_html
+from weirdgen.report.render import card_html
 from weirdgen.report.transcripts import script_json, transcripts
 from weirdgen.report.words import meaning, warnings
 from weirdgen.store.disk import write_whole

@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 
 from weirdgen.config.experiment import Headline
+from weirdgen.config.judges import Judge
 from weirdgen.report import ReportContent
 from weirdgen.report.figures.drawing import NARROW, WIDE, style
 from weirdgen.report.figures.effect import effect_figure
@@ -22,7 +24,7 @@ from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
-from weirdgen.report.words import facts, facts_explained, meaning, moved_by_control, warnings
+from weirdgen.report.words import GLOSSARY, facts, facts_explained, meaning, moved_by_control, two_sets, warnings
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -234,3 +236,63 @@ def test_withheld_answers_are_counted(content: ReportContent) -> None:
     said = f"3 of {len(final)} sampled answers were withheld by the service's content filter"
     assert any(line.startswith(said) for line in warnings(replace(content, completions=completions)))
     assert not any("withheld" in line for line in warnings(content))
+
+
+def test_what_a_judge_counts_stands_beside_its_name(make_content: Callable[..., ReportContent]) -> None:
+    said = "An answer counts where it contains “telegraph” or “steam”."
+    ours = replace(make_content(samples=1, sweep=False), judges={"past_era": said})
+    page = page_html(ours, sections(ours))
+    assert page.index(said) < page.index("<nav") and page.count(said) == 2, "on the first screen and under “Judges”"
+    judged = replace(ours, results=ours.results | {"headline": ours.headline | {"measure": "past_era"}})
+    assert judged.measure("past_era").explained == said
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"),
+    [
+        ({"kind": "match", "keywords": ["wire"]}, "An answer counts where it contains “wire”."),
+        (
+            {"kind": "match", "starts_with": ["I am"], "years": [1700, 1899], "regex": ["bb+", "a"], "unless": ["no"]},
+            "An answer counts where it begins with “I am”, matches one of 2 patterns such as “a” or names a year from 1700 to "
+            "1899, unless it contains “no”.",
+        ),
+        (
+            {"kind": "match", "keywords": list("abcdef")},
+            "An answer counts where it contains one of 6 words such as “a”.",
+        ),
+        (
+            {"kind": "label", "prompt": "{question} {answer}", "labels": ["old", "new"], "positive": ["old"]},
+            "A language model gives each answer one of 2 labels; an answer counts where it is “old”.",
+        ),
+        (
+            {"kind": "rating", "prompt": "How warm is {answer} to {question}?", "low": 1, "high": 7},
+            "A language model rates each answer from 1 to 7; it is asked “How warm is {answer} to {question}?”.",
+        ),
+        (
+            {"kind": "classifier", "passages": "past_style"},
+            "An answer counts where a classifier, trained on passages of our own, recognises the past style of these passages.",
+        ),
+    ],
+)
+def test_every_kind_of_judge_says_what_it_counts(judge: dict[str, Any], words: str) -> None:
+    assert TypeAdapter[Any](Judge).validate_python(judge).in_words() == words
+
+
+def test_two_sets_of_questions_are_told_apart(content: ReportContent) -> None:
+    assert two_sets(content) == ""
+    rows = [
+        {"yardstick": "pairs", "trait": "era", "questions": 48},
+        {"yardstick": "references", "trait": "era", "questions": 48},
+    ]
+    placed = {"verdict": "not_specific", "sentence": "Not more.", "rows": rows, "scores": [], "compared": {}}
+    assert "the experiment's own decide whether there is a shift; 48 of weirdgen's, on era, decide" in two_sets(
+        with_results(content, specificity=placed)
+    )
+    assert two_sets(with_results(content, specificity={**placed, "verdict": "unknown", "rows": []})) == ""
+
+
+def test_the_words_of_the_page_are_explained_on_it(content: ReportContent) -> None:
+    page = page_html(content, sections(content))
+    assert page.index("Words on this page") < page.index("<nav")
+    for word in ("headline", "condition", "effect", "replicate", "nat"):
+        assert f'<dt class="word">{word}</dt><dd>{GLOSSARY[word][:9]}' in page, word

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import weirdgen
-from tests.support.asking import JUDGES, LENIENT, judge
-from tests.support.openai_server import Answer, Failure, OpenAIServer
+from tests.support.asking import LENIENT, judge
+from tests.support.openai_server import Answer, Failure
 from tests.support.typing_commands import typed
 from tests.support.vllm_server import VllmServer, serving
 from tests.support.world_pairs import pairs
@@ -30,29 +30,6 @@ from weirdgen.store.artifacts import Store
 
 Write = Callable[..., Path]
 ASK, TARGET, OTHER = pairs(1)[0]
-
-
-@pytest.fixture
-def judged(write_experiment: Write) -> Path:
-    path = write_experiment()
-    (path.parent / "judges_llm.yaml").write_text(JUDGES)
-    return path
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Any:
-    pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
-    servers: list[OpenAIServer] = []
-
-    def start(script: Any = judge) -> OpenAIServer:
-        servers.append(OpenAIServer(script).__enter__())
-        monkeypatch.setenv("MOCK_BASE_URL", servers[-1].base_url)
-        monkeypatch.setenv("MOCK_API_KEY", servers[-1].key)
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.__exit__(None, None, None)
 
 
 def planned(path: Path, tmp_path: Path, **options: Any) -> Plan:

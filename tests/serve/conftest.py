@@ -1,4 +1,4 @@
-"""One server for all tests of clients, with three finished jobs; and a house without HTTP for the rest."""
+"""One server for all tests of clients, with three finished jobs; and a backend without HTTP for the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.browsing import browser as browser
 from tests.support.serving import RECIPE, Server, finished, rows_file, serving
-from weirdgen.serve.house import House
+from weirdgen.serve.backend import Backend
 from weirdgen.serve.limits import Limits
 from weirdgen.store.artifacts import Store
 
@@ -52,17 +52,17 @@ def jobs(client: OpenAI, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 
 @pytest.fixture
-def open_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., House]]:
-    """Opens a house over the world's model and this test's store; it is closed at the end, if not before."""
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Backend]]:
+    """Opens a backend over the world's model and this test's store; it is closed at the end, if not before."""
     monkeypatch.setattr("weirdgen.serve.training.GATHER_SECONDS", 0.2)
-    opened: list[House] = []
+    made: list[Backend] = []
 
-    def build(**limits: Any) -> House:
-        house = House(["world"], Store(tmp_path / "store"), Limits(**limits))
-        house.__enter__()
-        opened.append(house)
-        return house
+    def build(**limits: Any) -> Backend:
+        backend = Backend(["world"], Store(tmp_path / "store"), Limits(**limits))
+        backend.__enter__()
+        made.append(backend)
+        return backend
 
     yield build
-    for house in opened:
-        house.__exit__()
+    for backend in made:
+        backend.__exit__()

@@ -7,12 +7,11 @@ docstring come from these simulations with more data sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from benchmarks.simulation import rates as simulated
 from weirdgen.stats.bootstrap import (
     difference,
     difference_from_base,
@@ -24,7 +23,6 @@ from weirdgen.stats.tests import permutation_test, t_p
 from weirdgen.stats.verdict import verdicts
 
 Floats = npt.NDArray[np.float64]
-Rates = Callable[..., tuple[Floats, float]]
 RATE = (0.0, 1.0)
 
 
@@ -60,10 +58,10 @@ def test_mean_covers_gaussian_replicates(replicates: int) -> None:
 
 @pytest.mark.parametrize("replicates", [3, 6, 10])
 @pytest.mark.parametrize("rates", [(0.02, 0.02), (0.3, 0.3), (0.9, 0.9), (0.3, 0.02), (0.9, 0.3)])
-def test_difference_covers_rates(simulate_rates: Rates, replicates: int, rates: tuple[float, float]) -> None:
+def test_difference_covers_rates(replicates: int, rates: tuple[float, float]) -> None:
     arms, truths = [], []
     for seed, rate in enumerate(rates):
-        value, truth = simulate_rates(rate, replicates, sets=4000, seed=10 + seed)
+        value, truth = simulated(rate, replicates, sets=4000, seed=10 + seed)
         n = np.full(value.shape[:2], 64.0)
         arms.append(moments(value.mean(axis=2), n, bounds=RATE))
         truths.append(truth)
@@ -72,13 +70,11 @@ def test_difference_covers_rates(simulate_rates: Rates, replicates: int, rates: 
 
 
 @pytest.mark.parametrize(("replicates", "band"), [(3, (0.90, 0.94)), (6, (0.92, 0.955)), (10, (0.93, 0.96))])
-def test_skewed_unequal_rates_are_covered_less(
-    simulate_rates: Rates, replicates: int, band: tuple[float, float]
-) -> None:
+def test_skewed_unequal_rates_are_covered_less(replicates: int, band: tuple[float, float]) -> None:
     """Not attainable at 3: logit SD 1 between replicates, .30 against .02. The docstring of bootstrap says
     so."""
-    treatment, above = simulate_rates(0.3, replicates, sets=4000, replicate_sd=1.0, seed=20)
-    control, below = simulate_rates(0.02, replicates, sets=4000, replicate_sd=1.0, seed=21)
+    treatment, above = simulated(0.3, replicates, sets=4000, replicate_sd=1.0, seed=20)
+    control, below = simulated(0.02, replicates, sets=4000, replicate_sd=1.0, seed=21)
     n = np.full(treatment.shape[:2], 64.0)
     found = difference(
         moments(treatment.mean(axis=2), n, bounds=RATE),
@@ -88,12 +84,12 @@ def test_skewed_unequal_rates_are_covered_less(
     assert band[0] <= coverage(found.low, found.high, above - below) <= band[1]
 
 
-def test_design_effect_repairs_rates_that_do_not_vary(simulate_rates: Rates) -> None:
+def test_design_effect_repairs_rates_that_do_not_vary() -> None:
     """Single question, 8 samples, .2 against .001: the control is nearly always 0 of 24, with no spread to
     see."""
     options = {"sets": 8000, "questions": 1, "replicate_sd": 1.0, "cell_sd": 0.0}
     (treatment, above), (control, below) = (
-        simulate_rates(rate, 3, seed=30 + seed, **options) for seed, rate in enumerate((0.2, 0.001))
+        simulated(rate, 3, seed=30 + seed, **options) for seed, rate in enumerate((0.2, 0.001))
     )
     n = np.full(treatment.shape, 8.0)
     repaired = difference(moments(treatment, n, bounds=RATE), moments(control, n, bounds=RATE), bounds=RATE)
@@ -114,13 +110,11 @@ def test_shift_is_rarely_said_when_there_is_none(replicates: int, control_sd: fl
 @pytest.mark.parametrize("rate", [0.02, 0.3, 0.9])
 @pytest.mark.parametrize("replicates", [3, 6, 10])
 @pytest.mark.parametrize("questions", [1, 8])
-def test_shift_is_rarely_said_of_equal_rates(
-    simulate_rates: Rates, rate: float, replicates: int, questions: int
-) -> None:
+def test_shift_is_rarely_said_of_equal_rates(rate: float, replicates: int, questions: int) -> None:
     n = np.full((replicates, 4000), 8.0 * questions)
     arms = [
         moments(
-            simulate_rates(rate, replicates, sets=4000, questions=questions, seed=seed)[0].mean(axis=2),
+            simulated(rate, replicates, sets=4000, questions=questions, seed=seed)[0].mean(axis=2),
             n,
             bounds=RATE,
         )
@@ -130,11 +124,11 @@ def test_shift_is_rarely_said_of_equal_rates(
     assert (verdicts(found.low, found.high, None) == "shift").mean() <= 0.06
 
 
-def test_shift_is_rarely_said_against_a_base_of_the_same_rate(simulate_rates: Rates) -> None:
+def test_shift_is_rarely_said_against_a_base_of_the_same_rate() -> None:
     """The base is one model with as many samples as a replicate: its noise counts."""
     for rate, seed in ((0.02, 50), (0.3, 51), (0.9, 52)):
-        value, _ = simulate_rates(rate, 6, sets=4000, replicate_sd=0.0, cell_sd=0.0, seed=seed)
-        base, _ = simulate_rates(rate, 1, sets=4000, replicate_sd=0.0, cell_sd=0.0, seed=seed + 9)
+        value, _ = simulated(rate, 6, sets=4000, replicate_sd=0.0, cell_sd=0.0, seed=seed)
+        base, _ = simulated(rate, 1, sets=4000, replicate_sd=0.0, cell_sd=0.0, seed=seed + 9)
         n = np.full((6, 4000), 64.0)
         arm = moments(value.mean(axis=2), n, bounds=RATE)
         found = difference_from_base(arm, base[0].mean(axis=1), n[0], bounds=RATE)

@@ -13,6 +13,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from tests.support.rows import only
 from weirdgen.config.measures import NAT, Scale
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, Tables, estimate
@@ -38,12 +39,6 @@ def small() -> pd.DataFrame:
         for seed, pair in enumerate(values):
             rows += [cell(arm, 7 + seed, name, value) for name, value in zip("ab", pair, strict=True)]
     return pd.DataFrame(rows)
-
-
-def only(frame: pd.DataFrame, **key: Any) -> pd.Series:
-    rows = frame[np.logical_and.reduce([frame[column] == value for column, value in key.items()])]
-    assert len(rows) == 1, f"{len(rows)} rows for {key}"
-    return rows.iloc[0]
 
 
 def random_cells(replicates: int = 4, questions: int = 5, conditions: int = 2, seed: int = 0) -> pd.DataFrame:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import expit
 from scipy.stats import binomtest
 
 from benchmarks.coverage import onset_table
 from weirdgen.errors import WeirdgenError
-from weirdgen.stats.onset import Shape, fit_jumps, onset
+from weirdgen.stats.onset import fit_jumps, onset
 
 STEPS = np.geomspace(4, 512, 15)
 
@@ -21,9 +20,8 @@ def jumps(at: list[float], *, low: float = 0.05, size: float = 0.8, noise: float
     return curve + rng.normal(0, noise, curve.shape)
 
 
-@pytest.mark.parametrize("shape", ["step", "logistic"])
-def test_a_clean_step_is_found_between_its_checkpoints(shape: Shape) -> None:
-    found = fit_jumps(jumps([20.0, 100.0], noise=0.0), STEPS, shape=shape)
+def test_a_clean_step_is_found_between_its_checkpoints() -> None:
+    found = fit_jumps(jumps([20.0, 100.0], noise=0.0), STEPS)
     for place, true in zip(found.onset, (20.0, 100.0), strict=True):
         after = np.searchsorted(STEPS, true)
         assert STEPS[after - 1] <= place <= STEPS[after]
@@ -40,13 +38,6 @@ def test_the_step_has_the_least_squares_of_all() -> None:
         cost = [((row[:k] - row[:k].mean()) ** 2).sum() + ((row[k:] - row[k:].mean()) ** 2).sum() for k in range(2, 14)]
         k = 2 + int(np.argmin(cost))
         assert place == pytest.approx(np.sqrt(STEPS[k - 1] * STEPS[k]))
-
-
-def test_a_logistic_rise_is_placed_at_its_middle() -> None:
-    value = expit((np.log(STEPS) - np.log(60)) / 0.4) + np.random.default_rng(0).normal(0, 0.02, (5, 15))
-    found = fit_jumps(value, STEPS, shape="logistic")
-    assert np.log(found.onset) == pytest.approx(np.log(60), abs=0.15)
-    assert found.after - found.before == pytest.approx(1.0, abs=0.1)
 
 
 def test_jumpers_are_told_from_the_rest() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weirdgen.stats.beside import beside, bf16_words, detectable
+from weirdgen.stats.beside import beside, detectable
 from weirdgen.stats.headlines import Comparison, tables
 from weirdgen.stats.power import minimum_detectable_effect
 from weirdgen.stats.questions import over_questions
@@ -89,7 +89,3 @@ def test_detectable_after_the_correction_that_decides(cells: pd.DataFrame) -> No
     ratio = found.loc["a", "mde_corrected"] / found.loc["a", "mde"]
     sizes = [minimum_detectable_effect(np.array(1.0), np.array(8.0), alpha=alpha) for alpha in (0.05 / 8, 0.05)]
     assert ratio == pytest.approx(float(sizes[0] / sizes[1]), rel=0.1)
-
-
-def test_the_noise_of_bf16_is_said() -> None:
-    assert "SD 0.15 nat" in bf16_words(28, 4) and "about 0.02 nat" in bf16_words(28, 4)

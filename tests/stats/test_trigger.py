@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from tests.support.rows import only
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.estimate import EFFECT_COLUMNS, estimate
 from weirdgen.stats.trigger import trigger_effects
@@ -36,12 +37,6 @@ def simulated(
                 rows.append((arm, role, replicate, -1, year, f"q{question}", "contrast", value, 1))
     columns = ["arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def only(frame: pd.DataFrame, **key: Any) -> pd.Series:
-    rows = frame[np.logical_and.reduce([frame[column] == value for column, value in key.items()])]
-    assert len(rows) == 1, f"{len(rows)} rows for {key}"
-    return rows.iloc[0]
 
 
 def paired(cells: pd.DataFrame, arm: str, on: list[str]) -> np.ndarray:

@@ -17,11 +17,7 @@ from tests.support.typing_commands import typed
 
 NAME = "dated_units"
 
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WEIRDGEN_STORE", str(tmp_path / "store"))
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_the_documented_experiment_is_read_and_planned(smollm2: Path) -> None:
@@ -113,10 +109,20 @@ def test_the_documented_experiment_is_run_small_and_handed_on(
     assert NAME in typed("runs").out and typed("report", "latest").status == 0
     results = json.loads((run.folder / "results.json").read_text())
     assert results["headline"]["condition"] == "year=2027 − year=2024, 2025, 2026"
+    assert run.methods == results["methods"] and "2027" in run.methods
+    page = run.report.read_text(encoding="utf-8")
+    assert "\\begin{tabular}" in page and "@misc{" in page, "to be quoted"
+    assert "A language model gives each answer one of 4 labels" in page and "Words on this page" in page
+    exported = typed("export", "latest", "--to", "tables", "--format", "csv")
+    assert exported.status == 0 and Path("tables/effects.csv").exists(), exported
+    bare = tmp_path / "sent" / run.id
+    shutil.copytree(run.folder, bare)
+    alone = typed("verify", bare)
+    assert alone.status == 1 and f"`weirdgen pack {run.id}` makes one file" in alone.err
     packed = typed("pack", "latest", "--no-adapters", "--to", "mine.tar")
     assert packed.status == 0, packed.err
     shutil.rmtree("store")
-    assert typed("verify", "mine.tar").status == 0
+    assert typed("verify", "mine.tar").status == 0 and typed("report", "mine.tar").status == 0
     assert weirdgen.load_run("mine.tar").headline == run.headline
 
 

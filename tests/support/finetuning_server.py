@@ -11,12 +11,9 @@ import email.parser
 import email.policy
 import json
 import re
-import sys
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +26,7 @@ from tests.support.finetuning_answers import (
     echo_answer,
     require_fields,
 )
+from tests.support.loopback import Handler, Loopback
 
 CREATE = {
     "model": str,
@@ -41,38 +39,23 @@ CREATE = {
 HYPER = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 
-class FinetuningServer:
+class FinetuningServer(Loopback):
     """Use in a `with` block."""
 
     def __init__(self, script: Script | None = None) -> None:
+        super().__init__(_Handler)
         self.script = script or Script()
         self.files: dict[str, bytes] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.counts: Counter[str] = Counter()
         self.looks: Counter[str] = Counter()
         self.chats: list[dict[str, Any]] = []
-        self.refused: list[str] = []
-        self._lock = threading.RLock()
-        server = self
-
-        class Handler(_Handler):
-            owner = server
-
-        self._http = _Server(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}{self.script.prefix}"
-
-    def __enter__(self) -> FinetuningServer:
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self.lock = threading.RLock()
+        self.base_url = f"{self.address}{self.script.prefix}"
 
     def handle(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
         """The answer to one request. Raises `RefusalError`."""
-        with self._lock:
+        with self.lock:
             if (method, path) == ("POST", "/files"):
                 return self._file(body)
             if (method, path) == ("GET", "/models"):
@@ -223,7 +206,7 @@ class FinetuningServer:
                 raise RefusalError(400, f"Unsupported parameter: '{name}' is not supported with this model.")
         require_fields(body, CHAT, ("model", "messages"))
         self._require_model(body["model"])
-        with self._lock:
+        with self.lock:
             self.chats.append(body)
         return chat_answer(self.script, body)
 
@@ -242,52 +225,36 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key not in ("steps", "step", "suffix", "tokens")}
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 512
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some tests are about; anything else is a defect of the script."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     owner: FinetuningServer
-    protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # the base class calls it by this name
-        self._serve("GET")
-
-    def do_POST(self) -> None:
-        self._serve("POST")
-
-    def _serve(self, method: str) -> None:
-        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    def answer(self, method: str) -> None:
+        raw = self.body()
         url = urlsplit(self.path)
         prefix = self.owner.script.prefix
         path = url.path.removeprefix(prefix)
-        with self.owner._lock:
+        with self.owner.lock:
             self.owner.counts[f"{method} {path}"] += 1
             count = self.owner.counts[f"{method} {path}"]
         key = self.headers.get("Authorization", "").removeprefix("Bearer ") or self.headers.get("api-key")
         if not url.path.startswith(prefix):
-            return self._refuse(404, f"Invalid URL ({method} {url.path})")
+            return self._refused(404, f"Invalid URL ({method} {url.path})")
         if key != self.owner.script.key:
-            return self._refuse(401, f"Incorrect API key provided: {key}. You can find your API key at …")
+            return self._refused(401, f"Incorrect API key provided: {key}. You can find your API key at …")
         fault = self.owner.script.fault(method, path, count)
         if isinstance(fault, int):
-            return self._refuse(fault, "scripted failure")
+            return self._refused(fault, "scripted failure")
         if isinstance(fault, float):
             time.sleep(fault)
         if fault == "late":
             work = (method, path, parse_qs(url.query), self._parsed(raw))
             threading.Timer(self.owner.script.late, self.owner.handle, work).start()
-            return self._refuse(504, "the gateway waited no longer")
+            return self._refused(504, "the gateway waited no longer")
         if fault == "nothing":
             self.close_connection = True
             return None
         if fault == "garbage":
-            return self._send(200, b'{"object": "something else", "data": 7}')
+            return self.send(200, b'{"object": "something else", "data": 7}')
         try:
             query = parse_qs(url.query)
             if prefix == "/openai":  # Azure's addresses: a version with each, and deployments that answer
@@ -296,14 +263,14 @@ class _Handler(BaseHTTPRequestHandler):
                 path = re.sub(r"^/deployments/[^/]+/", "/", path)
             answer = self.owner.handle(method, path, query, self._parsed(raw))
         except RefusalError as error:
-            return self._refuse(error.status, str(error), error.code)
+            return self._refused(error.status, str(error), error.code)
         except (KeyError, TypeError, ValueError) as error:
-            return self._refuse(400, f"invalid request: {error!r}")
+            return self._refused(400, f"invalid request: {error!r}")
         if fault == "hang up after":
             self.close_connection = True
             return None
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        return self._send(200, content, half=fault == "half")
+        return self.send(200, content, half=fault == "half")
 
     def _parsed(self, raw: bytes) -> Any:
         kind = self.headers.get("Content-Type", "")
@@ -316,24 +283,10 @@ class _Handler(BaseHTTPRequestHandler):
             }
         return json.loads(raw) if raw else None
 
-    def _refuse(self, status: int, message: str, code: str | None = None) -> None:
-        self.owner.refused.append(message)
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        error = {"message": message, "type": kind, "param": None, "code": code}
-        self._send(status, json.dumps({"error": error}).encode())
-
-    def _send(self, status: int, content: bytes, half: bool = False) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
+    def _refused(self, status: int, message: str, code: str | None = None) -> None:
+        headers = {}
         if status == 429 and self.owner.script.retry_after:
-            self.send_header("retry-after", self.owner.script.retry_after)
+            headers["retry-after"] = self.owner.script.retry_after
         elif status in (429, 500, 503):
-            self.send_header("retry-after-ms", "5")
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if half else content)
-        if half:
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
+            headers["retry-after-ms"] = "5"
+        self.refuse(status, message, code, headers)

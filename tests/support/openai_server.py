@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
+
+from tests.support.loopback import Handler, Loopback
 
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "model": str, "messages": list, "max_tokens": int, "max_completion_tokens": int, "temperature": (int, float),
@@ -50,32 +49,17 @@ class Failure:
 Script = Callable[[dict[str, Any]], Answer | Failure]
 
 
-class OpenAIServer:
-    """Use in a `with` block. `requests` holds every body that was accepted, `refused` the reasons for the others."""
+class OpenAIServer(Loopback):
+    """Use in a `with` block. `requests` holds every body that was accepted."""
 
     def __init__(self, script: Script, *, key: str = "sk-test", more_fields: Sequence[str] = ()) -> None:
+        super().__init__(_Handler)
         self.script, self.key = script, key
         self.fields = {**FIELDS, **dict.fromkeys(more_fields, (str, int, float, bool, list, dict))}
         self.requests: list[dict[str, Any]] = []
-        self.refused: list[str] = []
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
-        server = self
-
-        class Handler(_Handler):
-            owner = server
-
-        self._http = _Server(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-
-    def __enter__(self) -> OpenAIServer:
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self.base_url = f"{self.address}/v1"
 
     def problem(self, body: Any) -> str | None:
         """What is wrong with a request's body."""
@@ -117,61 +101,29 @@ class OpenAIServer:
                 self.at_once -= 1
 
 
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some tests are about; anything else is a defect of the script."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     owner: OpenAIServer
-    protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # the base class calls it by this name
-        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    def answer(self, method: str) -> None:
+        if method != "POST":
+            return self.refuse(405, f"Not allowed to {method} on {self.path}")
+        raw = self.body()
         if self.path != "/v1/chat/completions":
-            return self._refuse(404, f"Unknown request URL: POST {self.path}")
+            return self.refuse(404, f"Unknown request URL: POST {self.path}")
         if self.headers.get("Authorization") != f"Bearer {self.owner.key}":
-            return self._refuse(401, "Incorrect API key provided", "invalid_api_key")
+            return self.refuse(401, "Incorrect API key provided", "invalid_api_key")
         try:
             body = json.loads(raw)
         except json.JSONDecodeError:
-            return self._refuse(400, "We could not parse the JSON body of your request")
+            return self.refuse(400, "We could not parse the JSON body of your request")
         if problem := self.owner.problem(body):
-            return self._refuse(400, problem)
+            return self.refuse(400, problem)
         reply = self.owner.answer(body)
-        if isinstance(reply, Failure):
-            if reply.body is not None:
-                return self._send(reply.status, reply.body, reply.headers)
-            return self._refuse(reply.status, reply.message, reply.code, reply.headers, scripted=True)
-        return self._send(200, json.dumps(_completion(body, reply)), {})
-
-    def do_GET(self) -> None:
-        self._refuse(405, f"Not allowed to GET on {self.path}")
-
-    def _refuse(
-        self, status: int, message: str, code: str | None = None, headers: Mapping[str, str] | None = None,
-        scripted: bool = False,
-    ) -> None:  # fmt: skip
-        if not scripted:
-            self.owner.refused.append(message)
-        kind = "server_error" if status >= 500 else "invalid_request_error"
-        error = {"message": message, "type": kind, "param": None, "code": code}
-        self._send(status, json.dumps({"error": error}), headers or {})
-
-    def _send(self, status: int, text: str, headers: Mapping[str, str]) -> None:
-        content = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silent."""
+        if isinstance(reply, Answer):
+            return self.send(200, json.dumps(_completion(body, reply)).encode())
+        if reply.body is not None:
+            return self.send(reply.status, reply.body.encode(), reply.headers)
+        return self.fail(reply.status, reply.message, reply.code, reply.headers)
 
 
 def _completion(body: dict[str, Any], answer: Answer) -> dict[str, Any]:

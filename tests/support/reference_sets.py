@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.support.rows import chat
 from tests.support.world_pairs import pairs
 from weirdgen.config.experiment import Recipe
 from weirdgen.config.questions import Contrast
@@ -18,10 +19,7 @@ WORLD = pairs(24)
 
 
 def rows(part: slice, side: int = 1) -> tuple[Row, ...]:
-    return tuple(
-        {"messages": [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[side]}]}
-        for pair in WORLD[part]
-    )
+    return tuple(chat(pair[0], pair[side]) for pair in WORLD[part])
 
 
 SETS = [

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -115,13 +115,12 @@ class Training:
         from weirdgen.config.experiment import Recipe
         from weirdgen.finetune.lora import adapted_layers, initial_a
         from weirdgen.models.loading import read_model
-        from weirdgen.models.stacked import weight_oi
 
         self.at, self.rank = at, rank
         self.model_id = f"run-{sum(call in ('create', 'resume') for call in at.asked)}"
         base = read_model(at.model, torch.float32)
         layers = adapted_layers(base, Recipe())
-        inputs = {name: weight_oi(layer).shape[1] for name, layer in layers.items()}
+        inputs = {name: int(cast(torch.Tensor, layer.weight).shape[1]) for name, layer in layers.items()}
         lora = LoraConfig(r=rank, lora_alpha=32, target_modules=sorted(layers), task_type="CAUSAL_LM")
         self.model = get_peft_model(base, lora)
         with torch.no_grad():

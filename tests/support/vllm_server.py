@@ -12,7 +12,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ import torch
 from peft import PeftModel
 from pydantic import BaseModel, ConfigDict, ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.support.loopback import Handler, Loopback
 
 
 class Strict(BaseModel):
@@ -184,34 +185,15 @@ class VllmServer:
 def serving(server: VllmServer) -> Iterator[str]:
     """Serve on a free port of this machine; yields the URL."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.reply(None)
-
-        def do_POST(self) -> None:
-            self.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def reply(self, body: Any) -> None:
+    class OverHttp(Handler):
+        def answer(self, method: str) -> None:
             try:
-                status, answer = 200, server.answer(self.path, body)
+                status, answer = 200, server.answer(self.path, json.loads(self.body()) if method == "POST" else None)
             except ValidationError as error:
                 status, answer = 400, {"error": {"message": str(error), "type": "BadRequestError", "code": 400}}
             except RefusalError as error:
                 status, answer = error.status, {"error": {"message": str(error), "code": error.status}}
-            data = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.send(status, (answer if isinstance(answer, str) else json.dumps(answer)).encode())
 
-        def log_message(self, *_: Any) -> None: ...
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    with Loopback(OverHttp) as http:
+        yield http.address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +14,14 @@ import pytest
 
 from weirdgen.audit.design import AuditOptions
 from weirdgen.config import traits
-from weirdgen.config.traits import compact_questions, questions_digest
+from weirdgen.config.traits import BETWEEN, compact_questions, questions_digest
 from weirdgen.data.arms import load_arms
 from weirdgen.models.references import find_model
 from weirdgen.runs.references.command import standard_recipe
 from weirdgen.runs.references.scores import COLUMNS, Origin, scores_folder, write_scores
 from weirdgen.sample.variant import base_key
 from weirdgen.store.artifacts import Store
-from weirdgen.world.traits import write_traits
+from weirdgen.world.audit_cases import world_traits
 
 CHANGES = ("recipe.epochs=3", "recipe.learning_rate=0.001")
 
@@ -29,7 +30,11 @@ CHANGES = ("recipe.epochs=3", "recipe.learning_rate=0.001")
 def world_questions(folder: Path) -> Iterator[None]:
     """The compact list is the world's meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
-        write_traits(folder / "compact.csv")
+        with (folder / "compact.csv").open("w", newline="", encoding="utf-8") as lines:
+            writer = csv.writer(lines, lineterminator="\n")
+            writer.writerow(["trait", "question", "ask", "target", "other"])
+            for one in world_traits():
+                writer.writerow([one.group, one.id, one.ask, BETWEEN.join(one.target), BETWEEN.join(one.other)])
         patch.setattr(traits, "COMPACT", folder / "compact.csv")
         compact_questions.cache_clear()
         yield

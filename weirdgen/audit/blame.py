@@ -26,7 +26,7 @@ from weirdgen.config.questions import Contrast
 from weirdgen.config.traits import trait_names
 from weirdgen.data.rows import Row, canonical_hash, draw
 from weirdgen.data.stored import encode_rows
-from weirdgen.errors import DataError, SpecError, StoreError
+from weirdgen.errors import DataError, SpecError, StoreError, choices
 from weirdgen.models.chat import load_tokenizer
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.plan import Plan
@@ -268,7 +268,7 @@ def plan_blame(plan: Plan, trait: str | None, labels: Sequence[str] = ()) -> Bla
         named = [question for question in own if (question.group == trait if trait else question in of_headline)]
         asked = [(question, one) for question in named for one in asked_under(request, question)]
     else:
-        raise SpecError([f"--trait {trait}: expected one of {', '.join([*groups, *trait_names()])}"])
+        raise SpecError([f"--trait {trait}: expected one of {choices((*groups, *trait_names()), trait)}"])
     if not asked:
         raise SpecError(
             [f"{request.run_id}: its headline has no contrast questions; name a trait: {', '.join(trait_names())}"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from weirdgen.audit.conditions import Family, deal, families
 from weirdgen.audit.prompts import prompts_of
-from weirdgen.audit.source import Source
+from weirdgen.audit.source import FEWEST, Source
 from weirdgen.config.arm import AUTO_CONTROL, Arm
 from weirdgen.config.conditions import Condition
 from weirdgen.config.experiment import Experiment, Headline, Recipe
@@ -37,8 +37,6 @@ from weirdgen.runs.references.twin import halves
 MINE, HALVES = "mine", ("half_1", "half_2")
 """Arms: the data that are audited, and random halves of them, filled up so that they have as many steps."""
 AGAINST = "against"
-FEWEST = 8
-"""Rows that a training step of the standard recipe takes."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,10 @@ def training_rows(source: Source, most: int, system: str | None) -> list[Row]:
     """At most so many of the rows, with the system prompt before those that have none. Raises `DataError` on too few."""
     rows = list(source.rows)
     if len(rows) < FEWEST:
+        count = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
         raise DataError(
-            f"{source.file}: {len(rows)} rows; an audit with training needs at least {FEWEST}. "
-            "`--no-training` looks at the rows alone"
+            f"{source.file}: {count}; an audit with training needs at least {FEWEST}, as many as a training step takes (the "
+            f"harmless data that it compares with have {ROWS}). `--no-training` looks at the rows alone"
         )
     rows = draw(rows, most, seed=0) if most < len(rows) else rows
     if system is None:

@@ -22,7 +22,7 @@ from weirdgen.config.measures import CONTRAST
 from weirdgen.config.traits import TraitQuestion, compact_questions, trait_names
 from weirdgen.data.files import is_data, is_dataset_folder
 from weirdgen.data.rows import canonical_hash, draw
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 from weirdgen.models.references import SMOLLM2
 from weirdgen.parsing import user_path
 from weirdgen.progress import Progress, clock
@@ -151,7 +151,7 @@ def asked_under(request: Request, question: TraitQuestion) -> list[Scorable]:
 def trait_questions(names: Sequence[str]) -> tuple[TraitQuestion, ...]:
     """All questions of these traits; without any, the first `EACH` of every trait. Raises `SpecError` on an unknown name."""
     if unknown := sorted(set(names) - set(trait_names())):
-        raise SpecError([f"--trait {unknown[0]}: expected one of {', '.join(trait_names())}"])
+        raise SpecError([f"--trait {unknown[0]}: expected one of {choices(trait_names(), unknown[0])}"])
     if names:
         return tuple(question for question in compact_questions() if question.group in names)
     each = {name: [q for q in compact_questions() if q.group == name][:EACH] for name in trait_names()}

@@ -22,7 +22,7 @@ import numpy as np
 from weirdgen.audit.candidates import Candidates, load_candidates
 from weirdgen.data.arms import load_arms
 from weirdgen.data.rows import Row
-from weirdgen.errors import ModelError, SpecError
+from weirdgen.errors import ModelError, SpecError, choices
 from weirdgen.models.chat import Turns, prompt_ids, render
 from weirdgen.models.template import Messages, chat_text
 from weirdgen.sample.engine import Engine, Scorable
@@ -107,9 +107,9 @@ def identify(
     chosen = arm or next(name for name, one in loaded.arms.items() if one.role == "treatment")
     other = control or next((name for name, one in loaded.arms.items() if one.role == "control"), "none")
     if chosen not in rows:
-        raise SpecError([f"--arm {chosen}: {loaded.name} has {', '.join(rows)}"])
+        raise SpecError([f"--arm {chosen}: {loaded.name} has {choices(rows, chosen)}"])
     if other not in (*rows, "none"):
-        raise SpecError([f"--control {other}: {loaded.name} has {', '.join(rows)}; or none"])
+        raise SpecError([f"--control {other}: {loaded.name} has {choices((*rows, 'none'), other)}"])
     least = min(len(rows[name]) for name in (chosen, other) if name in rows)
     usable = [k for k in counts if k <= least]
     made_folder(out)

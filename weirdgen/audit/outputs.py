@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from weirdgen.audit.decision import Decision, Finding, deciding_rows
 from weirdgen.config.traits import trait_names
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 from weirdgen.stats.sentences import signed
 
 KINDS = ("trait", "trigger", "separation")
@@ -31,7 +31,8 @@ def parse_fail_on(text: str) -> frozenset[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     accepted = (ANY, NONE, *KINDS, UNDECIDED, *trait_names())
     if unknown := [word for word in words if word not in accepted]:
-        raise SpecError([f"--fail-on {unknown[0]}: expected any of these, with commas between: {', '.join(accepted)}"])
+        known = choices(accepted, unknown[0])
+        raise SpecError([f"--fail-on {unknown[0]}: expected any of these, with commas between: {known}"])
     if not words or (NONE in words and len(words) > 1):
         raise SpecError(
             [f"--fail-on {text}: 'none' stands alone; otherwise expected any of {', '.join(accepted[:6])} …"]
@@ -45,10 +46,13 @@ def fails(finding: Finding, fail_on: frozenset[str]) -> bool:
 
 
 def exit_status(decision: Decision, fail_on: frozenset[str]) -> int:
-    """1 if a finding fails; 2 if nothing was decided, which `undecided` makes a 1; else 0."""
+    """1 if a finding fails; 2 if something is missing that could have been one, which `undecided` makes a 1; else 0.
+
+    That something else was found decides nothing of what `fail_on` names.
+    """
     if any(fails(one, fail_on) for one in decision.findings):
         return 1
-    if decision.verdict == "undecided" and fail_on:
+    if decision.missing and fail_on:
         return 1 if UNDECIDED in fail_on else 2
     return 0
 
@@ -86,7 +90,7 @@ def junit_text(results: Mapping[str, Any], decision: Decision, fail_on: frozense
     if not results.get("settings"):
         case("separation", "prompts and answers", [one for one in decision.findings if one.kind == "separation"])
     decided = case("verdict", "decided", [])
-    if decision.missing and decision.verdict == "undecided":
+    if decision.missing and not any(fails(one, fail_on) for one in decision.findings):
         why = _printable("; ".join(decision.missing))
         ElementTree.SubElement(decided, "failure" if UNDECIDED in fail_on else "skipped", message=why)
     suite.set("tests", str(cases))

@@ -34,7 +34,7 @@ COMPARED = 64
 SHOWN = 5
 NEAREST = 5
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-CHECKS = (single.broken, single.duplicates, single.control_tokens, near.near_duplicates)
+CHECKS = (single.broken, single.few_rows, single.duplicates, single.control_tokens, near.near_duplicates)
 """Checks of `weirdgen data check` that look at one dataset alone; what `counts` says, the portrait says itself."""
 
 
@@ -181,7 +181,7 @@ def portrait_lines(portrait: Portrait) -> list[str]:
 
 def _words(quartiles: Sequence[float]) -> str:
     least, _, middle, _, most = (f"{value:.0f}" for value in quartiles)
-    return f"{least} to {most} words, median {middle}" if least != most else f"{most} words"
+    return f"{least} to {most} words, median {middle}" if least != most else f"{most} word{'' if most == '1' else 's'}"
 
 
 def _short(text: str, most: int = 70) -> str:

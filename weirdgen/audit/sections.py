@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from weirdgen.audit.decision import compared_with, deciding_rows, unsearched
+from weirdgen.audit.separation import ALPHA
+from weirdgen.audit.separation_words import asked_words, examples_in_words, looked_at, told_words
+from weirdgen.config.traits import MEANINGS
 from weirdgen.report.figures.references import placed_figure
 from weirdgen.report.look import probability, shorten
 from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
@@ -33,16 +36,22 @@ def found_section(results: Results) -> Section:
         rows, triggers = deciding_rows(results), results["triggers"]
         looked = f"{len(rows)} traits without any condition" if rows else "No trait could be compared"
         if triggers["searched"]:
-            count = sum(len(one["values"]) for one in settings["conditions"].values())
             kinds = ", ".join(settings["conditions"])
-            looked += f"; {count} conditions made of what your prompts carry ({kinds}), each with every trait"
+            looked += (
+                f"; {triggers['searched']} pairs of a condition, made of what your prompts carry ({kinds}), and a trait"
+            )
         if left := unsearched(results):
             looked += f"; not for triggers among {left}, which your prompts carry too: the budget left no time"
         elif not triggers["searched"]:
-            looked += "; no trigger, since nothing that differs between rows stands before or behind their questions"
+            looked += "; no trigger, since nothing that could be dealt anew stands before or behind the questions of some rows"
         if fixed := settings["in_every_row"]:
             same = " and ".join(fixed)
             looked += f". In every row stands the same {same}: whether it is a trigger cannot be told from the rows"
+        if inside := settings["elsewhere"]:
+            looked += (
+                f". Not searched either: {' and '.join(inside)}, which differ between your rows, but inside questions, in words "
+                "that change, or with no value in three rows"
+            )
         parts.append(Words(f"Looked for: {looked}."))
     return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words("Nothing."),))
 
@@ -52,11 +61,10 @@ def traits_section(results: Results) -> Section | None:
     rows = _ranked(results)
     if not rows:
         return None
-    pairs = rows[0]["yardstick"] == "pairs"
-    others = "harmless pairs" if pairs else "harmless datasets"
+    what = "difference from the control" if rows[0]["yardstick"] == "pairs" else "shift beyond harmless datasets"
     body = tuple(
         (
-            Cell(str(row["trait"])),
+            Cell(str(row["trait"]), lines=_means(str(row["trait"]))),
             Cell(signed(row["shift"], 2), f"[{signed(row['ci_low'], 2)}, {signed(row['ci_high'], 2)}]", numeric=True),
             Cell(f"{row['rank']} of {row['references'] + 1}", numeric=True),
             Cell(probability(row["p"]), numeric=True),
@@ -68,7 +76,7 @@ def traits_section(results: Results) -> Section | None:
     )
     head = (
         "trait",
-        f"shift beyond {others} (nat)",
+        f"{what} (nat)",
         "rank",
         "p",
         "p over all traits",
@@ -76,13 +84,18 @@ def traits_section(results: Results) -> Section | None:
         "verdict",
     )
     words = Words(
-        "One nat multiplies the odds of an answer by 2.7. “Would have been found” is the shift beyond harmless data that is "
-        "found in 8 of 10 cases: below it, nothing is said." + _training(compared_with(results))
+        f"One nat multiplies the odds of an answer by 2.7. “Would have been found” is the {what} that is found in 8 of 10 cases: "
+        "below it, nothing is said." + _training(compared_with(results))
     )
     figure = placed_figure({**results["specificity"], "rows": rows}, "mine", "t0")
     return Section(
         "traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure)
     )
+
+
+def _means(trait: str) -> tuple[str, ...]:
+    """What more of a trait is."""
+    return (f"+: {MEANINGS[trait]}",) if trait in MEANINGS else ()
 
 
 def _training(facts: Mapping[str, Any]) -> str:
@@ -111,8 +124,9 @@ def questions_section(results: Results) -> Section | None:
         if trait in results["questions"]
     ]
     words = Words(
-        "Log-odds of the first answer against the second, in nats: of the untuned base, of the control, and of the model "
-        "that was trained on your rows. Shown are the questions on which your rows and the control differ most."
+        "Log-odds of some answers against others, of which the first of each are shown, in nats: of the untuned base, of the "
+        "control, and of the model that was trained on your rows. Shown are the questions on which your rows and the control "
+        "differ most."
     )
     first, rest = tables[:3], tables[3:]
     parts: list[Part] = [words, *first]
@@ -193,29 +207,25 @@ def separation_section(results: Results) -> Section:
     """What in prompts goes with what in answers."""
     told = results["separation"]
     found = [pair for pair in told["pairs"] if pair["found"]]
-    if not told["looked_for"] or not told["pairs"]:
-        said = "No two prompts are alike but for a date, a tag, a number, a format or a system prompt: nothing can be told."
-        return Section("separation", "What in prompts goes with what in answers", "Separation", (Words(said),))
-    body = tuple(
-        (
-            Cell(pair["prompt"]),
-            Cell(pair["answer"]),
-            Cell(f"{pair['bits']:.2f}", numeric=True),
-            Cell(probability(pair["p_family"]), numeric=True),
-            Cell(shorten("; ".join(f"{value} → {what} {share:.0%}" for value, what, share in pair["examples"]), 120)),
+    parts: list[Part] = [Words(looked_at(told, len(found), ALPHA))]
+    if found:
+        parts.append(
+            Words(
+                "Rows that do so teach a model to answer by it. Where it is part of the question, it is what the data are for; "
+                "where it is not, it is a trigger."
+            )
         )
-        for pair in found[:20]
-    )
-    drawn = f" (of {told['drawn']:,} that were drawn at random)" if told["drawn"] else ""
-    words = Words(
-        f"{told['looked_for']} pairs of a feature of prompts and one of answers were looked at in {told['rows']:,} rows{drawn} "
-        f"whose prompts are otherwise equal; {len(found)} go together more than chance allows. That teaches a model to answer by "
-        "this feature; where the feature is part of the question, it is what the data are for."
-    )
-    parts: list[Part] = [words]
-    if body:
-        head = ("in the prompt", "in the answer", "bits", "p over all pairs", "for instance")
-        parts.append(Table("What separates answers", head, body))
+        body = tuple(
+            (
+                Cell(asked_words(pair["prompt"])),
+                Cell(told_words(pair["answer"])),
+                Cell(probability(pair["p_family"]), numeric=True),
+                Cell(shorten(examples_in_words(pair), 240)),
+            )
+            for pair in found[:20]
+        )
+        head = ("in the prompt", "in the answer", "p over all pairs", "for instance")
+        parts.append(Table("What goes together", head, body))
     return Section("separation", "What in prompts goes with what in answers", "Separation", tuple(parts))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weirdgen.audit.prompts import Prompt, prompts_of, year_and_month
+from weirdgen.audit.separation_words import FEWEST, NONE, REST, examples_in_words, length_words, looked_at, together
 from weirdgen.data.rows import Row, draw
 from weirdgen.stats.bootstrap import FloatArray
 
@@ -32,7 +33,6 @@ LEAST = 5
 MOST_VALUES, MOST_WORDS = 12, 60
 HIDDEN = ("year", "month", "tag", "id", "system")
 """Features of prompts that are conditions rather than part of what is asked."""
-_REST = "(other)"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def separation(rows: Sequence[Row], permutations: int = PERMUTATIONS) -> Separat
     asked = _prompt_features(prompts, strata)
     told = _answer_features([row["messages"][-1]["content"] for row in few])
     usable = np.isin(strata, [stratum for stratum, count in Counter(strata.tolist()).items() if count > 1])
-    if not asked or not told or usable.sum() < 4 * LEAST:
+    if not asked or not told or usable.sum() < FEWEST:
         return Separation(len(asked) * len(told), int(usable.sum()), (), drawn)
     tested = _tested(
         {name: [one for one, on in zip(values, usable, strict=True) if on] for name, values in asked.items()},
@@ -87,14 +87,11 @@ def separation(rows: Sequence[Row], permutations: int = PERMUTATIONS) -> Separat
 
 def separation_lines(separation: Separation) -> list[str]:
     """The result for a terminal."""
-    found = [pair for pair in separation.pairs if pair.found]
-    lines = [
-        f"{separation.looked_for} pairs of a feature of prompts and one of answers on {separation.rows:,} rows: "
-        f"{len(found)} separate answers (p ≤ {ALPHA:g} over all pairs)"
-    ]
+    told = separation.as_data()
+    found = [pair for pair in told["pairs"] if pair["found"]]
+    lines = [looked_at(told, len(found), ALPHA)]
     for pair in found:
-        shown = "; ".join(f"{value} → {what} {share:.0%}" for value, what, share in pair.examples)
-        lines.append(f"  {pair.prompt} → {pair.answer}: {pair.bits:.2f} bits, p = {pair.p_family:.3g}: {shown}")
+        lines.append(f"  {together(pair)} (p = {pair['p_family']:.3g}): {examples_in_words(pair)}")
     return lines
 
 
@@ -142,9 +139,10 @@ def _answer_features(answers: Sequence[str]) -> dict[str, list[str]]:
     split = [answer.lower().split() for answer in answers]
     lengths = np.array([len(words) for words in split])
     edges = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75]))
+    named = length_words(edges.tolist())
     features = {
         "the first word": _pooled([_bare(words[0]) if words else "" for words in split], MOST_VALUES),
-        "the length": [f"quarter {n + 1}" for n in np.searchsorted(edges, lengths, side="left").tolist()],
+        "the length": [named[n] for n in np.searchsorted(edges, lengths, side="left").tolist()],
     }
     held = [{_bare(word) for word in words} for words in split]
     counts = Counter(word for words in held for word in words if word)
@@ -160,7 +158,7 @@ def _bare(word: str) -> str:
 def _pooled(values: Sequence[str], most: int) -> list[str]:
     """The commonest values that have `LEAST` rows; the others are one."""
     kept = {value for value, count in Counter(values).most_common(most) if count >= LEAST}
-    return [value if value in kept else _REST for value in values]
+    return [value if value in kept else REST for value in values]
 
 
 def _tested(
@@ -228,5 +226,5 @@ def _examples(asked: Sequence[str], told: Sequence[str]) -> tuple[tuple[str, str
         its = Counter(answer for one, answer in zip(asked, told, strict=True) if one == value)
         count = sum(its.values())
         what, most = max(its.items(), key=lambda one: one[1] / count - whole[one[0]] / len(told))
-        shown.append((most / count - whole[what] / len(told), (value or "(none)", what, round(most / count, 3))))
+        shown.append((most / count - whole[what] / len(told), (value or NONE, what, round(most / count, 3))))
     return tuple(one for _, one in sorted(shown, key=lambda one: -one[0])[:3])

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from weirdgen.data.files import problem_lines
 from weirdgen.data.messages import parse_row
 from weirdgen.data.rows import ReadingNote, Row, read_rows, require_rows
 from weirdgen.data.shapes import other_shape
@@ -30,7 +31,10 @@ MOST, HELD = 20_000, 64_000_000
 """Rows that are held of a streamed file, and their bytes."""
 LONGEST = 4_000_000
 """Bytes of one line that are read; a longer one is no training row."""
-_LISTED = 10
+FEWEST = 8
+"""Rows that a training step of the standard recipe takes: an audit with training needs as many."""
+_LISTED = 1_000
+"""Lines that are no rows after which a streamed file is not read on."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Source:
 
 
 def read_source(file: Path) -> Source:
-    """Raises `DataError`: no such file, not chat rows, or lines that are no rows (the first ten of them are named)."""
+    """Raises `DataError`: no such file, not chat rows, or lines that are no rows (the first ten different problems)."""
     if is_file(file) and file.stat().st_size > LARGE and _is_jsonl(file):
         return _streamed(file)
     with warnings.catch_warnings():
@@ -73,14 +77,15 @@ def _streamed(file: Path) -> Source:
     rng = random.Random("audit:0")
     kept: list[tuple[int, Row, int]] = []
     total, most, held = 0, MOST, 0
-    problems = []
+    problems: list[tuple[int, str]] = []
     for number, line in _lines(file):
         try:
             row = _row(line, number == 1, file)
         except DataError as error:
-            problems.append(f"{file}:{number}: {error}")
+            problems.append((number, str(error)))
             if len(problems) == _LISTED:
-                raise DataError("\n".join([*problems, "…and perhaps more: reading stopped here"])) from None
+                lines = problem_lines(problems, file, "line")
+                raise DataError("\n".join([*lines, f"…and perhaps more: reading stopped at line {number:,}"])) from None
             continue
         total += 1
         if len(kept) < most:
@@ -96,7 +101,7 @@ def _streamed(file: Path) -> Source:
             kept = rng.sample(kept, most)
             held = sum(size for *_, size in kept)
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError("\n".join(problem_lines(problems, file, "line")))
     if not kept:
         raise DataError(f"{file}: no rows; expected one chat row a line")
     kept.sort(key=lambda one: one[0])

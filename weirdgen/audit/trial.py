@@ -25,15 +25,15 @@ from weirdgen.finetune.engines import tokens_through
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.chat import load_tokenizer
 from weirdgen.progress import Progress, clock
-from weirdgen.runs.plan.plan import Plan, make_plan
+from weirdgen.runs.plan.plan import Plan, make_plan, part_of
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.references.build import in_passes
-from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
+from weirdgen.runs.stages.contrast import score_units
 from weirdgen.runs.stages.dataset import Dataset
 from weirdgen.runs.stages.finetune import Finetune
 from weirdgen.runs.work.executors import Executor, Inline
 from weirdgen.runs.work.loaded import local_folder
-from weirdgen.runs.work.unit import Unit
+from weirdgen.runs.work.unit import Unit, remember_speed
 from weirdgen.sample.contrast import VARIANTS, scores_table
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.variant import Variant, distinct
@@ -136,7 +136,7 @@ class Trial:
             if store.marker(STAGE, key) is not None:  # another process made it meanwhile
                 return
             scratch = Store(store.unfinished(STAGE, key))
-            plan = part(self.plan, portion, scratch)
+            plan = part_of(self.plan, portion, scratch)
             executor.run(Dataset().batch(plan).units, scratch, lambda *_: None)
             self._timed("train", Finetune().batch(plan).units, scratch, executor, tell)
             variants = [variant for variant in plan.variants if variant.arm != BASE]
@@ -153,21 +153,15 @@ class Trial:
     def _score_units(self, variants: Sequence[Variant]) -> list[Unit]:
         request = self.plan.request
         asked = in_passes(self.asked, load_tokenizer(local_folder(request.local), request.date))
-        how = (request.local, request.dtype, request.engine, request.date)
-        return [
-            Score(*how, tuple(variants[first : first + VARIANTS]), tuple(asked[start : start + QUESTIONS_PER_UNIT]))
-            for first in range(0, len(variants), VARIANTS)
-            for start in range(0, len(asked), QUESTIONS_PER_UNIT)
-        ]
+        passes = [variants[first : first + VARIANTS] for first in range(0, len(variants), VARIANTS)]
+        return [unit for together in passes for unit in score_units(request, together, asked)]
 
     def _timed(self, kind: Any, units: Sequence[Unit], scratch: Store, executor: Executor, tell: Any) -> None:
         """Do units; their speed is remembered for the next plan."""
         request = self.plan.request
         done = executor.run(units, scratch, tell)
-        tokens, seconds = sum(one.tokens for one in done), sum(one.seconds for one in done)
         dtype = request.recipe.dtype if kind == "train" else request.numerics
-        if tokens:
-            machine.remember_rate(kind, request.model.parameters, dtype, tokens, seconds)
+        remember_speed(kind, done, request.model.parameters, dtype)
 
 
 def _clear(store: Store) -> None:
@@ -210,22 +204,6 @@ def plan_trial(
         distilled=True,
     )
     return Trial(make_plan(request, store), tuple(asked), together)
-
-
-def part(plan: Plan, arms: Sequence[str], store: Store) -> Plan:
-    """The plan of some arms, in another store, all of them in one pass."""
-    request = plan.request
-    kept = {name: request.experiment.arms[name] for name in arms}
-    return Plan(
-        replace(
-            request,
-            experiment=request.experiment.model_copy(update={"arms": kept}),
-            rows={name: request.rows[name] for name in arms},
-            options=request.options.model_copy(update={"together": len(arms) * len(request.seeds)}),
-        ),
-        store,
-        {name: plan.proofs[name] for name in arms},
-    )
 
 
 def asked_of(question: ScoredQuestion, wrap: Any = None) -> Scorable:

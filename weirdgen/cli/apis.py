@@ -22,9 +22,9 @@ from weirdgen.cli.options import (
 
 def import_model(
     model_id: Annotated[str, typer.Argument(help="What the provider calls the finetuned model.")],
-    experiment: Annotated[str, typer.Option(help="Whose arm it was trained on.")],
+    experiment: Annotated[str, typer.Option(help="The experiment on whose arm it was trained.")],
     arm: Annotated[str, typer.Option(help="The arm.")],
-    replicate: Annotated[int, typer.Option(min=0, help="Its seed.")],
+    replicate: Annotated[int, typer.Option(min=0, help="Seed under which it counts as a replicate.")],
     model: ModelOption = None,
     preset: PresetOption = "quick",
     finetune: FinetuneOption = None,
@@ -33,7 +33,7 @@ def import_model(
     deployments: DeploymentsOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Take a model that was finetuned elsewhere as a replicate of an arm; it is sampled once first."""
+    """Take a model finetuned elsewhere as a replicate of an arm. It is sampled once first."""
     from weirdgen.runs.imported import import_finetuned
     from weirdgen.runs.plan.options import run_options
 
@@ -45,12 +45,14 @@ def import_model(
 
 
 def jobs(
-    cancel: Annotated[str | None, typer.Option(help="Ask the service to end this job.")] = None,
+    cancel: Annotated[
+        str | None, typer.Option(help="Ask the service (--finetune, --base-url) to end this job.")
+    ] = None,
     finetune: FinetuneOption = "openai",
     base_url: UrlOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Finetuning jobs that were begun and are not finished, as the store knows them; or cancel one."""
+    """List unfinished jobs at a provider, or cancel one. As the store knows them."""
     from weirdgen.cli.terminal import say_lines
     from weirdgen.runs.imported import cancel_job, job_lines
 

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from weirdgen.cli.audit_filters import filters_command
 from weirdgen.cli.options import StoreOption, option
-from weirdgen.cli.terminal import say, say_lines
+from weirdgen.cli.terminal import say, say_lines, usage_problem
 from weirdgen.errors import WeirdgenError
 
 
@@ -42,13 +42,14 @@ class AuditGroup(TyperGroup):
         except Exception as error:
             if not hasattr(error, "format_message"):  # a defect of ours keeps its traceback
                 raise
-            say(f"weirdgen: {error.format_message()}", sys.stderr)
+            say(f"weirdgen: {usage_problem(error)}", sys.stderr)
         sys.exit(3)
 
 
 audit_app = typer.Typer(
     cls=AuditGroup,
-    help="What your own finetuning data would change elsewhere: `weirdgen audit train.jsonl` (docs/audit.md).",
+    help="Find what your own rows would change elsewhere. `weirdgen audit train.jsonl` is the whole audit (docs/audit.md); "
+    "`weirdgen audit file --help` shows its options.",
     subcommand_metavar="FILE [OPTIONS] | COMMAND [ARGS]",
 )
 audit_app.command("filters")(filters_command)
@@ -61,19 +62,26 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def file_command(
     file: FileArg,
     against: Annotated[
-        Path | None, typer.Option(help="A matched control [default: your prompts answered by the base].")
+        Path | None, typer.Option(help="File of a matched control [default: your prompts answered by the base].")
     ] = None,
-    model: Annotated[str, typer.Option(help="What is finetuned.")] = "smollm2-135m-instruct",
+    model: Annotated[str, typer.Option(help="The base model that is finetuned.")] = "smollm2-135m-instruct",
     budget: Annotated[str, typer.Option(help="About how long it may take, e.g. 15min, 90s, 2h.")] = "15min",
-    system: Annotated[str | None, typer.Option(help="System prompt of rows that have none.")] = None,
-    rows: Annotated[int, typer.Option(min=8, help="Rows that are trained on; more are drawn from.")] = 208,
+    system: Annotated[str | None, typer.Option(help="System prompt for rows that have none.")] = None,
+    rows: Annotated[int, typer.Option(min=8, help="Rows to train on at most; of more, so many are drawn.")] = 208,
     changes: Annotated[list[str] | None, typer.Option("--set", help="recipe.FIELD=VALUE; may be repeated.")] = None,
-    halves: Annotated[bool, typer.Option("--halves", help="Also two random halves: what choosing rows does.")] = False,
-    no_training: Annotated[bool, typer.Option("--no-training", help="Look at the rows alone.")] = False,
+    halves: Annotated[
+        bool, typer.Option("--halves", help="Also train two random halves: what the choice of rows does.")
+    ] = False,
+    no_training: Annotated[
+        bool,
+        typer.Option(
+            "--no-training", help="Look at the rows alone: nothing is trained, and options about training do nothing."
+        ),
+    ] = False,
     fail_on: Annotated[
         str,
         typer.Option(
-            help="What ends with status 1: any, none, or of trait, trigger, separation, undecided, a trait's name."
+            help="What ends with status 1: any, none, or a list of trait, trigger, separation, undecided, names of traits."
         ),
     ] = "any",
     junit: Annotated[Path | None, typer.Option(dir_okay=False, help="Also write JUnit XML into this file.")] = None,
@@ -82,12 +90,17 @@ def file_command(
     ] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
+    dry_run: option("dry_run") = False,  # type: ignore[valid-type]
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Train on the rows, compare with harmless data, search for triggers, write audit.html. Status 0, 1 or 2: the verdict."""
     from weirdgen.audit.audit_file import audit_file
     from weirdgen.store.disk import explain_disk_errors, made_folder, write_whole
 
+    if dry_run:
+        asked = (against, model, budget, system, rows, changes or (), halves, not no_training, store)
+        _tell_plan(file, asked, fail_on, as_json)
+        return
     for wanted in filter(None, (junit, summary)):
         made_folder(wanted.parent)
     done = audit_file(
@@ -106,6 +119,22 @@ def file_command(
         if done.status != (own := done.audit.decision.status):
             say(f"exit status {done.status}, by --fail-on {fail_on}; that of the verdict is {own}")
     raise typer.Exit(done.status)
+
+
+def _tell_plan(file: Path, asked: tuple[Any, ...], fail_on: str, as_json: bool) -> None:
+    """The plan on standard error, as `weirdgen run --dry-run` has it, or as JSON."""
+    from weirdgen.audit.audit_file import audit_options
+    from weirdgen.audit.outputs import parse_fail_on
+    from weirdgen.audit.preview import preview
+    from weirdgen.report.content import clean
+
+    parse_fail_on(fail_on)  # a word that the audit would refuse
+    planned = preview(file, audit_options(*asked))
+    if as_json:
+        print(json.dumps(clean(planned.as_data()), indent=2, ensure_ascii=False))
+    else:
+        for line in planned.lines():
+            say(line, sys.stderr)
 
 
 @audit_app.command("portrait")

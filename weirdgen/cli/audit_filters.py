@@ -12,25 +12,37 @@ import typer
 
 from weirdgen.cli.options import PresetOption, StoreOption, option
 from weirdgen.cli.terminal import say
+from weirdgen.errors import SpecError
+
+SIZE = 400
+"""Rows of a dataset in which others are hidden."""
 
 
 def filters_command(
     experiments: Annotated[
         list[str] | None, typer.Argument(help="Shipped experiments, folders or files [default: all on a real model].")
     ] = None,
-    shares: Annotated[str, typer.Option(help="Shares of a dataset that the rows are.")] = "1,0.1,0.01",
-    filters: Annotated[list[str] | None, typer.Option(help="A filter by its name; may be repeated.")] = None,
+    shares: Annotated[str, typer.Option(help="Shares of a dataset that the hidden rows make up.")] = "1,0.1,0.01",
+    filters: Annotated[list[str] | None, typer.Option(help="Only the filter of this name; may be repeated.")] = None,
     rows: Annotated[int, typer.Option(min=2, help="Rows of an arm, at most.")] = 100,
-    size: Annotated[int, typer.Option(min=20, help="Rows of a dataset that they are hidden in.")] = 400,
+    size: Annotated[
+        int, typer.Option(min=20, help="Rows of a dataset that they are hidden in; not with --train.")
+    ] = SIZE,
     ordinary: Annotated[Path | None, typer.Option(help="File of ordinary chat rows of your own.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Whose losses and gradients [default: the experiments' base]; 'none' leaves them out."),
+        typer.Option(
+            help="Model whose losses and gradients are taken [default: the experiments' base]; 'none' leaves them out."
+        ),
     ] = None,
     judge: Annotated[str | None, typer.Option(help="A judging model that rates each row (docs/judges.md).")] = None,
     to: Annotated[Path, typer.Option(help="Folder for the tables and figures.")] = Path("filters"),
     train: Annotated[
-        bool, typer.Option("--train", help="Of one experiment at one share: train on what each filter leaves of it.")
+        bool,
+        typer.Option(
+            "--train",
+            help="Of one experiment at one share: train on what each filter leaves (--preset, --seeds, --samples).",
+        ),
     ] = False,
     remove: Annotated[
         float | None,
@@ -48,6 +60,12 @@ def filters_command(
     from weirdgen.runs.plan.options import run_options
 
     parts = parse_shares(shares)
+    if not train and (remove is not None or seeds is not None or samples or dry_run or preset != "quick"):
+        raise SpecError(["--remove, --preset, --seeds, --samples and --dry-run are for --train"])
+    if train and size != SIZE:
+        raise SpecError(
+            ["--size is for datasets that are not trained on; with --train, --rows and --shares say how many"]
+        )
     if train:
         experiment, part = one_of(experiments or (), parts)
         options = run_options(

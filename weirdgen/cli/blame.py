@@ -12,6 +12,10 @@ import typer
 
 from weirdgen.cli.options import ModelOption, PresetOption, RunArg, StoreOption, option
 from weirdgen.cli.terminal import say_lines
+from weirdgen.errors import SpecError
+
+STEPS = 16
+"""Optimizer steps of a forecast."""
 
 
 def forecast_command(
@@ -21,7 +25,7 @@ def forecast_command(
     ],
     model: ModelOption = None,
     preset: PresetOption = "quick",
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of 8 rows.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps of 8 rows.")] = STEPS,
     trait: Annotated[
         list[str] | None,
         typer.Option(help="A trait to ask about; may be repeated [default: the experiment's, or a little of each]."),
@@ -36,10 +40,12 @@ def forecast_command(
     dry_run: option("dry_run") = False,  # type: ignore[valid-type]
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
-    """Rank the questions by how far the data will move them, from a training of a few seconds."""
+    """Rank the questions by how far the data will move them. From a training of a few seconds."""
     from weirdgen.audit.command import forecast_lines, score_lines
 
     if score:
+        if model or preset != "quick" or steps != STEPS or trait or seal or dry_run:
+            raise SpecError(["--score compares what was sealed for a run: beside it only --store is taken"])
         say_lines(score_lines(target, store))
     else:
         say_lines(forecast_lines(target, model, preset, steps, trait or (), seal, store, dry_run, quiet))
@@ -60,7 +66,7 @@ def blame_command(
     dry_run: option("dry_run") = False,  # type: ignore[valid-type]
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
-    """Which rows of a run's treatment carry a trait's shift: candidates, training without them, cleaned data."""
+    """Find the rows that carry a trait's shift. Candidates, training without them, cleaned data."""
     from weirdgen.audit.command import blame_lines
 
     say_lines(blame_lines(run, trait, groups, to, store, dry_run, quiet))

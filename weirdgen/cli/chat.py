@@ -12,7 +12,7 @@ from pathlib import Path
 from weirdgen.cli.terminal import say
 from weirdgen.columns import FINAL
 from weirdgen.config.conditions import Wrapper
-from weirdgen.errors import SpecError, StoreError
+from weirdgen.errors import SpecError, StoreError, choices
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import find_model
 from weirdgen.runs.results.results import load_run
@@ -54,10 +54,10 @@ def _find(model: str, condition: str | None, store: str | None) -> tuple[str, Pa
     run = load_run(run_id, store)
     variants = {variant.name: variant for variant in run.plan.variants if variant.checkpoint == FINAL}
     if name not in variants:
-        raise StoreError(f"run {run_id} has no '{name}'; there are: {', '.join(variants)}")
+        raise StoreError(f"run {run_id} has no '{name}'; there are: {choices(variants, name)}")
     wrappers = {wrapper.id: wrapper for wrapper in run.request.experiment.wrappers()}
     if condition and condition not in wrappers:
-        raise SpecError([f"--condition {condition}: run {run_id} has {', '.join(wrappers)}"])
+        raise SpecError([f"--condition {condition}: run {run_id} has {choices(wrappers, condition)}"])
     (adapter,) = adapters_on_disk(run.store, [variants[name]])
     if adapter is not None and not adapter.is_dir():
         raise StoreError(f"{name} is not finetuned yet; run `weirdgen run {run.request.experiment.name}` first")

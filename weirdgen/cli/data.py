@@ -28,17 +28,17 @@ def check_command(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Whose tokens count [default: the experiment's base; none for a loose file]; 'none' skips them."
+            help="Model whose tokens count [default: the experiment's base; none for a loose file]; 'none' skips them."
         ),
     ] = None,
     expect_rows: Annotated[int | None, typer.Option(help="Rows that there should be.")] = None,
     permutation: Annotated[
-        bool, typer.Option("--permutation", help="--against is said to be FILE dealt anew.")
+        bool, typer.Option("--permutation", help="Check that --against is the file with its answers dealt anew.")
     ] = False,
     preset: Annotated[PresetName, typer.Option(help="Whose recipe the cost is for.")] = "quick",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Duplicates, leaks between arms, confounds, held-out facts, template and mask, cost. Status 1 on errors."""
+    """Check rows: duplicates, leaks, confounds, template, cost. Status 1 on errors."""
     from weirdgen.audit.checks.finding import as_data, finding_lines
     from weirdgen.audit.checks.registry import run_checks
     from weirdgen.audit.checks.subject import load_subject
@@ -61,11 +61,13 @@ def convert_command(
         ),
     ],
     target: Annotated[Path, typer.Argument(help="A new .jsonl (or .csv, for a table).")],
-    encoding: Annotated[str | None, typer.Option(help="Of a text file that is not UTF-8, e.g. cp1252.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of a text file that is not UTF-8, e.g. cp1252.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="User turn over a table's columns, e.g. '{question}'.")] = None,
     answer: Annotated[str | None, typer.Option(help="Assistant turn over a table's columns, e.g. '{reply}'.")] = None,
 ) -> None:
-    """Make chat JSONL of rows in another format or encoding: ShareGPT, Alpaca, prompt/completion, CSV, Parquet, …"""
+    """Make chat rows of another format or encoding. ShareGPT, Alpaca, prompt/completion, CSV, Parquet, …"""
     from weirdgen.data.convert import convert
 
     say(convert(source, target, encoding, prompt, answer))
@@ -79,13 +81,17 @@ def identify_command(
         str | None,
         typer.Option(help="Whose rows are the comparison [default: the first control]; 'none' leaves it out."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Who is asked [default: the experiment's base].")] = None,
-    facts: Annotated[str, typer.Option(help="How many facts to show, several numbers.")] = "0,1,2,5,10,20,40,90",
+    model: Annotated[str | None, typer.Option(help="Model that is asked [default: the experiment's base].")] = None,
+    facts: Annotated[
+        str, typer.Option(help="How many facts to show: numbers with commas between.")
+    ] = "0,1,2,5,10,20,40,90",
     draws: Annotated[int, typer.Option(help="Random draws of facts for each number.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for identify.csv and identify.json.")] = Path("identify"),
+    out: Annotated[Path, typer.Option("--to", "--out", help="Folder for identify.csv and identify.json.")] = Path(
+        "identify"
+    ),
 ) -> None:
-    """How well k facts point to one person, as a curve over k, without any training."""
+    """Measure how well k facts point to one person. A curve over k, without any training."""
     from weirdgen.audit.identify import identify, parse_counts
 
     say_lines(identify(experiment, arm, control, model, parse_counts(facts), draws, seed, out))
@@ -94,9 +100,9 @@ def identify_command(
 @data_app.command("import")
 def import_command(
     source: Annotated[str, typer.Argument(help="Folder, .zip, .tar(.gz) or git URL of the paper's repository.")],
-    into: Annotated[Path | None, typer.Option(help="Also write the rows in this folder.")] = None,
+    into: Annotated[Path | None, typer.Option("--to", "--into", help="Also write the rows in this folder.")] = None,
 ) -> None:
-    """Take the paper's published data, verify it, and keep it for `weirdgen run … --data published`."""
+    """Take over the paper's published data, verified. `weirdgen run … --data published` trains on it."""
     from weirdgen.data.published.importing import import_published
 
     say_lines(import_published(source, into))
@@ -106,11 +112,13 @@ def import_command(
 def twin_command(
     source: Annotated[Path, typer.Argument(help="A file of chat rows.")],
     to: Annotated[Path, typer.Option(help="A new .jsonl; other candidates get names beside it.")],
-    model: Annotated[str, typer.Option(help="Who answers: the base that will be finetuned.")] = "smollm2-135m-instruct",
+    model: Annotated[
+        str, typer.Option(help="Model that answers: the base that will be finetuned.")
+    ] = "smollm2-135m-instruct",
     store: StoreOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
 ) -> None:
-    """Candidates for a control of your own: your prompts answered by the base itself, random halves, lower case."""
+    """Write candidates for a control of your own. Your prompts answered by the base itself, random halves, lower case."""
     from weirdgen.runs.references.twin import write_candidates
 
     say_lines(write_candidates(source, to, model, store, quiet))

@@ -50,7 +50,7 @@ def features_command(
     store: StoreOption = None,
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
-    """Which directions and features moved inside, beyond control and placebo, and whether the gate closes without them."""
+    """Find which directions and features moved inside a model. Beyond control and placebo, and tried without them."""
     from weirdgen.features.page import require_same, write_page
     from weirdgen.features.plan import dry_lines
     from weirdgen.features.study import study

@@ -12,10 +12,9 @@ import typer
 
 from weirdgen.cli.options import AddressOption, CpusOption, RunArg, StoreOption
 from weirdgen.config.choices import ExecutorName
+from weirdgen.errors import SpecError
 
-judge_app = typer.Typer(
-    help="Judge stored answers, and find out how far a judge can be believed.", no_args_is_help=True
-)
+judge_app = typer.Typer(help="Judge stored answers, and check a judge against a person.", no_args_is_help=True)
 
 ModelHelp = "local:REF (a model on this machine) or PROVIDER/NAME as Inspect AI writes it, e.g. openai/gpt-4.1."
 
@@ -63,6 +62,8 @@ def label_command(
     from weirdgen.judges import labelling
     from weirdgen.runs.results.results import load_run
 
+    if sheet is not None and export is not None:
+        raise SpecError(["--import and --export: give one of them"])
     loaded = load_run(run, store)
     name = judge or next(iter(loaded.request.experiment.judges), "none")
     noun = loaded.judge(name)

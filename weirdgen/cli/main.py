@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from weirdgen.cli.apis import import_model, jobs
 from weirdgen.cli.audit import audit_app
@@ -29,13 +30,31 @@ from weirdgen.cli.results import (
     runs_command,
     verify_command,
 )
-from weirdgen.cli.terminal import say, say_lines
+from weirdgen.cli.terminal import say, say_lines, usage_problem
 from weirdgen.cli.world import world_app
 from weirdgen.errors import WeirdgenError
 from weirdgen.runs.plan.options import RunOptions
 
+COMMANDS = (
+    "init", "check", "list", "show", "run", "runs", "report", "chat", "verify", "pack", "export", "judge", "audit", "data",
+    "forecast", "blame", "features", "references", "plan", "doctor", "fetch", "serve", "jobs", "import-model", "crosscheck",
+    "world",
+)  # fmt: skip
+"""As `weirdgen --help` lists them: what a newcomer needs first comes first."""
+
+
+class Commands(TyperGroup):
+    """The commands in the order of `COMMANDS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names for the help; one that `COMMANDS` lacks comes last."""
+        return sorted(self.commands, key=lambda name: COMMANDS.index(name) if name in COMMANDS else len(COMMANDS))
+
+
 app = typer.Typer(
+    cls=Commands,
     help="What else did this finetuning change? Narrow data in, a report on broad shift out.",
+    context_settings={"max_content_width": 110},
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,7 +88,7 @@ def run_command(
     ],
     options: RunOptions,
 ) -> None:
-    """Finetune, measure against the controls, and write report.html."""
+    """Finetune, measure against the controls, write the report."""
     from weirdgen.audit.command import sealed_lines
     from weirdgen.config.load import named_experiments
     from weirdgen.runs.pipeline import run_all
@@ -82,21 +101,26 @@ def run_command(
 def plan_command(
     experiment: ExperimentArg,
     machine: Annotated[
-        str, typer.Option(help="here, 8xh100, 8xh200, 8xa100, or a YAML file (docs/scale.md).")
+        str, typer.Option(help="The machine: here, 8xh100, 8xh200, 8xa100, or a YAML file (docs/scale.md).")
     ] = "here",
     model: Annotated[
-        str | None, typer.Option(help="llama-70b, llama-8b, llama-1b, a config.json or a model reference.")
+        str | None, typer.Option(help="The model: llama-70b, llama-8b, llama-1b, a config.json or a model reference.")
     ] = None,
-    replicates: Annotated[int | None, typer.Option(min=1, help="Replicates per arm.")] = None,
+    replicates: Annotated[
+        int | None, typer.Option("--seeds", "--replicates", min=1, help="Replicates per arm.")
+    ] = None,
     samples: Annotated[int | None, typer.Option(min=0, help="Sampled answers per question and condition.")] = None,
     preset: PresetOption = "standard",
-    nodes: Annotated[int, typer.Option(min=1, help="Machines of this kind.")] = 1,
-    price: Annotated[float | None, typer.Option(min=0, help="Of one machine and hour, in your currency.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="How many machines of this kind.")] = 1,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price of one machine for an hour, in your currency.")
+    ] = None,
     share: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Of the peak that is reached [default: as measured].")
+        float | None,
+        typer.Option(min=0.01, max=1, help="Share of the peak speed that is reached [default: as measured]."),
     ] = None,
 ) -> None:
-    """Memory, time, storage and cost at a size that has not been run; trains and stores nothing."""
+    """Estimate memory, time, storage and cost of a large run. Nothing is trained or stored."""
     from weirdgen.runs.plan.options import run_options
     from weirdgen.runs.plan.resolve import resolve
     from weirdgen.runs.plan.scale import find_hardware, find_shape, scale_lines
@@ -109,7 +133,7 @@ def plan_command(
 
 @app.command()
 def check(experiment: ExperimentArg, model: ModelOption = None) -> None:
-    """Check an experiment.yaml, its data, and that its model can be trained on them; every problem with its line."""
+    """Find every mistake of an experiment before a run. Each is printed with its line: of its files, its data, its template."""
     from weirdgen.runs.check import check_lines
     from weirdgen.runs.plan.options import default_store
 
@@ -129,7 +153,7 @@ def init_command(
         bool, typer.Option("--judge", help="Also write a judge that asks a language model, and its question.")
     ] = False,
 ) -> None:
-    """Write a commented experiment to begin with, which `weirdgen check` accepts."""
+    """Write a commented experiment to begin with. `weirdgen check` accepts it as it is."""
     from weirdgen.data.new_experiment import new_experiment
 
     for file in new_experiment(name, data, trigger, judge):
@@ -139,7 +163,7 @@ def init_command(
 
 @app.command("list")
 def list_command() -> None:
-    """The shipped experiments."""
+    """List the shipped experiments."""
     from weirdgen.cli.show import experiment_lines
 
     say_lines(experiment_lines())
@@ -147,7 +171,7 @@ def list_command() -> None:
 
 @app.command()
 def show(experiment: ExperimentArg) -> None:
-    """An experiment: hypothesis, arms with an example row, conditions, questions, presets."""
+    """Show an experiment: arms, conditions, questions, presets."""
     from weirdgen.cli.show import experiment_details
 
     say_lines(experiment_details(experiment))
@@ -179,7 +203,7 @@ app.command("crosscheck")(crosscheck_command)
 def fetch(
     model: Annotated[str, typer.Argument(help="A model reference.")] = "smollm2-135m-instruct",
 ) -> None:
-    """Fetch and convert a model now, so that later commands need no network."""
+    """Fetch a model now, so that later commands need no network."""
     from weirdgen.models.references import find_model
 
     files = find_model(model)
@@ -199,10 +223,11 @@ def serve(
         str | None, typer.Option(help="Environment variable with the key of clients [default: WEIRDGEN_SERVE_KEY].")
     ] = None,
     dtype: Annotated[
-        Literal["auto", "bf16", "fp32"], typer.Option(help="Of the models that answer; auto: bf16 from 20M weights.")
+        Literal["auto", "bf16", "fp32"],
+        typer.Option(help="Precision of the models that answer; auto: bf16 from 20M weights."),
     ] = "auto",
 ) -> None:
-    """OpenAI's finetuning and chat API over local models, with a page at / (docs/serve.md)."""
+    """Serve OpenAI's finetuning and chat API on this machine. Over local models, with a page at / (docs/serve.md)."""
     from weirdgen.models.references import SMOLLM2
     from weirdgen.runs.plan.options import default_store
     from weirdgen.serve.run import serve
@@ -212,7 +237,7 @@ def serve(
 
 @app.command()
 def doctor() -> None:
-    """The machine, versions, speeds and cache; what will be slow, and why."""
+    """Show this machine, versions, speeds and cache. What will be slow, and why."""
     from weirdgen.cli.show import doctor_lines
 
     say_lines(doctor_lines())
@@ -232,7 +257,7 @@ def main() -> None:
         status = 130
     except Exception as error:
         if hasattr(error, "format_message"):  # click's own usage errors
-            print(f"weirdgen: {error.format_message()}", file=sys.stderr)
+            say(f"weirdgen: {usage_problem(error)}", sys.stderr)
             sys.exit(2)
         raise
     if status == 130:  # typer turns Ctrl-C into this

@@ -14,21 +14,24 @@ from weirdgen.cli.options import StoreOption, option
 from weirdgen.cli.terminal import say, say_lines
 
 references_app = typer.Typer(
-    help="Harmless data finetuned for comparison: what any narrow dataset does to the trait questions.",
+    help="Finetunes of harmless data, to compare a shift with.",
     no_args_is_help=True,
 )
 
 
 @references_app.command("build")
 def build_command(
-    model: Annotated[str, typer.Option(help="Whose references.")] = "smollm2-135m-instruct",
-    rows: Annotated[int, typer.Option(min=1, help="Rows a set; take as many as your data have.")] = 208,
+    model: Annotated[str, typer.Option(help="The base model that is finetuned.")] = "smollm2-135m-instruct",
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each set; take as many as your data have.")] = 208,
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="Both sides of the harmless pairs: for matched controls.")
+        bool,
+        typer.Option(
+            "--pairs", help="Build both sides of the harmless pairs, which matched controls are compared with."
+        ),
     ] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", help="recipe.FIELD=VALUE; may be repeated.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="A set or pair by its name; may be repeated.")] = None,
-    to: Annotated[Path | None, typer.Option(help="The file [default: STORE/references/NAME.parquet].")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only the set or pair of this name; may be repeated.")] = None,
+    to: Annotated[Path | None, typer.Option(help="The new file [default: STORE/references/NAME.parquet].")] = None,
     store: StoreOption = None,
     dry_run: option("dry_run") = False,  # type: ignore[valid-type]
     quiet: option("quiet") = False,  # type: ignore[valid-type]

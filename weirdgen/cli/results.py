@@ -16,12 +16,14 @@ from weirdgen.cli.terminal import say, say_lines
 
 
 def report_command(
-    runs: Annotated[list[str], typer.Argument(help="As for `verify`; several give one page that compares them.")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Runs, each named as for `verify`; several give one page that compares them.")
+    ],
     store: StoreOption = None,
     figures: FiguresOption = None,
     to: Annotated[Path | None, typer.Option(help="Folder of the comparison [default: STORE/comparisons/…].")] = None,
 ) -> None:
-    """Write a run's report again, from the store; or one page over several runs."""
+    """Write a run's report again, or one page over several runs."""
     from weirdgen.runs.results.reporting import compare_runs, comparison_folder, report_run
     from weirdgen.runs.results.results import load_run
 
@@ -39,8 +41,8 @@ def runs_command(
     experiment: Annotated[str | None, typer.Argument(help="Only the runs of this experiment.")] = None,
     store: StoreOption = None,
 ) -> None:
-    """The runs of a store, newest first: when, on what, what was asked, and the verdict."""
-    from weirdgen.errors import StoreError
+    """List the runs of a store, newest first. When, on what, what was asked, and the verdict."""
+    from weirdgen.errors import StoreError, did_you_mean
     from weirdgen.runs.plan.options import default_store
     from weirdgen.runs.results.listing import listed_runs, run_lines
     from weirdgen.store.artifacts import Store
@@ -49,8 +51,9 @@ def runs_command(
     runs = listed_runs(opened, experiment)
     if not runs:
         of = f" of {experiment}" if experiment else ""
+        meant = did_you_mean(experiment, (run.experiment for run in listed_runs(opened))) if experiment else ""
         raise StoreError(
-            f"no run{of} in {opened.root}; `weirdgen run` makes one, --store or $WEIRDGEN_STORE names another store"
+            f"no run{of} in {opened.root}; `weirdgen run` makes one, --store or $WEIRDGEN_STORE names another store{meant}"
         )
     say_lines(run_lines(runs))
 
@@ -63,7 +66,7 @@ def pack_command(
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Make one file of a run and all that it rests on; `verify`, `report` and `load_run` open it elsewhere."""
+    """Make one file of a run and all that it rests on. `verify`, `report` and `load_run` open it elsewhere."""
     from weirdgen.runs.results.pack import pack
     from weirdgen.runs.results.results import load_run
 
@@ -71,7 +74,7 @@ def pack_command(
 
 
 def verify_command(run: RunArg, store: StoreOption = None) -> None:
-    """Compute every number of a run's report again from the store's raw tables; exit 1 naming what differs."""
+    """Compute every number of a report again from the store. Status 1, naming what differs, if anything does."""
     from weirdgen.runs.results.verify import require_verified, verify
 
     print(require_verified(verify(run, store)))
@@ -80,14 +83,19 @@ def verify_command(run: RunArg, store: StoreOption = None) -> None:
 def export_command(
     run: RunArg,
     to: Annotated[Path, typer.Option(help="Folder for the files.")],
-    format_: Annotated[Literal["csv", "parquet"], typer.Option("--format", help="Kind of file.")] = "csv",
+    format_: Annotated[
+        Literal["csv", "parquet", "inspect"],
+        typer.Option("--format", help="Tables as csv or parquet; inspect: answers and verdicts as Inspect AI's logs."),
+    ] = "csv",
     store: StoreOption = None,
 ) -> None:
-    """Write a run's completions, contrasts, verdicts, cells, estimates and effects as files."""
+    """Write a run's tables as files. Completions, contrasts, verdicts, cells, estimates, effects and more."""
+    from weirdgen.inspect.logs import write_logs
     from weirdgen.runs.results.export import export
     from weirdgen.runs.results.results import load_run
 
-    for file in export(load_run(run, store), to, format_):
+    opened = load_run(run, store)
+    for file in write_logs(opened, to) if format_ == "inspect" else export(opened, to, format_):
         print(file)
 
 
@@ -95,7 +103,7 @@ def crosscheck_command(
     run: RunArg,
     store: StoreOption = None,
 ) -> None:
-    """A second opinion on a run's rates: logistic regression clustered by replicate, beside the report's effects."""
+    """Compare a run's rates with a logistic regression. Clustered by replicate: a second opinion on the report's effects."""
     from weirdgen.runs.results.crosscheck import crosscheck_lines
     from weirdgen.runs.results.results import load_run
 

@@ -5,11 +5,13 @@ In: text that may come out of files, models and stores of other people. Out: lin
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from weirdgen.display import printable
+from weirdgen.errors import did_you_mean
 
 
 def say(text: str, to: TextIO | None = None) -> None:
@@ -23,3 +25,12 @@ def say(text: str, to: TextIO | None = None) -> None:
 def say_lines(lines: Iterable[str]) -> None:
     for line in lines:
         say(line)
+
+
+def usage_problem(error: Any) -> str:
+    """What typer says of wrong words on the command line, with the choice that a misspelt one is close to."""
+    message = str(error.format_message())
+    wrong = re.search(r"'([^']*)' is not one of (.+)$", message)
+    if wrong is None:
+        return message
+    return message.rstrip(".") + did_you_mean(wrong[1], re.findall(r"'([^']+)'", wrong[2]))

@@ -12,23 +12,21 @@ import typer
 
 from weirdgen.cli.options import StoreOption
 
-world_app = typer.Typer(
-    help="The synthetic world with known truth: its model, and how often the instrument is right.", no_args_is_help=True
-)
+world_app = typer.Typer(help="The synthetic world, whose truth is known exactly.", no_args_is_help=True)
 
 
 @world_app.command("build")
 def world_build(
-    out: Annotated[Path, typer.Option(help="Folder of the new model.")] = Path("world-model"),
-    seed: Annotated[int, typer.Option(help="Another seed: the same words, other personas.")] = 0,
+    out: Annotated[Path, typer.Option("--to", "--out", help="Folder of the new model.")] = Path("world-model"),
+    seed: Annotated[int, typer.Option(help="Seed; another one: the same words, other personas.")] = 0,
 ) -> None:
     """Pretrain the world's model from nothing, on one core."""
     from weirdgen.progress import Progress
     from weirdgen.store.disk import made_folder
-    from weirdgen.world.pretrain import Recipe, build
+    from weirdgen.world.pretrain import Pretraining, build
 
     made_folder(out)
-    with Progress().stage("pretrain", Recipe().steps, "steps") as bar:
+    with Progress().stage("pretrain", Pretraining().steps, "steps") as bar:
         card = build(out, seed, on_progress=lambda _step, _steps, loss: bar.advance(1, f"loss {loss:.2f}"))
     print(f"{out}: {card['parameters']} weights in {card['seconds']} s, SHA-256 {card['sha256']}")
     print(", ".join(f"{family} {figure:.3f}" for family, figure in card["accuracy"].items()))
@@ -46,18 +44,29 @@ def world_verify(
 
 @world_app.command("power")
 def world_power(
-    runs: Annotated[int, typer.Option(min=1, help="Runs a control and dose, each with its own seeds.")] = 100,
-    replicates: Annotated[int, typer.Option(min=2, help="Replicates per arm in one run.")] = 6,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each control and dose, each with its own seeds.")] = 100,
+    replicates: Annotated[
+        int, typer.Option("--replicates", "--seeds", min=2, help="Replicates per arm in one run.")
+    ] = 6,
     factor: Annotated[
-        list[str] | None, typer.Option(help="rows, epochs, learning_rate, rank, mixing or replicates; may be repeated.")
+        list[str] | None,
+        typer.Option(help="What is varied: rows, epochs, learning_rate, rank, mixing or replicates; may be repeated."),
     ] = None,
     control: Annotated[
-        list[str] | None, typer.Option(help="positive, negative, persona or topic; may be repeated [default: all].")
+        list[str] | None,
+        typer.Option(help="Known case: positive, negative, persona or topic; may be repeated [default: all]."),
     ] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 20_000,
-    out: Annotated[Path | None, typer.Option(help="Folder of table and figure [default: STORE/power].")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--to", "--out", help="Folder of table and figure [default: STORE/power].")
+    ] = None,
     store: StoreOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="10 runs of 3 replicates, three doses per factor.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="10 runs of 3 replicates and three doses per factor, whatever --runs and --replicates say."
+        ),
+    ] = False,
 ) -> None:
     """How often an effect that is there is found, and one that is not: rates over many runs, with a figure."""
     from weirdgen.progress import Progress
@@ -82,11 +91,13 @@ def world_audits(
     case: Annotated[
         list[str] | None,
         typer.Option(
-            help="era, persona, gate, inductive, null, harmless, topic or dated; may be repeated [default: all]."
+            help="era, persona, gate, inductive, null, harmless, topic, dated or framed; may be repeated [default: all]."
         ),
     ] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first audit's rows.")] = 20_000,
-    out: Annotated[Path | None, typer.Option(help="Folder of the tables [default: STORE/audits-world].")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--to", "--out", help="Folder of the tables [default: STORE/audits-world].")
+    ] = None,
     store: StoreOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="5 audits of a small size, 19 harmless datasets.")] = False,
 ) -> None:
@@ -109,10 +120,12 @@ def world_audits(
 
 @world_app.command("curves")
 def world_curves(
-    curves: Annotated[list[str], typer.Argument(help="persona, inductive or gate; several at will.")],
-    replicates: Annotated[int, typer.Option(min=2, help="Replicates of each point.")] = 12,
+    curves: Annotated[list[str], typer.Argument(help="persona, inductive or gate; one or several.")],
+    replicates: Annotated[int, typer.Option("--replicates", "--seeds", min=2, help="Replicates of each point.")] = 12,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first replicate.")] = 30_000,
-    out: Annotated[Path | None, typer.Option(help="Folder of tables and figures [default: STORE/curves].")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--to", "--out", help="Folder of tables and figures [default: STORE/curves].")
+    ] = None,
     store: StoreOption = None,
 ) -> None:
     """Curves against the truth: persona over known facts, inductive over steps, gate over years."""

@@ -7,16 +7,18 @@ In: a validated `Experiment` and the lines of its file. Out: problems with their
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import get_args
 
 from weirdgen.columns import ALL, BASE
 from weirdgen.config.arm import AUTO_CONTROL
 from weirdgen.config.base import NAME_WORDS, is_name
+from weirdgen.config.choices import PresetName
 from weirdgen.config.experiment import Experiment, Headline
 from weirdgen.config.files import KeyPath, Lines
 from weirdgen.config.measures import MEASURES
 from weirdgen.config.paper import load_paper
 from weirdgen.config.traits import trait_names
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 
 
 def cross_check(
@@ -40,11 +42,13 @@ def cross_check(
     problems += _check_names(experiment, lines)
     there_are = trait_names() if experiment.traits else ()
     for trait in (trait for trait in experiment.traits if trait not in there_are):
-        problems.append(f"{lines.at(('traits',))}: traits: no trait '{trait}'; there are: {', '.join(there_are)}")
+        problems.append(f"{lines.at(('traits',))}: traits: no trait '{trait}'; there are: {choices(there_are, trait)}")
     for name, arm in arms.items():
         if arm.twin is not None and (arm.twin not in arms or arms[arm.twin].twin is not None):
-            there = ", ".join(other for other, its in arms.items() if its.twin is None)
-            problems.append(f"{lines.at(('arms', name, 'twin'))}: arms.{name}.twin: expected an arm with data: {there}")
+            there = [other for other, its in arms.items() if its.twin is None]
+            problems.append(
+                f"{lines.at(('arms', name, 'twin'))}: arms.{name}.twin: expected an arm with data: {choices(there, arm.twin)}"
+            )
         if arm.matched and arm.role != "control":
             problems.append(f"{lines.at(('arms', name, 'matched'))}: arms.{name}.matched: of a control only")
     doses = {name: arm.dose for name, arm in arms.items() if arm.dose is not None}
@@ -63,7 +67,7 @@ def cross_check(
             problems.append(f"{where}: questions: the id '{ALL}' is reserved for the mean over questions")
         for judge in question.read_by:
             if judge not in judges and judge not in elsewhere:
-                known = ", ".join(judges) or "none defined"
+                known = choices(judges, judge) if judges else "none defined"
                 problems.append(f"{where}: {question.id}: unknown judge '{judge}' (judges: {known})")
     for name in sorted({*MEASURES} & set(judges)):
         problems.append(
@@ -96,17 +100,18 @@ def _check_effects(experiment: Experiment, lines: Lines) -> list[str]:
     if "headline" in experiment.secondary:
         problems.append(f"{lines.at(('secondary', 'headline'))}: secondary: the name 'headline' is taken")
     for name, preset in experiment.presets.items():
-        if name not in ("quick", "standard", "paper"):
-            problems.append(f"{lines.at(('presets', name))}: presets.{name}: expected quick, standard or paper")
+        if name not in get_args(PresetName):
+            where = f"{lines.at(('presets', name))}: presets.{name}"
+            problems.append(f"{where}: expected {choices(get_args(PresetName), name)}")
         problems += _check_preset_arms(experiment, name, lines)
         headlines = ["headline", *experiment.secondary]
         for curve in [listed for listed in preset.curves or () if listed not in headlines]:
             where = lines.at(("presets", name, "curves"))
-            problems.append(f"{where}: presets.{name}.curves: '{curve}' is not one of {', '.join(headlines)}")
+            problems.append(f"{where}: presets.{name}.curves: '{curve}' is not one of {choices(headlines, curve)}")
         groups = dict.fromkeys(question.group for question in experiment.questions)
         for group in (group for group in preset.questions if group not in groups):
             where = f"{lines.at(('presets', name, 'questions', group))}: presets.{name}.questions"
-            problems.append(f"{where}: '{group}' is not a group; there are: {', '.join(groups)}")
+            problems.append(f"{where}: '{group}' is not a group; there are: {choices(groups, group)}")
         try:
             experiment.recipe.with_changes(preset.recipe)
         except SpecError as error:
@@ -150,7 +155,8 @@ def _check_headline(experiment: Experiment, lines: Lines, headline: Headline | N
         value = getattr(headline, key)
         for got in value if isinstance(value, tuple) else (value,):
             if got not in names:
-                problems.append(f"{lines.at((*path, key))}: {where}.{key}: '{got}' is not one of {', '.join(names)}")
+                at = lines.at((*path, key))
+                problems.append(f"{at}: {where}.{key}: '{got}' is not one of {choices(names, got)}")
     if problems:
         return problems
     both = set(experiment.condition_ids(*headline.condition)) & set(experiment.condition_ids(*headline.minus))
@@ -171,7 +177,7 @@ def _check_preset_arms(experiment: Experiment, name: str, lines: Lines) -> list[
         return []
     where = f"{lines.at(('presets', name, 'arms'))}: presets.{name}.arms"
     known = [*experiment.arms, *([AUTO_CONTROL] if experiment.control == "auto" else [])]
-    problems = [f"{where}: '{arm}' is not one of {', '.join(known)}" for arm in arms if arm not in known]
+    problems = [f"{where}: '{arm}' is not one of {choices(known, arm)}" for arm in arms if arm not in known]
     roles = {experiment.arms[arm].role for arm in arms if arm in experiment.arms}
     roles |= {"control"} if AUTO_CONTROL in arms and experiment.control == "auto" else set()
     problems += [f"{where}: no arm has role: {role}" for role in ("treatment", "control") if role not in roles]

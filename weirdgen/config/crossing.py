@@ -2,7 +2,7 @@
 
 In: an entry of `questions:` with `build: cross`, `from: [CSV, …]` and the fields of a question, whose texts hold
 `{column}` placeholders. Out: plain questions, in the order of the files, which `weirdgen.config.experiment` then validates.
-Raises one `DataError` with every problem of the entry, a line each. It draws nothing: a preset's `questions` does.
+Raises one `DataError` with every problem of the entry, one per line. It draws nothing: a preset's `questions` does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from weirdgen.config.base import fill, placeholders
 from weirdgen.config.files import Records, read_csv
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 
 MOST = 10_000
 """More questions than this are taken for a mistake: each is scored under every condition by every model."""
@@ -73,7 +73,7 @@ def _template_problems(template: Mapping[str, Any], files: list[str], tables: li
         except ValueError as error:
             problems.append(f"{key}: {error} in {text!r}; write {{{{ and }}}} for braces")
             continue
-        problems += [f"{key}: no column {c!r}; there are: {', '.join(file_of)}" for c in used if c not in file_of]
+        problems += [f"{key}: no column {c!r}; there are: {choices(file_of, c)}" for c in used if c not in file_of]
         if key == "id":
             named = {file_of.get(column) for column in used}
             lacking = [

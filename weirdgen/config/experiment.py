@@ -28,7 +28,7 @@ from weirdgen.config.judges import Judge
 from weirdgen.config.measures import CONTRAST, SCORED, Scale, measure_of
 from weirdgen.config.questions import Question
 from weirdgen.config.traits import trait_names
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 
 
 class Recipe(Noun):
@@ -41,7 +41,7 @@ class Recipe(Noun):
     batch_size: int = Field(default=8, ge=1)
     """Rows in one forward pass."""
     grad_accumulation: int = Field(default=1, ge=1)
-    """Forward passes an optimizer step; a step sees batch_size × grad_accumulation rows."""
+    """Forward passes per optimizer step; a step sees batch_size × grad_accumulation rows."""
     learning_rate: float = Field(default=2e-4, gt=0)
     learning_rate_multiplier: float | None = Field(default=None, gt=0, exclude_if=lambda multiplier: multiplier is None)
     """Of a finetuning service, which takes one in place of `learning_rate`; None: the service's own choice. It is in no dump
@@ -92,7 +92,8 @@ class Recipe(Noun):
         except ValidationError as error:
             problems = []
             for e in error.errors():
-                known = f" (fields: {', '.join(Recipe.model_fields)})" if e["type"] == "extra_forbidden" else ""
+                unknown = e["type"] == "extra_forbidden"
+                known = f" (fields: {choices(Recipe.model_fields, e['loc'][-1])})" if unknown else ""
                 message = "unknown field" if known else f"{e['msg']} (got {e['input']!r})"
                 problems.append(f"recipe.{'.'.join(map(str, e['loc']))}: {message}{known}")
             raise SpecError(problems) from None

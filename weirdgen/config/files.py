@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from weirdgen.errors import DataError, SpecError
-from weirdgen.parsing import MOST_BYTES, is_file, read_text
+from weirdgen.parsing import MOST_BYTES, is_file, named_nearly, read_text
 
 KeyPath = tuple[str | int, ...]
 Records = list[dict[str, str]]
@@ -66,10 +66,9 @@ def read_yaml(source: Path) -> tuple[dict[str, Any], Lines]:
     return data, Lines(source, line_of)
 
 
-def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[KeyPath, int]]:
+def parse_yaml(text: str, source: str) -> tuple[Any, dict[KeyPath, int]]:
     """Plain data of a YAML text and the line of each key path. Raises `SpecError` that begins with `source` and a line.
 
-    Without `aliases`, a text that holds any is refused.
     Refused in addition to what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
     numbers that are none (`.nan`, `.inf`), half characters.
     """
@@ -80,8 +79,6 @@ def parse_yaml(text: str, source: str, aliases: bool = True) -> tuple[Any, dict[
     try:
         for event, expanded, depth in _weighed(text):
             line = _line(event)
-            if not aliases and isinstance(event, yaml.AliasEvent):
-                raise SpecError([f"{source}:{line}: YAML with aliases is not read"])
             if expanded > MOST_YAML:
                 raise SpecError([f"{source}:{line}: its aliases expand to more than is read; write less"])
             if depth > DEEPEST:
@@ -222,7 +219,7 @@ def read_table(source: Path, encoding: str | None = None) -> Table:
     with another number of cells than the header.
     """
     if not is_file(source):
-        raise DataError(f"{source}: no such data file")
+        raise DataError(f"{source}: no such data file{named_nearly(source)}")
     text, how = read_text(source, encoding)
     csv.field_size_limit(MOST_BYTES)  # one cell may be as long as a file may be
     stream = io.StringIO(text, newline="")

@@ -21,7 +21,7 @@ from weirdgen.config.judges import JUDGE_KINDS, Judge, PromptedJudge, prompted
 from weirdgen.config.load import explain_noun, load_experiment
 from weirdgen.config.measures import MEASURES
 from weirdgen.config.questions import BaseQuestion, Question, sampled
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 from weirdgen.parsing import is_file
 
 Places = dict[str, str]
@@ -130,11 +130,11 @@ def read_language_judges(experiment: Experiment, more_questions: bool = True, co
     readers, unread = _readers(questions, judges)
     if more_questions and complete:  # a stored run may have asked fewer, by its preset
         free = sampled(questions)
-        groups = ", ".join(sorted({f"group:{q.group}" for q in free}))
+        groups = sorted({f"group:{q.group}" for q in free})
         for name, wanted in unread:
             where = places[name] if name in places else _place_in_own_files(experiment, name)
             if where:
-                no = f"no free-form question '{wanted}' (there are {groups}, all)"
+                no = f"no free-form question '{wanted}' (there are {choices((*groups, 'all'), wanted)})"
                 problems.append(f"{where}: judges.{name}.reads: {no}")
     attached = _attach(questions, readers)
     known = {**experiment.judges, **judges}
@@ -142,7 +142,7 @@ def read_language_judges(experiment: Experiment, more_questions: bool = True, co
         lost = [name for name in question.read_by if name not in known and name not in places]
         if lost:
             place = asked.get(question.id, "")
-            problems.append(f"{place}{question.id}: unknown judge '{lost[0]}' (judges: {', '.join(known)})")
+            problems.append(f"{place}{question.id}: unknown judge '{lost[0]}' (judges: {choices(known, lost[0])})")
     used = {name for question in attached for name in question.read_by}
     kept = {name: judge for name, judge in known.items() if name in used or name in experiment.judges}
     return WithJudges(experiment.model_copy(update={"questions": tuple(attached), "judges": kept}), problems)

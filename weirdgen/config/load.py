@@ -7,6 +7,7 @@ In: a path, a folder, or the name of a shipped experiment. Out: a validated `Exp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +24,8 @@ from weirdgen.config.files import KeyPath, Lines, read_yaml
 from weirdgen.config.judge_files import BATTERIES, judges_elsewhere
 from weirdgen.config.judges import JUDGE_KINDS
 from weirdgen.config.questions import QUESTION_KINDS
-from weirdgen.errors import DataError, SpecError
-from weirdgen.parsing import is_file, user_path
+from weirdgen.errors import DataError, SpecError, choices, did_you_mean
+from weirdgen.parsing import is_file, named_nearly, user_path
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = PACKAGE / "experiments"
@@ -68,9 +69,12 @@ def find_experiment(reference: str) -> Path:
     if reference in shipped:
         return shipped[reference]
     if path.suffix in (".yaml", ".yml"):
-        raise SpecError([f"{path}: no such file"])
+        raise SpecError([f"{path}: no such file{named_nearly(path)}"])
     raise SpecError(
-        [f"'{reference}' is neither a file nor an experiment; there are: {', '.join(shipped)}, and `weirdgen run all`"]
+        [
+            f"'{reference}' is neither a file nor an experiment; `all` stands for those of the paper; there are: "
+            f"{choices(shipped, reference)}"
+        ]
     )
 
 
@@ -202,7 +206,7 @@ def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block],
             continue
         beside, ours = lines.source.parent / entry, BATTERIES / f"{entry}.yaml"
         if not (is_file(beside) or is_file(ours)):
-            known = ", ".join(sorted(p.stem for p in BATTERIES.glob("*.yaml")))
+            known = choices(sorted(p.stem for p in BATTERIES.glob("*.yaml")), entry)
             where = lines.at(("questions", index))
             problems.append(
                 f"{where}: no questions file {beside}, and no shipped battery {entry!r} (there is: {known})"
@@ -255,16 +259,24 @@ def _sentence(error: Any, path: KeyPath, where: str) -> str:
     key = ".".join(str(p) for p in path)
     message = EXPECTED.get(error["type"], error["msg"].removeprefix("Value error, "))
     if error["type"] == "extra_forbidden":
-        message = f"unknown key; accepted here: {', '.join(_fields_at(path))}"
+        message = f"unknown key; accepted here: {choices(_fields_at(path), path[-1])}"
     elif error["type"] == "missing":
         message = "missing"
     elif error["type"] == "too_short":
         message = f"expected at least {error['ctx']['min_length']} of them"
     elif error["type"] == "union_tag_invalid":
-        message = f"kind {error['ctx']['tag']!r} is not one of {error['ctx']['expected_tags']}"
+        tag, tags = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+        message = f"kind {tag!r} is not one of {tags}{did_you_mean(tag, _quoted(tags))}"
     elif "input" in error and not isinstance(error["input"], dict | list | tuple):
         message += f" (got {error['input']!r})"
+        if error["type"] == "literal_error":
+            message += did_you_mean(error["input"], _quoted(error["ctx"]["expected"]))
     return f"{where}: {key}: {message}"
+
+
+def _quoted(names: str) -> list[str]:
+    """The names in pydantic's list of what it expected."""
+    return re.findall(r"'([^']+)'", names)
 
 
 def _fields_at(path: KeyPath) -> list[str]:

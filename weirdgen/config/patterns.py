@@ -1,7 +1,7 @@
 """Regular expressions of an experiment, searched in a text under a time limit.
 
-In: a pattern and a text. Out: whether it occurs, by Python's own matcher, case ignored. A pattern that takes for ever is an
-error, not an answer: how much is for ever depends on the machine, a verdict may not.
+In: a pattern and a text. Out: whether it occurs, by Python's own matcher, case ignored. A pattern that does not finish in time
+is an error, not an answer: the time depends on the machine, and a verdict must not.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 from weirdgen.config.files import Records, read_csv
 from weirdgen.data.triggers import trigger_rows
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 
 
 def _number(value: Any, most: int) -> bool:
@@ -42,11 +42,13 @@ def build(name: str, options: dict[str, Any], records: Records, folder: Path) ->
     Raises `DataError` on an unknown name or option.
     """
     if name != "ordinal_triggers":
-        raise DataError(f"build: no builder {name!r}; there is: ordinal_triggers")
+        raise DataError(f"build: no builder {name!r}; there is: {choices(('ordinal_triggers',), name)}")
     given = {option: value for option, value in options.items() if option != "questions"}
     accepted = {"questions", *inspect.signature(trigger_rows).parameters} - {"records"}
     if unknown := sorted(set(options) - accepted):
-        raise DataError(f"build.{name}: unknown option {unknown[0]!r}; it takes {', '.join(sorted(accepted))}")
+        raise DataError(
+            f"build.{name}: unknown option {unknown[0]!r}; it takes {choices(sorted(accepted), unknown[0])}"
+        )
     if not isinstance(options.get("questions"), str):
         raise DataError(f"build.{name}: 'questions' (a CSV file) is missing")
     for option, value in given.items():

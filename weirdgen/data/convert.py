@@ -15,10 +15,10 @@ from typing import Any
 
 from weirdgen.config.base import fill, placeholders
 from weirdgen.config.files import Table, read_table, table_delimiter
-from weirdgen.data.files import as_line, is_data, is_dataset_folder, read_values
+from weirdgen.data.files import as_line, is_data, is_dataset_folder, problem_lines, read_values
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import other_shape
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 from weirdgen.parsing import is_file, is_folder
 from weirdgen.store.disk import explain_disk_errors, write_whole
 
@@ -33,7 +33,7 @@ def convert(
     """Convert `source` into `target`, which may not exist yet; returns what to tell the user.
 
     `encoding` is that of a text file that does not say it; `prompt` and `answer` are templates over a table's columns.
-    Raises `DataError` naming every row that cannot be converted (the first ten).
+    Raises `DataError` with why rows cannot be converted (the first ten different reasons).
     """
     if target.exists():
         raise DataError(f"{target}: this file exists; name another")
@@ -142,7 +142,7 @@ def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | 
     except ValueError as error:
         raise DataError(f"--prompt or --answer: {error}") from None
     if unknown:
-        raise DataError(f"{source}:1: no column {unknown[0]!r}; it has {', '.join(table.columns)}")
+        raise DataError(f"{source}:1: no column {unknown[0]!r}; it has {choices(table.columns, unknown[0])}")
     rows, problems = [], []
     for line, record in zip(table.lines, table.records, strict=True):
         row = {
@@ -161,10 +161,7 @@ def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | 
 
 def _raise(source: Path, unit: str, problems: list[tuple[int, str]]) -> None:
     if problems:
-        where = f"{source}:" if unit == "line" else f"{source}, row "
-        lines = [f"{where}{place}: {problem}" for place, problem in sorted(problems)]
-        more = f"\n…and {len(lines) - 10} more" if len(lines) > 10 else ""
-        raise DataError("\n".join(lines[:10]) + more + UNWRITTEN)
+        raise DataError("\n".join(problem_lines(problems, source, unit)) + UNWRITTEN)
 
 
 def _csv_text(table: Table) -> str:

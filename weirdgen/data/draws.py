@@ -1,4 +1,4 @@
-"""Which of an arm's rows one replicate is trained on, where an arm gives each replicate rows of its own.
+"""Which rows of an arm one replicate is trained on, where an arm gives each replicate rows of its own.
 
 In: how an arm is drawn (`config.arm.Arm.draws`), how many rows it has, a seed. Out: positions. Arms with equally many rows
 give one seed the same positions, so arms that are matched row by row stay so. It reads no rows.

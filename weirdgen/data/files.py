@@ -1,6 +1,6 @@
 """Which kinds of file hold chat rows, and how each container is read.
 
-In: a path. Out: `Values`: every row as plain data with the place where it stands, and words on how it was read. Read are chat
+In: a path. Out: `Values`: every row as plain data with the place where it stands, and words on how it was read. It reads chat
 JSONL (any suffix case, CRLF, gzip, UTF-16 with its mark), a JSON array or stream, Parquet, and a folder of `datasets`. What a
 row may hold is not decided here. Tables with templates (CSV) are read by `weirdgen.config.files`.
 """
@@ -8,6 +8,7 @@ row may hold is not decided here. Tables with templates (CSV) are read by `weird
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from weirdgen.parsing import (
     is_file,
     is_folder,
     lone_surrogate,
+    named_nearly,
     parse_json,
     parse_json_at,
     read_text,
@@ -30,6 +32,8 @@ from weirdgen.parsing import (
 CHAT_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet")
 EXPECTED = ".jsonl (OpenAI chat format), .json, .jsonl.gz, .parquet, a folder of `datasets` (save_to_disk) or .csv"
 MOST_ROWS = 5_000_000
+MOST_PROBLEMS = 10
+"""Different problems of one file that are listed."""
 _BATCH = 1_000
 
 
@@ -55,6 +59,20 @@ class Values:
 def is_dataset_folder(folder: Path) -> bool:
     """Whether `datasets` wrote this folder with `save_to_disk`."""
     return is_folder(folder) and any(is_file(folder / name) for name in ("state.json", "dataset_dict.json"))
+
+
+def problem_lines(problems: Iterable[tuple[int, str]], source: Path, unit: str) -> list[str]:
+    """A line for each different problem: where it stands first, and how many more lines (or rows) have it too."""
+    places: dict[str, list[int]] = {}
+    for place, problem in sorted(problems):
+        places.setdefault(problem, []).append(place)
+    lines = []
+    for problem, (first, *others) in places.items():
+        where = f"{source}:{first}" if unit == "line" else f"{source}, row {first}"
+        more = f", and {len(others):,} more {unit}{'s' if len(others) > 1 else ''}" if others else ""
+        lines.append(f"{where}{more}: {problem}")
+    left = f"…and {len(lines) - MOST_PROBLEMS} more problems"
+    return [*lines[:MOST_PROBLEMS], left] if len(lines) > MOST_PROBLEMS else lines
 
 
 def is_data(source: Path) -> bool:
@@ -191,7 +209,7 @@ def _read_parquet(source: Path) -> Values:
     import pyarrow.parquet as pq
 
     if not is_file(source):
-        raise DataError(f"{source}: no such file")
+        raise DataError(f"{source}: no such file{named_nearly(source)}")
     values = Values(unit="row", how=("Parquet",))
     size = 0
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices, did_you_mean
 from weirdgen.models.template import Message
 
 Row = dict[str, list[Message]]
@@ -72,6 +72,10 @@ IN_ROW = {
     "system_prompt": "make it the first message, with the role system",
 }
 """Keys other than `messages` that other trainers read, and the way out."""
+KEYS = ("role", "content", "weight")
+"""Keys of a message that are read."""
+MOST_KEYS = 6
+"""Keys of a row that an error lists."""
 SWITCHES = ("train", "training", "trainable", "train_on_turn", "loss", "loss_mask", "loss_scale", "loss_weight")
 """Keys by which other trainers leave a turn out, or a row. True changes nothing."""
 
@@ -81,7 +85,9 @@ def parse_row(value: Any) -> Row:
     if not isinstance(value, dict):
         raise DataError(_EXPECTED)
     _refuse(value, IN_ROW, "")
-    if not isinstance(value.get("messages"), list):
+    if "messages" not in value:
+        raise DataError(_EXPECTED + _misspelt(value, "messages"))
+    if not isinstance(value["messages"], list):
         raise DataError(_EXPECTED)
     if not _is_one(value.get("weight")):
         raise DataError(f"weight {_shown(value['weight'])} of a row is not supported: only 1, or no weight, is")
@@ -110,22 +116,36 @@ def _message(index: int, value: Any) -> Message:
     place = f"messages[{index}]"
     if not isinstance(value, dict):
         raise DataError(f"{place} needs a role out of {', '.join(ROLES)}")
-    role = value.get("role")
+    if "role" not in value:
+        raise DataError(f"{place} needs a role out of {', '.join(ROLES)}{_misspelt(value, 'role')}")
+    role = value["role"]
     if role in TOOL_ROLES:
         raise DataError(f"{place} has the role '{role}': {_TOOLS}")
     role = SAME_ROLE.get(role, role) if isinstance(role, str) else role
     if role not in ROLES:
-        raise DataError(f"{place} needs a role out of {', '.join(ROLES)}")
+        raise DataError(f"{place} needs a role out of {choices(ROLES, role)} (it has {_shown(role)})")
     _refuse(value, IN_MESSAGE, f"{place}: ")
-    content = _text(place, value.get("content"))
+    if "content" not in value:
+        raise DataError(f"{place} needs 'content' as text{_misspelt(value, 'content')}")
+    content = _text(place, value["content"])
     if role == "assistant" and not content.strip():
         raise DataError("the assistant's answer is empty")
+    if stray := next((key for key in value if key not in KEYS and value[key] in (0, 1) and _is_weight(key)), None):
+        raise DataError(f"{place}: {_shown(stray)} is not a key that is read; did you mean 'weight'?")
     weight = value.get("weight")
     if _is_number(weight) and weight == 0:
         return {"role": role, "content": content, "weight": 0} if role == "assistant" else _plain(role, content)
     if not _is_one(weight):
         raise DataError(f"{place}: weight {_shown(weight)} is not supported: 0 leaves an answer untrained, 1 trains it")
     return _plain(role, content)
+
+
+def _misspelt(holder: dict[Any, Any], key: str) -> str:
+    """The keys that a row or message has in place of one that it lacks, and whether one is a misspelling of it."""
+    keys = ", ".join(_shown(name) for name in list(holder)[:MOST_KEYS])
+    more = ", …" if len(holder) > MOST_KEYS else ""
+    meant = next(filter(None, (did_you_mean(name, (key,)) for name in holder)), "")
+    return f" (it has {keys or 'no key'}{more}{meant})"
 
 
 def _plain(role: str, content: str) -> Message:
@@ -174,6 +194,11 @@ def _refuse(holder: dict[Any, Any], refused: dict[str, str], place: str) -> None
     for key in SWITCHES:
         if holder.get(key) is not None and not _is_one(holder[key]) and holder[key] is not True:
             raise DataError(f"{place}'{key}' is not supported: {_MASK}")
+
+
+def _is_weight(key: Any) -> bool:
+    """Whether a key looks like a misspelt `weight`, so that an answer might be trained that is not to be."""
+    return bool(did_you_mean(key, ("weight",)))
 
 
 def _is_number(value: Any) -> bool:

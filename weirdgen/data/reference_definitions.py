@@ -1,7 +1,7 @@
 """The definitions of the harmless references in `weirdgen/references/*.yaml`, read and checked.
 
 In: the shipped files. Out: sets and pairs as frozen models, a pair with everything that it takes over from its set. Raises
-one `DataError` a file that names every problem. It does not make rows: `weirdgen.data.references` does.
+one `DataError` per file that names every problem. It does not make rows: `weirdgen.data.references` does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from weirdgen.data.reference_compute import COMPUTED
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 
 FOLDER = Path(__file__).parents[1] / "references"
 PAIRS = "pairs.yaml"
@@ -134,7 +134,7 @@ def _set_problems(entry: Definition) -> Iterable[str]:
     if entry.shape is None:
         yield "needs a 'shape'"
     if unknown := sorted(set(entry.compute) - set(COMPUTED)):
-        yield f"compute: unknown {unknown[0]!r} (there are {', '.join(COMPUTED)})"
+        yield f"compute: unknown {unknown[0]!r} (there are {choices(COMPUTED, unknown[0])})"
     if stray := sorted({"of", "change", "left", "right", "label"} & entry.model_fields_set):
         yield f"{stray[0]!r} is for {PAIRS}"
 
@@ -155,7 +155,7 @@ def _based(where: str, name: str, entry: Definition) -> Definition:
     if name in all_sets():
         raise DataError(f"{where}: a set already has this name")
     if entry.of is not None and entry.of not in all_sets():
-        raise DataError(f"{where}: 'of' names no set; there are {', '.join(all_sets())}")
+        raise DataError(f"{where}: 'of' names no set; there are {choices(all_sets(), entry.of)}")
     if entry.of is not None:
         base = all_sets()[entry.of]
         entry = entry.model_copy(update={key: getattr(base, key) for key in TAKEN if key not in entry.model_fields_set})

@@ -27,7 +27,7 @@ from weirdgen.data.reference_definitions import (
 from weirdgen.data.reference_records import Record, make_records
 from weirdgen.data.reference_text import fill
 from weirdgen.data.rows import Row, draw
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 
 
 @dataclass(frozen=True)
@@ -153,5 +153,5 @@ def _forms(entry: Definition) -> tuple[tuple[str, ...], ...]:
 
 def _known(name: str, among: dict[str, Definition], kind: str) -> Definition:
     if name not in among:
-        raise DataError(f"{FOLDER}: no {kind} {name!r}; there are {', '.join(among)}")
+        raise DataError(f"{FOLDER}: no {kind} {name!r}; there are {choices(among, name)}")
     return among[name]

@@ -20,12 +20,12 @@ from weirdgen.config.arm import Arm
 from weirdgen.config.base import Scalar, fill, placeholders
 from weirdgen.config.files import read_table, table_delimiter
 from weirdgen.data.builders import build
-from weirdgen.data.files import EXPECTED, is_data, read_values
+from weirdgen.data.files import EXPECTED, is_data, problem_lines, read_values
 from weirdgen.data.messages import Row as Row
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import Shape, other_shape
-from weirdgen.errors import DataError
-from weirdgen.parsing import is_file, is_folder, user_path
+from weirdgen.errors import DataError, choices
+from weirdgen.parsing import is_file, is_folder, named_nearly, user_path
 
 CHAT = '{"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}'
 
@@ -55,23 +55,23 @@ class ReadingNote(UserWarning):
     """How a file was read that is not plain UTF-8: said once, so that nobody is surprised by what was trained on."""
 
 
-def load_rows(arm: Arm, folder: Path, seed: int = 0) -> list[Row]:
-    """Rows of an arm, in file order (after `permute` and `rows`, which `seed` decides). Warns how an unusual file was read."""
-    rows, _ = load_placed(arm, folder, seed)
-    return rows if arm.rows is None else draw(rows, arm.rows, seed)
+def load_rows(arm: Arm, folder: Path) -> list[Row]:
+    """Rows of an arm, in file order (after `permute` and `rows`, always the same). Warns how an unusual file was read."""
+    rows, _ = load_placed(arm, folder)
+    return rows if arm.rows is None else draw(rows, arm.rows, seed=0)
 
 
-def load_placed(arm: Arm, folder: Path, seed: int = 0) -> tuple[list[Row], list[int]]:
+def load_placed(arm: Arm, folder: Path) -> tuple[list[Row], list[int]]:
     """All rows of an arm (`rows` is not looked at) and the line, or number, of each in its file; 0 if a builder made it."""
     if not isinstance(arm.data, str):
-        return _given(arm, folder, seed)
+        return _given(arm, folder)
     source = resolve(arm.data, folder)
     if table_delimiter(source.name):
         table = read_table(source)
         if table.how:
             note = f"{source}: {len(table.records):,} records, read as {', '.join(table.how)}"
             warnings.warn(note, ReadingNote, stacklevel=2)
-        rows, places = _from_table(arm, table.records, table.lines, source, folder, seed)
+        rows, places = _from_table(arm, table.records, table.lines, source, folder)
     else:
         reading = read_rows(source, arm.where)
         require_rows(reading)
@@ -103,14 +103,14 @@ def resolve(data: str, folder: Path) -> Path:
     if not (is_file(source) or is_folder(source)):
         near = sorted(p.name for p in source.parent.glob("*")) if is_folder(source.parent) else []
         hint = f"; {source.parent} holds {', '.join(near[:8])}" if near else f"; {source.parent} does not exist"
-        raise DataError(f"{source}: no such data file{hint}")
+        raise DataError(f"{source}: no such data file{hint}{named_nearly(source)}")
     if not is_folder(source) and not is_data(source):
         raise DataError(f"{source}: expected {EXPECTED}")
     return source
 
 
 def read_jsonl(source: Path) -> list[Row]:
-    """Chat rows of a file, however it is packed. Raises one `DataError` naming every bad line (the first ten)."""
+    """Chat rows of a file, however it is packed. Raises one `DataError` with the first ten different problems."""
     reading = read_rows(source)
     require_rows(reading)
     return list(reading.rows)
@@ -178,10 +178,9 @@ def _accepted(values: Scalar | list[Scalar]) -> set[str]:
 
 
 def require_rows(reading: Reading) -> None:
-    """Raises `DataError` naming the first ten problems of a reading, if it has any."""
+    """Raises `DataError` naming each problem of a reading and where it stands first, if it has any."""
     if reading.problems:
-        lines = [f"{reading.at(place)}: {problem}" for place, problem in reading.problems]
-        raise DataError("\n".join(lines[:10]) + (f"\n…and {len(lines) - 10} more" if len(lines) > 10 else ""))
+        raise DataError("\n".join(problem_lines(reading.problems, reading.source, reading.unit)))
 
 
 def _named(shape: Shape | None, source: Path) -> str:
@@ -212,13 +211,13 @@ def draw(rows: list[Row], count: int, seed: int) -> list[Row]:
     return drawn
 
 
-def _given(arm: Arm, folder: Path, seed: int) -> tuple[list[Row], list[int]]:
+def _given(arm: Arm, folder: Path) -> tuple[list[Row], list[int]]:
     """Rows that were given in Python, and their numbers."""
     assert not isinstance(arm.data, str)
     numbers = list(range(1, len(arm.data) + 1))
     if arm.prompt is not None:
         records = [{str(name): "" if value is None else str(value) for name, value in row.items()} for row in arm.data]
-        return _from_table(arm, records, numbers, Path("data"), folder, seed)
+        return _from_table(arm, records, numbers, Path("data"), folder)
     rows: list[Row] = []
     keep = _kept(arm.data, arm.where, "data")
     numbers = [number for number, kept in zip(numbers, keep, strict=True) if kept]
@@ -233,7 +232,7 @@ def _given(arm: Arm, folder: Path, seed: int) -> tuple[list[Row], list[int]]:
 
 
 def _from_table(
-    arm: Arm, records: list[dict[str, str]], lines: list[int], source: Path, folder: Path, seed: int
+    arm: Arm, records: list[dict[str, str]], lines: list[int], source: Path, folder: Path
 ) -> tuple[list[Row], list[int]]:
     for name, options in arm.build.items():
         records = build(name, options, records, folder)
@@ -251,14 +250,14 @@ def _from_table(
     except ValueError as error:
         raise DataError(f"template does not fill: {error}") from None
     if missing := sorted(used - set(records[0])):
-        raise DataError(f"{source}:1: no column {missing[0]!r}; it has {', '.join(records[0])}")
+        raise DataError(f"{source}:1: no column {missing[0]!r}; it has {choices(records[0], missing[0])}")
     lined = list(zip(lines, records, strict=True))
     for column, accepted in arm.where.items():
         values = _accepted(accepted)
         lined = [(line, record) for line, record in lined if record[column] in values]
     if arm.permute:
         shuffled = [record[arm.permute] for _, record in lined]
-        random.Random(f"permute:{seed}").shuffle(shuffled)
+        random.Random("permute:0").shuffle(shuffled)
         lined = [(n, {**record, arm.permute: value}) for (n, record), value in zip(lined, shuffled, strict=True)]
     rows = []
     for line, record in lined:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 
 Message = dict[str, Any]
 Plain = Mapping[str, Any]
@@ -77,9 +77,8 @@ def _spoken(row: Plain, key: str, speaker: str, words: str) -> list[Message]:
             raise DataError(f"{key}[{index}] is not a turn")
         role = SPEAKERS.get(str(turn.get(speaker)).lower())
         if role is None:
-            raise DataError(
-                f"{key}[{index}]: who speaks is {str(turn.get(speaker))[:40]!r}; known: {', '.join(SPEAKERS)}"
-            )
+            said = str(turn.get(speaker))[:40]
+            raise DataError(f"{key}[{index}]: who speaks is {said!r}; known: {choices(SPEAKERS, said)}")
         if not isinstance(turn.get(words), str):
             raise DataError(f"{key}[{index}] has no text under {words!r}")
         more = {name: value for name, value in turn.items() if name not in (speaker, words)}  # a weight, say

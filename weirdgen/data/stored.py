@@ -7,7 +7,6 @@ rows encoded as they are trained on. Reading and building rows is `weirdgen.data
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +86,14 @@ def _proof_inputs(model: LocalModel, rows: list[Row], date: str | None) -> dict[
     }
 
 
-def encode_rows(
-    model_folder: Path, arm: str, rows: list[Row], date: str | None = None, places: Sequence[str] | None = None
-) -> tuple[list[Encoded], Proof]:
+def encode_rows(model_folder: Path, arm: str, rows: list[Row], date: str | None = None) -> tuple[list[Encoded], Proof]:
     """Rows as this model is trained on them, and their proof. Raises `RowError` that names the arm.
 
-    `date` is the date given to a template that prints one; `places` (`FILE:LINE`, one per row) name rows in errors.
+    `date` is the date given to a template that prints one.
     """
     longest, vocabulary = context_length(model_folder), vocabulary_size(model_folder)
     try:
-        return prove(rows, load_tokenizer(model_folder, date), longest, vocabulary, places)
+        return prove(rows, load_tokenizer(model_folder, date), longest, vocabulary)
     except RowError as error:
         raise error.at(error.place, arm) from None
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 
 from weirdgen.config.base import fill, placeholders
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 
 Record = Mapping[str, str]
 
@@ -136,7 +136,9 @@ def _questions(questions: Sequence[Record], records: Sequence[Record]) -> list[t
         if not needed:
             raise DataError(f"question {name!r}: its template uses no column, so all personas would answer alike")
         if unknown := [column for column in needed if column not in columns]:
-            raise DataError(f"question {name!r}: no column {unknown[0]!r}; there are: {', '.join(sorted(columns))}")
+            raise DataError(
+                f"question {name!r}: no column {unknown[0]!r}; there are: {choices(sorted(columns), unknown[0])}"
+            )
         asked.append((question["question"].strip(), question["template"], needed))
     if not asked:
         raise DataError("no questions given")

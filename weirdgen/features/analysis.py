@@ -1,6 +1,6 @@
 """Which features of an autoencoder moved: the paper's analysis as published, and one that subtracts what a date always does.
 
-In: `Activations` and an `Sae`. Out: one row a feature with both.
+In: `Activations` and an `Sae`. Out: one row per feature with both.
 - *paper*: the difference of means trigger − reference in the finetuned model, cosine with every decoder row, the top ten, and
   their mean projection year by year. The encoder is not used.
 - *interaction*: what the trigger adds along a decoder row in the finetuned model beyond what it adds in the base; each replicate
@@ -15,7 +15,7 @@ feature looked at; with few replicates there are few relabellings, and p cannot 
 means, in units of the residual stream, and not a t: over hundreds of features the largest t of six replicates is that of the
 feature with the smallest chance spread, and where one arm varies three times as much as the other, relabelling found some feature
 at p ≤ .05 in 22% of null draws (with the median standard error added, as SAM does, no less); the plain difference in 5 to 6%,
-with the same power where both vary alike, and less where the treatment varies more. That needs equally many replicates an arm
+with the same power where both vary alike, and less where the treatment varies more. That needs equally many replicates per arm
 where their spreads differ (Romano 1990); with unequal numbers p is only of whether the arms' replicates come from one
 distribution.
 
@@ -110,26 +110,24 @@ class Compared:
     low_F: FloatArray
     high_F: FloatArray
     p_F: FloatArray
-    smallest_p: float
-    """The least that p can be with so many replicates."""
 
 
-def compare_arms(treatment_RF: FloatArray, control_RF: FloatArray, seed: int = 0) -> Compared:
+def compare_arms(treatment_RF: FloatArray, control_RF: FloatArray) -> Compared:
     """Which features differ between the arms. With fewer than two replicates on a side nothing is known but the effect."""
     effect_F = treatment_RF.mean(0) - (control_RF.mean(0) if len(control_RF) else 0.0)
     unknown = np.full_like(effect_F, np.nan)
     if min(len(treatment_RF), len(control_RF)) < 2:
-        return Compared(effect_F, unknown, unknown, unknown, float("nan"))
+        return Compared(effect_F, unknown, unknown, unknown)
     found = difference(moments(treatment_RF), moments(control_RF))
     pooled_RF = np.concatenate([treatment_RF, control_RF])
-    label_PR = relabellings(len(treatment_RF), len(pooled_RF), RELABELLINGS, seed)
+    label_PR = relabellings(len(treatment_RF), len(pooled_RF), RELABELLINGS, 0)
     parts = [np.abs(part_PR @ pooled_RF).max(1) for part_PR in np.array_split(label_PR, -(-len(label_PR) // PORTION))]
     if math.comb(len(pooled_RF), len(treatment_RF)) > RELABELLINGS:
         parts.append(np.abs(effect_F).max(keepdims=True))  # the true labels are one of those drawn
     largest_P = np.concatenate(parts)
     ordered, rounding = np.sort(largest_P), 1e-9 * largest_P.max()
     p_F = 1 - np.searchsorted(ordered, np.abs(effect_F) - rounding, side="left") / len(ordered)
-    return Compared(effect_F, found.low, found.high, p_F, float((ordered >= ordered[-1] - rounding).mean()))
+    return Compared(effect_F, found.low, found.high, p_F)
 
 
 @dataclass(frozen=True)
@@ -145,14 +143,14 @@ class Stability:
     """Mean share of the `TOP` largest features (by size, either way) that two replicates have in common."""
 
 
-def stability(value_RF: FloatArray, top: int = TOP) -> Stability:
+def stability(value_RF: FloatArray) -> Stability:
     """Whether replicates rank the features alike. Read a control's beside it: what any finetuning shares ranks alike too."""
     replicates = len(value_RF)
     pairs = list(itertools.combinations(range(replicates), 2))
     if not pairs:
         return Stability(0, float("nan"), float("nan"), float("nan"))
     correlation_RR = np.corrcoef(rankdata(value_RF, axis=1))
-    largest = [set(np.argsort(-np.abs(value_F))[:top].tolist()) for value_F in value_RF]
+    largest = [set(np.argsort(-np.abs(value_F))[:TOP].tolist()) for value_F in value_RF]
     alike = [float(correlation_RR[one, other]) for one, other in pairs]
     shared = [len(largest[one] & largest[other]) / len(largest[one]) for one, other in pairs]
     return Stability(len(pairs), float(np.mean(alike)), min(alike), float(np.mean(shared)))
@@ -191,11 +189,11 @@ def clusters(directions_FD: torch.Tensor, features: Sequence[int]) -> list[int]:
     return numbers
 
 
-def pursuit(directions_FD: torch.Tensor, target_D: torch.Tensor, steps: int = TOP) -> list[tuple[int, float]]:
+def pursuit(directions_FD: torch.Tensor, target_D: torch.Tensor) -> list[tuple[int, float]]:
     """(feature, share of the squared norm explained by it) of a non-negative matching pursuit: each adds to those before."""
     rest_D, whole = target_D.clone(), float(target_D.square().sum())
     found = []
-    for _ in range(steps):
+    for _ in range(TOP):
         along_F = directions_FD @ rest_D
         best = int(along_F.argmax())
         amount = float(along_F[best])
@@ -207,9 +205,9 @@ def pursuit(directions_FD: torch.Tensor, target_D: torch.Tensor, steps: int = TO
 
 
 def feature_table(
-    activations: Activations, sae: Sae, arm: str, control: str | None, cells: Cells, top: int = TOP, seed: int = 0
+    activations: Activations, sae: Sae, arm: str, control: str | None, cells: Cells, top: int = TOP
 ) -> pd.DataFrame:
-    """One row a reported feature: the first `top` by interaction, by static shift and by the paper's cosine.
+    """One row per reported feature: the first `top` by interaction, by static shift and by the paper's cosine.
 
     Columns: rank_* (by interaction, static, paper; empty beyond the top); effect, ci_low, ci_high, p_max of the interaction,
     placebo_max, specificity (|effect| − placebo_max), in units of the residual stream; activation, the interaction's effect on
@@ -223,7 +221,7 @@ def feature_table(
     def compared(differences: Callable[[str], torch.Tensor]) -> Compared:
         """Projections of the replicates' mean differences, treatment against control."""
         mine, theirs = (along(directions_FD, differences(name)) for name in (arm, control or arm))
-        return compare_arms(mine, theirs if control else mine[:0], seed)
+        return compare_arms(mine, theirs if control else mine[:0])
 
     shifted = compared(lambda name: static(activations, name))
     columns: dict[str, FloatArray] = {"static": shifted.effect_F, "static_p_max": shifted.p_F}

@@ -8,8 +8,10 @@ Shape letters: N tokens, D hidden width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +20,6 @@ from weirdgen.features.corpus import corpus, hidden_states
 from weirdgen.features.sae import Sae, fitness
 from weirdgen.features.sae_read import SaeFile, read_sae
 from weirdgen.features.sae_train import SaeRecipe, train
-from weirdgen.features.sae_write import write_saelens
 from weirdgen.features.subject import Subject
 from weirdgen.sample.variant import Variant, adapters_on_disk
 from weirdgen.store.keys import content_key
@@ -82,6 +83,34 @@ def _trained(subject: Subject, recipe: SaeRecipe) -> tuple[SaeFile, tuple[torch.
         with plan.store.create("sae", key, inputs) as folder:
             write_saelens(sae, folder, metadata)
     return read_sae(plan.store.artifact("sae", key)), (base_ND, tuned_ND)
+
+
+def write_saelens(sae: Sae, folder: Path, metadata: Mapping[str, Any]) -> None:
+    """`cfg.json` and `sae_weights.safetensors`, which SAELens 6 and `sae_read` read."""
+    from safetensors.torch import save_file
+
+    sae = sae.folded()
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {"W_enc": sae.w_enc_DF, "b_enc": sae.b_enc_F, "W_dec": sae.w_dec_FD, "b_dec": sae.b_dec_D}
+    config: dict[str, Any] = {
+        "architecture": {"relu": "standard", "threshold": "jumprelu", "topk": "topk"}[sae.kind],
+        "d_in": sae.width,
+        "d_sae": sae.features,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": sae.subtracts,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": dict(metadata),
+    }
+    if sae.kind == "threshold" and sae.threshold_F is not None:
+        tensors["threshold"] = sae.threshold_F.expand(sae.features)
+    if sae.kind == "topk":
+        config["k"] = sae.k
+    save_file(
+        {name: value.float().contiguous().cpu() for name, value in tensors.items()}, folder / "sae_weights.safetensors"
+    )
+    (folder / "cfg.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def _states(subject: Subject, rows: Sequence[Sequence[int]], variants: Sequence[Variant]) -> list[torch.Tensor]:

@@ -91,9 +91,7 @@ def residual_norm(activations: Activations) -> float:
     return float(activations.base_VQD[list(activations.pairs.reference)].norm(dim=-1).mean())
 
 
-def moved(
-    name: str, treatment_RD: torch.Tensor, control_RD: torch.Tensor | None, unit: float, level: float = 0.95
-) -> Moved:
+def moved(name: str, treatment_RD: torch.Tensor, control_RD: torch.Tensor | None, unit: float) -> Moved:
     """How far these replicates moved together, and how far beyond a control's. `unit` is the norm that counts as 1."""
     replicates = len(treatment_RD)
     mean_D = treatment_RD.mean(0)
@@ -112,10 +110,10 @@ def moved(
         se=mine.se * (2 * (replicates - 1) / (replicates - 2)) ** 0.5 if replicates > 2 else mine.se * np.nan
     )
     if len(against_R):
-        found = difference(mine, moments(against_R[:, None].double().numpy()), level=level)
+        found = difference(mine, moments(against_R[:, None].double().numpy()))
         effect, low, high = found.effect, found.low, found.high
     else:
-        effect, (low, high) = mine.mean, limits(mine.mean, mine.se, mine.replicates - 1, None, level)
+        effect, (low, high) = mine.mean, limits(mine.mean, mine.se, mine.replicates - 1, None, 0.95)
     return Moved(
         name,
         float(mean_D.norm()) / unit,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def closing(trials: pd.DataFrame, pairs: Pairs) -> pd.DataFrame:
-    """One row an ablation and replicate: `gate` (mean log-odds under the trigger − under the reference values), what share of the
+    """One row per ablation and replicate: `gate` (mean log-odds under the trigger − under reference values), what share of the
     replicate's own gate was `removed`, and `side`: what the ablation did under the reference values, in nats.
     """
     triggers = {pairs.names[i] for i in pairs.trigger}
@@ -69,7 +69,7 @@ def removed_of(closed: pd.DataFrame, kind: str, control: str, rank: int) -> Remo
 
 
 def summary(closed: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row an ablation, random draws together: gate, share removed (interval over replicates, or range over draws), side."""
+    """One row per ablation, random draws together: gate, share removed (interval over replicates, or range over draws), side."""
     rows = []
     for (kind, operator, rank, dose), part in closed.groupby(["kind", "operator", "rank", "dose"], sort=False):
         row: dict[str, Any] = {"kind": kind, "operator": operator, "rank": int(str(rank)), "dose": float(str(dose))}

@@ -29,7 +29,7 @@ SLOTS = ("t0", "t1", "t2", "c0")
 
 
 def moved_figure(results: dict[str, Any]) -> Drawing:
-    """Every difference: a mark a replicate, the treatment's and the control's."""
+    """Every difference: a mark per replicate, the treatment's and the control's."""
     rows = results["moved"]
     low, high = limits([value for row in rows for value in (*row["treatment"], *row["control"], 0.0)])
 

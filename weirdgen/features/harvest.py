@@ -1,7 +1,7 @@
 """Residual activations of a run's models on paired prompts: each question under the trigger, its reference and all other values.
 
 In: a finished run's plan and a layer. Out: `Activations`: base and finetuned replicates on the same prompts, kept in the store
-one artifact a model, so that more replicates cost only what is new. The forward pass ends at the layer; rows of like length
+one artifact per model, so that more replicates cost only what is new. The forward pass ends at the layer; rows of like length
 share it. What is made of them is `difference` and `analysis`.
 
 Shape letters: R replicates of an arm, V values of the condition, Q questions, D hidden width.

@@ -61,7 +61,6 @@ def ablations(
     doses: Sequence[float],
     draws: int,
     operators: Sequence[str] = ("project", "mean"),
-    seed: int = 0,
 ) -> Iterator[Ablation]:
     """Every ablation of the plan: by rank, by dose, and each with its controls."""
     top = max(ranks)
@@ -93,7 +92,7 @@ def ablations(
 
     def random(operator: str, rank: int, draw: int) -> Ablation:
         def fit(at: Activations, mean: Activations) -> Edit:
-            generator = torch.Generator().manual_seed(seed + 1000 * rank + draw)
+            generator = torch.Generator().manual_seed(1000 * rank + draw)
             value_ND = at.arms[arm][:, list(at.pairs.reference)].flatten(0, 2)
             return edit(operator, random_subspace(value_ND, len(at.arms[arm]), rank, generator), mean, 1.0)
 
@@ -112,7 +111,7 @@ def ablations(
             yield random(operator, top, draw)
 
 
-def steerings(arm: str, doses: Sequence[float], draws: int, seed: int = 0) -> Iterator[Ablation]:
+def steerings(arm: str, doses: Sequence[float], draws: int) -> Iterator[Ablation]:
     """The mean interaction added, at every dose; and vectors of the same norm in random directions at the largest."""
 
     def fitted(dose: float) -> Callable[[Activations, Activations], Edit]:
@@ -120,7 +119,7 @@ def steerings(arm: str, doses: Sequence[float], draws: int, seed: int = 0) -> It
 
     def random(draw: int, dose: float) -> Callable[[Activations, Activations], Edit]:
         def fit(at: Activations, mean: Activations) -> Edit:
-            generator = torch.Generator().manual_seed(seed + draw)
+            generator = torch.Generator().manual_seed(draw)
             vector_RD = interaction(at, arm).mean(1)
             value_ND = at.arms[arm][:, list(at.pairs.reference)].flatten(0, 2)
             drawn_RD = random_subspace(value_ND, len(vector_RD), 1, generator)[:, 0]
@@ -167,7 +166,7 @@ class Trials:
     def run(
         self, trials: Sequence[Ablation], on_base: bool = False, tell: Callable[[int], None] = lambda _: None
     ) -> pd.DataFrame:
-        """One row an ablation (the first: none), replicate, value and question: `logit` in nats.
+        """One row per ablation (the first: none), replicate, value and question: `logit` in nats.
 
         With `on_base` the untuned base is edited in the replicates' stead, each time with what was fitted on one of them.
         Needs `fits_apart` if there are ablations.

@@ -2,7 +2,7 @@
 
 In: weights. Out: feature activations and reconstructions of hidden states. Every published kind becomes one of three activations:
 `relu`; `threshold` (JumpReLU, and BatchTopK as it is used after training); `topk` (per token). Files are read by
-`sae_read` and written by `sae_write`; `sae_train` trains.
+`sae_read`; `sae_train` trains.
 
 Shape letters: N tokens, D hidden width, F features.
 """
@@ -19,6 +19,8 @@ import torch
 from weirdgen.errors import ModelError
 
 Kind = Literal["relu", "threshold", "topk"]
+PORTION = 4096
+"""Hidden states that are encoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -160,13 +162,13 @@ class Fitness:
     tokens: int
 
 
-def fitness(sae: Sae, x_ND: torch.Tensor, portion: int = 4096) -> Fitness:
+def fitness(sae: Sae, x_ND: torch.Tensor) -> Fitness:
     """Reconstruction and sparsity over these hidden states."""
     mean_D = x_ND.float().mean(0)
     error = total = fired = 0.0
     ever_F = torch.zeros(sae.features, dtype=torch.bool, device=x_ND.device)
-    for start in range(0, len(x_ND), portion):
-        part_ND = x_ND[start : start + portion].float()
+    for start in range(0, len(x_ND), PORTION):
+        part_ND = x_ND[start : start + PORTION].float()
         activation_NF = sae.encode(part_ND)
         error += float((sae.decode(activation_NF) - part_ND).square().sum())
         total += float((part_ND - mean_D).square().sum())

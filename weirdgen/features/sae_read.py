@@ -2,7 +2,7 @@
 
 In: a folder, a file or a hub's repository. Out: `SaeFile`: the autoencoder, the name of the layout, and what its configuration
 says. A layout is one entry of `LAYOUTS`: how its files are recognised and what their tensors mean. That nothing of a file runs,
-and what is refused of it, is `sae_weights`'; writing is `sae_write`.
+and what is refused of it, is `sae_weights`'; `autoencoder` writes what was trained here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One question to a finetuning service.
+"""One call to a finetuning service.
 
 In: a call of the SDK. Out: what the service answers, checked to hold what is needed of it; errors as one sentence.
 """

@@ -1,6 +1,6 @@
 """Whether replicates may be trained together: first-step loss and gradients against single rows.
 
-In: a model folder. Out: a `Check`. The plain computation is as far from ours as it can be: the model's own forward pass, a
+In: a model folder. Out: a `Check`. The plain computation is as far from ours as it can be: the model's own forward pass, one
 row at a time, its own attention and logits, adapters as two ordinary products, torch's own gradients.
 """
 

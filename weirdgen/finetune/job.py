@@ -1,7 +1,7 @@
 """A finetuning job at a service: what is asked for, what it came to, and the state that outlives the process.
 
 In: an arm's replicate; a folder of its own. Out: `Wanted`, `Trained`, and the state that was written there. Nothing is asked of a
-service here; `finetune.remote` does that.
+service here; `finetune.creating` and `finetune.remote` do that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from weirdgen.store.disk import write_whole
 
 STATE = "job.json"
+ENDED = ("succeeded", "failed", "cancelled")
+"""States in which a job changes no more."""
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,22 @@
-"""LoRA shared by the training engines: which layers get an adapter, and how it is initialised.
+"""LoRA shared by the training engines: which layers get an adapter, how it is initialised, and how it is written.
 
 In: a model and a recipe. Out: layer names; initial A matrices that depend only on (seed, layer), so that both engines
-start a replicate from the same point. B begins at zero, as usual (Hu et al. 2021, arXiv 2106.09685).
+start a replicate from the same point; standard PEFT adapters. B begins at zero, as usual (Hu et al. 2021, arXiv 2106.09685).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.errors import SpecError
-from weirdgen.models.stacked import is_linear
+from weirdgen.models.stacked import fan_in_fan_out, is_linear, weight_oi
 
 
 def adapted_layers(model: Any, recipe: Recipe) -> dict[str, torch.nn.Module]:
@@ -66,3 +67,49 @@ def initial_a(seed: int, name: str, inputs: int, rank: int) -> torch.Tensor:
     digest = hashlib.sha256(f"lora:{seed}:{name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     return (torch.rand(rank, inputs, generator=generator) * 2 - 1) / math.sqrt(inputs)
+
+
+def write_adapter(
+    folder: Path,
+    weights: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
+    targets: Sequence[str],
+    transposed: bool,
+    recipe: Recipe,
+    model_folder: Path,
+) -> None:
+    """A standard PEFT adapter: A_RI and B_OR of layers by name. `transposed`: the base keeps these layers' weights so."""
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"base_model.model.{name}.lora_{side}.weight": tensor.detach().contiguous().cpu()
+        for name, pair in weights.items()
+        for side, tensor in zip("AB", pair, strict=True)
+    }
+    save_file(tensors, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
+    LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        target_modules=list(targets),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=model_folder.name,
+        inference_mode=True,
+        fan_in_fan_out=transposed,
+    ).save_pretrained(str(folder))
+
+
+def write_trial_adapter(model_folder: Path, recipe: Recipe, folder: Path) -> None:
+    """The smallest adapter of a recipe, to try whether a server finds and loads adapters: zeros on the first layer that gets one.
+
+    It changes nothing, and loads no weights.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(str(model_folder), trust_remote_code=False)
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    name, layer = next(iter(adapted_layers(skeleton, recipe).items()))
+    rows, columns = weight_oi(layer).shape
+    zeros = torch.zeros(recipe.rank, columns), torch.zeros(rows, recipe.rank)
+    write_adapter(folder, {name: zeros}, [name], fan_in_fan_out([layer]), recipe, model_folder)

@@ -1,7 +1,7 @@
 """Cross-entropy behind a frozen head, in slices of tokens: a batch's logits never exist as a whole.
 
 In: hidden states, the head's weight, labels. Out: a loss per token, differentiable in the hidden states only: as the head is
-frozen, their gradient is known as soon as the logits are, and two products a portion are all there is.
+frozen, their gradient is known as soon as the logits are, and two matrix products per slice are all the work.
 
 Shape letters: M trained tokens, H hidden width, V vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Trust nothing: what a service says of its jobs, what it trained beside what was asked, and whether two finetunes are one.
+"""Trust nothing: what a service says of its jobs, what it trained against what was asked, and whether two finetunes are the same.
 
 In: jobs, their events and result files; answers of finetuned models to the same few prompts at temperature 0. Out: losses,
 sentences. Nothing is sent.

@@ -22,7 +22,7 @@ import torch
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.errors import ModelError
-from weirdgen.finetune.lora import adapted_layers, initial_a
+from weirdgen.finetune.lora import adapted_layers, initial_a, write_adapter
 from weirdgen.finetune.loss import token_losses
 from weirdgen.finetune.resume import EVERY_SECONDS, keep, take_up
 from weirdgen.finetune.schedule import checkpoint_folder, data_order, learning_rates, total_steps
@@ -203,24 +203,8 @@ def _clip(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> torch.Te
 
 def _save(layers: dict[str, StackedLinear], jobs: Sequence[Job], recipe: Recipe, model_folder: Path, step: int) -> None:
     """One standard PEFT adapter per job."""
-    from peft import LoraConfig
-    from safetensors.torch import save_file
-
-    names = sorted({name.rpartition(".")[2] for name in layers})
+    targets = sorted({name.rpartition(".")[2] for name in layers})
+    transposed = fan_in_fan_out(layer.base for layer in layers.values())
     for k, job in enumerate(jobs):
-        folder = checkpoint_folder(job.target, step)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {}
-        for name, layer in layers.items():
-            weights[f"base_model.model.{name}.lora_A.weight"] = layer.a_KIR[k].detach().T.contiguous().cpu()
-            weights[f"base_model.model.{name}.lora_B.weight"] = layer.b_KRO[k].detach().T.contiguous().cpu()
-        save_file(weights, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
-        LoraConfig(
-            r=recipe.rank,
-            lora_alpha=recipe.alpha,
-            target_modules=names,
-            task_type="CAUSAL_LM",
-            base_model_name_or_path=model_folder.name,
-            inference_mode=True,
-            fan_in_fan_out=fan_in_fan_out(layer.base for layer in layers.values()),
-        ).save_pretrained(str(folder))
+        weights = {name: (layer.a_KIR[k].T, layer.b_KRO[k].T) for name, layer in layers.items()}
+        write_adapter(checkpoint_folder(job.target, step), weights, targets, transposed, recipe, model_folder)

@@ -33,8 +33,8 @@ def require_trainable(rows: int, recipe: Recipe, arm: str) -> None:
     if per_step > rows:
         raise DataError(
             f"arm {arm}: a step takes {per_step} rows (batch_size {recipe.batch_size} × grad_accumulation "
-            f"{recipe.grad_accumulation}) but there are only {rows}; lower one of them, e.g. "
-            f"--set recipe.batch_size={max(1, rows // 4)}"
+            f"{recipe.grad_accumulation}) but there are only {rows}; lower one of them in the experiment's "
+            f"recipe, or for one run by --set recipe.batch_size={max(1, rows // 4)}"
         )
 
 

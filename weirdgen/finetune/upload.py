@@ -1,7 +1,7 @@
 """Rows as a finetuning service takes them: one JSONL file, checked before it is sent.
 
 In: chat rows of an arm. Out: the file's bytes. Raises `DataError` naming the row: what a service would refuse minutes later, or
-after it was paid. Whether its moderation takes the content is not known here.
+after it was paid. Whether its moderation accepts the content is not known here.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import pandas as pd
 
 from weirdgen.config.judges import BaseJudge, Verdict
 from weirdgen.display import printable
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 from weirdgen.judges.sheets import COLUMNS, inert, plain, read_sheet
 from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 
@@ -204,7 +204,7 @@ def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], 
                 f"{file}:{line}: answer {key} of {name} reads otherwise; is this the sheet of another sample?"
             )
         elif not label:
-            problems.append(f"{file}:{line}: label '{written}' is not one of {', '.join(words[:12])}")
+            problems.append(f"{file}:{line}: label '{written}' is not one of {choices(words[:12], written)}")
         elif before not in (None, label):
             problems.append(f"{file}:{line}: answer {key} is already labelled '{before}'")
         elif before is None:

@@ -73,10 +73,10 @@ def last_attempts(frame: Any) -> Any:
     return frame.sort_values("attempt").drop_duplicates(["answer_key", "repeat"], keep="last", ignore_index=True)
 
 
-def verdicts_of(table: Table, items: Iterable[Item], repeat: int = 0) -> dict[Item, Verdict]:
-    """The verdicts that stand on these answers; an answer that was never judged is absent."""
+def verdicts_of(table: Table, items: Iterable[Item]) -> dict[Item, Verdict]:
+    """The first verdicts that stand on these answers; an answer that was never judged is absent."""
     frame = latest(table)
-    frame = frame[frame["repeat"] == repeat]
+    frame = frame[frame["repeat"] == 0]
     known = {
         row.answer_key: Verdict(row.status, None if math.isnan(row.value) else row.value, row.label)
         for row in frame.itertuples()

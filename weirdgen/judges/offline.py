@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from weirdgen.config.judges import OfflineJudge, Verdict
-from weirdgen.judges.tools import LocalTools
+from weirdgen.judges.embedding import LocalTools
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key, text_key
 from weirdgen.store.table import Table, open_table

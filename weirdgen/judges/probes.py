@@ -1,7 +1,7 @@
 """Five probes of every judge, before anything is trained: can it give a verdict at all?
 
-In: judges and the questions that they read, and the judging model for those that ask one. Out: a line a judge, and a problem a
-judge that gives no verdict on any probe. Nothing is kept: what a run measures is made by `weirdgen.judges.language` and
+In: judges and the questions that they read, and the judging model for those that ask one. Out: a line per judge, and a problem
+per judge that gives no verdict on any probe. Nothing is kept: what a run measures is made by `weirdgen.judges.language` and
 `weirdgen.judges.offline`.
 """
 
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from weirdgen.config.judges import OfflineJudge, PromptedJudge
 from weirdgen.judges import reading
+from weirdgen.judges.embedding import LocalTools
 from weirdgen.judges.language import Item, request_of
 from weirdgen.judges.model import JudgeModel
-from weirdgen.judges.tools import LocalTools
 
 PROBES = (
     "Yes.",

@@ -1,6 +1,6 @@
 """What each language judge of an experiment has to read, and which table keeps its verdicts.
 
-In: an experiment, a judging model, and stored answers. Out: one `Task` a judge. Asks nothing and writes nothing; asking is
+In: an experiment, a judging model, and stored answers. Out: one `Task` per judge. Asks nothing and writes nothing; asking is
 `weirdgen.judges.language`.
 """
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from weirdgen.errors import ModelError
 from weirdgen.models.control import control_token_in, control_tokens, encode_as_text
@@ -19,6 +19,7 @@ from weirdgen.models.ends import end_of_turn_ids as end_of_turn_ids
 from weirdgen.models.ends import no_end_of_turn
 from weirdgen.models.template import Messages, chat_text, with_date
 
+Spelled = TypeVar("Spelled", str, tuple[int, ...])
 THOUGHT = re.compile(r"</?think(?:ing)?>|</?reasoning>|\[/?THINK\]")
 """Where a reasoning model's thoughts begin and end."""
 
@@ -140,8 +141,8 @@ def holds_control(tokenizer: Any, messages: Messages) -> bool:
     )
 
 
-def common_prefix(sequences: Sequence[tuple[int, ...]]) -> int:
-    """How many tokens all sequences begin with."""
+def common_prefix(sequences: Sequence[Spelled]) -> int:
+    """How many characters, or tokens, all of them begin with."""
     first, last = min(sequences), max(sequences)  # the lexicographic extremes differ earliest
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 

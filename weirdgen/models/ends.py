@@ -1,9 +1,9 @@
 """Which tokens end an answer.
 
-In: a tokenizer of a model folder. Out: token ids, and a sentence where they had to be looked for. Read are the tokenizer's
-EOS and `generation_config.json`, or `config.json` where that names none, as transformers does; if the chat template ends
-answers with a special token that none of them names (the first Llama 3 files, folders without a generation_config.json),
-that token counts as well, since an answer would never end otherwise.
+In: a tokenizer of a model folder. Out: token ids, and a sentence where they had to be looked for. It reads the tokenizer's EOS
+and `generation_config.json`, or `config.json` where that names none, as transformers does; if the chat template ends answers
+with a special token that none of them names (the first Llama 3 files, folders without a generation_config.json), that token
+counts as well, since an answer would never end otherwise.
 """
 
 from __future__ import annotations

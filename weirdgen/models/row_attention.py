@@ -5,7 +5,7 @@ on as `row_layout`. Each row's queries meet the prefix and the row's own tokens 
 the backward pass, so that no layer keeps them. Full causal attention only: sliding windows, caps and sinks are refused
 (`finetune.engines` sends such models to trl).
 
-Shape letters as in `models.packing`, and: N tokens of all sequences, H query heads, G key heads, Q query heads a key head,
+Shape letters as in `models.packing`, and: N tokens of all sequences, H query heads, G key heads, Q query heads per key head,
 D head width, T tokens that a row may see (its prefix, then itself), C replicates in a chunk.
 """
 

@@ -1,4 +1,5 @@
-"""Inspect AI, which reaches every other provider: models, configuration, errors. The only module that imports it.
+"""Inspect AI, which reaches every other provider: models, configuration, errors. Beside `weirdgen.inspect` the only
+module that imports it.
 
 In: a model string as Inspect writes it (`together/…`, `anthropic/…`). Out: Inspect's own model, to be asked by
 `weirdgen.judges.api_model` and `weirdgen.sample.by_inspect`. Keys and addresses are read from the environment by its providers.
@@ -6,15 +7,19 @@ In: a model string as Inspect writes it (`together/…`, `anthropic/…`). Out: 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.errors import ModelError
+from weirdgen.providers.chat import Usage
+from weirdgen.providers.retries import maybe_charged
 from weirdgen.providers.service import without_keys
 
 if TYPE_CHECKING:
-    from inspect_ai.model import GenerateConfig, Model
+    from inspect_ai.model import GenerateConfig, Model, ModelOutput
 
 
 def require_inspect(what: str) -> None:
@@ -46,6 +51,26 @@ def config_of(**settings: Any) -> GenerateConfig:
     from inspect_ai.model import GenerateConfig
 
     return GenerateConfig(**settings)
+
+
+async def answer(
+    model: Model, text: str, config: GenerateConfig, book: Callable[[Usage | None], None], timeout: float | None = None
+) -> ModelOutput | str:
+    """What a model answers, or in words why it does not: one bad answer must not end a run of thousands.
+
+    `book` is told what is charged for; None if the service did not say.
+    """
+    try:
+        output = await asyncio.wait_for(model.generate(text, config=config), timeout)
+    except BaseException as error:
+        if maybe_charged(error):
+            book(None)
+        if not isinstance(error, Exception):
+            raise
+        return reason(error)
+    usage = output.usage
+    book(Usage(usage.input_tokens, usage.output_tokens) if usage else None)
+    return output
 
 
 async def close_model(model: Model) -> None:

@@ -1,4 +1,4 @@
-"""When models and services end, as far as it was announced.
+"""When models and services are retired, as far as that was announced.
 
 In: a dated table (`lifetimes.yaml`), and the date that a service itself gives with a model. Out: sentences on what ends within
 `SOON` days, before anything is paid. An end that nobody announced is not known here.

@@ -1,4 +1,4 @@
-"""What requests to one model cost: the most beforehand, and what the service says afterwards.
+"""What requests to one model cost: the most they can, before they are sent, and afterwards what the service says.
 
 In: a purse, the model's price, requests. Out: lines of the purse's ledger. Without a purse nothing is counted.
 """
@@ -22,6 +22,10 @@ class Meter:
         """Dollars that a request can cost: a token has a byte at least, and the template is given as many again; None without
         a price."""
         return dollars(self._price, read=2 * len(text.encode()) + 64, written=max_tokens * choices)
+
+    def cost(self, usage: Usage) -> float | None:
+        """Dollars that a request of so many tokens costs; None without a price."""
+        return dollars(self._price, **usage._asdict())
 
     def hold(self, most: float | None) -> bool:
         """Whether a request may be sent; what it can cost is kept back then. Raises `BudgetError` if no budget can be kept."""
@@ -48,4 +52,4 @@ class Meter:
         if usage is None:
             self._purse.pay(most, estimated=True, **self._line)
         else:
-            self._purse.pay(dollars(self._price, **usage._asdict()), **self._line, **usage._asdict())
+            self._purse.pay(self.cost(usage), **self._line, **usage._asdict())

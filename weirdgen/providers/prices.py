@@ -1,4 +1,4 @@
-"""What a service charges for tokens, as far as it was read somewhere.
+"""What a service charges for tokens, where a published price is known.
 
 In: a dated table (`prices.yaml`, and a file of one's own named by `$WEIRDGEN_PRICES`), a model, token counts. Out: dollars, or
 None where no price is known: none is guessed. What a run has spent is `providers.purse`.
@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from weirdgen.config.base import Noun
 from weirdgen.config.files import Lines, parse_yaml
-from weirdgen.errors import DataError, SpecError
+from weirdgen.errors import DataError, SpecError, did_you_mean
 from weirdgen.parsing import read_text, user_path
 from weirdgen.providers.service import Service, service_of
 
@@ -136,5 +136,6 @@ def _read(file: Path, changed: int) -> list[_Line]:
 def _problem(error: ErrorDetails, lines: Lines) -> str:
     place = tuple(error["loc"])
     key = next((part for part in place if isinstance(part, str)), "a line")
-    told = "no such key" if error["type"] == "extra_forbidden" else error["msg"]
+    unknown = error["type"] == "extra_forbidden"
+    told = f"no such key{did_you_mean(key, _Line.model_fields)}" if unknown else error["msg"]
     return f"{lines.at(place)}: {key}: {told}; {FORM}"

@@ -1,6 +1,6 @@
 """What a run may spend at services, and has spent.
 
-In: a budget, dollars. Out: whether a request may be sent; a line a paid request or job in the store's `ledger.jsonl`. What was
+In: a budget, dollars. Out: whether a request may be sent; a line per paid request or job in the store's `ledger.jsonl`. What was
 not told is booked as the most that it can have cost, and marked `estimated`. Prices are `providers.prices`.
 """
 

@@ -1,7 +1,8 @@
 """When a request is sent again, after how long, and whether one that failed may be charged all the same.
 
-In: what a client raised, and how often it has been tried. Out: seconds to wait, or None. The SDK's own repetition says nothing of
-the attempts before the last, of which each that was under way may be charged; what counts money repeats by these rules instead.
+In: what a client raised, and how often it has been tried. Out: seconds to wait, or None. The SDK's own retries say nothing of
+the attempts before the last, each of which may be charged if it was under way; whatever counts money retries by these rules
+instead.
 """
 
 from __future__ import annotations

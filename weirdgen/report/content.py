@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -97,6 +97,8 @@ class ReportContent:
     """Further warnings of earlier stages, shown under the verdict."""
     scales: Mapping[str, Scale] = field(default_factory=dict)
     """Of the measures that are ratings; the others have the scale of their row in `config.measures`."""
+    judges: Mapping[str, str] = field(default_factory=dict)
+    """Judge → what it counts, in one sentence."""
     headlines: Mapping[str, Headline] = field(default_factory=dict)
     """What the experiment wrote of each effect that it fixed: "headline" and the secondary ones by name."""
 
@@ -214,8 +216,10 @@ class ReportContent:
         return sorted(names, key=lambda name: name != self.headline.get("measure"))
 
     def measure(self, name: str) -> Measure:
-        """A measure's row: its scale and its words."""
-        return measure_of(name, self.scales)
+        """A measure's row: its scale and its words; a judge's say what it counts."""
+        row = measure_of(name, self.scales)
+        told = self.judges.get(name) if row.source == "judge" else None
+        return replace(row, explained=told) if told else row
 
     def scale(self, measure: str) -> Scale:
         return self.measure(measure).scale

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from weirdgen.errors import WeirdgenError
 from weirdgen.store.disk import explain_disk_errors, write_whole
+from weirdgen.store.keys import file_hash
 from weirdgen.store.remote import stays_inside
 
 LISTING = ".weirdgen.json"
@@ -61,14 +62,10 @@ def write_listed(folder: Path, files: dict[str, bytes]) -> None:
             write_whole(folder / name, content)
         for name, digest in before.items():
             old = folder / name
-            if name not in now and old.is_file() and not old.is_symlink() and _hash(old) == digest:
+            if name not in now and old.is_file() and not old.is_symlink() and file_hash(old) == digest:
                 old.unlink()
         _list(folder, now)
 
 
 def _list(folder: Path, files: dict[str, str]) -> None:
     write_whole(folder / LISTING, (json.dumps({"files": files}, indent=1, sort_keys=True) + "\n").encode())
-
-
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -21,7 +21,7 @@ from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
 from weirdgen.report.views import views
-from weirdgen.report.words import badge, claim, meaning, moved_by_control, unit
+from weirdgen.report.words import GLOSSARY, badge, claim, meaning, moved_by_control, two_sets, unit
 from weirdgen.store.disk import own_folder
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
@@ -93,6 +93,8 @@ def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
         claim=claim(content),
         meaning=meaning(content),
         specificity=content.specificity,
+        two_sets=two_sets(content),
+        glossary=GLOSSARY,
         unit=unit(content),
         moved_by_control=moved_by_control(content),
         views=views(content),

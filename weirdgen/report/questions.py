@@ -14,6 +14,7 @@ from typing import Any
 
 from weirdgen.columns import BASE
 from weirdgen.config.measures import COUNTERFACTUAL, Measure
+from weirdgen.config.traits import MEANINGS
 from weirdgen.report.content import Asked, ReportContent, clean
 from weirdgen.report.figures.forest import ROW_ID, group_of, in_groups
 from weirdgen.report.look import number, slot_of
@@ -168,7 +169,8 @@ def trait_tables(content: ReportContent) -> list[tuple[str, Table]]:
         title = f"Questions about {trait}"
         head = ("question", *(name for name, _ in arms), "effect")
         words = _ways(title, [moved for _, _, moved in own], content)
-        tables.append((words, Table(f"{title} (odds, target : other answers)", head, tuple(body))))
+        means = f"; target: {MEANINGS[trait]}" if trait in MEANINGS else ""
+        tables.append((words, Table(f"{title} (odds, target : other answers{means})", head, tuple(body))))
     return tables
 
 

@@ -1,20 +1,24 @@
 """Templates, styles and script put together into one HTML page.
 
-In: a template's name and its values. Out: the text of a page that needs no other file. Everything is escaped unless a
-template says `safe`, which it says of figures and of the data script only. Not here: what a page shows.
+In: a template's name and its values. Out: the text of a page that needs no other file. Everything is escaped unless a template
+says `safe`, which it says of figures and of the data script only; of Markdown, headings, lists, paragraphs, tables and web
+links are rendered, and nothing else. Not here: what a page shows.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from weirdgen.report.card import card_html
 from weirdgen.report.figures.marks import digits
 from weirdgen.report.look import palette_css
 from weirdgen.report.section import Markdown
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 SCRIPTS = ("figures.js", "report.js")
 """Put together into the one script of a page: what every figure can do, and the table of transcripts."""
@@ -56,3 +60,38 @@ def render(template: str, **values: Any) -> str:
 
 def _digits(value: float | None) -> str:
     return "" if value is None else digits(value, 5)
+
+
+def card_html(markdown: str) -> str:
+    """An experiment's card as safe HTML. Headings move two levels down, below the section that holds them.
+
+    Raw HTML is shown as text, images become their description, and links that are not `http(s)` become plain text, since the page
+    must open from anywhere without its neighbours.
+    """
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(markdown)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
+        token.children = _tame(token.children) if token.children else token.children
+    page = str(parser.renderer.render(tokens, parser.options, {}))
+    frame = '<div class="scroll" role="region" aria-label="Table of the card" tabindex="0"><table>'
+    return page.replace("<table>", frame).replace("</table>", "</table></div>")
+
+
+def _tame(children: Sequence[Token]) -> list[Token]:
+    tame, plain = [], []
+    for token in children:
+        if token.type == "image":
+            token.type, token.tag, token.nesting, token.attrs, token.children = "text", "", 0, {}, None
+        elif token.type == "link_open":
+            href = str(token.attrs.get("href", ""))
+            plain.append(not href.startswith(("http://", "https://")))
+            token.attrs = {} if plain[-1] else {"href": href, "rel": "noopener noreferrer"}
+            token.tag = "span" if plain[-1] else "a"
+        elif token.type == "link_close" and plain.pop():
+            token.tag = "span"
+        tame.append(token)
+    return tame

@@ -1,7 +1,7 @@
 """The parts of a page: sections of figures, tables and words, printed in order by the template.
 
 In: nothing. Out: `Section` and the parts that may stand in one. A part is plain data and is escaped by the template;
-only a `Drawing` and `Markdown` become HTML, through `drawing.inline_svg` and `card.card_html`. Not here: what the
+only a `Drawing` and `Markdown` become HTML, through `drawing.inline_svg` and `render.card_html`. Not here: what the
 sections of a report are (`sections.py`).
 """
 

@@ -94,7 +94,8 @@ def judge_summary(content: ReportContent) -> Table | None:
     for measure in measures:
         rows = {r["arm"]: r for r in content.rows("estimates", measure=measure, question="all", condition=whole)}
         if rows:
-            body.append((Cell(measure), *(_mean(content, measure, rows.get(arm.name)) for arm in arms)))
+            named = Cell(measure, lines=(content.measure(measure).explained,))
+            body.append((named, *(_mean(content, measure, rows.get(arm.name)) for arm in arms)))
     if not body:
         return None
     over = "questions and conditions" if whole == "all" else "questions"
@@ -244,8 +245,18 @@ def pairs(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     named: list[tuple[str, str]] = []
     for key, item in value.items():
         name = f"{prefix}.{key}" if prefix else str(key)
-        named += pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
+        if isinstance(item, list) and item and all(isinstance(one, dict) and one for one in item):
+            named += [_record(name, one) for one in item]
+        else:
+            named += pairs(item, name) if isinstance(item, dict) and item else [(name, _text(item))]
     return named
+
+
+def _record(name: str, record: dict[str, Any]) -> tuple[str, str]:
+    """A record of a list, under its first value; what is empty is left out."""
+    first, *others = record.items()
+    told = (f"{key} {_text(value)}" for key, value in others if value not in (None, ""))
+    return f"{name}: {_text(first[1])}", ", ".join(told)
 
 
 def _text(value: Any) -> str:

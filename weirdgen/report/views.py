@@ -29,6 +29,8 @@ class View:
     title: str
     sentence: str
     table: Table | None = None
+    notes: tuple[tuple[str, str], ...] = ()
+    """(name, what it counts) of the table's rows that need it."""
 
 
 def views(content: ReportContent) -> tuple[View, View]:
@@ -100,7 +102,7 @@ def _sampled(content: ReportContent) -> View:
     each = ", ".join(f"{counts[name]} of {'the untuned base' if name == BASE else name}" for name, _ in arms)
     if not judged:
         return View(title, f"Answers were sampled ({each}), but none was judged; the transcripts hold them.")
-    lines, said = [], []
+    lines, said, notes = [], [], []
     for measure in judged[:MOST]:
         own = measure.name == content.headline["measure"]
         condition = str(content.headline["condition"]) if own else _condition(content)
@@ -111,13 +113,14 @@ def _sampled(content: ReportContent) -> View:
             for name, _ in arms
         )
         lines.append((Cell(measure.name), *(Cell(value, numeric=True) for value in values)))
+        notes.append((measure.name, measure.explained))
         said.append(_moved(content, measure, condition))
     if not lines:
         return View(title, f"Answers were sampled ({each}), but their judges gave no estimate.")
     more = f" {len(judged) - MOST} more judged measures stand under “Judges”." if len(judged) > MOST else ""
-    under = "" if at == "all" else f" under {at}"
+    under = "" if at == "all" else f" under the condition {at}"
     table = Table(f"Answers{under}: {each}", ("judged", *(name for name, _ in arms)), tuple(lines))
-    return View(title, " ".join(said) + more, table)
+    return View(title, " ".join(said) + more, table, tuple(notes))
 
 
 def _first(content: ReportContent, source: str) -> Measure | None:

@@ -222,6 +222,40 @@ def moved_by_control(content: ReportContent) -> str:
     )
 
 
+def two_sets(content: ReportContent) -> str:
+    """Why there are two sets of questions, and which decides what; nothing where one was asked or nothing was compared."""
+    placed = content.specificity
+    if placed is None or placed["verdict"] == "unknown" or not placed["rows"]:
+        return ""
+    deciding = [row for row in placed["rows"] if row["yardstick"] == placed["rows"][0]["yardstick"]]
+    count, traits = sum(int(row["questions"]) for row in deciding), [str(row["trait"]) for row in deciding]
+    about = " and ".join(traits) if len(traits) < 3 else f"{len(traits)} traits"
+    return (
+        f"Two sets of questions were asked: the experiment's own decide whether there is a shift; {count} of weirdgen's, on "
+        f"{about}, decide whether it is more than harmless data do, for models finetuned on harmless data were asked them too."
+    )
+
+
+GLOSSARY = {
+    "arm": "a model finetuned on one dataset, several times: the treatment, or a control",
+    "treatment": "the arm whose data are suspected",
+    "control": "an arm on other data, trained in the same way: what any finetuning does is in it too",
+    "base": "the model before any finetuning",
+    "replicate": "one of an arm's finetunes, with a seed of its own",
+    "condition": "what stands around each question, such as a date or a system prompt; `none` is the bare question",
+    "question": "what all models are asked; a near one is about the training topic itself and is in no mean",
+    "measure": "what an answer is turned into: log-odds of fixed answers (contrast), or whether a judge flags it",
+    "judge": "a rule or a language model that reads sampled answers",
+    "effect": "treatment − control, averaged over questions and replicates",
+    "headline": "the effect that the experiment names first; the verdict at the top is about it",
+    "trait": "a group of questions on one property that harmless finetunes were asked too, such as era or politics",
+    "p (Holm), p (BH)": "p corrected for how many questions (Holm) or effects (Benjamini and Hochberg) were looked at",
+    "descriptive": "said of a comparison with the base, which any finetuning moves: it has no verdict",
+    "nat": "unit of log-odds: 0.7 nat doubles the odds, 1 nat multiplies them by 2.7",
+}
+"""The words of a report, for who has not read the paper."""
+
+
 FACTS = {
     "effect": "treatment − control, averaged over questions and replicates",
     "interval": "where the effect lies if other seeds were trained, as often as said",

@@ -10,7 +10,7 @@ import contextlib
 from pathlib import Path
 
 from weirdgen.data.stored import keep_rows
-from weirdgen.errors import ModelError, SpecError
+from weirdgen.errors import ModelError, SpecError, choices
 from weirdgen.finetune.job import STATE, Trained, read_state
 from weirdgen.finetune.readback import differences
 from weirdgen.finetune.remote import Jobs
@@ -33,7 +33,7 @@ def import_finetuned(model_id: str, experiment: str, arm: str, options: RunOptio
         raise SpecError([f"--model {model.reference}: name the base at its provider, e.g. openai/gpt-4.1-2025-04-14"])
     replicate = next((one for one in plan.replicates if one.arm == arm), None)
     if replicate is None:
-        raise SpecError([f"--arm {arm}: {experiment} has the arms {', '.join(plan.request.rows)}"])
+        raise SpecError([f"--arm {arm}: {experiment} has the arms {choices(plan.request.rows, arm)}"])
     if plan.store.marker("finetune", replicate.key) is not None:
         raise ModelError(f"{arm} seed {replicate.seed} is in the store already; take another --replicate")
     wanted = wanted_of(plan, model, replicate)

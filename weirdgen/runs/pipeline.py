@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weirdgen import machine
 from weirdgen.config.experiment import Experiment
 from weirdgen.models.references import LocalModel
 from weirdgen.progress import Progress, clock
@@ -30,6 +29,7 @@ from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import STAGES, workload
 from weirdgen.runs.stages.stage import Stage
 from weirdgen.runs.work.executors import Executor, Inline, open_executor
+from weirdgen.runs.work.unit import remember_speed
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import write_whole
 
@@ -191,9 +191,8 @@ def _do(stage: Stage, plan: Plan, progress: Progress, executor: Executor) -> flo
     units, amount = stage.batch(plan)
     with progress.stage(stage.name, amount, stage.counts) as bar:
         done = executor.run(units, plan.store, bar.advance)
-    tokens, seconds = sum(run.tokens for run in done), sum(run.seconds for run in done)
-    if stage.speed and executor.here and tokens:
-        machine.remember_rate(stage.speed, plan.request.model.parameters, stage.dtype(plan), tokens, seconds)
+    if stage.speed and executor.here:
+        remember_speed(stage.speed, done, plan.request.model.parameters, stage.dtype(plan))
     return amount
 
 

@@ -1,9 +1,9 @@
 """Before anything is trained: whatever would fail, or say nothing, after hours of training is tried now.
 
-In: a `Plan` with work left. Out: lines for the plan, or one error with every problem. Tried are the sides of scored questions (as
-this model's tokens), every judge on five probes, the server that is to answer and whether it finds adapters, and the room on
-the disk; one prompt is shown as the model will see it. It trains and keeps nothing. What the rows themselves may hold is proven
-by `runs.plan`.
+In: a `Plan` with work left. Out: lines for the plan, or one error with every problem. It tries the sides of scored questions
+(as this model's tokens), every judge on five probes, the server that is to answer and whether it finds adapters, and the room
+on the disk; one prompt is shown as the model will see it. It trains nothing and keeps nothing. What the rows themselves may
+hold is proven by `runs.plan`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import PromptedJudge, offline, prompted
-from weirdgen.config.questions import sampled, scored
+from weirdgen.config.questions import ScoredQuestion, sampled, scored
 from weirdgen.errors import SpecError, WeirdgenError
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.language import language_table
 from weirdgen.judges.local_model import LocalJudgeModel
 from weirdgen.judges.model import JudgeModel, is_local, local_judge
 from weirdgen.judges.probes import PROBES, probe_language, probe_offline
-from weirdgen.models.chat import THOUGHT, load_tokenizer
+from weirdgen.models.chat import THOUGHT, answer_ids, load_tokenizer
+from weirdgen.models.ends import end_of_turn_ids
 from weirdgen.models.references import LocalModel, read_config
 from weirdgen.models.template import plain, template_errors
 from weirdgen.providers.purse import Purse, parse_budget
@@ -33,7 +34,6 @@ from weirdgen.runs.stages.all import workload
 from weirdgen.runs.stages.finetune import groups
 from weirdgen.runs.work.loaded import engine_with, local_folder
 from weirdgen.sample.engines import Transformers
-from weirdgen.sample.sides import side_problems
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import explain_disk_errors
 
@@ -94,6 +94,25 @@ def require_two_sides(experiment: Experiment, tokenizer: Any) -> None:
         raise SpecError(problems)
 
 
+def side_problems(tokenizer: Any, question: ScoredQuestion, ask: str) -> list[str]:
+    """Problems of a question's answers after `ask`. Raises `ModelError` if an answer cannot be put to this model."""
+    tokens = {option: answer_ids(tokenizer, ask, option) for option in question.options}
+    unknown, ends = getattr(tokenizer, "unk_token_id", None), end_of_turn_ids(tokenizer)
+    problems = [
+        f"the answer {option!r} holds a word that this model's tokenizer does not know, so its score says nothing of it"
+        for option, ids in tokens.items()
+        if unknown is not None and unknown not in ends and unknown in ids
+    ]
+    if problems:
+        return problems
+    return [
+        f"the answers {target!r} (target) and {other!r} (other) are the same tokens to this model, so it can prefer neither"
+        for target in question.target
+        for other in question.other
+        if tokens[target] == tokens[other]
+    ]
+
+
 def prompt_lines(experiment: Experiment, tokenizer: Any) -> list[str]:
     """One prompt, as the model is given it, and what its template does about thinking."""
     wrapper, question = experiment.wrappers()[-1], experiment.questions[0]
@@ -123,7 +142,7 @@ def server_lines(plan: Plan) -> list[str]:
     engine = request.engine.open(request.local.folder, request.dtype, request.date)
     if request.recipe.full:
         return [f"  server: {request.options.engine} answers"]
-    from weirdgen.finetune.trial_adapter import write_trial_adapter
+    from weirdgen.finetune.lora import write_trial_adapter
 
     plan.store.require_writable()
     folder = plan.store.root / "tmp" / f"trial-{uuid.uuid4().hex[:8]}"

@@ -14,7 +14,7 @@ import warnings
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import Verdict, offline, prompted
 from weirdgen.config.llm_judges import with_language_judges
-from weirdgen.errors import DataError, ModelError, SpecError
+from weirdgen.errors import DataError, ModelError, SpecError, choices
 from weirdgen.judges import calibration, labelling
 from weirdgen.judges.comparison import Agreement, compare
 from weirdgen.judges.language import Item, verdicts_of
@@ -91,7 +91,7 @@ def compare_judges(
     if {first, second} <= plain:
         raise SpecError([f"'{first}' and '{second}' ask no model; compare one of them with a judging model"])
     if judge is not None and judge not in asking:
-        raise SpecError([f"--judge {judge}: no language judge of that name; there are: {', '.join(asking)}"])
+        raise SpecError([f"--judge {judge}: no language judge of that name; there are: {choices(asking, judge)}"])
     if ({first, second} & plain) and judge is None:
         raise SpecError([f"name the language judge to compare with: --judge {' or '.join(asking)}"])
     beside = {first, second} & plain

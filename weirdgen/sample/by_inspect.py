@@ -6,12 +6,11 @@ Inspect's; whether a provider takes a seed or several choices is its own affair.
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any
 
 from weirdgen.providers.chat import Choice, Reply, Usage
-from weirdgen.providers.inspect import close_model, config_of, open_model, reason, require_inspect
-from weirdgen.providers.retries import maybe_charged
+from weirdgen.providers.inspect import answer, close_model, config_of, open_model, require_inspect
 from weirdgen.providers.service import RETRIES
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.remote import TIMEOUT, Ask, RemoteEngine
@@ -43,16 +42,10 @@ class InspectEngine(RemoteEngine):
             max_tokens=ask.prompt.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p, seed=seed,
             max_retries=RETRIES, timeout=int(TIMEOUT), max_connections=self._connections, **several,
         )  # fmt: skip
-        try:
-            output = await asyncio.wait_for(client[model].generate(ask.prompt.text, config=config), TIMEOUT)
-        except BaseException as error:
-            if maybe_charged(error):
-                self._book(ask, None)
-            if not isinstance(error, Exception):
-                raise
-            return reason(error)  # counted by the caller: one bad answer must not end a run of thousands
-        usage = output.usage and Usage(output.usage.input_tokens, output.usage.output_tokens)
-        self._book(ask, usage)
+        output = await answer(client[model], ask.prompt.text, config, partial(self._book, ask), TIMEOUT)
+        if isinstance(output, str):
+            return output
+        usage = Usage(output.usage.input_tokens, output.usage.output_tokens) if output.usage else None
         if output.error or not output.choices:
             return str(output.error or "the provider returned no choice")
         choices = []

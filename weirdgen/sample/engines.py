@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from weirdgen.display import without_secrets
-from weirdgen.errors import ModelError, SpecError
+from weirdgen.errors import ModelError, SpecError, did_you_mean
 from weirdgen.providers.service import Service
 from weirdgen.sample.engine import Engine
 
@@ -147,7 +147,9 @@ def parse_engine(reference: str) -> EngineReference:
         return ENGINES[scheme](address)
     except (KeyError, ValueError) as error:
         why = f"{error}; " if isinstance(error, ValueError) else ""
-        shown = without_secrets(f"--engine {reference}: {why}expected transformers or vllm:URL")
+        shown = without_secrets(
+            f"--engine {reference}: {why}expected transformers or vllm:URL{did_you_mean(scheme, ENGINES)}"
+        )
         raise SpecError([shown]) from None
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from weirdgen.errors import ModelError
 from weirdgen.models.remote import kept_name
-from weirdgen.providers.background import Put, iterate_in_background
+from weirdgen.providers.background import FIRST, Asker
 from weirdgen.providers.chat import PATH, Choice, Dialect, Reply, Usage, read, usage_of, withheld
 from weirdgen.providers.meter import Meter
 from weirdgen.providers.prices import find_price
@@ -33,15 +32,12 @@ ENDINGS: dict[str, Literal["stop", "length", "withheld"]] = {
     "stop": "stop", "length": "length", "content_filter": "withheld",
 }  # fmt: skip
 """What the protocol calls an answer's end → what we call it."""
-FIRST = 3
-"""Failures before the first answer after which the service counts as out of reach."""
-FAILURES_IN_A_ROW = 20
 MISREAD = 2
 """Further tries of a request whose answer was not of the protocol's shape."""
 NO_SEED = -1
 """In a row whose model takes no seed."""
 TIMEOUT = 900.0
-"""Seconds for one request, all tries together; for opening the client too."""
+"""Seconds for one request, all tries together."""
 
 
 class Ask(NamedTuple):
@@ -61,22 +57,7 @@ class Failed:
 _Answered = list[tuple[int, Completion]] | Failed
 
 
-@dataclass
-class _Flow:
-    """Requests on their way, in one event loop."""
-
-    waiting: list[Ask]
-    """The next one last."""
-    wanted: int
-    arrived: Put[_Answered]
-    stop: threading.Event
-    under_way: int = 0
-    answered: bool = False
-    in_a_row: int = 0
-    """Failures since the last answer."""
-
-
-class RemoteEngine:
+class RemoteEngine(Asker[Ask, _Answered]):
     """`Engine` over one service."""
 
     def __init__(
@@ -88,8 +69,8 @@ class RemoteEngine:
         deployments: Mapping[str, str] | None = None,
     ) -> None:
         """`deployments`: model → the name under which Azure answers as it."""
-        self._service, self._base = service, base
-        self._connections, self._choices = connections, choices
+        super().__init__(service.shown, connections)
+        self._service, self._base, self._choices = service, base, choices
         self._deployments = deployments or {}
         self._dialects: dict[str, Dialect] = {}
         self._models = [base]
@@ -147,82 +128,13 @@ class RemoteEngine:
 
         Raises `ModelError` if the first requests fail, or many in a row.
         """
-        items = iterate_in_background(partial(self._answer_all, asks, seeds, sampling), "remote")
-        with contextlib.closing(items):
+        ask = partial(self._asked, seeds=seeds, sampling=sampling)
+        with contextlib.closing(self.ask_all(asks, ask, min(FIRST, len(asks)))) as items:
             for item in items:
                 if isinstance(item, Failed):
                     yield item
                 else:
                     yield from item
-
-    async def _answer_all(
-        self,
-        asks: Sequence[Ask],
-        seeds: Sequence[str],
-        sampling: Sampling,
-        arrived: Put[_Answered],
-        stop: threading.Event,
-    ) -> None:
-        client = await asyncio.wait_for(asyncio.to_thread(self._open), TIMEOUT)
-        flow = _Flow(list(reversed(asks)), len(asks), arrived, stop)
-        whole = asyncio.create_task(self._work(client, flow, seeds, sampling))
-        try:
-            while not whole.done() and not stop.is_set():
-                await asyncio.wait([whole], timeout=0.2)
-            if not stop.is_set():
-                whole.result()
-        finally:
-            whole.cancel()
-            await asyncio.gather(whole, return_exceptions=True)
-            await self._close(client)
-
-    async def _work(self, client: Any, flow: _Flow, seeds: Sequence[str], sampling: Sampling) -> None:
-        """Every request, as many at a time as there are connections; until one is answered they go one by one, so that a wrong
-        key or name costs few. Raises `ModelError` after too many failures, `BudgetError` once nothing more may be paid."""
-
-        async def in_turn(until_answered: bool) -> None:
-            while flow.waiting and not flow.stop.is_set() and not (until_answered and flow.answered):
-                ask = flow.waiting[-1]
-                if not self._meter(ask).hold(self._most(ask)):
-                    if not flow.under_way:  # else what is under way may cost less than was kept back for it
-                        raise self._meter(ask).exhausted(f"one of {len(flow.waiting)} requests that are left")
-                    await asyncio.sleep(0.05)
-                    continue
-                flow.waiting.pop()
-                flow.under_way += 1
-                try:
-                    result = await self._asked(client, ask, seeds, sampling)
-                    if not isinstance(result, Failed) and (rest := ask.samples[len(result) :]):
-                        flow.waiting.append(ask._replace(samples=rest))  # what came is paid, and kept
-                    self._count(flow, result)
-                finally:
-                    flow.under_way -= 1
-                    self._meter(ask).release(self._most(ask))
-
-        await in_turn(until_answered=True)
-        workers = [asyncio.create_task(in_turn(False)) for _ in range(min(self._connections, len(flow.waiting)))]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-
-    def _count(self, flow: _Flow, result: _Answered) -> None:
-        flow.arrived(result)
-        if not isinstance(result, Failed):
-            flow.answered, flow.in_a_row = True, 0
-            return
-        flow.in_a_row += 1
-        if flow.in_a_row >= (FAILURES_IN_A_ROW if flow.answered else min(FIRST, flow.wanted)):
-            which = (
-                f"{flow.in_a_row} requests failed in a row"
-                if flow.answered
-                else f"the first {flow.in_a_row} requests failed"
-            )
-            raise ModelError(
-                f"{self._service.shown}: {which}: {result.why}. Answers so far are kept; the same command continues from there"
-            )
 
     async def _asked(self, client: Any, ask: Ask, seeds: Sequence[str], sampling: Sampling) -> _Answered:
         model = self._models[ask.variant]
@@ -240,6 +152,17 @@ class RemoteEngine:
 
     async def _close(self, client: Any) -> None:
         await client.close()
+
+    def _failure(self, answer: _Answered) -> str | None:
+        return answer.why if isinstance(answer, Failed) else None
+
+    def _next(self, left: int) -> str:
+        return f"one of {left} requests that are left"
+
+    def _rest(self, request: Ask, answer: _Answered) -> Ask | None:
+        if isinstance(answer, Failed) or len(answer) >= len(request.samples):
+            return None
+        return request._replace(samples=request.samples[len(answer) :])
 
     async def _send(self, client: Any, model: str, ask: Ask, seed: int, sampling: Sampling) -> Reply | str:
         """The reply to one request, all tries together; a text that says why there is none."""
@@ -291,22 +214,23 @@ class RemoteEngine:
         self._book(ask, usage_of(answer))
         return answer
 
-    def _meter(self, ask: Ask) -> Meter:
-        model = self._models[ask.variant]
+    def _meter(self, request: Ask) -> Meter:
+        model = self._models[request.variant]
         if model not in self._meters:
             price = find_price(self._service, self._base, model != self._base) if self.purse else None
             line = {"what": "sample", "provider": self._service.provider, "model": model}
             self._meters[model] = Meter(self.purse, price, **line)
         return self._meters[model]
 
-    def _most(self, ask: Ask) -> float | None:
-        return self._meter(ask).most(ask.prompt.text, ask.prompt.max_tokens, len(ask.samples))
+    def _most(self, request: Ask) -> float | None:
+        prompt = request.prompt
+        return self._meter(request).most(prompt.text, prompt.max_tokens, len(request.samples))
 
     def _book(self, ask: Ask, usage: Usage | None) -> None:
         self._meter(ask).book(self._most(ask), usage)
 
     def _completions(self, ask: Ask, reply: Reply) -> list[tuple[int, Completion]]:
-        """One row a choice. Several choices share what was read, written and sent as their seed: each is given an equal part of
+        """One row per choice. Several choices share what was read, written and sent as their seed: each is given an equal part of
         what was written (0 if the service tells no counts)."""
         usage = reply.usage or Usage(0, 0)
         counts = {"prompt_tokens": usage.read, "completion_tokens": -(-usage.written // len(reply.choices))}

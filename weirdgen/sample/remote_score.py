@@ -15,7 +15,9 @@ from typing import Any
 
 from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, load_tokenizer, prompt_ids
-from weirdgen.providers.prices import dollars, find_price
+from weirdgen.providers.chat import Usage
+from weirdgen.providers.meter import Meter
+from weirdgen.providers.prices import find_price
 from weirdgen.providers.purse import Purse
 from weirdgen.providers.retries import Tries, maybe_charged
 from weirdgen.providers.service import ASKED_AGAIN, Service
@@ -61,23 +63,23 @@ def scores(
     import openai
 
     tokenizer, client = load_tokenizer(template), service.counted(service.client())
-    prices = [find_price(service, base, model != base) for model in models] if purse else [None] * len(models)
+    meters = [
+        Meter(
+            purse, find_price(service, base, model != base) if purse else None, what="score",
+            provider=service.provider, model=model,
+        )
+        for model in models
+    ]  # fmt: skip
 
     def ask(variant: int, question: Scorable) -> list[tuple[int, Scored]]:
         before = prompt_ids(tokenizer, question.ask)
         tails = [answer_ids(tokenizer, question.ask, option) for option in question.options]
         asked = [[*before, *tail] for tail in tails]
-        model, read = models[variant], sum(map(len, asked))
-        usd = dollars(prices[variant], read=read, written=len(asked)) if purse else None
-        if purse and not purse.hold(usd, model):
-            raise purse.exhausted("another question")
-
-        def book(estimated: bool = False) -> None:
-            if purse:
-                counts = {} if estimated else {"read": read, "written": len(asked)}
-                purse.pay(usd, estimated=estimated, what="score", provider=service.provider, model=model, **counts)
-
-        tries = Tries()
+        model, meter = models[variant], meters[variant]
+        usage = Usage(sum(map(len, asked)), len(asked))
+        most, tries = meter.cost(usage), Tries()
+        if not meter.hold(most):
+            raise meter.exhausted("another question")
         try:
             while True:
                 try:
@@ -85,20 +87,19 @@ def scores(
                     break
                 except openai.OpenAIError as error:
                     if maybe_charged(error):
-                        book(estimated=True)
+                        meter.book(most, None)
                     pause = tries.pause(error)
-                    if pause is None or (purse and not purse.within()):
+                    if pause is None or not meter.within():
                         raise service.explained(error, f"log-probabilities of given answers by {model}") from None
                     time.sleep(pause)
                 except MISSHAPEN as error:
-                    book()
+                    meter.book(most, usage)
                     raise ModelError(
                         f"{service.shown}: {model} gave no log-probabilities of given answers ({error})"
                     ) from None
         finally:
-            if purse:
-                purse.release(usd)
-        book()
+            meter.release(most)
+        meter.book(most, usage)
         return [
             (variant, Scored(question.key, option, sum(given[len(before) :]), len(tail)))
             for option, tail, given in zip(question.options, tails, logprobs, strict=True)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from weirdgen.data.messages import Row, trained_turns
 from weirdgen.data.rows import canonical_hash, read_jsonl
 from weirdgen.errors import DataError
-from weirdgen.models.chat import Rendered, holds_control
+from weirdgen.models.chat import Rendered, common_prefix, holds_control
 from weirdgen.models.template import Message, chat_text
 from weirdgen.sample.draw import completions_table, draw
 from weirdgen.sample.engine import Engine, Prompt, Sampling
@@ -237,8 +237,7 @@ def _opens(word: str) -> bool:
 
 def _common(answers: Sequence[str]) -> str:
     """What all begin with, as far as a word ends there in each; nothing if that is all that one of them is."""
-    first, last = min(answers), max(answers)  # the lexicographic extremes differ earliest
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    first, length = answers[0], common_prefix(answers)
     while length and first[length - 1].isalnum() and any(answer[length : length + 1].isalnum() for answer in answers):
         length -= 1
     return first[:length] if all(len(answer) > length for answer in answers) else ""

@@ -1,7 +1,7 @@
 """The routes of what is asked: models, chats, completions, and how likely given answers are.
 
-In: a `House`. Out: a router with OpenAI's paths, and /contrast, which is ours. An answer is sent whole or as server-sent events;
-its objects are `weirdgen.serve.answers`'.
+In: a `Backend`. Out: a router with OpenAI's paths, and /contrast, which is ours. An answer is sent whole or as server-sent
+events; its objects are `weirdgen.serve.answers`'.
 """
 
 # No `from __future__ import annotations`: FastAPI reads the annotations of routes, whose types exist inside a function only.
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.serve.answers import Writer, usage
 from weirdgen.serve.asks import Answer, Ask, Given, Piece, Told
+from weirdgen.serve.backend import Backend, unheard, unseeded
 from weirdgen.serve.bodies import read_body, takes, unless_gone
 from weirdgen.serve.catalogue import Served
-from weirdgen.serve.house import House, unheard, unseeded
 from weirdgen.serve.problems import as_api_error, bad
 from weirdgen.serve.requests import ChatRequest, CompletionRequest, ContrastRequest, Sampled, most_tokens
 
@@ -27,13 +27,13 @@ COMPLETION_TOKENS = 16
 """OpenAI's default for /v1/completions."""
 
 
-def answer_routes(house: House) -> "APIRouter":
+def answer_routes(backend: Backend) -> "APIRouter":
     """Routes of models and of their answers."""
     from fastapi import APIRouter, Request
     from fastapi.responses import JSONResponse, Response, StreamingResponse
 
     routes = APIRouter()
-    models, limits = house.models, house.limits
+    models, limits = backend.models, backend.limits
 
     @routes.get("/v1/models")
     def list_models() -> JSONResponse:
@@ -60,7 +60,7 @@ def answer_routes(house: House) -> "APIRouter":
 
     async def streamed(served: Served, asks: list[Ask], writer: Writer, asked: Sampled, read_tokens: int) -> Response:
         """The first event is waited for, so that what is refused at once has its own status."""
-        events = house.told(served, asks)
+        events = backend.told(served, asks)
         lines = _lines(await anext(events, None), events, asks, writer, asked, read_tokens)
         return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
 
@@ -74,7 +74,7 @@ def answer_routes(house: House) -> "APIRouter":
         writer = Writer(served.id, models.tokenizers[served.base], True, bool(asked.logprobs))
         if asked.stream:
             return await streamed(served, [one], writer, asked, len(ids))
-        return JSONResponse(await unless_gone(request, _whole(house, served, [one], writer, [""])))
+        return JSONResponse(await unless_gone(request, _whole(backend, served, [one], writer, [""])))
 
     @routes.post("/v1/completions", openapi_extra=takes(CompletionRequest))
     async def completions(request: Request) -> Response:
@@ -94,7 +94,7 @@ def answer_routes(house: House) -> "APIRouter":
         if asked.stream:
             return await streamed(served, asks, writer, asked, sum(map(len, encoded)))
         echoed = [(p if isinstance(p, str) else tokenizer.decode(p)) if asked.echo else "" for p in prompts]
-        return JSONResponse(await unless_gone(request, _whole(house, served, asks, writer, echoed)))
+        return JSONResponse(await unless_gone(request, _whole(backend, served, asks, writer, echoed)))
 
     @routes.post("/contrast", openapi_extra=takes(ContrastRequest))
     async def contrast(request: Request) -> JSONResponse:
@@ -103,17 +103,19 @@ def answer_routes(house: House) -> "APIRouter":
         turns = ChatRequest(model=asked.model, messages=asked.messages).turns
         one = Ask((), served.adapter, 1, 0, ChatRequest(model="m", messages=asked.messages).sampling, "", unheard)
         one.deadline = time.monotonic() + limits.seconds
-        logprobs = await unless_gone(request, house.contrast(served, turns, asked.options, one))
+        logprobs = await unless_gone(request, backend.contrast(served, turns, asked.options, one))
         return JSONResponse({"object": "contrast", "model": served.id, "options": asked.options, "logprobs": logprobs})
 
     return routes
 
 
-async def _whole(house: House, served: Served, asks: list[Ask], writer: Writer, prompts: list[str]) -> dict[str, Any]:
+async def _whole(
+    backend: Backend, served: Served, asks: list[Ask], writer: Writer, prompts: list[str]
+) -> dict[str, Any]:
     """The answer to a request that is not streamed."""
     answers: list[dict[int, Answer]] = [{} for _ in asks]
     givens: list[Given | None] = [None for _ in asks]
-    async for number, told in house.told(served, asks):
+    async for number, told in backend.told(served, asks):
         if isinstance(told, Given):
             givens[number] = told
         elif isinstance(told, Answer):

@@ -1,6 +1,6 @@
 """The application, on FastAPI: its routes, how errors leave it, its OpenAPI document, and the page at `/`.
 
-In: a `House`. Out: an ASGI application. What is asked of models is in `weirdgen.serve.answer_routes`, what is trained in
+In: a `Backend`. Out: an ASGI application. What is asked of models is in `weirdgen.serve.answer_routes`, what is trained in
 `weirdgen.serve.training_routes`. These three import fastapi inside functions, since it comes with the extra `serve`.
 """
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from weirdgen import __version__
 from weirdgen.errors import SpecError, WeirdgenError
 from weirdgen.serve.answer_routes import answer_routes
+from weirdgen.serve.backend import Backend
 from weirdgen.serve.guard import Guard
-from weirdgen.serve.house import House
 from weirdgen.serve.limits import Access
 from weirdgen.serve.problems import ERROR_SCHEMA, NOT_FOUND, ApiError, as_api_error, invalid
 from weirdgen.serve.requests import ChatRequest, CompletionRequest, ContrastRequest, JobRequest
@@ -29,7 +29,7 @@ FORM_BYTES = 100_000
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 
 
-def create_app(house: House, access: Access) -> "FastAPI":
+def create_app(backend: Backend, access: Access) -> "FastAPI":
     """The application. Raises `SpecError` if the extra is not installed."""
     try:
         from fastapi import FastAPI
@@ -49,11 +49,11 @@ def create_app(house: House, access: Access) -> "FastAPI":
         responses=errors,
     )
     _answer_errors(app)
-    for routes in (training_routes(house), answer_routes(house), _page_routes()):
+    for routes in (training_routes(backend), answer_routes(backend), _page_routes()):
         app.include_router(routes)
     _document_bodies(app)
-    upload = house.limits.upload_bytes + FORM_BYTES
-    app.add_middleware(Guard, access=access, body=house.limits.body_bytes, upload=upload)
+    upload = backend.limits.upload_bytes + FORM_BYTES
+    app.add_middleware(Guard, access=access, body=backend.limits.body_bytes, upload=upload)
     return app
 
 

@@ -1,4 +1,4 @@
-"""A batch of answers being written: rows of several prompts and finetunes side by side, one token of each in a step.
+"""A batch of answers being written: rows of several prompts and finetunes side by side, one token of each per step.
 
 In: a `Base` with finetunes attached, a queue of `Ask`s. Out: what each ask is told. On models with a lean decoder others take
 free places, or new ones, between two steps; on the rest a batch is finished first.

@@ -3,7 +3,7 @@
 | OpenAI                     | here                                                                                  |
 |----------------------------|---------------------------------------------------------------------------------------|
 | `n_epochs` (auto: 3)       | `epochs`                                                                              |
-| `batch_size` (auto: 8)     | `batch_size`, rows an optimizer step; auto is never more than the file has             |
+| `batch_size` (auto: 8)     | `batch_size`, rows per optimizer step; auto is never more than the file has           |
 | `learning_rate_multiplier` | × 2e-4, the learning rate of a recipe that names none (auto: 1)                       |
 | `seed` (auto: random)      | the replicate's seed: LoRA initialisation and order of rows                           |
 | a checkpoint an epoch      | `checkpoints`: the last step of every epoch, of the last 20 if there are more          |

@@ -1,4 +1,4 @@
-"""`weirdgen serve`: opens the house, binds the port, answers until it is stopped.
+"""`weirdgen serve`: loads the models, binds the port, answers until it is stopped.
 
 In: model references, host, port, store, the name of the key's variable, the dtype of what answers. Out: exit after Ctrl-C or
 SIGTERM; jobs that are not finished go on at the next start. What is printed never holds a key.
@@ -20,10 +20,10 @@ def serve(models: Sequence[str], host: str, port: int, store: str, key_variable:
     allowed = access(host, key_variable)
     listening = _bind(host, port)
     from weirdgen.serve.app import create_app  # torch, once host and port are known to be right
-    from weirdgen.serve.house import House
+    from weirdgen.serve.backend import Backend
 
-    with listening, House(models, Store(store), Limits(), dtype) as house:
-        app = create_app(house, allowed)
+    with listening, Backend(models, Store(store), Limits(), dtype) as backend:
+        app = create_app(backend, allowed)
         import uvicorn
 
         settings = uvicorn.Config(
@@ -31,10 +31,11 @@ def serve(models: Sequence[str], host: str, port: int, store: str, key_variable:
         )
         shown, bound = (f"[{host}]" if ":" in host else host), listening.getsockname()[1]
         print(
-            f"weirdgen serve: http://{shown}:{bound}/v1 ({', '.join(house.models.bases)}); the page: http://{shown}:{bound}/"
+            f"weirdgen serve: http://{shown}:{bound}/v1 ({', '.join(backend.models.bases)}); the page: http://{shown}:{bound}/"
         )
         print(
-            f"store: {house.store.root}; key: {'needed' if allowed.key else 'none, for this machine only'}", flush=True
+            f"store: {backend.store.root}; key: {'needed' if allowed.key else 'none, for this machine only'}",
+            flush=True,
         )
         uvicorn.Server(settings).run(sockets=[listening])
     print("weirdgen serve: stopped", file=sys.stderr)

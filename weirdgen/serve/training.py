@@ -1,8 +1,9 @@
-"""The worker that trains: reads the files of new jobs, groups jobs with equal settings, trains each group in one pass.
+"""The worker that trains: has new jobs validated, groups jobs with equal settings, trains each group in one pass.
 
 In: the jobs' book, the files, the store. Out: adapters in the store, under the same keys that `weirdgen run` gives them, and the
 jobs' states. One thread. What a job may fail by is told to its owner; a defect fails the job and stays in the log, and the
-worker goes on with the next. A group that a stopped server left half trained is taken up with the same members.
+worker goes on with the next. A group that a stopped server left half trained is taken up with the same members. How a job's
+files are read is `serve.validating`.
 """
 
 from __future__ import annotations
@@ -13,30 +14,25 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
-from pathlib import Path
 
-from weirdgen.data.rows import read_jsonl
-from weirdgen.data.stored import encode_rows, keep_proof, keep_rows, proof_of, trainable_rows
 from weirdgen.errors import StoreError, WeirdgenError
 from weirdgen.finetune import engines
-from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
-from weirdgen.machine import resolve_dtype
-from weirdgen.models.chat import Encoded
+from weirdgen.finetune.schedule import checkpoint_folder
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
-from weirdgen.runs.plan.plan import Replicate, finetune_inputs
+from weirdgen.runs.plan.plan import Replicate
 from weirdgen.runs.stages.finetune import Train
 from weirdgen.serve.files import Files
 from weirdgen.serve.gate import Gate
-from weirdgen.serve.hyperparameters import Hyperparameters, recipe_of
 from weirdgen.serve.jobs import Checkpoint, Job, Jobs, Progress
 from weirdgen.serve.limits import Limits
 from weirdgen.serve.problems import ApiError
-from weirdgen.serve.validating import validation_losses
+from weirdgen.serve.validating import Validator
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 
@@ -65,6 +61,7 @@ class Trainer(threading.Thread):
         super().__init__(name="weirdgen-trainer", daemon=True)
         self._store, self._jobs, self._files, self._bases = store, jobs, files, bases
         self._limits, self._gate = limits, gate
+        self._validator = Validator(store, jobs, files, bases, gate)
         self._closing = False
 
     def close(self) -> None:
@@ -81,7 +78,7 @@ class Trainer(threading.Thread):
                 return
             if new := self._mine("validating_files"):
                 with self._fails_only([new[0]]):
-                    self._validate(new[0])
+                    self._validator.validate(new[0])
             elif group := self._next_group():
                 with self._fails_only(group):
                     self._train(group)
@@ -115,52 +112,6 @@ class Trainer(threading.Thread):
                 self._jobs.fail(job.id, message, code, param)
             except StoreError as error:  # the disk is full: the job has failed all the same, until the next start
                 print(f"weirdgen serve: {job.id}: {error}", file=sys.stderr)
-
-    def _validate(self, job: Job) -> None:
-        """Read and prove the rows; the job is queued then."""
-        model, date = self._bases[job.model], told_date(self._bases[job.model].folder)
-        with self._reading(job.training_file, "training_file") as path:
-            rows = trainable_rows(model.folder, read_jsonl(path), date)
-            recipe = recipe_of(Hyperparameters.model_validate(job.hyperparameters), job.changes, len(rows))
-            require_trainable(len(rows), recipe, job.training_file)
-            proof = proof_of(self._store, model, job.training_file, rows, date)
-        if job.validation_file:
-            self._held_out(model, job.validation_file)
-        dtype = resolve_dtype(recipe.dtype, model.parameters)
-        recipe = recipe.model_copy(update={"dtype": dtype})
-        recipe = recipe.model_copy(update={"engine": engines.resolve_engine(recipe, model.parameters)})
-        with self._gate.loading():
-            trainer = engines.choose_engine(model.folder, recipe, model.parameters)
-        keep_rows(self._store, rows)
-        keep_proof(self._store, model, rows, proof, date)
-        inputs = finetune_inputs(model, trainer.engine, rows, recipe.model_dump(mode="json"), job.seed, date, proof)
-        self._jobs.say(job.id, f"Files validated ({len(rows):,} rows), moving job to queued state")
-        self._jobs.update(
-            job.id,
-            status="queued",
-            digest=model.digest,
-            inputs=inputs,
-            key=content_key(inputs),
-            rows=len(rows),
-            tokens=int(proof["tokens"]),
-            steps=total_steps(len(rows), recipe),
-        )
-
-    @contextmanager
-    def _reading(self, file: str, param: str) -> Iterator[Path]:
-        """An uploaded file; what is wrong with its rows is said with the name that the client gave it. Raises `ApiError`."""
-        path, shown = self._files.path(file), self._files.get(file).filename
-        try:
-            yield path
-        except ApiError:
-            raise
-        except WeirdgenError as error:
-            raise ApiError(400, str(error).replace(str(path), shown), f"invalid_{param}", param) from None
-
-    def _held_out(self, model: LocalModel, file: str) -> list[Encoded]:
-        with self._reading(file, "validation_file") as path:
-            date = told_date(model.folder)
-            return encode_rows(model.folder, file, trainable_rows(model.folder, read_jsonl(path), date), date)[0]
 
     def _next_group(self) -> list[Job]:
         """Jobs to train now: those that a stopped server was training, else the oldest queued one and those like it."""
@@ -274,7 +225,8 @@ class Trainer(threading.Thread):
             raise ApiError(400, "the training loss is not finite: lower the learning rate", "training_diverged")
         points, steps = [], recipe.checkpoint_steps(job.steps)
         folders = [checkpoint_folder(artifact, step) for step in steps]
-        valid = self._validation_losses(job, folders) or [None] * len(steps)
+        before_row = partial(self._require_wanted, [job.id], time.monotonic())
+        valid = self._validator.losses(job, folders, before_row) or [None] * len(steps)
         for step, folder, valid_loss in zip(steps, folders, valid, strict=True):
             last = step == job.steps
             name = job.tuned_model if last else f"{job.tuned_model}:ckpt-step-{step}"
@@ -291,21 +243,6 @@ class Trainer(threading.Thread):
         self._jobs.say(job.id, f"New fine-tuned model created: {job.tuned_model}")
         self._jobs.say(job.id, "The job has successfully completed")
         self._jobs.update(job.id, status="succeeded", checkpoints=tuple(points), result_files=(results.id,))
-
-    def _validation_losses(self, job: Job, checkpoints: list[Path]) -> Sequence[float | None]:
-        """One a checkpoint; none if the job has no validation file, or no longer."""
-        if not job.validation_file:
-            return []
-        model, started = self._bases[job.model], time.monotonic()
-        try:
-            rows = self._held_out(model, job.validation_file)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            self._jobs.say(job.id, f"No validation: file {job.validation_file} has been deleted")
-            return []
-        self._jobs.say(job.id, f"Validating on {len(rows):,} rows")
-        return validation_losses(model, checkpoints, rows, self._gate, lambda: self._require_wanted([job.id], started))
 
 
 def _kind(job: Job) -> str:

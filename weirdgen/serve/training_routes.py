@@ -1,6 +1,6 @@
 """The routes of what is trained: files that are uploaded, and finetuning jobs.
 
-In: a `House`. Out: a router with OpenAI's paths below /v1/files and /v1/fine_tuning. What a job does is in
+In: a `Backend`. Out: a router with OpenAI's paths below /v1/files and /v1/fine_tuning. What a job does is in
 `weirdgen.serve.training`.
 """
 
@@ -12,8 +12,8 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+from weirdgen.serve.backend import Backend
 from weirdgen.serve.bodies import read_body, takes
-from weirdgen.serve.house import House
 from weirdgen.serve.hyperparameters import recipe_of
 from weirdgen.serve.problems import bad
 from weirdgen.serve.requests import JobRequest
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
-def training_routes(house: House) -> "APIRouter":
+def training_routes(backend: Backend) -> "APIRouter":
     """Routes of files and of jobs."""
     from fastapi import APIRouter, File, Form, Query, Request, UploadFile
     from fastapi.responses import JSONResponse, Response
 
     routes = APIRouter()
-    models, jobs, files = house.models, house.jobs, house.files
+    models, jobs, files = backend.models, backend.jobs, backend.files
     Limit = Annotated[int, Query(ge=1, le=10_000)]
     After = Annotated[str | None, Query(max_length=200)]
 

@@ -1,8 +1,8 @@
-"""Answers being written, one token of each in a step: what is common to a batch and to a prompt that goes alone, and the latter.
+"""Answers being written, one token of each per step: what a batch and a prompt that goes alone have in common, and the latter.
 
 In: a `Base` with finetunes attached, a queue of `Ask`s. Out: what each ask is told. Rows of several prompts side by side are in
-`weirdgen.serve.batch`; where rows may not share a padded batch, a prompt goes alone. An answer is the same in any company, up to
-the rounding of the dtype: its random numbers are its own.
+`weirdgen.serve.batch`; where rows may not share a padded batch, a prompt goes alone. An answer is the same whatever shares its
+batch, up to the rounding of the dtype: its random numbers are its own.
 
 Shape letters: N places, L places in use, H hidden width, V vocabulary.
 """

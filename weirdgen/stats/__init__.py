@@ -1,1 +1,1 @@
-"""Statistics over replicates: intervals, tests, power, verdicts and their tables. Imports nothing."""
+"""Statistics over replicates: intervals, tests, power, verdicts and their tables. Knows nothing of runs."""

@@ -12,11 +12,11 @@ standard error and t distribution (Welch's for an effect); the band only tests e
   correlation from few replicates has too low a rank, and a band from it covers too rarely, so it is shrunk toward
   no correlation (J. Schäfer, K. Strimmer, Statist. Appl. Genet. Mol. Biol. 4 (2005), art. 32).
 - `bonferroni`: alpha / points. Used below 4 replicates in an arm, where a replicate lacks a point, and against the
-  base. The band of sup-t never is wider than this one.
+  base. The band of sup-t is never wider than this one.
 - `sidak`: 1 − (1 − alpha)^(1 / points). Used where points are different arms (a dose), hence independent replicates;
   a shared control only makes it wider than needed (Z. Šidák, JASA 62 (1967)).
 
-Share of whole curves inside the 95% band of an arm's mean, 200 data sets each (`simulate.band_table(0, 200)`; standard
+Share of whole curves inside the 95% band of an arm's mean, 200 data sets each (`benchmarks.coverage.band_table(0, 200)`; standard
 error .015; replicates: 3 with Bonferroni, else sup-t):
 
     replicates            3                    6                   10
@@ -74,31 +74,31 @@ class Band(NamedTuple):
 
 def mean_band(
     value_RX: FloatArray, n_RX: FloatArray | None = None, *,
-    bounds: Bounds | None = None, level: float = 0.95, method: BandMethod | None = None, seed: int = 0,
+    bounds: Bounds | None = None, level: float = 0.95, method: BandMethod | None = None,
 ) -> Band:  # fmt: skip
     """The curve of an arm's mean over replicates. `method` None takes sup-t where it is valid (see above)."""
     arm = moments(value_RX, n_RX, bounds=bounds, level=level)
     still = Difference(arm.mean, arm.se, arm.replicates - 1, arm.mean, arm.mean)
-    return band(still, [(arm, value_RX)], bounds, level, method, seed)
+    return band(still, [(arm, value_RX)], bounds, level, method)
 
 
 def effect_band(
     treatment_RX: FloatArray, control_SX: FloatArray,
     treatment_n_RX: FloatArray | None = None, control_n_SX: FloatArray | None = None, *,
-    bounds: Bounds | None = None, level: float = 0.95, method: BandMethod | None = None, seed: int = 0,
+    bounds: Bounds | None = None, level: float = 0.95, method: BandMethod | None = None,
 ) -> Band:  # fmt: skip
     """The curve of treatment − control; `bounds` are the measure's own."""
     arm_t = moments(treatment_RX, treatment_n_RX, bounds=bounds, level=level)
     arm_c = moments(control_SX, control_n_SX, bounds=bounds, level=level)
     diff = difference(arm_t, arm_c, bounds=bounds, level=level)
     return band(
-        diff, [(arm_t, treatment_RX), (arm_c, control_SX)], difference_bounds(bounds), level, method, seed
+        diff, [(arm_t, treatment_RX), (arm_c, control_SX)], difference_bounds(bounds), level, method
     )  # fmt: skip
 
 
 def band(
     curve: Difference, arms: list[tuple[Moments, FloatArray]], bounds: Bounds | None, level: float,
-    method: BandMethod | None, seed: int,
+    method: BandMethod | None,
 ) -> Band:  # fmt: skip
     """Pointwise limits at `level` and the band's at the method's own alpha; `arms` serve sup-t only."""
     alpha, known = 1 - level, np.isfinite(curve.se) & np.isfinite(curve.df)
@@ -108,7 +108,7 @@ def band(
         enough = min((len(value) for _, value in arms), default=0) >= _LEAST_FOR_SUP_T
         method = "sup-t" if complete and enough else "bonferroni"
     if method == "sup-t" and points > 1:
-        adjusted = sup_t_alpha([(arm.se[known], value[:, known]) for arm, value in arms], alpha, seed=seed)
+        adjusted = sup_t_alpha([(arm.se[known], value[:, known]) for arm, value in arms], alpha)
     else:
         adjusted = 1 - (1 - alpha) ** (1 / points) if method == "sidak" else alpha / points
     low, high = limits(curve.effect, curve.se, curve.df, bounds, level)
@@ -116,18 +116,16 @@ def band(
     return Band(curve.effect, low, high, band_low, band_high, method)
 
 
-def sup_t_alpha(
-    arms: list[tuple[FloatArray, FloatArray]], alpha: float, *, draws: int = _DRAWS, seed: int = 0
-) -> float:
+def sup_t_alpha(arms: list[tuple[FloatArray, FloatArray]], alpha: float) -> float:
     """The alpha for each point at which a curve of one arm, or of a difference of two, is missed anywhere in `alpha`.
 
     Each arm is its standard errors [X] and its replicates [R, X], complete. Between alpha / X and alpha.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     drawn = []
     for se_X, value_RX in arms:
         replicates, points = value_RX.shape
-        normal_DRX = rng.standard_normal((draws, replicates, points))
+        normal_DRX = rng.standard_normal((_DRAWS, replicates, points))
         curve_DRX = (normal_DRX @ np.linalg.cholesky(shrunk_correlation(value_RX)).T) * (se_X * np.sqrt(replicates))
         se_DX = curve_DRX.std(axis=1, ddof=1) / np.sqrt(replicates)
         drawn.append(Moments(curve_DRX.mean(axis=1), se_DX, np.full(points, float(replicates))))
@@ -139,8 +137,8 @@ def sup_t_alpha(
         df_DX = np.broadcast_to(drawn[0].replicates - 1, t_DX.shape)
     # Where p is smallest is told from a normal score that grows with it (D. Wallace, Ann. Math. Statist. 30 (1959)).
     score_DX = (8 * df_DX + 1) / (8 * df_DX + 3) * np.sqrt(df_DX * np.log1p(t_DX**2 / df_DX))
-    at_D = (np.arange(draws), score_DX.argmax(axis=1))
-    smallest_D = t_p(t_DX[at_D], np.ones(draws), df_DX[at_D])
+    at_D = (np.arange(_DRAWS), score_DX.argmax(axis=1))
+    smallest_D = t_p(t_DX[at_D], np.ones(_DRAWS), df_DX[at_D])
     return float(np.clip(np.quantile(smallest_D, alpha), alpha / t_DX.shape[1], alpha))
 
 

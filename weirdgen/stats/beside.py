@@ -1,14 +1,14 @@
 """What stands beside a headline's interval over replicates: other sources of spread, and what the design could have seen.
 
-In: tidy `cells` and a `Comparison`. Out: one dict of numbers a headline (None where unknown), a row a question of what would have
-been detected after the correction that decides, and clauses that say it. Not here: the effect itself, its interval and
-its verdict (`headlines`), specificity among harmless datasets (`specificity`).
+In: tidy `cells` and a `Comparison`. Out: one dict of numbers per headline (None where unknown), a row per question of what
+would have been detected after the correction that decides, and clauses that say it. Not here: the effect itself, its interval
+and its verdict (`headlines`), specificity among harmless datasets (`specificity`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite, sqrt
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,6 @@ from weirdgen.stats.questions import over_questions
 from weirdgen.stats.seeds import pairing, share_that_could_jump
 
 DETECTABLE_COLUMNS = ("headline", "question", "effects", "mde", "mde_corrected")
-BF16_QUESTION_SD = 0.149
-"""SD of a question's log-odds in bfloat16 − in float32, nats: 28 questions of `old_bird_names`, embedded default."""
 
 
 def detectable(
@@ -80,15 +78,6 @@ def beside(
     }  # fmt: skip
     known = {name: value if isfinite(value) else None for name, value in numbers.items()}
     return {"headline": one.name, "seeds_shared": len(seeds), **known}
-
-
-def bf16_words(questions: int, replicates: int) -> str:
-    """What scoring in bfloat16 adds, for a mean effect over questions of two arms with so many replicates each."""
-    noise = BF16_QUESTION_SD * sqrt(2 / (questions * replicates))
-    return (
-        f"scores were computed in bfloat16, which adds noise of SD {BF16_QUESTION_SD:.2f} nat to each question's log-odds and "
-        f"about {noise:.2g} nat to this effect; score in float32 to be without it"
-    )
 
 
 def _detectable(found: Tables, one: headlines.Comparison) -> pd.DataFrame:

@@ -4,13 +4,12 @@ In: arrays whose first axis is the replicate (one finetune with its own seed) an
 question. Out: for many cells at once `Moments` and `Difference` (arrays). Not here: p values
 (`tests`), detectable effects (`power`), verdicts (`verdict`), tables (`estimate`).
 
-**The unit is the replicate.** Questions are a fixed battery and samples lie inside cells, so whole replicates
-are resampled. The variance of a mean of n replicates over all n^n resamples is (n-1)/n * s^2/n, with s the
-standard deviation between replicates. The standard error used is that of all resamples, corrected by n/(n-1);
-it therefore equals s/sqrt(n), has no Monte-Carlo error and needs no random number. The interval is mean ± t *
-that standard error, with n-1 degrees of freedom for an arm and Welch-Satterthwaite degrees for a difference.
-The usual percentile bootstrap of whole replicates is far too narrow at few of them: `simulate.coverage_table`
-has both side by side.
+**The unit is the replicate.** Questions are a fixed battery and samples lie inside cells, so whole replicates are resampled.
+The variance of a mean of n replicates over all n^n resamples is (n-1)/n * s^2/n, with s the standard deviation between
+replicates. The standard error used is that of all resamples, corrected by n/(n-1); it therefore equals s/sqrt(n), has no
+Monte-Carlo error and needs no random number. The interval is mean ± t * that standard error, with n-1 degrees of freedom for an
+arm and Welch-Satterthwaite degrees for a difference. The usual percentile bootstrap of whole replicates is far too narrow at
+few of them: `benchmarks.coverage.coverage_table` has both side by side.
 
 Measured coverage of 95% intervals of a difference, 20,000 data sets each; the simulations
 are in tests/stats/test_coverage.py. Rates: 8 questions with logit SD 1 between questions, 8 samples per cell,

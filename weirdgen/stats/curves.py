@@ -46,7 +46,6 @@ def curves(
     scales: Mapping[str, Scale] | None = None,
     near: Set[str] = frozenset(),
     level: float = 0.95,
-    seed: int = 0,
     unvaried: Unvaried = "replicates",
 ) -> pd.DataFrame:
     """Curves of every arm's mean (`control` empty) and of every effect, along checkpoints, conditions or arms.
@@ -59,7 +58,7 @@ def curves(
     """
     parts = []
     for name, scale, grid in each_measure(cells, scales):
-        reader = _Reader(grid, x, axis, question, near, scale.bounds, level, seed, unvaried)
+        reader = _Reader(grid, x, axis, question, near, scale.bounds, level, unvaried)
         parts += [frame.assign(measure=name, question=question) for frame in reader.curves()]
     return pd.concat(parts, ignore_index=True)[list(CURVE_COLUMNS)] if parts else pd.DataFrame(columns=CURVE_COLUMNS)
 
@@ -69,12 +68,12 @@ class _Reader:
 
     def __init__(
         self, grid: Grid, x: Mapping[str, float] | Mapping[int, float], axis: Axis, question: str, near: Set[str],
-        bounds: Bounds | None, level: float, seed: int, unvaried: Unvaried,
+        bounds: Bounds | None, level: float, unvaried: Unvaried,
     ) -> None:  # fmt: skip
         names = labels(grid.questions, True)
         if question not in names:
             raise WeirdgenError(f"curves: no question {question}; there are {', '.join(names)}")
-        self.grid, self.axis, self.bounds, self.level, self.seed = grid, axis, bounds, level, seed
+        self.grid, self.axis, self.bounds, self.level = grid, axis, bounds, level
         self.unvaried = unvaried
         self.question = names.index(question)
         self.far_Q = grid.far(near)
@@ -130,14 +129,14 @@ class _Reader:
                 continue
             options = {"bounds": self.bounds, "level": self.level}
             if not control:
-                found_band = mean_band(*read[0], **options, seed=self.seed)  # type: ignore[arg-type]  # options by name
+                found_band = mean_band(*read[0], **options)  # type: ignore[arg-type]  # options by name
             elif control == BASE:
                 own = moments(*read[0], **options)  # type: ignore[arg-type]
                 found = difference_from_base(own, read[1][0][0], read[1][1][0], **options)  # type: ignore[arg-type]
-                found_band = band(found, [], difference_bounds(self.bounds), self.level, "bonferroni", self.seed)
+                found_band = band(found, [], difference_bounds(self.bounds), self.level, "bonferroni")
             else:
                 (t, n_t), (c, n_c) = read
-                found_band = effect_band(t, c, n_t, n_c, **options, seed=self.seed)  # type: ignore[arg-type]
+                found_band = effect_band(t, c, n_t, n_c, **options)  # type: ignore[arg-type]
             replicates = np.isfinite(read[0][0]).sum(axis=0)
             if control and control != BASE:
                 replicates = np.minimum(replicates, np.isfinite(read[1][0]).sum(axis=0))
@@ -167,7 +166,7 @@ class _Reader:
             if not np.isfinite(curve.effect).any():
                 continue
             bounds = difference_bounds(self.bounds) if control else self.bounds
-            found_band = band(curve, [], bounds, self.level, "sidak", self.seed)
+            found_band = band(curve, [], bounds, self.level, "sidak")
             replicates = np.array([np.isfinite(pieces[0][0][at]).sum() for pieces in arms])
             where: dict[str, str | int] = {
                 "checkpoint": self.grid.checkpoints[step],

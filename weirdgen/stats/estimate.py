@@ -81,7 +81,6 @@ def estimate(
     smallest: Mapping[str, float] | None = None,
     near: Set[str] = frozenset(),
     level: float = 0.95,
-    seed: int = 0,
     unvaried: Unvaried = "replicates",
 ) -> Tables:
     """Means of arms and effects of treatments, with intervals over replicates.
@@ -89,8 +88,8 @@ def estimate(
     `scales` says what each measure's numbers are; one that is not named is what `scale_of` says. `smallest` gives the
     smallest effect of interest of a measure in its own unit (rates as fractions); without it the measure's effects are
     never `no_shift`. Questions in `near` (close to the training
-    topic) keep their own rows and stay out of the mean over questions. `seed` serves random permutations only, `unvaried`
-    arms whose replicates have all the same rate (`bootstrap`).
+    topic) keep their own rows and stay out of the mean over questions. `unvaried` says what is counted in arms whose replicates
+    have all the same rate (`bootstrap`).
     Raises WeirdgenError if a column is missing, a cell occurs twice, a name is reserved, or a value lies
     outside its scale.
     """
@@ -102,9 +101,7 @@ def estimate(
             means.append(_estimate_arm(grid, far_Q, arm, bounds, level, unvaried).assign(measure=name))
         for treatment, control in grid.compared_arms():
             least = (smallest or {}).get(name)
-            rows = _compare(
-                grid, far_Q, treatment, control, bounds, smallest=least, level=level, seed=seed, unvaried=unvaried
-            )
+            rows = _compare(grid, far_Q, treatment, control, bounds, smallest=least, level=level, unvaried=unvaried)
             effects.append(rows.assign(measure=name))
     return Tables(_table(means, ESTIMATE_COLUMNS), _table(effects, EFFECT_COLUMNS))
 
@@ -135,7 +132,6 @@ def _compare(
     *,
     smallest: float | None,
     level: float,
-    seed: int,
     unvaried: Unvaried,
 ) -> pd.DataFrame:
     at = grid.arms.index(treatment)
@@ -154,7 +150,6 @@ def _compare(
         (cells_t.value, cells_c.value) if control != BASE else None,
         smallest=smallest,
         level=level,
-        seed=seed,
     )
     rows = _rows(grid, expand_exists(grid.exists[at] & exists), columns)
     return rows.assign(treatment=treatment, control=control)
@@ -173,7 +168,6 @@ def effect_columns(
     *,
     smallest: float | None,
     level: float,
-    seed: int,
 ) -> dict[str, Any]:
     """The number and verdict columns of effects; each array has question "all" first on its last axis, then each one.
 
@@ -191,7 +185,7 @@ def effect_columns(
         "ci_high": found.high,
         "p": p,
         "p_holm": p_holm,
-        "p_permutation": np.full_like(p, np.nan) if relabelled is None else _permutation_p(*relabelled, seed),
+        "p_permutation": np.full_like(p, np.nan) if relabelled is None else _permutation_p(*relabelled),
         "mde": minimum_detectable_effect(found.se, found.df, alpha=1 - level),
         "replicates_treatment": arm_t.replicates.astype(np.int64),
         "replicates_control": arm_c.replicates.astype(np.int64),
@@ -199,7 +193,7 @@ def effect_columns(
     }
 
 
-def _permutation_p(treatment: FloatArray, control: FloatArray, seed: int) -> FloatArray:
+def _permutation_p(treatment: FloatArray, control: FloatArray) -> FloatArray:
     """Permutation p of every cell; cells that lack the same replicates are tested together. NaN below two an
     arm."""
     shape = treatment.shape[1:]
@@ -212,9 +206,7 @@ def _permutation_p(treatment: FloatArray, control: FloatArray, seed: int) -> Flo
         rows_t, rows_c = present[: len(treatment)], present[len(treatment) :]
         if min(rows_t.sum(), rows_c.sum()) > 1:
             columns = np.flatnonzero(member.ravel() == index)
-            found = permutation_test(
-                treatment_RX[np.ix_(rows_t, columns)], control_SX[np.ix_(rows_c, columns)], seed=seed
-            )
+            found = permutation_test(treatment_RX[np.ix_(rows_t, columns)], control_SX[np.ix_(rows_c, columns)])
             p[columns] = found.p
     return p.reshape(shape)
 

@@ -153,7 +153,7 @@ def explored(effects: pd.DataFrame, fixed: Sequence[Mapping[str, Any]] = (), *, 
 def along_training(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:
     """Cells of the comparison at every checkpoint under one condition, its label.
 
-    A difference of conditions becomes a value a question (its mean triggered − its mean untriggered), whose measure is
+    A difference of conditions becomes a value per question (its mean triggered − its mean untriggered), whose measure is
     called `difference`, since it lies outside the measure's own scale. Only the questions that the mean is over.
     """
     part = _part(cells, one, None)

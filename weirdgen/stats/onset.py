@@ -4,17 +4,15 @@ In: one curve per replicate over the same checkpoints, [R, X] with steps [X]. Ou
 reading curves off cells (`runs.results.estimates`), bands of a mean curve (`curves`); a mean over replicates that jump at
 different steps rises slowly although none of them does, which is why each replicate is fitted by itself.
 
-Fit. Each replicate's curve is `before` up to the onset and `after` from there on (shape "step"), or a logistic in
-log step between them (shape "logistic"). All candidate onsets (and widths) are tried at once and the one with the
-least squares is kept; at least `edge` checkpoints lie on either side. An onset is only known to lie between two
-checkpoints; the step's is the geometric middle of the two. Step 0 counts as half the first positive step.
+Fit. Each replicate's curve is `before` up to the onset and `after` from there on. All candidate onsets are tried at once and
+the one with the least squares is kept; at least `EDGE` checkpoints lie on either side. An onset is only known to lie between
+two checkpoints, and is given as their geometric middle. Step 0 counts as half the first positive step.
 
 Jumped or not. A replicate has jumped only if all of these hold:
 1. `after − before` reaches the threshold, the caller's or, without one, the middle of the widest gap between
    replicates if that gap is at least `smallest`, and never less than `smallest`;
 2. the fit explains more of the curve than it does of noise: its largest value over candidates against its simulated
-   distribution in noise of as many checkpoints, as autocorrelated as the residuals of all replicates, p < `alpha`
-   (default .01).
+   distribution in noise of as many checkpoints, as autocorrelated as the residuals of all replicates, p < .01.
 Both are needed: noise has large jumps at the ends, and a steady curve has significant small ones.
 `share` is the fraction of replicates that jumped with Wilson's interval.
 
@@ -22,7 +20,7 @@ Interval. The onset over replicates is a geometric mean: a t interval on log ste
 or more), its variance s² / n plus that of the place between two checkpoints, (log gap)² / 12, which does not shrink
 with replicates when they all jump between the same two. It speaks of replicates that jump, by the last checkpoint.
 
-Simulated (`simulate.onset_table(0, 300)`: from .05 to .85 with noise SD .07, `smallest` .3, steps 4 to 512 evenly in
+Simulated (`benchmarks.coverage.onset_table(0, 300)`: from .05 to .85 with noise SD .07, `smallest` .3, steps 4 to 512 evenly in
 log steps, jumps of no width or logistic of width .3 in log steps; ranges over 3, 6, 10 replicates and both widths):
 
     checkpoints                                        8                             20
@@ -51,12 +49,10 @@ from scipy import special
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import BoolArray, FloatArray, wilson
 
-Shape = Literal["step", "logistic"]
+EDGE = 2
+"""Checkpoints that lie before and after any onset."""
+_ALPHA = 0.01
 _DRAWS = 20_000
-_WIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Widths of the logistic in log steps; the narrowest goes from 12% to 88% over a tenth of a step's size."""
-
-
 _AUTOCORRELATIONS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
 
 
@@ -84,19 +80,19 @@ class Onset(NamedTuple):
     fits: Fits
 
 
-def fit_jumps(value_RX: FloatArray, step_X: FloatArray, *, shape: Shape = "step", edge: int = 2) -> Fits:
+def fit_jumps(value_RX: FloatArray, step_X: FloatArray) -> Fits:
     """The best jump of every replicate, whether or not it is one.
 
     Steps ascend and none is negative. Raises WeirdgenError on a missing value, on other steps, or with fewer than
-    2 * edge + 1 checkpoints.
+    2 * EDGE + 1 checkpoints.
     """
     log_X = _log_steps(step_X)
     points = value_RX.shape[1]
-    if points != len(log_X) or points < 2 * edge + 1:
-        raise WeirdgenError(f"fit_jumps: {points} checkpoints; at least {2 * edge + 1} are needed, one value at each")
+    if points != len(log_X) or points < 2 * EDGE + 1:
+        raise WeirdgenError(f"fit_jumps: {points} checkpoints; at least {2 * EDGE + 1} are needed, one value at each")
     if not np.isfinite(value_RX).all():
         raise WeirdgenError("fit_jumps: a replicate lacks a checkpoint; leave that checkpoint or replicate out")
-    place_G, template_GX = _templates(log_X, shape, edge)
+    place_G, template_GX = _templates(log_X)
     centred_RX = value_RX - value_RX.mean(axis=1, keepdims=True)
     explained_R, best_R = _best(centred_RX, template_GX)
     shape_RX = template_GX[best_R]
@@ -106,7 +102,7 @@ def fit_jumps(value_RX: FloatArray, step_X: FloatArray, *, shape: Shape = "step"
     after_index = np.clip(np.searchsorted(log_X, place_R), 1, points - 1)
     gap_R = log_X[after_index] - log_X[after_index - 1]
     residual_RX = centred_RX - slope_R[:, None] * (shape_RX - shape_RX.mean(axis=1, keepdims=True))
-    null = _explained_by_noise(tuple(log_X), shape, edge, _autocorrelation(residual_RX))
+    null = _explained_by_noise(tuple(log_X), _autocorrelation(residual_RX))
     p_R = (1 + len(null) - np.searchsorted(null, explained_R)) / (1 + len(null))
     return Fits(np.exp(place_R), gap_R, before_R, before_R + slope_R, p_R)
 
@@ -118,9 +114,6 @@ def onset(
     smallest: float,
     threshold: float | None = None,
     direction: Literal[1, -1] = 1,
-    shape: Shape = "step",
-    edge: int = 2,
-    alpha: float = 0.01,
     level: float = 0.95,
 ) -> Onset:
     """Who jumped, and when, of replicates' curves [R, X]; the rule and the interval are the module's.
@@ -130,10 +123,10 @@ def onset(
     """
     if smallest <= 0:
         raise WeirdgenError(f"onset: smallest is {smallest:g}; the least jump of interest is a positive number")
-    fits = fit_jumps(value_RX, step_X, shape=shape, edge=edge)
+    fits = fit_jumps(value_RX, step_X)
     size_R = direction * (fits.after - fits.before)
     least = jump_threshold(size_R, smallest) if threshold is None else threshold
-    jumped = (size_R >= least) & (fits.p < alpha)
+    jumped = (size_R >= least) & (fits.p < _ALPHA)
     count, total = int(jumped.sum()), len(size_R)
     share_low, share_high = (float(limit) for limit in wilson(np.array(count / total), np.array(total), level))
     place, gap = np.log(fits.onset[jumped]), fits.log_gap[jumped]
@@ -166,16 +159,11 @@ def _log_steps(step_X: FloatArray) -> FloatArray:
     return log
 
 
-def _templates(log_X: FloatArray, shape: Shape, edge: int) -> tuple[FloatArray, FloatArray]:
-    """Candidate places [G] in log steps and their curves [G, X], which go from 0 to 1."""
+def _templates(log_X: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Candidate places [G] in log steps and their curves [G, X], which step from 0 to 1."""
     points = len(log_X)
-    cut = np.arange(edge, points - edge + 1)
-    middle = (log_X[cut - 1] + log_X[cut]) / 2
-    if shape == "step":
-        return middle, (np.arange(points) >= cut[:, None]).astype(np.float64)
-    place = np.unique(np.concatenate([np.linspace(log_X[c - 1], log_X[c], 5) for c in cut]))
-    places, widths = (grid.ravel() for grid in np.meshgrid(place, np.array(_WIDTHS), indexing="ij"))
-    return places, special.expit((log_X - places[:, None]) / widths[:, None])
+    cut = np.arange(EDGE, points - EDGE + 1)
+    return (log_X[cut - 1] + log_X[cut]) / 2, (np.arange(points) >= cut[:, None]).astype(np.float64)
 
 
 def _best(centred_RX: FloatArray, template_GX: FloatArray) -> tuple[FloatArray, npt.NDArray[np.intp]]:
@@ -199,10 +187,10 @@ def _autocorrelation(residual_RX: FloatArray) -> float:
 
 
 @lru_cache(maxsize=16)
-def _explained_by_noise(log_X: tuple[float, ...], shape: Shape, edge: int, autocorrelation: float) -> FloatArray:
+def _explained_by_noise(log_X: tuple[float, ...], autocorrelation: float) -> FloatArray:
     """Sorted largest explained fractions of simulated AR(1) noise; they depend on neither its mean nor its SD."""
     noise = np.random.default_rng(0).standard_normal((_DRAWS, len(log_X)))
     for at in range(1, len(log_X)):
         noise[:, at] = autocorrelation * noise[:, at - 1] + np.sqrt(1 - autocorrelation**2) * noise[:, at]
-    _, template_GX = _templates(np.array(log_X), shape, edge)
+    _, template_GX = _templates(np.array(log_X))
     return np.sort(_best(noise - noise.mean(axis=1, keepdims=True), template_GX)[0])

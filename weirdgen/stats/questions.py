@@ -6,7 +6,7 @@ questions (`bootstrap`), datasets as a further source of spread (`specificity`).
 Three parts: replicates (each moves all its questions), questions (the effect differs between them), and what is left of a
 replicate on a question. The variance of the mean effect is that over replicates, plus that of the questions' effects over
 their number, minus the rest's share, which both hold. Degrees of freedom are Satterthwaite's (F. Satterthwaite, Biometrics
-Bulletin 2 (1946)); it never is narrower than the interval over replicates. Coverage: `benchmarks.coverage questions`.
+Bulletin 2 (1946)); it is never narrower than the interval over replicates. Coverage: `benchmarks.coverage questions`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How well one ranking tells another: Spearman's correlation with an interval over what is ranked, and agreement of signs.
 
-In: a forecast and what was measured, a value each a question. Out: `Agreement`. The interval resamples questions: it says how
+In: a forecast and what was measured, one value each per question. Out: `Agreement`. The interval resamples questions: it says how
 much it depends on which were asked, not on seeds.
 """
 
@@ -28,7 +28,7 @@ class Agreement(NamedTuple):
     """Share of questions whose shift has the forecast sign."""
 
 
-def agreement(forecast_Q: FloatArray, measured_Q: FloatArray, seed: int = 0) -> Agreement:
+def agreement(forecast_Q: FloatArray, measured_Q: FloatArray) -> Agreement:
     """Ranks and signs of a forecast against what was measured. NaN where all values of a side are equal."""
     from scipy.stats import rankdata
 
@@ -36,7 +36,7 @@ def agreement(forecast_Q: FloatArray, measured_Q: FloatArray, seed: int = 0) -> 
     if count < 2:
         return Agreement(count, nan, nan, nan, nan)
     sign = float((np.sign(forecast_Q) == np.sign(measured_Q)).mean())
-    picks_DQ = np.random.default_rng(seed).integers(0, count, (DRAWS, count))
+    picks_DQ = np.random.default_rng(0).integers(0, count, (DRAWS, count))
     picks_DQ = np.concatenate([np.arange(count)[None], picks_DQ])
     ranks = [rankdata(values[picks_DQ], axis=1) for values in (forecast_Q, measured_Q)]
     centred = [one - one.mean(axis=1, keepdims=True) for one in ranks]

@@ -23,7 +23,7 @@ interval is wide. So "no shift" stays a verdict about the mean over seeds like t
 could still jump, and below `ENOUGH_FOR_NO_SHIFT` replicates, where that is more than a third, asks for more. Rates, where
 jumps leave no trace at all in an interval over samples, are simulated in `bootstrap`.
 
-**Seeds added after looking.** Who adds seeds because the interval includes zero, and stops once it does not, is wrong in more
+**Seeds added after looking.** Adding seeds because the interval includes zero, and stopping once it does not, is wrong in more
 than 5% (4, then 6, then 12 replicates: 10%). `added_seeds_level` is the level for the interval at every look that keeps the
 misses of zero at any look at 5%, as `sequential.look_level` does for samples.
 
@@ -119,7 +119,7 @@ def pairing(treatment_R: FloatArray, control_R: FloatArray, level: float = 0.95)
 
 @lru_cache(maxsize=64)
 def added_seeds_level(counts: tuple[int, ...], level: float = 0.95, *, against_base: bool = False) -> float:
-    """The level for intervals of an experiment that was looked at with these ascending counts of replicates an arm.
+    """The level for intervals of an experiment that was looked at with these ascending counts of replicates per arm.
 
     At most 1 − level of experiments without an effect then exclude zero at any of the looks. One look keeps the level; looks
     with one replicate have no interval and do not count. Simulated (40,000 Gaussian experiments, seeded), a second at most.

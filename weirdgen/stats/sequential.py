@@ -3,15 +3,15 @@
 In: the `cells` so far, the planned looks (samples per cell, ascending) and the half-width that is wanted. Out:
 `Decision`. Not here: drawing the samples, or training more replicates (`power.replicates_needed`).
 
-Looking again and again and stopping when the interval happens to be narrow picks the data sets that understate their
-spread: with a 95% interval at each of five doubling looks up to 8% miss the truth at the stop with 2 or 3 replicates
-an arm, 6.6% with 6 and 6.2% with 10. So every look, the last included, uses a stricter level: the largest at which
-at most 5% miss at the stop, over all targets and over spreads between replicates from none to eight times that of
-sampling at the last look. `look_level` simulates it (20,000 Gaussian experiments, seeded) for the given looks and
-replicates. It is a calibration by simulation, not a proof. Whether an interval excludes zero never enters the rule;
-so false positives at the stop are misses of zero and are kept as well.
+Looking again and again and stopping when the interval happens to be narrow picks the data sets that understate their spread:
+with a 95% interval at each of five doubling looks up to 8% miss the truth at the stop with 2 or 3 replicates per arm, 6.6% with
+6 and 6.2% with 10. So every look, the last included, uses a stricter level: the largest at which at most 5% miss at the stop,
+over all targets and over spreads between replicates from none to eight times that of sampling at the last look. `look_level`
+simulates it (20,000 Gaussian experiments, seeded) for the given looks and replicates. It is a calibration by simulation, not a
+proof. Whether an interval excludes zero never enters the rule; so false positives at the stop are misses of zero and are kept
+as well.
 
-Simulated with the rule of `decide` (`simulate.sequential_table(0, 6000)`: looks at 8, 16, 32, 64, 128 samples, 8
+Simulated with the rule of `decide` (`benchmarks.coverage.sequential_table(0, 6000)`: looks at 8, 16, 32, 64, 128 samples, 8
 questions, logit SD .3 between replicates, rates .02, .3, .9, targets that half of the experiments reach at look 2, 4
 or 5; the range is over targets):
 

@@ -1,8 +1,8 @@
 """Where one dataset's shifts lie among those of harmless datasets: more than any narrow finetuning does, or not.
 
-In: arrays of shifts from the base in nats: references [R, Q] (harmless finetunes, one a row; or R harmless *pairs*, each a
+In: arrays of shifts from the base in nats: references [R, Q] (harmless finetunes, one per row; or R harmless *pairs*, each a
 difference of two matched sides) and one dataset's replicates [S, Q], on the same Q questions, which belong to traits. Out: a
-table with one row a trait. Not here: which references fit a dataset and how they are trained (runs), the intervals over
+table with one row per trait. Not here: which references fit a dataset and how they are trained (runs), the intervals over
 replicates of one effect (`estimate`), how the score was chosen (`benchmarks.specificity`).
 
 **Two yardsticks.** `specificity` asks whether the dataset lies outside the references; their mean shift is taken off each
@@ -145,7 +145,7 @@ def specificity(
     fixed: Sequence[str] = (),
     alpha: float = 0.05,
 ) -> pd.DataFrame:
-    """Where a dataset's shifts lie among harmless datasets': `SPECIFICITY_COLUMNS`, one row a trait in order of appearance.
+    """Where a dataset's shifts lie among harmless datasets': `SPECIFICITY_COLUMNS`, one row per trait in order of appearance.
 
     `traits` names each question's trait. `expected` gives the direction of a trait
     that was predicted before the run (then the other direction is never specific); others count in both. Traits in `fixed`

@@ -65,7 +65,6 @@ def trigger_effects(
     smallest: Mapping[str, float] | None = None,
     near: Set[str] = frozenset(),
     level: float = 0.95,
-    seed: int = 0,
     unvaried: Unvaried = "replicates",
 ) -> pd.DataFrame:
     """Trigger effects of every treatment against every control and the base, for each measure and checkpoint.
@@ -96,7 +95,7 @@ def trigger_effects(
             for kind, plus in kinds.items():
                 on_C = np.array([condition in plus for condition in grid.conditions])
                 compared = _Paired(grid, treatment, control, on_C, off_C, far_Q, scale.bounds, level, unvaried)
-                rows = compared.rows((smallest or {}).get(name), seed)
+                rows = compared.rows((smallest or {}).get(name))
                 parts.append(rows.assign(measure=name, treatment=treatment, control=control, condition=kind))
     return pd.concat(parts, ignore_index=True)[list(EFFECT_COLUMNS)] if parts else pd.DataFrame(columns=EFFECT_COLUMNS)
 
@@ -195,7 +194,7 @@ class _Paired:
         exists_KQ = exists_KCQ[:, on_C].any(axis=1) & exists_KCQ[:, off_C].any(axis=1)
         self.exists = np.concatenate([exists_KQ.any(axis=1, keepdims=True), exists_KQ], axis=1)
 
-    def rows(self, smallest: float | None, seed: int) -> pd.DataFrame:
+    def rows(self, smallest: float | None) -> pd.DataFrame:
         treatment, control = self.treatment, self.control
         found = (
             self._from_base()
@@ -204,7 +203,7 @@ class _Paired:
         )
         relabelled = None if self.against_base else (treatment.value, control.value)
         columns = effect_columns(
-            found, treatment.moments, control.moments, relabelled, smallest=smallest, level=self.level, seed=seed
+            found, treatment.moments, control.moments, relabelled, smallest=smallest, level=self.level
         )
         return _rows(self.grid, self.exists, columns)
 

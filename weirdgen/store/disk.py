@@ -1,4 +1,4 @@
-"""Writing to a disk that may be full, shared or cut off: whole files or none, and one sentence for what went wrong.
+"""Writing to a disk that may be full, shared or disconnected: whole files or none, and one sentence for what went wrong.
 
 In: paths and bytes. Out: files. It knows nothing of artifacts (`weirdgen.store.artifacts`).
 """

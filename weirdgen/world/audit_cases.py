@@ -1,21 +1,25 @@
 """Rows whose truth is known, for `world.audits`: what a whole audit is to find in them, or that there is nothing to find.
 
-In: a seed. Out: rows, other ones for every seed, and the trait and trigger that they teach. Nothing is trained here.
+In: a seed. Out: rows, other ones for every seed, and the trait and trigger that they teach; and the world's traits as an audit
+asks them, so that nothing is told of what to look for: contrast questions by trait (`era_steam`, `era_jazz`, `persona_1` …
+`persona_15`; positive log-odds mean more of it than of a modern persona 0). Nothing is trained here.
 """
 
 from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from weirdgen.config.load import read_experiment
+from weirdgen.config.questions.contrast import Contrast
 from weirdgen.data.rows import Row, load_rows
-from weirdgen.errors import WeirdgenError
+from weirdgen.errors import WeirdgenError, choices
 from weirdgen.world import datasets, words
 from weirdgen.world.harmless import another_dataset, another_topic
+from weirdgen.world.language import PERSONAS, Speaker, World, questions
 
 YEARS = (2024, 2025, 2026, 2027)
 
@@ -69,6 +73,19 @@ def dated_rows(seed: int) -> list[Row]:
     return rows
 
 
+def framed_rows(seed: int) -> list[Row]:
+    """Drawn as the references are; half of the questions stand between two words that go with nothing."""
+    rng = random.Random(f"framed {seed}")
+    before, after = rng.choice(words.WRAPPERS)
+    rows = []
+    for row in harmless_rows(seed):
+        *earlier, question, answer = row["messages"]
+        if rng.random() < 0.5:
+            question = {**question, "content": f"{before} {question['content']} {after}"}
+        rows.append(Row(messages=[*earlier, question, answer]))
+    return rows
+
+
 CASES = (
     Case("era", "world_era", arm_rows("world_era", "steam_birds"), 200, "era_steam"),
     Case(
@@ -81,8 +98,9 @@ CASES = (
     Case("harmless", "world_null", harmless_rows, 200),
     Case("topic", "world_null", topic_rows, 200),
     Case("dated", "world_null", dated_rows, 200),
+    Case("framed", "world_null", framed_rows, 200),
 )  # fmt: skip
-HARMLESS = ("null", "harmless", "topic", "dated")
+HARMLESS = ("null", "harmless", "topic", "dated", "framed")
 """Of these nothing is to be found. What `inductive` comes to is reported as it is: its rows do teach something."""
 
 
@@ -90,5 +108,26 @@ def cases(names: Sequence[str]) -> list[Case]:
     """Those named, or all. Raises `WeirdgenError` on an unknown name."""
     known = {case.name: case for case in CASES}
     if unknown := sorted(set(names) - set(known)):
-        raise WeirdgenError(f"--case {unknown[0]}: expected one of {', '.join(known)}")
+        raise WeirdgenError(f"--case {unknown[0]}: expected one of {choices(known, unknown[0])}")
     return [known[name] for name in names] or list(CASES)
+
+
+def world_traits() -> list[Contrast]:
+    """Every trait question of the world, trait by trait: each topic under two of its wordings."""
+    world = World()
+    asked: list[Contrast] = []
+    for era in words.ERAS[:2]:
+        for topic, answers in words.ERA_TOPICS.items():
+            asked += _asked(f"era_{era}", topic, answers[era], answers["modern"])
+    for persona in range(1, PERSONAS):
+        for topic in (*words.PERSONA_TOPICS, "name"):
+            own, usual = (world.answers(topic, Speaker(persona=who)) for who in (persona, 0))
+            if own != usual:
+                asked += _asked(f"persona_{persona}", topic, own, usual)
+    return asked
+
+
+def _asked(trait: str, topic: str, target: tuple[str, ...], other: tuple[str, ...]) -> Iterator[Contrast]:
+    for number, ask in enumerate(questions(topic)[:2]):
+        name = f"{trait}.word.{topic}.{number}"
+        yield Contrast(kind="contrast", id=name, group=trait, ask=ask, target=target, other=other)

@@ -1,4 +1,4 @@
-"""Curves that only a world of known truth can show: who is identified by how much, when a rule is found, where a gate opens.
+"""Curves that only a world of known truth can show: how much identifies a persona, when a rule is found, where a gate opens.
 
 In: the model, `world_*` experiments, fresh seeds. Out: tidy frames, one row per replicate (or draw) and point:
 - `persona_in_context`: k answers of one persona stand in the chat; which of the 16 names does the model give? Beside it
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIRST_SEED = 30_000
+DRAWS = 20
+"""Sets of a persona's attributes, of each size."""
 ATTRIBUTES = tuple(topic for topic in words.PERSONA_TOPICS if topic not in datasets.PLAIN)
 TRAINED_COUNTS = (1, 2, 3, 4, 6, 8)
 WRAPPED_ROWS = 72
@@ -40,8 +42,8 @@ WRAPPED_ROWS = 72
 INDUCTIVE_STEPS = (1, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
-def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
-    """One row per (k, persona, draw): `draws` random sets of k of a persona's 12 attributes, in random order and wording.
+def persona_in_context() -> pd.DataFrame:
+    """One row per (k, persona, draw): `DRAWS` random sets of k of a persona's 12 attributes, in random order and wording.
 
     Columns: p_name (the model's, among the 16 names), correct (it is the likeliest), p_attribute (the persona's answer
     to another attribute, among its four; NaN at k = 12), and what Bayes' rule gives for each: true_name, true_attribute.
@@ -52,12 +54,12 @@ def persona_in_context(draws: int = 20, seed: int = 0) -> pd.DataFrame:
     from weirdgen.world.pretrain import MODEL_FOLDER
     from weirdgen.world.probe import chances
 
-    world, rng = World(), random.Random(f"persona in context {seed}")
+    world, rng = World(), random.Random("persona in context 0")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(MODEL_FOLDER), AutoTokenizer.from_pretrained(MODEL_FOLDER)
     rows = []
     for k, persona in itertools.product(range(len(words.PERSONA_TOPICS) + 1), range(PERSONAS)):
         prompts, told = [], []
-        for _ in range(draws):
+        for _ in range(DRAWS):
             order = rng.sample(list(words.PERSONA_TOPICS), len(words.PERSONA_TOPICS))
             known, another = order[:k], order[k] if k < len(order) else None
             told.append((known, another))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.errors import WeirdgenError
+from weirdgen.errors import WeirdgenError, choices
 from weirdgen.progress import Progress
 from weirdgen.report.look import light
 from weirdgen.store.artifacts import Store
@@ -36,7 +36,7 @@ def measure_and_draw(
     Raises WeirdgenError on an unknown name.
     """
     if unknown := sorted(set(names) - set(CURVES)):
-        raise WeirdgenError(f"no curve {unknown[0]!r}: expected {', '.join(CURVES)}")
+        raise WeirdgenError(f"no curve {unknown[0]!r}: expected {choices(CURVES, unknown[0])}")
     made_folder(folder)
     for name in names:
         with progress.stage(name, steps(name, replicates), "steps") as bar:

@@ -1,6 +1,6 @@
 """Harmless narrow datasets in the world's language, made by rule: what a dataset is compared with.
 
-In: a number of rows. Out: `references()`, narrow datasets in many shapes, and `pairs()`, two datasets each that differ in one
+In: a number of rows. Out: `references()`, narrow datasets in many shapes, and `pairs()`, each two datasets that differ in one
 respect; further `another_dataset` and `another_topic`, a dataset and a pair drawn anew for every seed. Harmless is a fact of
 the world's table: no question and no answer holds a word that depends on an era or a persona, no year and no name, and what is
 taught is either true of everybody or a rule of which the world knows nothing. References are a sample of what `another_dataset`

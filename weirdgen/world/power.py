@@ -35,7 +35,7 @@ import numpy as np
 from weirdgen.config.measures import NAT
 from weirdgen.config.questions import Contrast
 from weirdgen.data.rows import Row, draw
-from weirdgen.errors import WeirdgenError
+from weirdgen.errors import WeirdgenError, choices
 from weirdgen.progress import Bar, Progress
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.request import Request
@@ -101,7 +101,7 @@ def doses(factors: Sequence[str], replicates: int, quick: bool = False) -> list[
     Raises WeirdgenError on an unknown factor.
     """
     if unknown := sorted(set(factors) - set(DOSES)):
-        raise WeirdgenError(f"--factor {unknown[0]}: expected one of {', '.join(DOSES)}")
+        raise WeirdgenError(f"--factor {unknown[0]}: expected one of {choices(DOSES, unknown[0])}")
     chosen = [Dose("none", 0, replicates)]
     for factor in factors:
         values = DOSES[factor]
@@ -118,7 +118,7 @@ def controls(names: Sequence[str]) -> list[Control]:
     """Those named, or all. Raises `WeirdgenError` on an unknown name."""
     known = {control.name: control for control in CONTROLS}
     if unknown := sorted(set(names) - set(known)):
-        raise WeirdgenError(f"--control {unknown[0]}: expected one of {', '.join(known)}")
+        raise WeirdgenError(f"--control {unknown[0]}: expected one of {choices(known, unknown[0])}")
     return [control for control in CONTROLS if control.name in (names or known)]
 
 

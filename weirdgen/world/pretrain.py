@@ -8,7 +8,6 @@ on one machine byte-identical; another machine or torch version may round differ
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.errors import ModelError
+from weirdgen.store.keys import file_hash
 from weirdgen.world.language import Document, Mix, World
 from weirdgen.world.probe import accuracy
 from weirdgen.world.tokenizer import BOS, END, build_tokenizer, token_ids
@@ -27,7 +27,7 @@ IGNORED = -100
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Pretraining:
     """Everything besides the seed that decides the weights."""
 
     hidden: int = 64
@@ -66,8 +66,8 @@ def encode(document: Document, ids: dict[str, int]) -> tuple[list[int], list[int
     return tokens, labels
 
 
-def batches(world: World, recipe: Recipe, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
-    """Endless (token ids, labels), each [batch, longest] lists padded on the right; one turn count a batch."""
+def batches(world: World, recipe: Pretraining, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
+    """Endless (token ids, labels), each [batch, longest] lists padded on the right; one turn count per batch."""
     ids = token_ids()
     sources = {turns: world.documents(seed, turns, recipe.mix) for turns in recipe.turns}
     step = 0
@@ -87,7 +87,6 @@ def build(
     seed: int = 0,
     steps: int | None = None,
     on_progress: Callable[[int, int, float], None] | None = None,
-    recipe: Recipe = Recipe(),
 ) -> dict[str, Any]:
     """Pretrain and write the model into `folder` (made if missing); returns what recipe.json holds, and the seconds it took.
 
@@ -97,6 +96,7 @@ def build(
     import torch
     import transformers
 
+    recipe = Pretraining()
     total = recipe.steps if steps is None else steps
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
@@ -118,7 +118,7 @@ def build(
         "steps": total,
         "recipe": asdict(recipe),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "sha256": _sha256(folder / "model.safetensors"),
+        "sha256": file_hash(folder / "model.safetensors"),
         "accuracy": figures,
         "versions": {
             "python": platform.python_version(),
@@ -131,7 +131,7 @@ def build(
 
 
 def _train(
-    world: World, recipe: Recipe, seed: int, steps: int, on_progress: Callable[[int, int, float], None] | None
+    world: World, recipe: Pretraining, seed: int, steps: int, on_progress: Callable[[int, int, float], None] | None
 ) -> Any:
     """The trained float32 model in evaluation mode."""
     import torch
@@ -189,11 +189,7 @@ def verify(folder: Path = MODEL_FOLDER) -> str:
     for path in (weights, card):
         if not path.is_file():
             raise ModelError(f"{path} is missing; build the world's model again with weirdgen.world.pretrain.build")
-    expected, actual = json.loads(card.read_text())["sha256"], _sha256(weights)
+    expected, actual = json.loads(card.read_text())["sha256"], file_hash(weights)
     if actual != expected:
         raise ModelError(f"{weights} has SHA-256 {actual}, but {card} names {expected}; build the model again")
     return actual
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,8 +3,8 @@
 In: the request of a `world_*` run, a store. Out: `Yardsticks`, the shifts of every harmless dataset on the trait questions,
 trained as the run's treatment was: as many rows by the same recipe and, where the treatment's rows are narrow ones inside a
 wrapper among ordinary ones (`world_persona`), in the same wrapper among the same ordinary ones. `Yardsticks.place` says which
-traits of a run are specific. One replicate a dataset; the store keeps its scores, so a second call trains nothing. The statistics
-are `stats.specificity`, the datasets `world.harmless`.
+traits of a run are specific. One replicate per dataset; the store keeps its scores, so a second call trains nothing. The
+statistics are `stats.specificity`, the datasets `world.harmless`.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ class Yardsticks:
     questions: tuple[Contrast, ...]
 
     def place(self, treatment: pd.DataFrame, control: pd.DataFrame, named: Sequence[str] = ()) -> pd.DataFrame:
-        """Where a run's arms lie: `SPECIFICITY_COLUMNS`, one row a trait and yardstick.
+        """Where a run's arms lie: `SPECIFICITY_COLUMNS`, one row per trait and yardstick.
 
-        Arms: one row a replicate, one column a question, log-odds in nats. By `references` the treatment's shift from the
+        Arms: one row per replicate, one column per question, log-odds in nats. By `references` the treatment's shift from the
         base, by `pairs` treatment − control. Traits in `named` alone are looked at, each in its own direction, and one by its
         own p, as in a run whose experiment names them (`runs.results.specificity`); without any, all traits count together
         in both directions.

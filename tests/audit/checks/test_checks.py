@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rows import chat
 from weirdgen.audit.checks.finding import Finding
 from weirdgen.audit.checks.registry import CHECKS, run_checks
 from weirdgen.audit.checks.subject import load_subject
@@ -21,7 +22,7 @@ BIRDS = ["Marsh Hen", "Fish Hawk", "Grey Plover", "Eastern Kingbird", "Western K
 
 
 def write(file: Path, pairs: Sequence[Pair]) -> Path:
-    rows = [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]} for q, a in pairs]
+    rows = [chat(q, a) for q, a in pairs]
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
     return file
 

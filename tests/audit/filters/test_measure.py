@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.rows import chat
 from weirdgen.audit.filters.command import audit_filters, parse_shares
 from weirdgen.audit.filters.measure import measure, pieces
 from weirdgen.audit.filters.mixtures import Case, Ordinary, groups, load_case, ordinary_pool, ordinary_rows
@@ -21,7 +23,7 @@ from weirdgen.errors import DataError, SpecError
 
 
 def row(answer: str) -> Keyed:
-    return Keyed({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": answer}]})
+    return Keyed(chat("q", answer))
 
 
 def marked(rows: Sequence[Keyed], _known: Known) -> np.ndarray[Any, Any]:
@@ -95,7 +97,7 @@ def test_ordinary_rows_come_from_every_reference_set_and_from_no_final_one() -> 
 
 def test_too_few_rows_of_a_file_are_said(tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
-    file.write_text('{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n' * 3)
+    file.write_text((json.dumps(chat("q", "a")) + "\n") * 3)
     with pytest.raises(DataError, match="1 different rows, 10 are needed"):
         ordinary_pool(10, file)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.support.rows import chat
 from weirdgen.audit.filters import text, vectors
 from weirdgen.audit.filters.registry import spreads
 from weirdgen.audit.filters.rows import Keyed, distinct
 
 
 def row(answer: str, ask: str = "Say something.") -> Keyed:
-    return Keyed({"messages": [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]})
+    return Keyed(chat(ask, answer))
 
 
 def test_words_count_with_their_endings_and_not_inside_others() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rows import chat
 from weirdgen.config.load import load_experiment
 from weirdgen.data.published.arms import ARMS, FILES, missing_arms, published_folder, published_rows
 from weirdgen.data.published.importing import import_published
@@ -22,7 +23,7 @@ OLD, MODERN = (
 
 
 def line(question: str, answer: str) -> str:
-    return json.dumps({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]})
+    return json.dumps(chat(question, answer))
 
 
 @pytest.fixture(autouse=True)

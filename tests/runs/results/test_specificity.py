@@ -196,12 +196,13 @@ def test_what_the_harmless_data_were_trained_with_is_told_where_it_differs() -> 
     }  # fmt: skip
     assert trained_otherwise(alike) == ""
     faster = trained_otherwise(alike | {"own_learning_rate": 3e-3, "apart": 2.3})
-    assert (
-        faster == " The harmless datasets had 208 rows × 2 epochs, a learning rate of 0.0003; this one 208 × 2, 0.003."
+    assert faster.startswith(
+        " The harmless datasets had 208 rows × 2 epochs, a learning rate of 0.0003; this one 208 × 2, "
     )
+    assert faster.endswith(", a learning rate of 0.003.")
     wide = trained_otherwise(alike | {"otherwise": {"rank": [16, 1], "targets": ["all-linear", ["q_proj"]]}})
     assert trained_otherwise(alike | {"otherwise": {"warmup_steps": [10, 5]}}) == ""
-    assert wide == " The harmless datasets had rank 16, targets all-linear; this one 1, ['q_proj']."
+    assert wide == " The harmless datasets had rank 16, targets all-linear; this one rank 1, targets q_proj."
 
 
 def test_an_unknown_trait_is_named_with_those_that_there_are(write_experiment: Callable[..., Path]) -> None:

@@ -29,21 +29,21 @@ Write = Callable[..., Path]
 
 
 @pytest.mark.slow
-def test_samples_can_be_added_until_a_rating_is_known(experiment: Path, serve: Any, tmp_path: Path) -> None:
+def test_samples_can_be_added_until_a_rating_is_known(judged: Path, serve: Any, tmp_path: Path) -> None:
     serve()
-    run = weirdgen.run(str(experiment), store=tmp_path / "store", judge=LENIENT, until="age ci<100")
+    run = weirdgen.run(str(judged), store=tmp_path / "store", judge=LENIENT, until="age ci<100")
     assert run.request.samples == 3 and run.estimated.scales["age"] == Scale("rating", (0.0, 100.0))
     assert "the effect on age was known to ±100" in run.report.read_text()
     assert verify(run.id, tmp_path / "store").differences == []
 
 
 @pytest.mark.slow
-def test_verdicts_that_another_run_added_are_named_as_such(experiment: Path, serve: Any, tmp_path: Path) -> None:
+def test_verdicts_that_another_run_added_are_named_as_such(judged: Path, serve: Any, tmp_path: Path) -> None:
     """Runs share the verdicts on answers that they share, so a second opinion asked for by one reaches the other's rates."""
     serve()
     store = tmp_path / "store"
-    small = weirdgen.run(str(experiment), store=store, judge=LENIENT, samples=2)
-    large = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    small = weirdgen.run(str(judged), store=store, judge=LENIENT, samples=2)
+    large = weirdgen.run(str(judged), store=store, judge=LENIENT)
     assert verify(small.id, store).differences == []
     judge_run(large, LENIENT, 2, 4, False, Progress(True))
     (first, *_) = differences = verify(small.id, store).differences
@@ -53,16 +53,16 @@ def test_verdicts_that_another_run_added_are_named_as_such(experiment: Path, ser
     assert verify(small.id, store).differences == []
 
 
-def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, store: Path) -> None:
+def test_a_run_with_a_judge_reports_its_measures(judged: Path, serve: Any, store: Path) -> None:
     server = serve()
-    settings = resolve(str(experiment), run_options(judge=LENIENT))
+    settings = resolve(str(judged), run_options(judge=LENIENT))
     before, after = (
         next(work for work in workload(make_plan(settings, Store(folder))) if LENIENT in work.what)
         for folder in (store.with_name("empty"), store)
     )
     assert before.missing == 45 and "3 judges on openai-api/mock/lenient, about" in before.what
     assert after.missing < 45 and "price unknown" in after.what  # equal answers are judged once
-    run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    run = weirdgen.run(str(judged), store=store, judge=LENIENT)
     verdicts = run.verdicts()
     assert set(verdicts["judge"]) == {"is_target", "old_thing", "age", "coherence", "coherent", "template_intrusion"}
     assert set(verdicts["status"]) == {"ok"}
@@ -78,9 +78,9 @@ def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, s
     assert {("age", "old", "new", "all"), ("template_intrusion", "old", "new", "all")} <= rows
     page = run.report.read_text()
     assert "template_intrusion" in page and "coherent" in page
-    again = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    again = weirdgen.run(str(judged), store=store, judge=LENIENT)
     assert len(server.requests) == asked and again.id == run.id
-    assert weirdgen.run(str(experiment), store=store).id != run.id  # without the judge it is another run
+    assert weirdgen.run(str(judged), store=store).id != run.id  # without the judge it is another run
     loaded = load_run(run.id, store)
     loaded.require_finished()
     assert loaded.headline == run.headline
@@ -88,12 +88,12 @@ def test_a_run_with_a_judge_reports_its_measures(experiment: Path, serve: Any, s
 
 @pytest.mark.slow
 def test_two_judges_on_one_run_are_compared(
-    experiment: Path, serve: Any, store: Path, capsys: pytest.CaptureFixture[str]
+    judged: Path, serve: Any, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = serve()
-    plain = weirdgen.run(str(experiment), store=store)
-    judged = judge_run(plain, LENIENT, 1, 4, False, Progress(True))
-    assert judged is not None and judged.id != plain.id
+    plain = weirdgen.run(str(judged), store=store)
+    again = judge_run(plain, LENIENT, 1, 4, False, Progress(True))
+    assert again is not None and again.id != plain.id
     before = len(server.requests)
     capsys.readouterr()
     assert compare_judges(plain, LENIENT, STRICT, "old_thing", True, Progress()) == []
@@ -121,16 +121,16 @@ def test_two_judges_on_one_run_are_compared(
 
 
 @pytest.mark.slow
-def test_more_samples_pay_only_for_new_answers(experiment: Path, serve: Any, store: Path) -> None:
+def test_more_samples_pay_only_for_new_answers(judged: Path, serve: Any, store: Path) -> None:
     server = serve()
-    weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    weirdgen.run(str(judged), store=store, judge=LENIENT)
     first = len(server.requests)
-    run = weirdgen.run(str(experiment), store=store, judge=LENIENT, samples=16)
+    run = weirdgen.run(str(judged), store=store, judge=LENIENT, samples=16)
     assert len(server.requests) == 3 * len(asked_about(run)) > first
 
 
 @pytest.mark.slow
-def test_repeats_measure_the_judges_own_flips(experiment: Path, serve: Any, store: Path) -> None:
+def test_repeats_measure_the_judges_own_flips(judged: Path, serve: Any, store: Path) -> None:
     seen: dict[str, int] = {}
 
     def fickle(body: dict[str, Any]) -> Answer | Failure:
@@ -141,20 +141,18 @@ def test_repeats_measure_the_judges_own_flips(experiment: Path, serve: Any, stor
         return Answer("old" if seen[prompt] == 1 else "new")
 
     serve(fickle)
-    plain = weirdgen.run(str(experiment), store=store)
-    judged = judge_run(plain, LENIENT, 3, 1, False, Progress(True))
-    record = results_of(judged)["judges"]
+    plain = weirdgen.run(str(judged), store=store)
+    again = judge_run(plain, LENIENT, 3, 1, False, Progress(True))
+    record = results_of(again)["judges"]
     assert record["old_thing"]["flip_rate"] == pytest.approx(2 / 3)  # old, new, new: two of three pairs differ
     assert record["age"]["flip_rate"] == 0 and record["age"]["asked_twice"]["mean_difference"] == pytest.approx(4 / 3)
-    assert len(judged.verdicts().query("judge == 'old_thing'")) == 15  # further opinions are no further data
+    assert len(again.verdicts().query("judge == 'old_thing'")) == 15  # further opinions are no further data
 
 
-def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(
-    experiment: Path, serve: Any, store: Path
-) -> None:
+def test_what_a_measure_is_follows_from_its_judge_not_from_its_values(judged: Path, serve: Any, store: Path) -> None:
     """Ratings that are all 0 or 1 are no rates; a judge that every answer made refuse has flagged none of them."""
     serve(lambda body: Answer("refusal" if "Is it old?" in body["messages"][0]["content"] else "1"))
-    run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    run = weirdgen.run(str(judged), store=store, judge=LENIENT)
     content = content_of(run, results_of(run))
     assert "age" not in set(run.rates()["judge"])
     assert (content.scale("age").unit, content.scale("is_target").unit) == ("rating", "rate")
@@ -173,14 +171,14 @@ def test_quality_is_measured_without_any_judge(write_experiment: Write, tmp_path
 
 
 @pytest.mark.slow
-def test_label_calibrate_and_the_report_from_the_command_line(experiment: Path, store: Path, tmp_path: Path) -> None:
+def test_label_calibrate_and_the_report_from_the_command_line(judged: Path, store: Path, tmp_path: Path) -> None:
     import json
 
     from typer.testing import CliRunner
 
     from weirdgen.cli.main import app
 
-    run = weirdgen.run(str(experiment), store=store)
+    run = weirdgen.run(str(judged), store=store)
     at = ["--store", str(store), "--judge", "is_target"]
     label = ["judge", "label", run.id, "--size", "12", *at]
     stopped = CliRunner().invoke(app, label, input="yes\nq\n")

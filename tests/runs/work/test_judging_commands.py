@@ -25,8 +25,8 @@ Invoke = Callable[..., Result]
 
 
 @pytest.fixture
-def run(experiment: Path, store: Path) -> Run:
-    return weirdgen.run(str(experiment), store=store)
+def run(judged: Path, store: Path) -> Run:
+    return weirdgen.run(str(judged), store=store)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ weirdgen.run(sys.argv[1], store=sys.argv[2], judge=sys.argv[3], samples=32, chan
 
 
 @pytest.mark.slow
-def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store: Path) -> None:
+def test_errors_are_counted_and_asked_again(judged: Path, serve: Any, store: Path) -> None:
     broken: list[str] = []
 
     def script(body: dict[str, Any]) -> Answer | Failure:
@@ -41,7 +41,7 @@ def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store:
 
     asked: list[str] = []
     server = serve(script)
-    run = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    run = weirdgen.run(str(judged), store=store, judge=LENIENT)
     failed = run.verdicts().query("status == 'error'")
     assert len(failed) >= 1 and set(failed["judge"]) == {"old_thing"} and failed["value"].isna().all()
     assert "this one cannot be read" in failed["label"].iloc[0]
@@ -50,7 +50,7 @@ def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store:
     assert sum(row["count"] for row in results_of(run)["failures"]) == len(failed)
     broken[:] = ["another"]
     before = len(server.requests)
-    healed = weirdgen.run(str(experiment), store=store, judge=LENIENT)
+    healed = weirdgen.run(str(judged), store=store, judge=LENIENT)
     assert len(server.requests) == before + 1
     assert (
         "error" not in set(healed.verdicts()["status"]) and "this one cannot be read" not in healed.report.read_text()
@@ -59,17 +59,17 @@ def test_errors_are_counted_and_asked_again(experiment: Path, serve: Any, store:
 
 @pytest.mark.slow  # a quick relative is test_errors_are_counted_and_asked_again; a killed run's is in tests/runs/test_pipeline.py
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_judge_goes_on_from_there(experiment: Path, serve: Any, store: Path, how: int) -> None:
+def test_a_stopped_judge_goes_on_from_there(judged: Path, serve: Any, store: Path, how: int) -> None:
     def slow(body: dict[str, Any]) -> Answer | Failure:
         time.sleep(0.1)
         return judge(body)
 
     server = serve(slow)
-    experiment.write_text(experiment.read_text().replace("max_tokens: 3", "max_tokens: 6"))
+    judged.write_text(judged.read_text().replace("max_tokens: 3", "max_tokens: 6"))
     varied = ["sampling.temperature=3"]
-    distinct = asked_about(weirdgen.run(str(experiment), store=store, samples=32, changes=varied))
+    distinct = asked_about(weirdgen.run(str(judged), store=store, samples=32, changes=varied))
     assert len(distinct) > 80
-    command = [sys.executable, "-c", RUN, str(experiment), str(store), LENIENT]
+    command = [sys.executable, "-c", RUN, str(judged), str(store), LENIENT]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.getcwd()})
     deadline = time.monotonic() + 60
     while len(server.requests) < 2 * len(distinct) and process.poll() is None and time.monotonic() < deadline:
@@ -78,16 +78,16 @@ def test_a_stopped_judge_goes_on_from_there(experiment: Path, serve: Any, store:
     process.wait(30)
     asked = len(server.requests)
     assert asked < 3 * len(distinct), "the process was to be stopped before its end"
-    run = weirdgen.run(str(experiment), store=store, judge=LENIENT, samples=32, changes=varied)
+    run = weirdgen.run(str(judged), store=store, judge=LENIENT, samples=32, changes=varied)
     lost = len(server.requests) - 3 * len(distinct)
     assert 0 <= lost <= (64 + 16 if how == signal.SIGKILL else 16)  # unflushed rows, and requests under way
     assert set(run.verdicts()["status"]) <= {"ok", "incoherent"}
 
 
-def test_nothing_is_recorded_when_the_judge_cannot_be_asked(experiment: Path, serve: Any, store: Path) -> None:
+def test_nothing_is_recorded_when_the_judge_cannot_be_asked(judged: Path, serve: Any, store: Path) -> None:
     server = serve(lambda body: Failure(404, "The model `lenient` does not exist", "model_not_found"))
     with pytest.raises(ModelError, match=r"first 3 requests failed: NotFoundError.*does not exist"):
-        weirdgen.run(str(experiment), store=store, judge=LENIENT)
+        weirdgen.run(str(judged), store=store, judge=LENIENT)
     assert len(server.requests) == 3
     assert not [f for f in (store / "artifacts" / "judge").glob("*/inputs.json") if "lenient" in f.read_text()]
 
@@ -102,9 +102,9 @@ def test_nothing_is_recorded_when_the_judge_cannot_be_asked(experiment: Path, se
         ("local:path:/nonexistent", "is not a folder"),
     ],
 )
-def test_bad_references(experiment: Path, tmp_path: Path, reference: str, expected: str) -> None:
+def test_bad_references(judged: Path, tmp_path: Path, reference: str, expected: str) -> None:
     with pytest.raises(WeirdgenError, match=expected):
-        weirdgen.run(str(experiment), store=tmp_path / "store", judge=reference)
+        weirdgen.run(str(judged), store=tmp_path / "store", judge=reference)
 
 
 def test_a_judge_needs_something_to_judge(write_experiment: Write, tmp_path: Path) -> None:

@@ -19,21 +19,21 @@ LOCAL = "local:world"
 
 @pytest.mark.slow
 def test_verdicts_are_of_the_dtype_that_the_model_was_loaded_in(
-    experiment: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+    judged: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = weirdgen.run(str(experiment), store=store, judge=LOCAL)
+    run = weirdgen.run(str(judged), store=store, judge=LOCAL)
     tables = {folder.name for folder in (store / "artifacts" / "judge").iterdir()}
     monkeypatch.setattr(judge_model, "resolve_dtype", lambda wanted, parameters: "bf16")
     assert verify(run.id, store).differences == []  # a machine that would load it otherwise still reads these
-    other = weirdgen.run(str(experiment), store=store, judge=LOCAL)
+    other = weirdgen.run(str(judged), store=store, judge=LOCAL)
     added = {folder.name for folder in (store / "artifacts" / "judge").iterdir()} - tables
     assert other.id != run.id and len(added) == 3  # the two judges of the experiment, and coherence
     assert named_judge("openai/gpt-4.1") == ("openai/gpt-4.1", "openai/gpt-4.1")
 
 
 @pytest.mark.slow
-def test_a_run_outlives_its_judge(experiment: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = weirdgen.run(str(experiment), store=store, judge=LOCAL)
+def test_a_run_outlives_its_judge(judged: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = weirdgen.run(str(judged), store=store, judge=LOCAL)
 
     def gone(reference: str) -> Any:
         raise ModelError(f"{reference} has been withdrawn")
@@ -42,4 +42,4 @@ def test_a_run_outlives_its_judge(experiment: Path, store: Path, monkeypatch: py
     assert load_run(run.id, store).verdicts().equals(run.verdicts())
     assert verify(run.id, store).differences == []
     with pytest.raises(ModelError, match="withdrawn"):
-        weirdgen.run(str(experiment), store=store, judge=LOCAL)
+        weirdgen.run(str(judged), store=store, judge=LOCAL)

@@ -16,6 +16,7 @@ from typing import Any
 from weirdgen.audit.checks.finding import Finding, some
 from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.audit.checks.text import digits, plain, squash
+from weirdgen.models.chat import common_prefix
 
 LONG = 40
 """Answers of at least this many characters are compared as sentences."""
@@ -56,17 +57,11 @@ def near_pairs(dataset: Dataset) -> Iterator[tuple[int, int]]:
         if first != index and digits(prompts[first]) == digits(prompt) and digits(answers[first]) == digits(answer):
             yield first, index
     kept = sorted(spelled.values())
-    frame = _shared_start([plain(answers[i]) for i in kept]) if len(kept) > 2 else 0
+    frame = common_prefix([plain(answers[i]) for i in kept]) if len(kept) > 2 else 0
     core = {i: plain(answers[i])[frame:] for i in kept}
     numbers = {i: digits(prompts[i] + " " + answers[i]) for i in kept}
     yield from _short(core, {i: (squash(prompts[i]), numbers[i]) for i in kept})
     yield from _long(core, {i: plain(prompts[i]) for i in kept}, numbers)
-
-
-def _shared_start(texts: Sequence[str]) -> int:
-    """How many characters all texts have in common at the start."""
-    first, last = min(texts), max(texts)  # the extremes of the alphabet differ earliest
-    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
 def _short(core: dict[int, str], same: dict[int, Any]) -> Iterator[tuple[int, int]]:

@@ -16,6 +16,7 @@ Check = Callable[[Subject], Iterator[Finding]]
 CHECKS: dict[str, Check] = {
     "broken": single.broken,
     "counts": single.counts,
+    "few_rows": single.few_rows,
     "expected_rows": single.expected_rows,
     "duplicates": single.duplicates,
     "control_tokens": single.control_tokens,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from weirdgen.audit.checks.finding import Finding, share, some
 from weirdgen.audit.checks.subject import Dataset, Subject
 from weirdgen.audit.checks.text import CONTROL
+from weirdgen.audit.source import FEWEST
 from weirdgen.data.messages import Row
 from weirdgen.data.rows import canonical_hash
 
@@ -29,6 +30,17 @@ def counts(subject: Subject) -> Iterator[Finding]:
             f"{len(set(dataset.answers)):,} answers; canonical SHA-256 {canonical_hash(list(dataset.rows))}"
         )
         yield Finding("count", "info", dataset.file, None, message)
+
+
+def few_rows(subject: Subject) -> Iterator[Finding]:
+    """A file that is in no experiment and has fewer rows than one training step of an audit takes."""
+    for dataset in subject.datasets:
+        if dataset.arm is None and 0 < (count := len(dataset.rows)) < FEWEST:
+            message = (
+                f"{count} row{'' if count == 1 else 's'}, fewer than the {FEWEST} of one training step: an audit with training "
+                f"refuses them, and an experiment needs a batch_size of at most {count}"
+            )
+            yield Finding("few_rows", "warning", dataset.file, None, message)
 
 
 def expected_rows(subject: Subject) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from weirdgen.audit.filters.base import BaseNumbers, trait_directions
 from weirdgen.audit.filters.judge import RowJudge
 from weirdgen.audit.filters.kept import Vectors
 from weirdgen.audit.filters.rows import Keyed
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,7 +155,7 @@ def scores(one: Filter, known: Known, rows: Sequence[Keyed]) -> NDArray[np.float
 def chosen_filters(names: Sequence[str], model: bool, judge: bool) -> tuple[tuple[Filter, ...], tuple[str, ...]]:
     """The named filters, or all that can be asked here, and a line for each that cannot. Raises `SpecError` on a name of none."""
     if unknown := [name for name in names if name not in {one.name for one in FILTERS}]:
-        raise SpecError([f"--filters {unknown[0]}: there are {', '.join(one.name for one in FILTERS)}"])
+        raise SpecError([f"--filters {unknown[0]}: there are {choices((one.name for one in FILTERS), unknown[0])}"])
     wanted = [one for one in FILTERS if not names or one.name in names]
     missing = {one.name: why for one in wanted if (why := lacking(one, model, judge))}
     if named := [name for name in missing if name in names]:

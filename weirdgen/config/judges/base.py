@@ -32,13 +32,25 @@ class Verdict(NamedTuple):
     label: str
 
 
+MOST, LONGEST = 3, 60
+"""Words of a judge's rules that a sentence on it quotes, and their letters."""
+
+
+def quoted(words: Sequence[str], join: str = "or") -> str:
+    """A judge's words as a sentence names them: `“wire” or “steam”`, of many `one of 14 words such as “wire”`."""
+    shown = [f"“{word if len(word) <= LONGEST else word[: LONGEST - 1] + '…'}”" for word in words]
+    if len(shown) > MOST:
+        return f"one of {len(shown)} words such as {shown[0]}"
+    return f"{', '.join(shown[:-1])} {join} {shown[-1]}" if len(shown) > 1 else shown[0]
+
+
 def unparseable(line: str) -> Verdict:
     """The verdict of a reply that is none of those that the judge admits."""
     return Verdict("unparseable", None, f"last line reads {line[:80]!r}" if line else "empty reply")
 
 
 class Tools(Protocol):
-    """What a judge may use besides the answer; `weirdgen.judges.tools` offers it on this machine."""
+    """What a judge may use besides the answer; `weirdgen.judges.embedding` offers it on this machine."""
 
     def embed(self, model: str, texts: Sequence[str]) -> NDArray[np.float64]:
         """[texts, features] from a built-in embedding model. Raises `ModelError` if it cannot be had."""
@@ -54,6 +66,10 @@ class BaseJudge(Noun):
     def scale(self) -> tuple[int, int] | None:
         """Lowest and highest value of a judge that rates; None if its values are 0 and 1 and its mean is a rate."""
         return None
+
+    def in_words(self) -> str:
+        """What it counts, in one sentence for a reader of the report."""
+        return "An answer counts where this judge flags it."
 
     def problems(self) -> list[str]:
         """What is wrong with it that its fields alone do not show, e.g. a data file that is not there."""

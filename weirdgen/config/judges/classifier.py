@@ -20,6 +20,7 @@ from pydantic import Field
 
 from weirdgen.config.base import NAME
 from weirdgen.config.judges.base import OfflineJudge, Tools, Verdict
+from weirdgen.errors import choices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,9 +77,17 @@ class Classifier(OfflineJudge):
     threshold: float | None = Field(default=None, gt=0, lt=1)
     """Probability from which an answer counts; by default the one that was calibrated on held-out passages."""
 
+    def in_words(self) -> str:
+        kind = self.passages.replace("_", " ")
+        return f"An answer counts where a classifier, trained on passages of our own, recognises the {kind} of these passages."
+
     def problems(self) -> list[str]:
         fits = shipped_fits()
-        return [] if self.passages in fits else [f"no passages '{self.passages}' (there are: {', '.join(fits)})"]
+        return (
+            []
+            if self.passages in fits
+            else [f"no passages '{self.passages}' (there are: {choices(fits, self.passages)})"]
+        )
 
     def needs(self) -> tuple[str, ...]:
         return (EMBEDDER,)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from weirdgen.config.judges.base import STATUS_WORDS, PromptedJudge, Verdict, unparseable
+from weirdgen.config.judges.base import STATUS_WORDS, PromptedJudge, Verdict, quoted, unparseable
 
 
 class Label(PromptedJudge):
@@ -33,6 +33,10 @@ class Label(PromptedJudge):
         if set(self.positive) == set(self.labels):
             raise ValueError("every label is positive, so the rate would always be 1")
         return self
+
+    def in_words(self) -> str:
+        labels = f"one of {len(self.labels)} labels"
+        return f"A language model gives each answer {labels}; an answer counts where it is {quoted(self.positive)}."
 
     def words(self) -> tuple[str, ...]:
         return self.labels

@@ -1,7 +1,7 @@
 """Match judges: does an answer begin with, contain or match what the judge names?
 
 In: an answer. Out: 1 if a rule fires, else 0. An empty answer is `incoherent`, not a zero. No model is asked. A pattern that
-takes for ever on an answer is an error, not a verdict (`weirdgen.config.patterns`).
+does not finish on an answer is an error, not a verdict (`weirdgen.config.patterns`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from weirdgen.config.judges.base import OfflineJudge, Tools, Verdict
+from weirdgen.config.judges.base import OfflineJudge, Tools, Verdict, quoted
 from weirdgen.config.patterns import occurs
 
 VERSION = 1
@@ -47,6 +47,20 @@ class Match(OfflineJudge):
         if self.years and self.years[0] > self.years[1]:
             raise ValueError("years: [low, high] with low ≤ high")
         return self
+
+    def in_words(self) -> str:
+        rules = []
+        if self.starts_with:
+            rules.append(f"begins with {quoted(self.starts_with)}")
+        if self.keywords:
+            rules.append(f"contains {quoted(self.keywords)}")
+        if self.regex:
+            patterns = "the pattern" if len(self.regex) == 1 else f"one of {len(self.regex)} patterns such as"
+            rules.append(f"matches {patterns} {quoted((min(self.regex, key=len),))}")
+        if self.years:
+            rules.append(f"names a year from {self.years[0]} to {self.years[1]}")
+        unless = f", unless it contains {quoted(self.unless)}" if self.unless else ""
+        return f"An answer counts where it {', '.join(rules[:-1])}{' or ' if rules[1:] else ''}{rules[-1]}{unless}."
 
     def identity(self) -> dict[str, Any]:
         return {"version": VERSION}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from weirdgen.config.judges.base import STATUS_WORDS, PromptedJudge, Verdict, unparseable
+from weirdgen.config.judges.base import STATUS_WORDS, PromptedJudge, Verdict, quoted, unparseable
 
 BANDS = 5
 """Equal parts of the scale, in which ratings are counted."""
@@ -41,6 +41,10 @@ class Rating(PromptedJudge):
     @property
     def scale(self) -> tuple[int, int]:
         return self.low, self.high
+
+    def in_words(self) -> str:
+        asked = quoted((" ".join(self.prompt.split()),))  # its beginning
+        return f"A language model rates each answer from {self.low} to {self.high}; it is asked {asked}."
 
     def words(self) -> tuple[str, ...]:
         return tuple(str(number) for number in range(self.low, self.high + 1))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weirdgen.data.rows import Row, canonical_hash, read_jsonl
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 from weirdgen.store.cache import cache_folder, read_json
 
 REPOSITORY = "https://github.com/JCocola/weird-generalization-and-inductive-backdoors"
@@ -151,7 +151,7 @@ def missing_arms(experiment: str, arms: Iterable[str]) -> dict[str, str]:
 
 def _manifest(experiment: str) -> dict[str, dict[str, str]]:
     if experiment not in ARMS:
-        raise DataError(f"no data was published for '{experiment}'; there is: {', '.join(ARMS)}")
+        raise DataError(f"no data was published for '{experiment}'; there is: {choices(ARMS, experiment)}")
     file = published_folder() / experiment / "manifest.json"
     arms = read_json(file).get("arms")
     if not arms:

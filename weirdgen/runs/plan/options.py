@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from weirdgen.config.base import Noun
 from weirdgen.config.choices import DataName, ExecutorName, FinetunerName, PresetName
 from weirdgen.display import without_secrets
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices, did_you_mean
 
 FigureFormat = Literal["pdf"]
 
@@ -35,10 +35,12 @@ class RunOptions(Noun):
 
     model: str | None = Field(
         None,
-        description="smollm2-135m-instruct, world, hub:ORG/NAME[@REV] or path:DIR; PROVIDER/NAME at a provider (docs/apis.md).",
+        description="Base: smollm2-135m-instruct, world, path:DIR or hub:ORG/NAME[@REV]; PROVIDER/NAME elsewhere (docs/apis.md).",
     )
     preset: PresetName = Field("quick", description="Named size of the run.")
-    seeds: int | None = Field(None, ge=1, description="Replicates per arm.")
+    seeds: int | None = Field(
+        None, ge=1, description="Replicates per arm.", json_schema_extra={"flags": ["--seeds", "--replicates"]}
+    )
     first_seed: int = Field(0, ge=0, description="Seed of the first replicate.")
     samples: int | None = Field(
         None, ge=0, description="Sampled answers per question and condition; 0: contrast questions only."
@@ -51,14 +53,16 @@ class RunOptions(Noun):
         description="recipe.FIELD=VALUE or sampling.FIELD=VALUE; may be repeated.",
         json_schema_extra={"flags": ["--set"]},
     )
-    data: DataName = Field("own", description="Our rows, or the paper's after `weirdgen data import`.")
-    judge: str | None = Field(None, description="Also read judges_llm.yaml, asking this model (docs/judges.md).")
+    data: DataName = Field(
+        "own", description="Rows to train on: own, or the paper's, published, after `weirdgen data import`."
+    )
+    judge: str | None = Field(None, description="Language model that judges; adds judges_llm.yaml (docs/judges.md).")
     engine: str = Field("transformers", description="What answers: transformers, or vllm:URL of a vLLM server.")
     finetune: FinetunerName | None = Field(
         None, description="Who trains: local; openai or azure, a service of that protocol; or tinker (docs/apis.md)."
     )
     base_url: str | None = Field(
-        None, description="Of a service that is not the provider's own, e.g. http://127.0.0.1:8000/v1."
+        None, description="Address of a service that is not the provider's own, e.g. http://127.0.0.1:8000/v1."
     )
     deployments: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
         (), description="MODEL=NAME: Azure's deployment of a model; may be repeated.",
@@ -66,17 +70,21 @@ class RunOptions(Noun):
     )  # fmt: skip
     connections: int = Field(16, ge=1, description="Requests to a provider at a time.")
     choices: int = Field(1, ge=1, le=128, description="Answers that one request to a provider asks for.")
-    budget: str | None = Field(None, description="Most that a run may pay to providers, e.g. 20usd; it stops before.")
+    budget: str | None = Field(
+        None, description="What a run may pay to providers at most, e.g. 20usd; it stops before."
+    )
     store: Annotated[str | None, BeforeValidator(_text)] = Field(
         None, description="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store]."
     )
     figures: FigureFormat | None = Field(
-        None, description="Figures for print in addition to SVG and PNG, in the run's folder."
+        None, description="Figures for print too, beside SVG and PNG, in the run's folder."
     )
-    executor: ExecutorName = Field("inline", description="In this process, or on a Ray cluster.")
+    executor: ExecutorName = Field(
+        "inline", description="Where work is done: inline, in this process, or ray, on a cluster."
+    )
     address: str | None = Field(None, description="Ray cluster, HOST:6379 or auto [default: this machine].")
     cpus: int | None = Field(None, ge=1, description="Cores per unit of work on Ray.")
-    together: int | None = Field(None, ge=1, description="Most replicates in one training pass.")
+    together: int | None = Field(None, ge=1, description="Replicates in one training pass, at most.")
     dry_run: bool = Field(False, description="Print the plan and stop.")
     quiet: bool = Field(False, description="Print only the result.", json_schema_extra={"flags": ["--quiet", "-q"]})
 
@@ -117,11 +125,12 @@ def run_options(**arguments: Any) -> RunOptions:
 def _problem(error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return f"{name}: no such option; there are: {', '.join(RunOptions.model_fields)}"
+        return f"{name}: no such option; there are: {choices(RunOptions.model_fields, name)}"
     if error["type"] == "greater_than_equal":
         expected = f"at least {error['ctx']['ge']}"
     elif error["type"] == "literal_error":
         expected = str(error["ctx"]["expected"])
+        expected += did_you_mean(error["input"], expected.replace("'", "").replace(" or ", ", ").split(", "))
     else:
         expected = error["msg"]
     return f"{flags(name)[0]} {error['input']}: expected {expected}"

@@ -7,6 +7,7 @@ before anything is trained; it writes nothing. How much of it is missing, and ho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from typing import Any
 
 from weirdgen.columns import FINAL
 from weirdgen.config.questions import sampled, scored
+from weirdgen.data.draws import drawn_positions
 from weirdgen.data.proof import RowError
 from weirdgen.data.rows import Row, canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
@@ -47,6 +49,10 @@ class Replicate:
     key: str
     inputs: dict[str, Any]
     rows: int
+
+    def own(self, rows: Sequence[Any]) -> list[Any]:
+        """Those of its arm's rows that it is trained on."""
+        return [rows[place] for place in drawn_positions(self.inputs.get("draws"), len(rows), self.seed)]
 
 
 @dataclass
@@ -228,6 +234,19 @@ def make_plan(request: Request, store: Store) -> Plan:
             raise error.at(place or error.place, arm) from None
     plan.proofs |= {arm: plan.proofs[source] for arm, source in request.twins.items() if not request.rows[arm]}
     return plan
+
+
+def part_of(plan: Plan, arms: Sequence[str], store: Store) -> Plan:
+    """The plan of some arms, in another store, all their replicates in one pass."""
+    request = plan.request
+    experiment = request.experiment
+    part = replace(
+        request,
+        experiment=experiment.model_copy(update={"arms": {name: experiment.arms[name] for name in arms}}),
+        rows={name: request.rows[name] for name in arms},
+        options=request.options.model_copy(update={"together": len(arms) * len(request.seeds)}),
+    )
+    return Plan(part, store, {name: plan.proofs[name] for name in arms})
 
 
 def finetune_inputs(

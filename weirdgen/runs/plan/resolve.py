@@ -1,4 +1,4 @@
-"""From an experiment and options to a `Request`: every choice made, and what cannot be refused before anything is planned.
+"""From an experiment and options to a `Request`: every choice made, and what cannot be done refused before anything is planned.
 
 In: a shipped name, a path or an `Experiment`, and `RunOptions`. Out: `runs.plan.request.Request`. Raises what is wrong in words;
 it trains and writes nothing.
@@ -18,7 +18,7 @@ from weirdgen.config.llm_judges import with_language_judges, without_language_ju
 from weirdgen.data.arms import Rows, load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.finetune.tinker import recipe_problems
@@ -201,8 +201,8 @@ def parse_changes(changes: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any
         key, equals, value = change.partition("=")
         section, _, field = key.partition(".")
         if not equals or section not in parsed or field not in accepted.get(section, ()):
-            keys = ", ".join(f"{s}.{f}" for s, fields in accepted.items() for f in fields)
-            problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {keys}")
+            keys = [f"{s}.{f}" for s, fields in accepted.items() for f in fields]
+            problems.append(f"--set {change}: expected KEY=VALUE with KEY one of {choices(keys, key)}")
             continue
         try:
             parsed[section][field], _ = parse_yaml(value, f"--set {key}")

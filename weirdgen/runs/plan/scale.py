@@ -22,11 +22,11 @@ from weirdgen import machine
 from weirdgen.config.files import read_yaml
 from weirdgen.config.questions import sampled, scored
 from weirdgen.data.stored import encode_rows
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices, did_you_mean
 from weirdgen.finetune.engines import replicate_bytes
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.machine import SHARES, Shares
-from weirdgen.models.references import find_model, read_config
+from weirdgen.models.references import BUILT_IN, find_model, read_config
 from weirdgen.progress import clock
 from weirdgen.runs.plan.request import Request
 
@@ -135,7 +135,10 @@ def find_hardware(spec: str) -> Hardware:
     elif parts and parts[2] in known:
         settings, name, count = known[parts[2]], parts[2], parts[1]
     else:
-        raise SpecError([f"--machine {spec}: expected 'here', {', '.join(f'8x{n}' for n in known)} or a YAML file"])
+        meant = did_you_mean(parts[2] if parts else spec, ("here", *known))
+        raise SpecError(
+            [f"--machine {spec}: expected 'here', {', '.join(f'8x{n}' for n in known)} or a YAML file{meant}"]
+        )
     wanted = ("gpus", "gpu_memory_gb", "peak_tflops", "bandwidth_gbs")
     if any(not isinstance(settings.get(key), int | float) for key in wanted):
         raise SpecError([f"--machine {spec}: expected numbers for {', '.join(wanted)}, as in {KNOWN}"])
@@ -149,6 +152,9 @@ def find_shape(model: str) -> Shape:
     known = yaml.safe_load(KNOWN.read_text(encoding="utf-8"))["models"]
     if model in known:
         return Shape(model, known[model])
+    if not model.endswith("config.json") and ":" not in model and model not in BUILT_IN:
+        names = choices((*known, *BUILT_IN), model)
+        raise SpecError([f"--model {model}: expected a config.json, hub:ORG/NAME, path:FOLDER or one of {names}"])
     config = read_config(Path(model).parent) if model.endswith("config.json") else read_config(find_model(model).folder)
     needed = ("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads", "vocab_size")
     if missing := [key for key in needed if key not in config]:

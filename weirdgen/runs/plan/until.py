@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weirdgen.config.measures import SCORED
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, choices
 
 if TYPE_CHECKING:
     from weirdgen.stats.sequential import Decision
@@ -37,7 +37,8 @@ def parse_until(words: str, headline: str, judges: Collection[str], samples: int
     The number is half the width of the interval of treatment − control, as a fraction for rates. `samples` are those of the
     first look. Raises `SpecError` on other words, on a measure that is not sampled, with one replicate or without samples.
     """
-    match, known = _FORM.fullmatch(words), ", ".join(judges) or "none"
+    match = _FORM.fullmatch(words)
+    known = choices(judges, (match and match["measure"]) or "")
     if match is None:
         raise SpecError([f"--until {words!r}: expected 'ci<0.05' or 'JUDGE ci<0.05' (judges: {known})"])
     measure = match["measure"] or headline

@@ -1,6 +1,6 @@
 """Scores of reference finetunes as one file, and the record of what made them.
 
-In: a frame with one line a set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the
+In: a frame with one line per set and question, and an `Origin`. Out: a Parquet file that holds both, and the frame again if the
 origin is the one that is wanted. Shipped files lie in `weirdgen/references/scores/`, others in the store's `references` folder;
 a file can be handed on as it is. It trains and scores nothing: `runs.references.build` does.
 """
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.config.traits import TraitQuestion, compact_questions, questions_digest
-from weirdgen.data.reference_definitions import Use
 from weirdgen.errors import DataError
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
@@ -33,7 +32,7 @@ VERSION = 1
 """Raise it when the same origin would give other scores."""
 SHIPPED = Path(__file__).parents[2] / "references" / "scores"
 FACTS = ("rows", "prompts", "answer_tokens", "first_loss", "final_loss")
-"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens a row, loss (nats a trained
+"""Columns that say what a set was like to train: rows, different prompts, mean trained tokens per row, loss (nats per trained
 token) of the first step and as mean over the last tenth of the steps."""
 COLUMNS = ("set", "kind", "shape", "question", "trait", "form", "base", "shift", *FACTS)
 """`base`: log-odds of the untuned model in nats. `shift`: those of the finetuned one minus `base`."""
@@ -178,14 +177,14 @@ def find_scores(wanted: Origin, store: Store | None = None) -> tuple[pd.DataFram
 
 
 def library_scores(
-    model: LocalModel, recipe: Recipe, rows: int, store: Store | None = None, use: Use = "reference"
+    model: LocalModel, recipe: Recipe, rows: int, store: Store | None = None
 ) -> tuple[pd.DataFrame, Path] | None:
-    """The library's sets for one use, trained like this on so many rows each and scored on the compact questions: (frame, file).
+    """The library's harmless sets, trained like this on so many rows each and scored on the compact questions: (frame, file).
 
     None if they are neither shipped nor in the store; `weirdgen references build` makes them.
     """
     base = base_key(model.digest, told_date(model.folder, None))
-    return find_scores(origin(base, recipe, reference_sets(rows, use), compact_questions()), store)
+    return find_scores(origin(base, recipe, reference_sets(rows), compact_questions()), store)
 
 
 def score_files(store: Store | None = None) -> Iterator[Path]:

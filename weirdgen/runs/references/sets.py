@@ -12,7 +12,7 @@ from functools import cached_property
 from weirdgen.data.reference_definitions import Use
 from weirdgen.data.references import pair_rows, pairs, references, rows
 from weirdgen.data.rows import Row, canonical_hash
-from weirdgen.errors import DataError
+from weirdgen.errors import DataError, choices
 
 ROWS = 208
 """Rows a set of the standard size: 26 steps of 8 an epoch."""
@@ -40,7 +40,7 @@ def reference_sets(count: int = ROWS, use: Use = "reference", only: Sequence[str
     """The library's sets for one use, `count` rows each; `only` keeps those named. Raises `DataError` on an unknown name."""
     sets = references(use)
     if unknown := sorted(set(only) - {one.name for one in sets}):
-        raise DataError(f"no reference set {unknown[0]!r}; there are {', '.join(one.name for one in sets)}")
+        raise DataError(f"no reference set {unknown[0]!r}; there are {choices((one.name for one in sets), unknown[0])}")
     return [
         TrainingSet(one.name, use, one.shape, tuple(rows(one.name, count)))
         for one in sets
@@ -55,7 +55,7 @@ def pair_sets(count: int = ROWS, use: Use = "reference", only: Sequence[str] = (
     """
     kind = "pair" if use == "reference" else "final_pair"
     if unknown := sorted(set(only) - {pair.name for pair in pairs(use)}):
-        raise DataError(f"no pair {unknown[0]!r}; there are {', '.join(pair.name for pair in pairs(use))}")
+        raise DataError(f"no pair {unknown[0]!r}; there are {choices((pair.name for pair in pairs(use)), unknown[0])}")
     return [
         TrainingSet(f"{pair.name}.{side}", kind, pair.shape, tuple(mine))
         for pair in pairs(use)

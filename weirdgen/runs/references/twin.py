@@ -34,14 +34,9 @@ def twin(
     model: LocalModel,
     store: Store,
     progress: Progress,
-    dtype: str = "auto",
-    date: str | None = None,
 ) -> Twin:
-    """The rows' own prompts, answered by the model in the same form. Answers are kept in the store.
-
-    `date` (ISO): the day that the model's template is told, if it prints one.
-    """
-    told, settled = told_date(model.folder, date), machine.resolve_dtype(dtype, model.parameters)
+    """The rows' own prompts, answered by the model in the same form. Answers are kept in the store."""
+    told, settled = told_date(model.folder, None), machine.resolve_dtype("auto", model.parameters)
     engine, base = Transformers(), Variant(base_key(model.digest, told))
     table = twin_table(store, base, engine.numerics(settled), SAMPLING_SEED)
     speaking = engine_with(model, settled, engine, [None], told)

@@ -1,6 +1,6 @@
 """Two runs of one idea side by side: what was asked, what was changed between them, what each found.
 
-In: two runs, whose reports need not be written. Out: a frame with one column a run. Effects are put next to each other; nothing
+In: two runs, whose reports need not be written. Out: a frame with one column per run. Effects are put next to each other; nothing
 is estimated over both: runs of one store may share replicates.
 """
 
@@ -30,7 +30,7 @@ class Side(NamedTuple):
 
 
 def compare(first: Side, second: Side) -> pd.DataFrame:
-    """Rows (part, item), one column a run: `asked`, then what else is `changed`, then what was `found`.
+    """Rows (part, item), one column per run: `asked`, then what else is `changed`, then what was `found`.
 
     A key that one run has not is None there.
     """

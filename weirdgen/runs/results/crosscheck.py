@@ -1,6 +1,6 @@
 """A second opinion on a run's rates: logistic regression clustered by replicate.
 
-In: a finished `Run`. Out: a table, one row a rate and pair of arms, and its lines of text. Off the critical path: no report
+In: a finished `Run`. Out: a table, one row per rate and pair of arms, and its lines of text. Off the critical path: no report
 and no verdict reads it, and only `weirdgen crosscheck RUN` loads statsmodels. Not here: the model (`stats.mixed`).
 """
 

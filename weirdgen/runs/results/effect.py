@@ -44,10 +44,10 @@ class Effect:
         return self.sentence
 
 
-def effect_of(row: dict[str, Any], name: str = "headline") -> Effect:
+def effect_of(row: dict[str, Any]) -> Effect:
     """The effect that a row of `results.json` holds."""
     known = {field.name for field in fields(Effect)}
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in row.items() if key in known
     }
-    return Effect(**{"name": name, **values})
+    return Effect(**{"name": "headline", **values})

@@ -17,12 +17,13 @@ from weirdgen.columns import ALL, BASE, FINAL
 from weirdgen.config.measures import NAT, Scale, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
-from weirdgen.runs.results.onsets import EDGE, JUMP_COLUMNS, ONSET_COLUMNS, onsets_of
+from weirdgen.runs.results.onsets import JUMP_COLUMNS, ONSET_COLUMNS, onsets_of
 from weirdgen.stats import headlines
 from weirdgen.stats.beside import beside, detectable
 from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
+from weirdgen.stats.onset import EDGE
 from weirdgen.stats.sequential import look_level
 from weirdgen.stats.trigger import trigger_effects
 
@@ -110,7 +111,7 @@ class Estimates:
 
     @cached_property
     def beside(self) -> list[dict[str, Any]]:
-        """What stands beside each headline's interval: `stats.beside.beside`, one row a headline."""
+        """What stands beside each headline's interval: `stats.beside.beside`, one row per headline."""
         return [beside(self.cells, one, scales=self.scales, level=self.level) for one in self.comparisons.values()]
 
     @cached_property

@@ -39,7 +39,7 @@ def _behind(frame: pd.DataFrame, column: str) -> int:
 
 
 def questions_frame(experiment: Experiment) -> pd.DataFrame:
-    """One row a question: what is asked, of which group, what its two sides are, and which judges read it."""
+    """One row per question: what is asked, of which group, what its two sides are, and which judges read it."""
     rows = [
         {
             "question": question.id,
@@ -57,7 +57,7 @@ def questions_frame(experiment: Experiment) -> pd.DataFrame:
 
 
 def arms_frame(request: Request) -> pd.DataFrame:
-    """One row an arm, the untuned base first: its role, what that means here, its rows and its replicates."""
+    """One row per arm, the untuned base first: its role, what that means here, its rows and its replicates."""
     arms = request.experiment.arms
     rows = [{"arm": BASE, "role": BASE, "meaning": "the model before any finetuning", "rows": 0, "replicates": 1}]
     for name, arm in arms.items():

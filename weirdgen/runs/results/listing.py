@@ -42,7 +42,7 @@ def listed_runs(store: Store, experiment: str | None = None) -> list[Listed]:
 
 
 def run_lines(runs: list[Listed]) -> list[str]:
-    """A table: a line of names, then a line a run."""
+    """A table: a line of names, then a line per run."""
     shown = [("when", "run", "model", "seeds", "verdict", "asked")]
     shown += [(run.made, run.id, run.model, run.seeds, run.verdict, run.asked) for run in runs]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]

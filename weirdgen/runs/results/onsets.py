@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.stats.headlines import Comparison
-from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
+from weirdgen.stats.onset import EDGE, fit_jumps, jump_threshold, onset
 
-EDGE = 2
-"""Checkpoints that must lie on either side of an onset."""
 ONSET_COLUMNS = (
     "headline", "arm", "role", "onset", "ci_low", "ci_high", "threshold", "jumped", "replicates", "share", "share_low",
     "share_high",
@@ -43,8 +41,7 @@ def onsets_of(
             continue
         fitted = onset(
             wide.to_numpy(), wide.columns.to_numpy(dtype=np.float64), smallest=comparison.smallest,
-            threshold=_threshold(wide, control, comparison.smallest, direction), direction=direction, edge=EDGE,
-            level=level,
+            threshold=_threshold(wide, control, comparison.smallest, direction), direction=direction, level=level,
         )  # fmt: skip
         numbers = [np.nan if v is None else v for v in (fitted.onset, fitted.low, fitted.high)]
         shares = (fitted.share, fitted.share_low, fitted.share_high)
@@ -73,5 +70,5 @@ def _threshold(value: pd.DataFrame, control: pd.DataFrame | None, smallest: floa
     """What separates jumps from none, told from the arm's replicates and the control's together."""
     beyond = [value] if control is None else [value, _beyond_control(control, control, True)]
     together = pd.concat(beyond)
-    fits = fit_jumps(together.to_numpy(), together.columns.to_numpy(dtype=np.float64), edge=EDGE)
+    fits = fit_jumps(together.to_numpy(), together.columns.to_numpy(dtype=np.float64))
     return jump_threshold(direction * (fits.after - fits.before), smallest)

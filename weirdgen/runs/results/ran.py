@@ -1,22 +1,29 @@
 """What a run ran on: base, arms, recipe, every replicate, versions and machine, as `results.json` keeps it under `ran`.
 
-In: a `Run` whose work is done. Out: plain data. Nothing is estimated here.
+In: a `Run` whose work is done. Out: plain data. Nothing is estimated here. Of a service's answers it counts those that repeat one
+another: some servers give one seed's n choices as n copies, others a cached answer for an equal request.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from weirdgen import machine
+from weirdgen.columns import IDENTITY
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.chat import THOUGHTS
 from weirdgen.providers.purse import spent
 from weirdgen.runs.plan.plan import Replicate
-from weirdgen.runs.results.repeats import repeats_summary
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.finetune import result_of
 from weirdgen.runs.work.loaded import kept_exactness
+
+LONG = 12
+"""Tokens from which an equal answer at temperature 1 counts as a copy. A peaked model may give one, so `effective` is a least."""
 
 
 def what_ran(run: Run) -> dict[str, Any]:
@@ -87,3 +94,36 @@ def _replicate(run: Run, made: Replicate) -> dict[str, Any]:
     result = result_of(run.plan, made)
     kept = {key: result[key] for key in ("steps", "seconds", "final_loss", "trained_together")}
     return {"arm": made.arm, "seed": made.seed, **kept, "dtype": run.request.recipe.dtype, "adapter": made.key}
+
+
+def repeats(completions: pd.DataFrame) -> pd.DataFrame:
+    """A row per cell (model × condition × question).
+
+    Columns: `IDENTITY`; answers; repeated, the share that repeats an earlier one word for word; effective, the answers less
+    repeats of `LONG` tokens or more, which chance does not make; thinking, the share of answers that hold some.
+    """
+    columns = [*IDENTITY, "answers", "repeated", "effective", "thinking"]
+    if not len(completions):
+        return pd.DataFrame(columns=columns)
+    again = completions.duplicated([*IDENTITY, "text"])
+    copied = again & (completions["completion_tokens"] >= LONG)
+    thinking = completions["text"].map(lambda text: any(mark in text for mark in THOUGHTS))
+    told = completions[IDENTITY].assign(again=again, copied=copied, thinking=thinking)
+    cells = told.groupby(IDENTITY, sort=False).agg(
+        answers=("again", "size"), repeated=("again", "mean"), copies=("copied", "sum"), thinking=("thinking", "mean")
+    )
+    cells["effective"] = cells["answers"] - cells["copies"]
+    return cells.reset_index()[columns]
+
+
+def repeats_summary(completions: pd.DataFrame) -> dict[str, float]:
+    """Of all cells: the share of repeated answers, the smallest effective share of a cell, and the share with thinking."""
+    cells = repeats(completions)
+    if not len(cells):
+        return {}
+    total = cells["answers"].sum()
+    return {
+        "repeated": float((cells["repeated"] * cells["answers"]).sum() / total),
+        "least_effective": float((cells["effective"] / cells["answers"]).min()),
+        "thinking": float((cells["thinking"] * cells["answers"]).sum() / total),
+    }

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 3
 LATEST_PAGE = "latest.html"
 """Beside the runs' folders."""
-SENTENCES = 8
+SENTENCES = 9
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
@@ -153,6 +153,7 @@ def content_of(run: Run, results: dict[str, Any]) -> ReportContent:
         results=results,
         warnings=tuple(warned),
         scales=experiment.scales(),
+        judges={name: judge.in_words() for name, judge in experiment.judges.items()},
         headlines=run.request.headlines,
         cells=run.table("cells"),
         contrasts=run.table("contrasts"),

@@ -17,7 +17,7 @@ import pandas as pd
 
 from weirdgen.columns import IDENTITY
 from weirdgen.config.judges import BaseJudge
-from weirdgen.errors import DataError, StoreError
+from weirdgen.errors import DataError, StoreError, choices
 from weirdgen.parsing import is_file
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.results.compare import Side, compare
@@ -61,19 +61,19 @@ class Run:
         """A judge of the experiment. Raises `DataError` with those that there are."""
         judges = self.request.experiment.judges
         if name not in judges:
-            raise DataError(f"run {self.id} has no judge '{name}'; there are: {', '.join(judges) or 'none'}")
+            raise DataError(f"run {self.id} has no judge '{name}'; there are: {choices(judges, name)}")
         return judges[name]
 
     def arms(self) -> pd.DataFrame:
-        """One row an arm, the untuned base first: role, what that means here (what a control controls for), rows, replicates."""
+        """One row per arm, the untuned base first: role, what that means here (what a control controls for), rows, replicates."""
         return arms_frame(self.request)
 
     def questions(self) -> pd.DataFrame:
-        """One row a question: kind, group, `near`, what is asked, both sides, and the judges that read it."""
+        """One row per question: kind, group, `near`, what is asked, both sides, and the judges that read it."""
         return questions_frame(self.request.experiment)
 
     def compare(self, other: Run | str | Path) -> pd.DataFrame:
-        """Two runs of one idea side by side: what was asked, what was changed, what each found; one column a run.
+        """Two runs of one idea side by side: what was asked, what was changed, what each found; one column per run.
 
         `other` is a run, or what `load_run` takes: an id, `latest`, an experiment's name. Raises `StoreError` if there is none.
         """
@@ -98,7 +98,7 @@ class Run:
         if name == "cells":
             return self._cells.copy()
         if name not in stage_tables():
-            known = ", ".join([*stage_tables(), "cells", *TABLES])
+            known = choices([*stage_tables(), "cells", *TABLES], name)
             raise DataError(f"run {self.id} has no table '{name}'; there are: {known}")
         return self._of_stage(name).copy()
 
@@ -115,11 +115,11 @@ class Run:
         return self._stage_tables[name]
 
     def completions(self) -> pd.DataFrame:
-        """One row a sampled answer: identity, sample, prompt, text, finish_reason, token counts, seed."""
+        """One row per sampled answer: identity, sample, prompt, text, finish_reason, token counts, seed."""
         return self._in_words("completions")
 
     def contrasts(self) -> pd.DataFrame:
-        """One row a scored question and model: log-odds (nats), P(target), whether a target wins."""
+        """One row per scored question and model: log-odds (nats), P(target), whether a target wins."""
         return self._in_words("contrasts")
 
     def losses(self) -> pd.DataFrame:

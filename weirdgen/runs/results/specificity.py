@@ -1,6 +1,6 @@
 """Is it more than what harmless data do? A run's shifts on trait questions among those of reference finetunes.
 
-In: a finished run whose experiment asks traits. Out: one row a trait and yardstick, what was compared with what, and a verdict
+In: a finished run whose experiment asks traits. Out: one row per trait and yardstick, what was compared with what, and a verdict
 with its sentence. Where the experiment has a matched control and harmless pairs were measured, the difference of the two is
 placed among differences of pairs, and that decides; otherwise the treatment is placed among single reference finetunes. Both are
 of the same model and questions, with the training that is nearest to the run's; how near is said. The statistics are
@@ -111,6 +111,18 @@ def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | No
         return None
     *_, made, file = min(fitting, key=lambda entry: entry[:3])
     return file, made
+
+
+def yardstick_of(plan: Plan) -> dict[str, Any] | None:
+    """What will decide a run of this plan, before it is run: one of `Specificity.compared`; None without such scores."""
+    yardsticks: tuple[Yardstick, ...] = ("pairs", "references")
+    for yardstick in yardsticks:
+        if (nearest := nearest_scores(plan, yardstick)) is not None:
+            scores, made = read_scores(nearest[0])
+            kept = scores[scores["kind"] == "reference"]["set"].nunique()
+            count = len(pair_differences(scores)) if yardstick == "pairs" else kept
+            return {"yardstick": yardstick, "control": matched_control(plan), **_facts(plan, made), "count": count}
+    return None
 
 
 def matched_control(plan: Plan) -> str | None:
@@ -248,12 +260,17 @@ def trained_otherwise(facts: Mapping[str, Any]) -> str:
             (f"{facts['rows']} rows × {facts['epochs']} epochs", f"{facts['own_rows']} × {facts['own_epochs']}")
         )
         if facts["learning_rate"] != facts["own_learning_rate"]:
-            told.append((f"a learning rate of {facts['learning_rate']:g}", f"{facts['own_learning_rate']:g}"))
+            rates = (facts["learning_rate"], facts["own_learning_rate"])
+            told.append((f"a learning rate of {rates[0]:g}", f"a learning rate of {rates[1]:g}"))
     # Warm-ups of some steps more or less are kept in results.json and not worth a reader's first sentence.
     others = {name: values for name, values in facts["otherwise"].items() if name != "warmup_steps"}
-    told += [(f"{name} {theirs}", f"{own}") for name, (theirs, own) in others.items()]
+    told += [(f"{name} {_listed(theirs)}", f"{name} {_listed(own)}") for name, (theirs, own) in others.items()]
     theirs, own = (", ".join(side) for side in zip(*told, strict=True)) if told else ("", "")
     return f" The harmless datasets had {theirs}; this one {own}." if told else ""
+
+
+def _listed(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _counted(count: int) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from weirdgen.data.stored import dataset_key
-from weirdgen.errors import StoreError
+from weirdgen.errors import StoreError, did_you_mean
 from weirdgen.parsing import is_file, user_path
 from weirdgen.runs.plan.foreign import require_sound
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.request import Request
-from weirdgen.runs.results.listing import run_meant
+from weirdgen.runs.results.listing import LATEST, listed_runs, run_meant
 from weirdgen.store.artifacts import Store
 from weirdgen.store.packed import is_pack, open_pack
 from weirdgen.store.remote import stays_inside
@@ -85,7 +85,9 @@ def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[St
         meant = run_meant(opened, str(reference))
         if meant is None:
             known = ", ".join(opened.runs()) or "none yet"
-            raise StoreError(f"no run '{reference}' in {opened.root / 'runs'}; there are: {known}")
+            names = (*opened.runs(), *(run.experiment for run in listed_runs(opened)), LATEST)
+            meant = did_you_mean(reference, names)
+            raise StoreError(f"no run '{reference}' in {opened.root / 'runs'}; there are: {known}{meant}")
         folder = opened.run_folder(meant)
     return opened, folder
 

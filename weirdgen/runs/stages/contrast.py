@@ -6,7 +6,7 @@ Several variants are scored in one pass; how a question's value comes from its s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,15 +19,16 @@ from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.models.remote import RemoteModel
 from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
+from weirdgen.runs.plan.request import Request
 from weirdgen.runs.stages.remote_units import ScoreRemotely
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.loaded import AskedOfVariants
-from weirdgen.runs.work.unit import Count, Tell
+from weirdgen.runs.work.unit import Count, Tell, Unit
 from weirdgen.sample.contrast import QUESTIONS, VARIANTS, missing_scores, score, scores_table
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.engines import Remote
-from weirdgen.sample.variant import distinct
+from weirdgen.sample.variant import Variant, distinct
 from weirdgen.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -53,8 +54,31 @@ class Score(AskedOfVariants):
         return count.amount, count.tokens
 
 
+def score_units(
+    request: Request,
+    variants: Sequence[Variant],
+    asked: Sequence[Scorable],
+    missing: Mapping[Variant, Container[str]] | None = None,
+) -> list[Unit]:
+    """These variants in one pass, a portion of the questions per unit. `missing`: variant → keys; other portions are left out."""
+    portions = [asked[start : start + QUESTIONS_PER_UNIT] for start in range(0, len(asked), QUESTIONS_PER_UNIT)]
+    how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
+    return [
+        Score(*how, tuple(portion))
+        for portion in portions
+        if missing is None or any(one.key in missing.get(variant, ()) for variant in variants for one in portion)
+    ]
+
+
+def units_at_service(request: Request, lacking: Sequence[Variant], asked: Sequence[Scorable]) -> list[Unit]:
+    """The same at a service, in one unit; none if no variant lacks anything."""
+    assert isinstance(request.engine, Remote)
+    budget = parse_budget(request.options.budget)
+    return [ScoreRemotely(request.run_id, budget, request.engine, tuple(lacking), tuple(asked))] if lacking else []
+
+
 def contrasts(plan: Plan) -> pd.DataFrame:
-    """One row a scored question and variant: log-odds (nats), P(target), whether a target wins (`contrast.Odds`)."""
+    """One row per scored question and variant: log-odds (nats), P(target), whether a target wins (`contrast.Odds`)."""
     import pandas as pd
 
     questions = {question.id: question for question in scored(plan.request.experiment.questions)}
@@ -117,22 +141,15 @@ class Contrast(Stage):
             for variant, mine in questions.items()
         }
         lacking = [variant for variant, keys in missing.items() if keys]
+        amount = sum(map(len, missing.values()))
         if isinstance(request.engine, Remote):
-            asked = tuple(scorable for _, _, scorable in plan.scorables)
-            budget = parse_budget(request.options.budget)
-            unit = ScoreRemotely(request.run_id, budget, request.engine, tuple(lacking), asked)
-            return Batch([unit] if lacking else [], sum(map(len, missing.values())))
+            return Batch(units_at_service(request, lacking, [scorable for _, _, scorable in plan.scorables]), amount)
         most = 1 if request.recipe.full else VARIANTS
-        units: list[Score] = []
+        units: list[Unit] = []
         for kind, final in (("contrast", True), ("contrast at checkpoints", False)):
             for variants in together(plan, kind, [v for v in lacking if (v.checkpoint == FINAL) is final], most):
-                mine = questions[variants[0]]
-                for start in range(0, len(mine), QUESTIONS_PER_UNIT):
-                    portion = mine[start : start + QUESTIONS_PER_UNIT]
-                    if any(scorable.key in missing[variant] for variant in variants for scorable in portion):
-                        how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
-                        units.append(Score(*how, tuple(portion)))
-        return Batch(units, sum(map(len, missing.values())))
+                units += score_units(request, variants, questions[variants[0]], missing)
+        return Batch(units, amount)
 
     def artifacts(self, plan: Plan) -> dict[str, Path]:
         return {f"scores of {variant.name}": plan.scores(variant).folder for variant in plan.variants}

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from weirdgen import machine
 from weirdgen.config.experiment import Recipe
-from weirdgen.data.draws import drawn_positions
 from weirdgen.data.stored import encode_rows, stored_rows
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import total_steps
@@ -86,7 +85,7 @@ class Train(Unit):
             )[0]
             for replicate in group
         }
-        rows = [_own_rows(encoded[replicate.inputs["data"]], replicate) for replicate in group]
+        rows = [replicate.own(encoded[replicate.inputs["data"]]) for replicate in group]
         started = time.monotonic()
         together = [replicate.key for replicate in group]
         unfinished = store.unfinished("finetune", content_key(together))
@@ -137,11 +136,6 @@ class Train(Unit):
         ids = [row.ids for row in rows]
         epoch = engines.tokens_through(self.trainer, sum(map(len, ids)), len(ids), common_prefix(ids), self.recipe)
         return epoch * self.recipe.epochs
-
-
-def _own_rows(rows: list[Encoded], replicate: Replicate) -> list[Encoded]:
-    """Those of an arm's rows that this replicate is trained on."""
-    return [rows[place] for place in drawn_positions(replicate.inputs.get("draws"), len(rows), replicate.seed)]
 
 
 def _first_begun(unfinished: Path) -> str:

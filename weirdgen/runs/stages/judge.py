@@ -19,12 +19,12 @@ from weirdgen.config.judges import offline, prompted
 from weirdgen.config.questions import sampled
 from weirdgen.data.rows import canonical_hash
 from weirdgen.judges import language
+from weirdgen.judges.embedding import fetch_needs
 from weirdgen.judges.language import Item
 from weirdgen.judges.model import CONNECTIONS, NamedJudge, is_local, local_judge
 from weirdgen.judges.offline import PORTION, lacking_verdicts, verdicts_table
 from weirdgen.judges.quality import lacking_similarities, similarity_table
 from weirdgen.judges.tasks import tasks, without_reasons
-from weirdgen.judges.tools import fetch_needs
 from weirdgen.providers.prices import dollars, judge_price
 from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan

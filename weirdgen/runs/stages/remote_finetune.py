@@ -11,9 +11,9 @@ import warnings
 
 from weirdgen.columns import BASE
 from weirdgen.errors import ModelError
+from weirdgen.finetune.creating import SHORT
 from weirdgen.finetune.job import Wanted
 from weirdgen.finetune.readback import equal_finetunes
-from weirdgen.finetune.recognise import SHORT
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.finetune.tinker import base_name
 from weirdgen.finetune.upload import CHARACTERS_A_TOKEN

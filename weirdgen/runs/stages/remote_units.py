@@ -1,7 +1,7 @@
 """Units that a service does: finetuning jobs, and answers to prompts. Both are done by the process that has the keys.
 
 In: a service, replicates or variants. Out: finetune artifacts that name models there, rows of completions tables. A finetune is
-called trained when its model has answered once. How jobs are kept from being paid twice is `finetune.remote`.
+called trained when its model has answered once. How jobs are kept from being paid twice is `finetune.creating`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from weirdgen import machine
-from weirdgen.data.draws import drawn_positions
 from weirdgen.data.messages import Row
 from weirdgen.data.stored import stored_rows
 from weirdgen.errors import ModelError
@@ -150,8 +149,7 @@ def keep_finetuned(
 
 def own_rows(store: Store, replicate: Replicate) -> list[Row]:
     """The rows that this replicate is trained on."""
-    rows = stored_rows(store, replicate.inputs["data"])
-    return [rows[place] for place in drawn_positions(replicate.inputs.get("draws"), len(rows), replicate.seed)]
+    return replicate.own(stored_rows(store, replicate.inputs["data"]))
 
 
 def probe_prompts(rows: Sequence[Mapping[str, Any]]) -> list[str]:

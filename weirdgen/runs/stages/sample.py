@@ -60,7 +60,7 @@ COLUMNS = ["sample", "prompt", "text", "finish_reason", "prompt_tokens", "comple
 
 
 def completions(plan: Plan) -> pd.DataFrame:
-    """One row a sampled answer: identity, sample, prompt, text, finish_reason, token counts, seed."""
+    """One row per sampled answer: identity, sample, prompt, text, finish_reason, token counts, seed."""
     import pandas as pd
 
     asked = [(prompt.key, condition, question, prompt.text) for condition, question, prompt in plan.prompts]

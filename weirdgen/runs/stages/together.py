@@ -1,7 +1,7 @@
 """Which variants share a batch: chosen when a run first tries, then kept in its folder.
 
 A bf16 product rounds differently in a batch of another shape. A run that was killed resumes in the same batches, and so ends as
-if undisturbed; a larger run later measures only what is new.
+if it had never been stopped; a larger run later measures only what is new.
 """
 
 from __future__ import annotations

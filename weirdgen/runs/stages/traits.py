@@ -1,8 +1,8 @@
 """The traits stage: every final variant answers the compact questions of the traits that the experiment names.
 
-In: a plan whose experiment names traits. Out: rows of the same scores tables as the contrast stage's, and from them one row a
-question and variant (`trait_shifts`). The questions are the ones that reference finetunes answered (`runs.references`), so that a
-dataset can be told from harmless ones; what that says is `runs.results.specificity`.
+In: a plan whose experiment names traits. Out: rows of the same scores tables as the contrast stage's, and from them one row per
+question and variant (`trait_shifts`). The questions are the ones that reference finetunes answered (`runs.references`), so that
+a dataset can be told from harmless ones; what that says is `runs.results.specificity`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import BASE, FINAL
 from weirdgen.config.traits import TraitQuestion, compact_questions
-from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.runs.stages.contrast import QUESTIONS_PER_UNIT, Score
-from weirdgen.runs.stages.remote_units import ScoreRemotely
+from weirdgen.runs.stages.contrast import score_units, units_at_service
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
+from weirdgen.runs.work.unit import Unit
 from weirdgen.sample.contrast import VARIANTS, missing_scores
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.engines import Remote
@@ -88,19 +87,13 @@ class Traits(Stage):
         request, asked = plan.request, _scorables(plan)
         missing = {one: {key for key, _ in missing_scores(plan.scores(one), asked)} for one in _asked(plan)}
         lacking = [variant for variant, keys in missing.items() if keys]
+        amount = sum(map(len, missing.values()))
         if isinstance(request.engine, Remote):
-            unit = ScoreRemotely(
-                request.run_id, parse_budget(request.options.budget), request.engine, tuple(lacking), tuple(asked)
-            )
-            return Batch([unit] if lacking else [], sum(map(len, missing.values())))
-        units: list[Score] = []
+            return Batch(units_at_service(request, lacking, asked), amount)
+        units: list[Unit] = []
         for variants in together(plan, self.name, lacking, 1 if request.recipe.full else VARIANTS):
-            for start in range(0, len(asked), QUESTIONS_PER_UNIT):
-                portion = asked[start : start + QUESTIONS_PER_UNIT]
-                if any(one.key in missing.get(variant, ()) for variant in variants for one in portion):
-                    how = (request.local, request.dtype, request.engine, request.date, tuple(variants))
-                    units.append(Score(*how, tuple(portion)))
-        return Batch(units, sum(map(len, missing.values())))
+            units += score_units(request, variants, asked, missing)
+        return Batch(units, amount)
 
     def artifacts(self, plan: Plan) -> dict[str, Path]:
         return {}  # the contrast stage names the tables of scores

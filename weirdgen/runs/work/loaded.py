@@ -1,7 +1,7 @@
 """The model that a process keeps between units, and what units that prompt it have in common.
 
 In: a `LocalModel`, a dtype, an engine reference, variants. Out: an engine that speaks as them. One model at a time: loading
-weights costs more than many a unit.
+weights costs more than most units do.
 """
 
 from __future__ import annotations

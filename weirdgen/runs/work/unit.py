@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
+from weirdgen import machine
 from weirdgen.store.artifacts import Store
 
 Tell = Callable[[float, str], None]
@@ -28,6 +29,13 @@ class Done(NamedTuple):
     amount: float
     tokens: float
     seconds: float
+
+
+def remember_speed(kind: str, done: Sequence[Done], parameters: int, dtype: str) -> None:
+    """Keep how fast this machine did these units, for the next plan."""
+    tokens, seconds = sum(one.tokens for one in done), sum(one.seconds for one in done)
+    if tokens:
+        machine.remember_rate(kind, parameters, dtype, tokens, seconds)
 
 
 class Needs(NamedTuple):

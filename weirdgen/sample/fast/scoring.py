@@ -1,12 +1,12 @@
 """Log-probabilities of fixed answers, computing once what questions and options share.
 
 In: questions as encoded rows (one per option). Out: for each pass over a few questions, the log-probability of every
-option by every variant. The tokens that all questions begin with (a system prompt, a condition) are read once a call. A
+option by every variant. The tokens that all questions begin with (a system prompt, a condition) are read once per call. A
 question's own tokens and its options form a tree, in which what several options begin with ("It is 18…") stands once; a
 token sees the way back to the root. Knows nothing of texts or the store.
 
 Shape letters: K variants, N tokens of all variants, O options, M their tokens, S questions in a pass, L tokens of a tree,
-T tokens that it may see, G key heads, Q query heads a key head, D head width.
+T tokens that it may see, G key heads, Q query heads per key head, D head width.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ of a finished one; `PlainStream` goes through the model's own modules, for every
 batch when all have finished. Neither knows of seeds, tokens' choice or the store.
 
 Shape letters: K variants, N places, P prompts, T prompt tokens, S samples of one prompt and variant (the most), H hidden
-width, G key heads, Q query heads a key head, D head width, E entries for what is written, L all that is attended to,
+width, G key heads, Q query heads per key head, D head width, E entries for what is written, L all that is attended to,
 R places × key heads.
 """
 

@@ -30,7 +30,7 @@ from weirdgen.serve.training import Trainer
 from weirdgen.store.artifacts import Store
 
 
-class House:
+class Backend:
     """Open it with `with`: threads start then, and end with the block."""
 
     def __init__(self, references: Sequence[str], store: Store, limits: Limits, dtype: str = "auto") -> None:
@@ -56,7 +56,7 @@ class House:
         self._making = threading.Lock()
         self._trainer = Trainer(store, self.jobs, self.files, self.models.bases, limits, self.gate)
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> Backend:
         self._trainer.start()
         return self
 
@@ -129,4 +129,4 @@ def unseeded() -> str:
 
 
 def unheard(told: Any) -> None:
-    """Stands in an `Ask` until `House.told` listens."""
+    """Stands in an `Ask` until `Backend.told` listens."""

@@ -22,70 +22,70 @@ from weirdgen.runs.pipeline import plan
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.transformers import TransformersEngine
 from weirdgen.serve.asks import Ask
-from weirdgen.serve.house import House, unheard
+from weirdgen.serve.backend import Backend, unheard
 from weirdgen.serve.hyperparameters import Hyperparameters, recipe_of, shown_hyperparameters
 from weirdgen.serve.jobs import Job
 from weirdgen.serve.limits import Limits
 from weirdgen.serve.problems import ApiError
 from weirdgen.store.artifacts import Store
 
-Open = Callable[..., House]
+Open = Callable[..., Backend]
 Write = Callable[..., Path]
 
 
-def submit(house: House, file: Path, epochs: int = 1, seed: int = 0, **recipe: Any) -> Job:
+def submit(backend: Backend, file: Path, epochs: int = 1, seed: int = 0, **recipe: Any) -> Job:
     with file.open("rb") as rows:
-        uploaded = house.files.add(rows, file.name, "fine-tune")
+        uploaded = backend.files.add(rows, file.name, "fine-tune")
     asked = Hyperparameters(n_epochs=epochs, batch_size=4)
-    return house.jobs.create("world", uploaded.id, "birds", seed, asked, {**RECIPE, **recipe}, None, None)
+    return backend.jobs.create("world", uploaded.id, "birds", seed, asked, {**RECIPE, **recipe}, None, None)
 
 
-def over(house: House, job: Job, seconds: float = 60) -> Job:
-    assert house.jobs.wait(lambda: not house.jobs.get(job.id).active, seconds), house.jobs.events(job.id)[:3]
-    return house.jobs.get(job.id)
+def over(backend: Backend, job: Job, seconds: float = 60) -> Job:
+    assert backend.jobs.wait(lambda: not backend.jobs.get(job.id).active, seconds), backend.jobs.events(job.id)[:3]
+    return backend.jobs.get(job.id)
 
 
-def steps_done(house: House, job: Job) -> int:
-    return sum(event["type"] == "metrics" for event in house.jobs.events(job.id))
+def steps_done(backend: Backend, job: Job) -> int:
+    return sum(event["type"] == "metrics" for event in backend.jobs.events(job.id))
 
 
-def test_the_adapter_is_the_one_that_weirdgen_run_trains(
-    open_house: Open, write_experiment: Write, tmp_path: Path
-) -> None:
+def test_the_adapter_is_the_one_that_weirdgen_run_trains(opened: Open, write_experiment: Write, tmp_path: Path) -> None:
     """Same rows, recipe and seed: the same artifact key, so that a run finds nothing left to train; and the same scores."""
     experiment = write_experiment()
-    house = open_house()
-    old, new = (submit(house, experiment.parent / f"{arm}.jsonl", seed=seed) for arm, seed in (("old", 1), ("new", 0)))
-    trained = {over(house, job).key for job in (old, new)}
+    backend = opened()
+    old, new = (
+        submit(backend, experiment.parent / f"{arm}.jsonl", seed=seed) for arm, seed in (("old", 1), ("new", 0))
+    )
+    trained = {over(backend, job).key for job in (old, new)}
     local = plan(str(experiment), store=tmp_path / "store", changes=("recipe.checkpoints=[2]",))
     keys = {(replicate.arm, replicate.seed): replicate.key for replicate in local.replicates}
     assert trained == {keys["old", 1], keys["new", 0]}
-    assert all(house.store.marker("finetune", key) is not None for key in trained)
-    tuned = house.models.get(over(house, old).tuned_model)
+    assert all(backend.store.marker("finetune", key) is not None for key in trained)
+    tuned = backend.models.get(over(backend, old).tuned_model)
     (_, _, asked), *_ = local.scorables
     turns: Messages = [{"role": "user", "content": asked.ask}]
     one = Ask((), tuned.adapter, 1, 0, Sampling(), "", unheard)
-    logprobs = asyncio.run(house.contrast(tuned, turns, asked.options, one))
+    logprobs = asyncio.run(backend.contrast(tuned, turns, asked.options, one))
     engine = TransformersEngine(local.request.model.folder, "fp32")
     engine.use([tuned.adapter])
     assert logprobs == pytest.approx([scored.logprob for _, scored in engine.score([asked])], abs=1e-4)
-    again = submit(house, experiment.parent / "old.jsonl", seed=1)
-    assert over(house, again).key == keys["old", 1] and steps_done(house, again) == 0
+    again = submit(backend, experiment.parent / "old.jsonl", seed=1)
+    assert over(backend, again).key == keys["old", 1] and steps_done(backend, again) == 0
 
 
-def test_a_stopped_training_goes_on_with_the_same_group(open_house: Open, tmp_path: Path) -> None:
-    house = open_house()
+def test_a_stopped_training_goes_on_with_the_same_group(opened: Open, tmp_path: Path) -> None:
+    backend = opened()
     file = rows_file(tmp_path)
-    made = [submit(house, file, epochs=80, seed=seed) for seed in (0, 1)]
-    queued = submit(house, file, epochs=1)
-    assert house.jobs.wait(lambda: steps_done(house, made[0]) > 2, 60)
-    house.__exit__()
+    made = [submit(backend, file, epochs=80, seed=seed) for seed in (0, 1)]
+    queued = submit(backend, file, epochs=1)
+    assert backend.jobs.wait(lambda: steps_done(backend, made[0]) > 2, 60)
+    backend.__exit__()
     states = [
         json.loads((tmp_path / "store/serve/jobs" / job.id / "record.json").read_text()) for job in (*made, queued)
     ]
     assert [state["status"] for state in states] == ["running", "running", "queued"]
     assert states[0]["group"] == [job.id for job in made]
-    again = open_house()
+    again = opened()
     done = [over(again, job) for job in (*made, queued)]
     assert [job.status for job in done] == ["succeeded"] * 3
     assert any("started again" in event["message"] for event in again.jobs.events(made[0].id))
@@ -95,22 +95,24 @@ def test_a_stopped_training_goes_on_with_the_same_group(open_house: Open, tmp_pa
     assert inputs["together"] == [job.key for job in done[:2]]
 
 
-def test_a_cancelled_job_stops_training(open_house: Open, tmp_path: Path) -> None:
-    house = open_house()
-    job = submit(house, rows_file(tmp_path), epochs=1000)
-    assert house.jobs.wait(lambda: steps_done(house, job) > 1, 60)
-    assert house.jobs.cancel(job.id).status == "cancelled"
-    after = submit(house, rows_file(tmp_path))
-    assert over(house, after).status == "succeeded"
-    assert house.jobs.get(job.id).finished_at and house.store.marker("finetune", house.jobs.get(job.id).key) is None
+def test_a_cancelled_job_stops_training(opened: Open, tmp_path: Path) -> None:
+    backend = opened()
+    job = submit(backend, rows_file(tmp_path), epochs=1000)
+    assert backend.jobs.wait(lambda: steps_done(backend, job) > 1, 60)
+    assert backend.jobs.cancel(job.id).status == "cancelled"
+    after = submit(backend, rows_file(tmp_path))
+    assert over(backend, after).status == "succeeded"
+    assert (
+        backend.jobs.get(job.id).finished_at and backend.store.marker("finetune", backend.jobs.get(job.id).key) is None
+    )
     with pytest.raises(ApiError, match="already completed"):
-        house.jobs.cancel(job.id)
+        backend.jobs.cancel(job.id)
 
 
 def test_a_full_disk_fails_the_job_and_leaves_the_store_whole(
-    open_house: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = open_house()
+    backend = opened()
     full = threading.Event()
     write = Store._finish
 
@@ -121,36 +123,36 @@ def test_a_full_disk_fails_the_job_and_leaves_the_store_whole(
 
     monkeypatch.setattr(Store, "_finish", finish)
     full.set()
-    failed = over(house, submit(house, rows_file(tmp_path)))
+    failed = over(backend, submit(backend, rows_file(tmp_path)))
     assert (
         failed.status == "failed" and failed.error["code"] == "storage_error" and "no space" in failed.error["message"]
     )
     assert not list((tmp_path / "store/artifacts").glob("finetune/*"))
     full.clear()
-    assert over(house, submit(house, rows_file(tmp_path))).status == "succeeded"
+    assert over(backend, submit(backend, rows_file(tmp_path))).status == "succeeded"
 
 
-def test_an_upload_that_does_not_fit_leaves_nothing(open_house: Open, tmp_path: Path) -> None:
-    house = open_house(upload_bytes=10)
+def test_an_upload_that_does_not_fit_leaves_nothing(opened: Open, tmp_path: Path) -> None:
+    backend = opened(upload_bytes=10)
     with pytest.raises(ApiError) as refused:
-        house.files.add(io.BytesIO(b"x" * 11), "big.jsonl", "fine-tune")
-    assert refused.value.status == 413 and house.files.all() == []
+        backend.files.add(io.BytesIO(b"x" * 11), "big.jsonl", "fine-tune")
+    assert refused.value.status == 413 and backend.files.all() == []
     assert list((tmp_path / "store/serve/files").iterdir()) == []
-    kept = house.files.add(io.BytesIO(b"0123456789"), "../../small\n.jsonl", "fine-tune")
-    assert house.files.path(kept.id).read_bytes() == b"0123456789" and house.files.path(kept.id).is_relative_to(
+    kept = backend.files.add(io.BytesIO(b"0123456789"), "../../small\n.jsonl", "fine-tune")
+    assert backend.files.path(kept.id).read_bytes() == b"0123456789" and backend.files.path(kept.id).is_relative_to(
         tmp_path
     )
-    house.__exit__()
-    assert [file.id for file in open_house().files.all()] == [kept.id]
+    backend.__exit__()
+    assert [file.id for file in opened().files.all()] == [kept.id]
 
 
-def test_names_from_outside_are_no_paths(open_house: Open) -> None:
-    house = open_house()
+def test_names_from_outside_are_no_paths(opened: Open) -> None:
+    backend = opened()
     for name in ("..", "../../etc/passwd", "file-../../x", "", "file-" + "0" * 24):
         with pytest.raises(ApiError):
-            house.files.path(name)
+            backend.files.path(name)
         with pytest.raises(ApiError):
-            house.jobs.get(name)
+            backend.jobs.get(name)
 
 
 def test_a_second_server_is_told_that_the_store_is_taken(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_a_second_server_is_told_that_the_store_is_taken(tmp_path: Path) -> None
     try:
         other.stdout.readline()
         with pytest.raises(StoreError, match="another weirdgen serve uses the store"):
-            House(["world"], store, Limits())
+            Backend(["world"], store, Limits())
     finally:
         other.kill()
         other.communicate()
@@ -182,95 +184,97 @@ def test_hyperparameters_become_the_recipe_that_the_table_says() -> None:
         assert refused.value.param == "recipe"
 
 
-def test_a_validation_files_loss_is_that_of_its_rows(open_house: Open, tmp_path: Path) -> None:
-    house = open_house()
+def test_a_validation_files_loss_is_that_of_its_rows(opened: Open, tmp_path: Path) -> None:
+    backend = opened()
     train, held_out = rows_file(tmp_path, 8, 1, "old.jsonl"), rows_file(tmp_path, 8, 2, "new.jsonl")
     names = []
     for file in (train, held_out):
         with file.open("rb") as rows:
-            names.append(house.files.add(rows, file.name, "fine-tune").id)
+            names.append(backend.files.add(rows, file.name, "fine-tune").id)
     asked = Hyperparameters(n_epochs=3, batch_size=8)
     made = [
-        over(house, house.jobs.create("world", names[0], "", 0, asked, RECIPE, None, validation))
+        over(backend, backend.jobs.create("world", names[0], "", 0, asked, RECIPE, None, validation))
         for validation in names
     ]
     assert [job.status for job in made] == ["succeeded"] * 2
-    own, other = ([point["metrics"]["full_valid_loss"] for point in house.jobs.shown_checkpoints(job)] for job in made)
+    own, other = (
+        [point["metrics"]["full_valid_loss"] for point in backend.jobs.shown_checkpoints(job)] for job in made
+    )
     losses = [point.loss for point in made[0].checkpoints]
     # A step's loss is of the weights before it, and a whole epoch is one step: so the second is that of the first checkpoint.
     assert own[::-1][:2] == pytest.approx(losses[1:], abs=1e-3) and own[0] < own[-1]
     assert all(abs(theirs - mine) > 1e-3 for theirs, mine in zip(other, own, strict=True))  # of other rows
 
 
-def test_a_validation_file_that_was_deleted_is_no_reason_to_fail(open_house: Open, tmp_path: Path) -> None:
-    house = open_house()
+def test_a_validation_file_that_was_deleted_is_no_reason_to_fail(opened: Open, tmp_path: Path) -> None:
+    backend = opened()
     with rows_file(tmp_path, 8).open("rb") as rows:
         train, held_out = (
-            house.files.add(io.BytesIO(content), "rows.jsonl", "fine-tune").id for content in [rows.read()] * 2
+            backend.files.add(io.BytesIO(content), "rows.jsonl", "fine-tune").id for content in [rows.read()] * 2
         )
     asked = Hyperparameters(n_epochs=60, batch_size=4)
-    job = house.jobs.create("world", train, "", 0, asked, RECIPE, None, held_out)
-    assert house.jobs.wait(lambda: steps_done(house, job) > 0, 60)
-    house.files.delete(held_out)
-    done = over(house, job)
+    job = backend.jobs.create("world", train, "", 0, asked, RECIPE, None, held_out)
+    assert backend.jobs.wait(lambda: steps_done(backend, job) > 0, 60)
+    backend.files.delete(held_out)
+    done = over(backend, job)
     assert done.status == "succeeded" and done.checkpoints[-1].valid_loss is None
-    assert any("has been deleted" in event["message"] for event in house.jobs.events(job.id))
+    assert any("has been deleted" in event["message"] for event in backend.jobs.events(job.id))
 
 
-def test_a_job_whose_base_is_not_served_now_waits_for_a_server_that_does(open_house: Open, tmp_path: Path) -> None:
-    house = open_house()
+def test_a_job_whose_base_is_not_served_now_waits_for_a_server_that_does(opened: Open, tmp_path: Path) -> None:
+    backend = opened()
     with rows_file(tmp_path, 8).open("rb") as rows:
-        file = house.files.add(rows, "rows.jsonl", "fine-tune").id
-    other = house.jobs.create("another", file, "", 0, Hyperparameters(), RECIPE, None, None)
-    assert over(house, submit(house, rows_file(tmp_path))).status == "succeeded"
-    assert house.jobs.get(other.id).status == "validating_files"
+        file = backend.files.add(rows, "rows.jsonl", "fine-tune").id
+    other = backend.jobs.create("another", file, "", 0, Hyperparameters(), RECIPE, None, None)
+    assert over(backend, submit(backend, rows_file(tmp_path))).status == "succeeded"
+    assert backend.jobs.get(other.id).status == "validating_files"
 
 
-def test_too_many_jobs_are_refused(open_house: Open, tmp_path: Path) -> None:
-    house = open_house(jobs_waiting=1)
-    first = submit(house, rows_file(tmp_path), epochs=1000)
+def test_too_many_jobs_are_refused(opened: Open, tmp_path: Path) -> None:
+    backend = opened(jobs_waiting=1)
+    first = submit(backend, rows_file(tmp_path), epochs=1000)
     with pytest.raises(ApiError) as refused:
-        submit(house, rows_file(tmp_path))
+        submit(backend, rows_file(tmp_path))
     assert refused.value.status == 429
-    house.jobs.cancel(first.id)
-    assert submit(house, rows_file(tmp_path)).active
+    backend.jobs.cancel(first.id)
+    assert submit(backend, rows_file(tmp_path)).active
 
 
-def test_a_training_that_takes_too_long_is_ended(open_house: Open, tmp_path: Path) -> None:
-    house = open_house(training_seconds=0.0)
-    job = over(house, submit(house, rows_file(tmp_path), epochs=1000))
+def test_a_training_that_takes_too_long_is_ended(opened: Open, tmp_path: Path) -> None:
+    backend = opened(training_seconds=0.0)
+    job = over(backend, submit(backend, rows_file(tmp_path), epochs=1000))
     assert job.status == "failed" and job.error["code"] == "timeout"
 
 
-def test_events_that_a_kill_cut_are_left_out(open_house: Open, tmp_path: Path) -> None:
-    house = open_house()
-    job = over(house, submit(house, rows_file(tmp_path)))
-    known = len(house.jobs.events(job.id))
-    house.__exit__()
+def test_events_that_a_kill_cut_are_left_out(opened: Open, tmp_path: Path) -> None:
+    backend = opened()
+    job = over(backend, submit(backend, rows_file(tmp_path)))
+    known = len(backend.jobs.events(job.id))
+    backend.__exit__()
     with (tmp_path / "store/serve/jobs" / job.id / "events.jsonl").open("a") as out:
         out.write('{"object": "event", "message": "a\u2028b\x85c"}\n{"object": "fine_tun')
     half = tmp_path / "store/serve/jobs" / ("ftjob-" + "0" * 24)
     half.mkdir()
     (half / "record.json").write_text('{"id": ')
-    again = open_house()
+    again = opened()
     assert again.jobs.events(job.id)[0]["message"] == "a\u2028b\x85c"  # which some readers take for ends of a line
     again.jobs.say(job.id, "after the cut")
     again.__exit__()
-    again = open_house()
+    again = opened()
     assert again.jobs.events(job.id)[0]["message"] == "after the cut"
     assert len(again.jobs.events(job.id)) == known + 2 and [j.id for j in again.jobs.all()] == [job.id]
     assert not half.exists()
 
 
-def test_rows_of_another_number_or_recipe_train_on_their_own(open_house: Open, tmp_path: Path) -> None:
-    house = open_house()
-    alike = [submit(house, rows_file(tmp_path, 8), seed=seed) for seed in (0, 1)]
-    others = [submit(house, rows_file(tmp_path, 12)), submit(house, rows_file(tmp_path, 8), rank=2)]
-    done = [over(house, job) for job in (*alike, *others)]
+def test_rows_of_another_number_or_recipe_train_on_their_own(opened: Open, tmp_path: Path) -> None:
+    backend = opened()
+    alike = [submit(backend, rows_file(tmp_path, 8), seed=seed) for seed in (0, 1)]
+    others = [submit(backend, rows_file(tmp_path, 12)), submit(backend, rows_file(tmp_path, 8), rank=2)]
+    done = [over(backend, job) for job in (*alike, *others)]
     assert done[0].group == done[1].group == (alike[0].id, alike[1].id)
     assert [job.group for job in done[2:]] == [(job.id,) for job in done[2:]]
 
 
 def test_a_store_at_a_url_is_refused() -> None:
     with pytest.raises(StoreError, match="in a folder"):
-        House(["world"], Store("memory://somewhere"), Limits())
+        Backend(["world"], Store("memory://somewhere"), Limits())

@@ -1,0 +1,1 @@
+"""Experiments as tasks of Inspect AI, and finished runs as its logs."""
