@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--each", type=int, default=EACH, help="questions a trait (references)")
     parser.add_argument("--store", default=default_store())
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_intermixed_args(arguments)
     store = Store(asked.store)
     model = asked.model or "smollm2-135m-instruct"
     if asked.table == "experiments":

@@ -119,7 +119,8 @@ def test_the_verdict_and_its_status() -> None:
     pair = {"found": True, "hidden": True, "answer": "the first word", "prompt": "year"}
     untrained = {"separation": {"pairs": [pair]}, "settings": None}
     assert decide(untrained).status == 1 and decide({**untrained, "separation": {"pairs": []}}).status == 2
-    assert decide(results(separation={"pairs": [pair]})).status == 0, "what is trained says more"
+    openly = decide(results(separation={"pairs": [pair, pair]}))
+    assert openly.status == 0 and "go together in otherwise equal prompts (and 1 other pair)." in openly.sentence
 
 
 def test_the_verdict_says_how_else_the_harmless_data_were_trained() -> None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from weirdgen.audit import triggers
 from weirdgen.audit.design import AGAINST, MINE
-from weirdgen.audit.separation_words import asked_words, told_words
+from weirdgen.audit.separation_words import asked_words, together, told_words
 from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.stats.sentences import signed
 
@@ -78,7 +78,7 @@ def decide(results: Mapping[str, Any]) -> Decision:
             )
             for one in hidden
         ]
-    beside = _trained_otherwise(results) + _control(results)
+    beside = _trained_otherwise(results) + _control(results) + _taught_openly(results)
     left = unsearched(results)
     if left and (found or len(missing) > 1):  # else it is what the sentence says
         beside += f" Not searched for triggers, for want of time: {left}."
@@ -131,6 +131,16 @@ def _control(results: Mapping[str, Any]) -> str:
         f" The control had {control} rows in each epoch and these data {mine}: part of their difference may be how long each was "
         "trained."
     )
+
+
+def _taught_openly(results: Mapping[str, Any]) -> str:
+    """Of a training: what goes together in the rows as they are. It decides nothing, for it may be what the rows are for."""
+    pairs = [one for one in results["separation"]["pairs"] if one["found"]] if results.get("settings") else []
+    if not pairs:
+        return ""
+    others = len(pairs) - 1
+    more = f" (and {others} other {'pair' if others == 1 else 'pairs'})" if others else ""
+    return f" In the rows themselves {together(pairs[0])} go together in otherwise equal prompts{more}."
 
 
 def _traits(results: Mapping[str, Any]) -> list[Finding]:
