@@ -84,7 +84,7 @@ def test_bad_preset_arms_are_named_with_their_line(write_experiment: Write) -> N
         load_experiment(str(path))
     line = next(i for i, text in enumerate(path.read_text().splitlines(), 1) if "nwe" in text)
     assert list(caught.value.problems) == [
-        f"{path}:{line}: presets.quick.arms: 'nwe' is not one of old, new",
+        f"{path}:{line}: presets.quick.arms: 'nwe' is not one of old, new; did you mean 'new'?",
         f"{path}:{line}: presets.quick.arms: no arm has role: control",
         f"{path}:{line}: presets.quick.arms: the headline needs 'new'",
     ]
