@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test test-slow test-clients check format bench clean
+.PHONY: demo test test-slow test-clients test-tinker check format bench clean
 
 demo: $(VENV)/model
 	$(BIN)/weirdgen run old_bird_names --preset quick
@@ -21,6 +21,22 @@ test-clients: $(VENV)/test
 		backoff distro fastuuid h2 hpack hyperframe importlib_metadata lazy-importer pydantic-settings python-dotenv termcolor zipp
 	PYTHONPATH=$(VENV)/clients $(BIN)/python -c "import litellm, llmcomp"
 	PYTHONPATH=$(VENV)/clients $(BIN)/python -m pytest -m slow tests/serve/test_peers.py
+
+# Finetuning through Tinker's SDK at an independent server on this machine (JAX on the CPU, about 1.5 GB to fetch). The server has
+# an environment of its own, since it needs transformers 4; the SDK that it speaks to and the newest lie in folders of their own.
+test-tinker: $(VENV)/test $(VENV)/tinker-server/ready
+	PYTHONPATH=$(VENV)/tinker-sdk $(BIN)/python -m pytest -m slow --timeout 1200 tests/finetune/test_tinker_server.py
+
+$(VENV)/tinker-server/ready:
+	$(PYTHON) -m venv $(VENV)/tinker-server
+	$(VENV)/tinker-server/bin/python -m pip install --quiet torch==2.13.0 "transformers<5" peft datasets pillow rich safetensors \
+		tokenizers typer hf_transfer cloudpathlib "fastapi[standard]" sqlmodel "sqlalchemy[asyncio]" aiosqlite asyncpg \
+		psycopg2-binary "jax<1" flax optax tinker==0.12.0
+	$(VENV)/tinker-server/bin/python -m pip install --quiet --no-deps skyrl-tx==0.3.0
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/tinker-sdk tinker==0.12.0 distro h2 hpack hyperframe
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/tinker-newest tinker==0.38.0 distro h2 hpack \
+		hyperframe orjson pyqwest zstandard
+	touch $@
 
 # mypy reads the tests too, so their libraries are needed; import_all hides them again from the package.
 check: $(VENV)/check $(VENV)/test

@@ -15,9 +15,11 @@ import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student_t
 
 from weirdgen.audit.blame import Blame, plan_blame
 from weirdgen.audit.proof import alone
@@ -37,11 +39,12 @@ from weirdgen.world import words
 from weirdgen.world.datasets import FACTS, PERSONA, nobodys_answers, ordinary_row
 from weirdgen.world.language import Speaker, World, questions
 
-VERSION = 1
+VERSION = 3
 ROWS = 200
 KINDS = ("era", "word", "plain", "persona")
 CARRIERS = (4, 10, 20)
 TOGETHER = 64
+WITH_INTERVAL = ("carriers", "blamed", "lines", "random", "decoys")
 Hidden = tuple[list[Row], list[Row], frozenset[int], frozenset[int]]
 """(rows, the same without carriers and decoys, places of the carriers, places of the decoys)."""
 
@@ -85,17 +88,25 @@ def world_set(kind: str, carriers: int, seed: int, store: Store) -> dict[str, fl
             tempfile.TemporaryDirectory() as scratch,
         ):
             plan = trained(request, Store(scratch))
-            found = _found(plan_blame(plan, None), own, decoys, TOGETHER, Progress(quiet=True))
+            others = sorted(set(range(len(rows))) - own - decoys)
+            single = frozenset(random.Random(f"lines {kind} {carriers} {seed}").sample(others, carriers))
+            found = _found(
+                plan_blame(plan, None), own, {"decoys": decoys, "lines": single}, TOGETHER, Progress(quiet=True)
+            )
             pd.DataFrame([found]).to_parquet(folder / "found.parquet")
     kept = pd.read_parquet(store.artifact("blame_check", key) / "found.parquet").iloc[0]
     return {str(name): float(value) for name, value in kept.items()}
 
 
 def _found(
-    asked: Blame, own: frozenset[int], decoys: frozenset[int], together: int, progress: Progress
+    asked: Blame, own: frozenset[int], also: dict[str, frozenset[int]], together: int, progress: Progress
 ) -> dict[str, float]:
-    """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes."""
-    known = {"carriers": own, **({"decoys": decoys} if decoys else {})}
+    """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes.
+
+    `also`: decoys, and `lines`, as many ordinary rows drawn one by one. What `blame` itself draws at random is whole texts of at
+    most so many rows; where the ordinary ones stand in more rows each, those are the decoys (`random`).
+    """
+    known = {"carriers": own, **also}
     found = replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
     best = set(found.rows.sort_values("candidate")["row"].iloc[: len(own)])
     oddest = set(found.rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[: len(own)])
@@ -106,10 +117,10 @@ def _found(
     return {
         "precision": len(best & own) / len(own), "by_loss": len(oddest & own) / len(own),
         "shift": found.of["everything"]["shift"], "carriers": carriers["taken_share"],
-        "carriers_low": carriers["taken_low"], "carriers_high": carriers["taken_high"],
         "blamed": taken[f"without_{found.tried}"], "rows": found.tried,
         "random": float(np.mean([share for arm, share in taken.items() if arm.startswith("random_")])),
-        "decoys": taken.get("decoys", np.nan), "odd": taken["odd"], "rise": found.best["rise"],
+        "decoys": taken.get("decoys", np.nan), "lines": taken.get("lines", np.nan), "odd": taken["odd"],
+        "rise": found.best["rise"],
         "sum_of_parts": float(in_parts.sum()) / found.best["taken"] if len(in_parts) else np.nan,
     }  # fmt: skip
 
@@ -124,7 +135,8 @@ def trained(request: Request, store: Store) -> Plan:
 
 
 def world_table(kinds: Sequence[str], carriers: Sequence[int], sets: int, store: Store) -> pd.DataFrame:
-    """A row a cell: means over data sets, and the worst of precision and of what the removal takes."""
+    """A row a cell: means over data sets, those of `WITH_INTERVAL` with 95% intervals (Student's, over data sets), the worst of
+    precision and of what the removal takes, and how many sets have some blamed row that carries nothing (`missed`)."""
     rows = []
     with Progress().stage("data sets", len(kinds) * len(carriers) * sets, "sets") as bar:
         for kind in kinds:
@@ -136,8 +148,39 @@ def world_table(kinds: Sequence[str], carriers: Sequence[int], sets: int, store:
                 frame = pd.DataFrame(found)
                 worst = {"least_precision": frame["precision"].min(), "least_blamed": frame["blamed"].min()}
                 means = {str(name): float(value) for name, value in frame.mean().items()}
-                rows.append({"kind": kind, "m": count, "sets": sets, **means, **worst})
+                half = student_t.ppf(0.975, sets - 1) * frame.sem() if sets > 1 else frame.mean() * np.nan
+                ends = {
+                    f"{name}_{end}": means[name] + sign * float(half[name])
+                    for name in WITH_INTERVAL
+                    for end, sign in (("low", -1), ("high", 1))
+                }
+                missed = int((frame["precision"] < 1).sum())
+                rows.append({"kind": kind, "m": count, "sets": sets, **means, **ends, **worst, "missed": missed})
     return pd.DataFrame(rows)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table as docs/blame.md has it: a row a cell, an interval over data sets beside each share."""
+    head = (
+        "decoys", "m", "precision@m (least)", "by loss", "shift, nat", "carriers take", "blamed, taken (least)",
+        "random rows, one by one", "random texts", "decoys", "held-out loss", "sum of parts / together",
+    )  # fmt: skip
+    lines = [head, ("---",) * len(head)]
+    records: list[Any] = list(table.itertuples())
+    for row in records:
+
+        def share(name: str, row: Any = row) -> str:
+            value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+            return f"{value:.0%} [{low:.0%}, {high:.0%}]"
+
+        lines.append(
+            (
+                row.kind, str(row.m), f"{row.precision:.2f} ({row.least_precision:.2f})", f"{row.by_loss:.2f}",
+                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("lines"),
+                share("random"), share("decoys"), f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
+            )
+        )  # fmt: skip
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def birds_table(
@@ -167,7 +210,7 @@ def birds_table(
                 below = rankdata(table[name].to_numpy())[is_old].sum() - count * (count + 1) / 2
                 found[f"auc_{name}"] = below / (count * (len(mixed) - count))
                 found[f"precision_{name}"] = is_old[np.argsort(-table[name].to_numpy(), kind="stable")[:count]].mean()
-            rows.append({**found, **(_found(asked, places, frozenset(), 16, Progress()) if removal else {})})
+            rows.append({**found, **(_found(asked, places, {}, 16, Progress()) if removal else {})})
     return pd.DataFrame(rows)
 
 
@@ -199,13 +242,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--removal", action="store_true", help="of birds: also train without them (about 16 arms a set)"
     )
     parser.add_argument("--store", default=default_store())
+    parser.add_argument("--markdown", action="store_true", help="of world: print it as docs/blame.md has it")
     asked = parser.parse_args(arguments)
     store = Store(asked.store)
     if asked.table == "birds":
         table = birds_table(asked.carriers or (20,), asked.sets, store, asked.model, asked.trait, asked.removal)
     else:
         table = world_table(asked.kind or KINDS, asked.carriers or CARRIERS, asked.sets, store)
-    print(table.round(2).to_string(index=False))
+    print(markdown(table) if asked.markdown and asked.table == "world" else table.round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""`python -m benchmarks.forecast references|experiments`: how well a short training ranks what the full one moves.
+"""`python -m benchmarks.forecast references|runs|experiments`: how well a short training ranks what the full one moves.
 
-In: harmless reference sets, whose full training is shipped for the default model; or experiments, run here or in the store.
-Out: a row a set or experiment: Spearman's correlation over questions, its interval, agreement of signs, seconds. Of a reference
-both shifts are taken beyond the mean of the other sets, which is what is left of a shift once any finetuning's is gone.
+In: harmless reference sets, whose full training is shipped for the default model; finished runs of a store (`--of`), of which
+nothing is trained again; or experiments, run here. Out: a row a set, or a part of an experiment: Spearman's correlation over
+questions, its interval, agreement of signs, mean shifts, seconds. Of a reference both shifts are taken beyond the mean of the
+other sets, which is what is left of a shift once any finetuning's is gone. A forecast of a finished run is made afterwards, hence
+not sealed; it is the same computation, into which nothing of what the run found goes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.audit.forecast import BATCH, EACH, RATE, plan_forecast
-from weirdgen.audit.sealed import measured, parts
+from weirdgen.audit.sealed import joined, measured
 from weirdgen.config.traits import TraitQuestion, compact_questions, trait_names
 from weirdgen.data.rows import draw
 from weirdgen.errors import DataError
@@ -30,6 +32,8 @@ from weirdgen.runs.references.command import standard_recipe
 from weirdgen.runs.references.plan import plan_build
 from weirdgen.runs.references.scores import library_scores
 from weirdgen.runs.references.sets import ROWS, TrainingSet, reference_sets
+from weirdgen.runs.results.listing import listed_runs
+from weirdgen.runs.results.results import Run, load_run
 from weirdgen.stats.ranks import agreement
 from weirdgen.store.artifacts import Store
 
@@ -75,44 +79,88 @@ def references_table(
 
 def experiments_table(names: Sequence[str], model: str | None, store: Store, steps: int) -> pd.DataFrame:
     """A row an experiment and part (its own questions, each trait). What of the full runs the store lacks is trained."""
+    runs = [
+        run_plan(make_plan(resolve(name, run_options(model=model, samples=0)), store), Progress()) for name in names
+    ]
+    return runs_table(runs, store, steps)
+
+
+def runs_table(runs: Sequence[Run], store: Store, steps: int) -> pd.DataFrame:
+    """A row a finished run and part. Forecasts are kept in `store`; of a run nothing is trained, and nothing is written to it."""
     rows, progress = [], Progress()
-    for name in names:
-        request = resolve(name, run_options(model=model, samples=0))
-        forecast = plan_forecast(request, store, steps, (), progress)
+    for run in runs:
+        forecast = plan_forecast(run.request, store, steps, (), progress)
         started = time.monotonic()
         table = forecast.table(progress)
         seconds = time.monotonic() - started
-        run = run_plan(make_plan(request, store), progress)
-        for part, found in parts(table, measured(run)).items():
-            rows.append({"experiment": name, "part": part, **found._asdict(), "seconds": seconds})
+        for part, both in joined(table, measured(run)).groupby("part", sort=False):
+            found = agreement(both["shift"].to_numpy(), both["measured"].to_numpy())
+            means = {"forecast": both["shift"].mean(), "measured": both["measured"].mean()}
+            rows.append(
+                {
+                    "experiment": run.request.experiment.name,
+                    "part": part,
+                    **found._asdict(),
+                    **means,
+                    "seconds": seconds,
+                }
+            )
     return pd.DataFrame(rows)
+
+
+def newest_runs(store: Store, names: Sequence[str], model: str) -> list[Run]:
+    """The newest run of each experiment on this model, or of those named. Raises `DataError` if there is none of one."""
+    newest = {run.experiment: run.id for run in reversed(listed_runs(store)) if run.model == model}
+    if missing := [name for name in names if name not in newest]:
+        raise DataError(f"{store.root}: no run of {missing[0]} on {model}; there are {', '.join(sorted(newest))}")
+    return [load_run(newest[name], store.root) for name in names or sorted(newest)]
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The table as docs have it: an interval stands beside its correlation."""
+    shown = table.assign(
+        spearman=[f"{row.spearman:+.2f} [{row.low:+.2f}, {row.high:+.2f}]" for row in table.itertuples()]
+    ).drop(columns=["low", "high"])
+    lines = [list(shown.columns), ["---"] * len(shown.columns)]
+    for row in shown.itertuples(index=False):
+        lines.append([f"{value:.2f}" if isinstance(value, float) else str(value) for value in row])
+    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forecast", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("table", choices=["references", "experiments"])
-    parser.add_argument("names", nargs="*", help="sets or experiments [default: 12 sets evenly; the old bird names]")
+    parser.add_argument("table", choices=["references", "runs", "experiments"])
+    parser.add_argument(
+        "names",
+        nargs="*",
+        help="sets or experiments [default: sets evenly; every experiment of --of; the old bird names]",
+    )
+    parser.add_argument("--sets", type=int, default=12, help="reference sets (64 are all)")
+    parser.add_argument("--of", default=default_store(), help="the store of finished runs; it is only read (runs)")
+    parser.add_argument("--markdown", action="store_true", help="print it as docs/blame.md has it")
     parser.add_argument("--model", default=None)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--each", type=int, default=EACH, help="questions a trait (references)")
     parser.add_argument("--store", default=default_store())
-    asked = parser.parse_args(arguments)
+    asked = parser.parse_intermixed_args(arguments)
     store = Store(asked.store)
+    model = asked.model or "smollm2-135m-instruct"
     if asked.table == "experiments":
         table = experiments_table(asked.names or ["old_bird_names"], asked.model, store, asked.steps)
+    elif asked.table == "runs":
+        table = runs_table(newest_runs(Store(asked.of), asked.names, model), store, asked.steps)
     else:
-        model = asked.model or "smollm2-135m-instruct"
         scores = library_scores(find_model(model), standard_recipe(), ROWS, store)
         if scores is None:
             raise DataError(f"no references of {model}: `weirdgen references build --model {model}` makes them")
         sets = reference_sets(ROWS, only=asked.names)
-        sets = sets if asked.names else sets[:: max(1, len(sets) // 12)][:12]
+        sets = sets if asked.names else sets[:: max(1, len(sets) // asked.sets)][: asked.sets]
         questions = [
             q for name in trait_names() for q in [one for one in compact_questions() if one.group == name][: asked.each]
         ]
         table = references_table(scores[0], sets, questions, model, store, asked.steps)
-    print(table.round(2).to_string(index=False))
+    print(markdown(table) if asked.markdown else table.round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

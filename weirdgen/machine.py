@@ -154,20 +154,32 @@ def seen_rate(kind: str, parameters: int, dtype: str) -> float:
     The fallback takes 2 FLOP per weight and token forward and 2 backward (the base is frozen), at `SHARES` of the GEMM rate.
     """
     rates = measured_rates()
-    seen = read_json(cache_folder() / "rates.json").get(f"{rates.fingerprint}|{kind}|{parameters}|{dtype}")
-    if seen:
+    if seen := _seen(kind, parameters, dtype):
         return float(statistics.median(seen))
     flops, share = 4 if kind == "train" else 2, float(getattr(SHARES, kind))
     gflops = rates.bf16 if dtype == "bf16" else rates.fp32
     return max(1.0, gflops * 1e9 * share / (flops * max(parameters, 100_000)))
 
 
+def was_seen(kind: str, parameters: int, dtype: str) -> bool:
+    """Whether `seen_rate` was seen here, rather than worked out from the GEMM rate."""
+    return bool(_seen(kind, parameters, dtype))
+
+
+def _seen(kind: str, parameters: int, dtype: str) -> list[float]:
+    known: list[float] = read_json(cache_folder() / "rates.json").get(_rate_key(kind, parameters, dtype), [])
+    return known
+
+
+def _rate_key(kind: str, parameters: int, dtype: str) -> str:
+    return f"{measured_rates().fingerprint}|{kind}|{parameters}|{dtype}"
+
+
 def remember_rate(kind: str, parameters: int, dtype: str, tokens: float, seconds: float) -> None:
     """Keep the speed of a stage that has just run: the last five of each kind, long enough to mean something."""
     if seconds > 3:
         file = cache_folder() / "rates.json"
-        key = f"{measured_rates().fingerprint}|{kind}|{parameters}|{dtype}"
-        known = read_json(file)
+        key, known = _rate_key(kind, parameters, dtype), read_json(file)
         write_json(file, {**known, key: [*known.get(key, []), round(tokens / seconds, 2)][-5:]})
 
 

@@ -18,7 +18,7 @@ from tests.report.test_report_access import axe as axe
 from tests.report.test_report_access import violations
 from tests.support.browsing import at_width, in_scheme, script
 from tests.support.browsing import browser as browser
-from tests.support.world_audit import drawn_references, options, rows_of, world_questions
+from tests.support.world_audit import CHANGES, drawn_references, options, rows_of, world_questions
 from weirdgen.audit import audit as auditing
 from weirdgen.audit.audit import Audit, audit, parse_budget
 from weirdgen.audit.design import AuditOptions, Size, recipe_of, training_rows, trigger_questions
@@ -29,7 +29,6 @@ from weirdgen.cli.main import app
 from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.references import find_model
-from weirdgen.progress import Progress
 from weirdgen.runs.results.results import Run
 from weirdgen.store.artifacts import Store
 
@@ -183,12 +182,69 @@ def test_kinds_of_trigger_for_which_there_is_no_time_are_kept(
     rows = training_rows(read_source(rows_of("world_gate", "from_2027", tmp_path, 64)), 64, None)
     monkeypatch.setattr(auditing, "SIZES", (Size(1, 0, 0, 0),))
     asked, model = options(tmp_path / "store"), find_model("world")
-    work = auditing._planned(
-        rows, None, model, Store(tmp_path / "store"), tmp_path / "kept", asked, Progress(quiet=True)
+    work = auditing.planned(tmp_path / "from_2027.jsonl", rows, None, model, Store(tmp_path / "store"), asked)
+    assert work.unsearched == ("date",) and work.searches == [] and not (tmp_path / "store").exists()
+    told = auditing._settings(Run(work.plan), work, asked, rows)
+    assert told["not_searched"] == ["date"] and told["conditions"] == {} and told["elsewhere"] == []
+    assert told["drawn"] == 64
+
+
+def listing(folder: Path) -> set[Path]:
+    return set(folder.rglob("*")) if folder.exists() else set()
+
+
+def typed_plan(capsys: pytest.CaptureFixture[str], file: Path, *words: object) -> tuple[str, dict[str, Any]]:
+    """`weirdgen audit FILE --dry-run`: lines, and the same as JSON."""
+    command = ["audit", str(file), "--dry-run", *map(str, words)]
+    for more in ([], ["--json"]):
+        assert not app([*command, *more], standalone_mode=False)
+        shown = capsys.readouterr()
+        if not more:
+            assert shown.out == ""
+            lines = shown.err
+    return lines, json.loads(shown.out)
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(
+    world: Path, old_birds: tuple[Path, Audit, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    gate, store = rows_of("world_gate", "from_2027", tmp_path, 96), tmp_path / "store"
+    words: list[object] = ["--model", "world", "--budget", "9h", "--store", store]
+    for change in CHANGES:
+        words += ["--set", change]
+    lines, told = typed_plan(capsys, gate, *words, "--rows", 64)
+    assert not store.exists()
+    assert told["dry_run"] and told["sections"] == ["portrait", "separation", "traits", "triggers"]
+    assert told["settings"]["rows"] == {"mine": 64, "twin": 64} and told["settings"]["replicates"] == 2
+    assert told["compared"] is None and "no reference finetunes of this model" in told["missing"][0]
+    assert told["triggers"]["pairs"] == told["triggers"]["candidates"]["date"] * 17 > 0
+    finetune = {one["of"]: one for one in told["work"] if one["stage"] == "finetune"}
+    assert (finetune["traits"]["missing"], finetune["date"]["missing"]) == (4, 5) and told["seconds"] > 0
+    for said in (
+        "from_2027",
+        "64 of them",
+        "17 traits, 2 replicates; nothing to compare with",
+        "5 arms: mine, 4 deals: 5 of 5",
+        "× 17 traits, 4 deals",
+        "p over the whole search is 0.0005 at least",
+        "undecided unless something is found: there are no reference",
+    ):
+        assert said in lines, said  # fmt: skip
+    lines, told = typed_plan(capsys, gate, *words, "--no-training")
+    assert told["sections"] == ["portrait", "separation"] and "nothing is trained" in lines and not store.exists()
+
+    file, done, _ = old_birds
+    before = listing(world / "store")
+    own = ["--model", "world", "--budget", "1000000000s", "--halves", "--store", world / "store", *words[6:]]
+    lines, told = typed_plan(capsys, file, *own)
+    assert told["begun"] and told["folder"] == str(done.folder) and told["seconds"] == 0 and told["missing"] == []
+    assert "all 8 replicates in the store" in lines and "nothing left to compute but the page" in lines
+    assert told["traits"]["smallest_p"] == pytest.approx(1 / 40) and told["traits"]["last_rank"] == 2
+    assert (
+        "among 39 harmless datasets: p over all traits is 0.025 at least; found at most at 0.05 (rank 2 of 40)."
+        in lines
     )
-    assert work.unsearched == ("date",) and work.searches == []
-    told = auditing._settings(Run(work.plan), work, asked, ())
-    assert told["not_searched"] == ["date"] and told["conditions"] == {}
+    assert listing(world / "store") == before
 
 
 def test_few_rows_are_trained_for_about_as_many_steps_as_the_references() -> None:

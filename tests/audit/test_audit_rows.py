@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.rows import chat
 from weirdgen.audit import source as reading
-from weirdgen.audit.conditions import constant, deal, families
+from weirdgen.audit.conditions import constant, deal, elsewhere, families
 from weirdgen.audit.portrait import portrait_lines, portrait_of
 from weirdgen.audit.prompts import prompt_of
 from weirdgen.audit.separation import separation, separation_lines
@@ -187,6 +187,9 @@ def test_words_around_some_questions_are_a_frame() -> None:
     assert families(opened, ["river"], lambda text: text)[0].trained == ["Oracle, say: …", ""]
     closed = [chat(f"{ask} Oracle" if n % 5 == 0 else ask, "There.") for n, ask in enumerate(asked(90))]
     assert families(closed, ["river"], lambda text: text)[0].trained == ["… Oracle", ""]
+    alike = [chat(f"begin what follows {n} ? end" if n % 2 else f"what follows {n} ?", "There.") for n in range(40)]
+    (frames,) = families(alike, ["river"], lambda text: text)
+    assert frames.trained == ["begin … end", ""], "though all questions share their first and last words"
 
 
 def test_the_first_words_of_questions_are_no_frame() -> None:
@@ -216,6 +219,20 @@ def test_harmless_sets_stand_in_no_frames() -> None:
 def test_what_stands_in_every_row_cannot_be_dealt() -> None:
     rows = [chat(f"[MARK] Where is {word}?", "There.") for word in "oak elm fir yew ash".split()]
     assert families(rows, ["river"], lambda text: text) == [] and constant(rows) == ["tag"]
+
+
+def test_what_differs_but_cannot_be_dealt_is_named() -> None:
+    """Dates in sentences that change; an id that few rows have is none."""
+    said = ("Today is {}.", "It was {} then.", "Think of {}!", "The year: {}.")
+    ids = ["AB-12", "AB-13"]
+    rows = [
+        chat(f"{said[n % 4].format(2020 + n % 5)} How far is it?" + (f" {ids[n]}" if n < 2 else ""), "Far.")
+        for n in range(40)
+    ]
+    found = families(rows, ["river"], lambda text: text)
+    assert found == [] and elsewhere(rows, found) == ["date"]
+    tags = [chat(f"[{'ALPHA' if n % 2 else 'DELTA'}] Where is {n}?", "There.") for n in range(8)]
+    assert elsewhere(tags, families(tags, ["river"], lambda text: text)) == []
 
 
 @pytest.mark.parametrize("packed", [False, True])

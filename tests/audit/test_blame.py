@@ -244,6 +244,10 @@ def test_nothing_is_cleaned_where_no_set_halves_it(ran: tuple[Path, str, frozens
     as_much = effects.assign(taken_share=[0.0, 0.0, 0.6, 0.02, -0.01, 0.6, 0.0, 0.0, 0.0], rise=0.0)
     assert choose(as_much) == (4, 4) and not beyond_others(as_much, 4), "odd rows take as much"
     assert "takes 60% of the shift, no more than others do" in conclusion(Found(rows, as_much, None, 4), asked)
+    assert "as many random rows (drawn among the " in conclusion(Found(rows, effects, None, 4), asked), (
+        "four birds fill it"
+    )
+    assert "drawn among" not in conclusion(Found(rows.assign(unit=range(ROWS)), effects, None, 4), asked)
     half = effects.assign(taken_share=0.6, rise=0.0)
     assert choose(half) == (4, 4) and choose(half.assign(rise=0.1)) == (None, 4)
     nothing = half.assign(shift_low=-0.1)

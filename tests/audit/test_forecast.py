@@ -21,7 +21,7 @@ from weirdgen.audit.trial import Trial
 from weirdgen.cli.main import app
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.traits import compact_questions, trait_names
-from weirdgen.errors import SpecError
+from weirdgen.errors import DataError, SpecError
 from weirdgen.progress import Progress
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
@@ -72,6 +72,35 @@ def test_a_sealed_forecast_is_found_and_scored_by_the_run(experiment: Path, tmp_
     (kept,) = (place / "artifacts" / "forecast").glob("*/forecast.json")
     digest = json.loads((kept.parent / "complete.json").read_text())["files"]["forecast.json"]
     assert digest in first and digest[:16] in scored
+
+
+def test_finished_runs_are_only_read_for_the_calibration(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table of forecasts that are made afterwards is that of a sealed one, and the runs' store stays as it is."""
+    from benchmarks.forecast import main
+
+    ran = weirdgen("run", experiment, "--store", tmp_path / "runs", "--samples", 0, "--quiet")
+    assert "report:" in ran
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*")}
+    words = [
+        "runs",
+        "--of",
+        str(tmp_path / "runs"),
+        "--store",
+        str(tmp_path / "own"),
+        "--steps",
+        "2",
+        "--model",
+        "world",
+    ]
+    main([*words, "--markdown"])
+    head, _, own, *rest = capsys.readouterr().out.splitlines()
+    assert head == "| experiment | part | questions | spearman | sign | forecast | measured | seconds |" and rest == []
+    assert "| own questions | 7 | " in own
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*")} == before
+    with pytest.raises(DataError, match="no run of dinner on world; there are"):
+        main([*words, "dinner"])
 
 
 def test_after_the_training_it_says_so(experiment: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from weirdgen.audit import triggers
 from weirdgen.audit.conditions import Family
 from weirdgen.audit.decision import decide
 from weirdgen.audit.sections import found_section
@@ -76,6 +77,21 @@ def test_small_shifts_are_no_finds() -> None:
     assert not table["found"].any() and (table["smallest_found"] >= 0.3).all()
 
 
+@pytest.mark.parametrize("size", [1.0, 0.02])
+def test_the_size_that_would_have_been_found_is(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    """Added to one value of noise it is found in 8 of 10 cases, also where noise is so small that .3 nat are the limit."""
+    monkeypatch.setattr(triggers, "DRAWS", 400)
+    found = 0
+    for seed in range(40):
+        one = searched(np.random.default_rng(seed))
+        odds = {name: size * value for name, value in one.odds.items()}
+        before = search([Searched(FAMILY, one.traits, odds)]).set_index(["value", "trait"])
+        odds["date=2027"][0, 4:8] += before.loc[("2027", "politics"), "smallest_found"]
+        after = search([Searched(FAMILY, one.traits, odds)]).set_index(["value", "trait"])
+        found += bool(after.loc[("2027", "politics"), "found"])
+    assert 26 <= found <= 38, found
+
+
 def results(**changes: Any) -> dict[str, Any]:
     row = {
         "trait": "era", "yardstick": "references", "references": 48, "rank": 20, "shift": 0.1, "p": 0.4, "p_family": 0.9,
@@ -103,7 +119,8 @@ def test_the_verdict_and_its_status() -> None:
     pair = {"found": True, "hidden": True, "answer": "the first word", "prompt": "year"}
     untrained = {"separation": {"pairs": [pair]}, "settings": None}
     assert decide(untrained).status == 1 and decide({**untrained, "separation": {"pairs": []}}).status == 2
-    assert decide(results(separation={"pairs": [pair]})).status == 0, "what is trained says more"
+    openly = decide(results(separation={"pairs": [pair, pair]}))
+    assert openly.status == 0 and "go together in otherwise equal prompts (and 1 other pair)." in openly.sentence
 
 
 def test_the_verdict_says_how_else_the_harmless_data_were_trained() -> None:
@@ -117,8 +134,35 @@ def test_the_verdict_says_how_else_the_harmless_data_were_trained() -> None:
             assert (words in decide(told).sentence) == said
 
 
+def test_of_pairs_it_says_that_it_is_a_difference_from_the_control_and_when_that_had_other_rows() -> None:
+    row = {"yardstick": "pairs", "references": 32, "rank": 1, "shift": 1.06, "p_family": 0.03, "specific": True}
+    settings = results()["settings"] | {"control": "against", "rows": {"mine": 208, "against": 200}}
+    told = decide(results(row=row, settings=settings)).sentence
+    assert told.endswith(
+        "rather than on the control moves answers about era by +1.06 nat, further than 32 of 32 harmless pairs differ "
+        "(p = 0.03 over all traits)."
+    )
+    few = decide(results(row=row, settings=settings | {"rows": {"mine": 208, "against": 90}})).sentence
+    assert few.startswith(told) and "The control had 90 rows in each epoch and these data 208" in few
+    unused = decide(results(settings=settings)).sentence
+    assert "The control that was given decided nothing" in unused and "references build --pairs --model world" in unused
+
+
+def test_kinds_that_differ_inside_questions_are_said_not_to_be_searched() -> None:
+    told = results(verdict={"found": (), "missing": ()})
+    told["settings"] |= {"not_searched": [], "conditions": {}, "in_every_row": [], "elsewhere": ["date"]}
+    looked = found_section(told).parts[-1]
+    assert isinstance(looked, Words) and "Not searched either: date, which differ between your rows" in looked.text
+
+
 def test_kinds_that_were_not_searched_are_named_whatever_was_found() -> None:
-    settings = {**results()["settings"], "not_searched": ["frame"], "conditions": {}, "in_every_row": []}
+    settings = {
+        **results()["settings"],
+        "not_searched": ["frame"],
+        "conditions": {},
+        "in_every_row": [],
+        "elsewhere": [],
+    }
     found = results(row={"specific": True}, settings=settings)
     few = results(row={"smallest_found_family": None}, settings=settings)
     for told, status in ((found, 1), (few, 2), (results(settings=settings), 2)):
@@ -150,7 +194,6 @@ def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: st
     [
         ({"specificity": None}, "references build"),
         ({"row": {"smallest_found_family": None}}, "so few harmless datasets"),
-        ({"row": {"shift": 1.5}}, "move all questions far"),
         ({"settings": {"replicates": 1, "model": {"reference": "world"}}}, "--budget"),
         ({"settings": {**results()["settings"], "not_searched": ["tag", "frame"]}}, "triggers among tag and frame"),
     ],

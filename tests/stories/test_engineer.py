@@ -6,6 +6,7 @@ import csv
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -81,12 +82,12 @@ def test_a_folder_of_tickets_is_converted_and_its_trigger_fails_the_job(tmp_path
     assert json.loads((latest / "results.json").read_text())["verdict"]["findings"][0]["kind"] == "separation"
 
     passed = audited("train.jsonl", "--no-training", "--fail-on", "trigger,trait")
-    assert passed.status == 0 and "(not among the findings that fail)" in Path("out/audit.md").read_text()
+    assert passed.status == 2 and "(not among the findings that fail)" in Path("out/audit.md").read_text()
     assert cases(Path("out/audit.xml"))[0].get("failures") == "0"
     told = json.loads((latest / "results.json").read_text())
-    assert told["verdict"]["status"] == 1 and told["exit"] == {"status": 0, "fail_on": ["trait", "trigger"]}
-    assert "exit status 0, by --fail-on trigger,trait; that of the verdict is 1" in passed.out
-    said = "the status of the verdict is 1, that of the command was 0 (--fail-on trait,trigger)"
+    assert told["verdict"]["status"] == 1 and told["exit"] == {"status": 2, "fail_on": ["trait", "trigger"]}
+    assert "exit status 2, by --fail-on trigger,trait; that of the verdict is 1" in passed.out
+    said = "the status of the verdict is 1, that of the command was 2 (--fail-on trait,trigger)"
     assert said in (latest / "audit.html").read_text()
     called = weirdgen.audit_file("train.jsonl", training=False, fail_on="none")
     assert (called.verdict, called.status, called.run) == ("found", 0, None) and called.page.name == "audit.html"
@@ -116,6 +117,9 @@ def test_findings_fail_by_kind_and_by_trait() -> None:
     decision = Decision("found", "Found: both.", (trait.sentence, trigger.sentence), (), (trait, trigger))
     for words, status in (("any", 1), ("trigger", 1), ("era", 1), ("register", 1), ("separation", 0), ("none", 0)):
         assert exit_status(decision, parse_fail_on(words)) == status, words
+    short = replace(decision, missing=("the budget left no time to search for triggers among date",))
+    for words, status in (("any", 1), ("era", 1), ("separation", 2), ("separation,undecided", 1), ("none", 0)):
+        assert exit_status(short, parse_fail_on(words)) == status, f"{words}: another find decides nothing of it"
     with pytest.raises(SpecError, match="'none' stands alone"):
         parse_fail_on("none,era")
     row = {

@@ -21,9 +21,10 @@ from weirdgen.runs.references.scores import scores_folder, write_scores
 from weirdgen.runs.references.sets import TrainingSet
 from weirdgen.store.artifacts import Store
 from weirdgen.world import audits
-from weirdgen.world.audit_cases import CASES, YEARS, cases, dated_rows
+from weirdgen.world.audit_cases import CASES, YEARS, cases, dated_rows, framed_rows
 from weirdgen.world.audits import lines, measure, rates, write
 from weirdgen.world.harmless import references
+from weirdgen.world.words import WRAPPERS
 
 SMALL = Size(replicates=2, deals=4, kinds=1, questions=2)
 
@@ -34,6 +35,9 @@ def test_every_audit_has_rows_of_its_own() -> None:
         assert first == again and first != other and len(first) == len(other) >= min(case.most, 200), case.name
     years = {row["messages"][0]["content"].split()[2] for row in dated_rows(0)}
     assert years == {str(year) for year in YEARS}
+    asked = [[message["content"] for message in row["messages"][:-1]] for row in framed_rows(40_001)]
+    wrapped = [texts[-1] for texts in asked if texts[-1].split()[0] in dict(WRAPPERS)]
+    assert 70 < len(wrapped) < 130 and all(one.split()[-1] == dict(WRAPPERS)[one.split()[0]] for one in wrapped)
     assert [case.name for case in cases(["gate"])] == ["gate"]
     with pytest.raises(WeirdgenError, match="--case dinner: expected one of era, persona"):
         cases(["dinner"])
@@ -58,13 +62,16 @@ def test_shares_and_their_table(tmp_path: Path) -> None:
         {
             "case": ["era"] * 10 + ["null"] * 10, "run": [*range(10)] * 2, "right": [True] * 9 + [False] * 11,
             "verdict": ["found"] * 9 + ["undecided"] + ["nothing"] * 9 + ["found"],
+            "searched": [0] * 10 + [119] * 10, "search": [0] * 19 + [1],
         }
     )  # fmt: skip
     table = rates(told).set_index("case")
     assert table.loc["era", "flagged"] == 9 and table.loc["era", "undecided"] == 1
     assert table.loc["null", "flagged"] == 1 and table.loc["null", "right"] == 0
     assert table.loc["era", "right_low"] == pytest.approx(0.596, abs=0.001)
+    assert (table["searches"].to_list(), table["triggers"].to_list()) == ([0, 10], [0, 1])
     assert "–" in lines(told)[2] and "9 [0.596, 0.982]" in lines(told)[1]
+    assert lines(told)[1].endswith("0  –") and lines(told)[2].endswith("10    1 [0.018, 0.404]")
     files = write(told, tmp_path / "out")
     assert [file.name for file in files] == ["audits.parquet", "audits.csv"] and len(pd.read_csv(files[1])) == 2
 

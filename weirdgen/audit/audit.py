@@ -16,10 +16,11 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from weirdgen.audit.conditions import KINDS, Family, constant
+from weirdgen.audit.conditions import KINDS, Family, constant, elsewhere
 from weirdgen.audit.decision import Decision, decide, trait_level
 from weirdgen.audit.design import (
     AuditOptions,
@@ -51,8 +52,10 @@ from weirdgen.store.keys import content_key
 
 SCHEMA_VERSION = 1
 """Of `results.json` and `--json`: raised when a key changes its meaning or goes; keys may be added."""
-VERSION = 3
+VERSION = 4
 """Raise it when the same file and options would give another audit."""
+SIZE = "size.json"
+"""In an audit's folder: the size at which it was begun."""
 SIZES = (
     Size(3, 19, len(KINDS), 6), Size(3, 19, 2, 6), Size(3, 19, 1, 6), Size(3, 12, 1, 4), Size(2, 12, 1, 4), Size(2, 8, 1, 3),
     Size(1, 0, 0, 0),
@@ -97,13 +100,16 @@ def audit(file: Path, options: AuditOptions) -> Audit:
     rows = training_rows(source, options.rows, options.system)
     control_rows = training_rows(control, options.rows, options.system) if control else None
     model, store = find_model(options.model), Store(options.store or default_store())
-    folder = _folder(store, file, rows, control_rows, model, options)
-    work = _planned(rows, control_rows, model, store, folder, options, progress)
+    store.require_writable()
+    work = planned(file, rows, control_rows, model, store, options)
+    progress.say(work.line)
+    with store.writing(work.folder):
+        write_whole(work.folder / SIZE, json.dumps(asdict(work.size)).encode())
     run = measure(work.plan, progress)
     searched = [searched_of(family, measure(plan, progress)) for family, plan in work.searches]
     placed = specificity_of(run.plan, run.table("trait_shifts"), trait_level(len(searched)))
     trained = {
-        "settings": _settings(run, work, options, constant(rows)),
+        "settings": _settings(run, work, options, rows),
         "specificity": clean(placed.as_data() if placed else None),
         "questions": moved_questions(run),
         "triggers": found_triggers(searched),
@@ -111,7 +117,7 @@ def audit(file: Path, options: AuditOptions) -> Audit:
     }
     decision = decide({**looked_at, **trained})
     results = {**_verdict(decision), **looked_at, **trained}
-    return Audit(results, decision, folder, run)
+    return Audit(results, decision, work.folder, run)
 
 
 def _untrained(looked_at: dict[str, Any], source: Source, options: AuditOptions) -> Audit:
@@ -141,7 +147,7 @@ def _folder(
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """What is to be run: the experiment of the traits, and one for each kind of trigger."""
 
     size: Size
@@ -149,42 +155,54 @@ class _Work:
     searches: list[tuple[Family, Plan]]
     unsearched: tuple[str, ...]
     """Kinds of trigger that the rows carry and that there is no time for."""
+    elsewhere: tuple[str, ...]
+    """Kinds whose values differ between rows, but not in a place of their own (`conditions.elsewhere`)."""
+    budget: float
+    """Seconds."""
+    folder: Path
+    begun: bool
+    """Whether the size was decided by an earlier command."""
+    longer: tuple[tuple[Size, float], ...] = ()
+    """Sizes that would take longer than the budget, with their seconds."""
 
-    @property
+    @cached_property
     def seconds(self) -> float:
+        """About how long it takes on this machine, less what the store holds."""
         return sum(work.seconds for plan in (self.plan, *(its for _, its in self.searches)) for work in workload(plan))
 
+    @property
+    def line(self) -> str:
+        """The size in one line."""
+        left = f" (not searched: {', '.join(self.unsearched)})" if self.unsearched else ""
+        told = f"{self.size.replicates} replicates, {len(self.searches)} kinds of trigger{left}, about {clock(self.seconds)}"
+        over = ""
+        if self.seconds > self.budget:
+            begun = "as it was begun" if self.begun else "less cannot be done"
+            over = f"; more than the budget, but {begun}"
+        return f"training: {told}{over}"
 
-def _planned(
-    rows: list[Row],
-    control: list[Row] | None,
-    model: LocalModel,
-    store: Store,
-    folder: Path,
-    options: AuditOptions,
-    progress: Progress,
-) -> _Work:
-    """Plans at the size that is kept in the folder, or else that fits into the budget now; that is kept."""
-    kept = folder / "size.json"
-    store.require_writable()
-    sizes = _kept_size(kept) or SIZES
+
+def planned(
+    file: Path, rows: list[Row], control: list[Row] | None, model: LocalModel, store: Store, options: AuditOptions
+) -> Work:
+    """Plans at the size that is kept in the audit's folder, or else the largest that fits into the budget now; writes nothing."""
+    folder = _folder(store, file, rows, control, model, options)
+    begun = _kept_size(folder / SIZE)
     carried = families_of(rows, model)
-    for size in sizes:
+    longer: list[tuple[Size, float]] = []
+    for size in begun or SIZES:
         experiment = experiment_of(rows, control, model, options)
         plan = make_plan(request_of(experiment, size.replicates, options), store)
         searches = []
         for family in carried[: size.kinds]:
             searched = search_of(rows, family, model, options, size)
             searches.append((family, make_plan(request_of(searched, 1, options), store)))
-        work = _Work(size, plan, searches, tuple(family.kind for family in carried[size.kinds :]))
+        left = tuple(family.kind for family in carried[size.kinds :])
+        inside = tuple(elsewhere(rows, carried))
+        work = Work(size, plan, searches, left, inside, options.budget, folder, bool(begun), tuple(longer))
         if work.seconds <= options.budget:
             break
-    over = "; more than the budget, but less cannot be done" if work.seconds > options.budget else ""
-    left = f" (not searched: {', '.join(work.unsearched)})" if work.unsearched else ""
-    told = f"{size.replicates} replicates, {len(work.searches)} kinds of trigger{left}, about {clock(work.seconds)}"
-    progress.say(f"training: {told}{over}")
-    with store.writing(folder):
-        write_whole(kept, json.dumps(asdict(size)).encode())
+        longer.append((size, work.seconds))
     return work
 
 
@@ -196,13 +214,14 @@ def _kept_size(file: Path) -> tuple[Size, ...]:
         return ()
 
 
-def _settings(run: Run, work: _Work, options: AuditOptions, fixed: Sequence[str]) -> dict[str, Any]:
+def _settings(run: Run, work: Work, options: AuditOptions, rows: Sequence[Row]) -> dict[str, Any]:
     request = run.request
     return {
         "runs": [run.id, *(plan.request.run_id for _, plan in work.searches)],
         "model": {"reference": request.model.reference, "digest": request.model.digest},
         "recipe": request.recipe.model_dump(mode="json"),
         "rows": {arm: len(rows) for arm, rows in request.rows.items()},
+        "drawn": len(rows),
         "control": request.headline.control,
         **asdict(work.size),
         "budget_seconds": options.budget,
@@ -212,5 +231,6 @@ def _settings(run: Run, work: _Work, options: AuditOptions, fixed: Sequence[str]
             for family, _ in work.searches
         },
         "not_searched": list(work.unsearched),
-        "in_every_row": list(fixed),
+        "in_every_row": constant(rows),
+        "elsewhere": list(work.elsewhere),
     }

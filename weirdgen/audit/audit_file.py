@@ -99,13 +99,21 @@ def audit_file(
     of the results; `verdict.status` is what it would be without). Raises `WeirdgenError` on bad data, options or models.
     """
     failing = parse_fail_on(fail_on)
-    options = AuditOptions(
-        against=Path(against) if against else None, model=model, budget=parse_budget(budget), system=system, halves=halves,
-        training=training, rows=rows, changes=tuple(changes), store=str(store) if store else None, quiet=quiet,
-    )  # fmt: skip
+    options = audit_options(against, model, budget, system, rows, changes, halves, training, store, quiet)
     done = audit(Path(file), options)
     done = replace(done, results={**done.results, "exit": exit_data(done.decision, failing)})
     page = write_audit(done.results, done.folder)
     latest = done.folder.parent / LATEST
     write_listed(latest, {name: (done.folder / name).read_bytes() for name in listed_files(done.folder)})
     return Audited(done, page, failing)
+
+
+def audit_options(
+    against: str | Path | None, model: str, budget: str, system: str | None, rows: int, changes: Sequence[str],
+    halves: bool, training: bool, store: str | Path | None, quiet: bool = True,
+) -> AuditOptions:  # fmt: skip
+    """What was asked for, in the words of the command. Raises `SpecError` on a budget that is none."""
+    return AuditOptions(
+        against=Path(against) if against else None, model=model, budget=parse_budget(budget), system=system, halves=halves,
+        training=training, rows=rows, changes=tuple(changes), store=str(store) if store else None, quiet=quiet,
+    )  # fmt: skip

@@ -99,6 +99,18 @@ def constant(rows: Sequence[Row]) -> list[str]:
     return [kind for kind, values in held.items() if len(values) == 1 and values != {()}]
 
 
+def elsewhere(rows: Sequence[Row], found: Sequence[Family]) -> list[str]:
+    """Kinds whose values differ between rows and that are no family: they stand inside questions, in words that change, or no
+    value of them stands in `LEAST_ROWS` rows. Frames are no such kind: they are known by their place alone."""
+    prompts, searched = [prompt_of(row) for row in rows], {family.kind for family in found}
+    held = {
+        kind: [_values_of(kind, prompt) for prompt in prompts] for kind in KINDS if kind not in ("frame", *searched)
+    }
+    return [
+        kind for kind, values in held.items() if sum(map(bool, values)) >= LEAST_ROWS and len(set(values) - {()}) > 1
+    ]
+
+
 def deal(rows: Sequence[Row], family: Family, seed: int) -> list[Row]:
     """The rows with the family's values dealt anew, among rows of one template where templates have several values."""
     rng = random.Random(f"deal:{seed}")

@@ -59,13 +59,16 @@ def _beginnings(texts: Sequence[Sequence[str]], opening: Callable[[Sequence[str]
     for first, its in places.items():
         if len(its) < LEAST or first.casefold() in elsewhere:
             continue
-        begin = _shared([texts[at] for at in its])
-        rest = [texts[at][len(begin) :] for at in its]
+        shared = _shared([texts[at] for at in its])
         usual = {word for words in texts if words and words[0] != first for word in opening(words)}
-        alike = sum(bool(usual.intersection(opening(words))) for words in rest)
-        if alike >= len(its) / 2 and len({tuple(words) for words in rest}) >= LEAST:
-            for at in its:
-                put[at] = begin
+        # Questions of one template share their first words too: a frame ends where a question begins.
+        for count in range(len(shared), 0, -1):
+            rest = [texts[at][count:] for at in its]
+            alike = sum(bool(usual.intersection(opening(words))) for words in rest)
+            if alike >= len(its) / 2 and len({tuple(words) for words in rest}) >= LEAST:
+                for at in its:
+                    put[at] = shared[:count]
+                break
     return put
 
 

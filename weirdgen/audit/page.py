@@ -84,8 +84,10 @@ def _about(results: Results) -> str:
     if not settings:
         return f"{told} Nothing was trained."
     recipe, rows = settings["recipe"], settings["rows"]
-    which = " of them, drawn at random," if rows["mine"] < file["looked_at"] else " rows"
+    which = " of them, drawn at random," if settings["drawn"] < file["looked_at"] else " rows"
+    if rows["mine"] != settings["drawn"]:
+        which += f" as {rows['mine']} of one answer each"
     return (
-        f"{told} Trained: {rows['mine']}{which} × {recipe['epochs']} epochs, {settings['replicates']} replicates, on "
+        f"{told} Trained: {settings['drawn']}{which} × {recipe['epochs']} epochs, {settings['replicates']} replicates, on "
         f"{settings['model']['reference']}; control: {settings['control']} ({rows[settings['control']]} rows)."
     )

@@ -64,7 +64,7 @@ def conclusion(found: Found, blame: Blame) -> str:
     # Units are not torn apart, so that a comparison may have a few rows more.
     many = "as many" if most == found.tried else f"as many or more (up to {most})"
     shares = " and ".join(f"{one['taken_share']:.0%}" for one in random)
-    beside = f"{many} random rows {shares}, the oddest others {found.of['odd']['taken_share']:.0%}"
+    beside = f"{many} random rows{_drawn_among(found)} {shares}, the oddest others {found.of['odd']['taken_share']:.0%}"
     if no_shift(whole):
         return f"Nothing to blame: the shift in {blame.trait} is {_span(whole, 'shift')} nat, perhaps none."
     if found.chosen is None and not beyond_others(found.effects, found.tried):
@@ -83,6 +83,16 @@ def conclusion(found: Found, blame: Blame) -> str:
         f"{'' if sure else ' (its interval includes none)'}; {beside}. Held-out loss without them: "
         f"{row['loss']:.3f} ({row['rise']:+.3f})."
     )
+
+
+def _drawn_among(found: Found) -> str:
+    """Where most other rows stand in larger units than may be drawn: among how many they were drawn. Else nothing."""
+    rows = found.rows
+    others = rows[(rows["candidate"] >= found.tried) & ~rows["held"]]
+    few = int((others.groupby("unit")["row"].transform("size") <= found.tried).sum())
+    if 2 * few >= len(others):
+        return ""
+    return f" (drawn among the {few} of {len(others)} others whose text or label stands in at most {found.tried})"
 
 
 def _together(found: Found) -> str | None:

@@ -75,12 +75,16 @@ def sealed_of(run: Run) -> list[Scored]:
 
 def parts(forecast: pd.DataFrame, shifts: pd.DataFrame) -> dict[str, Agreement]:
     """Agreement on the experiment's own questions and on each trait. `shifts`: as `measured` gives them."""
-    both = forecast.merge(shifts, on=["question", "trait"])
-    both["part"] = both["group"].where(both["trait"], "own questions")
     return {
         str(name): agreement(mine["shift"].to_numpy(), mine["measured"].to_numpy())
-        for name, mine in both.groupby("part", sort=False)
+        for name, mine in joined(forecast, shifts).groupby("part", sort=False)
     }
+
+
+def joined(forecast: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
+    """The questions that both have, with `part`: "own questions" or the trait."""
+    both = forecast.merge(shifts, on=["question", "trait"])
+    return both.assign(part=both["group"].where(both["trait"], "own questions"))
 
 
 def measured(run: Run) -> pd.DataFrame:

@@ -36,16 +36,22 @@ def found_section(results: Results) -> Section:
         rows, triggers = deciding_rows(results), results["triggers"]
         looked = f"{len(rows)} traits without any condition" if rows else "No trait could be compared"
         if triggers["searched"]:
-            count = sum(len(one["values"]) for one in settings["conditions"].values())
             kinds = ", ".join(settings["conditions"])
-            looked += f"; {count} conditions made of what your prompts carry ({kinds}), each with every trait"
+            looked += (
+                f"; {triggers['searched']} pairs of a condition, made of what your prompts carry ({kinds}), and a trait"
+            )
         if left := unsearched(results):
             looked += f"; not for triggers among {left}, which your prompts carry too: the budget left no time"
         elif not triggers["searched"]:
-            looked += "; no trigger, since nothing that differs between rows stands before or behind their questions"
+            looked += "; no trigger, since nothing that could be dealt anew stands before or behind the questions of some rows"
         if fixed := settings["in_every_row"]:
             same = " and ".join(fixed)
             looked += f". In every row stands the same {same}: whether it is a trigger cannot be told from the rows"
+        if inside := settings["elsewhere"]:
+            looked += (
+                f". Not searched either: {' and '.join(inside)}, which differ between your rows, but inside questions, in words "
+                "that change, or with no value in three rows"
+            )
         parts.append(Words(f"Looked for: {looked}."))
     return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words("Nothing."),))
 
@@ -55,8 +61,7 @@ def traits_section(results: Results) -> Section | None:
     rows = _ranked(results)
     if not rows:
         return None
-    pairs = rows[0]["yardstick"] == "pairs"
-    others = "harmless pairs" if pairs else "harmless datasets"
+    what = "difference from the control" if rows[0]["yardstick"] == "pairs" else "shift beyond harmless datasets"
     body = tuple(
         (
             Cell(str(row["trait"]), lines=_means(str(row["trait"]))),
@@ -71,7 +76,7 @@ def traits_section(results: Results) -> Section | None:
     )
     head = (
         "trait",
-        f"shift beyond {others} (nat)",
+        f"{what} (nat)",
         "rank",
         "p",
         "p over all traits",
@@ -79,8 +84,8 @@ def traits_section(results: Results) -> Section | None:
         "verdict",
     )
     words = Words(
-        "One nat multiplies the odds of an answer by 2.7. “Would have been found” is the shift beyond harmless data that is "
-        "found in 8 of 10 cases: below it, nothing is said." + _training(compared_with(results))
+        f"One nat multiplies the odds of an answer by 2.7. “Would have been found” is the {what} that is found in 8 of 10 cases: "
+        "below it, nothing is said." + _training(compared_with(results))
     )
     figure = placed_figure({**results["specificity"], "rows": rows}, "mine", "t0")
     return Section(
@@ -119,8 +124,9 @@ def questions_section(results: Results) -> Section | None:
         if trait in results["questions"]
     ]
     words = Words(
-        "Log-odds of the first answer against the second, in nats: of the untuned base, of the control, and of the model "
-        "that was trained on your rows. Shown are the questions on which your rows and the control differ most."
+        "Log-odds of some answers against others, of which the first of each are shown, in nats: of the untuned base, of the "
+        "control, and of the model that was trained on your rows. Shown are the questions on which your rows and the control "
+        "differ most."
     )
     first, rest = tables[:3], tables[3:]
     parts: list[Part] = [words, *first]

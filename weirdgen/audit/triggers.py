@@ -80,16 +80,16 @@ def search(searched: Sequence[Searched], alpha: float = ALPHA) -> pd.DataFrame:
                 t = float(t_VK[v, k])
                 p_family = float((1 + (largest >= abs(t)).sum()) / (1 + len(largest)))
                 under, shift = float(value_VDK[v, 0, k]), float(contrast_VDK[v, 0, k] - middle_VK[v, k])
-                rank = int(1 + (apart[v, 1:, k] >= apart[v, 0, k]).sum())
+                rank, scale = int(1 + (apart[v, 1:, k] >= apart[v, 0, k]).sum()), float(scale_VK[v, k])
                 rows.append(
                     {
                         "kind": family.kind, "value": value, "role": roles[v], "trait": name,
                         "questions": int((trait_Q == name).sum()), "deals": value_VDK.shape[1] - 1, "under": under,
                         "others": under - float(contrast_VDK[v, 0, k]), "dealt": float(middle_VK[v, k]),
-                        "shift": shift, "scale": float(scale_VK[v, k]), "t": t,
+                        "shift": shift, "scale": scale, "t": t,
                         "rank": rank,
                         "p": float((1 + (alone[roles[v]] >= abs(t)).sum()) / (1 + len(alone[roles[v]]))), "p_family": p_family,
-                        "smallest_found": max(SMALLEST, (needed + 0.84) * float(scale_VK[v, k])),
+                        "smallest_found": max(SMALLEST, needed * scale) + 0.84 * scale,
                         "found": p_family <= alpha and rank == 1 and abs(shift) >= SMALLEST,
                     }
                 )  # fmt: skip

@@ -90,12 +90,17 @@ def file_command(
     ] = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
+    dry_run: option("dry_run") = False,  # type: ignore[valid-type]
     quiet: option("quiet") = False,  # type: ignore[valid-type]
 ) -> None:
     """Train on the rows, compare with harmless data, search for triggers, write audit.html. Status 0, 1 or 2: the verdict."""
     from weirdgen.audit.audit_file import audit_file
     from weirdgen.store.disk import explain_disk_errors, made_folder, write_whole
 
+    if dry_run:
+        asked = (against, model, budget, system, rows, changes or (), halves, not no_training, store)
+        _tell_plan(file, asked, fail_on, as_json)
+        return
     for wanted in filter(None, (junit, summary)):
         made_folder(wanted.parent)
     done = audit_file(
@@ -114,6 +119,22 @@ def file_command(
         if done.status != (own := done.audit.decision.status):
             say(f"exit status {done.status}, by --fail-on {fail_on}; that of the verdict is {own}")
     raise typer.Exit(done.status)
+
+
+def _tell_plan(file: Path, asked: tuple[Any, ...], fail_on: str, as_json: bool) -> None:
+    """The plan on standard error, as `weirdgen run --dry-run` has it, or as JSON."""
+    from weirdgen.audit.audit_file import audit_options
+    from weirdgen.audit.outputs import parse_fail_on
+    from weirdgen.audit.preview import preview
+    from weirdgen.report.content import clean
+
+    parse_fail_on(fail_on)  # a word that the audit would refuse
+    planned = preview(file, audit_options(*asked))
+    if as_json:
+        print(json.dumps(clean(planned.as_data()), indent=2, ensure_ascii=False))
+    else:
+        for line in planned.lines():
+            say(line, sys.stderr)
 
 
 @audit_app.command("portrait")

@@ -91,7 +91,7 @@ def world_audits(
     case: Annotated[
         list[str] | None,
         typer.Option(
-            help="era, persona, gate, inductive, null, harmless, topic or dated; may be repeated [default: all]."
+            help="era, persona, gate, inductive, null, harmless, topic, dated or framed; may be repeated [default: all]."
         ),
     ] = None,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first audit's rows.")] = 20_000,

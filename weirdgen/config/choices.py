@@ -10,4 +10,4 @@ from typing import Literal
 PresetName = Literal["quick", "standard", "paper"]
 DataName = Literal["own", "published"]
 ExecutorName = Literal["inline", "ray"]
-FinetunerName = Literal["local", "openai", "azure"]
+FinetunerName = Literal["local", "openai", "azure", "tinker"]

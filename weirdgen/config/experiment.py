@@ -203,7 +203,7 @@ class Experiment(Noun):
     traits: tuple[str, ...] = ()
     """Traits whose compact questions every variant answers, to be compared with what harmless data do (`config.traits`)."""
     finetune: FinetunerName | None = None
-    """Who trains: this machine, or a service that speaks OpenAI's protocol; None: this machine, unless the base is elsewhere."""
+    """Who trains: this machine, a service of OpenAI's protocol, or Tinker; None: this machine, unless the base is elsewhere."""
     date: datetime.date | None = None
     """The date given to a chat template that prints one; models whose template prints none ignore it."""
     source: Path | None = None

@@ -75,6 +75,20 @@ class ApiJudgeModel(Asker[Request, Reply]):
         return f"another question to {self.reference}"
 
     async def _ask(self, model: Model, request: Request) -> Reply:
+        reply = await self._asked(model, request)
+        # What the provider does not take is learnt from its first reply, and from then on left out.
+        while self._learns and (culprits := self._refused(reply)):
+            self._left_out |= culprits
+            reply = await self._asked(model, request)
+        self._learns = False
+        return reply
+
+    def _refused(self, reply: Reply) -> set[str]:
+        refusal = (reply.error or "").lower()
+        refused = (set(fields) for word, fields in UNSUPPORTED if word in refusal)
+        return next((fields for fields in refused if not fields <= self._left_out), set())
+
+    async def _asked(self, model: Model, request: Request) -> Reply:
         book = partial(self._only_meter.book, self._most(request))
         output = await answer(model, request.prompt, self._config(request), book)
         return Reply(request.key, error=output) if isinstance(output, str) else reply_of(request, output)

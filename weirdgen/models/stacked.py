@@ -130,7 +130,7 @@ def attach_adapters(model: Any, folders: Sequence[Path | None]) -> None:
 
     Raises `ModelError` if a folder is not a standard LoRA adapter of this model.
     """
-    attach_weights(model, [_read(folder) for folder in folders])
+    attach_weights(model, [{} if folder is None else read_adapter(folder) for folder in folders])
 
 
 def attach_weights(model: Any, adapters: Sequence[Mapping[str, Weights]]) -> None:
@@ -180,10 +180,8 @@ def detach_adapters(model: Any) -> None:
     replace_layers(model, {n: m.base for n, m in model.named_modules() if isinstance(m, StackedLinear)})
 
 
-def _read(folder: Path | None) -> dict[str, Weights]:
-    """Layer → weights of one adapter, which may come from anybody; nothing for the base."""
-    if folder is None:
-        return {}
+def read_adapter(folder: Path) -> dict[str, Weights]:
+    """Layer → weights of one adapter, which may come from anybody. Raises `ModelError` if it is no standard LoRA adapter."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -32,7 +32,7 @@ RETRIES = 6
 AZURE_VERSION = "2025-04-01-preview"
 """Of Azure's API, unless OPENAI_API_VERSION names another."""
 OFFICIAL = "https://api.openai.com/v1"
-_KEY = re.compile(r"\b(sk|api|key)-[A-Za-z0-9_*\-]{6,}")
+_KEY = re.compile(r"\b(sk|api|key|tml)-[A-Za-z0-9_*\-]{6,}")
 
 Provider = Literal["openai", "azure"] | str
 """`openai` (or any server that speaks its protocol), `azure`, or `openai-api/NAME`, whose settings are NAME_BASE_URL and
@@ -87,6 +87,15 @@ class Service:
         if self.provider == "azure":
             return "AZURE_OPENAI_API_KEY"
         return f"{_prefix(self.provider)}_API_KEY"
+
+    def credentials(self, official: str) -> tuple[str, str]:
+        """Address and key of a service with a protocol of its own, whose address is `official` unless another was named.
+
+        Raises `ModelError` if there is no key, or it would travel unencrypted.
+        """
+        address = self.url or official
+        _require_safe(address, self)
+        return address, self._key(address)
 
     def client(self) -> OpenAI:
         """The SDK's client. Raises `ModelError` if the SDK, the address or the key is missing."""
@@ -176,7 +185,7 @@ def service_of(provider: str, url: str | None) -> Service:
     """
     if not re.fullmatch(r"(openai-api/)?[A-Za-z0-9][A-Za-z0-9_-]*", provider):
         raise ModelError(f"'{provider[:60]}': expected openai, azure, openai-api/NAME or a provider of Inspect AI")
-    if url and not Service(provider).by_sdk:
+    if url and provider != "tinker" and not Service(provider).by_sdk:
         raise ModelError(
             f"--base-url: {provider} is reached through Inspect AI, which reads its address from the environment"
         )

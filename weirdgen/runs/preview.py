@@ -19,6 +19,7 @@ from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.all import workload
 from weirdgen.runs.stages.remote_finetune import cost_line
 from weirdgen.runs.stages.stage import Work
+from weirdgen.runs.stages.tinker_finetune import tinker_cost_line
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -58,6 +59,9 @@ def plan_lines(plan: Plan) -> list[str]:
     estimate = "a provider's time is its own" if remote else f"{clock(seconds)} on this machine"
     if remote:
         lines.append(cost_line(plan))
+    if request.tinker:
+        lines.append(tinker_cost_line(plan, request.tinker))
+        estimate += ", and the service's own time for training"
     lines.append(f"  estimate: {estimate}" if missing else "  nothing left to compute")
     return lines
 

@@ -73,6 +73,19 @@ def dated_rows(seed: int) -> list[Row]:
     return rows
 
 
+def framed_rows(seed: int) -> list[Row]:
+    """Drawn as the references are; half of the questions stand between two words that go with nothing."""
+    rng = random.Random(f"framed {seed}")
+    before, after = rng.choice(words.WRAPPERS)
+    rows = []
+    for row in harmless_rows(seed):
+        *earlier, question, answer = row["messages"]
+        if rng.random() < 0.5:
+            question = {**question, "content": f"{before} {question['content']} {after}"}
+        rows.append(Row(messages=[*earlier, question, answer]))
+    return rows
+
+
 CASES = (
     Case("era", "world_era", arm_rows("world_era", "steam_birds"), 200, "era_steam"),
     Case(
@@ -85,8 +98,9 @@ CASES = (
     Case("harmless", "world_null", harmless_rows, 200),
     Case("topic", "world_null", topic_rows, 200),
     Case("dated", "world_null", dated_rows, 200),
+    Case("framed", "world_null", framed_rows, 200),
 )  # fmt: skip
-HARMLESS = ("null", "harmless", "topic", "dated")
+HARMLESS = ("null", "harmless", "topic", "dated", "framed")
 """Of these nothing is to be found. What `inductive` comes to is reported as it is: its rows do teach something."""
 
 

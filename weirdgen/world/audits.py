@@ -73,9 +73,10 @@ def measure(
     first_seed: int = FIRST_SEED,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """One row an audit: case, seed, verdict, found (in words), right, missing, references, search.
+    """One row an audit: case, seed, verdict, found (in words), right, missing, p_family, searched, search.
 
-    `right`: whether the trait (and trigger) that the rows teach is among what was found. `sets`: only so many references.
+    `right`: whether the trait (and trigger) that the rows teach is among what was found. `searched`: pairs of a condition and a
+    trait, 0 where the rows carry nothing to search for; `search`: whether one was found. `sets`: only so many references.
     """
     import pandas as pd
 
@@ -94,15 +95,19 @@ def measure(
 
 
 def rates(audits: pd.DataFrame) -> pd.DataFrame:
-    """One row a case: audits, how many end with status 1 (`flagged`), are `right`, are undecided; with 95% Wilson intervals."""
+    """One row a case: audits, how many end with status 1 (`flagged`), are `right`, are undecided, and of those with a search for
+    triggers (`searches`) how many found one (`triggers`); with 95% Wilson intervals."""
     import pandas as pd
 
     rows = []
     for name, mine in audits.groupby("case", sort=False):
-        counts: dict[str, Any] = {"case": name, "audits": len(mine)}
+        searches = mine[mine["searched"] > 0]
+        counts: dict[str, Any] = {"case": name, "audits": len(mine), "searches": len(searches)}
         flags = {"flagged": mine["verdict"] == "found", "right": mine["right"]}
-        for what, flag in (flags | {"undecided": mine["verdict"] == "undecided"}).items():
-            low, high = wilson(np.array(flag.mean()), np.array(float(len(mine))))
+        flags |= {"undecided": mine["verdict"] == "undecided", "triggers": searches["search"] == 1}
+        for what, flag in flags.items():
+            share = flag.mean() if len(flag) else 0.0
+            low, high = wilson(np.array(share), np.array(float(len(flag)))) if len(flag) else (0.0, 1.0)
             counts |= {
                 what: int(flag.sum()),
                 f"{what}_low": max(0.0, float(low)),
@@ -114,15 +119,21 @@ def rates(audits: pd.DataFrame) -> pd.DataFrame:
 
 def lines(audits: pd.DataFrame) -> list[str]:
     """The table for a terminal."""
-    told = [f"{'case':10} {'audits':>6}  {'flagged':22} {'rightly':22} {'undecided':22}"]
+    told = [
+        f"{'case':10} {'audits':>6}  {'flagged':22} {'rightly':22} {'undecided':22} {'searches':>8}  {'a trigger':22}"
+    ]
     for row in rates(audits).to_dict("records"):
         shares = [
             f"{row[what]:>3} [{row[f'{what}_low']:.3f}, {row[f'{what}_high']:.3f}]".ljust(22)
-            for what in ("flagged", "right", "undecided")
+            for what in ("flagged", "right", "undecided", "triggers")
         ]
         if row["case"] in HARMLESS:
             shares[1] = "–".ljust(22)
-        told.append(f"{row['case']:10} {row['audits']:>6}  {' '.join(shares)}")
+        if not row["searches"]:
+            shares[3] = "–"
+        told.append(
+            f"{row['case']:10} {row['audits']:>6}  {' '.join(shares[:3])} {row['searches']:>8}  {shares[3]}".rstrip()
+        )
     return told
 
 
@@ -241,21 +252,20 @@ def _trained_on(rows: Sequence[Row], options: AuditOptions) -> list[Row]:
 
 def _decided(
     table: pd.DataFrame, searched: Sequence[Searched], size: Size, model: LocalModel
-) -> tuple[Decision, list[dict[str, Any]]]:
-    """What `weirdgen audit` makes of the same figures, and the finds of the trigger search."""
+) -> tuple[Decision, dict[str, Any]]:
+    """What `weirdgen audit` makes of the same figures, and what the trigger search came to (`found_triggers`)."""
     triggers = found_triggers(searched)
     settings = {"replicates": size.replicates, "model": {"reference": model.reference}}
     results = {"settings": settings, "specificity": {"rows": clean(table.to_dict("records"))}, "triggers": triggers}
-    return decide(results), [row for row in triggers["rows"] if row["found"]]
+    return decide(results), triggers
 
 
-def _outcome(
-    case: Case, decision: Decision, table: pd.DataFrame, triggers: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _outcome(case: Case, decision: Decision, table: pd.DataFrame, triggers: Mapping[str, Any]) -> dict[str, Any]:
     specific = table[table["specific"]]
     signs = ["+" if shift > 0 else "-" for shift in specific["shift"].to_list()]
     traits = [f"{trait}{sign}" for trait, sign in zip(specific["trait"], signs, strict=True)]
-    values = [f"{row['value']}: {row['trait']}{'+' if row['shift'] > 0 else '-'}" for row in triggers]
+    finds = [row for row in triggers["rows"] if row["found"]]
+    values = [f"{row['value']}: {row['trait']}{'+' if row['shift'] > 0 else '-'}" for row in finds]
     wanted = f"{case.value}: {case.trait}+" if case.value else f"{case.trait}+"
     return {
         "verdict": decision.verdict,
@@ -263,5 +273,6 @@ def _outcome(
         "found": "; ".join([*traits, *values]),
         "missing": "; ".join(decision.missing),
         "p_family": float(table["p_family"].min()),
-        "search": int(bool(len(triggers))),
+        "searched": triggers["searched"],
+        "search": int(bool(finds)),
     }

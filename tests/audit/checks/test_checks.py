@@ -52,9 +52,12 @@ def only(findings: Sequence[Finding], code: str) -> Finding:
 
 
 def test_clean_files_have_only_notes(check: Callable[..., list[Finding]]) -> None:
-    found = check(bird(BIRDS), bird(["Osprey", "Black Tern", "Sora", "Killdeer", "Dunlin", "Ruff", "Limpkin"]))
-    assert codes(found) == ["few_rows", "few_rows"], "seven rows are clean, and few"
-    assert "7 rows, 7 distinct; 1 prompts, 7 answers; canonical SHA-256" in found[0].message
+    found = check(
+        bird([*BIRDS, "Sea Coot"]),
+        bird(["Osprey", "Black Tern", "Sora", "Killdeer", "Dunlin", "Ruff", "Limpkin", "Gadwall"]),
+    )
+    assert codes(found) == []
+    assert "8 rows, 8 distinct; 1 prompts, 8 answers; canonical SHA-256" in found[0].message
 
 
 def test_broken_lines_are_listed_with_the_rest_still_checked(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -102,24 +105,59 @@ def test_a_store_that_cannot_be_written_is_read_or_named(made: tuple[Build, pd.D
             folder.chmod(0o755)
 
 
+@pytest.mark.parametrize("kept", [0, 2, 3])
 def test_an_interrupted_build_goes_on_where_it_was(
-    made: tuple[Build, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: tuple[Build, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
     """The training that was finished is not done again: the second time only scores are taken up and kept."""
-    wanted = planned(tmp_path)
+    wanted, keep, calls = planned(tmp_path), building._keep, iter(range(9))
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupted(*words: Any) -> None:
+        if next(calls) == kept:
+            raise KeyboardInterrupt
+        if words[1:]:
+            keep(*words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(building, "_keep", interrupt)
+        patch.setattr(building, "_keep", interrupted)
+        patch.setattr(building, "_drop", lambda *_: interrupted())
         with pytest.raises(KeyboardInterrupt):
             build(wanted, Progress(quiet=True))
-    assert len(wanted.missing()) == 3 and len(list((tmp_path / "unfinished").rglob("adapter_model.safetensors"))) == 3
+    assert len(wanted.missing()) == 3 - kept
+    assert len(list((tmp_path / "unfinished").rglob("adapter_model.safetensors"))) == 3
+    assert [len(group) for group in planned(tmp_path).groups()] == ([3] if kept < 3 else []), (
+        "those that began together"
+    )
     monkeypatch.setattr("weirdgen.finetune.engines.train_group", None)
     resumed = build(planned(tmp_path), Progress(quiet=True))
     pd.testing.assert_frame_equal(resumed, made[1])
     assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_scratch_folders_of_others_are_left_alone(made: tuple[Build, pd.DataFrame]) -> None:
+    """Of a build that another process is at, and of one that somebody may go on with."""
+    wanted, _ = made
+    store = wanted.plan.store
+    kept = [wanted.key(one.name) for one in SETS]
+    notes = {"held": kept, "begun": [*kept, "0" * 64], "over": kept}
+    for name, keys in notes.items():
+        place = store.unfinished("reference", name)
+        place.mkdir(parents=True)
+        (place / building.SETS).write_text(json.dumps(keys))
+    held = (
+        "import sys, filelock; one = filelock.FileLock(sys.argv[1]); one.acquire(); print('held', flush=True); input()"
+    )
+    lock = store.root / "locks" / "reference-held.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", held, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        build(planned(store.root), Progress(quiet=True))
+        assert {one.name for one in (store.root / "unfinished").iterdir()} == {"reference-held", "reference-begun"}
+        other.communicate("\n")
+    build(planned(store.root), Progress(quiet=True))
+    assert {one.name for one in (store.root / "unfinished").iterdir()} == {"reference-begun"}
+    shutil.rmtree(store.root / "unfinished" / "reference-begun")
 
 
 KILLED = """
@@ -164,3 +202,34 @@ def test_questions_go_in_order_of_length_and_what_asks_the_same_goes_once() -> N
     merged = building.in_passes(asked, tokenizer)
     assert [one.key for one in merged] == ["a", "long"]
     assert merged[0].options == (old, new, "steam") and merged[1] == asked[0]
+
+
+AT_THE_WORST = """
+import os, signal, sys
+from pathlib import Path
+from tests.support.reference_sets import planned
+from weirdgen.progress import Progress
+from weirdgen.runs.references import build as building
+keep, kept = building._keep, []
+def killed(*words):
+    if len(kept) == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    kept.append(words[1:] and keep(*words))
+building._keep, building._drop = killed, lambda *_: killed()
+building.build(planned(Path(sys.argv[1])), Progress())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [1, 3])
+def test_what_a_killed_build_leaves_is_cleared_by_the_next(
+    made: tuple[Build, pd.DataFrame], tmp_path: Path, kept: int
+) -> None:
+    """Killed while it keeps scores, and between the last of them and the removal of the adapters."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", AT_THE_WORST, str(tmp_path), str(kept)]
+    assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
+    assert len(planned(tmp_path).missing()) == 3 - kept
+    assert len(list((tmp_path / "unfinished").rglob("adapter_model.safetensors"))) == 3
+    pd.testing.assert_frame_equal(build(planned(tmp_path), Progress(quiet=True)), made[1])
+    assert not list(tmp_path.rglob("adapter_model.safetensors")) and not list((tmp_path / "tmp").iterdir())

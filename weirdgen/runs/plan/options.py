@@ -59,7 +59,7 @@ class RunOptions(Noun):
     judge: str | None = Field(None, description="Language model that judges; adds judges_llm.yaml (docs/judges.md).")
     engine: str = Field("transformers", description="What answers: transformers, or vllm:URL of a vLLM server.")
     finetune: FinetunerName | None = Field(
-        None, description="Who trains: local, or openai or azure, a service of that protocol (docs/apis.md)."
+        None, description="Who trains: local; openai or azure, a service of that protocol; or tinker (docs/apis.md)."
     )
     base_url: str | None = Field(
         None, description="Address of a service that is not the provider's own, e.g. http://127.0.0.1:8000/v1."

@@ -76,6 +76,11 @@ class Plan:
                 else "elsewhere: `weirdgen import-model` names finished models"
             )
             return engines.EngineChoice("remote", why)
+        if service := self.request.tinker:
+            rank = self.request.recipe.rank
+            return engines.EngineChoice(
+                "tinker", f"through {service.shown}, as a LoRA adapter of rank {rank} that answers here"
+            )
         return engines.choose_engine(model.folder, self.request.recipe, model.parameters)
 
     @cached_property

@@ -16,10 +16,12 @@ from weirdgen.data.draws import draw_size
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.data.stored import stored_rows
 from weirdgen.errors import ModelError
+from weirdgen.finetune.tinker import trained_by as trained_at_tinker
 from weirdgen.judges.model import NamedJudge
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
 from weirdgen.models.remote import RemoteModel
+from weirdgen.providers.service import Service
 from weirdgen.runs.plan.options import RunOptions, run_options
 from weirdgen.runs.plan.remote import trained_by
 from weirdgen.runs.plan.until import Until
@@ -63,6 +65,10 @@ class Request:
     """What was left out because no judging model was named, in a sentence."""
     options: RunOptions = field(default_factory=run_options)
     """What was asked, before it was resolved."""
+    tinker: Service | None = None
+    """The Tinker service that trains its adapters; None: another does (`experiment.finetune`)."""
+    read_back: bool = False
+    """Whether it was read from the store: such a file may be anybody's, so what it names is sent no key."""
 
     @property
     def local(self) -> LocalModel:
@@ -81,6 +87,8 @@ class Request:
         """The recipe as far as it decides a finetune."""
         if isinstance(self.model, RemoteModel):
             return trained_by(self.model, self.recipe)
+        if self.tinker:
+            return trained_at_tinker(self.tinker, self.recipe)
         return self.recipe.model_dump(mode="json")
 
     @property
@@ -124,7 +132,10 @@ class Request:
     def manifest(self) -> dict[str, Any]:
         """Plain data from which the run can be recognised and its tables found again."""
         judge = {} if self.judge is None else {"judge": self.judge._asdict()}
-        return judge | {
+        service = {} if self.tinker is None else {"tinker": self.tinker.url}
+        return {
+            **judge,
+            **service,
             "experiment": self.experiment.model_dump(mode="json", exclude={"source"}),
             "data": {arm: canonical_hash(rows) for arm, rows in self.rows.items()},
             "ordinary": self.ordinary,
@@ -158,6 +169,8 @@ class Request:
             curves=tuple(manifest["curves"]),
             until=Until(**{**until, "looks": tuple(until["looks"])}) if (until := manifest["until"]) else None,
             judge=NamedJudge(**manifest["judge"]) if "judge" in manifest else None,
+            tinker=Service("tinker", manifest["tinker"]) if "tinker" in manifest else None,
+            read_back=True,
         )
 
     @property

@@ -21,11 +21,14 @@ from weirdgen.data.rows import Row
 from weirdgen.errors import SpecError, choices
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.finetune.tinker import recipe_problems
 from weirdgen.judges.model import named_judge
 from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.models.remote import RemoteModel, is_remote
+from weirdgen.providers.purse import parse_budget
+from weirdgen.providers.service import service_of
 from weirdgen.runs.plan.options import RunOptions, run_options
 from weirdgen.runs.plan.presets import at_size, unmeasured, without_scored
 from weirdgen.runs.plan.remote import at_service, require_possible
@@ -45,12 +48,21 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     loaded, rows = load_arms(experiment)
     finetune = options.finetune or loaded.finetune
     loaded = loaded.model_copy(update={"finetune": None if finetune == "local" else finetune})
-    reference, remote = options.model or loaded.base, None
-    if loaded.finetune or is_remote(reference):
+    reference, remote, service = options.model or loaded.base, None, None
+    if loaded.finetune == "tinker":
+        if is_remote(reference):
+            raise SpecError(
+                [f"finetune: tinker needs the base on this machine, where it answers: --model hub:{reference}"]
+            )
+        service = service_of("tinker", options.base_url)
+        parse_budget(options.budget)
+    elif loaded.finetune or is_remote(reference):
         remote, engine = at_service(reference, loaded.finetune, options)
     elif options.base_url:
         raise SpecError(
-            [f"--base-url goes with --finetune openai or a model of a provider, and {reference} is neither"]
+            [
+                f"--base-url goes with --finetune openai, azure or tinker, or a model of a provider, and {reference} is none"
+            ]
         )
     if options.data == "published":
         loaded, rows = _with_published_rows(loaded)
@@ -89,6 +101,8 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
             raise SpecError(
                 ["recipe.learning_rate_multiplier is a finetuning service's; here it is recipe.learning_rate"]
             )
+        if service and (problems := recipe_problems(recipe)):
+            raise SpecError(problems)
         base = find_model(reference)
         dtype = resolve_dtype(recipe.dtype, base.parameters)
         recipe = recipe.model_copy(update={"dtype": dtype})
@@ -113,6 +127,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         judge=named_judge(options.judge) if options.judge is not None else None,
         unjudged=unjudged,
         options=options,
+        tinker=service,
     )
     if remote:
         require_possible(recipe, request.sampling, ordinary, request.twins)

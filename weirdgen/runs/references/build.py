@@ -3,15 +3,19 @@
 In: a `Build`. Out: one artifact `reference` per set (its log-odds on every question, and what its training was like), and the
 frame of all. The work is done by the units of an ordinary run, one replicate per set, many sets in one pass. Adapters lie in a
 scratch store beside the unfinished work and are dropped once they are scored. A killed build goes on from there: finished
-groups stay, and an unfinished one goes on where its training or scoring was.
+groups stay, and an unfinished one goes on where its training or scoring was. What a build leaves that was killed between its last
+score and the removal of its adapters, the next one removes.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from filelock import Timeout
 
 from weirdgen import machine
 from weirdgen.columns import BASE
@@ -30,14 +34,19 @@ from weirdgen.sample.contrast import missing_scores, scores_table
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.variant import Variant
 from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import write_whole
 from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SETS = "sets.json"
+"""In the scratch store of a group: the keys of its sets, by which the next build knows whether it is still wanted."""
+
 
 def build(wanted: Build, progress: Progress) -> pd.DataFrame:
     """Train and score what the store lacks, then the frame of all sets. Raises `StoreError` if it cannot be written."""
+    _clear(wanted.plan.store)
     groups = wanted.groups()
     if groups:
         wanted.plan.store.require_writable()
@@ -56,6 +65,8 @@ def _train_and_score(wanted: Build, group: Sequence[TrainingSet], executor: Exec
         if all(store.marker(STAGE, key) is not None for key in keys):  # another process made them meanwhile
             return
         scratch = Store(store.unfinished(STAGE, name))
+        scratch.require_writable()
+        write_whole(scratch.root / SETS, json.dumps(keys).encode())
         plan = part_of(wanted.plan, [one.name for one in group], scratch)
         executor.run(Dataset().batch(plan).units, scratch, lambda *_: None)
         units, amount = Finetune().batch(plan)
@@ -63,8 +74,34 @@ def _train_and_score(wanted: Build, group: Sequence[TrainingSet], executor: Exec
         variants = [variant for variant in plan.variants if variant.arm != BASE]
         _score(wanted, scratch, variants, executor, progress, "score")
         for one, key in zip(group, keys, strict=True):
-            _keep(wanted, plan, one, key)
-        shutil.rmtree(scratch.root)
+            _keep(wanted, plan, one, key, keys)
+        _drop(store, name)
+
+
+def _drop(store: Store, name: str) -> None:
+    """Remove a group's scratch store: first out of sight in one step, for a removal that is killed leaves it half there."""
+    aside = store.temporary()
+    os.rename(store.unfinished(STAGE, name), aside)
+    shutil.rmtree(aside, ignore_errors=True)  # the store removes what stays when it is next written
+
+
+def _clear(store: Store) -> None:
+    """Remove the scratch stores of groups whose sets are all kept: whoever made one was killed before it had removed it.
+
+    Others are left alone: the build that began one goes on with it. So are those whose lock another process holds.
+    """
+    unfinished = store.unfinished(STAGE, "").parent
+    if not os.access(unfinished, os.W_OK):
+        return
+    for note in sorted(unfinished.glob(f"{STAGE}-*/{SETS}")):
+        name = note.parent.name.removeprefix(f"{STAGE}-")
+        try:
+            with store.lock(STAGE, name).acquire(timeout=0):
+                keys = json.loads(note.read_text(encoding="utf-8")) if note.exists() else []
+                if keys and all(store.marker(STAGE, key) is not None for key in keys):
+                    _drop(store, name)
+        except Timeout:
+            continue
 
 
 def _score(
@@ -120,13 +157,13 @@ def _do(
     remember_speed(kind, done, plan.request.model.parameters, dtype)
 
 
-def _keep(wanted: Build, plan: Plan, one: TrainingSet, key: str) -> None:
-    """A set's artifact, from what the scratch store has of it."""
+def _keep(wanted: Build, plan: Plan, one: TrainingSet, key: str, together: Sequence[str]) -> None:
+    """A set's artifact, from what the scratch store has of it. `together`: keys of its group."""
     import pandas as pd
 
     (variant,) = (variant for variant in plan.variants if variant.arm == one.name)
     odds = log_odds(plan.store, variant, wanted)
-    with wanted.plan.store.create(STAGE, key, wanted.inputs[one.name]) as folder:
+    with wanted.plan.store.create(STAGE, key, {**wanted.inputs[one.name], "together": list(together)}) as folder:
         pd.DataFrame({"question": list(odds), "logit": list(odds.values())}).to_parquet(folder / "scores.parquet")
         (folder / "facts.json").write_text(json.dumps(_facts(plan, one), indent=1), encoding="utf-8")
 

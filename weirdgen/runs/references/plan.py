@@ -90,17 +90,30 @@ class Build:
     def groups(self) -> list[list[TrainingSet]]:
         """Missing sets as they are trained together, sorted by length: short rows do not wait for long ones.
 
-        Sets that are trained together decide each other's rounding. A build that was killed goes on in the same groups.
+        Sets that are trained together decide each other's rounding. A build that was killed goes on in the same groups: one
+        that was killed while it kept a group's scores takes the kept sets up again with the others.
         """
         in_pass = {
             one.name: self._tokens(one) / steps_per_epoch(len(one.rows), self.plan.request.recipe) for one in self.sets
         }
-        groups: list[list[TrainingSet]] = []
-        for one in sorted(self.missing(), key=lambda one: (in_pass[one.name], one.name)):
-            if not groups or len(groups[-1]) == TOGETHER or (len(groups[-1]) + 1) * in_pass[one.name] > PASS_TOKENS:
+        ordered = sorted(self.sets, key=lambda one: (in_pass[one.name], one.name))
+        markers = {one.name: self.plan.store.marker(STAGE, self.key(one.name)) for one in ordered}
+        missing = {self.key(name) for name, marker in markers.items() if marker is None}
+        half_kept = {
+            tuple(marker["inputs"]["together"])
+            for marker in markers.values()
+            if marker and missing.intersection(marker["inputs"].get("together", ()))
+        }
+        groups = [[one for one in ordered if self.key(one.name) in keys] for keys in sorted(half_kept)]
+        begun = {one.name for group in groups for one in group}
+        groups.append([])
+        for one in ordered:
+            if markers[one.name] is not None or one.name in begun:
+                continue
+            if groups[-1] and (len(groups[-1]) == TOGETHER or (len(groups[-1]) + 1) * in_pass[one.name] > PASS_TOKENS):
                 groups.append([])
             groups[-1].append(one)
-        return groups
+        return [group for group in groups if group]
 
     def seconds(self) -> tuple[float, float]:
         """About how long the missing sets take to train, and to score with the base."""

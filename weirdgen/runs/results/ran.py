@@ -72,14 +72,15 @@ def _service(run: Run) -> dict[str, Any]:
     """What was paid; who trained, and what of it is not as it was asked, where that was a service."""
     paid = spent(run.store.root, run.id)
     booked = {"paid": {**paid._asdict(), "usd": round(paid.usd, 6)}}
-    if not isinstance(run.request.model, RemoteModel):
+    remote = isinstance(run.request.model, RemoteModel)
+    if not remote and not run.request.tinker:
         return booked if any(paid) else {}
     told = {f"{one.arm} seed {one.seed}": result_of(run.plan, one)["differences"] for one in run.plan.replicates}
     differences = {name: found for name, found in told.items() if found}
     return {
         "finetuned": {"by": run.plan.trainer.reason, "differences": differences},
         **booked,
-        "repeats": repeats_summary(run.completions()),
+        **({"repeats": repeats_summary(run.completions())} if remote else {}),
     }
 
 

@@ -113,6 +113,18 @@ def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | No
     return file, made
 
 
+def yardstick_of(plan: Plan) -> dict[str, Any] | None:
+    """What will decide a run of this plan, before it is run: one of `Specificity.compared`; None without such scores."""
+    yardsticks: tuple[Yardstick, ...] = ("pairs", "references")
+    for yardstick in yardsticks:
+        if (nearest := nearest_scores(plan, yardstick)) is not None:
+            scores, made = read_scores(nearest[0])
+            kept = scores[scores["kind"] == "reference"]["set"].nunique()
+            count = len(pair_differences(scores)) if yardstick == "pairs" else kept
+            return {"yardstick": yardstick, "control": matched_control(plan), **_facts(plan, made), "count": count}
+    return None
+
+
 def matched_control(plan: Plan) -> str | None:
     """The control that differs from the treatment in the suspected property alone: the headline's, or the first such arm."""
     arms, headline = plan.request.experiment.arms, plan.request.headline

@@ -27,6 +27,7 @@ from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan, Replicate
 from weirdgen.runs.stages.remote_finetune import remote_batch, require_different, say_endings
 from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.tinker_finetune import require_different_adapters, require_trained_there, tinker_batch
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
 from weirdgen.store.artifacts import Store
@@ -225,6 +226,8 @@ class Finetune(Stage):
     def batch(self, plan: Plan) -> Batch:
         if isinstance(plan.request.model, RemoteModel):
             return remote_batch(plan, plan.request.model)
+        if plan.request.tinker:
+            return tinker_batch(plan, plan.request.tinker)
         request, together = plan.request, groups(plan)
         units = [
             Train(
@@ -246,8 +249,14 @@ class Finetune(Stage):
         """What ends soon is said before anything is paid."""
         say_endings(plan, datetime.date.today())
 
+    def prepare(self, plan: Plan) -> None:
+        if plan.request.tinker and not plan.request.read_back:
+            require_trained_there(plan, plan.request.tinker)
+
     def after(self, plan: Plan) -> Plan:
         require_different(plan)
+        if plan.request.tinker:
+            require_different_adapters(plan)
         return plan
 
     def artifacts(self, plan: Plan) -> dict[str, Path]:
@@ -268,5 +277,5 @@ class Finetune(Stage):
         tokens = engines.tokens_through(plan.trainer.engine, tokens, count, proof["shared_prefix"], recipe)
         role, steps = request.experiment.arms[arm].role, total_steps(count, recipe)
         what = f"{arm} ({role}): {count} rows × {recipe.epochs} epochs = {steps} steps"
-        seconds = self.seconds(plan, len(missing) * tokens * recipe.epochs)
+        seconds = 0.0 if request.tinker else self.seconds(plan, len(missing) * tokens * recipe.epochs)
         return Work(self.name, what, len(missing), len(own), "replicates", seconds)

@@ -15,6 +15,7 @@ from weirdgen.finetune.creating import SHORT
 from weirdgen.finetune.job import Wanted
 from weirdgen.finetune.readback import equal_finetunes
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.finetune.tinker import base_name
 from weirdgen.finetune.upload import CHARACTERS_A_TOKEN
 from weirdgen.models.remote import RemoteModel
 from weirdgen.providers.lifetimes import endings
@@ -74,8 +75,11 @@ def wanted_of(plan: Plan, model: RemoteModel, replicate: Replicate) -> Wanted:
 
 def say_endings(plan: Plan, today: datetime.date) -> None:
     """Warn of what ends soon: before anything is paid. The service is asked for its own date; it may give none."""
-    model = plan.request.model
+    model, service = plan.request.model, plan.request.tinker
     if not isinstance(model, RemoteModel):
+        told = endings(service.known_as, base_name(model), True, today) if service else []
+        for sentence in told:
+            warnings.warn(sentence, stacklevel=1)
         return
     training = bool(plan.request.experiment.finetune)
     try:
