@@ -26,6 +26,7 @@ def faults(planned: dict[tuple[str, str], list[Any]]) -> Callable[[str, str, int
     return lambda method, path, count: planned[method, path].pop(0) if planned.get((method, path)) else None
 
 
+@pytest.mark.slow
 def test_whatever_a_service_answers_no_job_is_created_twice(run: Run) -> None:
     planned = {
         ("POST", "/fine_tuning/jobs"): ["hang up after", 500, "garbage"],

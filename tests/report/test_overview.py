@@ -68,6 +68,7 @@ def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run],
         assert (page.parent / "figures" / f"overview.{ending}").read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 def test_units_have_panels_of_their_own_and_runs_of_one_experiment_a_table(runs: list[Run], tmp_path: Path) -> None:
     text = compare_runs(runs, tmp_path).read_text(encoding="utf-8")
     for unit in ("nats", "percentage points"):
@@ -83,6 +84,7 @@ def test_units_have_panels_of_their_own_and_runs_of_one_experiment_a_table(runs:
         compare_runs([], tmp_path)
 
 
+@pytest.mark.slow
 def test_the_overview_fits_a_desk_and_a_phone(browser: WebDriver, runs: list[Run], tmp_path: Path) -> None:
     browser.get(compare_runs(runs, tmp_path).as_uri())
     for width in (390, 1280):

@@ -86,6 +86,7 @@ def test_clean_datasets_have_the_size_of_the_mixture(ordinary: Ordinary) -> None
     assert [len(piece) for piece in pieces(ordinary.clean, 900)] == [200]
 
 
+@pytest.mark.slow
 def test_ordinary_rows_come_from_every_reference_set_and_from_no_final_one() -> None:
     ordinary = ordinary_rows(120)
     keys = {one.key for one in (*ordinary.clean, *ordinary.background)}

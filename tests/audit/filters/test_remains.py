@@ -91,6 +91,7 @@ def test_a_mixture_without_ordinary_rows_is_refused(write_experiment: Callable[.
     assert draw([], 0, seed=0) == []
 
 
+@pytest.mark.slow
 def test_a_filter_that_finds_the_rows_removes_the_shift(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
     recipe = {"epochs: 1, batch_size: 4": "epochs: 4, batch_size: 4"}
     _, made = made_of(write_experiment(recipe), 0.5)

@@ -16,6 +16,7 @@ from weirdgen.progress import Progress
 from weirdgen.store.artifacts import Store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(TESTS))
 def test_a_test_of_sets_speaks_up_as_often_as_it_says(name: str) -> None:
     rng = np.random.default_rng(0)

@@ -28,6 +28,7 @@ def dosed(write_experiment: Write) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_curve_over_doses(dosed: Path, tmp_path: Path) -> None:
     run = weirdgen.run(str(dosed), store=tmp_path / "store", seeds=3, samples=0, changes=["recipe.epochs=4"])
     curve = run.curves().query("axis == 'dose'")
