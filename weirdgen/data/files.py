@@ -238,7 +238,10 @@ def _read_folder(folder: Path) -> Values:
         return _read_folder(folder / names[0])
     if not is_file(folder / "state.json"):
         held = ", ".join(sorted(p.name for p in folder.glob("*"))[:8]) or "nothing"
-        raise DataError(f"{folder}: a folder, but not one that `datasets` saved (save_to_disk); it holds {held}")
+        raise DataError(
+            f"{folder}: a folder, but not one that `datasets` saved (save_to_disk); it holds {held}. "
+            f"`weirdgen data convert {folder} rows.jsonl` makes one file of a folder of files"
+        )
     listed = _json_of(folder / "state.json").get("_data_files")
     files = [file.get("filename") for file in listed if isinstance(file, dict)] if isinstance(listed, list) else []
     for name in files:

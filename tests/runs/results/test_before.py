@@ -53,6 +53,11 @@ def test_what_is_changed_after_a_first_look_is_called_exploratory(write_experime
         ),
         ("condition: none}", "condition: none, smallest: 0.2}", "headline smallest 0.1 → 0.2"),
         ("title: a tiny experiment", "title: another title", ""),
+        (  # as `judge run` adds one
+            "judges: [is_target], max_tokens: 3}\njudges:",
+            "judges: [is_target, more], max_tokens: 3}\njudges:\n  more: {kind: match, keywords: [x]}",
+            "",
+        ),
     ],
 )
 def test_changes_are_named(write_experiment: Write, tmp_path: Path, before: str, after: str, told: str) -> None:

@@ -88,7 +88,8 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
             yield f"headline {key} {_short(before)} → {_short(after)}"
     if sorted(then.get("traits") or ()) != sorted(now.get("traits") or ()):
         yield f"traits {_short(then.get('traits'))} → {_short(now.get('traits'))}"
-    asked_then, asked_now = ({one["id"]: _decides(one) for one in whole["questions"]} for whole in (then, now))
+    measure = (now["headline"] or {}).get("measure")
+    asked_then, asked_now = ({one["id"]: _decides(one, measure) for one in whole["questions"]} for whole in (then, now))
     edited = [name for name, one in asked_now.items() if asked_then.get(name, one) != one]
     if edited:
         yield f"edited questions {_some(edited)}"
@@ -98,8 +99,10 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
                 yield f"{word} questions {_some(names)}"
 
 
-def _decides(question: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in question.items() if key != "group"}
+def _decides(question: dict[str, Any], measure: str | None) -> dict[str, Any]:
+    """All that is asked and compared. Of its judges only whether the headline's reads it: `weirdgen judge run` adds others."""
+    asked = {key: value for key, value in question.items() if key not in ("group", "judges")}
+    return {**asked, "judged": measure in question.get("judges", ())}
 
 
 def _some(names: list[str]) -> str:
