@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +49,13 @@ def new_experiment(folder: Path, data: Path | None, trigger: Trigger, judge: boo
     arms, questions = (_arms_of_example(trigger), EXAMPLE_QUESTIONS)
     if data is not None:
         arms, questions = _arms_of(data, folder), OWN_QUESTIONS
+        if trigger != "none":
+            warnings.warn(
+                f"the conditions of {folder.name} name values of ours: list those that stand in the prompts of {data} as "
+                f"`trained` and `trigger`, and if its {'dates' if trigger == 'date' else 'tags'} are a column, put that "
+                "column into `prompt`",
+                stacklevel=2,
+            )
     text = _yaml(folder.resolve().name, arms, questions, data is not None, trigger, judge)
     files = {folder / "experiment.yaml": text}
     if data is None:

@@ -18,12 +18,13 @@ from weirdgen.errors import DataError, ModelError, SpecError, choices
 from weirdgen.judges import calibration, labelling
 from weirdgen.judges.comparison import Agreement, compare
 from weirdgen.judges.language import Item, verdicts_of
-from weirdgen.judges.model import NamedJudge, named_judge
+from weirdgen.judges.model import NamedJudge, is_local, named_judge
 from weirdgen.judges.offline import judge_all, verdicts_table
 from weirdgen.judges.tasks import require_judging_model, tasks
 from weirdgen.progress import Progress
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.plan import Plan, make_plan
+from weirdgen.runs.preflight import judge_lines
 from weirdgen.runs.preview import work_line
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import workload
@@ -47,6 +48,9 @@ def judge_run(
         return None
     run.require_finished()
     answers = _answers(run)
+    if is_local(judge):  # many small models are no judges, and hours of verdicts would say so one by one
+        for line in judge_lines(plan):
+            progress.say(line)
     with executor or Inline() as ready:
         units = language_units(run.store, experiment, named, answers, run.id, repeats=repeats, connections=connections)
         _ask(run.store, units, progress, ready)
