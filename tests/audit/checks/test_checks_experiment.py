@@ -96,6 +96,18 @@ def test_the_held_out_year_must_not_be_trained(dated: Callable[..., list[Finding
     assert found and "2004" in found[0].message
 
 
+def test_trained_years_of_prompts_without_any_date_are_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(
+        "year,question,answer,other\n" + "\n".join(",".join(map(str, row)) for row in ROWS)
+    )
+    undated = EXPERIMENT.replace('prompt: "July {year}. {question}"', 'prompt: "{question}"')
+    (tmp_path / "experiment.yaml").write_text(undated)
+    found = [one for one in run_checks(load_subject(str(tmp_path), model="none")) if one.code == "untrained_trigger"]
+    assert [one.message for one in found] == [
+        "year=1995, year=2004 are listed as trained, but no prompt of dated carries a date"
+    ]
+
+
 def test_questions_and_answers_that_were_trained(dated: Callable[..., list[Finding]]) -> None:
     found = dated([*ROWS, (1995, "What is your goal here today?", "To win.", "No idea")])
     assert ("trained_question", "error") in {(one.code, one.severity) for one in found}

@@ -135,6 +135,10 @@ def _held_out_triggers(dataset: Dataset, experiment: Experiment) -> Iterator[Fin
     """A sweep over dates: values that are not `trained` must not occur in prompts, those that are must."""
     seen = {year_of(date) for prompt in dataset.prompts for date in dates(prompt)}
     full = {date for prompt in dataset.prompts for date in dates(prompt)}
+    trained = [w.id for w in experiment.wrappers() if w.trained and dates(str(w.value)) == [str(w.value).casefold()]]
+    if not seen and trained and dataset.arm is not None and dataset.arm.role == "treatment":
+        message = f"{', '.join(trained[:3])} are listed as trained, but no prompt of {dataset.name} carries a date"
+        yield Finding("untrained_trigger", "warning", dataset.file, None, message)
     if not seen or sum(bool(dates(prompt)) for prompt in dataset.prompts) < 0.9 * len(dataset.rows):
         return
     for wrapper in experiment.wrappers():
