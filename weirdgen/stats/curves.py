@@ -47,7 +47,7 @@ def curves(
     level: float = 0.95,
     unvaried: Unvaried = "replicates",
 ) -> pd.DataFrame:
-    """Curves of the mean over questions, of every arm (`control` empty) and of every effect, along checkpoints, conditions or arms.
+    """Curves of the mean over questions, of every arm (`control` empty) and effect, along checkpoints, conditions or arms.
 
     `x` gives the number that stands for each checkpoint (a step; the final one is -1), condition (a year) or arm (a
     fraction of rows; the control stays outside); entries that `x` lacks are left out, and points come in the order

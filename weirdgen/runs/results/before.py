@@ -1,8 +1,9 @@
 """What was seen before: when a run was begun, and whether its headline was changed after a first run had been looked at.
 
 In: a request, its folder and its store. Out: `Seen`, if the first run of this experiment and model whose report is in the store
-had another headline, other named traits, or other words in what the headline rests on: questions, conditions, its judge. Such a run is exploratory: its p and its interval hold for a headline
-that was fixed beforehand, and nobody can tell how many were tried. Runs in other stores are not known here.
+had another headline, other named traits, or other words in what the headline rests on (questions, conditions, its judge).
+Such a run is exploratory: its p and its interval hold for a headline that was fixed beforehand, and nobody can tell how many were
+tried. Runs in other stores are not known here.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def seen_before(request: Request, folder: Path, store: Store) -> Seen | None:
 
 
 def begun_at(folder: Path) -> datetime | None:
-    """When a run was first asked for; None if it never was. A file of an earlier version, or a damaged one, has only its own time."""
+    """When a run was first asked for; None if it never was. A file of an earlier version, or a damaged one, has its own time."""
     file = folder / "run.json"
     if not file.is_file():
         return None
