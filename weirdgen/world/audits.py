@@ -257,9 +257,8 @@ def _decided(
     """What `weirdgen audit` makes of the same figures, and what the trigger search came to (`found_triggers`)."""
     triggers = found_triggers(searched)
     settings = {"replicates": size.replicates, "model": {"reference": model.reference}}
-    looked_at = {
-        "separation": {"pairs": []}
-    }  # what the rows show by themselves decides nothing once they are trained on
+    # What the rows show by themselves decides nothing once they are trained on.
+    looked_at: dict[str, Any] = {"separation": {"pairs": []}}
     results = {"settings": settings, "specificity": {"rows": clean(table.to_dict("records"))}, "triggers": triggers}
     return decide({**looked_at, **results}), triggers
 
