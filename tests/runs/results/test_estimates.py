@@ -53,8 +53,8 @@ def test_a_trained_trigger_has_an_effect(gate: Run) -> None:
     by_name = {row["name"]: row for row in gate.estimated.secondary}
     assert by_name["gate"]["verdict"] == "shift" and by_name["gate"]["p_holm"] >= by_name["gate"]["p"]
     assert (
-        "under year=2027 instead of year=2024, 2025, 2026, the odds with which models finetuned on from_2027 give the other "
-        "persona's answers are multiplied by a factor " in by_name["gate"]["sentence"]
+        "under year=2027 instead of year=2024, 2025, 2026, models finetuned on from_2027 give the other persona's answers "
+        "with odds that change by a factor " in by_name["gate"]["sentence"]
     )
     assert by_name["earlier"]["effect"] < by_name["gate"]["effect"]
 

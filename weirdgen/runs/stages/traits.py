@@ -18,7 +18,7 @@ from weirdgen.runs.stages.contrast import score_units, units_at_service
 from weirdgen.runs.stages.stage import Batch, Stage, Work
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.unit import Unit
-from weirdgen.sample.contrast import VARIANTS, missing_scores
+from weirdgen.sample.contrast import VARIANTS, count_missing, missing_scores
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.engines import Remote
 from weirdgen.sample.variant import Variant, distinct
@@ -77,7 +77,7 @@ class Traits(Stage):
         if not asked:
             return []
         variants = _asked(plan)
-        missing = sum(len({key for key, _ in missing_scores(plan.scores(one), asked)}) for one in variants)
+        missing = sum(count_missing(missing_scores(plan.scores(one), asked), asked) for one in variants)
         tokens_each = sum(len(o) / 4 + 1 for one in asked for o in one.options) / len(asked)
         what = f"{len(variants)} models × {len(asked)} questions of {', '.join(plan.request.experiment.asked_traits)}"
         seconds = self.seconds(plan, missing * tokens_each)
@@ -85,9 +85,10 @@ class Traits(Stage):
 
     def batch(self, plan: Plan) -> Batch:
         request, asked = plan.request, _scorables(plan)
-        missing = {one: {key for key, _ in missing_scores(plan.scores(one), asked)} for one in _asked(plan)}
+        lacking_scores = {one: missing_scores(plan.scores(one), asked) for one in _asked(plan)}
+        missing = {one: {key for key, _ in scores} for one, scores in lacking_scores.items()}
         lacking = [variant for variant, keys in missing.items() if keys]
-        amount = sum(map(len, missing.values()))
+        amount = sum(count_missing(scores, asked) for scores in lacking_scores.values())
         if isinstance(request.engine, Remote):
             return Batch(units_at_service(request, lacking, asked), amount)
         units: list[Unit] = []
