@@ -96,11 +96,14 @@ class Sample(Stage):
         if isinstance(plan.request.model, RemoteModel) or not missing_answers(plan):  # a provider has its own template
             return
         tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
+        problems: dict[str, str] = {}  # of a question once, whatever the condition
         for condition, question, prompt in plan.prompts:
             try:
                 prompt_ids(tokenizer, prompt.text)
             except ModelError as error:
-                raise ModelError(f"question {question} under {condition}: {error}") from None
+                problems.setdefault(f"{question}: {error}", f"question {question} under {condition}: {error}")
+        if problems:
+            raise ModelError("\n".join(problems.values()))
 
     def work(self, plan: Plan) -> list[Work]:
         prompts = [prompt for _, _, prompt in plan.prompts]
