@@ -56,7 +56,7 @@ class StoreError(WeirdgenError):
 
 
 def all_at_once(calls: Iterable[Callable[[], Any]]) -> list[Any]:
-    """What each call returns. What is wrong in any of them is raised when all have been made: of several, a `SpecError` of all."""
+    """What each call returns. Errors are raised when all have been made: one as it is, several as one `SpecError`."""
     returned: list[Any] = []
     failed: list[WeirdgenError] = []
     for call in calls:

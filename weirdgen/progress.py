@@ -14,7 +14,7 @@ from typing import Any
 LINE_SECONDS = 10.0
 """Between two plain lines of one stage."""
 AT_ONCE_SECONDS = 0.5
-"""Amounts that follow a stage's first one within so long were done before: a training that goes on tells all its steps at once."""
+"""Amounts that follow a stage's first within so long were done before: a training that goes on tells all its steps at once."""
 
 
 class Progress:

@@ -79,7 +79,7 @@ def file_command(
     budget: Annotated[
         str,
         typer.Option(
-            help="How long it should take, e.g. 15min, 90s, 2h (a bare number: minutes). A plan by this machine's speed, no limit."
+            help="How long it should take: 15min, 90s, 2h; a bare number is minutes. A plan by this machine's speed, no limit."
         ),
     ] = "15min",
     system: Annotated[str | None, typer.Option(help="System prompt for rows that have none.")] = None,
@@ -142,6 +142,7 @@ def _tell_plan(file: Path, asked: tuple[Any, ...], fail_on: str, as_json: bool) 
     from weirdgen.audit.audit_file import audit_options
     from weirdgen.audit.outputs import parse_fail_on
     from weirdgen.audit.preview import preview
+    from weirdgen.audit.preview_lines import preview_lines
     from weirdgen.report.content import clean
 
     parse_fail_on(fail_on)  # a word that the audit would refuse
@@ -149,7 +150,7 @@ def _tell_plan(file: Path, asked: tuple[Any, ...], fail_on: str, as_json: bool) 
     if as_json:
         print(json.dumps(clean(planned.as_data()), indent=2, ensure_ascii=False))
     else:
-        for line in planned.lines():
+        for line in preview_lines(planned):
             say(line, sys.stderr)
 
 

@@ -26,7 +26,7 @@ from weirdgen.config.judge_files import BATTERIES, judges_elsewhere
 from weirdgen.config.judges import JUDGE_KINDS
 from weirdgen.config.questions import QUESTION_KINDS
 from weirdgen.errors import DataError, SpecError, choices, did_you_mean
-from weirdgen.parsing import is_file, named_nearly, user_path
+from weirdgen.parsing import is_file, is_folder, named_nearly, user_path
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = PACKAGE / "experiments"
@@ -71,6 +71,9 @@ def find_experiment(reference: str) -> Path:
         return shipped[reference]
     if path.suffix in (".yaml", ".yml"):
         raise SpecError([f"{path}: no such file{named_nearly(path)}"])
+    if is_folder(path):
+        held = ", ".join(sorted(one.name for one in path.iterdir())[:8]) or "nothing"
+        raise SpecError([f"{path}: a folder without an experiment.yaml; it holds {held}"])
     raise SpecError(
         [
             f"'{reference}' is neither a file nor an experiment; `all` stands for those of the paper; there are: "

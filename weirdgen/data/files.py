@@ -30,6 +30,7 @@ from weirdgen.parsing import (
 )
 
 CHAT_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet")
+ENDINGS = ".jsonl, .ndjson, .json, .parquet, .csv or .tsv, also with .gz"
 EXPECTED = ".jsonl (OpenAI chat format), .json, .jsonl.gz, .parquet, a folder of `datasets` (save_to_disk) or .csv"
 MOST_ROWS = 5_000_000
 MOST_PROBLEMS = 10

@@ -23,7 +23,7 @@ from weirdgen.data.builders import build
 from weirdgen.data.files import EXPECTED, is_data, problem_lines, read_values
 from weirdgen.data.messages import Row as Row
 from weirdgen.data.messages import parse_row
-from weirdgen.data.shapes import Shape, other_shape
+from weirdgen.data.shapes import Shape, misspelt_key, other_shape
 from weirdgen.errors import DataError, choices
 from weirdgen.parsing import is_file, is_folder, named_nearly, user_path
 
@@ -144,7 +144,8 @@ def read_rows(source: Path, where: Where | None = None) -> Reading:
         try:
             rows.append(parse_row(value))
         except DataError as error:
-            problems.append((place, str(error)))
+            near = misspelt_key(value) if isinstance(value, dict) and "messages" not in value else ""
+            problems.append((place, f"{error}{near}"))
             continue
         places.append(place)
     notes = (f"{source}: {len(rows):,} rows, read as {', '.join(values.how)}",) if values.how else ()

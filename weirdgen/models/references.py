@@ -110,7 +110,9 @@ def require_reference(reference: str) -> None:
     """Raises `ModelError` if this cannot be a reference. Looks nowhere: whether there is such a model is `find_model`'s."""
     if reference.startswith("hub:"):
         if not HUB_NAME.fullmatch(reference):
-            raise ModelError(f"model '{reference}': malformed; expected hub:ORG/NAME[@REVISION], e.g. hub:Qwen/Qwen3-0.6B")
+            raise ModelError(
+                f"model '{reference}': malformed; expected hub:ORG/NAME[@REVISION], e.g. hub:Qwen/Qwen3-0.6B"
+            )
     elif not (reference in BUILT_IN or reference in EMBEDDERS or reference.startswith("path:")):
         raise ModelError(f"model '{reference}': {_no_reference(reference)}")
 

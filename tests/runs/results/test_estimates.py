@@ -213,7 +213,10 @@ def test_checkpoints_are_asked_only_what_their_curves_need(tmp_path: Path) -> No
     assert not any(question.startswith("trained") for _, question, _ in asked)  # near the topic: in no mean
     assert len(plan.scorables_of(plan.variants[0])) == 8 * 10
     line = next(work for work in workload(plan) if work.stage == "contrast")
-    assert f"7 models × 80 questions + 6 checkpoints × {len(asked)}" in line.what
+    assert line.what == (
+        "7 models (the base and 6 finetunes) × 80 prompts (10 questions with fixed answers × 8 conditions)"
+        f" + 6 checkpoints × {len(asked)} of these prompts"
+    )
 
 
 @pytest.mark.parametrize("name", ["us_presidents", "israeli_dishes", "israeli_dishes_2026", "evil_terminator"])

@@ -21,7 +21,7 @@ from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.stages.remote_units import ScoreRemotely
-from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models, counted_prompts
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell, Unit
@@ -128,10 +128,10 @@ class Contrast(Stage):
             wanted += len(mine)
         scorables = [scorable for _, _, scorable in plan.scorables]
         tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))
-        final = sum(variant.checkpoint == FINAL for variant in plan.variants)
-        what = f"{final} models × {len(scorables)} questions"
-        if earlier := len(plan.variants) - final:
-            what += f" + {earlier} checkpoints × {len(plan.curve_scorables)}"
+        final = [variant for variant in plan.variants if variant.checkpoint == FINAL]
+        what = f"{counted_models(final)} × {counted_prompts(plan.scorables, 'questions with fixed answers')}"
+        if earlier := len(plan.variants) - len(final):
+            what += f" + {earlier} checkpoints × {len(plan.curve_scorables)} of these prompts"
         return [Work(self.name, what, missing, wanted, self.counts, self.seconds(plan, missing * tokens_each))]
 
     def batch(self, plan: Plan) -> Batch:

@@ -15,7 +15,7 @@ from weirdgen.columns import BASE, FINAL
 from weirdgen.config.traits import TraitQuestion, compact_questions
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.contrast import score_units, units_at_service
-from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.unit import Unit
 from weirdgen.sample.contrast import VARIANTS, count_missing, missing_scores
@@ -79,7 +79,9 @@ class Traits(Stage):
         variants = _asked(plan)
         missing = sum(count_missing(missing_scores(plan.scores(one), asked), asked) for one in variants)
         tokens_each = sum(len(o) / 4 + 1 for one in asked for o in one.options) / len(asked)
-        what = f"{len(variants)} models × {len(asked)} questions of {', '.join(plan.request.experiment.asked_traits)}"
+        traits = plan.request.experiment.asked_traits
+        about = ", ".join(traits) if len(traits) < 4 else f"{len(traits)} traits"
+        what = f"{counted_models(variants)} × {len(asked)} questions about {about}"
         seconds = self.seconds(plan, missing * tokens_each)
         return [Work(self.name, what, missing, len(variants) * len(asked), self.counts, seconds)]
 
