@@ -15,7 +15,7 @@ from typing import Any
 
 from weirdgen.config.base import fill, placeholders
 from weirdgen.config.files import Table, read_table, table_delimiter
-from weirdgen.data.files import ENDINGS, EXPECTED, as_line, is_data, is_dataset_folder, problem_lines, read_values
+from weirdgen.data.files import ENDINGS, as_line, is_data, is_dataset_folder, problem_lines, read_values
 from weirdgen.data.messages import parse_row
 from weirdgen.data.shapes import SHAPES, misspelt_key, other_shape
 from weirdgen.errors import DataError, choices, did_you_mean
@@ -113,8 +113,6 @@ def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[st
             continue
         rows.append(row)
         done[f"{shape.name}: {shape.how}" if shape else "chat rows"] += 1
-    if not is_data(source) and not values.values and problems:
-        raise DataError(f"{source}: no file of rows; expected {EXPECTED}{UNWRITTEN}")
     _raise(source, values.unit, problems)
     return rows, [*values.how, *done]
 

@@ -90,6 +90,8 @@ def read_values(source: Path, encoding: str | None = None) -> Values:
         return _read_parquet(source)
     text, how = read_text(source, encoding)
     values = read_json_text(text)
+    if values.problems and not values.values and not is_data(source):
+        raise DataError(f"{source}: no file of rows; expected {EXPECTED}")
     values.how = (*how, *values.how)
     return values
 

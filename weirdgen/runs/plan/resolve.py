@@ -14,7 +14,7 @@ from typing import Any
 
 from weirdgen.config.experiment import Experiment, Recipe
 from weirdgen.config.files import parse_yaml
-from weirdgen.config.llm_judges import with_language_judges, without_language_judges
+from weirdgen.config.llm_judges import read_language_judges, with_language_judges, without_language_judges
 from weirdgen.config.load import read_experiment
 from weirdgen.data.arms import Rows, load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
@@ -148,13 +148,30 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
 
 
 def _require_names(experiment: str | Path | Experiment, options: RunOptions) -> None:
-    """Raises `WeirdgenError` if the models that were named cannot be names of any. A service's own names are not known here."""
-    written = experiment if isinstance(experiment, Experiment) else read_experiment(experiment).experiment
+    """Raises `WeirdgenError` if what was named beside the experiment cannot be: its models, and the judges of a judging model.
+
+    A service's own names of models are not known here.
+    """
+    if isinstance(experiment, Experiment):
+        written, complete = experiment, True
+    else:
+        read = read_experiment(experiment)
+        written, complete = read.experiment, "questions" not in read.missing.parts
     reference, finetune = options.model or written.base, options.finetune or written.finetune
-    if finetune in (None, "local", "tinker") and not options.base_url and not is_remote(reference):
-        require_reference(reference)
-    if options.judge is not None and is_local(options.judge):
-        require_reference(options.judge.removeprefix("local:"))
+
+    def require_base() -> None:
+        if finetune in (None, "local", "tinker") and not options.base_url and not is_remote(reference):
+            require_reference(reference)
+
+    def require_judges() -> None:
+        if options.judge is None:
+            return
+        if is_local(options.judge):
+            require_reference(options.judge.removeprefix("local:"))
+        if problems := read_language_judges(written, complete=complete).problems:
+            raise SpecError(problems)
+
+    all_at_once([require_base, require_judges])
 
 
 def _shared_draws(experiment: Experiment, rows: Rows, replicates: int) -> Iterator[str]:
