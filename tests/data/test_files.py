@@ -272,6 +272,12 @@ def test_what_cannot_be_converted_is_told_what_could_be(tmp_path: Path, name: st
     assert said in str(caught.value)
 
 
+def test_every_row_of_a_table_that_makes_no_chat_row_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("q,a\nx,\ny,b\nz,\n")
+    with pytest.raises(DataError, match=r"t\.csv:2, and 1 more line: the assistant's answer is empty"):
+        load_rows(Arm(role="control", data="t.csv", prompt="{q}", answer="{a}"), tmp_path)
+
+
 def test_a_template_without_braces_is_no_column(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("q,a\nx,y\n")
     with pytest.raises(DataError, match=r"--prompt q: write --prompt '\{q\}'"):

@@ -76,17 +76,17 @@ def cross_check(
     for name, noun in judges.items():
         problems += [f"{lines.at(('judges', name))}: judges.{name}: {problem}" for problem in noun.problems()]
     seen: set[str] = set()
-    for where, name, read_by in questions:
-        if name in seen:
-            problems.append(f"{where}: questions: id '{name}' is given twice")
-        seen |= {name} if name else set()
-        if name == ALL:
+    for where, id_, read_by in questions:
+        if id_ in seen:
+            problems.append(f"{where}: questions: id '{id_}' is given twice")
+        seen |= {id_} if id_ else set()
+        if id_ == ALL:
             problems.append(f"{where}: questions: the id '{ALL}' is reserved for the mean over questions")
         # A file of questions that cannot be read may hold the judge.
         for judge in read_by if not {"judges", "questions"} & missing.unknown else ():
             if judge not in judges and judge not in elsewhere:
                 known = choices(judges, judge) if judges else "none defined"
-                problems.append(f"{where}: {name or 'questions'}: unknown judge '{judge}' (judges: {known})")
+                problems.append(f"{where}: {id_ or 'questions'}: unknown judge '{judge}' (judges: {known})")
     for name in sorted({*MEASURES} & set(judges)):
         problems.append(
             f"{lines.at(('judges', name))}: judges.{name}: this measure is always made; choose another name"
