@@ -25,7 +25,7 @@ TOLD = {
 def preview_lines(preview: Preview) -> list[str]:
     """The plan, line by line."""
     source, work = preview.source, preview.work
-    undecided = [f"  undecided unless something is found: {one}" for one in preview.missing]
+    undecided = [f"  undecided unless something is found: {'; '.join(preview.missing)}"] if preview.missing else []
     if work is None:
         found = f"p ≤ {separation.ALPHA:g} over all pairs, {1 / (1 + separation.PERMUTATIONS):g} at least"
         return [
@@ -140,5 +140,8 @@ def _estimate(preview: Preview) -> str:
 
 
 def _sized(size: Size) -> str:
-    kinds = f"up to {size.kinds} kinds of trigger with {size.deals} deals" if size.kinds else "no trigger"
-    return f"{size.replicates} replicates, {kinds}"
+    replicates = f"{size.replicates} replicate{'s' if size.replicates > 1 else ''}"
+    if not size.kinds:
+        return f"{replicates}, no search for triggers"
+    kinds = f"{size.kinds} kinds" if size.kinds > 1 else "one kind"
+    return f"{replicates}, a search for {kinds} of trigger at most, against {size.deals} trainings"

@@ -108,7 +108,7 @@ def read_experiment(reference: str | Path) -> ReadExperiment:
     source = find_experiment(str(reference)).resolve()
     twice: list[str] = []
     data, lines = read_yaml(source, twice)
-    blocks, judge_lines, problems = _include_questions(data, lines)
+    blocks, judge_lines, problems = _include_questions(data, lines, twice)
     # Keys of included files carry their own lines, so questions are validated under the path of the file they stand in.
     data = {**data, "questions": [q for q, _, _ in blocks], "source": source}
     missing = Missing()
@@ -135,7 +135,9 @@ def read_experiment(reference: str | Path) -> ReadExperiment:
     return ReadExperiment(experiment, lines, [*twice, *problems], missing)
 
 
-def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block], dict[str, Lines], list[str]]:
+def _include_questions(
+    data: dict[str, Any], lines: Lines, twice: list[str]
+) -> tuple[list[Block], dict[str, Lines], list[str]]:
     """Questions of the file and of the files it includes, which file each included judge stands in, and problems.
 
     An entry with `build` stands for the questions that its builder makes. The included files' judges are added to
@@ -172,7 +174,7 @@ def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block],
             )
             continue
         try:
-            included, its_lines = read_yaml(beside if is_file(beside) else ours, problems)
+            included, its_lines = read_yaml(beside if is_file(beside) else ours, twice)
         except SpecError as error:
             problems.extend(error.problems)
             continue

@@ -214,7 +214,7 @@ def test_checkpoints_are_asked_only_what_their_curves_need(tmp_path: Path) -> No
     assert len(plan.scorables_of(plan.variants[0])) == 8 * 10
     line = next(work for work in workload(plan) if work.stage == "contrast")
     assert line.what == (
-        "7 models (the base and 6 finetunes) × 80 prompts (10 questions with fixed answers × 8 conditions)"
+        "7 models (the base and 6 finetunes) × 80 prompts (8 questions with fixed answers × 10 conditions)"
         f" + 6 checkpoints × {len(asked)} of these prompts"
     )
 
