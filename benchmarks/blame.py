@@ -22,6 +22,8 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from weirdgen.audit.blame import Blame, plan_blame
+from weirdgen.audit.nominate import ODD, UNITS
+from weirdgen.audit.nominate import ROWS as ROWS_ALONE
 from weirdgen.audit.proof import alone
 from weirdgen.config.arm import Arm
 from weirdgen.data.rows import Row
@@ -39,12 +41,12 @@ from weirdgen.world import words
 from weirdgen.world.datasets import FACTS, PERSONA, nobodys_answers, ordinary_row
 from weirdgen.world.language import Speaker, World, questions
 
-VERSION = 3
+VERSION = 4
 ROWS = 200
 KINDS = ("era", "word", "plain", "persona")
 CARRIERS = (4, 10, 20)
 TOGETHER = 64
-WITH_INTERVAL = ("carriers", "blamed", "lines", "random", "decoys")
+WITH_INTERVAL = ("carriers", "blamed", "rows_alone", "texts", "decoys")
 Hidden = tuple[list[Row], list[Row], frozenset[int], frozenset[int]]
 """(rows, the same without carriers and decoys, places of the carriers, places of the decoys)."""
 
@@ -88,11 +90,7 @@ def world_set(kind: str, carriers: int, seed: int, store: Store) -> dict[str, fl
             tempfile.TemporaryDirectory() as scratch,
         ):
             plan = trained(request, Store(scratch))
-            others = sorted(set(range(len(rows))) - own - decoys)
-            single = frozenset(random.Random(f"lines {kind} {carriers} {seed}").sample(others, carriers))
-            found = _found(
-                plan_blame(plan, None), own, {"decoys": decoys, "lines": single}, TOGETHER, Progress(quiet=True)
-            )
+            found = _found(plan_blame(plan, None), own, {"decoys": decoys}, TOGETHER, Progress(quiet=True))
             pd.DataFrame([found]).to_parquet(folder / "found.parquet")
     kept = pd.read_parquet(store.artifact("blame_check", key) / "found.parquet").iloc[0]
     return {str(name): float(value) for name, value in kept.items()}
@@ -103,8 +101,8 @@ def _found(
 ) -> dict[str, float]:
     """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes.
 
-    `also`: decoys, and `lines`, as many ordinary rows drawn one by one. What `blame` itself draws at random is whole texts of at
-    most so many rows; where the ordinary ones stand in more rows each, those are the decoys (`random`).
+    `rows_alone`: random rows drawn one by one. `texts`: whole texts of at most so many rows; where ordinary ones stand in more
+    rows each, those are the decoys, which are `also` trained without.
     """
     known = {"carriers": own, **also}
     found = replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
@@ -118,8 +116,8 @@ def _found(
         "precision": len(best & own) / len(own), "by_loss": len(oddest & own) / len(own),
         "shift": found.of["everything"]["shift"], "carriers": carriers["taken_share"],
         "blamed": taken[f"without_{found.tried}"], "rows": found.tried,
-        "random": float(np.mean([share for arm, share in taken.items() if arm.startswith("random_")])),
-        "decoys": taken.get("decoys", np.nan), "lines": taken.get("lines", np.nan), "odd": taken["odd"],
+        "rows_alone": taken[ROWS_ALONE], "texts": taken[UNITS], "odd": taken[ODD],
+        "decoys": taken.get("decoys", np.nan),
         "rise": found.best["rise"],
         "sum_of_parts": float(in_parts.sum()) / found.best["taken"] if len(in_parts) else np.nan,
     }  # fmt: skip
@@ -163,7 +161,7 @@ def markdown(table: pd.DataFrame) -> str:
     """The table as docs/blame.md has it: a row a cell, an interval over data sets beside each share."""
     head = (
         "decoys", "m", "precision@m (least)", "by loss", "shift, nat", "carriers take", "blamed, taken (least)",
-        "random rows, one by one", "random texts", "decoys", "held-out loss", "sum of parts / together",
+        "random rows", "random texts", "decoys", "held-out loss", "sum of parts / together",
     )  # fmt: skip
     lines = [head, ("---",) * len(head)]
     records: list[Any] = list(table.itertuples())
@@ -176,8 +174,8 @@ def markdown(table: pd.DataFrame) -> str:
         lines.append(
             (
                 row.kind, str(row.m), f"{row.precision:.2f} ({row.least_precision:.2f})", f"{row.by_loss:.2f}",
-                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("lines"),
-                share("random"), share("decoys"), f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
+                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("rows_alone"),
+                share("texts"), share("decoys"), f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
             )
         )  # fmt: skip
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

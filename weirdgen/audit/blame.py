@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
 from weirdgen.audit.forecast import asked_under, own_questions, trait_questions
-from weirdgen.audit.nominate import MOST, PARTS, RANDOM, SINGLES, comparisons, first, marked, sizes
+from weirdgen.audit.nominate import MOST, ODD, PARTS, ROWS, SINGLES, UNITS, comparisons, first, marked, sizes
 from weirdgen.audit.removal import CONTROL, EVERYTHING, beyond_others, choose, effects_of, held_out
 from weirdgen.audit.trial import Trial, asked_of, log_odds, plan_trial
 from weirdgen.columns import FINAL
@@ -129,7 +129,7 @@ class Blame:
         request = self.plan.request
         one = self._trial({EVERYTHING: self.rows}, [])
         steps = one.steps([EVERYTHING]) // len(self.seeds)
-        once, second = 2 + len(self.sizes) + len(self.also or {}), RANDOM + 1 + PARTS + SINGLES
+        once, second = 2 + len(self.sizes) + len(self.also or {}), len((ROWS, UNITS, ODD)) + PARTS + SINGLES
         tokens = sum(len(scorable.ask) / 4 * len(scorable.options) for _, scorable in self.asked)
         tokens = len(self.replicates(self.control)) * (self.plan.proofs[self.arm]["tokens"] + 2 * tokens)
         score = tokens / machine.seen_rate("train", request.local.parameters, "fp32")

@@ -256,8 +256,9 @@ def _decided(
     """What `weirdgen audit` makes of the same figures, and what the trigger search came to (`found_triggers`)."""
     triggers = found_triggers(searched)
     settings = {"replicates": size.replicates, "model": {"reference": model.reference}}
+    looked_at = {"separation": {"pairs": []}}  # what the rows show by themselves decides nothing once they are trained on
     results = {"settings": settings, "specificity": {"rows": clean(table.to_dict("records"))}, "triggers": triggers}
-    return decide(results), triggers
+    return decide({**looked_at, **results}), triggers
 
 
 def _outcome(case: Case, decision: Decision, table: pd.DataFrame, triggers: Mapping[str, Any]) -> dict[str, Any]:
