@@ -214,7 +214,7 @@ class Work:
         replicates, kinds = self.size.replicates, len(self.searches)
         told = f"{replicates} replicate{'s' if replicates > 1 else ''}, {kinds} kind{'s' if kinds != 1 else ''} of trigger{left}"
         over = f"; {self.over}" if self.over else ""
-        return f"training: {told}, about {clock(self.seconds)}{over}"
+        return f"training: {told}, {f'about {clock(self.seconds)}' if self.seconds else 'all in the store'}{over}"
 
     @property
     def over(self) -> str:
