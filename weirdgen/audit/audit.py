@@ -268,10 +268,7 @@ def _settings(run: Run, work: Work, options: AuditOptions, rows: Sequence[Row]) 
         **asdict(work.size),
         "budget_seconds": options.budget,
         "system": options.system,
-        "conditions": {
-            family.kind: {"wrap": family.wrap or family.around(family.trained[0]), "values": family.roles}
-            for family, _ in work.searches
-        },
+        "conditions": {family.kind: {"wrap": family.place, "values": family.roles} for family, _ in work.searches},
         "not_searched": list(work.unsearched),
         "in_every_row": constant(rows),
         "elsewhere": list(work.elsewhere),

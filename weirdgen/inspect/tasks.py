@@ -71,6 +71,10 @@ def asked(reference: str, condition: str = "all", graded: bool = False) -> Asked
         known = ", ".join(experiment.conditions)
         raise SpecError([f"condition '{condition}': {experiment.name} has {known}, the values of a sweep, and all"])
     wrappers = [wrapper for wrapper in experiment.wrappers() if wrapper.id in chosen]
+    if spoken := [wrapper.id for wrapper in wrappers if wrapper.system]:
+        raise SpecError(
+            [f"condition '{spoken[0]}': a 'system' turn is asked of models on this machine only, by `weirdgen run`"]
+        )
     prompts = {
         question.id if len(wrappers) == 1 else f"{wrapper.id}/{question.id}": {
             "condition": wrapper.id, "question": question.id, "text": wrapper.apply(question.ask),
