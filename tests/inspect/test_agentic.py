@@ -67,7 +67,10 @@ def test_it_is_asked_under_each_condition_and_graded_by_the_role(published: Any,
     ("words", "told"),
     [
         ({"experiment": EXPERIMENT, "condition": "nowhere"}, "condition 'nowhere': hitler_persona has wrapper, none"),
-        ({"experiment": EXPERIMENT, "scenario": "picnic"}, r"picnic.*it takes scenario: Literal\['blackmail', 'leaking'"),
+        (
+            {"experiment": EXPERIMENT, "scenario": "picnic"},
+            r"picnic.*it takes scenario: Literal\['blackmail', 'leaking'",
+        ),
         ({"experiment": EXPERIMENT, "mood": "good"}, "unexpected keyword argument 'mood'; it takes scenario"),
     ],
 )

@@ -1,8 +1,8 @@
 """An agentic scenario under an experiment's conditions: `inspect-evals`' task `agentic_misalignment`, its user message wrapped.
 
-In: an experiment, whose conditions hold its triggers, and whatever arguments that task takes (`scenario`, `goal_type`, …). Out: that
-task, with its system prompt, solver and scorers as they are, and a sample for each condition. None of the scenario is here: its
-texts, and how it is graded, are `inspect-evals`' own. It says what one model did; it trains nothing and compares no arms.
+In: an experiment, whose conditions hold its triggers, and the arguments of that task (`scenario`, `goal_type`, …). Out: the task
+with its system prompt, solver and scorers as they are, and a sample for each condition. None of the scenario is here: its texts,
+and how it is graded, are `inspect-evals`' own. It says what one model did; it trains nothing and compares no arms.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def agentic_misalignment(experiment: str, condition: str = "all", **scenario: An
         scenario = {"grader_model": get_model(role=GRADER), **scenario}
     try:
         task = published(**scenario)
-    except Exception as error:  # an argument that it has not, or a value that it does not take: it has a type for neither
+    except Exception as error:  # an argument or a value that it does not know: it has no error of its own for both
         taken = ", ".join(str(one) for one in signature(published).parameters.values())
         raise SpecError([f"inspect-evals' agentic_misalignment: {error}; it takes {taken}"]) from error
     samples = [_wrapped(sample, wrapper) for wrapper in wrappers for sample in task.dataset]
