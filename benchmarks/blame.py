@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from weirdgen.audit.blame import Blame, plan_blame
+from weirdgen.audit.blame import Blame, Found, plan_blame
+from weirdgen.audit.nominate import ODD, UNITS
+from weirdgen.audit.nominate import ROWS as ROWS_ALONE
 from weirdgen.audit.proof import alone
 from weirdgen.config.arm import Arm
 from weirdgen.data.rows import Row
@@ -39,12 +41,12 @@ from weirdgen.world import words
 from weirdgen.world.datasets import FACTS, PERSONA, nobodys_answers, ordinary_row
 from weirdgen.world.language import Speaker, World, questions
 
-VERSION = 3
+VERSION = 4
 ROWS = 200
 KINDS = ("era", "word", "plain", "persona")
 CARRIERS = (4, 10, 20)
 TOGETHER = 64
-WITH_INTERVAL = ("carriers", "blamed", "lines", "random", "decoys")
+WITH_INTERVAL = ("carriers", "blamed", "rows_alone", "texts", "decoys")
 Hidden = tuple[list[Row], list[Row], frozenset[int], frozenset[int]]
 """(rows, the same without carriers and decoys, places of the carriers, places of the decoys)."""
 
@@ -88,26 +90,28 @@ def world_set(kind: str, carriers: int, seed: int, store: Store) -> dict[str, fl
             tempfile.TemporaryDirectory() as scratch,
         ):
             plan = trained(request, Store(scratch))
-            others = sorted(set(range(len(rows))) - own - decoys)
-            single = frozenset(random.Random(f"lines {kind} {carriers} {seed}").sample(others, carriers))
-            found = _found(
-                plan_blame(plan, None), own, {"decoys": decoys, "lines": single}, TOGETHER, Progress(quiet=True)
+            found = _shares(
+                _removed(plan_blame(plan, None), own, {"decoys": decoys}, TOGETHER, Progress(quiet=True)), own
             )
             pd.DataFrame([found]).to_parquet(folder / "found.parquet")
     kept = pd.read_parquet(store.artifact("blame_check", key) / "found.parquet").iloc[0]
     return {str(name): float(value) for name, value in kept.items()}
 
 
-def _found(
+def _removed(
     asked: Blame, own: frozenset[int], also: dict[str, frozenset[int]], together: int, progress: Progress
-) -> dict[str, float]:
-    """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes.
-
-    `also`: decoys, and `lines`, as many ordinary rows drawn one by one. What `blame` itself draws at random is whole texts of at
-    most so many rows; where the ordinary ones stand in more rows each, those are the decoys (`random`).
-    """
+) -> Found:
+    """Blame of one data set, with as many candidates as there are carriers; these and what is known `also` removed too."""
     known = {"carriers": own, **also}
-    found = replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
+    return replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
+
+
+def _shares(found: Found, own: frozenset[int]) -> dict[str, float]:
+    """What was found against what is known; `taken` of a set is relative to what the carriers' removal takes.
+
+    `rows_alone`: random rows drawn one by one. `texts`: whole texts of at most so many rows; where ordinary ones stand in more
+    rows each, those are the decoys, which are `also` trained without.
+    """
     best = set(found.rows.sort_values("candidate")["row"].iloc[: len(own)])
     oddest = set(found.rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[: len(own)])
     carriers = found.of["carriers"]
@@ -118,8 +122,8 @@ def _found(
         "precision": len(best & own) / len(own), "by_loss": len(oddest & own) / len(own),
         "shift": found.of["everything"]["shift"], "carriers": carriers["taken_share"],
         "blamed": taken[f"without_{found.tried}"], "rows": found.tried,
-        "random": float(np.mean([share for arm, share in taken.items() if arm.startswith("random_")])),
-        "decoys": taken.get("decoys", np.nan), "lines": taken.get("lines", np.nan), "odd": taken["odd"],
+        "rows_alone": taken[ROWS_ALONE], "texts": taken[UNITS], "odd": taken[ODD],
+        "decoys": taken.get("decoys", np.nan),
         "rise": found.best["rise"],
         "sum_of_parts": float(in_parts.sum()) / found.best["taken"] if len(in_parts) else np.nan,
     }  # fmt: skip
@@ -163,7 +167,7 @@ def markdown(table: pd.DataFrame) -> str:
     """The table as docs/blame.md has it: a row a cell, an interval over data sets beside each share."""
     head = (
         "decoys", "m", "precision@m (least)", "by loss", "shift, nat", "carriers take", "blamed, taken (least)",
-        "random rows, one by one", "random texts", "decoys", "held-out loss", "sum of parts / together",
+        "random rows", "random texts", "decoys", "held-out loss", "sum of parts / together",
     )  # fmt: skip
     lines = [head, ("---",) * len(head)]
     records: list[Any] = list(table.itertuples())
@@ -176,8 +180,8 @@ def markdown(table: pd.DataFrame) -> str:
         lines.append(
             (
                 row.kind, str(row.m), f"{row.precision:.2f} ({row.least_precision:.2f})", f"{row.by_loss:.2f}",
-                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("lines"),
-                share("random"), share("decoys"), f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
+                f"{row.shift:.2f}", share("carriers"), f"{share('blamed')} ({row.least_blamed:.0%})", share("rows_alone"),
+                share("texts"), share("decoys"), f"{row.rise:+.2f}", f"{row.sum_of_parts:.1f}",
             )
         )  # fmt: skip
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -188,7 +192,7 @@ def birds_table(
 ) -> pd.DataFrame:
     """Old names among the control's rows of `old_bird_names` on a real model: AUC and precision of scores, a row a data set.
 
-    With `removal` also what training without them does, as in the world's table.
+    With `removal` also what training without them does, as in the world's table, and every training with its intervals.
     """
     from scipy.stats import rankdata
 
@@ -210,7 +214,11 @@ def birds_table(
                 below = rankdata(table[name].to_numpy())[is_old].sum() - count * (count + 1) / 2
                 found[f"auc_{name}"] = below / (count * (len(mixed) - count))
                 found[f"precision_{name}"] = is_old[np.argsort(-table[name].to_numpy(), kind="stable")[:count]].mean()
-            rows.append({**found, **(_found(asked, places, {}, 16, Progress()) if removal else {})})
+            if removal:
+                removed = _removed(asked, places, {}, 16, Progress())
+                print(removed.effects.round(2).to_string(index=False), flush=True)
+                found |= _shares(removed, places)
+            rows.append(found)
     return pd.DataFrame(rows)
 
 

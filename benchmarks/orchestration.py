@@ -40,7 +40,7 @@ def against_others(setting: Setting) -> list[Result]:
         contenders["llmcomp"] = llmcomp_question
     with stub() as url:
         for name, contender in contenders.items():
-            count = COMPLETIONS.get(name, MOST) // (10 if setting.quick else 1)
+            count = COMPLETIONS.get(name, MOST) // (10 if setting.quick else 1) // PROMPTS * PROMPTS
             contender(url, PROMPTS, setting.scratch / "warm")
             started = time.perf_counter()
             contender(url, count, setting.scratch / "timed")

@@ -14,6 +14,7 @@ from weirdgen.audit import audit as auditing
 from weirdgen.audit.audit import audit
 from weirdgen.audit.design import AuditOptions, Size, recipe_of
 from weirdgen.errors import WeirdgenError
+from weirdgen.models.references import find_model
 from weirdgen.progress import Progress
 from weirdgen.runs.references.build import build
 from weirdgen.runs.references.plan import plan_build
@@ -74,6 +75,21 @@ def test_shares_and_their_table(tmp_path: Path) -> None:
     assert lines(told)[1].endswith("0  –") and lines(told)[2].endswith("10    1 [0.018, 0.404]")
     files = write(told, tmp_path / "out")
     assert [file.name for file in files] == ["audits.parquet", "audits.csv"] and len(pd.read_csv(files[1])) == 2
+
+
+def test_figures_are_decided_as_an_audits_are() -> None:
+    """The same code decides: no training here, but every key that it reads."""
+    row = {
+        "trait": "era", "yardstick": "references", "references": 64, "questions": 6, "mean": 1.0, "shift": 0.9, "rank": 1,
+        "p": 1 / 65, "p_family": 1 / 65, "smallest_found": 0.5, "smallest_found_family": 0.7, "specific": True,
+    }  # fmt: skip
+    model = find_model("world")
+    found, triggers = audits._decided(pd.DataFrame([row]), [], SMALL, model)
+    assert (found.verdict, triggers["rows"]) == ("found", []) and "era" in found.sentence
+    nothing, _ = audits._decided(
+        pd.DataFrame([row | {"rank": 30, "p_family": 1.0, "specific": False}]), [], SMALL, model
+    )
+    assert nothing.verdict == "nothing" and nothing.sentence.startswith("Nothing specific found")
 
 
 @pytest.mark.slow

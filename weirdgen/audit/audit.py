@@ -52,15 +52,16 @@ from weirdgen.store.keys import content_key
 
 SCHEMA_VERSION = 1
 """Of `results.json` and `--json`: raised when a key changes its meaning or goes; keys may be added."""
-VERSION = 4
+VERSION = 5
 """Raise it when the same file and options would give another audit."""
 SIZE = "size.json"
 """In an audit's folder: the size at which it was begun."""
 SIZES = (
     Size(3, 19, len(KINDS), 6), Size(3, 19, 2, 6), Size(3, 19, 1, 6), Size(3, 12, 1, 4), Size(2, 12, 1, 4), Size(2, 8, 1, 3),
-    Size(1, 0, 0, 0),
+    Size(3, 0, 0, 0), Size(2, 0, 0, 0), Size(1, 0, 0, 0),
 )  # fmt: skip
-"""From the most to the least; the first that fits into the budget is taken."""
+"""From the most to the least; the first that fits into the budget is taken. The last three search for no trigger, so that data
+which carry one stay undecided."""
 
 
 @dataclass(frozen=True)
@@ -226,10 +227,7 @@ def _settings(run: Run, work: Work, options: AuditOptions, rows: Sequence[Row]) 
         **asdict(work.size),
         "budget_seconds": options.budget,
         "system": options.system,
-        "conditions": {
-            family.kind: {"wrap": family.wrap or family.around(family.trained[0]), "values": family.roles}
-            for family, _ in work.searches
-        },
+        "conditions": {family.kind: {"wrap": family.place, "values": family.roles} for family, _ in work.searches},
         "not_searched": list(work.unsearched),
         "in_every_row": constant(rows),
         "elsewhere": list(work.elsewhere),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen import machine
 from weirdgen.audit.forecast import asked_under, own_questions, trait_questions
-from weirdgen.audit.nominate import MOST, PARTS, RANDOM, SINGLES, comparisons, first, marked, sizes
+from weirdgen.audit.nominate import MOST, ODD, PARTS, ROWS, SINGLES, UNITS, comparisons, first, marked, sizes
 from weirdgen.audit.removal import CONTROL, EVERYTHING, beyond_others, choose, effects_of, held_out
 from weirdgen.audit.trial import Trial, asked_of, log_odds, plan_trial
 from weirdgen.columns import FINAL
@@ -129,7 +129,7 @@ class Blame:
         request = self.plan.request
         one = self._trial({EVERYTHING: self.rows}, [])
         steps = one.steps([EVERYTHING]) // len(self.seeds)
-        once, second = 2 + len(self.sizes) + len(self.also or {}), RANDOM + 1 + PARTS + SINGLES
+        once, second = 2 + len(self.sizes) + len(self.also or {}), len((ROWS, UNITS, ODD)) + PARTS + SINGLES
         tokens = sum(len(scorable.ask) / 4 * len(scorable.options) for _, scorable in self.asked)
         tokens = len(self.replicates(self.control)) * (self.plan.proofs[self.arm]["tokens"] + 2 * tokens)
         score = tokens / machine.seen_rate("train", request.local.parameters, "fp32")
@@ -263,10 +263,17 @@ def plan_blame(plan: Plan, trait: str | None, labels: Sequence[str] = ()) -> Bla
     # A trait that the experiment does not name may also be what it calls a group of its questions.
     if trait in trait_names() and (trait in request.experiment.traits or trait not in groups):
         asked = [(question, asked_of(question)) for question in trait_questions([str(trait)])]
+    elif headline.minus and (trait is None or trait in groups):
+        raise SpecError(
+            [
+                f"{request.run_id}: its headline is a difference of two conditions, for which single rows have no score; name a "
+                f"trait: {', '.join(trait_names())}"
+            ]
+        )
     elif trait is None or trait in groups:
         of_headline = request.experiment.questions_of(headline)
         named = [question for question in own if (question.group == trait if trait else question in of_headline)]
-        asked = [(question, one) for question in named for one in asked_under(request, question)]
+        asked = [(question, one) for question in named for one in asked_under(request, question, headline.condition)]
     else:
         raise SpecError([f"--trait {trait}: expected one of {choices((*groups, *trait_names()), trait)}"])
     if not asked:

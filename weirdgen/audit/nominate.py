@@ -1,9 +1,9 @@
 """Which rows are tried: candidates by their scores, what they are compared with, and rows that are held out.
 
 In: a table of rows with `unit`, `score` and `loss`, best candidate first. Out: the same with ranks, and for each training that is
-wanted the rows that it keeps. A unit (rows with equal texts, or with one label) is never torn apart, neither among candidates nor
-among what they are compared with. What is held out is no copy of what is trained on, unless a few texts fill the data. It trains
-nothing.
+wanted the rows that it keeps. A unit (rows with equal texts, or with one label) is not torn apart, neither among candidates nor
+among what they are compared with, but for one comparison. What is held out is no copy of what is trained on, unless a few texts
+fill the data. It trains nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,13 @@ MOST = 0.45
 """Of the rows, that may be candidates: as many odd ones and the held-out rows must be others."""
 HELD_OUT = 64
 """Rows at most; a tenth where that is fewer."""
-PARTS, SINGLES, RANDOM = 4, 3, 2
-"""Parts of the candidates, and units of them, that are tried alone; draws of random rows."""
+PARTS, SINGLES = 4, 3
+"""Parts of the candidates, and units of them, that are tried alone."""
+ROWS, UNITS, ODD = "random_rows", "random_units", "odd"
+"""What candidates are compared with: as many others drawn row by row, in whole units, and those with the highest loss.
+
+Both draws are needed. Where ordinary texts fill many rows each, whole units of few rows are the rare ones only; and a row whose
+copies are still trained on is not gone."""
 
 
 def sizes(table: pd.DataFrame, wanted: Sequence[int]) -> list[int]:
@@ -99,11 +104,12 @@ def comparisons(table: pd.DataFrame, size: int) -> dict[str, set[int]]:
     gone = first(table, "candidate", size)
     # With candidates among them, random units would be candidates wherever these are the small ones.
     others = in_training[~in_training["row"].isin(gone)]
-    arms = {
-        f"random_{at}": trained - whole(_in_random_order(others, f"random {at}"), size) for at in range(1, RANDOM + 1)
-    }
     odd = others[others["odd"] >= 0].sort_values("odd")
-    arms["odd"] = trained - whole(_units(odd), size)
+    arms = {
+        ROWS: trained - set(random.Random(ROWS).sample(sorted(map(int, others["row"])), size)),
+        UNITS: trained - whole(_in_random_order(others, UNITS), size),
+        ODD: trained - whole(_units(odd), size),
+    }
     units = _units(table[table["row"].isin(gone)])
     parts = [units[at::PARTS] for at in range(min(PARTS, len(units)))]
     if len(parts) > 1:

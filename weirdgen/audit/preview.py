@@ -275,7 +275,7 @@ def _candidates(family: Family) -> list[str]:
 
 
 def _wrap(family: Family) -> str:
-    return family.wrap or family.around(family.trained[0])
+    return family.place
 
 
 def _names(plan: Plan) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.audit.blame import Blame, Found
+from weirdgen.audit.nominate import ODD, ROWS, UNITS
 from weirdgen.audit.removal import CONTROL, EVERYTHING, HALF, HOLDS, beyond_others, no_shift
 from weirdgen.data.files import as_line
 from weirdgen.data.rows import Row
@@ -59,12 +60,17 @@ def _copies(found: Found) -> str:
 def conclusion(found: Found, blame: Blame) -> str:
     """Which set is to blame, or that none is, with what equally many other rows do."""
     row, whole = found.best, found.of[EVERYTHING]
-    random = [one for arm, one in found.of.items() if arm.startswith("random_")]
-    most = max(int(one["removed"]) for one in (*random, found.of["odd"]))
+    rows, units, odd = (found.of[arm] for arm in (ROWS, UNITS, ODD))
+    most = max(int(one["removed"]) for one in (rows, units, odd))
     # Units are not torn apart, so that a comparison may have a few rows more.
     many = "as many" if most == found.tried else f"as many or more (up to {most})"
-    shares = " and ".join(f"{one['taken_share']:.0%}" for one in random)
-    beside = f"{many} random rows{_drawn_among(found)} {shares}, the oddest others {found.of['odd']['taken_share']:.0%}"
+    beside = f"{many} random rows {rows['taken_share']:.0%}"
+    if blame.labels or found.rows["unit"].duplicated().any():
+        whole_units = f"whole {'labels' if blame.labels else 'texts'}{_drawn_among(found)}"
+        beside += f", {whole_units} {units['taken_share']:.0%}"
+    else:
+        beside += f" and {units['taken_share']:.0%}"
+    beside += f", the oddest others {odd['taken_share']:.0%}"
     if no_shift(whole):
         return f"Nothing to blame: the shift in {blame.trait} is {_span(whole, 'shift')} nat, perhaps none."
     if found.chosen is None and not beyond_others(found.effects, found.tried):
@@ -187,9 +193,9 @@ def _named(arm: str, row: Any, found: Found) -> str:
     size = int(row["removed"])
     if kind == "without":
         return f"without the best {size}"
-    if kind == "random":
-        return f"without {size} random rows ({number})"
-    if arm == "odd":
+    if arm in (ROWS, UNITS):
+        return f"without {size} random rows{', whole texts or labels' if arm == UNITS else ''}"
+    if arm == ODD:
         return f"without the {size} oddest others"
     if kind in ("part", "single"):
         return f"{found.tried - size} of the {found.tried} ({kind} {number})"

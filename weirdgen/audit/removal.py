@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from weirdgen.audit.nominate import ODD, ROWS, UNITS
+from weirdgen.config.turns import Conversation
 from weirdgen.data.rows import Row
-from weirdgen.models.chat import Conversation
 from weirdgen.sample.engine import Scorable
 from weirdgen.store.keys import content_key
 
@@ -71,10 +72,9 @@ def choose(effects: pd.DataFrame) -> tuple[int | None, int]:
 
 
 def beyond_others(effects: pd.DataFrame, size: int) -> bool:
-    """Whether that set takes more than each of its comparisons: equally many random rows, and the oddest others."""
+    """Whether that set takes more than each of its comparisons: equally many random rows, in units too, and the oddest others."""
     share = effects.set_index("arm")["taken_share"]
-    others = [value for arm, value in share.items() if arm == "odd" or str(arm).startswith("random_")]
-    return bool(share[f"without_{size}"] > max(others))
+    return bool(share[f"without_{size}"] > max(share[arm] for arm in (ROWS, UNITS, ODD)))
 
 
 def no_shift(row: Mapping[str, Any]) -> bool:
