@@ -250,6 +250,42 @@ def test_a_table_is_converted_by_its_columns_or_by_templates(tmp_path: Path) -> 
         read_rows(tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("r.jsonl", b'{"prompt": "a", "completoin": "b"}', "'completoin'); did you mean 'completion' (beside 'prompt')?"),
+        ("r.jsonl", b'{"instruction": "a", "outptu": "b"}', "did you mean 'output' (beside 'instruction')?"),
+        ("r.jsonl", b'{"foo": "a"}', "also converted: ShareGPT, conversations of role and content, Gemini, Alpaca, prompt and"),
+        ("r.jsonl", b'{"text": "a"}', "give each row a 'prompt' and a 'completion'"),
+        ("r.jsonl", b"", "r.jsonl: no rows: it is empty; expected one row a line"),
+        ("r.jsonl", bytes(range(256)), "r.jsonl: a binary file, no text; expected text in UTF-8"),
+        ("r.txt", b"Dear reader\n", "r.txt: no file of rows; expected .jsonl (OpenAI chat format)"),
+        ("r.csv", b"prompt,completoin\na,b\n", "did you mean 'completion' (beside 'prompt')?; name them, e.g. --prompt"),
+        ("r.csv", b"q,a\nb,c\n", "It has q, a; name them, e.g. --prompt '{q}' --answer '{a}'"),
+        ("r.csv", b"", "r.csv: it is empty; expected a line of column names"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_converted_is_told_what_could_be(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        convert(tmp_path / name, tmp_path / "o.jsonl")
+    assert said in str(caught.value)
+
+
+def test_every_row_of_a_table_that_makes_no_chat_row_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("q,a\nx,\ny,b\nz,\n")
+    with pytest.raises(DataError, match=r"t\.csv:2, and 1 more line: the assistant's answer is empty"):
+        load_rows(Arm(role="control", data="t.csv", prompt="{q}", answer="{a}"), tmp_path)
+
+
+def test_a_template_without_braces_is_no_column(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("q,a\nx,y\n")
+    with pytest.raises(DataError, match=r"--prompt q: write --prompt '\{q\}'"):
+        convert(tmp_path / "t.csv", tmp_path / "o.jsonl", prompt="q", answer="{a}")
+    convert(tmp_path / "t.csv", tmp_path / "o.jsonl", prompt="Tell me.", answer="{a}")
+    assert read_jsonl(tmp_path / "o.jsonl") == [chat("Tell me.", "y")]
+
+
 @pytest.mark.parametrize("template", ["{prompt:>9000000000}", "{prompt!r}", "{prompt.__class__}", "{", "{0}"])
 def test_a_template_fills_names_and_nothing_else(tmp_path: Path, template: str) -> None:
     (tmp_path / "t.csv").write_text("prompt,answer\nq,a\n")

@@ -15,10 +15,10 @@ from typing import Any
 
 from weirdgen.config.base import fill, placeholders
 from weirdgen.config.files import Table, read_table, table_delimiter
-from weirdgen.data.files import as_line, is_data, is_dataset_folder, problem_lines, read_values
+from weirdgen.data.files import ENDINGS, as_line, is_data, is_dataset_folder, problem_lines, read_values
 from weirdgen.data.messages import parse_row
-from weirdgen.data.shapes import other_shape
-from weirdgen.errors import DataError, choices
+from weirdgen.data.shapes import SHAPES, misspelt_key, other_shape
+from weirdgen.errors import DataError, choices, did_you_mean
 from weirdgen.parsing import is_file, is_folder
 from weirdgen.store.disk import explain_disk_errors, write_whole
 
@@ -51,7 +51,9 @@ def convert(
     else:
         rows, how = _from_file(source, encoding, prompt, answer)
     if not rows:
-        raise DataError(f"{source}: no rows")
+        raise DataError(
+            f"{source}: no rows: it is empty; expected one row a line, or a table with a line of names first"
+        )
     return _written(target, "".join(as_line(row) + "\n" for row in rows), len(rows), source, how)
 
 
@@ -75,7 +77,7 @@ def _from_folder(
     files = [path for path in inside if is_file(path) and is_data(path)]
     if not files:
         held = ", ".join(path.name for path in inside[:8]) or "nothing"
-        raise DataError(f"{folder}: no file of rows in this folder; it holds {held}")
+        raise DataError(f"{folder}: no file of rows in this folder; it holds {held}. Expected files of rows: {ENDINGS}")
     rows: list[Any] = []
     how: Counter[str] = Counter()
     problems = []
@@ -107,12 +109,22 @@ def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[st
         try:
             parse_row(row)
         except DataError as error:
-            problems.append((place, f"{shape.name}: {error}" if shape else str(error)))
+            problems.append((place, f"{shape.name}: {error}" if shape else f"{error}{_meant(value)}"))
             continue
         rows.append(row)
         done[f"{shape.name}: {shape.how}" if shape else "chat rows"] += 1
     _raise(source, values.unit, problems)
     return rows, [*values.how, *done]
+
+
+def _meant(value: Any) -> str:
+    """What a row that is in no known format comes close to, or which formats there are."""
+    if not isinstance(value, dict) or "messages" in value:
+        return ""
+    if near := misspelt_key(value):
+        return near
+    names = dict.fromkeys(shape.name for shape in SHAPES if shape.how)
+    return "" if did_you_mean("messages", value) else f"; also converted: {', '.join(names)} rows"
 
 
 def _table_of_values(source: Path, encoding: str | None) -> Table:
@@ -132,12 +144,18 @@ def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | 
     usual = next((pair for pair in COMMON if set(pair) <= set(table.columns)), None)
     if prompt is None or answer is None:
         if usual is None:
+            if not table.columns:
+                raise DataError(f"{source}: it is empty; expected a line of column names, and a line for each row")
+            first, second = (*table.columns, "COLUMN")[:2]
             raise DataError(
-                f"{source}:1: which columns are the two turns? It has {', '.join(table.columns) or 'none'}; name them: "
-                "--prompt '{COLUMN}' --answer '{COLUMN}'"
+                f"{source}:1: which columns are the two turns? It has {', '.join(table.columns)}{misspelt_key(table.columns)}; "
+                f"name them, e.g. --prompt '{{{first}}}' --answer '{{{second}}}'"
             )
         prompt, answer = (f"{{{column}}}" for column in usual)
     try:
+        for option, template in (("prompt", prompt), ("answer", answer)):
+            if template in table.columns:
+                raise DataError(f"--{option} {template}: write --{option} '{{{template}}}' for the text of that column")
         unknown = [name for name in (*placeholders(prompt), *placeholders(answer)) if name not in table.columns]
     except ValueError as error:
         raise DataError(f"--prompt or --answer: {error}") from None

@@ -7,10 +7,10 @@ In: one row as plain data. Out: the name of its format, a chat row, or why there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from weirdgen.errors import DataError, choices
+from weirdgen.errors import DataError, choices, closest
 
 Message = dict[str, Any]
 Plain = Mapping[str, Any]
@@ -48,6 +48,19 @@ def other_shape(row: Any) -> Shape | None:
     if not isinstance(row, Mapping) or isinstance(row.get("messages"), list):
         return None
     return next((shape for shape in SHAPES if shape.fits(row)), None)
+
+
+def misspelt_key(keys: Collection[str]) -> str:
+    """`; did you mean 'completion' (beside 'prompt')?` of keys or columns that are one misspelling from a pair; else nothing."""
+    for first, second in (*PAIRS, ("instruction", "output")):
+        held = [key for key in (first, second) if key in keys]
+        if len(held) != 1:
+            continue
+        (there,) = held
+        lacking = second if there == first else first
+        if any(closest(str(key), [lacking]) for key in keys if key != there):
+            return f"; did you mean '{lacking}' (beside '{there}')?"
+    return ""
 
 
 def _text(row: Plain, key: str) -> str:
@@ -194,7 +207,10 @@ SHAPES = (
     ),
     Shape(
         "plain text", lambda row: isinstance(row.get("text"), str) and len(row) <= 3,
-        _refuse("it has no turns, so what is asked and what is answered cannot be told apart"), "",
+        _refuse(
+            "it has no turns, so what is asked and what is answered cannot be told apart; give each row a 'prompt' and a "
+            "'completion'"
+        ), "",
     ),
 )  # fmt: skip
 """Tried in this order: the first that fits names the row."""

@@ -12,10 +12,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Experiment
+from weirdgen.errors import all_at_once
 from weirdgen.models.references import LocalModel
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
@@ -66,7 +68,7 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     Plans are made and shown before anything is run, so that bad input in the last one costs nothing.
     """
     store, progress = Store(options.store or default_store()), Progress(options.quiet and not options.dry_run)
-    plans = [make_plan(resolve(experiment, options), store) for experiment in experiments]
+    plans: list[Plan] = all_at_once(partial(_planned, experiment, options, store) for experiment in experiments)
     for plan in plans:
         for line in plan_lines(plan):
             progress.say(line)
@@ -91,6 +93,10 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")
     return finished
+
+
+def _planned(experiment: str, options: RunOptions, store: Store) -> Plan:
+    return make_plan(resolve(experiment, options), store)
 
 
 def _require_ready(plan: Plan, progress: Progress) -> None:

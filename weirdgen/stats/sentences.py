@@ -45,7 +45,8 @@ class Compared:
     def under(self) -> str:
         """The condition as the beginning of a clause; the bare question, called none, is not named."""
         if self.minus:
-            return f"under {self.condition} instead of {self.minus}, "
+            bare = "the bare question" if self.minus == "none" else self.minus
+            return f"under {self.condition} instead of {bare}, "
         if self.condition in ("", "none"):
             return ""
         return "over all conditions, " if self.condition == ALL else f"under {self.condition}, "
@@ -117,8 +118,8 @@ def _odds(compared: Compared, effect: float, low: float, high: float, apart: boo
     between = f" ({_level(compared)} interval {ends[0]} to {ends[1]})" if ends else ""
     models = f"models finetuned on {compared.treatment} {compared.do}"
     if compared.minus:
-        factor = f"multiplied by a factor {times}{between} that of {compared.other}"
-        return f"{compared.under}{odds} with which {models} are {factor}"
+        factor = f"change by a factor {times}{between} as large as for {compared.other}"
+        return f"{compared.under}{models} with {odds.removeprefix('the ')} that {factor}"
     return f"{compared.under}{models} with {times} {odds}{between} of {compared.other}"
 
 
@@ -130,9 +131,8 @@ def _rate(compared: Compared, effect: float, low: float, high: float, apart: boo
     models = f"models finetuned on {compared.treatment} {compared.do}"
     if compared.minus:
         share = f"the share of {counted} in which {models}"
-        return (
-            f"{compared.under}{share} rises by {number} percentage points {way}{between} than that of {compared.other}"
-        )
+        points = f"{number} percentage point{'' if number == '1' else 's'} {way}{between}"
+        return f"{compared.under}{share} rises by {points} than that of {compared.other}"
     return f"{compared.under}{models} in {number} {way} of every 100 {counted}{between} than {compared.other}"
 
 
