@@ -124,11 +124,12 @@ def test_the_first_run_stays_the_first_when_its_file_is_written_again(write_expe
     _keep_request(equal)
     old = begun_at(plan.folder)
     assert old is not None and old.timestamp() == 1_700_000_000
-    file.write_text(json.dumps({**kept, "begun": "2026-11-29T05:00:00+00:00"}))  # its time is the file's no longer
-    (plan.folder / "results.json").write_text(json.dumps(FOUND))
+    file.write_text(json.dumps({**kept, "begun": "2020-11-29T05:00:00+00:00"}))  # its time is the file's no longer
     later = weirdgen.plan(str(write_experiment({"measure: contrast": "measure: is_target"})), store=store.root)
     _keep_request(later)
     os.utime(later.folder / "run.json", (1_700_000_000, 1_700_000_000))
+    for folder in (plan.folder, later.folder):
+        (folder / "results.json").write_text(json.dumps(FOUND))
     seen = seen_before(later.request, later.folder, store)
     assert seen is not None and seen.run == plan.request.run_id
     assert seen_before(plan.request, plan.folder, store) is None

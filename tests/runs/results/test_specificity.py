@@ -209,8 +209,8 @@ def test_what_the_harmless_data_were_trained_with_is_told_where_it_differs() -> 
 @pytest.mark.parametrize(
     ("moved", "said", "counted"),
     [
-        (-3.0, "−3.", "30 of 30 harmless datasets are at least as far in the expected direction"),
-        (3.0, "+3.", "none of 30 harmless datasets is at least as far in the expected direction"),
+        (-3.0, "−", "30 of 30 harmless datasets are at least as far in the expected direction"),
+        (3.0, "+", "none of 30 harmless datasets is at least as far in the expected direction"),
     ],
 )
 def test_a_named_trait_that_moves_the_other_way_is_said_so(
