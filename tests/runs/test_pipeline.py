@@ -154,7 +154,7 @@ def test_training_goes_on_where_it_was_stopped(
 def test_adapters_outlive_artifacts_that_could_not_be_filed(
     write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk between two artifacts: what was trained is filed whole by the next run, and the first artifact is left alone."""
+    """A full disk between two artifacts: the next run files what was trained whole, and leaves the first artifact alone."""
     path, store = str(write_experiment()), tmp_path / "store"
     monkeypatch.setattr("weirdgen.finetune.replicas.EVERY_SECONDS", 0.0)
     filed: list[str] = []

@@ -85,8 +85,8 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def share_files(source: Path, target: Path) -> None:
-    """Every file below `source` also below the folder `target`, made if needed: as the same file under two names where the disk can do that,
-    else as a copy. Neither folder may then write into a file in place; `unshare_files` makes them its own again."""
+    """Every file below `source` also below the folder `target`, made if needed: as the same file under two names where the disk
+    can do that, else as a copy. Neither folder may then write into a file in place; `unshare_files` makes them its own again."""
     target.mkdir(parents=True, exist_ok=True)
     for place in sorted(source.rglob("*")):
         there = target / place.relative_to(source)

@@ -103,7 +103,7 @@ class Train(Unit):
             working = [unfinished / key for key in together]
             for place in working:
                 place.mkdir(parents=True, exist_ok=True)
-                unshare_files(place)  # a process that was killed while it filed them left artifacts with these very files
+                unshare_files(place)  # with artifacts of a process that was killed before it had filed them all
             began = _first_begun(unfinished)
             seeds, parameters = [replicate.seed for replicate in group], self.model.parameters
             results = engines.train_group(
@@ -131,7 +131,9 @@ class Train(Unit):
         """Raises `StoreError` if an adapter that the recipe keeps is missing."""
         for step in self.recipe.checkpoint_steps(total_steps(rows, self.recipe)):
             if not (kept := checkpoint_folder(target, step)).is_dir():
-                raise StoreError(f"{unfinished}: {kept.name} is missing: remove that folder and run the same command again")
+                raise StoreError(
+                    f"{unfinished}: {kept.name} is missing: remove that folder and run the same command again"
+                )
 
     def _compared(self, folder: Path) -> list[dict[str, Any]]:
         """How training together compared with each row alone on this model; nothing for trl, which trains one by one."""
