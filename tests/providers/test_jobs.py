@@ -194,8 +194,8 @@ def test_a_job_is_forgotten_when_asked_to_and_another_is_created(
 
 def test_patience_is_counted_while_jobs_are_looked_at(jobs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not while another is created, or while the one before is sampled."""
-    monkeypatch.setattr(remote, "PATIENCE", 0.5)
-    waits = lambda method, path, count: 0.6 if (method, path, count) == ("POST", "/fine_tuning/jobs", 2) else None  # noqa: E731
+    monkeypatch.setattr(remote, "PATIENCE", 0.3)
+    waits = lambda method, path, count: 0.4 if (method, path, count) == ("POST", "/fine_tuning/jobs", 2) else None  # noqa: E731
     cut: list[str] = []
 
     def fault(method: str, path: str, count: int) -> Any:
@@ -209,7 +209,7 @@ def test_patience_is_counted_while_jobs_are_looked_at(jobs: Make, monkeypatch: p
         for wanted, _ in jobs(server).train([ONE, TWO]):
             done.append(wanted.name)
             if len(done) == 1:
-                time.sleep(0.6)
+                time.sleep(0.4)
                 cut.clear()
         assert len(done) == 2
 
