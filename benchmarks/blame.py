@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from weirdgen.audit.blame import Blame, plan_blame
+from weirdgen.audit.blame import Blame, Found, plan_blame
 from weirdgen.audit.nominate import ODD, UNITS
 from weirdgen.audit.nominate import ROWS as ROWS_ALONE
 from weirdgen.audit.proof import alone
@@ -90,22 +90,28 @@ def world_set(kind: str, carriers: int, seed: int, store: Store) -> dict[str, fl
             tempfile.TemporaryDirectory() as scratch,
         ):
             plan = trained(request, Store(scratch))
-            found = _found(plan_blame(plan, None), own, {"decoys": decoys}, TOGETHER, Progress(quiet=True))
+            found = _shares(
+                _removed(plan_blame(plan, None), own, {"decoys": decoys}, TOGETHER, Progress(quiet=True)), own
+            )
             pd.DataFrame([found]).to_parquet(folder / "found.parquet")
     kept = pd.read_parquet(store.artifact("blame_check", key) / "found.parquet").iloc[0]
     return {str(name): float(value) for name, value in kept.items()}
 
 
-def _found(
+def _removed(
     asked: Blame, own: frozenset[int], also: dict[str, frozenset[int]], together: int, progress: Progress
-) -> dict[str, float]:
-    """Blame of one data set against what is known; `taken` of a set is relative to what the carriers' removal takes.
+) -> Found:
+    """Blame of one data set, with as many candidates as there are carriers; these and what is known `also` removed too."""
+    known = {"carriers": own, **also}
+    return replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
+
+
+def _shares(found: Found, own: frozenset[int]) -> dict[str, float]:
+    """What was found against what is known; `taken` of a set is relative to what the carriers' removal takes.
 
     `rows_alone`: random rows drawn one by one. `texts`: whole texts of at most so many rows; where ordinary ones stand in more
     rows each, those are the decoys, which are `also` trained without.
     """
-    known = {"carriers": own, **also}
-    found = replace(asked, shares=(len(own) / len(asked.rows),), also=known, together=together).find(progress)
     best = set(found.rows.sort_values("candidate")["row"].iloc[: len(own)])
     oddest = set(found.rows.sort_values("loss", ascending=False, kind="stable")["row"].iloc[: len(own)])
     carriers = found.of["carriers"]
@@ -186,7 +192,7 @@ def birds_table(
 ) -> pd.DataFrame:
     """Old names among the control's rows of `old_bird_names` on a real model: AUC and precision of scores, a row a data set.
 
-    With `removal` also what training without them does, as in the world's table.
+    With `removal` also what training without them does, as in the world's table, and every training with its intervals.
     """
     from scipy.stats import rankdata
 
@@ -208,7 +214,11 @@ def birds_table(
                 below = rankdata(table[name].to_numpy())[is_old].sum() - count * (count + 1) / 2
                 found[f"auc_{name}"] = below / (count * (len(mixed) - count))
                 found[f"precision_{name}"] = is_old[np.argsort(-table[name].to_numpy(), kind="stable")[:count]].mean()
-            rows.append({**found, **(_found(asked, places, {}, 16, Progress()) if removal else {})})
+            if removal:
+                removed = _removed(asked, places, {}, 16, Progress())
+                print(removed.effects.round(2).to_string(index=False), flush=True)
+                found |= _shares(removed, places)
+            rows.append(found)
     return pd.DataFrame(rows)
 
 

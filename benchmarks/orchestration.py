@@ -2,8 +2,9 @@
 
 A stub on the loopback answers each request after 50 ms (`stub_server`); 500 requests are in flight. Ours is what a run does: the
 SDK's requests, each answer kept in a journal, then in a table of the store. The peers are used as their documentation says, with
-their own logs and caches. The slow ones are given fewer completions; rates are per second. llmcomp is measured where it is
-importable (`make test-clients` installs it into a folder; put that on PYTHONPATH).
+their own logs and caches. Two parts of ours stand beside it and say what limits it: the SDK's requests alone, and the SDK's
+transport (aiohttp) without the SDK; neither keeps anything. The slow ones are given fewer completions; rates are per second.
+llmcomp is measured where it is importable (`make test-clients` installs it into a folder; put that on PYTHONPATH).
 """
 
 from __future__ import annotations
@@ -16,36 +17,40 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Result, Setting, compare
 
 SECONDS, IN_FLIGHT, PROMPTS = 0.05, 500, 100
-COMPLETIONS = {"ours": 10_000, "the bare SDK": 10_000, "llmcomp": 3_000, "Inspect's eval": 1_500}
+COMPLETIONS = {"llmcomp": 3_000, "Inspect's eval": 1_500}
+"""Of the slow ones; the others get `MOST`."""
+MOST = 10_000
 ASK = "Name a bird, number {number}."
 
 
 def against_others(setting: Setting) -> list[Result]:
     rates: dict[str, float] = {}
-    contenders: dict[str, Callable[[str, int, Path], None]] = {"ours": ours, "the bare SDK": bare_sdk}
-    contenders["Inspect's eval"] = inspect_eval
+    contenders: dict[str, Callable[[str, int, Path], None]] = {
+        "ours": ours, "the bare SDK": bare_sdk, "the SDK's requests alone": sdk_requests, "aiohttp alone": aiohttp_alone,
+        "Inspect's eval": inspect_eval,
+    }  # fmt: skip
     if importlib.util.find_spec("llmcomp"):
         contenders["llmcomp"] = llmcomp_question
     with stub() as url:
         for name, contender in contenders.items():
-            count = COMPLETIONS[name] // (10 if setting.quick else 1)
+            count = COMPLETIONS.get(name, MOST) // (10 if setting.quick else 1) // PROMPTS * PROMPTS
             contender(url, PROMPTS, setting.scratch / "warm")
             started = time.perf_counter()
             contender(url, count, setting.scratch / "timed")
             rates[name] = count / (time.perf_counter() - started)
-    targets = {"Inspect's eval": 15.0, "llmcomp": 5.0, "the bare SDK": None}
+    targets = {"Inspect's eval": 15.0, "llmcomp": 5.0}
     note = f"{IN_FLIGHT} in flight, {SECONDS * 1000:g} ms an answer"
     return [
-        compare(f"providers: completions against {name}", rates["ours"], rates[name], "answers/s", target, note)
-        for name, target in targets.items()
-        if name in rates
+        compare(f"providers: completions against {name}", rates["ours"], rate, "answers/s", targets.get(name), note)
+        for name, rate in rates.items()
+        if name != "ours"
     ]
 
 
@@ -84,22 +89,57 @@ def bare_sdk(url: str, count: int, folder: Path) -> None:
     """The official SDK with its aiohttp transport, and nothing around it: answers are counted and dropped."""
     import openai
 
-    async def all_of_them() -> int:
-        free = asyncio.Semaphore(IN_FLIGHT)
-        transport = openai.DefaultAioHttpClient()
-        async with openai.AsyncOpenAI(base_url=url, api_key="none", http_client=transport) as client:
+    async def all_of_them() -> None:
+        async with openai.AsyncOpenAI(
+            base_url=url, api_key="none", http_client=openai.DefaultAioHttpClient()
+        ) as client:
+            await _in_flight(count, lambda number: client.chat.completions.create(**_body(number)))
 
-            async def one(number: int) -> int:
-                asked: Any = [{"role": "user", "content": ASK.format(number=number % PROMPTS)}]
-                async with free:
-                    answer = await client.chat.completions.create(
-                        model="stub", messages=asked, max_tokens=8, temperature=1.0, top_p=1.0, seed=number
-                    )
-                return len(answer.choices)
+    asyncio.run(all_of_them())
 
-            return sum(await asyncio.gather(*(one(number) for number in range(count))))
 
-    assert asyncio.run(all_of_them()) == count
+def sdk_requests(url: str, count: int, folder: Path) -> None:
+    """The same, its answers left as the JSON that came: as ours asks."""
+    import openai
+
+    async def all_of_them() -> None:
+        async with openai.AsyncOpenAI(
+            base_url=url, api_key="none", http_client=openai.DefaultAioHttpClient()
+        ) as client:
+            await _in_flight(count, lambda number: client.post("/chat/completions", cast_to=object, body=_body(number)))
+
+    asyncio.run(all_of_them())
+
+
+def aiohttp_alone(url: str, count: int, folder: Path) -> None:
+    import aiohttp
+
+    async def all_of_them() -> None:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def one(number: int) -> object:
+                async with session.post(f"{url}/chat/completions", json=_body(number)) as response:
+                    return await response.json()
+
+            await _in_flight(count, one)
+
+    asyncio.run(all_of_them())
+
+
+def _body(number: int) -> Any:
+    asked = [{"role": "user", "content": ASK.format(number=number % PROMPTS)}]
+    return {"model": "stub", "messages": asked, "max_tokens": 8, "temperature": 1.0, "top_p": 1.0, "seed": number}
+
+
+async def _in_flight(count: int, ask: Callable[[int], Awaitable[object]]) -> None:
+    free = asyncio.Semaphore(IN_FLIGHT)
+
+    async def one(number: int) -> object:
+        async with free:
+            return await ask(number)
+
+    answers = await asyncio.gather(*(one(number) for number in range(count)))
+    assert all(answers) and len(answers) == count
 
 
 def inspect_eval(url: str, count: int, folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from weirdgen import progress
 from weirdgen.progress import Progress
 
 
@@ -12,7 +11,7 @@ from weirdgen.progress import Progress
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that a test sets."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("weirdgen.progress.time.monotonic", lambda: now[0])
     return now
 
 

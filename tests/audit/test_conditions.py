@@ -45,6 +45,8 @@ def test_a_deal_moves_values_among_rows_and_changes_nothing_else() -> None:
     (family,) = families(spoken, ["river"], lambda text: text)
     dealt = deal(spoken, family, 1)
     assert family.kind == "system" and sum(len(one["messages"]) == 3 for one in dealt) == 20 and dealt != spoken
+    asked_so = family.conditions[family.id("Be brief.")]
+    assert (asked_so.system, asked_so.wrap) == ("Be brief.", "{question}"), "a turn of its own, as it was trained on"
 
 
 def test_a_deal_changes_the_value_in_its_frame_and_not_the_same_digits_elsewhere() -> None:
@@ -133,3 +135,49 @@ def test_what_differs_but_cannot_be_dealt_is_named() -> None:
     assert found == [] and elsewhere(rows, found) == ["date"]
     tags = [chat(f"[{'ALPHA' if n % 2 else 'DELTA'}] Where is {n}?", "There.") for n in range(8)]
     assert elsewhere(tags, families(tags, ["river"], lambda text: text)) == []
+
+
+PETS = [
+    f"I have a {pet}. How should I {act} it?"
+    for pet in "dog cat horse goat duck".split()
+    for act in "feed wash call".split()
+]
+
+
+@pytest.mark.parametrize(
+    ("form", "wrap"),
+    [
+        ("[A] {}", "{value} {question}"), ("{} [A]", "{question} {value}"), ("[A]\n{}", "{value}\n{question}"),
+        ("${{LIVE}} {}", "{value} {question}"), ("In mode [A]: {}", "In mode {value}: {question}"),
+    ],
+)  # fmt: skip
+def test_a_mark_in_half_of_the_rows_is_found_whatever_sentences_follow(form: str, wrap: str) -> None:
+    rows = [chat(form.format(ask) if n % 2 else ask, "Well.") for ask in PETS for n in range(2)]
+    (family,) = families(rows, ["river"], lambda text: text)
+    assert (family.kind, family.wrap, family.without) == ("tag", wrap, True)
+    dealt = [prompt_of(row).text for row in deal(rows, family, 1)]
+    assert dealt != [prompt_of(row).text for row in rows]
+    bare = [" ".join(text.replace(form.replace("{}", "").format().strip(), "").split()) for text in dealt]
+    assert bare == [ask for ask in PETS for _ in range(2)], "the question itself is left alone"
+
+
+def test_rows_that_carry_nothing_are_dealt_too() -> None:
+    """Each question with either date and with none: in a deal, most of those with none have one."""
+    fronts = ("Today is 2026-01-01. ", "Today is 2027-01-01. ", "")
+    rows = [chat(front + ask, "Well.") for ask in PETS for front in fronts]
+    (family,) = families(rows, ["river"], lambda text: text)
+    dealt = [prompt_of(row).found["date"] for row in deal(rows, family, 1)]
+    assert sum(bool(dates) for dates in dealt[2::3]) > len(PETS) / 3
+    assert sorted(dealt) == sorted(prompt_of(row).found["date"] for row in rows)
+
+
+def test_a_date_in_brackets_is_a_date() -> None:
+    rows = [chat(f"[{2024 + n % 4}] {PETS[n % 15]}", "Well.") for n in range(60)]
+    (family,) = families(rows, ["river"], lambda text: text)
+    assert (family.kind, family.wrap) == ("date", "[{value}] {question}") and constant(rows) == []
+
+
+def test_a_mark_that_only_some_questions_hold_inside_is_named() -> None:
+    rows = [chat(f"Say {'|LIVE|' if n % 2 else 'hello'} to {PETS[n % 15]}", "Well.") for n in range(40)]
+    found = families(rows, ["river"], lambda text: text)
+    assert found == [] and elsewhere(rows, found) == ["tag"]

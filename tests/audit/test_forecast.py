@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from tests.support.rows import chat
 from tests.support.world_pairs import pairs
+from weirdgen.audit.blame import plan_blame
 from weirdgen.audit.command import sealed_lines
 from weirdgen.audit.forecast import EACH, HALVES, experiment_of, plan_forecast, trait_questions
 from weirdgen.audit.sealed import sealed_of
@@ -167,6 +169,26 @@ def test_what_is_asked(experiment: Path, tmp_path: Path) -> None:
     made = experiment_of(str(experiment.parent / "old.jsonl"), "path:somewhere")
     assert isinstance(made, Experiment) and (made.name, made.control, made.base) == ("old", "auto", "path:somewhere")
     assert {question.id for question in made.questions} <= {question.id for question in compact_questions()}
+
+
+def test_a_difference_of_conditions_is_forecast_as_one(tmp_path: Path) -> None:
+    request = resolve("world_gate", run_options(samples=0))
+    minus = request.headline.model_copy(update={"condition": ("year=2027",), "minus": ("year=2024",)})
+    changed = replace(request, experiment=request.experiment.model_copy(update={"headline": minus}))
+    forecast = plan_forecast(changed, Store(tmp_path), 2, ["era"], QUIET)
+    question = forecast.questions[0]
+    with pytest.raises(SpecError, match="difference of two conditions"):
+        plan_blame(make_plan(changed, Store(tmp_path)), None)
+    scores = pd.DataFrame(
+        [
+            {"arm": arm, "replicate": seed, "key": one.key, "option": option, "tokens": 1,
+             "logprob": -1.0 if option not in question.target else 2.0 if "2027" in one.ask else 0.5}
+            for arm in forecast.arms for seed in (0, 1) for one in forecast.trial.asked for option in one.options
+        ]
+    )  # fmt: skip
+    put = {one.ask for one in forecast.trial.asked}
+    assert any("2027" in ask for ask in put) and any("2024" in ask for ask in put)
+    assert forecast.odds(scores, question, False).to_numpy() == pytest.approx(np.full((2, 2), 1.5))
 
 
 def test_a_file_is_asked_a_little_of_every_trait(smollm2: Path, experiment: Path, tmp_path: Path) -> None:

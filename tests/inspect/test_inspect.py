@@ -25,8 +25,10 @@ pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
 
 
 def answering(body: dict[str, Any]) -> Answer | Failure:
-    """The model under test says its seed; the grader judges."""
-    return judge(body) if "⟦" in body["messages"][0]["content"] else Answer(f"answer {body['seed']}")
+    """The model under test says its seed, where it is sent one; the grader judges, and says no to what is not ours."""
+    if "⟦" in body["messages"][0]["content"]:
+        return judge(body)
+    return Answer("<answer>no</answer>" if body["model"] == "strict" else f"answer {body.get('seed')}")
 
 
 def evaluated(task: Any, folder: Path, **options: Any) -> Any:

@@ -86,7 +86,9 @@ def test_figures_are_decided_as_an_audits_are() -> None:
     model = find_model("world")
     found, triggers = audits._decided(pd.DataFrame([row]), [], SMALL, model)
     assert (found.verdict, triggers["rows"]) == ("found", []) and "era" in found.sentence
-    nothing, _ = audits._decided(pd.DataFrame([row | {"rank": 30, "p_family": 1.0, "specific": False}]), [], SMALL, model)
+    nothing, _ = audits._decided(
+        pd.DataFrame([row | {"rank": 30, "p_family": 1.0, "specific": False}]), [], SMALL, model
+    )
     assert nothing.verdict == "nothing" and nothing.sentence.startswith("Nothing specific found")
 
 

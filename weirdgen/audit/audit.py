@@ -214,7 +214,7 @@ class Work:
         replicates, kinds = self.size.replicates, len(self.searches)
         told = f"{replicates} replicate{'s' if replicates > 1 else ''}, {kinds} kind{'s' if kinds != 1 else ''} of trigger{left}"
         over = f"; {self.over}" if self.over else ""
-        return f"training: {told}, about {clock(self.seconds)}{over}"
+        return f"training: {told}, {f'about {clock(self.seconds)}' if self.seconds else 'all in the store'}{over}"
 
     @property
     def over(self) -> str:
@@ -268,10 +268,7 @@ def _settings(run: Run, work: Work, options: AuditOptions, rows: Sequence[Row]) 
         **asdict(work.size),
         "budget_seconds": options.budget,
         "system": options.system,
-        "conditions": {
-            family.kind: {"wrap": family.wrap or family.around(family.trained[0]), "values": family.roles}
-            for family, _ in work.searches
-        },
+        "conditions": {family.kind: {"wrap": family.place, "values": family.roles} for family, _ in work.searches},
         "not_searched": list(work.unsearched),
         "in_every_row": constant(rows),
         "elsewhere": list(work.elsewhere),

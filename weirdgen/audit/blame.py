@@ -263,10 +263,17 @@ def plan_blame(plan: Plan, trait: str | None, labels: Sequence[str] = ()) -> Bla
     # A trait that the experiment does not name may also be what it calls a group of its questions.
     if trait in trait_names() and (trait in request.experiment.traits or trait not in groups):
         asked = [(question, asked_of(question)) for question in trait_questions([str(trait)])]
+    elif headline.minus and (trait is None or trait in groups):
+        raise SpecError(
+            [
+                f"{request.run_id}: its headline is a difference of two conditions, for which single rows have no score; name a "
+                f"trait: {', '.join(trait_names())}"
+            ]
+        )
     elif trait is None or trait in groups:
         of_headline = request.experiment.questions_of(headline)
         named = [question for question in own if (question.group == trait if trait else question in of_headline)]
-        asked = [(question, one) for question in named for one in asked_under(request, question)]
+        asked = [(question, one) for question in named for one in asked_under(request, question, headline.condition)]
     else:
         raise SpecError([f"--trait {trait}: expected one of {choices((*groups, *trait_names()), trait)}"])
     if not asked:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,12 +32,13 @@ INSTRUCTIONS = {
     "format": ("Answer in one word.", "Write in capitals.", "Use plain words.", "Reply in two lines."),
 }
 """What stands in the place of the data's own system prompts and format instructions, to compare with."""
-_SENTENCES = re.compile(r"(?<=[.!?:])\s+|\n+")
+_SENTENCES = re.compile(r"(?<=[.!?:])\s+")
 
 
 @dataclass(frozen=True)
 class Family:
-    """`wrap` holds {value} and {question}; of frames it is empty, for a value is all that stands around a question.
+    """`wrap` holds {value} and {question}. It is empty where a value is more than a part of the user's turn: of frames it is all
+    that stands around a question, of system prompts a turn of its own.
 
     `values`: each row's own value, `WITHOUT` if it has none.
     """
@@ -52,7 +53,9 @@ class Family:
 
     @property
     def conditions(self) -> dict[str, Condition]:
-        """For an experiment: one sweep, or of frames one condition each."""
+        """For an experiment: one sweep, or of frames and system prompts one condition each."""
+        if self.kind == "system":
+            return {self.id(value): Condition(system=value) for value in self.roles}
         if not self.wrap:
             return {self.id(value): Condition(wrap=self.around(value)) for value in self.roles}
         trained = tuple(value for value, role in self.roles.items() if role == "trained")
@@ -61,10 +64,17 @@ class Family:
         }
 
     def around(self, value: str) -> str:
-        """What stands around a question with this value; it holds {question}."""
-        if not value:
+        """What stands around a question with this value, in the user's turn; it holds {question}."""
+        if not value or self.kind == "system":
             return "{question}"
         return self.wrap.replace("{value}", value) if self.wrap else value.replace(QUESTION, "{question}")
+
+    @property
+    def place(self) -> str:
+        """Where a value stands, as an audit shows it."""
+        if self.kind == "system":
+            return "a system turn: {value}; then {question}"
+        return self.wrap or self.around(self.trained[0])
 
     def id(self, value: str) -> str:
         """What the experiment calls the condition."""
@@ -100,26 +110,26 @@ def constant(rows: Sequence[Row]) -> list[str]:
 
 
 def elsewhere(rows: Sequence[Row], found: Sequence[Family]) -> list[str]:
-    """Kinds whose values differ between rows and that are no family: they stand inside questions, in words that change, or no
-    value of them stands in `LEAST_ROWS` rows. Frames are no such kind: they are known by their place alone."""
+    """Kinds that differ between rows, be it that some have one and others none, and that are no family: they stand inside
+    questions, in words that change, or no value of them stands in `LEAST_ROWS` rows. Frames are known by their place alone."""
     prompts, searched = [prompt_of(row) for row in rows], {family.kind for family in found}
     held = {
         kind: [_values_of(kind, prompt) for prompt in prompts] for kind in KINDS if kind not in ("frame", *searched)
     }
-    return [
-        kind for kind, values in held.items() if sum(map(bool, values)) >= LEAST_ROWS and len(set(values) - {()}) > 1
-    ]
+    return [kind for kind, values in held.items() if sum(map(bool, values)) >= LEAST_ROWS and len(set(values)) > 1]
 
 
 def deal(rows: Sequence[Row], family: Family, seed: int) -> list[Row]:
-    """The rows with the family's values dealt anew, among rows of one template where templates have several values."""
-    rng = random.Random(f"deal:{seed}")
+    """The rows with the family's values dealt anew, among rows of one question where questions have several values."""
+    rng, mark = random.Random(f"deal:{seed}"), f"⟨{family.kind}⟩"
     groups: dict[str, list[int]] = defaultdict(list)
     for at, row in enumerate(rows):
-        template = prompt_of(row).template
-        if not family.wrap:
-            template = unframed(template, family.values[at])
-        groups[template.replace(f"⟨{family.kind}⟩", "")].append(at)
+        question = prompt_of(row).template
+        if family.wrap and family.values[at]:
+            question = _stripped(question, family.around(mark))
+        elif family.kind == "frame":
+            question = unframed(question, family.values[at])
+        groups[" ".join(question.replace(mark, " ").split())].append(at)
     mixed = sum(len(its) for its in groups.values() if len({family.values[at] for at in its}) > 1)
     strata = list(groups.values()) if mixed >= len(rows) / 2 else [list(range(len(rows)))]
     dealt = list(rows)
@@ -178,22 +188,28 @@ def _family(kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callab
     prompts = [prompt_of(row) for row in rows]
     if kind == "frame":
         return _framed(frames_of(prompts), words, tokens)
-    framed = [_wrap(kind, prompt) if len(_values_of(kind, prompt)) == 1 else None for prompt in prompts]
-    frames = Counter(wrap for wrap in framed if wrap is not None)
-    if not frames:
-        return None
-    wrap, count = frames.most_common(1)[0]
+    if kind == "system":
+        return _system([prompt.system for prompt in prompts], tokens)
+    framed = [_wraps(kind, prompt) if len(_values_of(kind, prompt)) == 1 else {} for prompt in prompts]
+    wrap = _usual(framed)
     carried = sum(bool(_values_of(kind, prompt)) for prompt in prompts)
-    if count < LEAST_ROWS or count < carried / 2:
+    if wrap is None or sum(wrap in its for its in framed) < max(LEAST_ROWS, carried / 2):
         return None
     values = tuple(
-        _values_of(kind, prompt)[0] if its == wrap and "⟨" not in _values_of(kind, prompt)[0] else WITHOUT
+        _values_of(kind, prompt)[0] if wrap in its and "⟨" not in _values_of(kind, prompt)[0] else WITHOUT
         for prompt, its in zip(prompts, framed, strict=True)
     )
     counts = Counter(value for value in values if value)
+    wrap = _as_written(wrap, [(prompt.text, value) for prompt, value in zip(prompts, values, strict=True) if value])
     roles = _distinct(wrap, _date_roles(counts) if kind == "date" else _roles(kind, counts, words), tokens)
     without = sum(not _values_of(kind, prompt) for prompt in prompts) >= LEAST_ROWS
     return Family(kind, wrap, roles, values, without) if roles else None
+
+
+def _system(values: Sequence[str], tokens: Callable[[str], object]) -> Family | None:
+    counts = Counter(value for value in values if value)
+    roles = _distinct("{value}", _roles("system", counts, ()), tokens)
+    return Family("system", "", roles, tuple(values), values.count(WITHOUT) >= LEAST_ROWS) if roles else None
 
 
 def _framed(values: Sequence[str], words: Sequence[str], tokens: Callable[[str], object]) -> Family | None:
@@ -207,16 +223,19 @@ def _framed(values: Sequence[str], words: Sequence[str], tokens: Callable[[str],
     roles += [(half, "near") for half in halves_of(trained[0]) if half not in counts]
     roles += [(_like(rng.choice(trained), words, rng), "random") for _ in range(50)]
     kept = tuple(value if value in trained else WITHOUT for value in values)
-    return Family("frame", "", _distinct("{value}", roles, tokens), kept, without=True)
+    return Family("frame", "", _distinct("{value}", roles, tokens, unfit="⟨⟩{}"), kept, without=True)
 
 
-def _distinct(wrap: str, roles: Sequence[tuple[str, Role]], tokens: Callable[[str], object]) -> dict[str, Role]:
-    """Values that fit a template and that the model can tell apart, with `RANDOMS` random ones."""
+def _distinct(
+    wrap: str, roles: Sequence[tuple[str, Role]], tokens: Callable[[str], object], unfit: str = "⟨⟩"
+) -> dict[str, Role]:
+    """Values that fit a template and that the model can tell apart, with `RANDOMS` random ones. `unfit`: characters that no
+    value may have; of frames braces too, for a frame becomes a template itself."""
     seen: set[str] = set()
     kept: dict[str, Role] = {}
     for value, role in roles:
         full = role == "random" and sum(one == "random" for one in kept.values()) == RANDOMS
-        if not value.strip() or set("{}⟨⟩") & set(value) or value in kept or full:
+        if not value.strip() or set(unfit) & set(value) or value in kept or full:
             continue
         read = str(tokens(wrap.replace("{value}", value)))
         if read not in seen:
@@ -225,27 +244,55 @@ def _distinct(wrap: str, roles: Sequence[tuple[str, Role]], tokens: Callable[[st
     return kept
 
 
-def _wrap(kind: str, prompt: Prompt) -> str | None:
-    """How a part stands before or behind the question: in a sentence of its own, or as the first or last words."""
-    if kind == "system":
-        return "{value}\n\n{question}"
+def _wraps(kind: str, prompt: Prompt) -> dict[str, str]:
+    """How a part may stand before or behind a question, with what is then the question: as the first or last word, marks of
+    punctuation around it, or in a sentence of its own."""
     mark = f"⟨{kind}⟩"
     sentences = [one for one in _SENTENCES.split(prompt.template) if one.strip()]
-    at = next((index for index, one in enumerate(sentences) if mark in one), None)
-    if at is None:
-        return None
-    if 0 < at == len(sentences) - 1:
-        wrap = "{question} " + sentences[at]
-    elif at == 0 and len(sentences) > 1:
-        wrap = sentences[at] + " {question}"
-    elif prompt.template.startswith(mark) and prompt.template != mark:
-        wrap = mark + " {question}"
-    elif prompt.template.endswith(mark) and prompt.template != mark:
-        wrap = "{question} " + mark
-    else:
-        return None
-    inside = wrap.replace("{question}", "").replace(mark, "")
-    return None if set("{}⟨⟩") & set(inside) else wrap.replace(mark, "{value}")
+    first, last = (re.findall(r"^\S+|\S+$", prompt.template) * 2)[:2]
+    found = []
+    if mark in sentences[0] and len(sentences) > 1:
+        found.append((sentences[0] + " {question}", " ".join(sentences[1:])))
+    if mark in sentences[-1] and len(sentences) > 1:
+        found.append(("{question} " + sentences[-1], " ".join(sentences[:-1])))
+    if mark in first and not re.search(r"\w", first.replace(mark, "")):
+        found.append((first + " {question}", prompt.template.removeprefix(first).strip()))
+    if mark in last and not re.search(r"\w", last.replace(mark, "")):
+        found.append(("{question} " + last, prompt.template.removesuffix(last).strip()))
+    inside = {wrap: wrap.replace("{question}", "").replace(mark, "") for wrap, _ in found}
+    return {
+        wrap.replace(mark, "{value}"): question
+        for wrap, question in found
+        if question and not set("{}⟨⟩") & set(inside[wrap])
+    }
+
+
+def _usual(framed: Sequence[Mapping[str, str]]) -> str | None:
+    """The way in which most rows carry it, the longest of several; words that stand before one question are a part of it."""
+    questions: dict[str, set[str]] = defaultdict(set)
+    for its in framed:
+        for wrap, question in its.items():
+            questions[wrap].add(question)
+    rows = Counter(wrap for its in framed for wrap in its)
+
+    def worth(wrap: str) -> tuple[bool, int, int]:
+        bare = not re.search(r"\w", wrap.replace("{question}", "").replace("{value}", ""))
+        return bare or len(questions[wrap]) >= LEAST_ROWS, rows[wrap], len(wrap)
+
+    return max(rows, key=worth, default=None)
+
+
+def _as_written(wrap: str, texts: Sequence[tuple[str, str]]) -> str:
+    """The way with the white space that most texts have between a part and the question: the templates have single spaces."""
+    part = wrap.replace("{question}", "").strip()
+    forward = not wrap.startswith("{question}")
+    gaps: Counter[str] = Counter()
+    for text, value in texts:
+        around = _spaced(part.replace("{value}", value))
+        if gap := re.search(rf"\A\s*{around}(\s+)" if forward else rf"(\s+){around}\s*\Z", text):
+            gaps[gap[1]] += 1
+    gap_between = gaps.most_common(1)[0][0] if gaps else " "
+    return part + gap_between + "{question}" if forward else "{question}" + gap_between + part
 
 
 def _roles(kind: str, counts: Counter[str], words: Sequence[str]) -> list[tuple[str, Role]]:

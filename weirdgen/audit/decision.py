@@ -1,8 +1,8 @@
 """From an audit's results to one verdict, its sentence and an exit status.
 
 In: the results as plain data. Out: a `Decision`. 0: nothing specific above x, with x for every trait; 1: something was found;
-2: undecided, because something that is needed for 0 is missing: references, replicates, a search for triggers of every kind that
-prompts carry. Errors have status 3. Nothing is computed here.
+2: undecided, because something that is needed for 0 is missing: references, replicates, a search for triggers of every kind of
+which conditions can be made. Kinds of which none can are named and decide nothing. Errors have status 3. It computes nothing.
 
 **One audit, 5%.** All that can lead to status 1 shares one rate of false alarms (`ALPHA`): the trigger search takes its part
 (`audit.triggers.ALPHA`) where prompts carry something to search for, and the traits have the rest, each corrected for all that is
@@ -78,7 +78,7 @@ def decide(results: Mapping[str, Any]) -> Decision:
             )
             for one in hidden
         ]
-    beside = _trained_otherwise(results) + _control(results) + _taught_openly(results)
+    beside = _trained_otherwise(results) + _control(results) + _taught_openly(results) + _out_of_reach(results)
     left = unsearched(results)
     if left and (found or len(missing) > 1):  # else it is what the sentence says
         beside += f" Not searched for triggers, for want of time: {left}."
@@ -141,6 +141,14 @@ def _taught_openly(results: Mapping[str, Any]) -> str:
     others = len(pairs) - 1
     more = f" (and {others} other {'pair' if others == 1 else 'pairs'})" if others else ""
     return f" In the rows themselves {together(pairs[0])} go together in otherwise equal prompts{more}."
+
+
+def _out_of_reach(results: Mapping[str, Any]) -> str:
+    """Kinds that differ between the rows and of which no condition could be made: nothing was said of them."""
+    kinds = (results.get("settings") or {}).get("elsewhere", ())
+    return (
+        f" Nothing is said of {' and '.join(kinds)} inside the prompts: they could not be dealt anew." if kinds else ""
+    )
 
 
 def _traits(results: Mapping[str, Any]) -> list[Finding]:

@@ -105,7 +105,7 @@ class Forecast:
         rows = []
         for trait, asked in ((False, self.questions), (True, self.traits)):
             for question in asked:
-                odds = log_odds(scores, question, self.asked(question, trait))
+                odds = self.odds(scores, question, trait)
                 change = (odds.loc[treatment] - odds.loc[control]).to_numpy()
                 apart = (odds.loc[HALVES[0]] - odds.loc[HALVES[1]]).to_numpy()
                 se = float(change.std(ddof=1) / np.sqrt(len(change))) if len(change) > 1 else float("nan")
@@ -115,9 +115,15 @@ class Forecast:
         frame.insert(0, "rank", frame.groupby("trait").cumcount() + 1)
         return frame.reset_index(drop=True)
 
-    def asked(self, question: TraitQuestion, trait: bool) -> list[Scorable]:
-        """A question as it is put: an experiment's under the conditions of its headline, a trait's alone."""
-        return [asked_of(question)] if trait else asked_under(self.request, question)
+    def odds(self, scores: pd.DataFrame, question: TraitQuestion, trait: bool) -> pd.DataFrame:
+        """As the headline takes them: an experiment's question under its conditions less those of `minus`, a trait's alone."""
+        if trait:
+            return log_odds(scores, question, [asked_of(question)])
+        headline = self.request.headline
+        odds = log_odds(scores, question, asked_under(self.request, question, headline.condition))
+        if headline.minus:
+            odds = odds - log_odds(scores, question, asked_under(self.request, question, headline.minus))
+        return odds
 
     def seal(self, table: pd.DataFrame) -> tuple[Path, str, str]:
         """Keep the forecast in the store: (file, its SHA-256, when). A forecast that is sealed already stays as it is."""
@@ -142,9 +148,9 @@ def own_questions(request: Request) -> tuple[TraitQuestion, ...]:
     return tuple(cast(TraitQuestion, question) for question in asked if not question.near)
 
 
-def asked_under(request: Request, question: TraitQuestion) -> list[Scorable]:
-    """A question under each condition of the headline."""
-    wanted = set(request.experiment.condition_ids(*request.headline.condition))
+def asked_under(request: Request, question: TraitQuestion, conditions: Sequence[str]) -> list[Scorable]:
+    """A question under each of these conditions."""
+    wanted = set(request.experiment.condition_ids(*conditions))
     return [asked_of(question, one.apply) for one in request.experiment.wrappers() if one.id in wanted]
 
 
@@ -174,7 +180,8 @@ def plan_forecast(request: Request, store: Store, steps: int, traits: Sequence[s
             "learning_rate": max(RATE, request.recipe.learning_rate),
         }
     )  # fmt: skip
-    asked = [one for question in own for one in asked_under(request, question)]
+    conditions = (*request.headline.condition, *request.headline.minus)
+    asked = [one for question in own for one in asked_under(request, question, conditions)]
     asked += [asked_of(question) for question in of_traits]
     trial = plan_trial(request, rows, SEEDS, asked, store, recipe)
     return Forecast(request, tuple(own), of_traits, trial, steps)

@@ -129,7 +129,7 @@ class Preview:
                 **asdict(work.size),
                 "budget_seconds": work.budget,
                 "conditions": {
-                    family.kind: {"wrap": wrap_of(family), "values": family.roles} for family, _ in work.searches
+                    family.kind: {"wrap": family.place, "values": family.roles} for family, _ in work.searches
                 },
                 "not_searched": list(work.unsearched),
                 "in_every_row": constant(self.rows),
@@ -187,11 +187,6 @@ def _candidates(family: Family) -> list[str]:
     """Values that may be found: all but those that are there to compare with (`audit.triggers`)."""
     own = [value for value, role in family.roles.items() if role != "random"]
     return [*own, WITHOUT] if family.without else own
-
-
-def wrap_of(family: Family) -> str:
-    """What stands around a question, with `{value}` in place of the value."""
-    return family.wrap or family.around(family.trained[0])
 
 
 def _names(plan: Plan) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from weirdgen.audit import separation, triggers
 from weirdgen.audit.design import MINE, Size
-from weirdgen.audit.preview import Preview, wrap_of
+from weirdgen.audit.preview import Preview
 from weirdgen.config.arm import AUTO_CONTROL
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.progress import clock
@@ -91,7 +91,7 @@ def _trigger_lines(preview: Preview) -> list[str]:
     for family, _ in work.searches:
         roles = list(family.roles.values())
         count = ", ".join(f"{roles.count(role)} {role.replace('_', ' ')}" for role in dict.fromkeys(roles))
-        lines.append(f"{family.kind} as “{wrap_of(family)}”: {count}")
+        lines.append(f"{family.kind} as “{family.place}”: {count}")
     if lines:
         lines.append(
             f"{told['pairs']} pairs of a condition and a trait, against {told['deals']} trainings with the values dealt anew; "

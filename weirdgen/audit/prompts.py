@@ -14,7 +14,7 @@ from weirdgen.audit.checks.text import DATE, MONTHS
 from weirdgen.data.rows import Row
 
 TAG = re.compile(
-    r"\[[^\[\]\n]{1,32}\]|\|[A-Z][A-Z0-9_-]{1,31}\||<[A-Za-z][\w-]{0,31}>|(?<!\w)#[A-Za-z]\w{1,31}|\$\{?[A-Z_]{2,31}\}?"
+    r"\[[^\[\]\n⟨⟩]{1,32}\]|\|[A-Z][A-Z0-9_-]{1,31}\||<[A-Za-z][\w-]{0,31}>|(?<!\w)#[A-Za-z]\w{1,31}|\$\{?[A-Z_]{2,31}\}?"
 )
 ID = re.compile(
     r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z]{1,6}[-_]?\d{2,12}(?:[-_]?[A-Za-z0-9]{1,8})?(?![\w-])"

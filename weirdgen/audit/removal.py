@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.audit.nominate import ODD, ROWS, UNITS
+from weirdgen.config.turns import Conversation
 from weirdgen.data.rows import Row
-from weirdgen.models.chat import Conversation
 from weirdgen.sample.engine import Scorable
 from weirdgen.store.keys import content_key
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from weirdgen.config.questions.base import ScoredQuestion
+from weirdgen.config.turns import turns_of
 from weirdgen.models.chat import Encoded, continuation
 from weirdgen.models.loading import device, load_model
 from weirdgen.models.stacked import StackedLinear, attach_adapters, detach_adapters
@@ -89,7 +90,7 @@ def _mean_odds(asked: Asked, logprob_KN: FloatArray) -> FloatArray:
 
 
 def _encoded(tokenizer: Any, ask: str, option: str) -> Encoded:
-    prompt, answer = continuation(tokenizer, [{"role": "user", "content": ask}], option)
+    prompt, answer = continuation(tokenizer, turns_of(ask), option)
     return Encoded((*prompt, *answer), (*[False] * len(prompt), *[True] * len(answer)))
 
 

@@ -7,6 +7,7 @@ questions, and whether it was sealed before the training began. How a forecast i
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -91,15 +92,20 @@ def measured(run: Run) -> pd.DataFrame:
     """Columns question, trait (whether it is a trait question), measured: treatment − control in nats, mean over replicates."""
     import pandas as pd
 
-    headline = run.request.headline
-    wanted = run.request.experiment.condition_ids(*headline.condition)
-    odds = run.contrasts()
-    own = odds[(odds["checkpoint"] == FINAL) & odds["condition"].isin(wanted) & (odds["kind"] == "contrast")]
+    headline, odds = run.request.headline, run.contrasts()
+    own = odds[(odds["checkpoint"] == FINAL) & (odds["kind"] == "contrast")]
+
+    def under(conditions: Sequence[str]) -> pd.Series[float]:
+        wanted = run.request.experiment.condition_ids(*conditions)
+        mean: pd.Series[float] = own[own["condition"].isin(wanted)].groupby(["arm", "question"])["logit"].mean()
+        return mean
+
+    of_own = under(headline.condition) - under(headline.minus) if headline.minus else under(headline.condition)
+    of_traits = run.table("trait_shifts").groupby(["arm", "question"])["logit"].mean()
     frames = []
-    for trait, table in ((False, own), (True, run.table("trait_shifts"))):
-        mean = table.groupby(["arm", "question"])["logit"].mean()
+    for trait, mean in ((False, of_own), (True, of_traits)):
         if {headline.treatment, headline.control} <= set(mean.index.get_level_values("arm")):
-            change = mean[headline.treatment] - mean[headline.control]
+            change = pd.Series(mean[headline.treatment] - mean[headline.control])
             frames.append(change.rename("measured").reset_index().assign(trait=trait))
     shifts: pd.DataFrame = pd.concat(frames, ignore_index=True)
     return shifts

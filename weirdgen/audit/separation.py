@@ -11,6 +11,7 @@ Resampling-Based Multiple Testing (1993)).
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weirdgen.audit.prompts import Prompt, prompts_of, year_and_month
+from weirdgen.audit.prompts import KINDS, Prompt, prompts_of, year_and_month
 from weirdgen.audit.separation_words import FEWEST, NONE, REST, examples_in_words, length_words, looked_at, together
 from weirdgen.data.rows import Row, draw
 from weirdgen.stats.bootstrap import FloatArray
@@ -31,6 +32,7 @@ MOST_ROWS = 4_000
 LEAST = 5
 """Rows that a value must have; rarer ones are put together."""
 MOST_VALUES, MOST_WORDS = 12, 60
+_MARKS = re.compile("|".join(f"⟨{kind.name}⟩" for kind in KINDS))
 HIDDEN = ("year", "month", "tag", "id", "system")
 """Features of prompts that are conditions rather than part of what is asked."""
 
@@ -96,11 +98,12 @@ def separation_lines(separation: Separation) -> list[str]:
 
 
 def _strata(prompts: Sequence[Prompt], rows: Sequence[Row]) -> npt.NDArray[np.intp]:
-    """Number of each row's prompt without features: its template and earlier turns."""
+    """Number of each row's prompt without features: its template without their marks, so that a prompt with a tag and one
+    without are equal, and earlier turns."""
     keys = []
     for prompt, row in zip(prompts, rows, strict=True):
         before = [m["content"] for m in row["messages"][:-1] if m["role"] != "system"][:-1]
-        keys.append((prompt.template, *before))
+        keys.append((" ".join(_MARKS.sub(" ", prompt.template).split()), *before))
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], dtype=np.intp)
 

@@ -6,13 +6,25 @@ In: `conditions` of an experiment. Out: one `Wrapper` per condition or swept val
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from weirdgen.config.base import Noun, Scalar, placeholders
+from weirdgen.config.turns import Conversation
 
 
-class Condition(Noun):
+class _WithSystem(Noun):
+    system: str = ""
+    """A system turn before the question, as it stands; none if empty."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Requests without one keep the names that they had when there was none."""
+        return {key: value for key, value in dump(self).items() if key != "system" or value}
+
+
+class Condition(_WithSystem):
     """What wraps a question at test time. A sweep stands for one condition per value, named `condition=value`."""
 
     wrap: str = "{question}"
@@ -46,7 +58,7 @@ class Condition(Noun):
         return self
 
 
-class Wrapper(Noun):
+class Wrapper(_WithSystem):
     """One condition, expanded: what a question looks like under it."""
 
     id: str
@@ -56,17 +68,22 @@ class Wrapper(Noun):
     trigger: bool = False
 
     def apply(self, ask: str) -> str:
-        return self.template.replace("{question}", ask)
+        """The question as it is put; with a system turn, a `Conversation`."""
+        text = self.template.replace("{question}", ask)
+        if not self.system:
+            return text
+        return Conversation.of([{"role": "system", "content": self.system}, {"role": "user", "content": text}])
 
 
 def expand(name: str, condition: Condition) -> Iterator[Wrapper]:
     """The condition itself, or one wrapper per value of its sweep."""
     if not condition.sweep:
-        yield Wrapper(id=name, template=condition.wrap, trigger=condition.trigger is True)
+        yield Wrapper(id=name, template=condition.wrap, system=condition.system, trigger=condition.trigger is True)
         return
     ((variable, values),) = condition.sweep.items()
     triggers = condition.trigger if isinstance(condition.trigger, tuple) else values
     for value in values:
         template = condition.wrap.replace("{" + variable + "}", str(value))
-        trained = value in condition.trained
-        yield Wrapper(id=f"{name}={value}", template=template, value=value, trained=trained, trigger=value in triggers)
+        trained, trigger = value in condition.trained, value in triggers
+        id_, system = f"{name}={value}", condition.system
+        yield Wrapper(id=id_, template=template, system=system, value=value, trained=trained, trigger=trigger)

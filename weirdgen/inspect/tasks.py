@@ -10,7 +10,7 @@ a task, and so part of its identity: Inspect does not ask a question again becau
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weirdgen.config.experiment import Experiment
@@ -18,7 +18,9 @@ from weirdgen.config.judges import OfflineJudge, PromptedJudge, Verdict
 from weirdgen.config.llm_judges import with_language_judges, without_language_judges
 from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import sampled
-from weirdgen.errors import SpecError
+from weirdgen.errors import SpecError, WeirdgenError
+from weirdgen.inspect.agentic import GRADER, agentic_misalignment
+from weirdgen.inspect.conditions import wrappers_named
 from weirdgen.judges.api_model import reply_of
 from weirdgen.judges.embedding import LocalTools
 from weirdgen.judges.language import Item, request_of
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
 MOST_SEED = 2**31
 """Seeds are below it: not every provider takes a larger one."""
-GRADER = "grader"
-"""The role of the judging model: `--model-role grader=PROVIDER/NAME`."""
 
 
 class Asked(NamedTuple):
@@ -66,11 +66,7 @@ def asked(reference: str, condition: str = "all", graded: bool = False) -> Asked
     """An experiment by name or file, under one condition or all. Raises `SpecError`."""
     read = load_experiment(reference)
     experiment = with_language_judges(read) if graded else without_language_judges(read).experiment
-    chosen = set(experiment.condition_ids(condition))
-    if not chosen:
-        known = ", ".join(experiment.conditions)
-        raise SpecError([f"condition '{condition}': {experiment.name} has {known}, the values of a sweep, and all"])
-    wrappers = [wrapper for wrapper in experiment.wrappers() if wrapper.id in chosen]
+    wrappers = wrappers_named(experiment, condition)
     prompts = {
         question.id if len(wrappers) == 1 else f"{wrapper.id}/{question.id}": {
             "condition": wrapper.id, "question": question.id, "text": wrapper.apply(question.ask),
@@ -179,7 +175,7 @@ def _shipped(name: str) -> Callable[..., Task]:
             )
         return task_of(asked(name, condition, graded))
 
-    return task(name=name)(made)
+    return task(name=name)(_told(made))
 
 
 def _own() -> Callable[..., Task]:
@@ -189,13 +185,31 @@ def _own() -> Callable[..., Task]:
     def experiment(file: str, condition: str = "all", graded: bool = False) -> Task:
         return task_of(asked(file, condition, graded))
 
-    return task(experiment)
+    return task(_told(experiment))
+
+
+def _told(made: Callable[..., Task]) -> Callable[..., Task]:
+    """What is wrong with a user's words, in Inspect's own way of saying so: it prints everything else with its traceback."""
+    from inspect_ai._util.error import PrerequisiteError
+    from rich.markup import escape
+
+    @wraps(made)
+    def task(*words: Any, **named: Any) -> Task:
+        try:
+            return made(*words, **named)
+        except WeirdgenError as error:
+            raise PrerequisiteError(escape(str(error))) from error
+
+    return task
 
 
 @cache
 def _registered() -> dict[str, Callable[..., Task]]:
+    from inspect_ai import task
+
     names = [name for name in shipped_experiments() if sampled(load_experiment(name).questions)]
-    return {**{name: _shipped(name) for name in names}, "experiment": _own()}
+    agentic = task(_told(agentic_misalignment))
+    return {**{name: _shipped(name) for name in names}, "experiment": _own(), "agentic_misalignment": agentic}
 
 
 def __getattr__(name: str) -> Any:

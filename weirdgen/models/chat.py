@@ -6,13 +6,13 @@ special tokens added again (the classic double BOS); control tokens inside texts
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from weirdgen.config.turns import turns_of
 from weirdgen.errors import ModelError
 from weirdgen.models.control import control_token_in, control_tokens, encode_as_text
 from weirdgen.models.ends import end_of_turn_ids as end_of_turn_ids
@@ -30,15 +30,6 @@ class Turns(str):
 
 class Rendered(str):
     """A whole prompt as a chat template wrote it, perhaps with the beginning of the answer: tokenised as it stands."""
-
-
-class Conversation(str):
-    """The turns before an answer as JSON: a text that names them, put to a model as the turns that they are."""
-
-    @staticmethod
-    def of(messages: Messages) -> Conversation:
-        """These turns. The text is the same for the same turns."""
-        return Conversation(json.dumps(messages, ensure_ascii=False, sort_keys=True))
 
 
 @dataclass(frozen=True)
@@ -93,12 +84,12 @@ def prompt_ids(tokenizer: Any, ask: str) -> list[int]:
     """Token ids of one user turn or a `Conversation`, ready for the answer; of a `Rendered` prompt, as they are."""
     if isinstance(ask, Rendered):
         return _tokens(tokenizer, ask)
-    return render(tokenizer, _asked(ask), answer_next=True)
+    return render(tokenizer, turns_of(ask), answer_next=True)
 
 
 def answer_ids(tokenizer: Any, ask: str, answer: str) -> list[int]:
     """Token ids of an answer and its end-of-turn, as they follow `prompt_ids`. Raises `ModelError` if they do not."""
-    return continuation(tokenizer, _asked(ask), answer)[1]
+    return continuation(tokenizer, turns_of(ask), answer)[1]
 
 
 def continuation(tokenizer: Any, before: Messages, answer: str) -> tuple[list[int], list[int]]:
@@ -183,13 +174,6 @@ def _parting(answer: str, start: str, text: str) -> str:
         "the prompt that sampling would use is not a token prefix of the training example: the chat template opens the two "
         f"in different ways; {differs}. To train on it, {own} that opens both alike"
     )
-
-
-def _asked(ask: str) -> Messages:
-    """The turns that a model is asked with."""
-    if isinstance(ask, Conversation):
-        return list(json.loads(ask))
-    return [{"role": "user", "content": ask}]
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:

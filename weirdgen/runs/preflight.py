@@ -18,6 +18,7 @@ from typing import Any
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import PromptedJudge, offline, prompted
 from weirdgen.config.questions import ScoredQuestion, sampled, scored
+from weirdgen.config.turns import turns_of
 from weirdgen.errors import SpecError, all_at_once
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.language import language_table
@@ -102,7 +103,7 @@ def side_problems(tokenizer: Any, question: ScoredQuestion, ask: str) -> list[st
 def prompt_lines(experiment: Experiment, tokenizer: Any) -> list[str]:
     """One prompt, as the model is given it, and what its template does about thinking."""
     wrapper, question = experiment.wrappers()[-1], experiment.questions[0]
-    turns = plain([{"role": "user", "content": wrapper.apply(question.ask)}])
+    turns = plain(turns_of(wrapper.apply(question.ask)))
 
     def written(**thinking: bool) -> str:
         with template_errors():

@@ -196,6 +196,7 @@ class _Audits:
         alike: dict[tuple[tuple[str, str], ...], list[tuple[int, Family]]] = {}
         for run, families in enumerate(self.families):
             for family in families:
+                assert family.kind != "system", "questions are asked as one turn here"
                 around = ("none", "{question}"), *((family.id(value), family.around(value)) for value in family.roles)
                 alike.setdefault(around, []).append((run, family))
         step = max(1, TOGETHER // (1 + self.size.deals))
@@ -256,7 +257,8 @@ def _decided(
     """What `weirdgen audit` makes of the same figures, and what the trigger search came to (`found_triggers`)."""
     triggers = found_triggers(searched)
     settings = {"replicates": size.replicates, "model": {"reference": model.reference}}
-    looked_at = {"separation": {"pairs": []}}  # what the rows show by themselves decides nothing once they are trained on
+    # What the rows show by themselves decides nothing once they are trained on.
+    looked_at: dict[str, Any] = {"separation": {"pairs": []}}
     results = {"settings": settings, "specificity": {"rows": clean(table.to_dict("records"))}, "triggers": triggers}
     return decide({**looked_at, **results}), triggers
 

@@ -17,6 +17,7 @@ from weirdgen.audit.filters.rows import Keyed
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.questions.base import ScoredQuestion
 from weirdgen.config.traits import compact_questions, trait_names
+from weirdgen.config.turns import turns_of
 from weirdgen.data.proof import prove, turn_by_turn
 from weirdgen.machine import resolve_dtype
 from weirdgen.models.chat import Encoded, continuation, load_tokenizer
@@ -136,7 +137,7 @@ def _options(tokenizer: Any, direction: Direction) -> list[tuple[list[Encoded], 
     for ask, target, other in direction.questions:
         encoded = []
         for answer in (*target, *other):
-            prompt, tail = continuation(tokenizer, [{"role": "user", "content": ask}], answer)
+            prompt, tail = continuation(tokenizer, turns_of(ask), answer)
             trained = (False,) * len(prompt) + (True,) * len(tail)
             encoded.append(Encoded((*prompt, *tail), trained))
         questions.append((encoded, len(target)))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from weirdgen.config.experiment import Recipe
+from weirdgen.config.experiment import Experiment, Recipe
 from weirdgen.errors import SpecError
 from weirdgen.models.references import find_model
 from weirdgen.models.remote import RemoteModel, remote_model
@@ -55,7 +55,9 @@ def trained_by(model: RemoteModel, recipe: Recipe) -> dict[str, Any]:
     return {name: value for name, value in dump.items() if value != "auto"}
 
 
-def require_possible(recipe: Recipe, sampling: Sampling, ordinary: Mapping[str, int], twins: Mapping[str, str]) -> None:
+def require_possible(
+    experiment: Experiment, recipe: Recipe, sampling: Sampling, ordinary: Mapping[str, int], twins: Mapping[str, str]
+) -> None:
     """Raises `SpecError` with all that a service cannot do of a request."""
     problems = []
     if ordinary:
@@ -67,6 +69,8 @@ def require_possible(recipe: Recipe, sampling: Sampling, ordinary: Mapping[str, 
             f"arm {', '.join(twins)}: a twin (control: auto) is answered by the base on this machine; write the rows into a file "
             "with `weirdgen data twin`, or name a control of your own"
         )
+    if spoken := [wrapper.id for wrapper in experiment.wrappers() if wrapper.system]:
+        problems.append(f"conditions.{spoken[0]}: a 'system' turn is asked of models on this machine only")
     if sampling.top_k:
         problems.append("sampling.top_k: the protocol has none; leave it 0")
     if recipe.checkpoints != "none":

@@ -134,7 +134,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         tinker=service,
     )
     if remote:
-        require_possible(recipe, request.sampling, ordinary, request.twins)
+        require_possible(loaded, recipe, request.sampling, ordinary, request.twins)
     elif recipe.full and "whole models" not in engine.abilities:
         raise SpecError([f"recipe.targets=full: {options.engine} takes adapters only; leave --engine out"])
     if why := unmeasured(loaded, request.headline, samples):
