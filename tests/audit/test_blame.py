@@ -258,7 +258,10 @@ def test_nothing_is_cleaned_where_no_set_halves_it(ran: tuple[Path, str, frozens
     assert "best candidates of 96 rows" in next(iter(told(found, asked)))
     (tmp_path / "cleaned.jsonl").write_text("of another time")
     assert {file.name for file in write(found, asked, tmp_path)} >= {"rows.csv", "proof.csv", "original.jsonl"}
-    assert not (tmp_path / "cleaned.jsonl").exists()
+    assert not (tmp_path / "cleaned.jsonl").exists() and (tmp_path / "together.svg").exists()
+    whole_only = effects[~effects["arm"].isin(["part_1", "part_2", "single_1"])]
+    write(Found(rows, whole_only, None, 4), asked, tmp_path)
+    assert not list(tmp_path.glob("together.*")), "a figure of parts that were tried before"
 
 
 def test_a_row_is_held_out_as_it_is_trained() -> None:
