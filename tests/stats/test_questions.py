@@ -67,7 +67,7 @@ def test_what_stands_beside(cells: pd.DataFrame) -> None:
     expected = over_questions(wide["old"].to_numpy(), wide["new"].to_numpy())
     assert (found["ci_questions_low"], found["ci_questions_high"]) == pytest.approx((expected.low, expected.high))
     means = [wide[arm].mean(axis=1) for arm in ("old", "new")]
-    assert found["seeds_shared"] == 5 and found["r"] == pytest.approx(np.corrcoef(*means)[0, 1])
+    assert found["seeds_shared"] == 5 and found["r"] == pytest.approx(np.corrcoef(np.stack(means))[0, 1])
     paired = stats.ttest_rel(*means).confidence_interval()
     assert (found["ci_paired_low"], found["ci_paired_high"]) == pytest.approx((paired.low, paired.high))
     moved_on = beside(cells.assign(replicate=cells["replicate"] + 10 * cells["arm"].eq("new")), ONE)

@@ -64,6 +64,7 @@ class Pairing(NamedTuple):
 
     r: float
     """Correlation between the arms over seeds; NaN below three seeds."""
+    effect: float
     low: float
     high: float
     """NaN below two seeds, and where all seeds differ by the same."""
@@ -85,11 +86,12 @@ def pairing(treatment_R: FloatArray, control_R: FloatArray, level: float = 0.95)
     both = np.isfinite(treatment_R) & np.isfinite(control_R)
     one, other = treatment_R[both], control_R[both]
     if len(one) < 2:
-        return Pairing(float("nan"), float("nan"), float("nan"))
+        return Pairing(*[float("nan")] * 4)
     change = moments(one - other)
     low, high = limits(change.mean, change.se, change.replicates - 1, None, level)
     varied = len(one) > 2 and np.isfinite([moments(one).se, moments(other).se]).all()
-    return Pairing(float(np.corrcoef(one, other)[0, 1]) if varied else float("nan"), float(low), float(high))
+    r = float(np.corrcoef(one, other)[0, 1]) if varied else float("nan")
+    return Pairing(r, float(change.mean), float(low), float(high))
 
 
 def jumping_words(replicates: int) -> str:

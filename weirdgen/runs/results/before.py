@@ -133,7 +133,8 @@ def _decides(question: dict[str, Any], measure: str | None) -> dict[str, Any]:
 
 def _otherwise(then: dict[str, Any] | None, now: dict[str, Any] | None, but: tuple[str, ...]) -> bool:
     """Whether any field that both have differs; one that only the newer version knows had its default."""
-    return any(then[key] != value for key, value in (now or {}).items() if key in (then or {}) and key not in but)
+    known = then or {}
+    return any(known[key] != value for key, value in (now or {}).items() if key in known and key not in but)
 
 
 def _some(names: list[str]) -> str:
