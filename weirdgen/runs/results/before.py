@@ -23,6 +23,8 @@ BEGUN = "begun"
 """Of a `run.json`: when its run was first asked for, in ISO format; it stays when an equal command writes the file again."""
 _FIELDS = ("measure", "treatment", "control", "condition", "minus", "groups", "smallest")
 """Of a headline: those that decide its number or its verdict."""
+_UNWRITTEN = {"none": {"wrap": "{question}"}}
+"""The condition of an experiment that writes none."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,11 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
     if _otherwise(then["judges"].get(measure), now["judges"].get(measure), but=("reads",)):
         yield f"edited judge {measure}"
     named = {name.partition("=")[0] for key in ("condition", "minus") for name in headline.get(key) or ()} or {ALL}
+    wrapped_then, wrapped_now = ({**_UNWRITTEN, **whole["conditions"]} for whole in (then, now))
     conditions = [
         name
-        for name, one in now["conditions"].items()
-        if named & {name, ALL} and _otherwise(then["conditions"].get(name), one, but=("sweep", "trained", "trigger"))
+        for name, one in wrapped_now.items()
+        if named & {name, ALL} and _otherwise(wrapped_then.get(name), one, but=("sweep", "trained", "trigger"))
     ]
     if conditions:
         yield f"edited conditions {_some(conditions)}"
