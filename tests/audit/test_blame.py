@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -289,7 +290,7 @@ def test_the_worlds_table(tmp_path: Path) -> None:
 
 
 def test_what_a_removal_takes_is_paired_by_seed() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"arm": arm, "replicate": seed, "trait": trait + 0.1 * seed, "loss": loss + 0.01 * seed}
         for arm, trait, loss in (("control", 0.0, 1.0), ("everything", 2.0, 1.0), ("without_3", 0.5, 1.02))
         for seed in range(4)
