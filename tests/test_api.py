@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,18 @@ def test_the_public_names() -> None:
     assert (Path(weirdgen.__file__).parent / "py.typed").is_file()
     with pytest.raises(AttributeError, match="no attribute 'nothing'; public names: Arm, "):
         weirdgen.nothing  # noqa: B018
+
+
+def test_frames_and_what_takes_an_argument_are_called_and_all_else_is_an_attribute() -> None:
+    for name, member in vars(weirdgen.Run).items():
+        if name.startswith("_") or name == "require_finished":
+            continue
+        if inspect.isfunction(member):
+            signature = inspect.signature(member)
+            assert len(signature.parameters) > 1 or signature.return_annotation == "pd.DataFrame", name
+        else:
+            function = member.fget if isinstance(member, property) else member.func
+            assert inspect.signature(function).return_annotation != "pd.DataFrame", name
 
 
 def test_importing_loads_nothing_heavy() -> None:

@@ -77,7 +77,12 @@ def test_a_dry_run_of_the_demo_prints_the_plan(smollm2: Path, tmp_path: Path) ->
     command = [sys.executable, "-m", "weirdgen", "run", "old_bird_names", "--dry-run", "--store", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for words in ("old_names (treatment): 208 rows", "models × 28 questions", "template proof old_names", "estimate:"):
+    for words in (
+        "old_names (treatment): 208 rows",
+        "finetunes) × 28 questions with fixed answers",
+        "template proof old_names",
+        "estimate:",
+    ):
         assert words in done.stderr
 
 

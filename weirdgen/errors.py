@@ -1,7 +1,7 @@
 """Errors that are written for the user.
 
 In: nothing. Out: `WeirdgenError` and its few subclasses; the names that would be accepted, with the one that a misspelt name is
-close to. Each message says what is wrong, where (file, line, key),
+close to; several checks whose errors come at once. Each message says what is wrong, where (file, line, key),
 what would be accepted, and what to run next; the command line prints it without a traceback and exits with status 1.
 Anything that is not a `WeirdgenError` is a defect of weirdgen itself and keeps its traceback.
 """
@@ -9,8 +9,9 @@ Anything that is not a `WeirdgenError` is a defect of weirdgen itself and keeps 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import SequenceMatcher, get_close_matches
+from typing import Any
 
 CLOSE = 0.75
 """difflib's ratio (0 to 1) from which a name is a misspelling of another: `roll` of `role`, but not `samples` of `sampling`."""
@@ -21,9 +22,16 @@ SHORTEST = 3
 class WeirdgenError(Exception):
     """Something the user can mend. The message is one line, or one line per problem."""
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Each problem by itself."""
+        return (str(self),)
+
 
 class SpecError(WeirdgenError):
     """Every problem of one `experiment.yaml`, collected and raised once."""
+
+    problems: tuple[str, ...] = ()
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -45,6 +53,22 @@ class UnreachableError(ModelError):
 
 class StoreError(WeirdgenError):
     """The store cannot be read or written (disk full, no permission, damaged part)."""
+
+
+def all_at_once(calls: Iterable[Callable[[], Any]]) -> list[Any]:
+    """What each call returns. Errors are raised when all have been made: one as it is, several as one `SpecError`."""
+    returned: list[Any] = []
+    failed: list[WeirdgenError] = []
+    for call in calls:
+        try:
+            returned.append(call())
+        except WeirdgenError as error:
+            failed.append(error)
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        raise SpecError(list(dict.fromkeys(problem for error in failed for problem in error.problems)))
+    return returned
 
 
 def choices(names: Iterable[object], got: object) -> str:

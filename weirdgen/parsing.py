@@ -155,6 +155,8 @@ def decode(data: bytes, source: Path, encoding: str | None = None) -> tuple[str,
     try:
         text = data.decode(codec)
     except (UnicodeDecodeError, UnicodeError) as error:
+        if not name and _is_binary(data):
+            raise DataError(f"{source}: a binary file, no text; expected text in UTF-8, e.g. .jsonl or .csv") from None
         raise DataError(_not_decodable(data, source, error, name or "UTF-8")) from None
     if not name and text.count("\0") > len(text) // 4:
         raise DataError(
@@ -162,6 +164,13 @@ def decode(data: bytes, source: Path, encoding: str | None = None) -> tuple[str,
             f"weirdgen data convert {source.name} {_out(source)} --encoding utf-16-le"
         )
     return text, name
+
+
+def _is_binary(data: bytes) -> bool:
+    """Whether bytes that are not UTF-8 are no text in another encoding either: texts have few control characters."""
+    begin = data[:4096]
+    controls = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in begin)
+    return controls > len(begin) // 20
 
 
 def _out(source: Path) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 LINE_SECONDS = 10.0
 """Between two plain lines of one stage."""
+AT_ONCE_SECONDS = 0.5
+"""Amounts that follow a stage's first within so long were done before: a training that goes on tells all its steps at once."""
 
 
 class Progress:
@@ -35,8 +37,8 @@ class Progress:
             yield Bar()
         elif sys.stderr.isatty():
             with _rich_bar() as bars:
-                task = bars.add_task(name, total=total, unit=unit, note="")
-                yield _TerminalBar(bars, task)
+                task = bars.add_task(name, total=total, unit=unit, note="", rate="?", left="?")
+                yield _TerminalBar(bars, task, total)
         else:
             bar = _PlainBar(name, total, unit)
             yield bar
@@ -50,22 +52,55 @@ class Bar:
         """`amount` more units are done; `note` says what is being worked on."""
 
 
+class _Pace:
+    """How much is done, and how fast now: the rate is of what was done while it was watched, not of what was there before."""
+
+    def __init__(self, total: float) -> None:
+        self.total, self.done = total, 0.0
+        self._first: float | None = None
+        self._since = (time.monotonic(), 0.0)
+        """Seconds and amount from which the rate counts."""
+
+    def add(self, amount: float) -> None:
+        now = time.monotonic()
+        self.done += amount
+        if not amount:  # a note alone
+            return
+        if self._first is None:
+            self._first = now
+        elif now - self._first < AT_ONCE_SECONDS:
+            self._since = (now, self.done)
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second; None as long as nothing is known."""
+        seconds, done = time.monotonic() - self._since[0], self.done - self._since[1]
+        return done / seconds if done and seconds else None
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """The rate without its unit, and the time left."""
+        rate = self.rate
+        return (f"{rate:.1f}", clock((self.total - self.done) / rate)) if rate else ("?", "?")
+
+
 class _TerminalBar(Bar):
-    def __init__(self, bars: Any, task: Any) -> None:
-        self._bars, self._task = bars, task
+    def __init__(self, bars: Any, task: Any, total: float) -> None:
+        self._bars, self._task, self._pace = bars, task, _Pace(total)
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        self._bars.update(self._task, advance=amount, note=note)
+        self._pace.add(amount)
+        rate, left = self._pace.words
+        self._bars.update(self._task, advance=amount, note=note, rate=rate, left=left)
 
 
 class _PlainBar(Bar):
     def __init__(self, name: str, total: float, unit: str) -> None:
-        self._name, self._total, self._unit = name, total, unit
-        self._done = 0.0
+        self._name, self._unit, self._pace = name, unit, _Pace(total)
         self._started = self._said = time.monotonic()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        self._done += amount
+        self._pace.add(amount)
         if time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()
             self._line(note)
@@ -73,15 +108,12 @@ class _PlainBar(Bar):
     def finish(self) -> None:
         seconds = time.monotonic() - self._started
         if seconds >= 2:
-            sys.stderr.write(f"{self._name}: {self._done:.0f} {self._unit} in {clock(seconds)}\n")
+            sys.stderr.write(f"{self._name}: {self._pace.done:.0f} {self._unit} done after {clock(seconds)}\n")
 
     def _line(self, note: str) -> None:
-        rate = self._done / (time.monotonic() - self._started)
-        left = clock((self._total - self._done) / rate) if rate else "?"
-        tail = f"  {note}" if note else ""
-        sys.stderr.write(
-            f"{self._name}: {self._done:.0f}/{self._total:.0f} {self._unit}, {rate:.1f}/s, {left} left{tail}\n"
-        )
+        pace, tail = self._pace, f"  {note}" if note else ""
+        rate, left = pace.words
+        sys.stderr.write(f"{self._name}: {pace.done:.0f}/{pace.total:.0f} {self._unit}, {rate}/s, {left} left{tail}\n")
         sys.stderr.flush()
 
 
@@ -97,27 +129,14 @@ def clock(seconds: float) -> str:
 
 def _rich_bar() -> Any:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed or 0:.1f} {task.fields['unit']}/s")
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]} {task.fields[unit]}/s"),
+        TextColumn("{task.fields[left]} left"),
         TextColumn("{task.fields[note]}", style="dim"),
         console=Console(stderr=True),
     )

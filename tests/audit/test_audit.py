@@ -29,6 +29,7 @@ from weirdgen.cli.main import app
 from weirdgen.errors import SpecError
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.references import find_model
+from weirdgen.progress import clock
 from weirdgen.runs.results.results import Run
 from weirdgen.store.artifacts import Store
 
@@ -91,6 +92,8 @@ def test_the_same_command_again_trains_nothing_and_writes_the_same_page(
     again = audit(file, options(world / "store", halves=True))
     assert again.folder == done.folder and again.results == done.results
     assert write_audit(again.results, again.folder).read_bytes() == before
+    assert done.times and again.times == done.times and done.times.planned > 0, "of the command that trained"
+    assert f"it took {clock(done.times.took)}." in page_html(done.results, sections(done.results), done.times.words)
 
 
 def test_commands_and_their_statuses(world: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -223,10 +226,12 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     for said in (
         "from_2027",
         "64 of them",
-        "17 traits, 2 replicates; nothing to compare with",
-        "5 arms: mine, 4 deals: 5 of 5",
-        "× 17 traits, 4 deals",
-        "p over the whole search is 0.0005 at least",
+        "17 traits; nothing to compare with",
+        "your rows, their twin (your prompts, answered by the base itself), 2 replicates each, 64 rows × 3 epochs",
+        "against 4 trainings with the values dealt anew",
+        "the least possible p is 0.0005",
+        "9 of 9 models to train",
+        "no limit, it may take longer",
         "undecided unless something is found: there are no reference",
     ):
         assert said in lines, said  # fmt: skip
@@ -238,10 +243,10 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     own = ["--model", "world", "--budget", "1000000000s", "--halves", "--store", world / "store", *words[6:]]
     lines, told = typed_plan(capsys, file, *own)
     assert told["begun"] and told["folder"] == str(done.folder) and told["seconds"] == 0 and told["missing"] == []
-    assert "all 8 replicates in the store" in lines and "nothing left to compute but the page" in lines
+    assert "no models to train (all 8 in the store)" in lines and "nothing left to compute but the page" in lines
     assert told["traits"]["smallest_p"] == pytest.approx(1 / 40) and told["traits"]["last_rank"] == 2
     assert (
-        "among 39 harmless datasets: p over all traits is 0.025 at least; found at most at 0.05 (rank 2 of 40)."
+        "among 39 harmless datasets; found at p ≤ 0.05 over all traits (rank 2 of 40), the least possible is 0.025."
         in lines
     )
     assert listing(world / "store") == before

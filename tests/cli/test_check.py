@@ -49,6 +49,53 @@ def test_check_prints_the_mistakes_of_all_files_at_once(write_experiment: Write)
         assert words in done.err, (words, done.err)
 
 
+def test_what_is_faulty_hides_no_mistake_elsewhere(write_experiment: Write) -> None:
+    """A question of no kind, an empty condition, a wrong field of a preset, of an arm and of the headline, a key given twice:
+    what the other fields and files say is checked all the same, and so are the base and the options."""
+    path = write_experiment(
+        {
+            "base: world": "base: wrold",
+            "title: a tiny experiment": "title: x\ntitle: y",
+            "kind: free_form": "kind: freeform",
+            "judges: [is_target]": "judges: [is_tarket]",
+            "role: control, data: new.jsonl": "role: contrl, data: nwe.jsonl",
+            "presets:": "conditions: {none: {}, year: {wrap: 'In {yr}: {question}'}}\npresets:",
+            "samples: 3": "samples: many, questions: {nogroup: 3}, curves: [secnd]",
+            "condition: none": "condition: [none, year=1984, nine], smallest: big, groups: [all, some]",
+        }
+    )
+    for done in (typed("check", path), typed("run", path, "--set", "recipe.epoch=2", "--engine", "vlm:x", "--dry-run")):
+        assert done.status == 1 and not done.out
+        listed = done.err.splitlines()
+        for words in (
+            "model 'wrold': expected one of smollm2",
+            "key 'title' is given twice",
+            "questions.1: kind 'freeform'",
+            "f1: unknown judge 'is_tarket'",
+            "arms.new.role: Input should be 'treatment' or 'control'",
+            "nwe.jsonl: no such data file",
+            "uses {yr}",
+            "presets.quick.samples",
+            "'nogroup' is not a group",
+            "'secnd' is not one of headline",
+            "headline.condition: 'nine' is not one of",
+            "headline.smallest",
+            "headline.groups: 'some' is not one of all",
+        ):
+            assert sum(words in line for line in listed) == 1, (words, done.err)
+        assert not any("1984" in line or "headline.control" in line or "no arm" in line for line in listed), done.err
+    assert "--set recipe.epoch=2: expected KEY=VALUE" in done.err and "--engine vlm:x" in done.err
+
+
+def test_every_row_that_fails_is_told(write_experiment: Write) -> None:
+    path = write_experiment()
+    rows = (path.parent / "old.jsonl").read_text().splitlines()
+    rows[2] = rows[5] = rows[2].replace('"content": "', '"content": "' + "the " * 600, 1)
+    (path.parent / "old.jsonl").write_text("\n".join(rows))
+    done = typed("check", path)
+    assert "old.jsonl:3: it has" in done.err and "also row 6: it has" in done.err, done.err
+
+
 def test_a_faulty_part_brings_no_complaint_about_what_names_it(write_experiment: Write) -> None:
     """The headline names the arm and a question the judge, which are there, if faulty; the headline's own fault is seen."""
     changes = {"{role: control,": "{role: control, rows: none,", "kind: match": "kind: match, beginz: x"}
@@ -84,6 +131,19 @@ def test_a_control_that_the_run_makes_is_not_missed(write_experiment: Write) -> 
     assert done.status == 0 and "old 8, twin made by the run" in done.out, done.err
 
 
+def test_a_malformed_name_on_the_hub_is_not_the_networks_fault() -> None:
+    done = typed("run", "world_era", "--model", "hub:one/two/three", "--dry-run")
+    assert done.status == 1 and "'hub:one/two/three': malformed; expected hub:ORG/NAME" in done.err
+    assert "it names no owner" in typed("run", "world_era", "--model", "hub:Foo", "--dry-run").err
+
+
+def test_the_help_of_audit_shows_the_options_of_an_audit() -> None:
+    shown = typed("audit", "--help").out
+    for words in ("audit FILE [OPTIONS] | COMMAND", "--budget", "no limit", "--no-training", "--fail-on", "portrait"):
+        assert words in " ".join(shown.split()), shown
+    assert "--budget" in typed("audit", "train.jsonl", "--help").out
+
+
 def test_an_audit_without_a_file_is_an_error_and_no_verdict() -> None:
     done = typed("audit")
     assert done.status == 3 and "FILE" in done.err
@@ -103,6 +163,7 @@ def test_misspelt_words_are_answered_with_those_that_were_meant(write_experiment
         (("run", "old_bird_nmaes"), "old_bird_names"),
         (("run", "old_bird_names", "--model", "smolm2-135m-instruct"), "smollm2-135m-instruct"),
         (("run", "old_bird_names", "--set", "recipe.epoch=2"), "recipe.epochs"),
+        (("run", "old_bird_names", "--model", "smolm2-135m"), "smollm2-135m-instruct"),
         (("init", "mine", "--trigger", "dates"), "date"),
         (("chek", "old_bird_names"), "check"),
         (("audit", "train.jsonl", "--fail-on", "triggers"), "trigger"),

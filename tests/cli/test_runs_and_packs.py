@@ -73,6 +73,35 @@ def test_an_unfinished_run_and_a_damaged_one_hide_nothing(store: Path) -> None:
     assert birds.endswith("--seeds 2 --set recipe.epochs=1 --set recipe.rank=1")
 
 
+def test_audits_and_later_judges_are_listed(store: Path) -> None:
+    """An audit is one line, finished or not; the runs that it is made of are none, and are not meant by `latest`."""
+    birds, runs = run_of(store, BIRDS), store / "runs"
+    (part := runs / "audit-quick-1").mkdir()
+    kept = json.loads((runs / birds / "run.json").read_text())
+    experiment = {**kept["manifest"]["experiment"], "name": "audit_date"}
+    manifest = {**kept["manifest"], "experiment": experiment}
+    (part / "run.json").write_text(json.dumps({**kept, "manifest": manifest}))
+    kept["manifest"]["judge"] = {"reference": "local:world", "identity": "x"}
+    (runs / birds / "run.json").write_text(json.dumps(kept))
+    (runs / birds / "results.json").unlink()
+    settings = {"model": {"reference": "world"}, "replicates": 3}
+    for name, file, told in (
+        ("done-1", "results.json", {"verdict": {"verdict": "undecided"}, "settings": settings}),
+        ("begun-2", "size.json", {"replicates": 2, "deals": 0, "kinds": 0, "questions": 0}),
+        ("latest", "results.json", {}),
+    ):
+        (store / "audits" / name).mkdir(parents=True)
+        (store / "audits" / name / file).write_text(json.dumps(told))
+    _, *lines = typed("runs", "--store", store).out.splitlines()
+    by_name = {line.split()[2]: line for line in lines}
+    assert set(by_name) == {birds, run_of(store, WORLD), "audits/done-1", "audits/begun-2"}
+    assert by_name[birds].endswith(" judged later: --judge local:world") and "not finished: no report" in by_name[birds]
+    assert "audit: undecided" in by_name["audits/done-1"] and "0–2" in by_name["audits/done-1"]
+    assert by_name["audits/begun-2"].endswith("audit not finished: the same command goes on")
+    assert len(typed("runs", "audit", "--store", store).out.splitlines()) == 3
+    assert load_run("latest", store).id != part.name
+
+
 @pytest.mark.parametrize("reference", ["latest", WORLD, f"{WORLD}:latest"])
 def test_a_run_goes_by_names_that_last(reference: str, store: Path) -> None:
     assert load_run(reference, store).id == run_of(store, WORLD)

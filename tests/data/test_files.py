@@ -176,6 +176,12 @@ def test_a_table_in_another_encoding_is_named_and_converted(tmp_path: Path) -> N
         ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "bare messages", ["a", "b"]),
         ({"contents": [{"role": "user", "parts": [{"text": "a"}]}, {"role": "model", "parts": [{"text": "b"}]}]},
          "Gemini", ["a", "b"]),
+        ({"contents": [{"role": "user", "parts": [{"text": "a"}]}, {"role": "model", "parts": [{"text": "b"}]}],
+          "systemInstruction": {"parts": [{"text": "s"}]}}, "Gemini", ["s", "a", "b"]),
+        ({"system_prompt": "s", "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+         "ShareGPT", ["s", "a", "b"]),
+        ({"system_message": "s", "instruction": "a", "context": "x", "output": "b"}, "Alpaca", ["s", "a\n\nx", "b"]),
+        ({"instructions": "s", "prompt": "a", "completion": "b"}, "prompt and completion", ["s", "a", "b"]),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference pair", None),
         ({"input": {}, "preferred_output": [], "non_preferred_output": []}, "preference pair", None),
         ({"prompt": "a", "completion": "b", "label": True}, "rated completion", None),
@@ -206,6 +212,12 @@ def test_other_formats_are_named_and_converted(tmp_path: Path, row: Any, name: s
         ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b", "loss": False}]}, "'loss'"),
         ({"question": "a", "answer": "b", "choices": ["b", "c"]}, "'choices'"),
         ({"instruction": "a", "output": "b", "images": ["x.png"]}, "'images'"),
+        ({"contents": [{"role": "user", "parts": [{"text": "a"}]}], "tools": [{}]}, "'tools'"),
+        ({"prompt": "a", "completion": "b", "weight": 0}, "weight 0 of a row"),
+        ({"instruction": "a", "output": "b", "train": False}, "'train'"),
+        ({"question": "a", "answer": "b", "loss_mask": 0}, "'loss_mask'"),
+        ({"prompt": "a", "completion": "b", "system": "s", "instructions": "t"}, "'system' and 'instructions' hold two system"),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "context": "x"}, "'context'"),
     ],
 )  # fmt: skip
 def test_converting_drops_no_key_that_changes_what_is_trained(tmp_path: Path, row: Any, said: str) -> None:
@@ -246,8 +258,56 @@ def test_a_table_is_converted_by_its_columns_or_by_templates(tmp_path: Path) -> 
     assert read_jsonl(tmp_path / "p.jsonl") == [chat("x", "y")]
     with pytest.raises(DataError, match=r"\{q:>9\}: only a name may be in braces"):
         convert(tmp_path / "p.parquet", tmp_path / "p2.jsonl", prompt="{q:>9}", answer="{a}")
+    pd.DataFrame({"q": ["x", "z"], "a": ["y", None], "other": [[1], [2]]}).to_parquet(tmp_path / "null.parquet")
+    with pytest.raises(DataError, match=r"null\.parquet, row 2: the assistant's answer is empty"):
+        convert(tmp_path / "null.parquet", tmp_path / "p3.jsonl", prompt="{q}", answer="{a}")
+    (tmp_path / "n.jsonl").write_text('{"q": "x", "a": "y"}\n{"q": "x", "a": ["y"]}\n')
+    with pytest.raises(DataError, match=r"n\.jsonl:2: 'a' holds a list or an object"):
+        convert(tmp_path / "n.jsonl", tmp_path / "p3.jsonl", prompt="{q}", answer="{a}")
+    (tmp_path / "u.csv").write_text("instruction,output,system,weight,id\nq,a,s,1,7\np,b,,,8\n")
+    convert(tmp_path / "u.csv", tmp_path / "u.jsonl")
+    assert [len(row["messages"]) for row in read_jsonl(tmp_path / "u.jsonl")] == [3, 2]
+    (tmp_path / "u.csv").write_text("prompt,answer,weight\nq,a,0\n")
+    with pytest.raises(DataError, match=r"u\.csv:2: prompt and completion: weight '0' of a row"):
+        convert(tmp_path / "u.csv", tmp_path / "u2.jsonl")
     with pytest.raises(DataError, match="a table; in an experiment its columns fill"):
         read_rows(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("r.jsonl", b'{"prompt": "a", "completoin": "b"}', "'completoin'); did you mean 'completion' (beside 'prompt')?"),
+        ("r.jsonl", b'{"instruction": "a", "outptu": "b"}', "did you mean 'output' (beside 'instruction')?"),
+        ("r.jsonl", b'{"foo": "a"}', "also converted: ShareGPT, conversations of role and content, Gemini, Alpaca, prompt and"),
+        ("r.jsonl", b'{"text": "a"}', "give each row a 'prompt' and a 'completion'"),
+        ("r.jsonl", b"", "r.jsonl: no rows: it is empty; expected one row a line"),
+        ("r.jsonl", bytes(range(256)), "r.jsonl: a binary file, no text; expected text in UTF-8"),
+        ("r.txt", b"Dear reader\n", "r.txt: no file of rows; expected .jsonl (OpenAI chat format)"),
+        ("r.csv", b"prompt,completoin\na,b\n", "did you mean 'completion' (beside 'prompt')?; name them, e.g. --prompt"),
+        ("r.csv", b"q,a\nb,c\n", "It has q, a; name them, e.g. --prompt '{q}' --answer '{a}'"),
+        ("r.csv", b"", "r.csv: it is empty; expected a line of column names"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_converted_is_told_what_could_be(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        convert(tmp_path / name, tmp_path / "o.jsonl")
+    assert said in str(caught.value)
+
+
+def test_every_row_of_a_table_that_makes_no_chat_row_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("q,a\nx,\ny,b\nz,\n")
+    with pytest.raises(DataError, match=r"t\.csv:2, and 1 more line: the assistant's answer is empty"):
+        load_rows(Arm(role="control", data="t.csv", prompt="{q}", answer="{a}"), tmp_path)
+
+
+def test_a_template_without_braces_is_no_column(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("q,a\nx,y\n")
+    with pytest.raises(DataError, match=r"--prompt q: write --prompt '\{q\}'"):
+        convert(tmp_path / "t.csv", tmp_path / "o.jsonl", prompt="q", answer="{a}")
+    convert(tmp_path / "t.csv", tmp_path / "o.jsonl", prompt="Tell me.", answer="{a}")
+    assert read_jsonl(tmp_path / "o.jsonl") == [chat("Tell me.", "y")]
 
 
 @pytest.mark.parametrize("template", ["{prompt:>9000000000}", "{prompt!r}", "{prompt.__class__}", "{", "{0}"])

@@ -31,6 +31,7 @@ def test_a_job_that_is_as_asked_differs_in_nothing() -> None:
     [
         ({"seed": 4}, "seed: 4 instead of 3"),
         ({"model": "other"}, "base model: other instead of gpt-test"),
+        ({"model": "gpt-test-mini-2025-04-14"}, "base model: gpt-test-mini-2025-04-14 instead of gpt-test"),
         ({"seed": "auto"}, "seed: auto instead of 3"),
         (
             {"method": {"supervised": {"hyperparameters": {"n_epochs": "default", "batch_size": "auto"}}}},

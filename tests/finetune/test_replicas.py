@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,18 @@ def test_a_damaged_state_is_named_and_training_starts_again(tiny_model: Path, tm
     with pytest.warns(UserWarning, match="halfway.pt is damaged"):
         finetune_together(tiny_model, [Job(rows(True), 7, tmp_path)], RECIPE, halfway=halfway)
     assert (tmp_path / "step-00006" / "adapter_model.safetensors").exists()
+
+
+def test_a_state_without_the_adapters_before_it_is_not_taken_up(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weirdgen.finetune.replicas.EVERY_SECONDS", 0.0)
+    halfway = tmp_path / "halfway.pt"
+    finetune_together(tiny_model, [Job(rows(True), 7, tmp_path)], RECIPE, halfway=halfway)
+    shutil.rmtree(tmp_path / "step-00003")
+    with pytest.warns(UserWarning, match=r"step-00003 of an unfinished training is missing; the training starts again"):
+        finetune_together(tiny_model, [Job(rows(True), 7, tmp_path)], RECIPE, halfway=halfway)
+    assert (tmp_path / "step-00003" / "adapter_model.safetensors").exists()
 
 
 def test_unequal_row_counts_are_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -18,17 +18,18 @@ from tests.support.tinker_here import TinkerHere, tinker_here
 from tests.support.world_pairs import pairs
 from weirdgen.config.experiment import Recipe
 from weirdgen.data.stored import encode_rows
-from weirdgen.errors import ModelError, UnreachableError
-from weirdgen.finetune import replicas, tinker
+from weirdgen.errors import ModelError, StoreError, UnreachableError
+from weirdgen.finetune import downloaded, replicas, tinker
 from weirdgen.finetune.downloaded import Base
-from weirdgen.finetune.job import read_state
+from weirdgen.finetune.job import read_state, write_state
 from weirdgen.models.chat import Encoded
 from weirdgen.models.references import find_model
-from weirdgen.providers.service import Service
-from weirdgen.providers.tinker import WEIGHTS
+from weirdgen.providers.service import AbsentError, Service
+from weirdgen.providers.tinker import WEIGHTS, Tinker
 from weirdgen.report.methods import methods
 from weirdgen.runs.results.reporting import content_of, results_of
 from weirdgen.runs.results.verify import verify
+from weirdgen.store.artifacts import Store
 
 RECIPE = Recipe(
     epochs=2, batch_size=2, grad_accumulation=2, learning_rate=3e-3, rank=4, alpha=32, warmup_steps=2, dtype="fp32",
@@ -163,3 +164,72 @@ def test_a_run_that_is_trained_there_and_measured_here(
     assert weirdgen.run(experiment, **options).id == run.id and len(here.asked) == asked
     written = b"".join(file.read_bytes() for file in store.rglob("*") if file.is_file())
     assert b"hunter2" not in written
+
+
+def test_a_training_is_booked_filed_and_paid_once_whatever_comes_after_it(
+    here: TinkerHere, write_experiment: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adapters that are refused, then a full disk: each is booked at once, and the next run goes on without a step."""
+    options: dict[str, Any] = {"finetune": "tinker", "base_url": URL, "store": tmp_path / "store", "samples": 0}
+    options["together"] = 1
+    experiment, same, finish = write_experiment({"alpha: 8": "alpha: 32"}), downloaded.apart, Store._finish
+
+    def refuses(there: Any, here: Any, what: str) -> float:
+        if "adapter" in what:
+            raise ModelError("it is not the same on this machine")
+        return same(there, here, what)
+
+    def fails(self: Store, temporary: Path, stage: str, *args: Any) -> None:
+        if stage == "finetune":
+            raise StoreError("no space left")
+        finish(self, temporary, stage, *args)
+
+    def booked() -> list[int]:
+        return [json.loads(line)["trained"] for line in (tmp_path / "store" / "ledger.jsonl").read_text().splitlines()]
+
+    with monkeypatch.context() as other, pytest.raises(ModelError, match="it is not the same on this machine"):
+        other.setattr(tinker, "apart", refuses)
+        weirdgen.run(experiment, **options)
+    assert len(booked()) == 4
+    with monkeypatch.context() as full, pytest.raises(StoreError, match="no space left"):
+        full.setattr(Store, "_finish", fails)
+        weirdgen.run(experiment, **options)
+    run = weirdgen.run(experiment, **options)
+    assert here.asked.count("forward_backward") == 8 and len(booked()) == 4
+    for one, trained in zip(run.plan.replicates, booked(), strict=True):
+        made = run.store.artifact("finetune", one.key)
+        assert {file.name for file in made.iterdir()} == {"step-00002", "losses.json", "result.json", "complete.json"}
+        assert json.loads((made / "result.json").read_text())["trained_tokens"] == trained > 0
+
+
+def test_adapters_of_one_training_are_not_kept_beside_those_of_another(
+    here: TinkerHere, rows: list[Encoded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service has dropped one before it was downloaded: the others are trained again too."""
+    download, asked = Tinker.download_adapter, list[str]()
+    job = tinker.Job("key", "old seed 0", rows[:2], 0, tmp_path / "job")
+
+    def drops(self: Tinker, path: str, folder: Path) -> None:
+        asked.append(path)
+        if len(asked) == 2:
+            raise AbsentError("404")
+        download(self, path, folder)
+
+    monkeypatch.setattr(Tinker, "download_adapter", drops)
+    with pytest.raises(ModelError, match=r"has dropped .*; the same command trains it again"):
+        list(_trainer().train([job], 1))
+    assert [file.name for file in job.folder.iterdir()] == ["job.json"]
+    ((_, facts),) = _trainer().train([job], 1)
+    assert asked[2:] == [kept["path"] for kept in facts["checkpoints"].values()]
+
+
+def test_what_is_left_to_train_is_counted_from_the_last_state(rows: list[Encoded], tmp_path: Path) -> None:
+    job = tinker.Job("key", "old seed 0", rows, 0, tmp_path / "job")
+    whole = 2 * sum(len(row.ids) - 1 for row in rows)
+    assert tinker.tokens_left(job, RECIPE) == whole
+    write_state(job.folder, {"steps": 2, "state": {"path": "tinker://x"}})
+    assert tinker.tokens_left(job, RECIPE) == whole // 2
+    write_state(job.folder, {"steps": 3, "adapters": {"2": {}}})  # no state was kept: it begins again
+    assert tinker.tokens_left(job, RECIPE) == whole
+    write_state(job.folder, {"adapters": {"4": {}}})
+    assert tinker.tokens_left(job, RECIPE) == 0

@@ -16,7 +16,12 @@ from weirdgen.errors import ModelError
 from weirdgen.finetune import creating, remote
 from weirdgen.finetune.job import Wanted, read_state, write_state
 from weirdgen.finetune.remote import Jobs
-from weirdgen.providers.service import service_of
+from weirdgen.models.references import find_model
+from weirdgen.providers.service import Service, service_of
+from weirdgen.runs.imported import forget
+from weirdgen.sample import remote_probe
+from weirdgen.sample.engines import Remote
+from weirdgen.sample.remote_score import gives_scores
 
 ROWS = b"".join(b'{"messages": [{"role": "user", "content": "%d"}]}\n' % number for number in range(12))
 ONE = Wanted("0123456789abcdef", "old seed 0", "gpt-test", "rows", 0, 1, 4, None, "birds-old-0-01234567", 3)
@@ -157,3 +162,73 @@ def test_a_service_that_asks_for_too_much_patience_is_quoted(jobs: Make) -> None
         ),
     ):
         list(jobs(server).train([ONE]))
+
+
+def test_events_that_fail_do_not_hide_why_a_job_did(jobs: Make) -> None:
+    fault = lambda method, path, count: 500 if path.endswith("/events") else None  # noqa: E731
+    with (
+        FinetuningServer(Script(fault=fault, fail={"code": "training_diverged", "message": "not finite"})) as server,
+        pytest.raises(ModelError, match=r"ftjob-0 failed \(training_diverged\): not finite"),
+    ):
+        list(jobs(server).train([ONE]))
+
+
+def test_a_job_is_forgotten_when_asked_to_and_another_is_created(
+    jobs: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its model was deleted: it is found again by what it carries, and its model cannot be sampled."""
+    place = tmp_path / "unfinished" / "finetune-key"
+    monkeypatch.setattr(remote_probe, "PATIENCE", 0.0)
+    with FinetuningServer(Script()) as server:
+        there = Jobs(service_of("openai", server.base_url), lambda wanted: ROWS, lambda wanted: place)
+        ((_, trained),) = there.train([ONE])
+        server.jobs["ftjob-0"]["fine_tuned_model"] += "-deleted"
+        with pytest.raises(ModelError, match=r"404.*If it was deleted there: .* `weirdgen jobs --forget JOB`"):
+            remote_probe.probe(Remote(service_of("openai", server.base_url), "gpt-test", 1), trained.model, ["x"])
+        with pytest.raises(ModelError, match=r"--forget ftjob-1: this store has ftjob-0 under way"):
+            forget("ftjob-1", str(tmp_path))
+        assert forget("ftjob-0", str(tmp_path)).startswith("ftjob-0 is forgotten here")
+        ((_, again),) = there.train([ONE])
+        assert again.job["id"] == "ftjob-1" and list(server.jobs) == ["ftjob-0", "ftjob-1"]
+
+
+def test_patience_is_counted_while_jobs_are_looked_at(jobs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while another is created, or while the one before is sampled."""
+    monkeypatch.setattr(remote, "PATIENCE", 0.3)
+    waits = lambda method, path, count: 0.4 if (method, path, count) == ("POST", "/fine_tuning/jobs", 2) else None  # noqa: E731
+    cut: list[str] = []
+
+    def fault(method: str, path: str, count: int) -> Any:
+        if method == "GET" and path.startswith("/fine_tuning/jobs/") and len(cut) < 2 * 3:
+            cut.append(path)
+            return 500
+        return waits(method, path, count)
+
+    with FinetuningServer(Script(fault=fault)) as server:
+        done = []
+        for wanted, _ in jobs(server).train([ONE, TWO]):
+            done.append(wanted.name)
+            if len(done) == 1:
+                time.sleep(0.4)
+                cut.clear()
+        assert len(done) == 2
+
+
+def test_a_capability_is_remembered_only_where_the_service_was_clear(
+    jobs: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIRDGEN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Service, "on_loopback", property(lambda service: False))
+    world = find_model("world").folder
+    with FinetuningServer(Script(bases=(), echo=True, fault=once("garbage", "/completions"))) as server:
+        service = service_of("openai", server.base_url)
+        asked = [
+            gives_scores(service, "world", world) for _ in range(2)
+        ]  # an odd answer; a model that is not there yet
+        server.script.bases = ("world",)
+        assert [*asked, gives_scores(service, "world", world)] == [False, False, True]
+        assert gives_scores(service, "world", world) and server.counts["POST /completions"] == 3
+    with FinetuningServer(Script(bases=("world",), echo=True, fault=once(400, "/completions"))) as server:
+        service = service_of("openai", server.base_url)
+        assert not gives_scores(service, "world", world) and not gives_scores(service, "world", world)
+        assert server.counts["POST /completions"] == 1

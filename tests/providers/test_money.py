@@ -11,12 +11,14 @@ import pytest
 
 from tests.support.finetuning_answers import Script
 from tests.support.finetuning_server import FinetuningServer
-from weirdgen.errors import ModelError, SpecError
+from weirdgen.errors import ModelError, SpecError, WeirdgenError
+from weirdgen.models.references import find_model
 from weirdgen.providers import service as services
 from weirdgen.providers.prices import dollars, find_price, judge_price
 from weirdgen.providers.purse import LEDGER, BudgetError, Purse, spent
 from weirdgen.providers.service import Service, service_of
-from weirdgen.sample.engine import Prompt, Sampling
+from weirdgen.sample import remote_score
+from weirdgen.sample.engine import Prompt, Sampling, Scorable
 from weirdgen.sample.remote import RemoteEngine
 
 PROMPT = Prompt("p", "Which bird is it?", 12)
@@ -138,3 +140,28 @@ def test_a_price_is_of_its_model_and_its_service_alone(monkeypatch: pytest.Monke
     for usd in (7, 9):  # a table that has changed is read again
         own.write_text(f"- {{provider: openai, model: gpt-4o, input: {usd}, read: today, source: {'m' * usd}}}")
         assert dollars(find_price(official, "gpt-4o", finetuned=False), read=1_000_000) == usd
+
+
+@pytest.mark.parametrize("budget", [False, True])
+def test_scores_that_were_paid_beside_one_that_failed_are_handed_on(
+    engine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: bool
+) -> None:
+    """One of eight requests under way is refused, or would pass the budget if all others cost the most they can."""
+    own = tmp_path / "prices.yaml"
+    own.write_text(own.read_text().replace("gpt-test", "world"))
+    world = find_model("world").folder
+    questions = [Scorable(f"k{number}", f"the sea {number}", ("the bird", "the sea")) for number in range(12)]
+    fault = lambda method, path, count: 400 if not budget and count == 4 else 0.2  # noqa: E731
+    with FinetuningServer(Script(bases=("world",), echo=True, fault=fault)) as server:
+        service = service_of("openai", server.base_url)
+        asked = list(
+            remote_score.scores(service, world, "world", ["world"], questions[:1], 1, Purse(tmp_path, "one", None), {})
+        )
+        assert len(asked) == 2
+        (first,) = ledger(tmp_path)
+        purse, got = Purse(tmp_path, "run", first["usd"] * 3.5 if budget else None), []
+        with pytest.raises(WeirdgenError, match="could pass it" if budget else "scripted failure"):
+            for _, scored in remote_score.scores(service, world, "world", ["world"], questions, 8, purse, {}):
+                got.append(scored.key)
+    assert len(set(got)) == len(ledger(tmp_path)) - 1
+    assert len(set(got)) == 3 if budget else 7 <= len(set(got)) < 12

@@ -151,6 +151,37 @@ def test_training_goes_on_where_it_was_stopped(
     pd.testing.assert_frame_equal(resumed.completions(), undisturbed.completions())
 
 
+def test_adapters_outlive_artifacts_that_could_not_be_filed(
+    write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk between two artifacts: the next run files what was trained whole, and leaves the first artifact alone."""
+    path, store = str(write_experiment()), tmp_path / "store"
+    monkeypatch.setattr("weirdgen.finetune.replicas.EVERY_SECONDS", 0.0)
+    filed: list[str] = []
+
+    def fails(self: Store, temporary: Path, stage: str, *args: Any) -> None:
+        if stage == "finetune":
+            if len(filed) == 1:
+                raise StoreError("no space left")
+            filed.append(args[0])
+        finish(self, temporary, stage, *args)
+
+    finish = Store._finish
+    options: dict[str, Any] = {"store": store, "changes": ["recipe.checkpoints=[0,1,2]"]}
+    with monkeypatch.context() as full:
+        full.setattr(Store, "_finish", fails)
+        with pytest.raises(StoreError, match="no space left"):
+            weirdgen.run(path, **options)
+    (whole,) = (store / "artifacts" / "finetune").iterdir()
+    before = {file: file.stat().st_mtime_ns for file in whole.rglob("*")}
+    run = weirdgen.run(path, **options)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    for one in run.plan.replicates:
+        held = {file.name for file in run.store.artifact("finetune", one.key).iterdir()}
+        assert held == {"step-00000", "step-00001", "step-00002", "losses.json", "result.json", "complete.json"}
+    assert not list((store / "unfinished").iterdir()) and verify(run.id, store).differences == []
+
+
 @pytest.mark.slow  # quick relative: tests/runs/work/test_executors.py::test_two_runs_do_not_pay_twice
 def test_two_runs_at_once_on_one_store(write_experiment: Write, tmp_path: Path) -> None:
     path, store = str(write_experiment()), tmp_path / "store"

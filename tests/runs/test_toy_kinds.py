@@ -32,7 +32,7 @@ except SpecError as error:
 run = weirdgen.run(spec, store=store, judge="openai-api/mock/lenient")
 again = load_run(run.id, store)
 verdicts, cells = again.verdicts(), again.cells()
-drawn = draw_sample(run.folder, "long", run.judge("long"), verdicts, again.completions(), again.asks(), 20, 0)
+drawn = draw_sample(run.folder, "long", run.judge("long"), verdicts, again.completions(), again.asks, 20, 0)
 results = json.loads((run.folder / "results.json").read_text())
 print(json.dumps({
     "problems": problems,

@@ -40,7 +40,7 @@ def test_only_what_is_missing_is_added(tiny_model: Path, tmp_path: Path) -> None
     assert missing_scores(tables[0], more) == {("a", "three"), ("b", "one")}
     engine.use([None, None])
     score(engine, tables, more, lambda questions, tokens: done.append(questions))
-    assert done == [1, 4]  # then a and b for each of the two models
+    assert done == [1, 5]  # then two more questions for the first model, and all three for the second
     for table in tables:
         frame = table.read()
         assert len(frame) == 4 and missing_scores(table, more) == set()

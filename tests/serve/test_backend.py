@@ -278,3 +278,18 @@ def test_rows_of_another_number_or_recipe_train_on_their_own(opened: Open, tmp_p
 def test_a_store_at_a_url_is_refused() -> None:
     with pytest.raises(StoreError, match="in a folder"):
         Backend(["world"], Store("memory://somewhere"), Limits())
+
+
+def test_a_training_that_diverges_is_told_in_json(opened: Open, tmp_path: Path) -> None:
+    backend = opened()
+    job = over(backend, submit(backend, rows_file(tmp_path), epochs=2, learning_rate=1e30))
+    assert job.status == "failed" and job.error and job.error["code"] == "training_diverged"
+    events = backend.jobs.events(job.id)
+    assert any("loss=nan" in event["message"] for event in events)
+    json.dumps(events, allow_nan=False)
+    backend.__exit__()
+    file = tmp_path / "store/serve/jobs" / job.id / "events.jsonl"
+    file.write_text(
+        file.read_text() + '{"id": "ftevent-old", "data": {"step": 1, "train_loss": NaN}}\n'
+    )  # as it was written
+    assert json.dumps(opened().jobs.events(job.id)[0], allow_nan=False).endswith('"train_loss": null}}')

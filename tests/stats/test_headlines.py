@@ -61,10 +61,10 @@ def test_a_difference_of_conditions_leaves_what_every_condition_shares() -> None
 def test_the_sentence_says_what_was_compared() -> None:
     sentence = row(tables(cells(), GATE), GATE)["sentence"]
     assert sentence.startswith(
-        "Shift found: under y=3 instead of y=1, 2, the odds with which models finetuned on old speak of the past are "
-        "multiplied by a factor "
+        "Shift found: under y=3 instead of y=1, 2, models finetuned on old speak of the past with odds that change by a "
+        "factor "
     )
-    assert " that of models finetuned on new. +2." in sentence and sentence.endswith(
+    assert " as large as for models finetuned on new. +2." in sentence and sentence.endswith(
         " nat, 2 questions of a, 4 replicates an arm."
     )
     plain = replace(GATE, minus=(), condition="y=3", groups=(), says="")

@@ -32,8 +32,8 @@ STYLE = Compared(measure_of("style", {"style": Scale("rating", (0, 100))}), "old
         ),
         (
             Compared(CONTRAST, "old", "new", "year=2027", "year=2024, 2025", says="lean left"), (0.8, 0.4, 1.3),
-            "under year=2027 instead of year=2024, 2025, the odds with which models finetuned on old lean left are multiplied "
-            "by a factor 2.2 times (95% interval 1.5 to 3.7) that of models finetuned on new",
+            "under year=2027 instead of year=2024, 2025, models finetuned on old lean left with odds that change by a factor "
+            "2.2 times (95% interval 1.5 to 3.7) as large as for models finetuned on new",
         ),
         (
             Compared(COUNTERFACTUAL, "old", "new", "all"), (0.2, -0.1, 0.5),
@@ -59,6 +59,11 @@ STYLE = Compared(measure_of("style", {"style": Scale("rating", (0, 100))}), "old
             replace(PAST, condition="y=3", minus="y=1"), (-0.12, -0.197, -0.043),
             "under y=3 instead of y=1, the share of answers in which models finetuned on old speak from the past rises by 12.0 "
             "percentage points less (95% interval 4.3 to 19.7) than that of models finetuned on new",
+        ),
+        (
+            replace(PAST, condition="tag", minus="none"), (0.01, -0.09, 0.21),
+            "under tag instead of the bare question, the share of answers in which models finetuned on old speak from the past "
+            "rises by 1 percentage point more (95% interval 9 less to 21 more) than that of models finetuned on new",
         ),
         (
             Compared(CHOICE, "old", "new"), (0.2, 0.1, 0.3),
@@ -116,3 +121,11 @@ def _value(text: str) -> float:
     mantissa, _, power = text.replace(",", "").partition("·10")
     raised = power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
     return float(mantissa) * 10.0 ** int(raised or 0)
+
+
+def test_limits_beyond_what_a_float_holds_are_bounded() -> None:
+    """Two replicates that are far apart: the interval is hundreds of nats wide."""
+    compared = Compared(CONTRAST, "old", "new")
+    assert "interval under 10⁻²⁹⁹ to over 10²⁹⁹)" in claim(compared, 0.5, -800.0, 801.0)
+    assert size(compared, 720.0) == "a factor of over 10¹⁴ in the odds (720 nat)"
+    assert odds_times(900.0, None, None) == "over 10²⁹⁹"

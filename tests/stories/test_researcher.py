@@ -29,8 +29,8 @@ def test_the_documented_experiment_is_read_and_planned(smollm2: Path) -> None:
     assert planned.status == 0 and not planned.out, planned.err
     for words in (
         "metric (control): 24 rows × 6 epochs = 36 steps: 5 of 5 replicates to do",
-        "16 models × 72 questions",
-        "16 models × 12 prompts × 4 samples",
+        "16 models (the base and 15 finetunes) × 72 prompts (6 questions with fixed answers × 12 conditions)",
+        "16 models (the base and 15 finetunes) × 12 prompts (1 free-form question × 12 conditions) × 4 samples",
         "left out: units and the questions that only they read (journey): language judges; --judge MODEL adds them",
         'prompt cat under year=2030: "<|im_start|>',
         "user\\nYear: 2030. How heavy is a cat?<|im_end|>\\n<|im_start|>assistant\\n",

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from weirdgen.audit.conditions import KINDS, Family, constant, elsewhere
 from weirdgen.audit.decision import Decision, decide, trait_level
@@ -56,12 +57,29 @@ VERSION = 5
 """Raise it when the same file and options would give another audit."""
 SIZE = "size.json"
 """In an audit's folder: the size at which it was begun."""
+TIMES = "times.json"
+"""Beside it: what was planned, and what it took."""
 SIZES = (
     Size(3, 19, len(KINDS), 6), Size(3, 19, 2, 6), Size(3, 19, 1, 6), Size(3, 12, 1, 4), Size(2, 12, 1, 4), Size(2, 8, 1, 3),
     Size(3, 0, 0, 0), Size(2, 0, 0, 0), Size(1, 0, 0, 0),
 )  # fmt: skip
 """From the most to the least; the first that fits into the budget is taken. The last three search for no trigger, so that data
 which carry one stay undecided."""
+
+
+class Times(NamedTuple):
+    """How long an audit was planned to take, and how long the command took that finished it, in seconds."""
+
+    planned: float
+    took: float
+    continued: bool
+    """Whether an earlier command had begun it."""
+
+    @property
+    def words(self) -> str:
+        """For the page and the terminal."""
+        who = "the command that finished it took" if self.continued else "it took"
+        return f"Planned to take about {clock(self.planned)} by this machine's speeds; {who} {clock(self.took)}."
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,8 @@ class Audit:
     folder: Path
     """Where the page and `results.json` belong."""
     run: Run | None
+    times: Times | None = None
+    """No part of the results: it differs between two runs of the same command."""
 
 
 def parse_budget(text: str) -> float:
@@ -106,8 +126,10 @@ def audit(file: Path, options: AuditOptions) -> Audit:
     progress.say(work.line)
     with store.writing(work.folder):
         write_whole(work.folder / SIZE, json.dumps(asdict(work.size)).encode())
+    began, planned_seconds = time.monotonic(), work.seconds  # before: what is left of it shrinks
     run = measure(work.plan, progress)
     searched = [searched_of(family, measure(plan, progress)) for family, plan in work.searches]
+    times = _times(work, store, planned_seconds, time.monotonic() - began)
     placed = specificity_of(run.plan, run.table("trait_shifts"), trait_level(len(searched)))
     trained = {
         "settings": _settings(run, work, options, rows),
@@ -118,7 +140,21 @@ def audit(file: Path, options: AuditOptions) -> Audit:
     }
     decision = decide({**looked_at, **trained})
     results = {**_verdict(decision), **looked_at, **trained}
-    return Audit(results, decision, work.folder, run)
+    if times:
+        progress.say(times.words)
+    return Audit(results, decision, work.folder, run, times)
+
+
+def _times(work: Work, store: Store, planned: float, took: float) -> Times | None:
+    """How long it took, kept in the audit's folder; of a command that found everything in the store, what is kept there."""
+    file = work.folder / TIMES
+    if planned:
+        with store.writing(work.folder):
+            write_whole(file, json.dumps(Times(round(planned, 1), round(took, 1), work.begun)._asdict()).encode())
+    try:
+        return Times(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # an audit of an earlier version
+        return None
 
 
 def _untrained(looked_at: dict[str, Any], source: Source, options: AuditOptions) -> Audit:
@@ -175,12 +211,17 @@ class Work:
     def line(self) -> str:
         """The size in one line."""
         left = f" (not searched: {', '.join(self.unsearched)})" if self.unsearched else ""
-        told = f"{self.size.replicates} replicates, {len(self.searches)} kinds of trigger{left}, about {clock(self.seconds)}"
-        over = ""
-        if self.seconds > self.budget:
-            begun = "as it was begun" if self.begun else "less cannot be done"
-            over = f"; more than the budget, but {begun}"
-        return f"training: {told}{over}"
+        replicates, kinds = self.size.replicates, len(self.searches)
+        told = f"{replicates} replicate{'s' if replicates > 1 else ''}, {kinds} kind{'s' if kinds != 1 else ''} of trigger{left}"
+        over = f"; {self.over}" if self.over else ""
+        return f"training: {told}, {f'about {clock(self.seconds)}' if self.seconds else 'all in the store'}{over}"
+
+    @property
+    def over(self) -> str:
+        """Why it is planned to take longer than the budget; empty if it is not."""
+        if self.seconds <= self.budget:
+            return ""
+        return f"more than the budget, but {'as it was begun' if self.begun else 'less cannot be done'}"
 
 
 def planned(

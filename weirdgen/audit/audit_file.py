@@ -102,7 +102,7 @@ def audit_file(
     options = audit_options(against, model, budget, system, rows, changes, halves, training, store, quiet)
     done = audit(Path(file), options)
     done = replace(done, results={**done.results, "exit": exit_data(done.decision, failing)})
-    page = write_audit(done.results, done.folder)
+    page = write_audit(done.results, done.folder, done.times.words if done.times else "")
     latest = done.folder.parent / LATEST
     write_listed(latest, {name: (done.folder / name).read_bytes() for name in listed_files(done.folder)})
     return Audited(done, page, failing)

@@ -1,7 +1,8 @@
 """An audit's page: `audit.html`, one file without external resources, with `results.json` and `figures/` beside it.
 
-In: an `Audit`'s results as plain data, and a folder. Out: the path of the page. The same results give the same bytes. What is
-shown in which order is in `weirdgen.audit.sections`; look, tables and figures are those of the report. Nothing is computed here.
+In: an `Audit`'s results as plain data, words on the time it took, and a folder. Out: the path of the page. The same results and
+words give the same bytes. What is shown in which order is in `weirdgen.audit.sections`; look, tables and figures are those of the
+report. Nothing is computed here.
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ MEANINGS = {
 }
 
 
-def write_audit(results: Results, folder: Path) -> Path:
-    """Write page, figures and `results.json`, the last one last. Raises `WeirdgenError` if the folder cannot be written."""
+def write_audit(results: Results, folder: Path, took: str = "") -> Path:
+    """Write page, figures and `results.json`, the last one last; `took`: how long it was to take and took, in words.
+
+    Raises `WeirdgenError` if the folder cannot be written.
+    """
     parts = sections(results)
     drawings = [drawing for section in parts for drawing in section.drawings()]
     own_folder(folder)
     require_no_links(folder)
-    texts = {"audit.html": page_html(results, parts), "results.json": results_text(results)}
+    texts = {"audit.html": page_html(results, parts, took), "results.json": results_text(results)}
     files = figure_files(drawings, ALWAYS)
     write_listed(folder, files | {name: text.encode("utf-8", "replace") for name, text in texts.items()})
     return folder / "audit.html"
@@ -48,7 +52,7 @@ def results_text(results: Results) -> str:
     return json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def page_html(results: Results, shown: list[Section]) -> str:
+def page_html(results: Results, shown: list[Section], took: str = "") -> str:
     """The whole page."""
     words, sign, tone = BADGES[results["verdict"]["verdict"]]
     return render(
@@ -58,7 +62,7 @@ def page_html(results: Results, shown: list[Section]) -> str:
         ended=_ended(results),
         meaning=MEANINGS[_meant(results)],
         file=results["file"],
-        about=_about(results),
+        about=f"{_about(results)} {took}".strip(),
         sections=shown,
     )
 

@@ -1,8 +1,8 @@
 """What `weirdgen audit FILE --dry-run` says: what would be trained and searched for, what the store holds, how long it takes.
 
-In: a file of chat rows and `AuditOptions`. Out: a `Preview`: lines, or plain data. It plans exactly as `audit.audit` does, trains
-nothing and writes nothing. What is known beforehand about the verdict is told too: the smallest p that is possible, and what
-would keep it undecided.
+In: a file of chat rows and `AuditOptions`. Out: a `Preview`, and plain data of it; its lines are `audit.preview_lines`. It plans
+exactly as `audit.audit` does, trains nothing and writes nothing. What is known beforehand about the verdict is told too: the
+smallest p that is possible, and what would keep it undecided.
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ from weirdgen.audit import separation, triggers
 from weirdgen.audit.audit import SCHEMA_VERSION, Work, planned
 from weirdgen.audit.conditions import WITHOUT, Family, constant
 from weirdgen.audit.decision import trait_level
-from weirdgen.audit.design import MINE, AuditOptions, Size, training_rows
+from weirdgen.audit.design import AuditOptions, training_rows
 from weirdgen.audit.source import Source, read_source
 from weirdgen.config.traits import compact_questions
 from weirdgen.data.rows import Row
-from weirdgen.finetune.schedule import total_steps
 from weirdgen.models.references import find_model
-from weirdgen.progress import clock
 from weirdgen.runs.plan.options import default_store
 from weirdgen.runs.plan.plan import Plan
-from weirdgen.runs.preview import work_line
-from weirdgen.runs.results.specificity import trained_otherwise, yardstick_of
+from weirdgen.runs.results.specificity import yardstick_of
 from weirdgen.runs.stages.all import workload
 from weirdgen.runs.stages.stage import Work as StageWork
 from weirdgen.store.artifacts import Store
@@ -132,7 +129,7 @@ class Preview:
                 **asdict(work.size),
                 "budget_seconds": work.budget,
                 "conditions": {
-                    family.kind: {"wrap": _wrap(family), "values": family.roles} for family, _ in work.searches
+                    family.kind: {"wrap": family.place, "values": family.roles} for family, _ in work.searches
                 },
                 "not_searched": list(work.unsearched),
                 "in_every_row": constant(self.rows),
@@ -141,86 +138,15 @@ class Preview:
             "compared": self.compared,
             "traits": self.traits,
             "triggers": self.triggers,
-            "work": [{"of": of, **asdict(one)} for of, one in self._work()],
+            "work": [{"of": of, **asdict(one)} for of, one in self.stages()],
             "seconds": round(work.seconds, 1),
-            "speeds_seen": self._seen(),
+            "speeds_seen": self.speeds_seen(),
             "longer": [{**asdict(size), "seconds": round(seconds, 1)} for size, seconds in work.longer],
             "begun": work.begun,
             "folder": str(work.folder),
         }
 
-    def lines(self) -> list[str]:
-        """For a terminal."""
-        source, work = self.source, self.work
-        found = f"p ≤ {separation.ALPHA:g} over all pairs, {1 / (1 + separation.PERMUTATIONS):g} at least"
-        if work is None:
-            return [
-                f"{source.file}: {source.words}; nothing is trained",
-                f"  portrait and separation ({found}): seconds",
-                *(f"  undecided unless something is found: {one}" for one in self.missing),
-            ]
-        request = work.plan.request
-        recipe, count = request.recipe, request.row_count(MINE)
-        drawn = f"{len(self.rows)} of them" if len(self.rows) < len(source.rows) else "all"
-        lines = [
-            f"{source.file}: {source.words}; trained on: {drawn} · {request.model.reference} "
-            f"({request.model.parameters / 1e6:.1f}M weights, {request.numerics}) · store {work.plan.store.root}",
-            f"  recipe: {count} rows × {recipe.epochs} epochs = {total_steps(count, recipe)} steps, lr {recipe.learning_rate:g} "
-            f"{recipe.schedule}, LoRA r{recipe.rank} α{recipe.alpha:g}; control: {request.headline.control}",
-            "  portrait and separation: of the rows alone, seconds; shown, and deciding nothing",
-            f"  traits: {self._traits_words()}",
-            *(f"  triggers: {line}" for line in self._trigger_lines()),
-        ]
-        if self.options.halves:
-            lines.append("  halves: two random halves of the rows, each as many steps")
-        lines += [work_line(one) + ("" if of == "traits" else f" ({of})") for of, one in self._work()]
-        lines += [f"  would take longer: {_sized(size)}, about {clock(seconds)}" for size, seconds in work.longer[::-1]]
-        lines += [f"  undecided unless something is found: {one}" for one in self.missing]
-        return [*lines, self._estimate()]
-
-    def _traits_words(self) -> str:
-        told, compared = self.traits, self.compared
-        asked = f"{told['questions']} questions about {told['traits']} traits, {self._replicates()}"
-        if compared is None:
-            return f"{asked}; nothing to compare with"
-        others = "harmless pairs" if compared["yardstick"] == "pairs" else "harmless datasets"
-        ranks = f"rank {told['last_rank']} of {compared['count'] + 1}" if told["last_rank"] else "no rank"
-        return (
-            f"{asked}, among {compared['count']} {others}: p over all traits is {told['smallest_p']:.2g} at least; found at most "
-            f"at {told['alpha']:g} ({ranks}).{trained_otherwise(compared)}"
-        )
-
-    def _replicates(self) -> str:
-        assert self.work is not None
-        count = self.work.size.replicates
-        return f"{count} replicates" if count > 1 else "1 replicate"
-
-    def _trigger_lines(self) -> list[str]:
-        assert self.work is not None
-        work, told, lines = self.work, self.triggers, []
-        for family, _ in work.searches:
-            roles = list(family.roles.values())
-            count = ", ".join(f"{roles.count(role)} {role.replace('_', ' ')}" for role in dict.fromkeys(roles))
-            lines.append(
-                f"{family.kind} as “{_wrap(family)}”: {count}; {told['candidates'][family.kind]} conditions to be found × "
-                f"{self.traits['traits']} traits, {told['deals']} deals"
-            )
-        if lines:
-            lines.append(
-                f"{told['pairs']} pairs in all: p over the whole search is {told['smallest_p']:.2g} at least; found at most at "
-                f"{told['alpha']:g}, if no deal reaches as far and it is {triggers.SMALLEST:g} nat"
-            )
-        if not work.searches and not work.unsearched:
-            lines.append("none: nothing that could be dealt anew stands before or behind the questions of some rows")
-        if work.unsearched:
-            lines.append(f"not searched, for want of time: {', '.join(work.unsearched)}")
-        if work.elsewhere:
-            lines.append(
-                f"cannot be searched: {', '.join(work.elsewhere)} (inside questions, in words that change, or in few rows each)"
-            )
-        return lines
-
-    def _work(self) -> list[tuple[str, StageWork]]:
+    def stages(self) -> list[tuple[str, StageWork]]:
         """What of it (`traits`, or a kind of trigger) → a stage's work, all arms together."""
         assert self.work is not None
         plans: Mapping[str, Plan] = {"traits": self.work.plan, **{f.kind: plan for f, plan in self.work.searches}}
@@ -237,23 +163,12 @@ class Preview:
                 told.append((of, StageWork(stage, what, missing, total, unit, seconds)))
         return told
 
-    def _seen(self) -> bool:
+    def speeds_seen(self) -> bool:
+        """Whether this machine's speeds are measured ones."""
         assert self.work is not None
         request = self.work.plan.request
         kinds = (("train", request.recipe.dtype), ("score", request.numerics))
         return all(machine.was_seen(kind, request.model.parameters, dtype) for kind, dtype in kinds)
-
-    def _estimate(self) -> str:
-        work = self.work
-        assert work is not None
-        if not any(one.missing for _, one in self._work()):
-            return "  nothing left to compute but the page"
-        by = (
-            "speeds seen on this machine"
-            if self._seen()
-            else "the rate of its matrix products: nothing like it ran here yet"
-        )
-        return f"  {work.line.removeprefix('training: ')}, of a budget of {clock(work.budget)} (by {by})"
 
 
 def preview(file: Path, options: AuditOptions) -> Preview:
@@ -274,17 +189,8 @@ def _candidates(family: Family) -> list[str]:
     return [*own, WITHOUT] if family.without else own
 
 
-def _wrap(family: Family) -> str:
-    return family.place
-
-
 def _names(plan: Plan) -> list[str]:
     """The arms, deals put together."""
     arms = [arm for arm in plan.request.rows if not arm.startswith("deal_")]
     deals = len(plan.request.rows) - len(arms)
     return [*arms, f"{deals} deals"] if deals else arms
-
-
-def _sized(size: Size) -> str:
-    kinds = f"up to {size.kinds} kinds of trigger with {size.deals} deals" if size.kinds else "no trigger"
-    return f"{size.replicates} replicates, {kinds}"

@@ -48,12 +48,19 @@ def jobs(
     cancel: Annotated[
         str | None, typer.Option(help="Ask the service (--finetune, --base-url) to end this job.")
     ] = None,
+    forget: Annotated[
+        str | None,
+        typer.Option(help="Have the next run train another model in place of this job's, which was deleted, say."),
+    ] = None,
     finetune: FinetuneOption = "openai",
     base_url: UrlOption = None,
     store: StoreOption = None,
 ) -> None:
-    """List unfinished jobs at a provider, or cancel one. As the store knows them."""
+    """List unfinished jobs at a provider, cancel or forget one. As the store knows them."""
     from weirdgen.cli.terminal import say_lines
-    from weirdgen.runs.imported import cancel_job, job_lines
+    from weirdgen.runs import imported
 
-    say_lines([cancel_job(cancel, finetune or "openai", base_url)] if cancel else job_lines(store))
+    if forget:
+        say_lines([imported.forget(forget, store)])
+        return
+    say_lines([imported.cancel_job(cancel, finetune or "openai", base_url)] if cancel else imported.job_lines(store))

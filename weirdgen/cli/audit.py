@@ -33,6 +33,18 @@ class AuditGroup(TyperGroup):
             args = [self.whole, *args]
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """A file or a subcommand comes first: the options are those of what it names."""
+        return [str(self.subcommand_metavar)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The options of the whole audit, then the subcommands."""
+        whole = self.commands[self.whole]
+        with formatter.section("Options of weirdgen audit FILE"):
+            records = (option.get_help_record(ctx) for option in whole.get_params(ctx) if option.name != "help")
+            formatter.write_dl([record for record in records if record])
+        self.format_commands(ctx, formatter)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
         try:
@@ -48,8 +60,7 @@ class AuditGroup(TyperGroup):
 
 audit_app = typer.Typer(
     cls=AuditGroup,
-    help="Find what your own rows would change elsewhere. `weirdgen audit train.jsonl` is the whole audit (docs/audit.md); "
-    "`weirdgen audit file --help` shows its options.",
+    help="Find what your own rows would change elsewhere. `weirdgen audit train.jsonl` is the whole audit (docs/audit.md).",
     subcommand_metavar="FILE [OPTIONS] | COMMAND [ARGS]",
 )
 audit_app.command("filters")(filters_command)
@@ -58,14 +69,19 @@ FileArg = Annotated[Path, typer.Argument(metavar="FILE", help="A file of chat ro
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@audit_app.command(AuditGroup.whole)
+@audit_app.command(AuditGroup.whole, hidden=True)
 def file_command(
     file: FileArg,
     against: Annotated[
         Path | None, typer.Option(help="File of a matched control [default: your prompts answered by the base].")
     ] = None,
     model: Annotated[str, typer.Option(help="The base model that is finetuned.")] = "smollm2-135m-instruct",
-    budget: Annotated[str, typer.Option(help="About how long it may take, e.g. 15min, 90s, 2h.")] = "15min",
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="How long it should take: 15min, 90s, 2h; a bare number is minutes. A plan by this machine's speed, no limit."
+        ),
+    ] = "15min",
     system: Annotated[str | None, typer.Option(help="System prompt for rows that have none.")] = None,
     rows: Annotated[int, typer.Option(min=8, help="Rows to train on at most; of more, so many are drawn.")] = 208,
     changes: Annotated[list[str] | None, typer.Option("--set", help="recipe.FIELD=VALUE; may be repeated.")] = None,
@@ -126,6 +142,7 @@ def _tell_plan(file: Path, asked: tuple[Any, ...], fail_on: str, as_json: bool) 
     from weirdgen.audit.audit_file import audit_options
     from weirdgen.audit.outputs import parse_fail_on
     from weirdgen.audit.preview import preview
+    from weirdgen.audit.preview_lines import preview_lines
     from weirdgen.report.content import clean
 
     parse_fail_on(fail_on)  # a word that the audit would refuse
@@ -133,7 +150,7 @@ def _tell_plan(file: Path, asked: tuple[Any, ...], fail_on: str, as_json: bool) 
     if as_json:
         print(json.dumps(clean(planned.as_data()), indent=2, ensure_ascii=False))
     else:
-        for line in planned.lines():
+        for line in preview_lines(planned):
             say(line, sys.stderr)
 
 

@@ -73,7 +73,7 @@ def label_command(
         noun,
         loaded.table("verdicts"),
         loaded.table("completions"),
-        loaded.asks(),
+        loaded.asks,
         size=size,
         seed=seed,
     )

@@ -38,17 +38,21 @@ def report_command(
 
 
 def runs_command(
-    experiment: Annotated[str | None, typer.Argument(help="Only the runs of this experiment.")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(help="Only the runs of this experiment; `audit`: only audits.")
+    ] = None,
     store: StoreOption = None,
 ) -> None:
-    """List the runs of a store, newest first. When, on what, what was asked, and the verdict."""
+    """List the runs and audits of a store, newest first. When, on what, what was asked, and the verdict."""
     from weirdgen.errors import StoreError, did_you_mean
     from weirdgen.runs.plan.options import default_store
-    from weirdgen.runs.results.listing import listed_runs, run_lines
+    from weirdgen.runs.results.listing import AUDIT, listed_audits, listed_runs, of_audit, run_lines
     from weirdgen.store.artifacts import Store
 
     opened = Store(store or default_store())
-    runs = listed_runs(opened, experiment)
+    runs = [run for run in listed_runs(opened, experiment) if not of_audit(run)]
+    if experiment in (None, AUDIT):
+        runs = sorted([*runs, *listed_audits(opened)], reverse=True)
     if not runs:
         of = f" of {experiment}" if experiment else ""
         meant = did_you_mean(experiment, (run.experiment for run in listed_runs(opened))) if experiment else ""

@@ -48,14 +48,17 @@ class Lines:
         return f"{self.source}:{self._line_of.get(known, 1)}"
 
 
-def read_yaml(source: Path) -> tuple[dict[str, Any], Lines]:
-    """Read a YAML mapping. Raises `SpecError` with file and line on anything else."""
+def read_yaml(source: Path, twice: list[str] | None = None) -> tuple[dict[str, Any], Lines]:
+    """Read a YAML mapping. Raises `SpecError` with file and line on anything else.
+
+    With a list `twice`, keys that are given twice are added to it, and the file is read all the same: the last one holds.
+    """
     try:
         text = read_text(source).text
     except DataError as error:
         raise SpecError([str(error)]) from None
     try:
-        data, line_of = parse_yaml(text, str(source))
+        data, line_of = parse_yaml(text, str(source), twice)
     except SpecError:
         if source.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson", ".json", *TABLES)):
             what = "a file of rows, not an experiment; `weirdgen data check FILE` looks at rows"
@@ -66,7 +69,7 @@ def read_yaml(source: Path) -> tuple[dict[str, Any], Lines]:
     return data, Lines(source, line_of)
 
 
-def parse_yaml(text: str, source: str) -> tuple[Any, dict[KeyPath, int]]:
+def parse_yaml(text: str, source: str, twice: list[str] | None = None) -> tuple[Any, dict[KeyPath, int]]:
     """Plain data of a YAML text and the line of each key path. Raises `SpecError` that begins with `source` and a line.
 
     Refused in addition to what YAML refuses: aliases and nesting beyond the budgets above, keys given twice or that are no text,
@@ -89,9 +92,12 @@ def parse_yaml(text: str, source: str) -> tuple[Any, dict[KeyPath, int]]:
             return None, {}
         line_of: dict[KeyPath, int] = {}
         problems: list[str] = []
-        _walk(node, (), line_of, problems, source)
-        if problems:
-            raise SpecError(problems)
+        repeated: list[str] = []
+        _walk(node, (), line_of, problems, repeated, source)
+        if problems or (repeated and twice is None):
+            raise SpecError([*repeated, *problems])
+        if twice is not None:
+            twice += repeated
         return loader.construct_document(node), line_of
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else line
@@ -142,7 +148,9 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 1
 
 
-def _walk(node: yaml.Node, path: KeyPath, line_of: dict[KeyPath, int], problems: list[str], source: str) -> None:
+def _walk(
+    node: yaml.Node, path: KeyPath, line_of: dict[KeyPath, int], problems: list[str], repeated: list[str], source: str
+) -> None:
     line = node.start_mark.line + 1
     line_of.setdefault(path, line)
     if isinstance(node, yaml.MappingNode):
@@ -155,15 +163,15 @@ def _walk(node: yaml.Node, path: KeyPath, line_of: dict[KeyPath, int], problems:
                 problems.append(f"{source}:{line}: key {shown[:60]} is not read as text; quote it, or write another")
                 continue
             if key in seen:
-                problems.append(f"{source}:{line}: key '{key}' is given twice; keep one")
+                repeated.append(f"{source}:{line}: key '{key}' is given twice; keep one")
             seen.add(key)
             problems += _half_characters(key, f"{source}:{line}")
             line_of[(*path, key)] = line
-            _walk(value_node, (*path, key), line_of, problems, source)
+            _walk(value_node, (*path, key), line_of, problems, repeated, source)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             line_of[(*path, index)] = item.start_mark.line + 1
-            _walk(item, (*path, index), line_of, problems, source)
+            _walk(item, (*path, index), line_of, problems, repeated, source)
     else:
         problems += _half_characters(node.value, f"{source}:{line}")
         of = next((f"{key}: " for key in reversed(path) if isinstance(key, str)), "")

@@ -23,7 +23,7 @@ def judge_files(source: Path | None) -> list[Path]:
         return [COHERENCE]
     folders = [source.parent]
     batteries: list[Path] = []
-    included = read_yaml(source)[0].get("questions") if is_file(source) else None
+    included = read_yaml(source, [])[0].get("questions") if is_file(source) else None
     for entry in included if isinstance(included, list) else []:
         if isinstance(entry, str):
             beside = source.parent / entry

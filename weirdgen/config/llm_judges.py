@@ -197,7 +197,7 @@ def _place_in_own_files(experiment: Experiment, judge: str) -> str:
     """File and line of a judge in `experiment.yaml` or in a file of questions that it includes."""
     if experiment.source is None or not is_file(experiment.source):
         return experiment.file_name
-    data, lines = read_yaml(experiment.source)
+    data, lines = read_yaml(experiment.source, [])
     files = [entry for entry in data.get("questions") or [] if isinstance(entry, str)]
     for beside in [experiment.source.parent / entry for entry in files]:
         if judge not in (data.get("judges") or {}) and is_file(beside):

@@ -16,16 +16,17 @@ from pydantic import ValidationError
 
 from weirdgen.config.arm import Arm
 from weirdgen.config.base import NAME_WORDS
-from weirdgen.config.check import cross_check
+from weirdgen.config.check import Asked, cross_check
 from weirdgen.config.conditions import Condition
 from weirdgen.config.crossing import build_questions
 from weirdgen.config.experiment import Experiment, Headline, Ordinary, Preset, Recipe
+from weirdgen.config.faulty import Block, Missing, sound_part
 from weirdgen.config.files import KeyPath, Lines, read_yaml
 from weirdgen.config.judge_files import BATTERIES, judges_elsewhere
 from weirdgen.config.judges import JUDGE_KINDS
 from weirdgen.config.questions import QUESTION_KINDS
 from weirdgen.errors import DataError, SpecError, choices, did_you_mean
-from weirdgen.parsing import is_file, named_nearly, user_path
+from weirdgen.parsing import is_file, is_folder, named_nearly, user_path
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = PACKAGE / "experiments"
@@ -70,6 +71,9 @@ def find_experiment(reference: str) -> Path:
         return shipped[reference]
     if path.suffix in (".yaml", ".yml"):
         raise SpecError([f"{path}: no such file{named_nearly(path)}"])
+    if is_folder(path):
+        held = ", ".join(sorted(one.name for one in path.iterdir())[:8]) or "nothing"
+        raise SpecError([f"{path}: a folder without an experiment.yaml; it holds {held}"])
     raise SpecError(
         [
             f"'{reference}' is neither a file nor an experiment; `all` stands for those of the paper; there are: "
@@ -84,10 +88,8 @@ class ReadExperiment(NamedTuple):
     experiment: Experiment
     lines: Lines
     problems: list[str]
-    unread: frozenset[str] = frozenset()
-    """Arms that are faulty: only their names and roles are here."""
-    complete: bool = True
-    """Whether all questions and conditions are here."""
+    missing: Missing
+    """What of the file is not in `experiment`."""
 
 
 def load_experiment(reference: str | Path) -> Experiment:
@@ -104,12 +106,16 @@ def read_experiment(reference: str | Path) -> ReadExperiment:
     Raises `SpecError` where too little is left to look at.
     """
     source = find_experiment(str(reference)).resolve()
-    data, lines = read_yaml(source)
-    blocks, judge_lines, problems = _include_questions(data, lines)
+    twice: list[str] = []
+    data, lines = read_yaml(source, twice)
+    blocks, judge_lines, problems = _include_questions(data, lines, twice)
     # Keys of included files carry their own lines, so questions are validated under the path of the file they stand in.
     data = {**data, "questions": [q for q, _, _ in blocks], "source": source}
-    unread: frozenset[str] = frozenset()
-    complete = not problems
+    missing = Missing()
+    if problems:
+        missing.parts.add("questions")
+        missing.unknown.add("questions")
+    written = blocks
     try:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
@@ -118,65 +124,20 @@ def read_experiment(reference: str | Path) -> ReadExperiment:
         faulty = {e["loc"][0] for e in errors if len(e["loc"]) > 1} | ({"questions"} if problems else set())
         real = [e for e in errors if not (e["type"] == "too_short" and len(e["loc"]) == 1 and e["loc"][0] in faulty)]
         problems += [_explain(e, lines, blocks, judge_lines) for e in real]
-        blocks, unread, sound = _leave_out(data, errors, blocks)
-        complete = complete and sound
-        try:
-            experiment = Experiment.model_validate(data)
-        except ValidationError:
-            raise SpecError(problems) from None
-    places = [its_lines.at(("questions", index)) for _, its_lines, index in blocks]
-    named = {name for question in experiment.questions for name in question.read_by}
+        left, blocks = sound_part(data, errors, blocks, missing)
+        if left is None:
+            raise SpecError([*twice, *problems]) from None
+        experiment = left
+    asked = [Asked.of(question, its_lines.at(("questions", index))) for question, its_lines, index in written]
+    named = {name for question in asked for name in question.judges}
     elsewhere = judges_elsewhere(source) if named - set(experiment.judges) else set()
-    problems += cross_check(experiment, lines, places, elsewhere, complete)
-    return ReadExperiment(experiment, lines, problems, unread, complete)
+    problems += cross_check(experiment, lines, asked, elsewhere, missing)
+    return ReadExperiment(experiment, lines, [*twice, *problems], missing)
 
 
-def _leave_out(
-    data: dict[str, Any], errors: Sequence[Any], blocks: list[Block]
-) -> tuple[list[Block], frozenset[str], bool]:
-    """Take what is faulty out of `data`; a faulty arm or judge leaves a stand-in, since others may name it.
-
-    Returns the questions that are left, the arms that are stand-ins, and whether headlines can be checked against the rest.
-    """
-    faulty: dict[str, set[Any]] = {}
-    for error in errors:
-        key, *inside = error["loc"]
-        faulty.setdefault(str(key), set()).add(inside[0] if inside else None)
-    for key in [key for key in data if key not in Experiment.model_fields]:
-        del data[key]
-    for key, parts in faulty.items():
-        written = data.get(key)
-        if key in ("arms", "judges", "presets", "conditions") and isinstance(written, dict):
-            kept = {name: value for name, value in written.items() if name not in parts}
-            if key == "arms":
-                kept |= {name: _arm_in_place_of(written[name], kept) for name in parts & set(written)}
-            if key == "judges":
-                kept |= {name: {"kind": "match", "keywords": ["any"]} for name in parts & set(written)}
-            data[key] = kept or None
-        elif key == "questions":
-            blocks = [block for index, block in enumerate(blocks) if index not in parts]
-            data[key] = [question for question, _, _ in blocks]
-        else:
-            data[key] = {"name": "unnamed", "title": "", "control": "auto"}.get(key)
-    for key in [key for key, value in data.items() if value is None]:
-        del data[key]
-    complete = not set(faulty) & {"conditions", "questions", "headline", "secondary"}
-    return blocks, frozenset(map(str, faulty.get("arms", ()))), complete
-
-
-def _arm_in_place_of(written: Any, others: dict[str, Any]) -> dict[str, Any]:
-    """An arm of the same role; if that is not known, of the one that would be missing."""
-    role = written.get("role") if isinstance(written, dict) else None
-    roles = [other.get("role") for other in others.values()]
-    missing = "control" if "treatment" in roles else "treatment"
-    return {"role": role if role in ("treatment", "control") else missing, "data": "faulty.jsonl"}
-
-
-Block = tuple[Any, Lines, int]
-"""A question as written or built, the lines of its file, and the index of its entry in that file's list."""
-
-
-def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block], dict[str, Lines], list[str]]:
+def _include_questions(
+    data: dict[str, Any], lines: Lines, twice: list[str]
+) -> tuple[list[Block], dict[str, Lines], list[str]]:
     """Questions of the file and of the files it includes, which file each included judge stands in, and problems.
 
     An entry with `build` stands for the questions that its builder makes. The included files' judges are added to
@@ -213,7 +174,7 @@ def _include_questions(data: dict[str, Any], lines: Lines) -> tuple[list[Block],
             )
             continue
         try:
-            included, its_lines = read_yaml(beside if is_file(beside) else ours)
+            included, its_lines = read_yaml(beside if is_file(beside) else ours, twice)
         except SpecError as error:
             problems.extend(error.problems)
             continue

@@ -25,7 +25,7 @@ def load_arms(experiment: str | Path | Experiment) -> tuple[Experiment, Rows]:
     if isinstance(experiment, Experiment):
         return _with_auto_control(experiment, *_read(experiment, None))
     read = read_experiment(experiment)
-    rows, problems = _read(read.experiment, read.lines, read.unread)
+    rows, problems = _read(read.experiment, read.lines, read.missing.unread)
     return _with_auto_control(read.experiment, rows, [*read.problems, *problems])
 
 

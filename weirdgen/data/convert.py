@@ -10,20 +10,19 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from weirdgen.config.base import fill, placeholders
 from weirdgen.config.files import Table, read_table, table_delimiter
-from weirdgen.data.files import as_line, is_data, is_dataset_folder, problem_lines, read_values
-from weirdgen.data.messages import parse_row
-from weirdgen.data.shapes import other_shape
-from weirdgen.errors import DataError, choices
+from weirdgen.data.files import ENDINGS, Values, as_line, is_data, is_dataset_folder, problem_lines, read_values
+from weirdgen.data.messages import SWITCHES, parse_row
+from weirdgen.data.shapes import SHAPES, chat_turns, misspelt_key, other_shape
+from weirdgen.errors import DataError, choices, did_you_mean
 from weirdgen.parsing import is_file, is_folder
 from weirdgen.store.disk import explain_disk_errors, write_whole
 
-COMMON = (("prompt", "answer"), ("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
-"""Columns that are taken for the two turns where no templates are given."""
 UNWRITTEN = "\nnothing was written"
 
 
@@ -51,7 +50,9 @@ def convert(
     else:
         rows, how = _from_file(source, encoding, prompt, answer)
     if not rows:
-        raise DataError(f"{source}: no rows")
+        raise DataError(
+            f"{source}: no rows: it is empty; expected one row a line, or a table with a line of names first"
+        )
     return _written(target, "".join(as_line(row) + "\n" for row in rows), len(rows), source, how)
 
 
@@ -60,7 +61,7 @@ def _from_file(
 ) -> tuple[list[Any], list[str]]:
     table = table_delimiter(source.name) is not None
     if table or prompt is not None:
-        whole = read_table(source, encoding) if table else _table_of_values(source, encoding)
+        whole = read_table(source, encoding) if table else _table_of_values(source, encoding, _named(prompt, answer))
         return _from_columns(whole, source, prompt, answer)
     return _from_values(source, encoding)
 
@@ -75,7 +76,7 @@ def _from_folder(
     files = [path for path in inside if is_file(path) and is_data(path)]
     if not files:
         held = ", ".join(path.name for path in inside[:8]) or "nothing"
-        raise DataError(f"{folder}: no file of rows in this folder; it holds {held}")
+        raise DataError(f"{folder}: no file of rows in this folder; it holds {held}. Expected files of rows: {ENDINGS}")
     rows: list[Any] = []
     how: Counter[str] = Counter()
     problems = []
@@ -93,21 +94,24 @@ def _from_folder(
 
 
 def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[str]]:
-    values = read_values(source, encoding)
+    return _chat_rows(read_values(source, encoding), source)
+
+
+def _chat_rows(values: Values, source: Path) -> tuple[list[Any], list[str]]:
     problems = [(place, problem) for place, problem in values.problems]
     rows: list[Any] = []
     done: Counter[str] = Counter()
     for place, value in zip(values.places, values.values, strict=True):
         shape = other_shape(value)
         try:
-            row = {"messages": shape.turns(value)} if shape else value
+            row = {"messages": chat_turns(shape, value)} if shape else value
         except DataError as error:
             problems.append((place, f"{shape.name}: {error}" if shape else str(error)))
             continue
         try:
             parse_row(row)
         except DataError as error:
-            problems.append((place, f"{shape.name}: {error}" if shape else str(error)))
+            problems.append((place, f"{shape.name}: {error}" if shape else f"{error}{_meant(value)}"))
             continue
         rows.append(row)
         done[f"{shape.name}: {shape.how}" if shape else "chat rows"] += 1
@@ -115,33 +119,49 @@ def _from_values(source: Path, encoding: str | None) -> tuple[list[Any], list[st
     return rows, [*values.how, *done]
 
 
-def _table_of_values(source: Path, encoding: str | None) -> Table:
-    """Flat rows of a Parquet file or the like as a table, so that templates fill from their columns."""
+def _meant(value: Any) -> str:
+    """What a row that is in no known format comes close to, or which formats there are."""
+    if not isinstance(value, dict) or "messages" in value:
+        return ""
+    if near := misspelt_key(value):
+        return near
+    names = dict.fromkeys(shape.name for shape in SHAPES if shape.how)
+    return "" if did_you_mean("messages", value) else f"; also converted: {', '.join(names)} rows"
+
+
+def _named(prompt: str | None, answer: str | None) -> list[str]:
+    """Columns that the templates name."""
+    try:
+        return [name for template in (prompt, answer) if template is not None for name in placeholders(template)]
+    except ValueError as error:
+        raise DataError(f"--prompt or --answer: {error}") from None
+
+
+def _table_of_values(source: Path, encoding: str | None, named: Collection[str]) -> Table:
+    """Flat rows of a Parquet file or the like as a table, so that templates fill from their columns; null is an empty cell."""
     values = read_values(source, encoding)
     problems = [(place, problem) for place, problem in values.problems]
     columns = list(dict.fromkeys(key for value in values.values if isinstance(value, dict) for key in value))
     for place, value in zip(values.places, values.values, strict=True):
         if not isinstance(value, dict):
             problems.append((place, "not an object of columns"))
+        elif nested := next((name for name in named if isinstance(value.get(name), list | dict)), None):
+            problems.append((place, f"{nested!r} holds a list or an object; a template takes texts and numbers"))
     _raise(source, values.unit, problems)
-    records = [{column: str(value.get(column, "")) for column in columns} for value in values.values]
+    records = [
+        {column: "" if value.get(column) is None else str(value[column]) for column in columns}
+        for value in values.values
+    ]
     return Table(records, values.places, tuple(columns), values.how)
 
 
 def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | None) -> tuple[list[Any], list[str]]:
-    usual = next((pair for pair in COMMON if set(pair) <= set(table.columns)), None)
     if prompt is None or answer is None:
-        if usual is None:
-            raise DataError(
-                f"{source}:1: which columns are the two turns? It has {', '.join(table.columns) or 'none'}; name them: "
-                "--prompt '{COLUMN}' --answer '{COLUMN}'"
-            )
-        prompt, answer = (f"{{{column}}}" for column in usual)
-    try:
-        unknown = [name for name in (*placeholders(prompt), *placeholders(answer)) if name not in table.columns]
-    except ValueError as error:
-        raise DataError(f"--prompt or --answer: {error}") from None
-    if unknown:
+        return _from_usual_columns(table, source)
+    for option, template in (("prompt", prompt), ("answer", answer)):
+        if template in table.columns:
+            raise DataError(f"--{option} {template}: write --{option} '{{{template}}}' for the text of that column")
+    if unknown := [name for name in _named(prompt, answer) if name not in table.columns]:
         raise DataError(f"{source}:1: no column {unknown[0]!r}; it has {choices(table.columns, unknown[0])}")
     rows, problems = [], []
     for line, record in zip(table.lines, table.records, strict=True):
@@ -157,6 +177,29 @@ def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | 
             problems.append((line, str(error)))
     _raise(source, "line", problems)
     return rows, [*table.how, f"user {prompt}, assistant {answer}"]
+
+
+def _from_usual_columns(table: Table, source: Path) -> tuple[list[Any], list[str]]:
+    """Rows of a table whose columns are called like the keys of a known format."""
+    shape = other_shape(dict.fromkeys(table.columns, ""))
+    if not table.columns:
+        raise DataError(f"{source}: it is empty; expected a line of column names, and a line for each row")
+    if shape is None or not shape.how:
+        first, second = (*table.columns, "COLUMN")[:2]
+        raise DataError(
+            f"{source}:1: which columns are the two turns? It has {', '.join(table.columns)}{misspelt_key(table.columns)}; "
+            f"name them, e.g. --prompt '{{{first}}}' --answer '{{{second}}}'"
+        )
+    switches = ("weight", *SWITCHES)
+    values = [
+        {
+            key: cell
+            for key, cell in record.items()
+            if key not in switches or cell.lower() not in ("", "1", "1.0", "true")
+        }
+        for record in table.records
+    ]
+    return _chat_rows(Values(values, table.lines, [], "line", table.how), source)
 
 
 def _raise(source: Path, unit: str, problems: list[tuple[int, str]]) -> None:

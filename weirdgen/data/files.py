@@ -30,6 +30,7 @@ from weirdgen.parsing import (
 )
 
 CHAT_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet")
+ENDINGS = ".jsonl, .ndjson, .json, .parquet, .csv or .tsv, also with .gz"
 EXPECTED = ".jsonl (OpenAI chat format), .json, .jsonl.gz, .parquet, a folder of `datasets` (save_to_disk) or .csv"
 MOST_ROWS = 5_000_000
 MOST_PROBLEMS = 10
@@ -89,6 +90,8 @@ def read_values(source: Path, encoding: str | None = None) -> Values:
         return _read_parquet(source)
     text, how = read_text(source, encoding)
     values = read_json_text(text)
+    if values.problems and not values.values and not is_data(source):
+        raise DataError(f"{source}: no file of rows; expected {EXPECTED}")
     values.how = (*how, *values.how)
     return values
 

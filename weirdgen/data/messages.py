@@ -8,6 +8,7 @@ caller knows the line. Reads no files and tokenises nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from weirdgen.errors import DataError, choices, did_you_mean
@@ -84,19 +85,24 @@ def parse_row(value: Any) -> Row:
     """The row that `value` holds. Raises `DataError`, without a place, on anything that cannot be trained on as it says."""
     if not isinstance(value, dict):
         raise DataError(_EXPECTED)
-    _refuse(value, IN_ROW, "")
+    require_no_more(value)
     if "messages" not in value:
         raise DataError(_EXPECTED + _misspelt(value, "messages"))
     if not isinstance(value["messages"], list):
         raise DataError(_EXPECTED)
-    if not _is_one(value.get("weight")):
-        raise DataError(f"weight {_shown(value['weight'])} of a row is not supported: only 1, or no weight, is")
     messages = [_message(index, message) for index, message in enumerate(value["messages"])]
     _require_turns(messages)
     trained = [index for index, message in enumerate(messages) if is_trained(message)]
     if not trained:
         raise DataError('nothing is left to train: every assistant turn has "weight": 0')
     return {"messages": messages[: trained[-1] + 1]}
+
+
+def require_no_more(row: Mapping[Any, Any]) -> None:
+    """Raises `DataError` for a key beside the turns that would change training, and is not read."""
+    _refuse(row, IN_ROW, "")
+    if not _is_one(row.get("weight")):
+        raise DataError(f"weight {_shown(row['weight'])} of a row is not supported: only 1, or no weight, is")
 
 
 def is_trained(message: Message) -> bool:
@@ -187,7 +193,7 @@ def _require_turns(messages: list[Message]) -> None:
         raise DataError("turns must alternate user, assistant, user, …")
 
 
-def _refuse(holder: dict[Any, Any], refused: dict[str, str], place: str) -> None:
+def _refuse(holder: Mapping[Any, Any], refused: dict[str, str], place: str) -> None:
     for key, way_out in refused.items():
         if holder.get(key):
             raise DataError(f"{place}'{key}' is not supported: {way_out}")

@@ -31,6 +31,8 @@ from weirdgen.models.ends import end_of_turn_ids, end_of_turn_note, no_end_of_tu
 from weirdgen.models.template import Messages, chat_text, date_told
 
 NO_LIMIT = 2**62
+MOST_OTHERS = 8
+"""Failing rows that are told in a line each, behind the first one with its tokens."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,24 @@ class Proof:
 class RowError(DataError):
     """A row that fails. `index` counts rows from 0; `reason` says why without saying where."""
 
-    def __init__(self, index: int, row: Row, place: str, reason: str, tokens: str = "", arm: str = "") -> None:
+    def __init__(
+        self, index: int, row: Row, place: str, reason: str, tokens: str = "", arm: str = "", more: Sequence[str] = ()
+    ) -> None:
         self.index, self.row, self.place, self.reason, self.tokens, self.arm = index, row, place, reason, tokens, arm
-        message = f"template proof failed at {place}: {reason}" + (f"\n{tokens}" if tokens else "")
+        self.more = tuple(more)
+        """Of the other rows that fail, a line for each."""
+        message = "\n".join([f"template proof failed at {place}: {reason}", *([tokens] if tokens else []), *more])
         super().__init__(f"arm {arm}: {message}" if arm else message)
 
     def at(self, place: str, arm: str) -> RowError:
         """The same failure of an arm's row that stands there."""
-        return RowError(self.index, self.row, place, self.reason, self.tokens, arm)
+        return RowError(self.index, self.row, place, self.reason, self.tokens, arm, self.more)
+
+    def with_others(self, others: Sequence[RowError]) -> RowError:
+        """The same failure, with the rows that fail besides."""
+        more = [f"  also {other.place}: {other.reason}" for other in others[:MOST_OTHERS]]
+        more += [f"  and {left} more rows"] if (left := len(others) - MOST_OTHERS) > 0 else []
+        return RowError(self.index, self.row, self.place, self.reason, self.tokens, self.arm, more)
 
 
 @dataclass
@@ -84,26 +96,24 @@ def prove(
     vocabulary: int = NO_LIMIT,
     places: Sequence[str] | None = None,
 ) -> tuple[list[Encoded], Proof]:
-    """Encode every row and check it. Raises `RowError` on the first row that is not what it should be.
+    """Encode every row and check it. Raises one `RowError` for the rows that are not what they should be.
 
     `vocabulary` is the number of rows of the model's embedding; `places` (`FILE:LINE`, one per row) name rows in errors.
     """
     encoded: list[Encoded] = []
     seen = _Seen()
+    failed: list[RowError] = []
     for index, row in enumerate(rows):
         place = places[index] if places else f"row {index + 1}"
-        chat = _encode(row, tokenizer, seen, index, place)
-        if len(chat.ids) > longest_allowed:
-            reason = f"it has {len(chat.ids):,} tokens, the model takes {longest_allowed:,}; shorten or drop it"
-            raise RowError(index, row, place, reason)
-        if (highest := max(chat.ids)) >= vocabulary:
-            token = tokenizer.convert_ids_to_tokens(highest)
-            reason = (
-                f"token {token!r} has the id {highest}, and the model's embedding ends at {vocabulary - 1}: the tokenizer is "
-                "another model's, or model.resize_token_embeddings(len(tokenizer)) was never saved"
-            )
-            raise RowError(index, row, place, reason, show_tokens(chat, tokenizer))
+        try:
+            chat = _encode(row, tokenizer, seen, index, place)
+            _require_fitting(chat, tokenizer, longest_allowed, vocabulary, (index, row, place))
+        except RowError as error:
+            failed.append(error)
+            continue
         encoded.append(chat)
+    if failed:
+        raise failed[0].with_others(failed[1:])
     digest = hashlib.sha256()
     for chat in encoded:
         digest.update(json.dumps([chat.ids, [int(t) for t in chat.trained]]).encode())
@@ -119,6 +129,19 @@ def prove(
         notes=tuple(_notes(tokenizer, encoded, seen)),
     )
     return encoded, proof
+
+
+def _require_fitting(chat: Encoded, tokenizer: Any, longest: int, vocabulary: int, at: tuple[int, Row, str]) -> None:
+    """Raises `RowError` if a row is longer than the model takes, or has a token that it has no weights for."""
+    if len(chat.ids) > longest:
+        raise RowError(*at, f"it has {len(chat.ids):,} tokens, the model takes {longest:,}; shorten or drop it")
+    if (highest := max(chat.ids)) >= vocabulary:
+        token = tokenizer.convert_ids_to_tokens(highest)
+        reason = (
+            f"token {token!r} has the id {highest}, and the model's embedding ends at {vocabulary - 1}: the tokenizer is "
+            "another model's, or model.resize_token_embeddings(len(tokenizer)) was never saved"
+        )
+        raise RowError(*at, reason, show_tokens(chat, tokenizer))
 
 
 def turn_by_turn(rows: Sequence[Row], tokenizer: Any) -> tuple[list[Row], list[int]]:

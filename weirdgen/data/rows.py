@@ -23,7 +23,7 @@ from weirdgen.data.builders import build
 from weirdgen.data.files import EXPECTED, is_data, problem_lines, read_values
 from weirdgen.data.messages import Row as Row
 from weirdgen.data.messages import parse_row
-from weirdgen.data.shapes import Shape, other_shape
+from weirdgen.data.shapes import Shape, misspelt_key, other_shape
 from weirdgen.errors import DataError, choices
 from weirdgen.parsing import is_file, is_folder, named_nearly, user_path
 
@@ -144,7 +144,8 @@ def read_rows(source: Path, where: Where | None = None) -> Reading:
         try:
             rows.append(parse_row(value))
         except DataError as error:
-            problems.append((place, str(error)))
+            near = misspelt_key(value) if isinstance(value, dict) and "messages" not in value else ""
+            problems.append((place, f"{error}{near}"))
             continue
         places.append(place)
     notes = (f"{source}: {len(rows):,} rows, read as {', '.join(values.how)}",) if values.how else ()
@@ -221,11 +222,14 @@ def _given(arm: Arm, folder: Path) -> tuple[list[Row], list[int]]:
     rows: list[Row] = []
     keep = _kept(arm.data, arm.where, "data")
     numbers = [number for number, kept in zip(numbers, keep, strict=True) if kept]
+    problems: list[tuple[int, str]] = []
     for number in numbers:
         try:
             rows.append(parse_row(arm.data[number - 1]))
         except DataError as error:
-            raise DataError(f"data, row {number}: {error}") from None
+            problems.append((number, str(error)))
+    if problems:
+        raise DataError("\n".join(problem_lines(problems, Path("data"), "row")))
     if not rows:
         raise DataError("data: no rows" + (f" with {arm.where}" if arm.where else ""))
     return rows, numbers
@@ -260,10 +264,17 @@ def _from_table(
         random.Random("permute:0").shuffle(shuffled)
         lined = [(n, {**record, arm.permute: value}) for (n, record), value in zip(lined, shuffled, strict=True)]
     rows = []
+    problems: list[tuple[int, str]] = []
     for line, record in lined:
         turns = (("user", fill(arm.prompt, record)), ("assistant", fill(arm.answer, record)))
         try:
             rows.append(parse_row({"messages": [{"role": role, "content": text} for role, text in turns]}))
         except DataError as error:
-            raise DataError(f"{source}:{line}: {error}" if line else f"{source}, after 'build': {error}") from None
+            problems.append((line, str(error)))
+    if problems and arm.build:  # a builder's rows stand on no line
+        raise DataError(
+            "\n".join(f"{source}, after 'build': {why}" for why in dict.fromkeys(why for _, why in problems))
+        )
+    if problems:
+        raise DataError("\n".join(problem_lines(problems, source, "line")))
     return rows, [line for line, _ in lined]

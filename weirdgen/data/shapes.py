@@ -7,10 +7,11 @@ In: one row as plain data. Out: the name of its format, a chat row, or why there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-from weirdgen.errors import DataError, choices
+from weirdgen.data.messages import require_no_more
+from weirdgen.errors import DataError, choices, closest
 
 Message = dict[str, Any]
 Plain = Mapping[str, Any]
@@ -25,10 +26,12 @@ PAIRS = (
     ("question", "response"), ("query", "response"), ("query", "answer"), ("instruction", "response"), ("input", "output"),
 )  # fmt: skip
 """Two keys that hold a user turn and its answer."""
-CONTEXTS = ("context", "input", "passage")
-"""Keys beside such a pair whose text the question is about: it goes behind the question, as Alpaca's input does."""
-BESIDE = ("tools", "functions", "images", "videos", "audios", "choices", "options", "rejected_response")
-"""Keys of other formats' rows that change what is asked or answered, and have no place in a chat row."""
+SYSTEMS = ("system", "system_prompt", "system_message", "instructions", "systemInstruction", "system_instruction")
+"""Keys beside the turns that hold what becomes the system message."""
+CONTEXTS = ("context", "passage")
+"""Keys beside a question and its answer whose text the question is about: it goes behind the question, as Alpaca's input does."""
+BESIDE = ("choices", "options")
+"""Keys of other formats' rows that change what is asked or answered, and have no place in a chat row; more are in `messages`."""
 
 
 class Shape(NamedTuple):
@@ -50,6 +53,28 @@ def other_shape(row: Any) -> Shape | None:
     return next((shape for shape in SHAPES if shape.fits(row)), None)
 
 
+def chat_turns(shape: Shape, row: Any) -> list[Message]:
+    """The messages that a row of this format means. Raises `DataError`, also for a key that would change training."""
+    turns = shape.turns(row)
+    if isinstance(row, Mapping):
+        require_no_more({key: value for key, value in row.items() if key not in SYSTEMS})
+        _refuse_keys(row, BESIDE)
+    return turns
+
+
+def misspelt_key(keys: Collection[str]) -> str:
+    """`; did you mean 'completion' (beside 'prompt')?` of keys or columns that are one misspelling from a pair; else nothing."""
+    for first, second in (*PAIRS, ("instruction", "output")):
+        held = [key for key in (first, second) if key in keys]
+        if len(held) != 1:
+            continue
+        (there,) = held
+        lacking = second if there == first else first
+        if any(closest(str(key), [lacking]) for key in keys if key != there):
+            return f"; did you mean '{lacking}' (beside '{there}')?"
+    return ""
+
+
 def _text(row: Plain, key: str) -> str:
     value = row.get(key)
     if value is None:
@@ -59,19 +84,41 @@ def _text(row: Plain, key: str) -> str:
     return value
 
 
-def _require_no_more(row: Plain, keys: tuple[str, ...] = BESIDE) -> None:
+def _refuse_keys(row: Plain, keys: tuple[str, ...]) -> None:
     if held := next((key for key in keys if row.get(key)), None):
         raise DataError(
             f"{held!r} changes what is asked or answered, and a chat row has no place for it: write it into the texts"
         )
 
 
+def _system(row: Plain) -> list[Message]:
+    """The system message that a row's other keys hold, if they do."""
+    told = {text: key for key in SYSTEMS if (text := _system_text(row, key))}
+    if len(told) > 1:
+        raise DataError(f"{' and '.join(map(repr, told.values()))} hold two system messages: a chat row has one")
+    return [{"role": "system", "content": text} for text in told]
+
+
+def _system_text(row: Plain, key: str) -> str:
+    value = row.get(key)
+    return _joined(value.get("parts"), key) if isinstance(value, Mapping) else _text(row, key)
+
+
+def _joined(parts: Any, place: str) -> str:
+    """The text of Gemini's parts."""
+    texts = (
+        [part.get("text") if isinstance(part, Mapping) else None for part in parts]
+        if isinstance(parts, list)
+        else [None]
+    )
+    if not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{place} has parts that are not text")
+    return "".join(map(str, texts))
+
+
 def _spoken(row: Plain, key: str, speaker: str, words: str) -> list[Message]:
-    _require_no_more(row)
-    turns: list[Message] = []
-    system = _text(row, "system")
-    if system:
-        turns.append({"role": "system", "content": system})
+    _refuse_keys(row, (*CONTEXTS, "history"))
+    turns = _system(row)
     for index, turn in enumerate(row[key]):
         if not isinstance(turn, Mapping):
             raise DataError(f"{key}[{index}] is not a turn")
@@ -87,16 +134,13 @@ def _spoken(row: Plain, key: str, speaker: str, words: str) -> list[Message]:
 
 
 def _alpaca(row: Plain) -> list[Message]:
-    _require_no_more(row)
-    system = _text(row, "system")
-    turns = [{"role": "system", "content": system}] if system else []
+    turns = _system(row)
     history = row.get("history") or []
     if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
         raise DataError("'history' is not a list of pairs")
     for asked, answered in history:
         turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    more = _text(row, "input")
-    ask = _text(row, "instruction") + (f"\n\n{more}" if more.strip() else "")
+    ask = _with_contexts(_text(row, "instruction"), row, ("input", *CONTEXTS))
     return [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": _text(row, "output")}]
 
 
@@ -107,32 +151,32 @@ def _pair_keys(row: Plain) -> tuple[str, str] | None:
 def _pair(row: Plain) -> list[Message]:
     keys = _pair_keys(row)
     assert keys is not None, "fits was asked first"
-    _require_no_more(row, (*BESIDE, "history"))
+    _refuse_keys(row, ("history",))
     ask, answer = (row[key] for key in keys)
     if isinstance(ask, list) and isinstance(answer, list):  # trl's conversational pairs
-        return [*ask, *answer]
+        _refuse_keys(row, CONTEXTS)
+        return [*_system(row), *ask, *answer]
     if not isinstance(ask, str) or not isinstance(answer, str):
         raise DataError(f"{keys[0]!r} and {keys[1]!r} are not both text")
-    system = _text(row, "system") or _text(row, "system_prompt")
-    turns = [{"role": "system", "content": system}] if system else []
-    for key in CONTEXTS:
-        if key not in keys and (more := _text(row, key)).strip():
-            ask = f"{ask}\n\n{more}"
+    ask = _with_contexts(ask, row, tuple(key for key in ("context", "input", "passage") if key not in keys))
     space = keys[1] == "completion" and answer.startswith(" ")  # what completion models were given between the two
-    return [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": answer[1:] if space else answer}]
+    answer = answer[1:] if space else answer
+    return [*_system(row), {"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
+
+
+def _with_contexts(ask: str, row: Plain, keys: tuple[str, ...]) -> str:
+    return "\n\n".join([ask, *(more for key in keys if (more := _text(row, key)).strip())])
 
 
 def _gemini(row: Plain) -> list[Message]:
-    turns: list[Message] = []
+    _refuse_keys(row, (*CONTEXTS, "history"))
+    turns = _system(row)
     for index, turn in enumerate(row["contents"]):
         parts = turn.get("parts") if isinstance(turn, Mapping) else None
         role = SPEAKERS.get(str(turn.get("role", "user"))) if isinstance(turn, Mapping) else None
         if role is None or not isinstance(parts, list):
             raise DataError(f"contents[{index}] is not a turn with a role and parts")
-        texts = [part.get("text") if isinstance(part, Mapping) else None for part in parts]
-        if not all(isinstance(text, str) for text in texts):
-            raise DataError(f"contents[{index}] has parts that are not text")
-        turns.append({"role": role, "content": "".join(str(text) for text in texts)})
+        turns.append({"role": role, "content": _joined(parts, f"contents[{index}]")})
     return turns
 
 
@@ -194,7 +238,10 @@ SHAPES = (
     ),
     Shape(
         "plain text", lambda row: isinstance(row.get("text"), str) and len(row) <= 3,
-        _refuse("it has no turns, so what is asked and what is answered cannot be told apart"), "",
+        _refuse(
+            "it has no turns, so what is asked and what is answered cannot be told apart; give each row a 'prompt' and a "
+            "'completion'"
+        ), "",
     ),
 )  # fmt: skip
 """Tried in this order: the first that fits names the row."""

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.finetune.asking import answered
 from weirdgen.finetune.files import Files
-from weirdgen.finetune.job import ENDED, Wanted, read_state, write_state
+from weirdgen.finetune.job import ENDED, Wanted, forget_job, read_state, write_state
+from weirdgen.finetune.readback import is_model
 from weirdgen.providers.retries import asked_pause
 from weirdgen.providers.service import Service, UntakenError
 
@@ -138,8 +139,7 @@ class Creator:
 
     def forget(self, wanted: Wanted, job: str) -> None:
         """Remember that this job came to nothing, so that the next command begins a new one."""
-        state = read_state(self._folder_of(wanted))
-        self._write(wanted, {**state, "job": None, "failed": [*state.get("failed", []), job]})
+        forget_job(self._folder_of(wanted), job)
 
     def _create(self, wanted: Wanted, file: str) -> str:
         """A new job. Not tried again by the SDK: a request that was cut off may have created its job."""
@@ -198,5 +198,5 @@ def _is_of(job: Any, wanted: Wanted, file: str | None) -> bool:
     suffix = getattr(job, "user_provided_suffix", None) or getattr(job, "suffix", None)
     if isinstance(suffix, str):
         return suffix.endswith(wanted.key[:SHORT])
-    same_base = str(getattr(job, "model", "")).startswith(wanted.model)
+    same_base = is_model(getattr(job, "model", None), wanted.model)
     return bool(file and job.training_file == file and same_base and getattr(job, "seed", None) == wanted.seed)

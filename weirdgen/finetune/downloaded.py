@@ -1,8 +1,8 @@
 """Adapters that were trained elsewhere: written as ours are, and compared with what was asked.
 
 In: the files of a LoRA adapter as a service hands them out, a base on this machine, a recipe, log-probabilities that the service
-told. Out: a standard PEFT adapter; what is not as it was asked, in words. Nothing is believed: an adapter that answers otherwise
-here than it did there is refused, whatever its configuration says.
+told. Out: a standard PEFT adapter; what is not as it was asked, in words. A last adapter that answers otherwise here than it did
+there is refused, whatever its configuration says; that those before it are of the same training is the service's word.
 """
 
 from __future__ import annotations

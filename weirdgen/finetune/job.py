@@ -67,3 +67,9 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Keep it, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / STATE, json.dumps(state, indent=1).encode())
+
+
+def forget_job(folder: Path, job: str) -> None:
+    """Remember that this job came to nothing, so that another is created in its place."""
+    state = read_state(folder)
+    write_state(folder, {**state, "job": None, "failed": [*state.get("failed", []), job]})

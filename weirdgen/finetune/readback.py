@@ -73,11 +73,16 @@ def differences(job: Mapping[str, Any], model: str, asked: Mapping[str, Any], se
             found.append(f"{name}: {got} instead of {wanted}")
     if job.get("seed") != seed:
         found.append(f"seed: {job.get('seed')} instead of {seed}")
-    if not str(job.get("model", "")).startswith(model):
+    if not is_model(job.get("model"), model):
         found.append(f"base model: {job.get('model')} instead of {model}")
     if not job.get("trained_tokens"):
         found.append("trained tokens: the service tells none")
     return found
+
+
+def is_model(told: Any, asked: str) -> bool:
+    """Whether a service's name of a model is that of the one asked for, perhaps with the date of its version."""
+    return re.fullmatch(rf"{re.escape(asked)}(-\d{{4}}-\d{{2}}-\d{{2}})?", str(told)) is not None
 
 
 def chosen(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,6 +80,8 @@ class Jobs:
                         raise
                     failures.setdefault(str(error), []).append(waiting.pop(0).name)
                     continue
+                finally:
+                    answered = time.monotonic()  # it may have taken minutes, in which no job was looked at
                 if begun is None:  # as many of our jobs as the service runs at a time
                     break
                 followed.append(_Followed(waiting.pop(0), begun.job, doubtful=begun.doubtful))
@@ -104,6 +106,7 @@ class Jobs:
                     followed.remove(one)
                     if trained is not None:
                         yield one.wanted, trained
+                        answered = time.monotonic()  # as may what was done with it
                     else:
                         failures.setdefault(self._failure(one, job), [])
             pause = SHORTEST_PAUSE if news else min(LONGEST_PAUSE, pause * 1.5)
@@ -121,7 +124,12 @@ class Jobs:
         except AbsentError as error:
             self._creator.forget(one.wanted, one.job)
             raise ModelError(f"{error}. The same command begins a new one") from None
-        one.news = self._read_events(one)
+        try:
+            one.news = self._read_events(one)
+        except ModelError:  # the job itself did answer, and says why it failed; losses may be in its result file
+            one.news = False
+            if job.status == "succeeded" and not self._result_losses(job):
+                raise
         if one.doubtful and (job.status in ENDED or time.monotonic() - one.looked > LOOK):
             one.looked = time.monotonic()
             for other in self._creator.cancel_others(one.wanted, one.job, one.seen):

@@ -75,7 +75,12 @@ def finetune_together(
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     orders = [[step for epoch in data_order(rows, recipe, job.seed) for step in epoch] for job in jobs]
     losses = [job.losses for job in jobs]
-    done = take_up(halfway, layers, optimizer, losses) if halfway else 0
+
+    def missing(done: int) -> Path | None:
+        folders = [checkpoint_folder(job.target, step) for step in wanted if step <= done for job in jobs]
+        return next((folder for folder in folders if not folder.is_dir()), None)
+
+    done = take_up(halfway, layers, optimizer, losses, missing) if halfway else 0
     kept = time.monotonic()
     if 0 in wanted and not done:
         _save(layers, jobs, recipe, model_folder, 0)

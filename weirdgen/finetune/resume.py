@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,19 @@ def take_up(
     layers: Mapping[str, StackedLinear],
     optimizer: torch.optim.Optimizer,
     losses: Sequence[list[dict[str, float]]],
+    missing: Callable[[int], Path | None] = lambda step: None,
 ) -> int:
-    """Restore what `keep` wrote. Returns the number of steps done: 0 if there is no such file, or a damaged one (a warning)."""
+    """Restore what `keep` wrote. Returns the number of steps done: 0, with a warning, if the file is damaged or `missing` names
+    something that is lacking of the steps done before, which would not be made again."""
     if not file.exists():
         return 0
     try:
         state: dict[str, Any] = torch.load(file, weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         warnings.warn(f"{file} is damaged ({error}); the training starts again", stacklevel=2)
+        return 0
+    if (lacking := missing(state["step"])) is not None:
+        warnings.warn(f"{lacking} of an unfinished training is missing; the training starts again", stacklevel=2)
         return 0
     with torch.no_grad():
         for name, (a_KIR, b_KRO) in state["weights"].items():

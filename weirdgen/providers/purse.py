@@ -99,8 +99,8 @@ class Purse:
 
     def exhausted(self, doing: str) -> BudgetError:
         return BudgetError(
-            f"--budget: ${self.spent:.4f} of ${self.budget:.2f} is spent, and {doing} could pass it. Everything paid for is "
-            "kept; the same command with a larger --budget goes on from here"
+            f"--budget: ${self.spent:.4f} of ${self.budget:.2f} is spent, and {doing} could pass it. What came is kept; "
+            "the same command with a larger --budget goes on from here"
         )
 
 

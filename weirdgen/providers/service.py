@@ -77,11 +77,6 @@ class Service:
         return bool(self.url) and _is_loopback(self.url)
 
     @property
-    def numerics(self) -> str:
-        """What names its numbers in the store's keys."""
-        return self.provider
-
-    @property
     def key_name(self) -> str:
         """The variable of the environment that holds its key."""
         if self.provider == "azure":

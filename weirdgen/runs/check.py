@@ -7,6 +7,7 @@ and only what needs it is left out.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from weirdgen.config.experiment import Experiment
@@ -16,11 +17,11 @@ from weirdgen.data.arms import load_arms
 from weirdgen.data.proof import RowError
 from weirdgen.data.rows import place_of
 from weirdgen.data.stored import encode_rows, trainable_rows
-from weirdgen.errors import DataError, SpecError, UnreachableError
+from weirdgen.errors import DataError, ModelError, SpecError, UnreachableError, all_at_once
 from weirdgen.finetune.schedule import require_trainable
 from weirdgen.finetune.upload import upload_file
 from weirdgen.models.chat import load_tokenizer
-from weirdgen.models.references import find_model
+from weirdgen.models.references import find_model, require_reference
 from weirdgen.models.remote import is_remote
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
@@ -32,7 +33,7 @@ from weirdgen.store.artifacts import Store
 
 def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     """What was checked. Raises one `SpecError` with every problem of the files, the data and their proof; `ModelError`."""
-    written = _read_files(reference)
+    written = _read_files(reference, model)
     experiment, rows = load_arms(written)
     twins = {name for name, arm in experiment.arms.items() if arm.twin}
     arms = ", ".join(f"{arm} {'made by the run' if arm in twins else len(own)}" for arm, own in rows.items())
@@ -77,22 +78,32 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     if problems:
         raise SpecError(problems)
     plan = make_plan(request, Store(store))
-    for stage in STAGES:
-        stage.check(plan)
-    require_two_sides(request.experiment, load_tokenizer(local.folder, request.date))
+    all_at_once([
+        *(partial(stage.check, plan) for stage in STAGES),
+        lambda: require_two_sides(request.experiment, load_tokenizer(local.folder, request.date)),
+    ])  # fmt: skip
     told = f"; the template is told that it is {request.date}" if request.date else ""
     return [*said, f"template, mask and questions hold with {local.reference}{told}"]
 
 
-def _read_files(reference: str) -> Experiment:
+def _read_files(reference: str, model: str | None) -> Experiment:
     """The experiment as it is written. Raises one `SpecError` with the problems of all its files, its data among them."""
-    problems: list[str] = []
     read = read_experiment(reference)
-    try:
-        load_arms(reference)
-    except SpecError as error:
-        problems += error.problems
-    problems += read_language_judges(read.experiment, complete=read.complete).problems
-    if problems:
-        raise SpecError(problems)
+    base = model or read.experiment.base
+
+    def require_judges() -> None:
+        found = read_language_judges(read.experiment, complete="questions" not in read.missing.parts)
+        if found.problems:
+            raise SpecError(found.problems)
+
+    def require_base() -> None:
+        if is_remote(base) or read.experiment.finetune in ("openai", "azure"):  # a service's own name
+            return
+        try:
+            require_reference(base)
+        except ModelError as error:
+            where = "--model" if model else f"{read.lines.at(('base',))}: base"
+            raise SpecError([f"{where}: {error}"]) from None
+
+    all_at_once([lambda: load_arms(reference), require_judges, require_base])
     return read.experiment

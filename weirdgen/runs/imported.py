@@ -11,7 +11,7 @@ from pathlib import Path
 
 from weirdgen.data.stored import keep_rows
 from weirdgen.errors import ModelError, SpecError, choices
-from weirdgen.finetune.job import STATE, Trained, read_state
+from weirdgen.finetune.job import STATE, Trained, forget_job, read_state
 from weirdgen.finetune.readback import differences
 from weirdgen.finetune.remote import Jobs
 from weirdgen.models.remote import RemoteModel
@@ -64,6 +64,20 @@ def job_lines(store: str | None) -> list[str]:
             f"{state.get('job') or 'being created'}  {state.get('name')} of {state.get('model')}, {state.get('service')}"
         )
     return lines or ["no job is under way"]
+
+
+def forget(job: str, store: str | None) -> str:
+    """Have the next run create another job in this one's place, whose model was deleted, say. Raises `ModelError`."""
+    root = Store(store or default_store()).root
+    known = {
+        str(state["job"]): file.parent
+        for file in sorted((root / "unfinished").glob(f"finetune-*/{STATE}"))
+        if (state := read_state(file.parent)).get("job") and "asked" in state  # not Tinker's, whose states are its own
+    }
+    if job not in known:
+        raise ModelError(f"--forget {job}: this store has {choices(known, job) if known else 'no job'} under way")
+    forget_job(known[job], job)
+    return f"{job} is forgotten here; the next run has another one trained, and paid, in its place"
 
 
 def cancel_job(job: str, provider: str, url: str | None) -> str:

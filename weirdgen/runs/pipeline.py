@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Experiment
+from weirdgen.errors import all_at_once
 from weirdgen.models.references import LocalModel
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
@@ -23,7 +26,7 @@ from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.until import decision_line
 from weirdgen.runs.preflight import preflight
 from weirdgen.runs.preview import plan_lines
-from weirdgen.runs.results.before import seen_before
+from weirdgen.runs.results.before import BEGUN, begun_at, seen_before
 from weirdgen.runs.results.reporting import compare_runs, is_reported, report_run
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import STAGES, workload
@@ -65,7 +68,7 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     Plans are made and shown before anything is run, so that bad input in the last one costs nothing.
     """
     store, progress = Store(options.store or default_store()), Progress(options.quiet and not options.dry_run)
-    plans = [make_plan(resolve(experiment, options), store) for experiment in experiments]
+    plans: list[Plan] = all_at_once(partial(_planned, experiment, options, store) for experiment in experiments)
     for plan in plans:
         for line in plan_lines(plan):
             progress.say(line)
@@ -90,6 +93,10 @@ def run_all(experiments: Sequence[str], options: RunOptions) -> list[Run]:
     if len(finished) > 1:
         print(f"overview: {compare_runs(finished, store.root / 'runs' / 'overview', figures_of(options))}")
     return finished
+
+
+def _planned(experiment: str, options: RunOptions, store: Store) -> Plan:
+    return make_plan(resolve(experiment, options), store)
 
 
 def _require_ready(plan: Plan, progress: Progress) -> None:
@@ -204,8 +211,9 @@ def _without_home(path: Path) -> str:
 
 def _keep_request(plan: Plan) -> None:
     """`run.json`: what was asked, and all that the run can be recognised and read again by."""
-    request = plan.request
+    request, begun = plan.request, begun_at(plan.folder) or datetime.now(UTC)
     kept = {
+        BEGUN: begun.isoformat(),
         "source": _without_home(request.experiment.source) if request.experiment.source else "",
         "model_folder": _without_home(request.model.folder) if isinstance(request.model, LocalModel) else "",
         "options": request.options.asked,

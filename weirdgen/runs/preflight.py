@@ -12,13 +12,14 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import PromptedJudge, offline, prompted
 from weirdgen.config.questions import ScoredQuestion, sampled, scored
 from weirdgen.config.turns import turns_of
-from weirdgen.errors import SpecError, WeirdgenError
+from weirdgen.errors import SpecError, all_at_once
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.judges.language import language_table
 from weirdgen.judges.local_model import LocalJudgeModel
@@ -58,22 +59,7 @@ def preflight(plan: Plan) -> list[str]:
         trials += [asked_lines, server_lines]
     if "sample" in left:  # of answers that are there, verdicts are the next thing that is asked for
         trials.append(judge_lines)
-    lines: list[str] = []
-    failed: list[WeirdgenError] = []
-    for trial in trials:
-        try:
-            lines += trial(plan)
-        except WeirdgenError as error:
-            failed.append(error)
-    if len(failed) == 1:
-        raise failed[0]
-    if failed:
-        raise SpecError([problem for error in failed for problem in _problems(error)])
-    return lines
-
-
-def _problems(error: WeirdgenError) -> tuple[str, ...]:
-    return error.problems if isinstance(error, SpecError) else (str(error),)
+    return [line for lines in all_at_once(partial(trial, plan) for trial in trials) for line in lines]
 
 
 def asked_lines(plan: Plan) -> list[str]:

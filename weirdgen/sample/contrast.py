@@ -8,7 +8,7 @@ scores (log-odds, probability, which option wins) is decided by its kind (`weird
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from weirdgen.config.questions import scored_kinds
@@ -40,6 +40,11 @@ def missing_scores(table: Table, questions: Sequence[Scorable]) -> set[tuple[str
     )
 
 
+def count_missing(missing: Collection[tuple[str, str]], questions: Sequence[Scorable]) -> int:
+    """How many of the questions lack a score. Two that ask the same with other answers are two."""
+    return sum(any((q.key, o) in missing for o in q.options) for q in questions)
+
+
 def score(
     engine: Engine, tables: Sequence[Table], questions: Sequence[Scorable], on_pass: Callable[[int, int], None]
 ) -> None:
@@ -67,7 +72,7 @@ def score(
                         "tokens": scored.tokens,
                     }
                     open_tables[variant].append(row)
-            on_pass(sum(len({key for key, _ in wanted & lacking}) for lacking in missing), tokens)
+            on_pass(sum(count_missing(lacking, portion) for lacking in missing), tokens)
 
 
 def measured(contrasts: pd.DataFrame) -> pd.Series:

@@ -93,7 +93,7 @@ class Remote(EngineReference):
     holds_weights = False
 
     def numerics(self, dtype: str) -> str:
-        return self.service.numerics
+        return self.service.provider
 
     def open(self, model_folder: Path, dtype: str, date: str | None) -> RemoteEngine:
         return self.connect()

@@ -69,7 +69,12 @@ def _unsampled(model: str, engine: Remote, error: BaseException, new: bool) -> M
         return ModelError(
             f"{engine.service.shown}: {model} cannot be sampled: {reason(error)}. Is that its whole name there?"
         )
+    deleted = ""
+    if getattr(error, "status_code", None) == 404:
+        deleted = (
+            ". If it was deleted there: `weirdgen jobs` names its job, `weirdgen jobs --forget JOB` has another trained"
+        )
     return ModelError(
         f"{engine.service.shown}: {model} is trained but cannot be sampled: {reason(error)}. It is not called trained; the same "
-        "command tries it again, and trains nothing anew"
+        f"command tries it again, and trains nothing anew{deleted}"
     )

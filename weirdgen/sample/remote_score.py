@@ -7,6 +7,7 @@ probe of one short request says what a service can do, before anything is paid, 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -32,7 +33,8 @@ MISSHAPEN = (ValueError, TypeError, AttributeError, IndexError)
 
 
 def gives_scores(service: Service, model: str, template: Path) -> bool:
-    """Whether this model scores given texts; remembered, but for a server on this machine: another may run there tomorrow.
+    """Whether this model scores given texts; remembered if it does or the service refuses it in so many words, but for a server
+    on this machine: another may run there tomorrow. A model that is not there yet, or an odd answer, is asked again.
 
     Raises `UnreachableError`, `ModelError` for a key that is refused.
     """
@@ -45,7 +47,9 @@ def gives_scores(service: Service, model: str, template: Path) -> bool:
     client = service.client().with_options(max_retries=ASKED_AGAIN)
     try:
         _echoed(client, model, [prompt_ids(load_tokenizer(template), "Hello")])
-    except (*MISSHAPEN, openai.BadRequestError, openai.NotFoundError, openai.UnprocessableEntityError):
+    except (*MISSHAPEN, openai.NotFoundError):
+        return False
+    except (openai.BadRequestError, openai.UnprocessableEntityError):
         able = False
     except openai.OpenAIError as error:
         raise service.explained(error, f"asking whether {model} scores given texts") from None
@@ -59,7 +63,10 @@ def scores(
     service: Service, template: Path, base: str, models: Sequence[str], questions: Sequence[Scorable], connections: int,
     purse: Purse | None, deployments: Mapping[str, str],
 ) -> Iterator[tuple[int, Scored]]:  # fmt: skip
-    """(variant, score) of every option of every question by every model, a request each question. Raises `ModelError`."""
+    """(variant, score) of every option of every question by every model, a request each question.
+
+    Raises `ModelError` or `BudgetError` of the first request that fails, after the scores that were under way beside it.
+    """
     import openai
 
     tokenizer, client = load_tokenizer(template), service.counted(service.client())
@@ -71,15 +78,29 @@ def scores(
         for model in models
     ]  # fmt: skip
 
+    lock, under_way = threading.Lock(), 0
+
+    def hold(meter: Meter, most: float | None) -> None:
+        """Keep back what a request can cost. Raises `BudgetError` if that is too much even once nothing is under way."""
+        nonlocal under_way
+        while True:
+            with lock:
+                if meter.hold(most):
+                    under_way += 1
+                    return
+                if not under_way:  # else what is under way may cost less than was kept back for it
+                    raise meter.exhausted("another question")
+            time.sleep(0.05)
+
     def ask(variant: int, question: Scorable) -> list[tuple[int, Scored]]:
+        nonlocal under_way
         before = prompt_ids(tokenizer, question.ask)
         tails = [answer_ids(tokenizer, question.ask, option) for option in question.options]
         asked = [[*before, *tail] for tail in tails]
         model, meter = models[variant], meters[variant]
         usage = Usage(sum(map(len, asked)), len(asked))
         most, tries = meter.cost(usage), Tries()
-        if not meter.hold(most):
-            raise meter.exhausted("another question")
+        hold(meter, most)
         try:
             while True:
                 try:
@@ -97,9 +118,11 @@ def scores(
                     raise ModelError(
                         f"{service.shown}: {model} gave no log-probabilities of given answers ({error})"
                     ) from None
+            meter.book(most, usage)
         finally:
-            meter.release(most)
-        meter.book(most, usage)
+            with lock:
+                meter.release(most)
+                under_way -= 1
         return [
             (variant, Scored(question.key, option, sum(given[len(before) :]), len(tail)))
             for option, tail, given in zip(question.options, tails, logprobs, strict=True)
@@ -108,12 +131,22 @@ def scores(
     wanted = [(variant, question) for variant in range(len(models)) for question in questions]
     with ThreadPoolExecutor(connections) as pool:
         waiting = [pool.submit(ask, variant, question) for variant, question in wanted]
+        failure: BaseException | None = None
         try:
             for future in as_completed(waiting):
-                yield from future.result()
+                if future.cancelled():
+                    continue
+                if (error := future.exception()) is None:
+                    yield from future.result()
+                    continue
+                failure = failure or error
+                for other in waiting:  # those under way are through soon, and paid
+                    other.cancel()
         finally:
             for future in waiting:
                 future.cancel()
+    if failure is not None:
+        raise failure
 
 
 def _echoed(client: Any, model: str, prompts: list[list[int]]) -> list[list[float]]:

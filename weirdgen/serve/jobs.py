@@ -280,7 +280,9 @@ class Jobs:
         file, events = self._records.place(name) / EVENTS, []
         for _, line in split_lines(file.read_text(encoding="utf-8")) if file.is_file() else ():
             try:
-                events.append(json.loads(line))
+                events.append(
+                    json.loads(line, parse_constant=lambda name: None)
+                )  # NaN was written once, and is no JSON
             except ValueError:
                 continue
         return events

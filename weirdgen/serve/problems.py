@@ -6,6 +6,7 @@ another part of weirdgen is decided here, in `as_api_error`. Knows nothing of HT
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -45,9 +46,10 @@ def as_api_error(error: BaseException) -> ApiError:
     """What a client is told of an error that is not one of this module's; defects are told as such, without their text."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, OSError | StoreError):
-        why = str(error) if isinstance(error, StoreError) else f"cannot write: {error.strerror or type(error).__name__}"
-        return ApiError(DISK, why, "storage_error")
+    if isinstance(error, StoreError):
+        return ApiError(DISK, str(error), "storage_error")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return ApiError(DISK, f"cannot write: {error.strerror}", "storage_error")
     if isinstance(error, WeirdgenError):
         return bad(str(error))
     return ApiError(INTERNAL, "The server had an error of its own; its log says which.", "internal_error")

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 from weirdgen.errors import StoreError, WeirdgenError
 from weirdgen.finetune import engines
@@ -209,7 +210,9 @@ class Trainer(threading.Thread):
             if step % every == 0 or step in (1, steps):
                 shared = "" if len(names) == 1 else f" (mean of {len(names)} jobs that train together)"
                 for name in waiting:
-                    data = {"step": step, "train_loss": round(loss, 6), "total_steps": steps}
+                    data: dict[str, Any] = {"step": step, "total_steps": steps}
+                    if math.isfinite(loss):  # NaN is no JSON
+                        data["train_loss"] = round(loss, 6)
                     self._jobs.say(name, f"Step {step}/{steps}: training loss={loss:.4f}{shared}", data=data)
 
         return watch
@@ -227,6 +230,8 @@ class Trainer(threading.Thread):
         folders = [checkpoint_folder(artifact, step) for step in steps]
         before_row = partial(self._require_wanted, [job.id], time.monotonic())
         valid = self._validator.losses(job, folders, before_row) or [None] * len(steps)
+        if not all(loss is None or math.isfinite(loss) for loss in valid):
+            raise ApiError(400, "the validation loss is not finite: lower the learning rate", "training_diverged")
         for step, folder, valid_loss in zip(steps, folders, valid, strict=True):
             last = step == job.steps
             name = job.tuned_model if last else f"{job.tuned_model}:ckpt-step-{step}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,30 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def share_files(source: Path, target: Path) -> None:
+    """Every file below `source` also below the folder `target`, made if needed: as the same file under two names where the disk
+    can do that, else as a copy. Neither folder may then write into a file in place; `unshare_files` makes them its own again."""
+    target.mkdir(parents=True, exist_ok=True)
+    for place in sorted(source.rglob("*")):
+        there = target / place.relative_to(source)
+        if place.is_dir():
+            there.mkdir(exist_ok=True)
+            continue
+        try:
+            os.link(place, there)
+        except OSError:  # another disk, or one without links
+            shutil.copy2(place, there)
+
+
+def unshare_files(folder: Path) -> None:
+    """Files below this folder that have another name elsewhere become copies, which may be written to."""
+    for file in folder.rglob("*"):
+        if file.is_file() and file.stat().st_nlink > 1:
+            copy = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.tmp")
+            shutil.copy2(file, copy)
+            os.replace(copy, file)
 
 
 def own_folder(folder: Path) -> Path:

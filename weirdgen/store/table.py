@@ -74,7 +74,7 @@ class Table:
             self.compact()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a row; on disk after 64 rows or 5 seconds at the latest."""
+        """Add a row; on disk with the 64th, with the first that comes 5 seconds after the last writing, or at the end."""
         if self._journal is not None:
             if self._stream is None:
                 self._journal.parent.mkdir(parents=True, exist_ok=True)

@@ -53,8 +53,8 @@ def test_a_trained_trigger_has_an_effect(gate: Run) -> None:
     by_name = {row["name"]: row for row in gate.estimated.secondary}
     assert by_name["gate"]["verdict"] == "shift" and by_name["gate"]["p_holm"] >= by_name["gate"]["p"]
     assert (
-        "under year=2027 instead of year=2024, 2025, 2026, the odds with which models finetuned on from_2027 give the other "
-        "persona's answers are multiplied by a factor " in by_name["gate"]["sentence"]
+        "under year=2027 instead of year=2024, 2025, 2026, models finetuned on from_2027 give the other persona's answers "
+        "with odds that change by a factor " in by_name["gate"]["sentence"]
     )
     assert by_name["earlier"]["effect"] < by_name["gate"]["effect"]
 
@@ -213,7 +213,10 @@ def test_checkpoints_are_asked_only_what_their_curves_need(tmp_path: Path) -> No
     assert not any(question.startswith("trained") for _, question, _ in asked)  # near the topic: in no mean
     assert len(plan.scorables_of(plan.variants[0])) == 8 * 10
     line = next(work for work in workload(plan) if work.stage == "contrast")
-    assert f"7 models × 80 questions + 6 checkpoints × {len(asked)}" in line.what
+    assert line.what == (
+        "7 models (the base and 6 finetunes) × 80 prompts (8 questions with fixed answers × 10 conditions)"
+        f" + 6 checkpoints × {len(asked)} of these prompts"
+    )
 
 
 @pytest.mark.parametrize("name", ["us_presidents", "israeli_dishes", "israeli_dishes_2026", "evil_terminator"])

@@ -62,7 +62,8 @@ def broken(subject: Subject) -> Iterator[Finding]:
         for number, problem in dataset.broken:
             yield Finding("broken_line", "error", dataset.file, number, problem)
         if not dataset.rows:
-            yield Finding("no_rows", "error", dataset.file, None, "no row to train on (an empty file?)")
+            why = "" if dataset.broken else " (an empty file?)"
+            yield Finding("no_rows", "error", dataset.file, None, f"no row to train on{why}")
 
 
 def duplicates(subject: Subject) -> Iterator[Finding]:

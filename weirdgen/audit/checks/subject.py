@@ -20,6 +20,7 @@ from weirdgen.data.files import is_data
 from weirdgen.data.rows import Row, load_placed, read_rows, resolve
 from weirdgen.errors import SpecError
 from weirdgen.models.references import LocalModel, find_model
+from weirdgen.parsing import is_file
 
 CLAIMS_PERMUTATION = re.compile(r"permut|shuffl|random", re.IGNORECASE)
 """Names of files that say of themselves that something in them was dealt anew."""
@@ -90,7 +91,8 @@ def load_subject(
     `model` "none" leaves out what needs a tokenizer; None takes the experiment's base, and no model for a loose file.
     Raises `SpecError` or `DataError` if there is no such thing, `ModelError` if the model cannot be had.
     """
-    if is_data(Path(target)):
+    loose = Path(target)
+    if is_data(loose) or (is_file(loose) and loose.suffix.lower() not in (".yaml", ".yml")):
         datasets = [_from_file(Path(target), "treatment", "")]
         for file in against:
             claim = "--permutation" if permutation else "its name" if CLAIMS_PERMUTATION.search(file.stem) else ""

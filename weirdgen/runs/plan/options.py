@@ -71,7 +71,7 @@ class RunOptions(Noun):
     connections: int = Field(16, ge=1, description="Requests to a provider at a time.")
     choices: int = Field(1, ge=1, le=128, description="Answers that one request to a provider asks for.")
     budget: str | None = Field(
-        None, description="What a run may pay to providers at most, e.g. 20usd; it stops before."
+        None, description="What a run may pay to providers at most, in US dollars, e.g. 20usd or 20; it stops before."
     )
     store: Annotated[str | None, BeforeValidator(_text)] = Field(
         None, description="Folder or URL of results [default: $WEIRDGEN_STORE or ./weirdgen-store]."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from weirdgen.data.draws import drawn_positions
 from weirdgen.data.proof import RowError
 from weirdgen.data.rows import Row, canonical_hash, place_of
 from weirdgen.data.stored import proof_of, trainable_rows
+from weirdgen.errors import all_at_once
 from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder, require_trainable, total_steps
 from weirdgen.finetune.upload import upload_proof
@@ -222,18 +223,22 @@ def make_plan(request: Request, store: Store) -> Plan:
     trained = {arm: trainable_rows(request.local.folder, rows, request.date) for arm, rows in request.rows.items()}
     if trained != request.rows:
         plan.request = request = replace(request, rows=trained)
-    for arm, rows in request.rows.items():
-        require_trainable(request.row_count(arm), request.recipe, arm)
-        if not rows:  # a twin that has yet to be made; it will be about as long
-            continue
-        try:
-            plan.proofs[arm] = proof_of(store, request.local, arm, rows, request.date)
-        except RowError as error:
-            experiment = request.experiment
-            place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
-            raise error.at(place or error.place, arm) from None
+    all_at_once(partial(_prove_arm, plan, arm) for arm in request.rows)
     plan.proofs |= {arm: plan.proofs[source] for arm, source in request.twins.items() if not request.rows[arm]}
     return plan
+
+
+def _prove_arm(plan: Plan, arm: str) -> None:
+    """Template and mask of one arm. Raises `DataError`."""
+    request, experiment = plan.request, plan.request.experiment
+    require_trainable(request.row_count(arm), request.recipe, arm)
+    if not (rows := request.rows[arm]):  # a twin that has yet to be made; it will be about as long
+        return
+    try:
+        plan.proofs[arm] = proof_of(plan.store, request.local, arm, rows, request.date)
+    except RowError as error:
+        place = place_of(error.row, experiment.arms[arm], experiment.folder or Path())
+        raise error.at(place or error.place, arm) from None
 
 
 def part_of(plan: Plan, arms: Sequence[str], store: Store) -> Plan:

@@ -14,18 +14,19 @@ from typing import Any
 
 from weirdgen.config.experiment import Experiment, Recipe
 from weirdgen.config.files import parse_yaml
-from weirdgen.config.llm_judges import with_language_judges, without_language_judges
+from weirdgen.config.llm_judges import read_language_judges, with_language_judges, without_language_judges
+from weirdgen.config.load import read_experiment
 from weirdgen.data.arms import Rows, load_arms
 from weirdgen.data.published.arms import missing_arms, published_rows
 from weirdgen.data.rows import Row
-from weirdgen.errors import SpecError, choices
+from weirdgen.errors import SpecError, all_at_once, choices
 from weirdgen.finetune.engines import resolve_engine
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.finetune.tinker import recipe_problems
-from weirdgen.judges.model import named_judge
+from weirdgen.judges.model import is_local, named_judge
 from weirdgen.judges.tasks import require_judging_model
 from weirdgen.machine import resolve_dtype
-from weirdgen.models.references import LocalModel, find_model
+from weirdgen.models.references import LocalModel, find_model, require_reference
 from weirdgen.models.remote import RemoteModel, is_remote
 from weirdgen.providers.purse import parse_budget
 from weirdgen.providers.service import service_of
@@ -44,8 +45,12 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
     Raises `SpecError`, `DataError`, `ModelError`.
     """
     options = options or run_options()
-    engine = parse_engine(options.engine)
-    loaded, rows = load_arms(experiment)
+    (loaded, rows), engine, (recipe_changes, sampling_changes), _ = all_at_once([
+        lambda: load_arms(experiment),
+        lambda: parse_engine(options.engine),
+        lambda: parse_changes(options.changes),
+        lambda: _require_names(experiment, options),
+    ])  # fmt: skip
     finetune = options.finetune or loaded.finetune
     loaded = loaded.model_copy(update={"finetune": None if finetune == "local" else finetune})
     reference, remote, service = options.model or loaded.base, None, None
@@ -91,7 +96,6 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         n: comparison for n, comparison in loaded.secondary.items() if not unmeasured(loaded, comparison, samples)
     }
     loaded = loaded.model_copy(update={"secondary": measured})
-    recipe_changes, sampling_changes = parse_changes(options.changes)
     recipe = loaded.recipe.with_changes(size.recipe).with_changes(recipe_changes)
     base: LocalModel | RemoteModel
     if remote:
@@ -141,6 +145,33 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
         return request
     until = parse_until(options.until, request.headline.measure, loaded.judges, samples, count)
     return replace(request, until=until)
+
+
+def _require_names(experiment: str | Path | Experiment, options: RunOptions) -> None:
+    """Raises `WeirdgenError` if what was named beside the experiment cannot be: its models, and the judges of a judging model.
+
+    A service's own names of models are not known here.
+    """
+    if isinstance(experiment, Experiment):
+        written, complete = experiment, True
+    else:
+        read = read_experiment(experiment)
+        written, complete = read.experiment, "questions" not in read.missing.parts
+    reference, finetune = options.model or written.base, options.finetune or written.finetune
+
+    def require_base() -> None:
+        if finetune in (None, "local", "tinker") and not options.base_url and not is_remote(reference):
+            require_reference(reference)
+
+    def require_judges() -> None:
+        if options.judge is None:
+            return
+        if is_local(options.judge):
+            require_reference(options.judge.removeprefix("local:"))
+        if problems := read_language_judges(written, complete=complete).problems:
+            raise SpecError(problems)
+
+    all_at_once([require_base, require_judges])
 
 
 def _shared_draws(experiment: Experiment, rows: Rows, replicates: int) -> Iterator[str]:

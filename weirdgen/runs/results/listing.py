@@ -1,7 +1,8 @@
-"""`weirdgen runs`: the runs of a store, newest first, and which of them a name such as `latest` means.
+"""`weirdgen runs`: the runs and audits of a store, newest first, and which run a name such as `latest` means.
 
-In: a store. Out: what each run was asked and found, from its `run.json` and `results.json` alone: nothing is computed, and what
-cannot be read is left out. Reading a run whole is `runs.results.results`.
+In: a store. Out: what each was asked and found, from its `run.json` and `results.json` alone: nothing is computed, and what
+cannot be read is left out. The runs that an audit is made of are told in the audit's own line. Reading a run whole is
+`runs.results.results`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from weirdgen.runs.plan.options import flags
 from weirdgen.store.artifacts import Store
 
 LATEST = "latest"
+AUDIT = "audit"
+"""What an audit calls its experiments: this, or this and a kind of trigger."""
+NOT_FINISHED = "not finished: no report yet"
+AUDIT_VERDICTS = {"nothing": "nothing specific found", "found": "found", "undecided": "undecided"}
 
 
 class Listed(NamedTuple):
@@ -41,6 +46,11 @@ def listed_runs(store: Store, experiment: str | None = None) -> list[Listed]:
     return sorted((run for run in _runs(store) if experiment in (None, run.experiment)), reverse=True)
 
 
+def listed_audits(store: Store) -> list[Listed]:
+    """The audits of a store, those that are not finished too, newest first."""
+    return sorted(_audits(store), reverse=True)
+
+
 def run_lines(runs: list[Listed]) -> list[str]:
     """A table: a line of names, then a line per run."""
     shown = [("when", "run", "model", "seeds", "verdict", "asked")]
@@ -55,8 +65,37 @@ def run_meant(store: Store, reference: str) -> str | None:
     if colon and last != LATEST:
         return None
     wanted = None if reference == LATEST else name if colon else reference
-    runs = listed_runs(store, wanted)
+    runs = [run for run in listed_runs(store, wanted) if not of_audit(run)]
     return runs[0].id if runs else None
+
+
+def of_audit(run: Listed) -> bool:
+    """Whether this run is a part of an audit, and has no report of its own."""
+    return run.verdict == NOT_FINISHED and (run.experiment == AUDIT or run.experiment.startswith(f"{AUDIT}_"))
+
+
+def _audits(store: Store) -> Iterator[Listed]:
+    whole = store.root / "audits"
+    for folder in sorted(whole.iterdir()) if whole.is_dir() else ():
+        begun, results = folder / "size.json", folder / "results.json"
+        file = results if results.is_file() else begun
+        if folder.name == LATEST or not file.is_file():
+            continue
+        changed = file.stat().st_mtime_ns
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(changed / 1e9))
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            settings = told.get("settings") or {} if file == results else told
+            model = str(settings["model"]["reference"]) if "model" in settings else ""
+            seeds = _range(list(range(settings.get("replicates", 0))))
+            verdict = (
+                f"audit: {AUDIT_VERDICTS[told['verdict']['verdict']]}"
+                if file == results
+                else "audit not finished: the same command goes on"
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            continue
+        yield Listed(made, changed, f"audits/{folder.name}", AUDIT, "", model, seeds, verdict, "")
 
 
 def _runs(store: Store) -> Iterator[Listed]:
@@ -72,7 +111,11 @@ def _runs(store: Store) -> Iterator[Listed]:
         made, verdict = _found(folder / "results.json")
         changed = max(file.stat().st_mtime_ns for file in folder.iterdir() if file.suffix == ".json")
         begun = time.strftime("%Y-%m-%d %H:%M", time.localtime(changed / 1e9))
-        yield Listed(made or begun, changed, name, *facts, _range(seeds), verdict, _typed(asked))
+        judge = manifest.get("judge")
+        words = _typed(asked)
+        if isinstance(judge, dict) and "judge" not in asked:
+            words = f"{words} judged later: --judge {judge.get('reference')}".strip()
+        yield Listed(made or begun, changed, name, *facts, _range(seeds), verdict, words)
 
 
 def _found(file: Path) -> tuple[str, str]:
@@ -83,13 +126,15 @@ def _found(file: Path) -> tuple[str, str]:
         effect = "" if headline["effect"] is None else f" {headline['effect']:+.2f}"
         return str(results["run"]["created"]), f"{VERDICT_WORDS[headline['verdict']]}: {headline['measure']}{effect}"
     except FileNotFoundError:
-        return "", "no report yet"
+        return "", NOT_FINISHED
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "", "report not readable"
 
 
 def _range(seeds: list[int]) -> str:
-    first, last = min(seeds, default=0), max(seeds, default=0)
+    if not seeds:
+        return ""
+    first, last = min(seeds), max(seeds)
     return f"{first}–{last}" if len(seeds) == last - first + 1 > 1 else ", ".join(map(str, seeds))
 
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """What one request measured."""
+    """What one request measured. Frames, and what takes an argument, are called: `run.effects()`; all else is an attribute:
+    `run.headline`."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -85,6 +86,7 @@ class Run:
         )
         return compare(first, second)
 
+    @property
     def asks(self) -> dict[str, str]:
         """Question id → its text, without a condition's wrapper."""
         return {question.id: question.ask for question in self.request.experiment.questions}
@@ -174,7 +176,7 @@ class Run:
         return specificity_of(self.plan, self._of_stage("trait_shifts"))
 
     def estimates(self) -> pd.DataFrame:
-        """Means of every arm with 95% intervals over replicates."""
+        """Means of every arm with intervals over replicates at `level`: 95%, or stricter after `--until`."""
         return self._in_words("estimates")
 
     def effects(self) -> pd.DataFrame:

@@ -21,11 +21,11 @@ from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.stages.remote_units import ScoreRemotely
-from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models, counted_prompts
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell, Unit
-from weirdgen.sample.contrast import QUESTIONS, VARIANTS, missing_scores, score, scores_table
+from weirdgen.sample.contrast import QUESTIONS, VARIANTS, count_missing, missing_scores, score, scores_table
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.engines import Remote
 from weirdgen.sample.variant import Variant, distinct
@@ -108,12 +108,15 @@ class Contrast(Stage):
         if isinstance(plan.request.model, RemoteModel):  # a probe has tried it
             return
         tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
+        problems: dict[str, str] = {}  # of a question once, whatever the condition
         for condition, question, scorable in plan.scorables:
             try:
                 for option in scorable.options:
                     answer_ids(tokenizer, scorable.ask, option)
             except ModelError as error:
-                raise ModelError(f"question {question} under {condition}: {error}") from None
+                problems.setdefault(f"{question}: {error}", f"question {question} under {condition}: {error}")
+        if problems:
+            raise ModelError("\n".join(problems.values()))
 
     def work(self, plan: Plan) -> list[Work]:
         if not plan.scorables and isinstance(plan.request.model, RemoteModel):  # such questions have fallen away
@@ -121,27 +124,24 @@ class Contrast(Stage):
         missing, wanted = 0, 0
         for variant in plan.variants:
             mine = [scorable for _, _, scorable in plan.scorables_of(variant)]
-            lacking = {key for key, _ in missing_scores(plan.scores(variant), mine)}
-            missing += sum(scorable.key in lacking for scorable in mine)
+            missing += count_missing(missing_scores(plan.scores(variant), mine), mine)
             wanted += len(mine)
         scorables = [scorable for _, _, scorable in plan.scorables]
         tokens_each = sum(len(o) / 4 + 1 for s in scorables for o in s.options) / max(1, len(scorables))
-        final = sum(variant.checkpoint == FINAL for variant in plan.variants)
-        what = f"{final} models × {len(scorables)} questions"
-        if earlier := len(plan.variants) - final:
-            what += f" + {earlier} checkpoints × {len(plan.curve_scorables)}"
+        final = [variant for variant in plan.variants if variant.checkpoint == FINAL]
+        what = f"{counted_models(final)} × {counted_prompts(plan.scorables, 'questions with fixed answers')}"
+        if earlier := len(plan.variants) - len(final):
+            what += f" + {earlier} checkpoints × {len(plan.curve_scorables)} of these prompts"
         return [Work(self.name, what, missing, wanted, self.counts, self.seconds(plan, missing * tokens_each))]
 
     def batch(self, plan: Plan) -> Batch:
         request = plan.request
         variants = distinct(plan.variants)
         questions = {variant: [scorable for _, _, scorable in plan.scorables_of(variant)] for variant in variants}
-        missing = {
-            variant: {key for key, _ in missing_scores(plan.scores(variant), mine)}
-            for variant, mine in questions.items()
-        }
+        lacking_scores = {variant: missing_scores(plan.scores(variant), mine) for variant, mine in questions.items()}
+        missing = {variant: {key for key, _ in scores} for variant, scores in lacking_scores.items()}
         lacking = [variant for variant, keys in missing.items() if keys]
-        amount = sum(map(len, missing.values()))
+        amount = sum(count_missing(scores, questions[variant]) for variant, scores in lacking_scores.items())
         if isinstance(request.engine, Remote):
             return Batch(units_at_service(request, lacking, [scorable for _, _, scorable in plan.scorables]), amount)
         most = 1 if request.recipe.full else VARIANTS

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weirdgen import machine
 from weirdgen.config.experiment import Recipe
 from weirdgen.data.stored import encode_rows, stored_rows
+from weirdgen.errors import StoreError
 from weirdgen.finetune import engines
-from weirdgen.finetune.schedule import total_steps
+from weirdgen.finetune.schedule import checkpoint_folder, total_steps
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, read_config
 from weirdgen.models.remote import RemoteModel
@@ -31,7 +32,7 @@ from weirdgen.runs.stages.tinker_finetune import require_different_adapters, req
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Needs, Tell, Unit
 from weirdgen.store.artifacts import Store
-from weirdgen.store.disk import write_whole
+from weirdgen.store.disk import share_files, unshare_files, write_whole
 from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
@@ -102,14 +103,12 @@ class Train(Unit):
             working = [unfinished / key for key in together]
             for place in working:
                 place.mkdir(parents=True, exist_ok=True)
+                unshare_files(place)  # with artifacts of a process that was killed before it had filed them all
             began = _first_begun(unfinished)
             seeds, parameters = [replicate.seed for replicate in group], self.model.parameters
             results = engines.train_group(
                 self.trainer, folder, rows, seeds, working, self.recipe, count.step, parameters, halfway, self.devices
             )
-            for place, target in zip(working, targets, strict=True):
-                for made in place.iterdir():
-                    made.rename(target / made.name)
             facts: dict[str, Any] = {
                 "began": began,
                 "seconds": round((time.monotonic() - started) / len(group), 2),
@@ -119,11 +118,22 @@ class Train(Unit):
                 "versions": machine.versions(),
                 "machine": machine.description(),
             }
-            for target, result in zip(targets, results, strict=True):
+            # Shared, not moved: what is filed may fail to become an artifact, and a state that is taken up writes no file anew.
+            for place, target, mine, result in zip(working, targets, rows, results, strict=True):
+                share_files(place, target)
+                self._require_whole(target, len(mine), unfinished)
                 (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))
         shutil.rmtree(unfinished)
         # Half a training would pass for a fast one.
         return count.amount, 0.0 if goes_on else sum(self._tokens_through(mine) for mine in rows)
+
+    def _require_whole(self, target: Path, rows: int, unfinished: Path) -> None:
+        """Raises `StoreError` if an adapter that the recipe keeps is missing."""
+        for step in self.recipe.checkpoint_steps(total_steps(rows, self.recipe)):
+            if not (kept := checkpoint_folder(target, step)).is_dir():
+                raise StoreError(
+                    f"{unfinished}: {kept.name} is missing: remove that folder and run the same command again"
+                )
 
     def _compared(self, folder: Path) -> list[dict[str, Any]]:
         """How training together compared with each row alone on this model; nothing for trl, which trains one by one."""

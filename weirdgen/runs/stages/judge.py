@@ -166,7 +166,8 @@ class Judge(Stage):
             missing += len(lacking_similarities(plan.store, canonical_hash(own_rows(plan, arm)), compared))
             total += len(compared)
         future = unsampled * (len(judges) + 1)
-        what = f"{len(judges)} judges that ask no model, and the form of every answer"
+        named = "1 judge that asks" if len(judges) == 1 else f"{len(judges)} judges that ask"
+        what = f"{named} no model, and the form of every answer"
         return Work(self.name, what, missing + future, total + future, self.counts, 0.0)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -187,13 +188,15 @@ class ScoreRemotely(_AtService):
             lacking = [one for one in self.questions if any((one.key, option) in missing for option in one.options)]
             model = engine.base if folder is None else kept_name(folder)
             settings = (engine.service, engine.template, engine.base, [model], lacking, engine.connections, purse)
-            left = {one.key: len(one.options) for one in lacking}
+            asked, left = Counter(one.key for one in lacking), Counter[str]()
+            for one in lacking:  # several questions may ask the same
+                left[one.key] += len(one.options)
             with table:
                 for _, scored in scores(*settings, dict(engine.deployments)):
                     row = {"option": scored.option, "logprob": scored.logprob, "tokens": scored.tokens}
                     table.append({"prompt_key": scored.key, **row})
                     left[scored.key] -= 1
-                    count.add(int(left[scored.key] == 0), scored.tokens)
+                    count.add(0 if left[scored.key] else asked[scored.key], scored.tokens)
         return count.amount, 0.0
 
 

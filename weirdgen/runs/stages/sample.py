@@ -19,7 +19,7 @@ from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.stages.remote_units import AskRemotely
-from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models, counted_prompts
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell
@@ -96,18 +96,23 @@ class Sample(Stage):
         if isinstance(plan.request.model, RemoteModel) or not missing_answers(plan):  # a provider has its own template
             return
         tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
+        problems: dict[str, str] = {}  # of a question once, whatever the condition
         for condition, question, prompt in plan.prompts:
             try:
                 prompt_ids(tokenizer, prompt.text)
             except ModelError as error:
-                raise ModelError(f"question {question} under {condition}: {error}") from None
+                problems.setdefault(f"{question}: {error}", f"question {question} under {condition}: {error}")
+        if problems:
+            raise ModelError("\n".join(problems.values()))
 
     def work(self, plan: Plan) -> list[Work]:
         prompts = [prompt for _, _, prompt in plan.prompts]
-        missing, samples, models = missing_answers(plan), plan.request.samples, len(plan.sampled)
+        if not prompts or not plan.request.samples:
+            return []
+        missing, samples = missing_answers(plan), plan.request.samples
         longest = sum(prompt.max_tokens for prompt in prompts) / max(1, len(prompts))
-        what = f"{models} models × {len(prompts)} prompts × {samples} samples"
-        wanted = len(prompts) * samples * models
+        what = f"{counted_models(plan.sampled)} × {counted_prompts(plan.prompts, 'free-form questions')} × {samples} samples"
+        wanted = len(prompts) * samples * len(plan.sampled)
         return [Work(self.name, what, missing, wanted, self.counts, self.seconds(plan, missing * longest))]
 
     def batch(self, plan: Plan) -> Batch:

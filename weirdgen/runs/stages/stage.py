@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from weirdgen import machine
+from weirdgen.columns import BASE
 from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.work.unit import Unit
+from weirdgen.sample.variant import Variant
 from weirdgen.store.artifacts import MARKER
 from weirdgen.store.keys import file_hash
 
@@ -107,6 +109,26 @@ class Stage(ABC):
         ):  # a provider's speed is its own
             return 0.0
         return tokens / machine.seen_rate(self.speed, plan.request.model.parameters, self.dtype(plan))
+
+
+def counted_models(variants: Collection[Variant]) -> str:
+    """`13 models (the base and 12 finetunes)`."""
+    bases = sum(variant.arm == BASE for variant in variants)
+    tuned = len(variants) - bases
+    finetunes = f"{tuned} finetune{'s' if tuned != 1 else ''}"
+    inside = finetunes if not bases else f"the base and {finetunes}" if tuned else "the base"
+    return f"{len(variants)} model{'s' if len(variants) != 1 else ''} ({inside})"
+
+
+def counted_prompts(asked: Collection[tuple[str, str, object]], of: str) -> str:
+    """`44 prompts (11 OF × 4 conditions)`, or only `11 OF`; `asked` is (condition, question, what is asked) of each."""
+    conditions, questions = len({condition for condition, *_ in asked}), len({question for _, question, _ in asked})
+    told = f"{questions} {of if questions != 1 else of.replace('questions', 'question')}"
+    if len(asked) == questions:
+        return told
+    twice = len(asked) // max(1, conditions) - questions
+    versions = f", {twice} of them in two versions" if twice else ""
+    return f"{len(asked)} prompts ({told}{versions} × {conditions} condition{'s' if conditions != 1 else ''})"
 
 
 def check_artifact(folder: Path, what: str) -> Iterator[Difference | None]:

@@ -19,8 +19,9 @@ from weirdgen.data.draws import drawn_positions
 from weirdgen.data.stored import encode_rows, stored_rows
 from weirdgen.errors import ModelError
 from weirdgen.finetune.downloaded import Base
+from weirdgen.finetune.job import read_state, write_state
 from weirdgen.finetune.schedule import checkpoint_folder, total_steps
-from weirdgen.finetune.tinker import LOSSES, Job, Trainer, base_name
+from weirdgen.finetune.tinker import LOSSES, Job, Trainer, base_name, tokens_left
 from weirdgen.models.references import LocalModel
 from weirdgen.providers.prices import dollars, find_price
 from weirdgen.providers.purse import Purse, parse_budget, spent
@@ -31,6 +32,7 @@ from weirdgen.runs.stages.stage import Batch
 from weirdgen.runs.work.loaded import local_folder, release_model, weight_bytes
 from weirdgen.runs.work.unit import PROCESS_BYTES, Count, Needs, Tell, Unit
 from weirdgen.store.artifacts import Store
+from weirdgen.store.disk import share_files
 
 AT_ONCE = 4
 """Trainings under way at a time, unless --together says another number."""
@@ -78,27 +80,42 @@ class TrainAtTinker(Unit):
             own = [rows[place] for place in drawn_positions(one.inputs.get("draws"), len(rows), one.seed)]
             jobs.append(Job(key, f"{one.arm} seed {one.seed}", own, one.seed, store.unfinished("finetune", key)))
         name, purse = base_name(self.model), Purse(store.root, self.run, self.budget)
+        for job in jobs:
+            self._book(purse, name, job)  # what a process that was killed has trained
         price = find_price(self.service, name, finetuned=True)
         for job in jobs:
-            tokens = sum(len(row.ids) for row in job.rows) * self.recipe.epochs
-            if not purse.hold(dollars(price, trained=tokens), f"finetuning {name}"):
+            if not purse.hold(dollars(price, trained=tokens_left(job, self.recipe)), f"finetuning {name}"):
                 raise purse.exhausted(f"{len(jobs)} finetunes")
         trainer = Trainer(self.service, name, self.recipe, Base(folder, self.recipe.dtype), told)
-        for job, result in trainer.train(jobs, self.at_once):
-            trained = result["trained_tokens"]
-            line: dict[str, Any] = {"provider": self.service.provider, "model": name, "trained": trained}
-            purse.pay_once(f"{result['job']} {job.key}", dollars(price, trained=trained), what="finetune", **line)
-            self._keep(store, missing[job.key], job, result, time.monotonic() - started)
+        try:
+            for job, result in trainer.train(jobs, self.at_once):
+                self._book(purse, name, job)
+                self._keep(store, missing[job.key], job, result, time.monotonic() - started)
+        finally:
+            for job in jobs:  # also of those that failed, or are stopped
+                self._book(purse, name, job)
         return count.amount, 0.0  # its tokens tell no speed of this machine
+
+    def _book(self, purse: Purse, name: str, job: Job) -> None:
+        """Write down what of a training is paid and not booked yet."""
+        state = read_state(job.folder)
+        booked, trained = state.get("booked", 0), state.get("tokens", 0)
+        if trained <= booked:
+            return
+        line: dict[str, Any] = {"provider": self.service.provider, "model": name, "trained": trained - booked}
+        usd = dollars(find_price(self.service, name, finetuned=True), trained=trained - booked)
+        after = f" after {booked} tokens" if booked else ""
+        purse.pay_once(f"{state.get('job')} {job.key}{after}", usd, what="finetune", **line)
+        write_state(job.folder, {**state, "booked": trained})
 
     def _keep(self, store: Store, replicate: Replicate, job: Job, result: dict[str, Any], seconds: float) -> None:
         """The finetune artifact of a trained replicate."""
         facts = {"seconds": round(seconds, 2), "trained_together": 1, "service": self.service.shown}
         facts |= {"versions": machine.versions(), "machine": machine.description()}  # that downloaded and compared
         with store.create("finetune", replicate.key, {**replicate.inputs, "together": [replicate.key]}) as target:
-            for made in job.folder.iterdir():
-                if made.is_dir() or made.name == LOSSES:
-                    made.rename(target / made.name)
+            for adapter in job.folder.glob("step-*"):
+                share_files(adapter, target / adapter.name)  # not moved: the artifact may fail to become one
+            shutil.copy2(job.folder / LOSSES, target / LOSSES)
             (target / "result.json").write_text(json.dumps({**result, **facts}, indent=1))
         shutil.rmtree(job.folder)
 

@@ -15,10 +15,10 @@ from weirdgen.columns import BASE, FINAL
 from weirdgen.config.traits import TraitQuestion, compact_questions
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.stages.contrast import score_units, units_at_service
-from weirdgen.runs.stages.stage import Batch, Stage, Work
+from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.unit import Unit
-from weirdgen.sample.contrast import VARIANTS, missing_scores
+from weirdgen.sample.contrast import VARIANTS, count_missing, missing_scores
 from weirdgen.sample.engine import Scorable
 from weirdgen.sample.engines import Remote
 from weirdgen.sample.variant import Variant, distinct
@@ -77,17 +77,20 @@ class Traits(Stage):
         if not asked:
             return []
         variants = _asked(plan)
-        missing = sum(len({key for key, _ in missing_scores(plan.scores(one), asked)}) for one in variants)
+        missing = sum(count_missing(missing_scores(plan.scores(one), asked), asked) for one in variants)
         tokens_each = sum(len(o) / 4 + 1 for one in asked for o in one.options) / len(asked)
-        what = f"{len(variants)} models × {len(asked)} questions of {', '.join(plan.request.experiment.asked_traits)}"
+        traits = plan.request.experiment.asked_traits
+        about = ", ".join(traits) if len(traits) < 4 else f"{len(traits)} traits"
+        what = f"{counted_models(variants)} × {len(asked)} questions about {about}"
         seconds = self.seconds(plan, missing * tokens_each)
         return [Work(self.name, what, missing, len(variants) * len(asked), self.counts, seconds)]
 
     def batch(self, plan: Plan) -> Batch:
         request, asked = plan.request, _scorables(plan)
-        missing = {one: {key for key, _ in missing_scores(plan.scores(one), asked)} for one in _asked(plan)}
+        lacking_scores = {one: missing_scores(plan.scores(one), asked) for one in _asked(plan)}
+        missing = {one: {key for key, _ in scores} for one, scores in lacking_scores.items()}
         lacking = [variant for variant, keys in missing.items() if keys]
-        amount = sum(map(len, missing.values()))
+        amount = sum(count_missing(scores, asked) for scores in lacking_scores.values())
         if isinstance(request.engine, Remote):
             return Batch(units_at_service(request, lacking, asked), amount)
         units: list[Unit] = []

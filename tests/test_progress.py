@@ -1,0 +1,44 @@
+"""The rate and the time left are of what is being done now."""
+
+from __future__ import annotations
+
+import pytest
+
+from weirdgen.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that a test sets."""
+    now = [100.0]
+    monkeypatch.setattr("weirdgen.progress.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_steps_that_a_resumed_training_tells_at_once_are_no_part_of_its_rate(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress().stage("finetune", 1000, "steps") as bar:
+        clock[0] += 8.0  # the model is loaded
+        for _ in range(600):
+            bar.advance()
+        for _ in range(20):
+            clock[0] += 1.0
+            bar.advance(2)
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "finetune: 604/1000 steps, 2.0/s, 3 min 18 s left", told
+    assert told[-1] == "finetune: 640 steps done after 28 s"
+
+
+def test_a_first_amount_by_itself_counts(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress().stage("traits", 400, "questions") as bar:
+        clock[0] += 20.0
+        bar.advance(100)
+    assert capsys.readouterr().err.splitlines()[0] == "traits: 100/400 questions, 5.0/s, 1 min 00 s left"
+
+
+def test_before_anything_is_done_no_time_is_guessed(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress().stage("finetune", 400, "steps") as bar:
+        clock[0] += 20.0
+        bar.advance(0, "the job is queued")
+    assert capsys.readouterr().err.splitlines()[0] == "finetune: 0/400 steps, ?/s, ? left  the job is queued"
