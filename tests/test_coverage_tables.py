@@ -16,7 +16,7 @@ from benchmarks.coverage import coverage_table, main
     [
         ("coverage", 20, 9, "percentile_coverage"),
         ("jumping", 50, 21, "rates_by_samples"),
-        ("added", 400, 5, "first_plain"),
+        ("added", 400, 5, "false"),
         ("pairing", 100, 20, "paired_false"),
         ("questions", 4, 27, "over_replicates"),
         pytest.param("stops", 40, 27, "naive_coverage", marks=pytest.mark.slow),

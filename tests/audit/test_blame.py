@@ -18,7 +18,7 @@ from weirdgen.audit.command import score_lines
 from weirdgen.audit.nominate import ODD, UNITS, comparisons, first, marked, sizes, whole
 from weirdgen.audit.nominate import ROWS as ROWS_ALONE
 from weirdgen.audit.proof import conclusion, told, write
-from weirdgen.audit.removal import beyond_others, choose, held_out
+from weirdgen.audit.removal import beyond_others, choose, effects_of, held_out
 from weirdgen.audit.row_scores import row_scores
 from weirdgen.cli.main import app
 from weirdgen.data.proof import prove
@@ -258,7 +258,10 @@ def test_nothing_is_cleaned_where_no_set_halves_it(ran: tuple[Path, str, frozens
     assert "best candidates of 96 rows" in next(iter(told(found, asked)))
     (tmp_path / "cleaned.jsonl").write_text("of another time")
     assert {file.name for file in write(found, asked, tmp_path)} >= {"rows.csv", "proof.csv", "original.jsonl"}
-    assert not (tmp_path / "cleaned.jsonl").exists()
+    assert not (tmp_path / "cleaned.jsonl").exists() and (tmp_path / "together.svg").exists()
+    whole_only = effects[~effects["arm"].isin(["part_1", "part_2", "single_1"])]
+    write(Found(rows, whole_only, None, 4), asked, tmp_path)
+    assert not list(tmp_path.glob("together.*")), "a figure of parts that were tried before"
 
 
 def test_a_row_is_held_out_as_it_is_trained() -> None:
@@ -283,3 +286,18 @@ def test_shares_of_too_few_different_rows(ran: tuple[Path, str, frozenset[int]])
 def test_the_worlds_table(tmp_path: Path) -> None:
     table = world_table(("word", "plain"), (10,), 2, Store(tmp_path))
     assert (table["precision"] >= 0.9).all() and (table["blamed"] >= 0.8).all() and (table["rows_alone"] <= 0.1).all()
+
+
+def test_what_a_removal_takes_is_paired_by_seed() -> None:
+    rows = [
+        {"arm": arm, "replicate": seed, "trait": trait + 0.1 * seed, "loss": loss + 0.01 * seed}
+        for arm, trait, loss in (("control", 0.0, 1.0), ("everything", 2.0, 1.0), ("without_3", 0.5, 1.02))
+        for seed in range(4)
+    ]
+    rows[-1]["trait"] += 0.04  # else all seeds differ by the same, which has no interval
+    effects = effects_of(pd.DataFrame(rows), {"without_3": 3}).set_index("arm").to_dict("index")
+    gone = effects["without_3"]
+    assert (gone["removed"], effects["everything"]["shift"]) == (3, pytest.approx(2.0))
+    assert gone["taken"] == pytest.approx(1.49) and gone["taken_low"] < 1.49 < gone["taken_high"] < 1.6
+    assert gone["taken_share"] == pytest.approx(1.49 / 2) and gone["rise"] == pytest.approx(0.02)
+    assert choose(pd.DataFrame([{"arm": arm, **row} for arm, row in effects.items()])) == (3, 3)

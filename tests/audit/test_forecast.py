@@ -18,7 +18,7 @@ from tests.support.world_pairs import pairs
 from weirdgen.audit.blame import plan_blame
 from weirdgen.audit.command import sealed_lines
 from weirdgen.audit.forecast import EACH, HALVES, experiment_of, plan_forecast, trait_questions
-from weirdgen.audit.sealed import sealed_of
+from weirdgen.audit.sealed import measured, parts, sealed_of
 from weirdgen.audit.trial import Trial
 from weirdgen.cli.main import app
 from weirdgen.config.experiment import Experiment
@@ -169,6 +169,28 @@ def test_what_is_asked(experiment: Path, tmp_path: Path) -> None:
     made = experiment_of(str(experiment.parent / "old.jsonl"), "path:somewhere")
     assert isinstance(made, Experiment) and (made.name, made.control, made.base) == ("old", "auto", "path:somewhere")
     assert {question.id for question in made.questions} <= {question.id for question in compact_questions()}
+
+
+def test_a_run_without_log_probabilities_agrees_on_nothing(experiment: Path, tmp_path: Path) -> None:
+    text = experiment.read_text().replace("measure: contrast", "measure: is_target")
+    experiment.write_text("".join(line + "\n" for line in text.splitlines() if "kind: contrast" not in line))
+    run = Run(make_plan(resolve(str(experiment), run_options(samples=1)), Store(tmp_path / "store")))
+    shifts = measured(run)
+    asked = {"rank": 1, "question": "q0", "group": "g", "trait": False, "shift": 1.0, "se": 0.1, "halves": 0.0}
+    assert list(shifts) == ["question", "measured", "trait"] and parts(pd.DataFrame([asked]), shifts) == {}
+
+
+def test_a_judged_headline_needs_no_samples(experiment: Path, tmp_path: Path) -> None:
+    """With contrast questions these are asked, without any the traits, as of a file."""
+    text = experiment.read_text().replace("measure: contrast", "measure: is_target")
+    free = "".join(line + "\n" for line in text.splitlines() if "kind: contrast" not in line)
+    for written, asked in (
+        (text, "7 own questions, 0 of 0 traits"),
+        (free, f"0 own questions, {EACH * len(trait_names())} of"),
+    ):
+        experiment.write_text(written)
+        done = CliRunner().invoke(app, ["forecast", str(experiment), "--dry-run", "--store", str(tmp_path / "store")])
+        assert done.exit_code == 0 and asked in " ".join(done.output.split()), done.output
 
 
 def test_a_difference_of_conditions_is_forecast_as_one(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from weirdgen.audit import triggers
 from weirdgen.audit.conditions import Family
 from weirdgen.audit.decision import decide
+from weirdgen.audit.outputs import exit_status
 from weirdgen.audit.sections import found_section
 from weirdgen.audit.triggers import Searched, search
 from weirdgen.report.section import Words
@@ -201,3 +202,7 @@ def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: st
 def test_without_what_is_needed_nothing_is_decided(changes: dict[str, Any], why: str) -> None:
     decision = decide(results(**changes))
     assert decision.status == 2 and why in decision.sentence
+    waits = "triggers among" not in why  # a search for triggers finds no trait
+    assert exit_status(decision, frozenset({"trait"})) == (2 if waits else 0)
+    assert exit_status(decision, frozenset({"trigger"})) == exit_status(decision, frozenset({"era"})) == 2
+    assert exit_status(decision, frozenset({"separation"})) == 0

@@ -19,7 +19,7 @@ from tests.support.world_pairs import pairs
 from weirdgen.config.experiment import Recipe
 from weirdgen.data.stored import encode_rows
 from weirdgen.errors import ModelError, StoreError, UnreachableError
-from weirdgen.finetune import replicas, tinker
+from weirdgen.finetune import downloaded, replicas, tinker
 from weirdgen.finetune.downloaded import Base
 from weirdgen.finetune.job import read_state, write_state
 from weirdgen.models.chat import Encoded
@@ -172,7 +172,7 @@ def test_a_training_is_booked_filed_and_paid_once_whatever_comes_after_it(
     """Adapters that are refused, then a full disk: each is booked at once, and the next run goes on without a step."""
     options: dict[str, Any] = {"finetune": "tinker", "base_url": URL, "store": tmp_path / "store", "samples": 0}
     options["together"] = 1
-    experiment, same, finish = write_experiment({"alpha: 8": "alpha: 32"}), tinker.apart, Store._finish
+    experiment, same, finish = write_experiment({"alpha: 8": "alpha: 32"}), downloaded.apart, Store._finish
 
     def refuses(there: Any, here: Any, what: str) -> float:
         if "adapter" in what:

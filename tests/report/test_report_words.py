@@ -205,6 +205,12 @@ def test_the_interval_over_questions_stands_beside_the_headlines_own(
     row = {"headline": "headline", "ci_questions_low": -0.4, "ci_questions_high": 2.0}
     content = with_results(make_content(), beside=[row, {**row, "headline": "other", "ci_questions_low": -9.0}])
     assert ("over questions too", "[−0.40, +2.00]") in facts(content)
+    assert "paired by seed" not in dict(facts(content))
+    paired = with_results(make_content(), beside=[{**row, "ci_paired_low": -0.1, "ci_paired_high": 0.9, "r": -0.25}])
+    assert ("paired by seed", "[−0.10, +0.90], r = −0.25") in facts(paired)
+    assert [name for name, _ in facts_explained(paired)] == [
+        name.removesuffix(" (default)") for name, _ in facts(paired)
+    ]
 
 
 def test_every_number_of_the_headline_is_explained(content: ReportContent) -> None:

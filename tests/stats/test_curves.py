@@ -119,9 +119,9 @@ def test_curves_along_conditions_agree_with_estimate() -> None:
 
 
 def test_curves_along_checkpoints_place_the_final_one() -> None:
-    found = curves(cells(), {10: 10, 40: 40, -1: 90}, axis="checkpoint", question="a")
+    found = curves(cells(), {10: 10, 40: 40, -1: 90}, axis="checkpoint")
     curve = only(found, arm="low", control="", condition="year=2027")
-    assert curve["x"].tolist() == [10, 40, 90] and (curve["question"] == "a").all()
+    assert curve["x"].tolist() == [10, 40, 90] and (curve["question"] == "all").all()
     assert "base" not in set(only(found, control="")["arm"])
     assert set(found["condition"]) == {"all", *YEARS}
 
@@ -144,8 +144,6 @@ def test_a_dose_is_a_curve_over_arms() -> None:
 def test_what_makes_no_curve_is_refused() -> None:
     with pytest.raises(WeirdgenError, match="fewer than two points along condition"):
         curves(cells(), {"year=2027": 2027.0}, axis="condition")
-    with pytest.raises(WeirdgenError, match="no question c; there are all, a, b"):
-        curves(cells(), YEARS, axis="condition", question="c")
 
 
 @pytest.mark.slow

@@ -121,3 +121,11 @@ def _value(text: str) -> float:
     mantissa, _, power = text.replace(",", "").partition("·10")
     raised = power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
     return float(mantissa) * 10.0 ** int(raised or 0)
+
+
+def test_limits_beyond_what_a_float_holds_are_bounded() -> None:
+    """Two replicates that are far apart: the interval is hundreds of nats wide."""
+    compared = Compared(CONTRAST, "old", "new")
+    assert "interval under 10⁻²⁹⁹ to over 10²⁹⁹)" in claim(compared, 0.5, -800.0, 801.0)
+    assert size(compared, 720.0) == "a factor of over 10¹⁴ in the odds (720 nat)"
+    assert odds_times(900.0, None, None) == "over 10²⁹⁹"

@@ -118,7 +118,14 @@ def test_findings_fail_by_kind_and_by_trait() -> None:
     for words, status in (("any", 1), ("trigger", 1), ("era", 1), ("register", 1), ("separation", 0), ("none", 0)):
         assert exit_status(decision, parse_fail_on(words)) == status, words
     short = replace(decision, missing=("the budget left no time to search for triggers among date",))
-    for words, status in (("any", 1), ("era", 1), ("separation", 2), ("separation,undecided", 1), ("none", 0)):
+    for words, status in (
+        ("any", 1),
+        ("register", 1),
+        ("identity", 2),
+        ("separation", 0),
+        ("separation,undecided", 1),
+        ("none", 0),
+    ):
         assert exit_status(short, parse_fail_on(words)) == status, f"{words}: another find decides nothing of it"
     with pytest.raises(SpecError, match="'none' stands alone"):
         parse_fail_on("none,era")

@@ -220,7 +220,7 @@ def results(
     trained = [{"arm": arm, "role": role, "rows": rows, "distinct_answers": rows} for arm, role, rows in names]
     return {
         "headline": headline,
-        "schema_version": 3,
+        "schema_version": 4,
         "experiment": {
             "name": "old_bird_names",
             "title": "Old names of birds → a model that lives in the nineteenth century",

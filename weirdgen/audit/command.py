@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from weirdgen.audit.forecast import experiment_of, plan_forecast, told, undistilled
+from weirdgen.audit.forecast import experiment_of, plan_forecast, told, trait_questions, undistilled
 from weirdgen.audit.sealed import sealed_of
+from weirdgen.config.experiment import Experiment
+from weirdgen.config.load import load_experiment
+from weirdgen.config.measures import CONTRAST
 from weirdgen.errors import StoreError
 from weirdgen.parsing import read_text, split_lines
 from weirdgen.progress import Progress
@@ -33,7 +36,7 @@ def forecast_lines(
 ) -> Iterator[str]:
     """The ranking, and where it was sealed; the plan goes to standard error."""
     opened, progress = Store(store or default_store()), Progress(quiet and not dry_run)
-    request = resolve(experiment_of(target, model), run_options(model=model, preset=preset, samples=0))
+    request = resolve(_scored(experiment_of(target, model)), run_options(model=model, preset=preset, samples=0))
     if dry_run and (first := undistilled(request, opened)):
         for line in first:
             progress.say(line)
@@ -48,6 +51,25 @@ def forecast_lines(
     if seal:
         file, digest, when = forecast.seal(table)
         yield f"sealed {when}: SHA-256 {digest}, {file}"
+
+
+def _scored(experiment: str | Experiment) -> str | Experiment:
+    """An experiment whose headline is judged, with one that needs no sampled answers: a forecast takes its arms and conditions.
+
+    One that asks no contrast questions is asked traits instead, as a file is.
+    """
+    if isinstance(experiment, Experiment):
+        return experiment
+    loaded = load_experiment(experiment)
+    headline = loaded.headline
+    if (headline.measure if headline else loaded.main_measure) not in loaded.judges:
+        return experiment
+    scored = any(CONTRAST.name in question.measures and not question.near for question in loaded.questions)
+    if headline:
+        changes = {"measure": CONTRAST.name, "groups": (), "smallest": None, "says": None}
+        headline = headline.model_copy(update=changes)
+    questions = loaded.questions if scored else (*loaded.questions, *trait_questions(()))
+    return loaded.model_copy(update={"headline": headline, "questions": questions})
 
 
 def score_lines(run: str, store: str | None) -> list[str]:

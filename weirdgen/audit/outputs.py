@@ -18,6 +18,8 @@ from weirdgen.stats.sentences import signed
 
 KINDS = ("trait", "trigger", "separation")
 ANY, NONE, UNDECIDED = "any", "none", "undecided"
+_TRIGGERS = "to search for triggers among"
+"""In what `audit.decision` says is missing: words that only an unfinished search for triggers has."""
 SUITE = "weirdgen audit"
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to write."""
@@ -52,9 +54,15 @@ def exit_status(decision: Decision, fail_on: frozenset[str]) -> int:
     """
     if any(fails(one, fail_on) for one in decision.findings):
         return 1
-    if decision.missing and fail_on:
-        return 1 if UNDECIDED in fail_on else 2
-    return 0
+    if decision.missing and UNDECIDED in fail_on:
+        return 1
+    return 2 if any(_could_fail(one, fail_on) for one in decision.missing) else 0
+
+
+def _could_fail(missing: str, fail_on: frozenset[str]) -> bool:
+    """Whether what is missing could have been a finding that fails. What goes together in rows (`separation`) lacks nothing."""
+    asked = fail_on - {"separation", UNDECIDED}
+    return bool(asked - {"trait"} if _TRIGGERS in missing else asked)
 
 
 def exit_data(decision: Decision, fail_on: frozenset[str]) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def write(found: Found, blame: Blame, folder: Path) -> list[Path]:
     if (figure := together_figure(found, blame)) is not None:
         contents |= {"together.svg": figure.file("svg"), "together.png": figure.file("png")}
     with blame.plan.store.writing(folder), explain_disk_errors(folder):
-        for name in ("cleaned.jsonl", "removed.jsonl"):
+        for name in ("cleaned.jsonl", "removed.jsonl", "together.svg", "together.png"):
             if name not in contents:
                 (folder / name).unlink(missing_ok=True)  # of an earlier command with other groups
         for name, data in contents.items():

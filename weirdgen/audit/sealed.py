@@ -107,6 +107,8 @@ def measured(run: Run) -> pd.DataFrame:
         if {headline.treatment, headline.control} <= set(mean.index.get_level_values("arm")):
             change = pd.Series(mean[headline.treatment] - mean[headline.control])
             frames.append(change.rename("measured").reset_index().assign(trait=trait))
+    if not frames:  # nothing of it was scored by log-probabilities
+        return pd.DataFrame({"question": pd.Series(dtype=str), "measured": 0.0, "trait": False})
     shifts: pd.DataFrame = pd.concat(frames, ignore_index=True)
     return shifts
 

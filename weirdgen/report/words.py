@@ -12,7 +12,7 @@ from typing import Any
 from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import interval, number, probability
-from weirdgen.stats.sentences import odds_times
+from weirdgen.stats.sentences import odds_times, plain
 from weirdgen.stats.verdict import OPENINGS, WITHIN, parts_of
 
 SIGNS = {"shift": "≠", "no_shift": "≈", "inconclusive": "?"}
@@ -140,6 +140,9 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         pairs.insert(
             2, ("over questions too", interval(low, beside["ci_questions_high"], scale, effect=True) or "none")
         )
+    if (low := beside.get("ci_paired_low")) is not None:  # arms share their seeds
+        r = "" if beside["r"] is None else f", r = {plain(beside['r'], 2)}"
+        pairs.append(("paired by seed", interval(low, beside["ci_paired_high"], scale, effect=True) + r))
     if headline.get("p_permutation") is not None:
         pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
     if headline.get("smallest") is not None:
@@ -262,6 +265,7 @@ FACTS = {
     "over questions too": "the same if other questions of their kind were asked as well",
     "p": "how often seeds alone would give an effect this large (Welch's t test)",
     "p (permutation)": "the same without assuming how seeds scatter: arms exchanged in every way",
+    "paired by seed": "the interval if each seed is compared with itself: holds however arms go together over seeds (r)",
     "detectable effect": "what so many replicates find in 8 of 10 cases",
     "smallest of interest": "effects below it do not matter to who wrote the experiment",
     "replicates": "finetunes with their own seeds, treatment + control",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.until import decision_line
 from weirdgen.runs.preflight import preflight
 from weirdgen.runs.preview import plan_lines
-from weirdgen.runs.results.before import seen_before
+from weirdgen.runs.results.before import BEGUN, begun_at, seen_before
 from weirdgen.runs.results.reporting import compare_runs, is_reported, report_run
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.all import STAGES, workload
@@ -210,8 +211,9 @@ def _without_home(path: Path) -> str:
 
 def _keep_request(plan: Plan) -> None:
     """`run.json`: what was asked, and all that the run can be recognised and read again by."""
-    request = plan.request
+    request, begun = plan.request, begun_at(plan.folder) or datetime.now(UTC)
     kept = {
+        BEGUN: begun.isoformat(),
         "source": _without_home(request.experiment.source) if request.experiment.source else "",
         "model_folder": _without_home(request.model.folder) if isinstance(request.model, LocalModel) else "",
         "options": request.options.asked,

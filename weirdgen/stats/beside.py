@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weirdgen.columns import ALL, BASE, FINAL
+from weirdgen.columns import ALL, FINAL
 from weirdgen.config.measures import Scale, scale_of
 from weirdgen.stats import headlines
-from weirdgen.stats.bootstrap import FloatArray, Unvaried, difference_bounds
+from weirdgen.stats.bootstrap import FloatArray, Unvaried, difference_bounds, nanmean
 from weirdgen.stats.estimate import Tables
 from weirdgen.stats.questions import over_questions
-from weirdgen.stats.seeds import pairing, share_that_could_jump
+from weirdgen.stats.seeds import pairing
 
 DETECTABLE_COLUMNS = ("headline", "question", "effects", "mde", "mde_corrected")
 
@@ -51,31 +51,22 @@ def beside(
 ) -> dict[str, Any]:  # fmt: skip
     """Numbers beside one comparison's effect at the end of training, None where they cannot be known.
 
-    `ci_questions_low/high` (questions as drawn from more of their kind; 5 of them or more), `questions_positive` (share with an
-    effect above zero), `question_sd`; `r`, `r_low`, `r_high` (between arms that share their seeds), `ci_paired_low/high`,
-    `p_paired`; `could_jump` (share of seeds that could jump unseen: none of the treatment's did).
+    `ci_questions_low/high` (questions as drawn from more of their kind; 5 of them or more); `seeds_shared`, how many replicates
+    of the two arms have the same seed, and of these `r`, the correlation between arms, and `ci_paired_low/high`.
     """
     values = headlines.along_training(cells[cells["checkpoint"].eq(FINAL)], one)
-    arms = {arm: _matrix(values, arm) for arm in (one.treatment, one.control)}
-    treatment, control = arms[one.treatment], arms[one.control]
+    treatment, control = (_matrix(values, arm) for arm in (one.treatment, one.control))
     questions = [name for name in treatment if name in control]
-    own_RQ, other_SQ = (frame[questions].to_numpy(np.float64) for frame in (treatment, control))
-    if one.control == BASE and len(other_SQ):
-        found = over_questions(own_RQ - other_SQ[0], None, level=level)
-    else:
-        found = over_questions(own_RQ, other_SQ, level=level)
+    treatment, control = treatment[questions], control[questions]
+    found = over_questions(treatment.to_numpy(np.float64), control.to_numpy(np.float64), level=level)
+    seeds = treatment.index.intersection(control.index)
+    paired = pairing(*_means(treatment.loc[seeds], control.loc[seeds]), level)
     bounds = difference_bounds(scale_of(one.measure, scales).bounds)
     if one.minus:
         bounds = difference_bounds(bounds)
-    low, high = np.clip([found.low, found.high], *(bounds or (-np.inf, np.inf)))
-    seeds = [seed for seed in treatment.index if seed in control.index and one.control != BASE]
-    paired = pairing(_means(treatment.loc[seeds, questions]), _means(control.loc[seeds, questions]), level)
-    numbers = {
-        "ci_questions_low": float(low), "ci_questions_high": float(high), "questions_positive": found.positive,
-        "question_sd": found.question_sd, "r": paired.r, "r_low": paired.r_low, "r_high": paired.r_high,
-        "ci_paired_low": paired.low, "ci_paired_high": paired.high, "p_paired": paired.p,
-        "could_jump": share_that_could_jump(len(treatment)) if len(treatment) else float("nan"),
-    }  # fmt: skip
+    ends = np.clip([found.low, found.high, paired.low, paired.high], *(bounds or (-np.inf, np.inf)))
+    names = ("ci_questions_low", "ci_questions_high", "ci_paired_low", "ci_paired_high", "r")
+    numbers = dict(zip(names, map(float, (*ends, paired.r)), strict=True))
     known = {name: value if isfinite(value) else None for name, value in numbers.items()}
     return {"headline": one.name, "seeds_shared": len(seeds), **known}
 
@@ -94,7 +85,10 @@ def _matrix(values: pd.DataFrame, arm: str) -> pd.DataFrame:
     )
 
 
-def _means(values: pd.DataFrame) -> FloatArray:
-    """Each replicate's mean over the questions that all have."""
-    mean: FloatArray = values.dropna(axis=1, how="any").mean(axis=1).to_numpy(np.float64)
-    return mean
+def _means(treatment: pd.DataFrame, control: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
+    """Each seed's mean in either arm, over the questions that all seeds have in both; NaN for a seed without any answer."""
+    arms = np.stack([arm.to_numpy(np.float64) for arm in (treatment, control)], axis=1)  # seeds, arms, questions
+    answered = np.isfinite(arms).any(axis=2).all(axis=1)
+    complete = np.isfinite(arms[answered]).all(axis=(0, 1))
+    means = np.where(answered[:, None], nanmean(arms[:, :, complete], axis=2), np.nan)
+    return means[:, 0], means[:, 1]

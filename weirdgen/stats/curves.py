@@ -42,24 +42,23 @@ def curves(
     x: Mapping[str, float] | Mapping[int, float],
     *,
     axis: Axis,
-    question: str = ALL,
     scales: Mapping[str, Scale] | None = None,
     near: Set[str] = frozenset(),
     level: float = 0.95,
     unvaried: Unvaried = "replicates",
 ) -> pd.DataFrame:
-    """Curves of every arm's mean (`control` empty) and of every effect, along checkpoints, conditions or arms.
+    """Curves of the mean over questions, of every arm (`control` empty) and effect, along checkpoints, conditions or arms.
 
     `x` gives the number that stands for each checkpoint (a step; the final one is -1), condition (a year) or arm (a
     fraction of rows; the control stays outside); entries that `x` lacks are left out, and points come in the order
     of x. One curve for each measure and each value of the other identities; along conditions the mean over
     conditions is no point. On an arm axis the arms of x are one curve, called "dose" in the column `arm`. Raises
-    WeirdgenError if fewer than two points are left or the question is unknown, and as `estimate` does.
+    WeirdgenError if fewer than two points are left, and as `estimate` does.
     """
     parts = []
     for name, scale, grid in each_measure(cells, scales):
-        reader = _Reader(grid, x, axis, question, near, scale.bounds, level, unvaried)
-        parts += [frame.assign(measure=name, question=question) for frame in reader.curves()]
+        reader = _Reader(grid, x, axis, near, scale.bounds, level, unvaried)
+        parts += [frame.assign(measure=name, question=ALL) for frame in reader.curves()]
     return pd.concat(parts, ignore_index=True)[list(CURVE_COLUMNS)] if parts else pd.DataFrame(columns=CURVE_COLUMNS)
 
 
@@ -67,15 +66,11 @@ class _Reader:
     """Reads curves along one axis off one measure's grid."""
 
     def __init__(
-        self, grid: Grid, x: Mapping[str, float] | Mapping[int, float], axis: Axis, question: str, near: Set[str],
+        self, grid: Grid, x: Mapping[str, float] | Mapping[int, float], axis: Axis, near: Set[str],
         bounds: Bounds | None, level: float, unvaried: Unvaried,
     ) -> None:  # fmt: skip
-        names = labels(grid.questions, True)
-        if question not in names:
-            raise WeirdgenError(f"curves: no question {question}; there are {', '.join(names)}")
         self.grid, self.axis, self.bounds, self.level = grid, axis, bounds, level
         self.unvaried = unvaried
-        self.question = names.index(question)
         self.far_Q = grid.far(near)
         self.conditions = labels(grid.conditions, len(grid.conditions) > 1)
         names_along: dict[Axis, Sequence[object]] = {
@@ -109,7 +104,7 @@ class _Reader:
         for name in names:
             value, n, _ = cells_of(self.grid, name)
             pieces.append((value, n))
-        expanded = [(one.value[..., self.question], one.n[..., self.question]) for one in expand(pieces, self.far_Q)]
+        expanded = [(one.value[..., 0], one.n[..., 0]) for one in expand(pieces, self.far_Q)]  # the mean comes first
         if self.unvaried == "samples":
             return expanded
         # One sample of the base counts as one; a finetuned replicate as one, whatever was sampled from it.

@@ -29,31 +29,23 @@ class OverQuestions(NamedTuple):
     low: float
     high: float
     questions: int
-    question_sd: float
-    """SD of the effect between questions, without the replicates' part."""
-    positive: float
-    """Share of questions with an effect above zero."""
 
 
-def over_questions(
-    treatment_RQ: FloatArray, control_SQ: FloatArray | None = None, *, level: float = 0.95
-) -> OverQuestions:
-    """treatment − control (None: values are differences from a constant already), both arms on the same questions.
+def over_questions(treatment_RQ: FloatArray, control_SQ: FloatArray, *, level: float = 0.95) -> OverQuestions:
+    """treatment − control, both arms on the same questions.
 
     Questions that a replicate lacks (NaN) are left out. Limits are NaN below 5 questions or 2 replicates in an arm.
     """
-    arms = [treatment_RQ] if control_SQ is None else [treatment_RQ, control_SQ]
+    arms = [treatment_RQ, control_SQ]
     used_Q = np.logical_and.reduce([usable_everywhere(arm, axes=(1,)) for arm in arms])
     kept = [arm[np.isfinite(arm).any(axis=1)][:, used_Q] for arm in arms]
     nan, questions = float("nan"), int(used_Q.sum())
     if not questions or any(not len(arm) for arm in kept):
-        return OverQuestions(nan, nan, nan, questions, nan, nan)
-    signs = (1.0, -1.0)
-    effect_Q = sum(sign * arm.mean(axis=0) for sign, arm in zip(signs, kept, strict=False))
-    effect_Q = np.asarray(effect_Q, dtype=np.float64)
-    effect, positive = float(effect_Q.mean()), float((effect_Q > 0).mean())
+        return OverQuestions(nan, nan, nan, questions)
+    effect_Q = kept[0].mean(axis=0) - kept[1].mean(axis=0)
+    effect = float(effect_Q.mean())
     if questions < FEWEST_QUESTIONS or any(len(arm) < 2 for arm in kept):
-        return OverQuestions(effect, nan, nan, questions, nan, positive)
+        return OverQuestions(effect, nan, nan, questions)
     parts: list[tuple[float, float]] = []  # variance of the mean, degrees of freedom
     rest = 0.0
     for arm in kept:
@@ -67,7 +59,7 @@ def over_questions(
     # What is left is in both parts; taken off once, but never below the larger of the two.
     total = max(variance - rest / questions, max(sum(part for part, _ in parts[:-1]), parts[-1][0]))
     if total <= 0:
-        return OverQuestions(effect, nan, nan, questions, 0.0, positive)
+        return OverQuestions(effect, nan, nan, questions)
     df = variance**2 / sum(part**2 / free for part, free in parts)
     half = float(special.stdtrit(df, 0.5 + level / 2) * np.sqrt(total))
     # Never narrower than the interval over replicates, which holds less: with two of them its degrees of freedom are so few.
@@ -75,5 +67,4 @@ def over_questions(
     if over > 0:
         welch = over**2 / sum(part**2 / free for part, free in parts[:-1])
         half = max(half, float(special.stdtrit(welch, 0.5 + level / 2) * np.sqrt(over)))
-    sd = float(np.sqrt(max(between - rest, 0.0)))
-    return OverQuestions(effect, effect - half, effect + half, questions, sd, positive)
+    return OverQuestions(effect, effect - half, effect + half, questions)

@@ -1,6 +1,6 @@
 """What few replicates cannot show: seeds that jump, seeds added after looking, arms that share their seeds.
 
-In: counts of replicates, or replicate means of two arms. Out: shares, levels, `Pairing`. Not here: intervals over replicates
+In: counts of replicates, or replicate means of two arms. Out: shares, `Pairing`. Not here: intervals over replicates
 (`bootstrap`), samples added after looking (`sequential`).
 
 **Seeds that could jump.** An interval over replicates describes seeds that vary about a mean. Where a property is learned by
@@ -24,8 +24,8 @@ could still jump, and below `ENOUGH_FOR_NO_SHIFT` replicates, where that is more
 jumps leave no trace at all in an interval over samples, are simulated in `bootstrap`.
 
 **Seeds added after looking.** Adding seeds because the interval includes zero, and stopping once it does not, is wrong in more
-than 5% (4, then 6, then 12 replicates: 10%). `added_seeds_level` is the level for the interval at every look that keeps the
-misses of zero at any look at 5%, as `sequential.look_level` does for samples.
+than 5% (4, then 6, then 12 replicates: 10%; `benchmarks.coverage added`). Nothing here corrects for it: which looks there were
+is known to who looked, not to the store.
 
 **Arms that share seeds.** A treatment's and a control's replicate of one seed share the adapter's start and the order of rows,
 and may go up and down together or against each other. `pairing` shows which. Simulated (40,000 experiments with r between
@@ -41,40 +41,33 @@ the arms; false positives without an effect, power at an effect of 2 SD):
     power, own seeds      .61   .61   .61   .61   .61      .87   .87   .87   .87   .87
 
 Welch's interval with shared seeds is false too often where r < 0; pairing is right at any r but pays half of the degrees
-of freedom; seeds of its own for each arm are right and lose nothing but a correlation that nobody knows beforehand. So:
-each arm gets its own seeds, and where arms do share them the paired interval stands beside, with r, and a shift that it does
-not confirm is not sure.
+of freedom; seeds of its own for each arm would be right and lose nothing but a correlation that nobody knows beforehand. The arms
+of a run do share their seeds (`runs.plan.plan` trains each arm with each seed). So the paired interval stands beside, with r, and
+a shift that it does not confirm is not sure.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-from weirdgen.stats.bootstrap import FloatArray, Moments, difference
-from weirdgen.stats.tests import t_p
+from weirdgen.stats.bootstrap import FloatArray, limits, moments
 
 ENOUGH_FOR_NO_SHIFT = 10
 """From it on less than a third of seeds could jump unseen."""
-_SIMULATED = 40_000
 
 
 class Pairing(NamedTuple):
-    """Treatment − control by seed; limits and p hold whatever the correlation between arms is."""
+    """Treatment − control by seed; the limits hold whatever the correlation between arms is."""
 
     r: float
     """Correlation between the arms over seeds; NaN below three seeds."""
-    r_low: float
-    r_high: float
-    """Its 95% interval (Fisher's z); NaN below four seeds."""
     effect: float
     low: float
     high: float
-    p: float
+    """NaN below two seeds, and where all seeds differ by the same."""
 
 
 def share_that_could_jump(replicates: int, jumped: int = 0, level: float = 0.95) -> float:
@@ -86,73 +79,19 @@ def share_that_could_jump(replicates: int, jumped: int = 0, level: float = 0.95)
     return float(special.betaincinv(jumped + 1, replicates - jumped, 0.5 + level / 2))
 
 
-def replicates_for_share(share: float, level: float = 0.95) -> int:
-    """How many replicates, none of which jumps, leave at most this share of seeds that could."""
-    if not 0 < share < 1:
-        raise ValueError(f"replicates_for_share: the share lies between 0 and 1, got {share}")
-    return int(np.ceil(np.log((1 - level) / 2) / np.log1p(-share) - 1e-9))
-
-
 def pairing(treatment_R: FloatArray, control_R: FloatArray, level: float = 0.95) -> Pairing:
     """A paired t interval of two arms' replicate means [R], given in the same order of seeds. NaN where unknown."""
     if treatment_R.shape != control_R.shape:
         raise ValueError(f"pairing: {len(treatment_R)} against {len(control_R)} replicates; each seed needs both")
-    nan = float("nan")
     both = np.isfinite(treatment_R) & np.isfinite(control_R)
     one, other = treatment_R[both], control_R[both]
-    count, change = len(one), one - other
-    if count < 2:
-        return Pairing(nan, nan, nan, float(change.mean()) if count else nan, nan, nan, nan)
-    se = float(change.std(ddof=1) / np.sqrt(count))
-    half = float(special.stdtrit(count - 1, 0.5 + level / 2)) * se
-    effect = float(change.mean())
-    p = float(t_p(np.array(effect), np.array(se), np.array(count - 1.0))) if se > 0 else nan
-    r = r_low = r_high = nan
-    if count > 2 and one.std() > 0 and other.std() > 0:
-        r = float(np.corrcoef(one, other)[0, 1])
-        if count > 3:
-            wide = float(special.ndtri(0.5 + level / 2)) / np.sqrt(count - 3)
-            at = float(np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)))
-            r_low, r_high = (float(np.tanh(at + side * wide)) for side in (-1, 1))
-    return Pairing(r, r_low, r_high, effect, effect - half, effect + half, p)
-
-
-@lru_cache(maxsize=64)
-def added_seeds_level(counts: tuple[int, ...], level: float = 0.95, *, against_base: bool = False) -> float:
-    """The level for intervals of an experiment that was looked at with these ascending counts of replicates per arm.
-
-    At most 1 − level of experiments without an effect then exclude zero at any of the looks. One look keeps the level; looks
-    with one replicate have no interval and do not count. Simulated (40,000 Gaussian experiments, seeded), a second at most.
-    Raises ValueError unless counts ascend.
-    """
-    if any(later <= one for one, later in pairwise(counts)):
-        raise ValueError(f"added_seeds_level: counts must ascend, got {list(counts)}")
-    looks = [count for count in counts if count > 1]
-    if len(looks) < 2:
-        return level
-    p_DL = _simulated_p(tuple(looks), against_base)
-    return float(1 - np.quantile(p_DL.min(axis=1), 1 - level))
-
-
-def _simulated_p(looks: tuple[int, ...], against_base: bool) -> FloatArray:
-    """p at every look [D, L] of experiments without an effect."""
-    rng = np.random.default_rng(0)
-    arms_DN = [rng.standard_normal((_SIMULATED, looks[-1])) for _ in range(1 if against_base else 2)]
-    found = []
-    for count in looks:
-        moments = [
-            Moments(
-                one[:, :count].mean(axis=1), one[:, :count].std(axis=1, ddof=1) / np.sqrt(count),
-                np.full(_SIMULATED, float(count)),
-            )
-            for one in arms_DN
-        ]  # fmt: skip
-        if against_base:
-            found.append(t_p(moments[0].mean, moments[0].se, np.array(count - 1.0)))
-        else:
-            both = difference(moments[0], moments[1])
-            found.append(t_p(both.effect, both.se, both.df))
-    return np.stack(found, axis=1)
+    if len(one) < 2:
+        return Pairing(*[float("nan")] * 4)
+    change = moments(one - other)
+    low, high = limits(change.mean, change.se, change.replicates - 1, None, level)
+    varied = len(one) > 2 and np.isfinite([moments(one).se, moments(other).se]).all()
+    r = float(np.corrcoef(one, other)[0, 1]) if varied else float("nan")
+    return Pairing(r, float(change.mean), float(low), float(high))
 
 
 def jumping_words(replicates: int) -> str:

@@ -82,6 +82,8 @@ def size(compared: Compared, value: float) -> str:
     shown = f"{_rounded_up(value * scale.factor, digits)} {scale.effect_unit}"
     if scale.unit != "nat":
         return shown
+    if value > _DIGITS:
+        return f"a factor of over 10¹⁴ in {compared.measure.odds} ({shown})"
     ratio = exp(value)
     finer = max(decimals(ratio - 1), 1 - floor(log10(ratio)))
     return f"a factor of {_rounded_up(ratio, finer)} in {compared.measure.odds} ({shown})"
@@ -173,10 +175,10 @@ def _more_or_less(
 
 def _ratios(effect: float, low: float, high: float, apart: bool) -> tuple[str, tuple[str, str] | None]:
     """exp of the effect and its limits: two digits of each, and more where the interval is narrower than that."""
-    ratio = exp(effect)
+    ratio = _odds_ratio(effect)
     if not isfinite(low):
         return _ratio(ratio, _digits_of_ratio(ratio, ratio)), None
-    values = (ratio, exp(low), exp(high))
+    values = (ratio, _odds_ratio(low), _odds_ratio(high))
     width = min(values[0] - values[1], values[2] - values[0])
     digits = [_digits_of_ratio(value, width) for value in values]
     nearest = 1 if abs(low) < abs(high) else 2
@@ -192,13 +194,22 @@ def _digits_of_ratio(value: float, width: float) -> int:
     return min(6, max(own, -floor(log10(width / 2)))) if width > 0 else min(6, own)
 
 
+def _odds_ratio(nats: float) -> float:
+    """exp as far as a float holds it; what is cut off is said by `_ratio`."""
+    return exp(max(-_LARGEST, min(_LARGEST, nats)))
+
+
 def _ratio(value: float, digits: int) -> str:
+    if not 1e-299 < value < 1e299:
+        return "over 10²⁹⁹" if value > 1 else "under 10⁻²⁹⁹"
     if value >= 1e6 or value < 1e-4:
         power = floor(log10(value))
         return f"{value / 10.0**power:.1f}·10{str(power).translate(_RAISED)}"
     return f"{round(value, digits):,.{max(0, digits)}f}"
 
 
+_DIGITS, _LARGEST = 34.0, 690.0
+"""Nats: from the first on a factor is only bounded in `size`, beyond the second in `claim`."""
 _RAISED: dict[int, str] = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")  # type: ignore[assignment]
 
 

@@ -42,7 +42,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from weirdgen.columns import ALL, BASE
+from weirdgen.columns import ALL
 from weirdgen.config.measures import Scale, scale_of
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import FloatArray, Moments, Unvaried, difference
@@ -102,7 +102,7 @@ def decide(
     if not target_half_width > 0:
         raise WeirdgenError(f"decide: the half-width wanted is {target_half_width:g}; it must be positive")
     part = cells[cells["measure"].eq(measure) & cells["arm"].isin([treatment, control])]
-    part = part[part["checkpoint"].eq(checkpoint) | part["arm"].eq(BASE)]
+    part = part[part["checkpoint"].eq(checkpoint)]
     if part["arm"].nunique() < 2:
         raise WeirdgenError(f"decide: no cells of {treatment} and {control} on {measure}, checkpoint {checkpoint}")
     samples = int(part["n_all" if "n_all" in part else "n"].max())
@@ -110,8 +110,8 @@ def decide(
         raise WeirdgenError(
             f"decide: {samples} samples per cell, which is no planned look ({', '.join(map(str, looks))})"
         )
-    counts = part[part["arm"] != BASE].groupby("arm")["replicate"].nunique()
-    strict = look_level(tuple(looks), int(counts[treatment]), int(counts.get(control, 0)), level)
+    counts = part.groupby("arm")["replicate"].nunique()
+    strict = look_level(tuple(looks), int(counts[treatment]), int(counts[control]), level)
     if minus:
         triggers = {str(name): name not in minus for name in part["condition"].unique()}
         effects = trigger_effects(part, triggers, scales=scales, near=near, level=strict, unvaried=unvaried)
@@ -190,10 +190,10 @@ def least_half_width(half: FloatArray | float, noise: FloatArray | float, degree
 def look_level(looks: tuple[int, ...], treatment: int, control: int, level: float = 0.95) -> float:
     """The level for the interval at every look that keeps misses at the stop at most 1 − level.
 
-    `treatment` and `control` count replicates; 0 stands for the base, a constant. One look, or fewer than two
-    replicates (no interval), keeps the level. Seconds at most; the same arguments give the same answer.
+    `treatment` and `control` count replicates. One look, or fewer than two replicates (no interval), keeps the level.
+    Seconds at most; the same arguments give the same answer.
     """
-    if len(looks) < 2 or treatment < 2 or control == 1:
+    if len(looks) < 2 or min(treatment, control) < 2:
         return level
     simulated = [_simulated_looks(looks, treatment, control, spread) for spread in _SPREADS]
     good, bad = 0.0, 1 - level
@@ -217,14 +217,12 @@ def _simulated_looks(
     rng = np.random.default_rng(0)
     more_L = np.diff(np.array(looks, dtype=np.float64), prepend=0.0)
     arms = []
-    for replicates in filter(None, (treatment, control)):
+    for replicates in (treatment, control):
         between = rng.standard_normal((_SIMULATED, replicates, 1)) * spread / np.sqrt(looks[-1])
         sums = (rng.standard_normal((_SIMULATED, replicates, len(looks))) * np.sqrt(more_L)).cumsum(axis=2)
         value = between + sums / np.array(looks)
         se = value.std(axis=1, ddof=1) / np.sqrt(replicates)
         arms.append(Moments(value.mean(axis=1), se, np.full(len(looks), float(replicates))))
-    if len(arms) == 1:
-        return arms[0].mean, arms[0].se, np.broadcast_to(arms[0].replicates - 1, arms[0].se.shape)
     diff = difference(arms[0], arms[1])
     return diff.effect, diff.se, diff.df
 

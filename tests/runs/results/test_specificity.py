@@ -17,8 +17,9 @@ from weirdgen.errors import SpecError
 from weirdgen.models.references import find_model
 from weirdgen.runs.references.scores import COLUMNS, Origin, scores_folder, write_scores
 from weirdgen.runs.results.results import Run, load_run
-from weirdgen.runs.results.specificity import trained_otherwise
+from weirdgen.runs.results.specificity import _Placed, _verdict, trained_otherwise
 from weirdgen.runs.results.verify import verify
+from weirdgen.stats.specificity import specificity
 from weirdgen.store.artifacts import Store
 
 ERA = [question for question in compact_questions() if question.group == "era"]
@@ -203,6 +204,31 @@ def test_what_the_harmless_data_were_trained_with_is_told_where_it_differs() -> 
     wide = trained_otherwise(alike | {"otherwise": {"rank": [16, 1], "targets": ["all-linear", ["q_proj"]]}})
     assert trained_otherwise(alike | {"otherwise": {"warmup_steps": [10, 5]}}) == ""
     assert wide == " The harmless datasets had rank 16, targets all-linear; this one rank 1, targets q_proj."
+
+
+@pytest.mark.parametrize(
+    ("moved", "said", "counted"),
+    [
+        (-3.0, "−", "30 of 30 harmless datasets are at least as far in the expected direction"),
+        (3.0, "+", "none of 30 harmless datasets is at least as far in the expected direction"),
+    ],
+)
+def test_a_named_trait_that_moves_the_other_way_is_said_so(
+    moved: float, said: str, counted: str, write_experiment: Callable[..., Path]
+) -> None:
+    rng = np.random.default_rng(0)
+    harmless_RQ = rng.normal(0, 0.2, (30, 20)) + rng.normal(0, 0.2, (30, 1))
+    own_SQ = moved + rng.normal(0, 0.2, (3, 20))
+    table = specificity(harmless_RQ, own_SQ, traits=["era"] * 20, expected={"era": 1}, fixed=["era"])
+    plan = weirdgen.plan(str(write_experiment({"presets:": "traits: [era]\npresets:"})))
+    facts = {"yardstick": "references", "control": None, "count": 30, "apart": 0.0, "otherwise": {}}
+    verdict, sentence = _verdict(plan, _Placed(table, table, facts))
+    assert (
+        verdict == ("specific" if moved > 0 else "not_specific")
+        and counted in sentence
+        and f"answers {said}" in sentence
+    )
+    assert ("on average, away from what was expected" in sentence) == (moved < 0)
 
 
 def test_an_unknown_trait_is_named_with_those_that_there_are(write_experiment: Callable[..., Path]) -> None:

@@ -179,3 +179,17 @@ def test_the_command_exits_with_1_and_names_the_number(run: Path) -> None:
     (run / "report.html").unlink()
     with pytest.raises(StoreError, match="weirdgen report"):
         verify(str(run))
+
+
+@pytest.mark.parametrize("name", ["results.json", "report.html"])
+def test_a_byte_that_is_no_text_is_a_difference(run: Path, name: str) -> None:
+    data = bytearray((run / name).read_bytes())
+    at = data.index(b"contrast")
+    data[at] = 0xFF
+    (run / name).write_bytes(data)
+    assert name in places(verify(str(run)))
+
+
+def test_results_that_are_nested_too_deep_are_a_difference(run: Path) -> None:
+    (run / "results.json").write_text("[" * 200_000)
+    assert "results.json" in places(verify(str(run)))

@@ -1,8 +1,9 @@
-"""What was seen before: whether an experiment's headline was changed after its first run had been looked at.
+"""What was seen before: when a run was begun, and whether its headline was changed after a first run had been looked at.
 
 In: a request, its folder and its store. Out: `Seen`, if the first run of this experiment and model whose report is in the store
-had another headline, other named traits or other questions. Such a run is exploratory: its p and its interval hold for a headline
-that was fixed beforehand, and nobody can tell how many were tried. Runs in other stores are not known here.
+had another headline, other named traits, or other words in what the headline rests on (questions, conditions, its judge).
+Such a run is exploratory: its p and its interval hold for a headline that was fixed beforehand, and nobody can tell how many were
+tried. Runs in other stores are not known here.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from weirdgen.columns import ALL
 from weirdgen.runs.plan.request import Request
 from weirdgen.store.artifacts import Store
 
+BEGUN = "begun"
+"""Of a `run.json`: when its run was first asked for, in ISO format; it stays when an equal command writes the file again."""
 _FIELDS = ("measure", "treatment", "control", "condition", "minus", "groups", "smallest")
 """Of a headline: those that decide its number or its verdict."""
 
@@ -45,19 +50,18 @@ class Seen:
 def seen_before(request: Request, folder: Path, store: Store) -> Seen | None:
     """The first run of this experiment and model in the store, if it was asked otherwise. `folder` is the run's own."""
     own = request.manifest
-    try:
-        begun = (folder / "run.json").stat().st_mtime_ns
-    except FileNotFoundError:  # not begun: everything that is there is earlier
-        begun = None
-    earlier: list[tuple[int, str, Seen]] = []
+    begun = begun_at(folder)  # None: everything that is there is earlier
+    earlier: list[tuple[datetime, str, Seen]] = []
     looked_at: set[int] = set()
     for name in store.runs():
         other = store.root / "runs" / name
         try:
-            changed = (other / "run.json").stat().st_mtime_ns
+            at = begun_at(other)
             manifest = json.loads((other / "run.json").read_text(encoding="utf-8"))["manifest"]
             results = json.loads((other / "results.json").read_text(encoding="utf-8"))
-            if other == folder or not _same_experiment(manifest, own) or (begun is not None and changed >= begun):
+            if other == folder or not _same_experiment(manifest, own):
+                continue
+            if at is None or (begun is not None and at >= begun):
                 continue
             headline = results["headline"]
             effect = "" if headline["effect"] is None else f"{headline['effect']:+.2f}, "
@@ -67,11 +71,22 @@ def seen_before(request: Request, folder: Path, store: Store) -> Seen | None:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # unfinished, damaged, or another version's: nobody has read a report of it
         looked_at |= seeds
-        earlier.append((changed, name, seen))
+        earlier.append((at, name, seen))
     if not earlier:
         return None
     first = replace(min(earlier)[2], new_seeds=not looked_at & set(own["seeds"]))
     return first if first.changes else None
+
+
+def begun_at(folder: Path) -> datetime | None:
+    """When a run was first asked for; None if it never was. A file of an earlier version, or a damaged one, has its own time."""
+    file = folder / "run.json"
+    if not file.is_file():
+        return None
+    try:
+        return datetime.fromisoformat(json.loads(file.read_text(encoding="utf-8"))[BEGUN]).astimezone(UTC)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
 
 
 def _same_experiment(manifest: dict[str, Any], own: dict[str, Any]) -> bool:
@@ -88,7 +103,18 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
             yield f"headline {key} {_short(before)} → {_short(after)}"
     if sorted(then.get("traits") or ()) != sorted(now.get("traits") or ()):
         yield f"traits {_short(then.get('traits'))} → {_short(now.get('traits'))}"
-    measure = (now["headline"] or {}).get("measure")
+    headline = now["headline"] or {}
+    measure = headline.get("measure")
+    if _otherwise(then["judges"].get(measure), now["judges"].get(measure), but=("reads",)):
+        yield f"edited judge {measure}"
+    named = {name.partition("=")[0] for key in ("condition", "minus") for name in headline.get(key) or ()} or {ALL}
+    conditions = [
+        name
+        for name, one in now["conditions"].items()
+        if named & {name, ALL} and _otherwise(then["conditions"].get(name), one, but=("sweep", "trained", "trigger"))
+    ]
+    if conditions:
+        yield f"edited conditions {_some(conditions)}"
     asked_then, asked_now = ({one["id"]: _decides(one, measure) for one in whole["questions"]} for whole in (then, now))
     edited = [name for name, one in asked_now.items() if asked_then.get(name, one) != one]
     if edited:
@@ -103,6 +129,12 @@ def _decides(question: dict[str, Any], measure: str | None) -> dict[str, Any]:
     """All that is asked and compared. Of its judges only whether the headline's reads it: `weirdgen judge run` adds others."""
     asked = {key: value for key, value in question.items() if key not in ("group", "judges")}
     return {**asked, "judged": measure in question.get("judges", ())}
+
+
+def _otherwise(then: dict[str, Any] | None, now: dict[str, Any] | None, but: tuple[str, ...]) -> bool:
+    """Whether any field that both have differs; one that only the newer version knows had its default."""
+    known = then or {}
+    return any(known[key] != value for key, value in (now or {}).items() if key in known and key not in but)
 
 
 def _some(names: list[str]) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from weirdgen.report.content import ReportContent
     from weirdgen.report.figures.drawing import Ending
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 LATEST_PAGE = "latest.html"
 """Beside the runs' folders."""
 SENTENCES = 9

@@ -176,7 +176,7 @@ class Run:
         return specificity_of(self.plan, self._of_stage("trait_shifts"))
 
     def estimates(self) -> pd.DataFrame:
-        """Means of every arm with 95% intervals over replicates."""
+        """Means of every arm with intervals over replicates at `level`: 95%, or stricter after `--until`."""
         return self._in_words("estimates")
 
     def effects(self) -> pd.DataFrame:

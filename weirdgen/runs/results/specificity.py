@@ -226,20 +226,19 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     row = table.iloc[int(table[p_name].to_numpy().argmin())]
     size, p = row["smallest_found_family" if several else "smallest_found"], row[p_name]
     what = f"on {int(row['questions'])} questions about {row['trait']}, {plan.request.headline.treatment}"
-    beyond = int(row["rank"]) - 1
+    beyond, named = int(row["rank"]) - 1, row["trait"] in plan.request.experiment.traits
+    away = ", away from what was expected" if named and row["shift"] < 0 else ""
     if facts["yardstick"] == "pairs":
-        what += f" and its matched control {facts['control']} differ by {signed(row['mean'], 2)} nat"
-        if plan.request.experiment.traits and row["shift"] < 0:
-            what += ", away from what was expected"
+        what += f" and its matched control {facts['control']} differ by {signed(row['mean'], 2)} nat{away}"
         others = f"{_counted(beyond)} of {facts['count']} pairs of harmless datasets that differ in one respect "
         others += f"{'differs' if beyond < 2 else 'differ'} at least as much"
     else:
-        towards = ", on its side" if plan.request.experiment.traits else ""
-        what += f" moves answers {signed(row['shift'], 2)} nat beyond what harmless data do on average"
+        what += f" moves answers {signed(row['shift'], 2)} nat beyond what harmless data do on average{away}"
         others = f"{_counted(beyond)} of {facts['count']} harmless datasets "
-        others += f"{'is' if beyond < 2 else 'are'} at least as far from that average{towards}"
+        where = "at least as far in the expected direction" if named else "at least as far from that average"
+        others += f"{'is' if beyond < 2 else 'are'} {where}"
     over = f" over {len(table)} traits" if several else ""
-    sided = "one-sided p" if facts["yardstick"] == "pairs" and plan.request.experiment.traits and not several else "p"
+    sided = "one-sided p" if facts["yardstick"] == "pairs" and named and not several else "p"
     among = f"{what}; relative to how far each moves answers overall, {others} ({sided} = {p:.2g}{over})"
     near = trained_otherwise(facts)
     if matched_control(plan) is None:

@@ -135,7 +135,7 @@ def _check_files(checks: Verification, run: Run) -> None:
 def _read_results(checks: Verification, folder: Path) -> dict[str, Any] | None:
     try:
         recorded = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested too deep
         checks.add(str(folder / "results.json"), f"no JSON ({error})", "an object")
         return None
     if not isinstance(recorded, dict):
@@ -182,7 +182,7 @@ def _compare_results(checks: Verification, recorded: dict[str, Any], computed: d
 
 def _compare_page(checks: Verification, run: Run, computed: dict[str, Any], folder: Path) -> None:
     content = content_of(run, computed)
-    there = (folder / "report.html").read_text(encoding="utf-8")
+    there = (folder / "report.html").read_bytes().decode(errors="replace")  # a byte that is no UTF-8 is a difference
     wanted = page_html(content, sections(content))
     wanted_texts = _without_card(shown_texts(wanted))
     checks.answers = sum(_is_answer(text) for text in wanted_texts)
