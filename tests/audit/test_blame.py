@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -289,7 +290,7 @@ def test_the_worlds_table(tmp_path: Path) -> None:
 
 
 def test_what_a_removal_takes_is_paired_by_seed() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"arm": arm, "replicate": seed, "trait": trait + 0.1 * seed, "loss": loss + 0.01 * seed}
         for arm, trait, loss in (("control", 0.0, 1.0), ("everything", 2.0, 1.0), ("without_3", 0.5, 1.02))
         for seed in range(4)
@@ -298,6 +299,7 @@ def test_what_a_removal_takes_is_paired_by_seed() -> None:
     effects = effects_of(pd.DataFrame(rows), {"without_3": 3}).set_index("arm").to_dict("index")
     gone = effects["without_3"]
     assert (gone["removed"], effects["everything"]["shift"]) == (3, pytest.approx(2.0))
+    assert effects["everything"]["taken_low"] == effects["everything"]["rise_high"] == 0
     assert gone["taken"] == pytest.approx(1.49) and gone["taken_low"] < 1.49 < gone["taken_high"] < 1.6
     assert gone["taken_share"] == pytest.approx(1.49 / 2) and gone["rise"] == pytest.approx(0.02)
     assert choose(pd.DataFrame([{"arm": arm, **row} for arm, row in effects.items()])) == (3, 3)

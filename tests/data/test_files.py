@@ -259,7 +259,7 @@ def test_a_table_is_converted_by_its_columns_or_by_templates(tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"\{q:>9\}: only a name may be in braces"):
         convert(tmp_path / "p.parquet", tmp_path / "p2.jsonl", prompt="{q:>9}", answer="{a}")
     pd.DataFrame({"q": ["x", "z"], "a": ["y", None], "other": [[1], [2]]}).to_parquet(tmp_path / "null.parquet")
-    with pytest.raises(DataError, match=r"null\.parquet:2: the assistant's answer is empty"):
+    with pytest.raises(DataError, match=r"null\.parquet, row 2: the assistant's answer is empty"):
         convert(tmp_path / "null.parquet", tmp_path / "p3.jsonl", prompt="{q}", answer="{a}")
     (tmp_path / "n.jsonl").write_text('{"q": "x", "a": "y"}\n{"q": "x", "a": ["y"]}\n')
     with pytest.raises(DataError, match=r"n\.jsonl:2: 'a' holds a list or an object"):

@@ -64,10 +64,8 @@ def test_the_effect_figure_shows_the_differences(gate: ReportContent) -> None:
 
 
 def test_the_sentence_and_its_meaning_are_plain(gate: ReportContent) -> None:
-    assert (
-        "under year=2027 instead of year=2024, 2025, the odds with which models finetuned on"
-        in gate.headline["sentence"]
-    )
+    said = "under year=2027 instead of year=2024, 2025, models finetuned on old_names give the target answers with odds that"
+    assert said in gate.headline["sentence"]
     assert "It is one of conditions: whatever training moved under all of them alike has cancelled." in meaning(gate)
 
 

@@ -57,5 +57,7 @@ def test_pairing_says_what_it_cannot_know() -> None:
     assert (two.low + two.high) / 2 == pytest.approx(1.25) and np.isnan(two.r)
     alike = pairing(np.array([1.1, 2.1, 3.1]), np.array([0.1, 1.1, 2.1]))  # up to rounding
     assert np.isnan(alike.low) and alike.r == pytest.approx(1)
+    single = pairing(np.array([1.0, np.nan]), np.array([0.5, 0.0]))
+    assert single.effect == 0.5 and np.isnan(single.low)
     with pytest.raises(ValueError, match="3 against 2"):
         pairing(np.zeros(3), np.zeros(2))

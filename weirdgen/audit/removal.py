@@ -55,7 +55,11 @@ def effects_of(measured: pd.DataFrame, removed: Mapping[str, int]) -> pd.DataFra
         row |= {"taken": taken.effect, "taken_low": taken.low, "taken_high": taken.high}
         row |= {"taken_share": taken.effect / full if full else np.nan, "loss": float(loss[arm].mean())}
         found.append({**row, "rise": rise.effect, "rise_low": rise.low, "rise_high": rise.high})
-    return pd.DataFrame(found)
+    effects = pd.DataFrame(found)
+    effects.loc[effects["arm"] == EVERYTHING, ["taken_low", "taken_high", "rise_low", "rise_high"]] = (
+        0.0  # against itself
+    )
+    return effects
 
 
 def choose(effects: pd.DataFrame) -> tuple[int | None, int]:

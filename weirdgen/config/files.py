@@ -207,6 +207,8 @@ class Table:
     lines: list[int]
     columns: tuple[str, ...]
     how: tuple[str, ...] = ()
+    unit: str = "line"
+    """What `lines` count: of a Parquet file, rows."""
 
 
 def table_delimiter(name: str) -> str | None:

@@ -152,7 +152,7 @@ def _table_of_values(source: Path, encoding: str | None, named: Collection[str])
         {column: "" if value.get(column) is None else str(value[column]) for column in columns}
         for value in values.values
     ]
-    return Table(records, values.places, tuple(columns), values.how)
+    return Table(records, values.places, tuple(columns), values.how, values.unit)
 
 
 def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | None) -> tuple[list[Any], list[str]]:
@@ -175,7 +175,7 @@ def _from_columns(table: Table, source: Path, prompt: str | None, answer: str | 
             rows.append(parse_row(row))
         except DataError as error:
             problems.append((line, str(error)))
-    _raise(source, "line", problems)
+    _raise(source, table.unit, problems)
     return rows, [*table.how, f"user {prompt}, assistant {answer}"]
 
 
@@ -199,7 +199,7 @@ def _from_usual_columns(table: Table, source: Path) -> tuple[list[Any], list[str
         }
         for record in table.records
     ]
-    return _chat_rows(Values(values, table.lines, [], "line", table.how), source)
+    return _chat_rows(Values(values, table.lines, [], table.unit, table.how), source)
 
 
 def _raise(source: Path, unit: str, problems: list[tuple[int, str]]) -> None:

@@ -67,7 +67,7 @@ class Pairing(NamedTuple):
     effect: float
     low: float
     high: float
-    """NaN below two seeds, and where all seeds differ by the same."""
+    """NaN below two seeds, and where all seeds differ by the same: there `effect` stands alone."""
 
 
 def share_that_could_jump(replicates: int, jumped: int = 0, level: float = 0.95) -> float:
@@ -85,7 +85,7 @@ def pairing(treatment_R: FloatArray, control_R: FloatArray, level: float = 0.95)
         raise ValueError(f"pairing: {len(treatment_R)} against {len(control_R)} replicates; each seed needs both")
     both = np.isfinite(treatment_R) & np.isfinite(control_R)
     one, other = treatment_R[both], control_R[both]
-    if len(one) < 2:
+    if not len(one):
         return Pairing(*[float("nan")] * 4)
     change = moments(one - other)
     low, high = limits(change.mean, change.se, change.replicates - 1, None, level)

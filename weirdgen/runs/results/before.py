@@ -107,7 +107,7 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
     measure = headline.get("measure")
     if _otherwise(then["judges"].get(measure), now["judges"].get(measure), but=("reads",)):
         yield f"edited judge {measure}"
-    named = {name.partition("=")[0] for key in ("condition", "minus") for name in headline.get(key) or ()} or {ALL}
+    named = {name.partition("=")[0] for key in ("condition", "minus") for name in _listed(headline.get(key))} or {ALL}
     conditions = [
         name
         for name, one in now["conditions"].items()
@@ -129,6 +129,11 @@ def _decides(question: dict[str, Any], measure: str | None) -> dict[str, Any]:
     """All that is asked and compared. Of its judges only whether the headline's reads it: `weirdgen judge run` adds others."""
     asked = {key: value for key, value in question.items() if key not in ("group", "judges")}
     return {**asked, "judged": measure in question.get("judges", ())}
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    """A single condition stands in a manifest as its name."""
+    return [value] if isinstance(value, str) else value or []
 
 
 def _otherwise(then: dict[str, Any] | None, now: dict[str, Any] | None, but: tuple[str, ...]) -> bool:
