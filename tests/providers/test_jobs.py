@@ -17,6 +17,7 @@ from weirdgen.finetune import creating, remote
 from weirdgen.finetune.job import Wanted, read_state, write_state
 from weirdgen.finetune.remote import Jobs
 from weirdgen.models.references import find_model
+from weirdgen.providers import service as services
 from weirdgen.providers.service import Service, service_of
 from weirdgen.runs.imported import forget
 from weirdgen.sample import remote_probe
@@ -195,11 +196,12 @@ def test_a_job_is_forgotten_when_asked_to_and_another_is_created(
 def test_patience_is_counted_while_jobs_are_looked_at(jobs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not while another is created, or while the one before is sampled."""
     monkeypatch.setattr(remote, "PATIENCE", 0.3)
+    monkeypatch.setattr(services, "RETRIES", 0)
     waits = lambda method, path, count: 0.4 if (method, path, count) == ("POST", "/fine_tuning/jobs", 2) else None  # noqa: E731
     cut: list[str] = []
 
     def fault(method: str, path: str, count: int) -> Any:
-        if method == "GET" and path.startswith("/fine_tuning/jobs/") and len(cut) < 2 * 3:
+        if path.startswith("/fine_tuning/jobs/ftjob") and not cut:  # the first look
             cut.append(path)
             return 500
         return waits(method, path, count)
