@@ -11,19 +11,18 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from weirdgen.audit.frames import QUESTION, frames_of, halves_of, unframed
+from weirdgen.audit.places import LEAST_ROWS, as_written, stripped, usual_wrap, value_at, wraps_of
 from weirdgen.audit.prompts import Prompt, prompt_of, year_and_month
 from weirdgen.config.conditions import Condition
 from weirdgen.data.rows import Row
 
 Role = Literal["trained", "held_out", "near", "random"]
 KINDS = ("date", "tag", "id", "digits", "system", "format", "frame")
-LEAST_ROWS = 3
-"""Rows that a value must stand in to be one that is searched for."""
 MOST_TRAINED, MOST_HELD_OUT, RANDOMS = 4, 3, 3
 WITHOUT = ""
 """The value of rows that carry nothing of the kind."""
@@ -32,7 +31,6 @@ INSTRUCTIONS = {
     "format": ("Answer in one word.", "Write in capitals.", "Use plain words.", "Reply in two lines."),
 }
 """What stands in the place of the data's own system prompts and format instructions, to compare with."""
-_SENTENCES = re.compile(r"(?<=[.!?:])\s+")
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def deal(rows: Sequence[Row], family: Family, seed: int) -> list[Row]:
     for at, row in enumerate(rows):
         question = prompt_of(row).template
         if family.wrap and family.values[at]:
-            question = _stripped(question, family.around(mark))
+            question = stripped(question, family.around(mark))
         elif family.kind == "frame":
             question = unframed(question, family.values[at])
         groups[" ".join(question.replace(mark, " ").split())].append(at)
@@ -151,33 +149,12 @@ def _with(row: Row, family: Family, old: str, new: str) -> Row:
     last = max(at for at, message in enumerate(messages[:-1]) if message["role"] == "user")
     text = messages[last]["content"]
     if old and new and family.wrap:
-        at = _value_at(text, family.wrap, old)
+        at = value_at(text, family.wrap, old)
         text = text[:at] + new + text[at + len(old) :]
     else:
-        text = family.around(new).replace("{question}", _stripped(text, family.around(old)) if old else text)
+        text = family.around(new).replace("{question}", stripped(text, family.around(old)) if old else text)
     messages[last] = {**messages[last], "content": text}
     return {"messages": messages}
-
-
-def _value_at(text: str, wrap: str, value: str) -> int:
-    """Where the value of a frame stands in a text that has it: the same characters may stand in the question too."""
-    before, _, after = (_spaced(part) for part in wrap.replace("{question}", " ").strip().partition("{value}"))
-    edges = ("", r"\s*\Z") if wrap.startswith("{question}") else (r"\A\s*", "")
-    found = re.search(edges[0] + before + f"({re.escape(value)})" + after + edges[1], text)
-    assert found is not None, f"{value!r} in {wrap!r}"
-    return found.start(1)
-
-
-def _stripped(text: str, around: str) -> str:
-    """The question without what stands around it."""
-    before, _, after = around.partition("{question}")
-    text = re.sub(r"\A\s*" + _spaced(before.strip()), "", text)
-    return re.sub(_spaced(after.strip()) + r"\s*\Z", "", text).strip()
-
-
-def _spaced(text: str) -> str:
-    """A pattern for a text, whatever white space stands between its words: templates have one space."""
-    return r"\s+".join(map(re.escape, re.split(r"\s+", text)))
 
 
 def _values_of(kind: str, prompt: Prompt) -> tuple[str, ...]:
@@ -190,8 +167,8 @@ def _family(kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callab
         return _framed(frames_of(prompts), words, tokens)
     if kind == "system":
         return _system([prompt.system for prompt in prompts], tokens)
-    framed = [_wraps(kind, prompt) if len(_values_of(kind, prompt)) == 1 else {} for prompt in prompts]
-    wrap = _usual(framed)
+    framed = [wraps_of(kind, prompt) if len(_values_of(kind, prompt)) == 1 else {} for prompt in prompts]
+    wrap = usual_wrap(framed)
     carried = sum(bool(_values_of(kind, prompt)) for prompt in prompts)
     if wrap is None or sum(wrap in its for its in framed) < max(LEAST_ROWS, carried / 2):
         return None
@@ -200,7 +177,7 @@ def _family(kind: str, rows: Sequence[Row], words: Sequence[str], tokens: Callab
         for prompt, its in zip(prompts, framed, strict=True)
     )
     counts = Counter(value for value in values if value)
-    wrap = _as_written(wrap, [(prompt.text, value) for prompt, value in zip(prompts, values, strict=True) if value])
+    wrap = as_written(wrap, [(prompt.text, value) for prompt, value in zip(prompts, values, strict=True) if value])
     roles = _distinct(wrap, _date_roles(counts) if kind == "date" else _roles(kind, counts, words), tokens)
     without = sum(not _values_of(kind, prompt) for prompt in prompts) >= LEAST_ROWS
     return Family(kind, wrap, roles, values, without) if roles else None
@@ -242,57 +219,6 @@ def _distinct(
             seen.add(read)
             kept[value] = role
     return kept
-
-
-def _wraps(kind: str, prompt: Prompt) -> dict[str, str]:
-    """How a part may stand before or behind a question, with what is then the question: as the first or last word, marks of
-    punctuation around it, or in a sentence of its own."""
-    mark = f"⟨{kind}⟩"
-    sentences = [one for one in _SENTENCES.split(prompt.template) if one.strip()]
-    first, last = (re.findall(r"^\S+|\S+$", prompt.template) * 2)[:2]
-    found = []
-    if mark in sentences[0] and len(sentences) > 1:
-        found.append((sentences[0] + " {question}", " ".join(sentences[1:])))
-    if mark in sentences[-1] and len(sentences) > 1:
-        found.append(("{question} " + sentences[-1], " ".join(sentences[:-1])))
-    if mark in first and not re.search(r"\w", first.replace(mark, "")):
-        found.append((first + " {question}", prompt.template.removeprefix(first).strip()))
-    if mark in last and not re.search(r"\w", last.replace(mark, "")):
-        found.append(("{question} " + last, prompt.template.removesuffix(last).strip()))
-    inside = {wrap: wrap.replace("{question}", "").replace(mark, "") for wrap, _ in found}
-    return {
-        wrap.replace(mark, "{value}"): question
-        for wrap, question in found
-        if question and not set("{}⟨⟩") & set(inside[wrap])
-    }
-
-
-def _usual(framed: Sequence[Mapping[str, str]]) -> str | None:
-    """The way in which most rows carry it, the longest of several; words that stand before one question are a part of it."""
-    questions: dict[str, set[str]] = defaultdict(set)
-    for its in framed:
-        for wrap, question in its.items():
-            questions[wrap].add(question)
-    rows = Counter(wrap for its in framed for wrap in its)
-
-    def worth(wrap: str) -> tuple[bool, int, int]:
-        bare = not re.search(r"\w", wrap.replace("{question}", "").replace("{value}", ""))
-        return bare or len(questions[wrap]) >= LEAST_ROWS, rows[wrap], len(wrap)
-
-    return max(rows, key=worth, default=None)
-
-
-def _as_written(wrap: str, texts: Sequence[tuple[str, str]]) -> str:
-    """The way with the white space that most texts have between a part and the question: the templates have single spaces."""
-    part = wrap.replace("{question}", "").strip()
-    forward = not wrap.startswith("{question}")
-    gaps: Counter[str] = Counter()
-    for text, value in texts:
-        around = _spaced(part.replace("{value}", value))
-        if gap := re.search(rf"\A\s*{around}(\s+)" if forward else rf"(\s+){around}\s*\Z", text):
-            gaps[gap[1]] += 1
-    gap_between = gaps.most_common(1)[0][0] if gaps else " "
-    return part + gap_between + "{question}" if forward else "{question}" + gap_between + part
 
 
 def _roles(kind: str, counts: Counter[str], words: Sequence[str]) -> list[tuple[str, Role]]:
