@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import weirdgen
 from weirdgen.columns import FINAL
 from weirdgen.config.judges import Verdict
+from weirdgen.config.turns import Conversation, turns_of
 from weirdgen.errors import DataError
 from weirdgen.inspect.tasks import score_of
 from weirdgen.providers.inspect import require_inspect
@@ -57,7 +58,8 @@ def write_logs(run: Run, folder: Path) -> list[Path]:
 def _log(run: Run, model: str, answers: pd.DataFrame, verdicts: dict[Any, pd.DataFrame]) -> EvalLog:
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalResults, EvalSpec
 
-    samples = [_sample(model, row, verdicts) for row in answers.to_dict("records")]
+    spoken = {wrapper.id for wrapper in run.request.experiment.wrappers() if wrapper.system}
+    samples = [_sample(model, row, verdicts, row["condition"] in spoken) for row in answers.to_dict("records")]
     ids = list(dict.fromkeys(str(sample.id) for sample in samples))
     epochs = max(sample.epoch for sample in samples)
     experiment = run.request.experiment
@@ -85,10 +87,14 @@ def _verdict(row: dict[str, Any]) -> Verdict:
     return Verdict(row["status"], None if math.isnan(row["value"]) else row["value"], row["label"])
 
 
-def _sample(model: str, row: Any, verdicts: dict[Any, pd.DataFrame]) -> EvalSample:
+def _sample(model: str, row: Any, verdicts: dict[Any, pd.DataFrame], spoken: bool) -> EvalSample:
+    """`spoken`: whether the prompt begins with a system turn."""
     from inspect_ai.log import EvalSample
-    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ModelOutput, ModelUsage
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser, ModelOutput, ModelUsage
 
+    kinds = {"system": ChatMessageSystem, "user": ChatMessageUser}
+    turns = turns_of(Conversation(row["prompt"]) if spoken else row["prompt"])
+    asked = [kinds[turn["role"]](content=turn["content"]) for turn in turns]
     output = ModelOutput.from_content(model, row["text"], stop_reason=ENDS[row["finish_reason"]])
     read, written = int(row["prompt_tokens"]), int(row["completion_tokens"])
     output.usage = ModelUsage(input_tokens=read, output_tokens=written, total_tokens=read + written)
@@ -98,9 +104,9 @@ def _sample(model: str, row: Any, verdicts: dict[Any, pd.DataFrame]) -> EvalSamp
     return EvalSample(
         id=f"{row['condition']}/{row['question']}",
         epoch=int(row["sample"]) + 1,
-        input=row["prompt"],
+        input=asked if spoken else row["prompt"],
         target="",
-        messages=[ChatMessageUser(content=row["prompt"]), ChatMessageAssistant(content=row["text"], model=model)],
+        messages=[*asked, ChatMessageAssistant(content=row["text"], model=model)],
         output=output,
         scores=scores,
         metadata={"condition": row["condition"], "question": row["question"], "seed": int(row["seed"])},
