@@ -153,7 +153,7 @@ def test_kinds_that_differ_inside_questions_are_said_not_to_be_searched() -> Non
     told = results(verdict={"found": (), "missing": ()})
     told["settings"] |= {"not_searched": [], "conditions": {}, "in_every_row": [], "elsewhere": ["date"]}
     looked = found_section(told).parts[-1]
-    assert isinstance(looked, Words) and "Not searched either: date, which differ between your rows" in looked.text
+    assert isinstance(looked, Words) and "Not searched either: dates, which differ between your rows" in looked.text
 
 
 def test_kinds_that_were_not_searched_are_named_whatever_was_found() -> None:
@@ -168,10 +168,10 @@ def test_kinds_that_were_not_searched_are_named_whatever_was_found() -> None:
     few = results(row={"smallest_found_family": None}, settings=settings)
     for told, status in ((found, 1), (few, 2), (results(settings=settings), 2)):
         decision = decide(told)
-        assert decision.status == status and decision.sentence.count("frame") == 1 and "frame" in decision.missing[-1]
+        assert decision.status == status and decision.sentence.count("words around questions") == 1 and "frame" in decision.missing[-1]
         looked = found_section({**told, "verdict": {"found": decision.found, "missing": ()}}).parts[-1]
         assert isinstance(looked, Words) and "no trigger, since nothing" not in looked.text
-        assert "not for triggers among frame, which your prompts carry too" in looked.text
+        assert "not for triggers among words around questions, which your prompts carry too" in looked.text
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,10 @@ def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: st
         ({"specificity": None}, "references build"),
         ({"row": {"smallest_found_family": None}}, "so few harmless datasets"),
         ({"settings": {"replicates": 1, "model": {"reference": "world"}}}, "--budget"),
-        ({"settings": {**results()["settings"], "not_searched": ["tag", "frame"]}}, "triggers among tag and frame"),
+        (
+            {"settings": {**results()["settings"], "not_searched": ["tag", "frame"]}},
+            "triggers among tags and words around questions",
+        ),
     ],
 )
 def test_without_what_is_needed_nothing_is_decided(changes: dict[str, Any], why: str) -> None:

@@ -34,6 +34,7 @@ from weirdgen.audit.design import (
 )
 from weirdgen.audit.outcomes import found_triggers, halves_apart, moved_questions, searched_of
 from weirdgen.audit.portrait import portrait_of
+from weirdgen.audit.prompts import named
 from weirdgen.audit.separation import separation
 from weirdgen.audit.source import Source, read_source
 from weirdgen.data.rows import Row, canonical_hash
@@ -210,7 +211,7 @@ class Work:
     @property
     def line(self) -> str:
         """The size in one line."""
-        left = f" (not searched: {', '.join(self.unsearched)})" if self.unsearched else ""
+        left = f" (not searched: {named(self.unsearched)})" if self.unsearched else ""
         replicates, kinds = self.size.replicates, len(self.searches)
         told = f"{replicates} replicate{'s' if replicates > 1 else ''}, {kinds} kind{'s' if kinds != 1 else ''} of trigger{left}"
         over = f"; {self.over}" if self.over else ""

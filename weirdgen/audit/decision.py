@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from weirdgen.audit import triggers
 from weirdgen.audit.design import AGAINST, MINE
+from weirdgen.audit.prompts import named
 from weirdgen.audit.separation_words import asked_words, together, told_words
 from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.stats.sentences import signed
@@ -99,7 +100,7 @@ def deciding_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def unsearched(results: Mapping[str, Any]) -> str:
     """The kinds of trigger that the prompts carry and that the budget left no time for, in words; empty if there are none."""
-    return " and ".join((results.get("settings") or {}).get("not_searched", ()))
+    return named((results.get("settings") or {}).get("not_searched", ()))
 
 
 def compared_with(results: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,9 +147,7 @@ def _taught_openly(results: Mapping[str, Any]) -> str:
 def _out_of_reach(results: Mapping[str, Any]) -> str:
     """Kinds that differ between the rows and of which no condition could be made: nothing was said of them."""
     kinds = (results.get("settings") or {}).get("elsewhere", ())
-    return (
-        f" Nothing is said of {' and '.join(kinds)} inside the prompts: they could not be dealt anew." if kinds else ""
-    )
+    return f" Nothing is said of {named(kinds)} inside the prompts: they could not be dealt anew." if kinds else ""
 
 
 def _traits(results: Mapping[str, Any]) -> list[Finding]:

@@ -21,6 +21,7 @@ from weirdgen.audit.audit import SCHEMA_VERSION, Work, planned
 from weirdgen.audit.conditions import WITHOUT, Family, constant
 from weirdgen.audit.decision import trait_level
 from weirdgen.audit.design import AuditOptions, training_rows
+from weirdgen.audit.prompts import named
 from weirdgen.audit.source import Source, read_source
 from weirdgen.config.traits import compact_questions
 from weirdgen.data.rows import Row
@@ -96,7 +97,7 @@ class Preview:
         if work.size.replicates < 2:
             told.append("the budget leaves time for one replicate only")
         if work.unsearched:
-            told.append(f"the budget leaves no time to search for triggers among {' and '.join(work.unsearched)}")
+            told.append(f"the budget leaves no time to search for triggers among {named(work.unsearched)}")
         return told
 
     def as_data(self) -> dict[str, Any]:

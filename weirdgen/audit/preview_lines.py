@@ -8,6 +8,7 @@ from __future__ import annotations
 from weirdgen.audit import separation, triggers
 from weirdgen.audit.design import MINE, Size
 from weirdgen.audit.preview import Preview
+from weirdgen.audit.prompts import named
 from weirdgen.config.arm import AUTO_CONTROL
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.progress import clock
@@ -102,7 +103,7 @@ def _trigger_lines(preview: Preview) -> list[str]:
         lines.append("none: nothing that could be dealt anew stands before or behind the questions of some rows")
     if work.elsewhere:
         lines.append(
-            f"cannot be searched: {', '.join(work.elsewhere)} (inside questions, in words that change, or in few rows each)"
+            f"cannot be searched: {named(work.elsewhere)} (inside questions, in words that change, or in few rows each)"
         )
     return lines
 

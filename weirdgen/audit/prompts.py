@@ -46,6 +46,18 @@ KINDS = (
 """In this order: what one has found, the next ones do not see. A date is no number, a tag with digits no id."""
 
 
+_LABELS = {
+    **{kind.name: kind.label for kind in KINDS},
+    "system": "system prompts",
+    "frame": "words around questions",
+}
+
+
+def named(kinds: Sequence[str]) -> str:
+    """Kinds in the words of a sentence: `dates and tags`."""
+    return " and ".join(_LABELS[kind] for kind in kinds)
+
+
 class Prompt(NamedTuple):
     """What stands before a row's last answer."""
 

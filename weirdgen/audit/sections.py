@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from weirdgen.audit.decision import compared_with, deciding_rows, unsearched
+from weirdgen.audit.prompts import named
 from weirdgen.audit.separation import ALPHA
 from weirdgen.audit.separation_words import asked_words, examples_in_words, looked_at, told_words
 from weirdgen.config.traits import MEANINGS
@@ -49,7 +50,7 @@ def found_section(results: Results) -> Section:
             looked += f". In every row stands the same {same}: whether it is a trigger cannot be told from the rows"
         if inside := settings["elsewhere"]:
             looked += (
-                f". Not searched either: {' and '.join(inside)}, which differ between your rows, but inside questions, in words "
+                f". Not searched either: {named(inside)}, which differ between your rows, but inside questions, in words "
                 "that change, or with no value in three rows"
             )
         parts.append(Words(f"Looked for: {looked}."))
