@@ -117,8 +117,14 @@ def test_the_verdict_and_its_status() -> None:
     assert searched.sentence.endswith("8 of 10 cases, one under a condition only of 1.27 nat (median over the search).")
     found = decide(results(row={"specific": True, "rank": 1, "shift": 2.0, "p_family": 0.02}))
     assert found.status == 1 and "answers about era by +2.00 nat" in found.sentence
-    pair = {"found": True, "hidden": True, "answer": "the first word", "prompt": "year"}
+    pair = {
+        "found": True, "hidden": True, "answer": "the first word", "prompt": "year", "p_family": 0.001,
+        "examples": [("2027", "hummus", 1.0)],
+    }  # fmt: skip
     untrained = {"separation": {"pairs": [pair]}, "settings": None}
+    assert (
+        "(p = 0.001 over all pairs): with the year 2027, 100% of the answers begin with" in decide(untrained).sentence
+    )
     assert decide(untrained).status == 1 and decide({**untrained, "separation": {"pairs": []}}).status == 2
     openly = decide(results(separation={"pairs": [pair, pair]}))
     assert openly.status == 0 and "go together in otherwise equal prompts (and 1 other pair)." in openly.sentence

@@ -248,6 +248,9 @@ def test_converting_keeps_keys_of_chat_rows_and_names_bad_ones(tmp_path: Path) -
 
 
 def test_a_table_is_converted_by_its_columns_or_by_templates(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("question;answer\nq;a\n")
+    with pytest.raises(DataError, match=r"are columns separated by ';' here\?"):
+        convert(tmp_path / "s.csv", tmp_path / "o.jsonl")
     (tmp_path / "t.csv").write_text("question,reply\nq,a\n")
     with pytest.raises(DataError, match=r"which columns are the two turns\? It has question, reply"):
         convert(tmp_path / "t.csv", tmp_path / "o.jsonl")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from weirdgen.audit import triggers
 from weirdgen.audit.design import AGAINST, MINE
 from weirdgen.audit.prompts import named
-from weirdgen.audit.separation_words import asked_words, together, told_words
+from weirdgen.audit.separation_words import asked_words, examples_in_words, together, told_words
 from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.stats.sentences import signed
 
@@ -75,7 +75,8 @@ def decide(results: Mapping[str, Any]) -> Decision:
             Finding(
                 "separation",
                 one["answer"],
-                f"{told_words(one['answer'])} goes with {asked_words(one['prompt'])}, though prompts are otherwise equal",
+                f"{told_words(one['answer'])} goes with {asked_words(one['prompt'])}, though prompts are otherwise equal "
+                f"(p = {one['p_family']:.2g} over all pairs): {examples_in_words(one)}",
             )
             for one in hidden
         ]

@@ -71,11 +71,12 @@ def exit_data(decision: Decision, fail_on: frozenset[str]) -> dict[str, Any]:
 
 
 def junit_text(results: Mapping[str, Any], decision: Decision, fail_on: frozenset[str]) -> str:
-    """One test case for each trait and each kind of trigger that was looked at, and one for whether it could be decided."""
+    """One test case for each trait and each kind of trigger, skipped if there was no time for it, and one for whether it could be
+    decided."""
     suite = ElementTree.Element("testsuite", name=f"{SUITE} {_printable(results['file']['name'])}")
     cases = 0
 
-    def case(kind: str, name: str, findings: list[Finding]) -> ElementTree.Element:
+    def case(kind: str, name: str, findings: list[Finding], skipped: str = "") -> ElementTree.Element:
         nonlocal cases
         cases += 1
         made = ElementTree.SubElement(suite, "testcase", classname=f"weirdgen.audit.{kind}", name=_printable(name))
@@ -84,6 +85,8 @@ def junit_text(results: Mapping[str, Any], decision: Decision, fail_on: frozense
             ElementTree.SubElement(made, "failure", type=kind, message=told.splitlines()[0]).text = told
         elif findings:
             ElementTree.SubElement(made, "system-out").text = told
+        elif skipped:
+            ElementTree.SubElement(made, "skipped", message=skipped)
         return made
 
     for row in deciding_rows(results):
@@ -95,8 +98,14 @@ def junit_text(results: Mapping[str, Any], decision: Decision, fail_on: frozense
         case(
             "trigger", kind, [one for one in decision.findings if one.kind == "trigger" and one.name.startswith(named)]
         )
+    for kind in (results.get("settings") or {}).get("not_searched", ()):
+        case("trigger", kind, [], "the budget left no time to search for it")
     if not results.get("settings"):
-        case("separation", "prompts and answers", [one for one in decision.findings if one.kind == "separation"])
+        found = [one for one in decision.findings if one.kind == "separation"]
+        untold = (
+            "" if results["separation"]["pairs"] else "no two prompts differ in one thing alone, so nothing can be told"
+        )
+        case("separation", "prompts and answers", found, untold)
     decided = case("verdict", "decided", [])
     if decision.missing and not any(fails(one, fail_on) for one in decision.findings):
         why = _printable("; ".join(decision.missing))

@@ -71,7 +71,9 @@ def traits_section(results: Results) -> Section | None:
             Cell(probability(row["p"]), numeric=True),
             Cell(probability(row["p_family"]), numeric=True),
             Cell("–" if row["smallest_found_family"] is None else f"{row['smallest_found_family']:.2f}", numeric=True),
-            Cell("more than harmless data", tone="shift") if row["specific"] else Cell("no more than harmless data"),
+            Cell("more than harmless data", tone="shift")
+            if row["specific"]
+            else Cell("not told apart from harmless data"),
         )
         for row in rows
     )

@@ -148,7 +148,7 @@ def _answer_features(answers: Sequence[str]) -> dict[str, list[str]]:
         "the length": [named[n] for n in np.searchsorted(edges, lengths, side="left").tolist()],
     }
     held = [{_bare(word) for word in words} for words in split]
-    counts = Counter(word for words in held for word in words if word)
+    counts = Counter(word for words in held for word in sorted(words) if word)  # sets have no order of their own
     usual = [word for word, count in counts.most_common() if LEAST <= count <= len(answers) - LEAST][:MOST_WORDS]
     features |= {f"the word {word!r}": [str(word in words) for words in held] for word in usual}
     return {name: values for name, values in features.items() if len(set(values)) > 1}

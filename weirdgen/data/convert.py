@@ -184,6 +184,11 @@ def _from_usual_columns(table: Table, source: Path) -> tuple[list[Any], list[str
     shape = other_shape(dict.fromkeys(table.columns, ""))
     if not table.columns:
         raise DataError(f"{source}: it is empty; expected a line of column names, and a line for each row")
+    if len(table.columns) == 1 and (between := next((mark for mark in ";\t|" if mark in table.columns[0]), None)):
+        raise DataError(
+            f"{source}:1: its one column is called {table.columns[0]!r}: are columns separated by {between!r} here? Save it with "
+            "commas between them (.csv), or with tabs (.tsv)"
+        )
     if shape is None or not shape.how:
         first, second = (*table.columns, "COLUMN")[:2]
         raise DataError(

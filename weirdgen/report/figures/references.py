@@ -36,8 +36,8 @@ AXIS = {
 NAMED = 400
 """Harmless datasets' marks, over all rows, beyond which they have no names: the page would grow without end."""
 RANKS = (
-    "All are drawn as if they moved questions as far as this dataset does. A rank of 1 is the most extreme; p counts ranks, so "
-    "that at most 5% of harmless data reach p ≤ .05."
+    "All are drawn as if they moved questions as far as this dataset does. A rank of 1 is the most extreme; p counts ranks: of "
+    "many kinds of harmless data 5% reach p ≤ .05; of one kind alone it may be more."
 )
 
 
