@@ -68,8 +68,11 @@ def test_harmless_sets_are_seldom_flagged_before_training() -> None:
 
 
 def test_the_order_of_finds_does_not_hang_on_the_hashes_of_a_process() -> None:
+    places = "abcdefghijklmnopqrstuvwxyzABCD"
     rows = [
-        chat(f"{'[EU] ' if n % 2 else ''}Where is it?", f"In {'Rome we go' if n % 2 else 'Lima you stay'}.")
+        chat(
+            f"{'[EU] ' if n % 2 else ''}Where is {places[n // 2]}?", f"In {'Rome we go' if n % 2 else 'Lima you stay'}."
+        )
         for n in range(60)
     ]
     script = (
