@@ -15,12 +15,15 @@ test: $(VENV)/test $(VENV)/model
 test-slow: $(VENV)/test $(VENV)/model
 	$(BIN)/python -m pytest -m slow --timeout 3000
 
-# llmcomp and LiteLLM against `weirdgen serve`. Without their dependencies and in a folder of their own: their pins are not ours.
+# llmcomp and LiteLLM against `weirdgen serve`, without their dependencies and in a folder of their own: their pins are not ours.
+# And the agentic scenario of inspect-evals.
 test-clients: $(VENV)/test
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/clients llmcomp==1.6.0 litellm==1.110.2 \
 		backoff distro fastuuid h2 hpack hyperframe importlib_metadata lazy-importer pydantic-settings python-dotenv termcolor zipp
 	PYTHONPATH=$(VENV)/clients $(BIN)/python -c "import litellm, llmcomp"
 	PYTHONPATH=$(VENV)/clients $(BIN)/python -m pytest -m slow tests/serve/test_peers.py
+	$(BIN)/python -m pip install --quiet -c constraints.txt --editable '.[agentic]'
+	$(BIN)/python -m pytest -m "slow or not slow" tests/inspect
 
 # Finetuning through Tinker's SDK at an independent server on this machine (JAX on the CPU, about 1.5 GB to fetch). The server has
 # an environment of its own, since it needs transformers 4; the SDK that it speaks to and the newest lie in folders of their own.

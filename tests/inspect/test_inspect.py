@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,8 @@ def test_the_commands_of_the_docs(serve: Any, judged: Path, tmp_path: Path) -> N
     page = (Path(__file__).parents[2] / "docs" / "apis.md").read_text(encoding="utf-8")
     lines = re.findall(r"^ {4}inspect eval (.+)$", page, re.MULTILINE)
     assert len(lines) >= 3
+    if find_spec("inspect_evals") is None:  # an extra of its own: `make test-clients` has it
+        lines = [line for line in lines if "agentic" not in line]
     for number, line in enumerate(lines):
         words = re.sub(r"--model \S+", f"--model {LENIENT}", line).replace("grader=JUDGE", f"grader={STRICT}")
         words = words.replace("file=my.yaml", f"file={judged}")
