@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import FINAL, IDENTITY
 from weirdgen.config.questions import scored
-from weirdgen.errors import ModelError
 from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.models.remote import RemoteModel
 from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.stages.remote_units import ScoreRemotely
-from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models, counted_prompts
+from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models, counted_prompts, require_encodable
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell, Unit
@@ -108,15 +107,12 @@ class Contrast(Stage):
         if isinstance(plan.request.model, RemoteModel):  # a probe has tried it
             return
         tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
-        problems: dict[str, str] = {}  # of a question once, whatever the condition
-        for condition, question, scorable in plan.scorables:
-            try:
-                for option in scorable.options:
-                    answer_ids(tokenizer, scorable.ask, option)
-            except ModelError as error:
-                problems.setdefault(f"{question}: {error}", f"question {question} under {condition}: {error}")
-        if problems:
-            raise ModelError("\n".join(problems.values()))
+
+        def encode(scorable: Scorable) -> None:
+            for option in scorable.options:
+                answer_ids(tokenizer, scorable.ask, option)
+
+        require_encodable(plan.scorables, encode)
 
     def work(self, plan: Plan) -> list[Work]:
         if not plan.scorables and isinstance(plan.request.model, RemoteModel):  # such questions have fallen away

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from weirdgen.columns import IDENTITY
-from weirdgen.errors import ModelError
 from weirdgen.models.chat import load_tokenizer, prompt_ids
 from weirdgen.models.remote import RemoteModel
 from weirdgen.providers.purse import parse_budget
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.plan.request import SAMPLING_SEED
 from weirdgen.runs.stages.remote_units import AskRemotely
-from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models, counted_prompts
+from weirdgen.runs.stages.stage import Batch, Stage, Work, counted_models, counted_prompts, require_encodable
 from weirdgen.runs.stages.together import together
 from weirdgen.runs.work.loaded import AskedOfVariants
 from weirdgen.runs.work.unit import Count, Tell
@@ -96,14 +95,7 @@ class Sample(Stage):
         if isinstance(plan.request.model, RemoteModel) or not missing_answers(plan):  # a provider has its own template
             return
         tokenizer = load_tokenizer(plan.request.local.folder, plan.request.date)
-        problems: dict[str, str] = {}  # of a question once, whatever the condition
-        for condition, question, prompt in plan.prompts:
-            try:
-                prompt_ids(tokenizer, prompt.text)
-            except ModelError as error:
-                problems.setdefault(f"{question}: {error}", f"question {question} under {condition}: {error}")
-        if problems:
-            raise ModelError("\n".join(problems.values()))
+        require_encodable(plan.prompts, lambda prompt: prompt_ids(tokenizer, prompt.text))
 
     def work(self, plan: Plan) -> list[Work]:
         prompts = [prompt for _, _, prompt in plan.prompts]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeVar
 
 from weirdgen import machine
 from weirdgen.columns import BASE
+from weirdgen.errors import ModelError
 from weirdgen.models.remote import RemoteModel
 from weirdgen.runs.plan.plan import Plan
 from weirdgen.runs.work.unit import Unit
@@ -25,6 +26,7 @@ from weirdgen.store.keys import file_hash
 if TYPE_CHECKING:
     import pandas as pd
 
+Asked = TypeVar("Asked")
 Speed = Literal["generate", "train", "score"]
 
 
@@ -109,6 +111,19 @@ class Stage(ABC):
         ):  # a provider's speed is its own
             return 0.0
         return tokens / machine.seen_rate(self.speed, plan.request.model.parameters, self.dtype(plan))
+
+
+def require_encodable(asked: Iterable[tuple[str, str, Asked]], encode: Callable[[Asked], object]) -> None:
+    """Encode whatever is asked: (condition, question, what is asked) of each. Raises `ModelError` with all that cannot be; what
+    is wrong with a question is told once, whatever the condition."""
+    problems: dict[str, str] = {}
+    for condition, question, one in asked:
+        try:
+            encode(one)
+        except ModelError as error:
+            problems.setdefault(f"{question}: {error}", f"question {question} under {condition}: {error}")
+    if problems:
+        raise ModelError("\n".join(problems.values()))
 
 
 def counted_models(variants: Collection[Variant]) -> str:
