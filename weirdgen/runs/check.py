@@ -21,11 +21,11 @@ from weirdgen.errors import DataError, ModelError, SpecError, UnreachableError, 
 from weirdgen.finetune.schedule import require_trainable
 from weirdgen.finetune.upload import upload_file
 from weirdgen.models.chat import load_tokenizer
-from weirdgen.models.references import find_model, require_reference
+from weirdgen.models.references import find_model
 from weirdgen.models.remote import is_remote
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
-from weirdgen.runs.plan.resolve import judge_of_headline, resolve
+from weirdgen.runs.plan.resolve import judge_of_headline, require_base_name, resolve
 from weirdgen.runs.preflight import require_two_sides
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.store.artifacts import Store
@@ -89,7 +89,6 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
 def _read_files(reference: str, model: str | None) -> Experiment:
     """The experiment as it is written. Raises one `SpecError` with the problems of all its files, its data among them."""
     read = read_experiment(reference)
-    base = model or read.experiment.base
 
     def require_judges() -> None:
         found = read_language_judges(read.experiment, complete="questions" not in read.missing.parts)
@@ -97,10 +96,8 @@ def _read_files(reference: str, model: str | None) -> Experiment:
             raise SpecError(found.problems)
 
     def require_base() -> None:
-        if is_remote(base) or read.experiment.finetune in ("openai", "azure"):  # a service's own name
-            return
         try:
-            require_reference(base)
+            require_base_name(read.experiment, run_options(model=model))
         except ModelError as error:
             where = "--model" if model else f"{read.lines.at(('base',))}: base"
             raise SpecError([f"{where}: {error}"]) from None

@@ -148,20 +148,12 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
 
 
 def _require_names(experiment: str | Path | Experiment, options: RunOptions) -> None:
-    """Raises `WeirdgenError` if what was named beside the experiment cannot be: its models, and the judges of a judging model.
-
-    A service's own names of models are not known here.
-    """
+    """Raises `WeirdgenError` if what was named beside the experiment cannot be: its models, and the judges of a judging model."""
     if isinstance(experiment, Experiment):
         written, complete = experiment, True
     else:
         read = read_experiment(experiment)
         written, complete = read.experiment, "questions" not in read.missing.parts
-    reference, finetune = options.model or written.base, options.finetune or written.finetune
-
-    def require_base() -> None:
-        if finetune in (None, "local", "tinker") and not options.base_url and not is_remote(reference):
-            require_reference(reference)
 
     def require_judges() -> None:
         if options.judge is None:
@@ -171,7 +163,14 @@ def _require_names(experiment: str | Path | Experiment, options: RunOptions) -> 
         if problems := read_language_judges(written, complete=complete).problems:
             raise SpecError(problems)
 
-    all_at_once([require_base, require_judges])
+    all_at_once([lambda: require_base_name(written, options), require_judges])
+
+
+def require_base_name(written: Experiment, options: RunOptions) -> None:
+    """Raises `ModelError` if the base is no model's name. A service's own names are not known here."""
+    reference, finetune = options.model or written.base, options.finetune or written.finetune
+    if finetune in (None, "local", "tinker") and not options.base_url and not is_remote(reference):
+        require_reference(reference)
 
 
 def _shared_draws(experiment: Experiment, rows: Rows, replicates: int) -> Iterator[str]:
