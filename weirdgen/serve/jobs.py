@@ -282,7 +282,7 @@ class Jobs:
             try:
                 events.append(
                     json.loads(line, parse_constant=lambda name: None)
-                )  # NaN was written once, and is no JSON
+                )  # NaN, of an earlier version, is no JSON
             except ValueError:
                 continue
         return events
