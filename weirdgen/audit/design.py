@@ -33,6 +33,7 @@ from weirdgen.runs.plan.resolve import parse_changes, resolve
 from weirdgen.runs.references.command import standard_recipe
 from weirdgen.runs.references.sets import ROWS
 from weirdgen.runs.references.twin import halves
+from weirdgen.runs.results.listing import AUDIT
 
 MINE, HALVES = "mine", ("half_1", "half_2")
 """Arms: the data that are audited, and random halves of them, filled up so that they have as many steps."""
@@ -109,7 +110,7 @@ def experiment_of(
         for name, half in zip(HALVES, halves(rows), strict=True):
             arms[name] = Arm(role="control", data=tuple(draw(half, len(rows), seed=0)))
     return Experiment(
-        name="audit",
+        name=AUDIT,
         title="An audit of somebody's data",
         base=model.reference,
         arms=arms,
@@ -137,7 +138,7 @@ def search_of(
     """The data and deals of them, each trained once, asked under a family's conditions."""
     deals = {f"deal_{n}": Arm(role="control", data=tuple(deal(rows, family, n))) for n in range(1, size.deals + 1)}
     return Experiment(
-        name=f"audit_{family.kind}",
+        name=f"{AUDIT}_{family.kind}",
         title=f"A search for triggers among {family.kind}s",
         base=model.reference,
         arms={MINE: Arm(role="treatment", data=tuple(rows)), **deals},

@@ -44,9 +44,10 @@ def runs_command(
     store: StoreOption = None,
 ) -> None:
     """List the runs and audits of a store, newest first. When, on what, what was asked, and the verdict."""
+    from weirdgen.audit.listing import listed_audits
     from weirdgen.errors import StoreError, did_you_mean
     from weirdgen.runs.plan.options import default_store
-    from weirdgen.runs.results.listing import AUDIT, listed_audits, listed_runs, of_audit, run_lines
+    from weirdgen.runs.results.listing import AUDIT, listed_runs, of_audit, run_lines
     from weirdgen.store.artifacts import Store
 
     opened = Store(store or default_store())

@@ -1,7 +1,7 @@
-"""`weirdgen runs`: the runs and audits of a store, newest first, and which run a name such as `latest` means.
+"""`weirdgen runs`: the runs of a store, newest first, and which of them a name such as `latest` means.
 
 In: a store. Out: what each was asked and found, from its `run.json` and `results.json` alone: nothing is computed, and what
-cannot be read is left out. The runs that an audit is made of are told in the audit's own line. Reading a run whole is
+cannot be read is left out. Audits, of which some runs are parts, are listed by `audit.listing`. Reading a run whole is
 `runs.results.results`.
 """
 
@@ -21,11 +21,10 @@ LATEST = "latest"
 AUDIT = "audit"
 """What an audit calls its experiments: this, or this and a kind of trigger."""
 NOT_FINISHED = "not finished: no report yet"
-AUDIT_VERDICTS = {"nothing": "nothing specific found", "found": "found", "undecided": "undecided"}
 
 
 class Listed(NamedTuple):
-    """One run."""
+    """One run, or one audit."""
 
     made: str
     """When its report was written, else when it was begun: YYYY-MM-DD HH:MM."""
@@ -44,11 +43,6 @@ class Listed(NamedTuple):
 def listed_runs(store: Store, experiment: str | None = None) -> list[Listed]:
     """The runs of a store, or of one experiment, newest first."""
     return sorted((run for run in _runs(store) if experiment in (None, run.experiment)), reverse=True)
-
-
-def listed_audits(store: Store) -> list[Listed]:
-    """The audits of a store, those that are not finished too, newest first."""
-    return sorted(_audits(store), reverse=True)
 
 
 def run_lines(runs: list[Listed]) -> list[str]:
@@ -74,30 +68,6 @@ def of_audit(run: Listed) -> bool:
     return run.verdict == NOT_FINISHED and (run.experiment == AUDIT or run.experiment.startswith(f"{AUDIT}_"))
 
 
-def _audits(store: Store) -> Iterator[Listed]:
-    whole = store.root / "audits"
-    for folder in sorted(whole.iterdir()) if whole.is_dir() else ():
-        begun, results = folder / "size.json", folder / "results.json"
-        file = results if results.is_file() else begun
-        if folder.name == LATEST or not file.is_file():
-            continue
-        changed = file.stat().st_mtime_ns
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(changed / 1e9))
-        try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-            settings = told.get("settings") or {} if file == results else told
-            model = str(settings["model"]["reference"]) if "model" in settings else ""
-            seeds = _range(list(range(settings.get("replicates", 0))))
-            verdict = (
-                f"audit: {AUDIT_VERDICTS[told['verdict']['verdict']]}"
-                if file == results
-                else "audit not finished: the same command goes on"
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue
-        yield Listed(made, changed, f"audits/{folder.name}", AUDIT, "", model, seeds, verdict, "")
-
-
 def _runs(store: Store) -> Iterator[Listed]:
     for name in store.runs():
         folder = store.root / "runs" / name
@@ -115,7 +85,7 @@ def _runs(store: Store) -> Iterator[Listed]:
         words = _typed(asked)
         if isinstance(judge, dict) and "judge" not in asked:
             words = f"{words} judged later: --judge {judge.get('reference')}".strip()
-        yield Listed(made or begun, changed, name, *facts, _range(seeds), verdict, words)
+        yield Listed(made or begun, changed, name, *facts, seeds_range(seeds), verdict, words)
 
 
 def _found(file: Path) -> tuple[str, str]:
@@ -131,7 +101,8 @@ def _found(file: Path) -> tuple[str, str]:
         return "", "report not readable"
 
 
-def _range(seeds: list[int]) -> str:
+def seeds_range(seeds: list[int]) -> str:
+    """`0–3`, or each by itself where some are missing between."""
     if not seeds:
         return ""
     first, last = min(seeds), max(seeds)
