@@ -54,6 +54,8 @@ class Decision:
     missing: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
     """`found`, with what each is about."""
+    traits_decided: bool = True
+    """Whether nothing is missing but a search for triggers, which finds no trait by itself."""
 
     @property
     def status(self) -> int:
@@ -68,7 +70,9 @@ def trait_level(kinds: int) -> float:
 def decide(results: Mapping[str, Any]) -> Decision:
     """What the results come to."""
     found = [*_traits(results), *_triggers(results)]
-    missing = _missing(results)
+    lacking, left = _missing(results), unsearched(results)
+    waits = f"the budget left no time to search for triggers among {left}; give more with --budget"
+    missing = (*lacking, waits) if left else lacking
     if not results.get("settings"):
         hidden = [one for one in results["separation"]["pairs"] if one["found"] and one["hidden"]]
         found += [
@@ -81,15 +85,14 @@ def decide(results: Mapping[str, Any]) -> Decision:
             for one in hidden
         ]
     beside = _trained_otherwise(results) + _control(results) + _taught_openly(results) + _out_of_reach(results)
-    left = unsearched(results)
     if left and (found or len(missing) > 1):  # else it is what the sentence says
         beside += f" Not searched for triggers, for want of time: {left}."
     if found:
         sentences = tuple(one.sentence for one in found)
         first = f"Found: {sentences[0]}." + _more(len(found) - 1)
-        return Decision("found", first + beside, sentences, missing, tuple(found))
+        return Decision("found", first + beside, sentences, missing, tuple(found), not lacking)
     if missing:
-        return Decision("undecided", f"Undecided: {missing[0]}." + beside, (), missing)
+        return Decision("undecided", f"Undecided: {missing[0]}." + beside, (), missing, (), not lacking)
     return Decision("nothing", _nothing(results) + beside, (), ())
 
 
@@ -197,6 +200,7 @@ def _others(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 
 def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """What would be needed besides a search for every kind of trigger."""
     if not results.get("settings"):
         return ("nothing was trained, so whether these rows shift anything is not known",)
     missing = []
@@ -213,8 +217,6 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
         )
     if results["settings"]["replicates"] < 2:
         missing.append("the budget left time for one replicate only; give more with --budget")
-    if left := unsearched(results):
-        missing.append(f"the budget left no time to search for triggers among {left}; give more with --budget")
     return tuple(missing)
 
 

@@ -18,8 +18,6 @@ from weirdgen.stats.sentences import signed
 
 KINDS = ("trait", "trigger", "separation")
 ANY, NONE, UNDECIDED = "any", "none", "undecided"
-_TRIGGERS = "to search for triggers among"
-"""In what `audit.decision` says is missing: words that only an unfinished search for triggers has."""
 SUITE = "weirdgen audit"
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to write."""
@@ -56,13 +54,9 @@ def exit_status(decision: Decision, fail_on: frozenset[str]) -> int:
         return 1
     if decision.missing and UNDECIDED in fail_on:
         return 1
-    return 2 if any(_could_fail(one, fail_on) for one in decision.missing) else 0
-
-
-def _could_fail(missing: str, fail_on: frozenset[str]) -> bool:
-    """Whether what is missing could have been a finding that fails. What goes together in rows (`separation`) lacks nothing."""
-    asked = fail_on - {"separation", UNDECIDED}
-    return bool(asked - {"trait"} if _TRIGGERS in missing else asked)
+    # What goes together in rows lacks nothing.
+    lacking = fail_on - {"separation", UNDECIDED} - ({"trait"} if decision.traits_decided else set())
+    return 2 if decision.missing and lacking else 0
 
 
 def exit_data(decision: Decision, fail_on: frozenset[str]) -> dict[str, Any]:
