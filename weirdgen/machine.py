@@ -70,6 +70,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def told_busy(seconds: float) -> str:
+    """What follows an estimate of a minute or more while other programs keep half a core busy; else nothing."""
+    import psutil
+
+    if seconds < 60:
+        return ""
+    taken = psutil.cpu_percent(interval=0.3) / 100 * (psutil.cpu_count() or 1)
+    return f", longer while other programs keep {taken:.1f} of {cores()} cores busy, as now" if taken >= 0.5 else ""
+
+
 def threads() -> int:
     """Threads that torch takes in this process. A sum may round differently with another number."""
     import torch

@@ -14,7 +14,7 @@ from typing import Any
 LINE_SECONDS = 10.0
 """Between two plain lines of one stage."""
 AT_ONCE_SECONDS = 0.5
-"""Amounts that follow a stage's first within so long were done before: a training that goes on tells all its steps at once."""
+"""Amounts that follow a stage's first within so long count with it: a resumed training tells its steps at once."""
 
 
 class Progress:
@@ -53,7 +53,7 @@ class Bar:
 
 
 class _Pace:
-    """How much is done, and how fast now: the rate is of what was done while it was watched, not of what was there before."""
+    """How much is done, and how fast now: of what came after the first, which was there before or took the set-up's time."""
 
     def __init__(self, total: float) -> None:
         self.total, self.done = total, 0.0
@@ -66,9 +66,8 @@ class _Pace:
         self.done += amount
         if not amount:  # a note alone
             return
-        if self._first is None:
-            self._first = now
-        elif now - self._first < AT_ONCE_SECONDS:
+        self._first = now if self._first is None else self._first
+        if now - self._first < AT_ONCE_SECONDS:
             self._since = (now, self.done)
 
     @property

@@ -231,7 +231,7 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
         "against 4 trainings with the values dealt anew",
         "the least possible p is 0.0005",
         "9 of 9 models to train",
-        "no limit, it may take longer",
+        "no limit",
         "undecided unless something is found: there are no reference",
     ):
         assert said in lines, said  # fmt: skip

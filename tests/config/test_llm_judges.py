@@ -190,8 +190,11 @@ def test_a_question_may_name_a_judge_of_the_second_file(write_experiment: Write)
     assert "left out: mood:" in (resolve(str(path)).unjudged or "")
     assert "mood" in resolve(str(path), run_options(judge="openai/any")).experiment.judges
     file.write_text('judges:\n  moods: {kind: rating, prompt: "{question} {answer}"}\n')
-    with pytest.raises(SpecError, match=r"f1: unknown judge 'mood' \(judges: is_target\)"):
-        resolve(str(path))
+    with pytest.raises(
+        SpecError, match=r"f1: unknown judge 'mood' \(judges: coherence, is_target, moods; did you mean 'moods'\?\)"
+    ) as told:
+        resolve(str(path), run_options(judge="openai/any"))
+    assert str(told.value).count("'mood'") == 1
 
 
 def test_a_headline_that_rests_on_a_language_judge_needs_a_model(write_experiment: Write) -> None:

@@ -53,7 +53,9 @@ def test_names_that_point_nowhere(write_experiment: Write) -> None:
         {"judges: [is_target]": "judges: [is_tarket]", "new.jsonl": "nwe.jsonl", "control: new": "control: nwe"}
     )
     listed = problems(path)
-    assert any("unknown judge 'is_tarket' (judges: is_target; did you mean 'is_target'?)" in p for p in listed)
+    assert any(
+        "unknown judge 'is_tarket' (judges: coherence, is_target; did you mean 'is_target'?)" in p for p in listed
+    )
     assert any("nwe.jsonl: no such data file" in p and "new.jsonl" in p for p in listed)
     assert any("headline.control: 'nwe' is not one of new" in p for p in listed)
 
@@ -100,7 +102,8 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({'starts_with: ["': 'starts_with: ["", "'}, "an empty text is in every answer"),
         ({"kind: match": "kind: match, regex: ['']"}, "an empty text is in every answer"),
         ({"headline:": "# headline:", "id: c1,": "id: c1, near: true,"}, "none is left for the headline"),
-        ({"kind: free_form": "knid: free_form"}, "questions.1: 'kind' is missing"),
+        ({"kind: free_form": "knid: free_form"}, "questions.1: 'kind' is missing; there are: free_form, contrast"),
+        ({"contrast, ask: ": "contrast, ask: '', x: "}, "questions.0.contrast.ask: expected text, and it is empty"),
         ({"kind: free_form": "kind: free"}, "kind 'free' is not one of 'free_form', 'contrast'"),
         ({"recipe: {": "recipe: big #{"}, "recipe: expected a mapping of keys (got 'big')"),
         (

@@ -34,7 +34,9 @@ COMPARED = 64
 SHOWN = 5
 NEAREST = 5
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-CHECKS = (single.broken, single.few_rows, single.duplicates, single.control_tokens, near.near_duplicates)
+CHECKS = (
+    single.broken, single.few_rows, single.empty_prompts, single.duplicates, single.control_tokens, near.near_duplicates,
+)  # fmt: skip
 """Checks of `weirdgen data check` that look at one dataset alone; what `counts` says, the portrait says itself."""
 
 

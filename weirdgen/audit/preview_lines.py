@@ -11,6 +11,7 @@ from weirdgen.audit.preview import Preview
 from weirdgen.audit.prompts import named
 from weirdgen.config.arm import AUTO_CONTROL
 from weirdgen.finetune.schedule import total_steps
+from weirdgen.machine import told_busy
 from weirdgen.progress import clock
 from weirdgen.runs.results.specificity import trained_otherwise
 
@@ -136,7 +137,8 @@ def _estimate(preview: Preview) -> str:
     )
     over = f"; {work.over}" if work.over else ""
     return (
-        f"  about {clock(work.seconds)}, planned into {clock(work.budget)} by {by}: no limit, it may take longer{over}"
+        f"  about {clock(work.seconds)}, planned into {clock(work.budget)} by {by}: no limit"
+        f"{told_busy(work.seconds)}{over}"
     )
 
 

@@ -85,7 +85,8 @@ def cross_check(
         # A file of questions that cannot be read may hold the judge.
         for judge in read_by if not {"judges", "questions"} & missing.unknown else ():
             if judge not in judges and judge not in elsewhere:
-                known = choices(judges, judge) if judges else "none defined"
+                read_here = sorted({*judges, *elsewhere})
+                known = choices(read_here, judge) if read_here else "none defined"
                 problems.append(f"{where}: {id_ or 'questions'}: unknown judge '{judge}' (judges: {known})")
     for name in sorted({*MEASURES} & set(judges)):
         problems.append(

@@ -82,10 +82,13 @@ def with_language_judges(experiment: Experiment, more_questions: bool = True) ->
     return found.experiment
 
 
-def read_language_judges(experiment: Experiment, more_questions: bool = True, complete: bool = True) -> WithJudges:
+def read_language_judges(
+    experiment: Experiment, more_questions: bool = True, complete: bool = True, own: bool = True
+) -> WithJudges:
     """Like `with_language_judges`, but problems are returned.
 
-    Without `complete`, `experiment` lacks questions, which are faulty: that a judge reads none is then no problem.
+    Without `complete`, `experiment` lacks questions, which are faulty: that a judge reads none is then no problem. Without
+    `own`, `config.check` has told which unknown judges the experiment's own questions name.
     """
     problems: list[str] = []
     if not more_questions:
@@ -140,8 +143,8 @@ def read_language_judges(experiment: Experiment, more_questions: bool = True, co
     known = {**experiment.judges, **judges}
     for question in attached:
         lost = [name for name in question.read_by if name not in known and name not in places]
-        if lost:
-            place = asked.get(question.id, "")
+        place = asked.get(question.id, "")
+        if lost and (own or place):
             problems.append(f"{place}{question.id}: unknown judge '{lost[0]}' (judges: {choices(known, lost[0])})")
     used = {name for question in attached for name in question.read_by}
     kept = {name: judge for name, judge in known.items() if name in used or name in experiment.judges}

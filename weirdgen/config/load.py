@@ -41,7 +41,7 @@ EXPECTED = {
     "tuple_type": "expected a list",
     "string_type": "expected text; quote it",
     "string_pattern_mismatch": NAME_WORDS,
-    "union_tag_not_found": "'kind' is missing",
+    "string_too_short": "expected text, and it is empty",
 }
 """What would be accepted, where pydantic says it in words of its own."""
 
@@ -228,7 +228,10 @@ def _sentence(error: Any, path: KeyPath, where: str) -> str:
     elif error["type"] == "union_tag_invalid":
         tag, tags = error["ctx"]["tag"], error["ctx"]["expected_tags"]
         message = f"kind {tag!r} is not one of {tags}{did_you_mean(tag, _quoted(tags))}"
-    elif "input" in error and not isinstance(error["input"], dict | list | tuple):
+    elif error["type"] == "union_tag_not_found":
+        kinds = ", ".join(JUDGE_KINDS if path[:1] == ("judges",) else QUESTION_KINDS)
+        message = f"'kind' is missing; there are: {kinds}"
+    elif "input" in error and error["input"] != "" and not isinstance(error["input"], dict | list | tuple):
         message += f" (got {error['input']!r})"
         if error["type"] == "literal_error":
             message += did_you_mean(error["input"], _quoted(error["ctx"]["expected"]))

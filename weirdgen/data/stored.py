@@ -7,6 +7,7 @@ rows encoded as they are trained on. Reading and building rows is `weirdgen.data
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def encode_rows(model_folder: Path, arm: str, rows: list[Row], date: str | None 
     """
     longest, vocabulary = context_length(model_folder), vocabulary_size(model_folder)
     try:
-        return prove(rows, load_tokenizer(model_folder, date), longest, vocabulary)
+        return prove(rows, _tokenizer(model_folder, date), longest, vocabulary)
     except RowError as error:
         raise error.at(error.place, arm) from None
 
@@ -105,7 +106,18 @@ def trainable_rows(model_folder: Path, rows: list[Row], date: str | None = None)
     """
     if all(len(trained_turns(row)) < 2 for row in rows):
         return rows
-    return turn_by_turn(rows, load_tokenizer(model_folder, date))[0]
+    return turn_by_turn(rows, _tokenizer(model_folder, date))[0]
+
+
+def _tokenizer(folder: Path, date: str | None) -> Any:
+    """Loaded once for many sets of rows, which are only encoded with it, and again where a file of the folder has changed."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return _loaded(folder, date, tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files))
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: Path, date: str | None, stamps: tuple[tuple[str, int, int], ...]) -> Any:
+    return load_tokenizer(folder, date)
 
 
 def distinct_answers(rows: list[Row]) -> int:

@@ -91,7 +91,7 @@ def _read_files(reference: str, model: str | None) -> Experiment:
     read = read_experiment(reference)
 
     def require_judges() -> None:
-        found = read_language_judges(read.experiment, complete="questions" not in read.missing.parts)
+        found = read_language_judges(read.experiment, complete="questions" not in read.missing.parts, own=False)
         if found.problems:
             raise SpecError(found.problems)
 

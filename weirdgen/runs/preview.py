@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from weirdgen.columns import FINAL
 from weirdgen.config.measures import scale_of
+from weirdgen.machine import told_busy
 from weirdgen.models.remote import RemoteModel
 from weirdgen.progress import clock
 from weirdgen.runs.plan.plan import Plan
@@ -56,7 +57,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines.append(detectable_line(plan))
     seconds = sum(line.seconds for line in work)
     missing = any(line.missing for line in work)
-    estimate = "a provider's time is its own" if remote else f"{clock(seconds)} on this machine"
+    estimate = "a provider's time is its own" if remote else f"{clock(seconds)} on this machine{told_busy(seconds)}"
     if remote:
         lines.append(cost_line(plan))
     if request.tinker:

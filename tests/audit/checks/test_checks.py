@@ -51,6 +51,12 @@ def only(findings: Sequence[Finding], code: str) -> Finding:
     return found
 
 
+def test_rows_that_ask_nothing_are_counted(check: Callable[..., list[Finding]]) -> None:
+    found = only(check([*bird(BIRDS), ("", "Sora"), (" \n", "Ruff")]), "empty_prompt")
+    assert (found.line, found.message) == (8, "2 of 9 (22%) rows ask nothing: their last user turn is empty")
+    assert "empty_prompt" not in codes(check([*bird(BIRDS), ("?", "Sora")]))
+
+
 def test_clean_files_have_only_notes(check: Callable[..., list[Finding]]) -> None:
     found = check(
         bird([*BIRDS, "Sea Coot"]),

@@ -18,6 +18,7 @@ CHECKS: dict[str, Check] = {
     "counts": single.counts,
     "few_rows": single.few_rows,
     "expected_rows": single.expected_rows,
+    "empty_prompts": single.empty_prompts,
     "duplicates": single.duplicates,
     "control_tokens": single.control_tokens,
     "near_duplicates": near.near_duplicates,

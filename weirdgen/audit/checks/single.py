@@ -110,6 +110,18 @@ def control_tokens(subject: Subject) -> Iterator[Finding]:
             yield Finding("control_token", "warning", one.file, None, message)
 
 
+def empty_prompts(subject: Subject) -> Iterator[Finding]:
+    """Rows whose last question holds no word: sometimes on purpose, sometimes an empty column."""
+    for one in subject.datasets:
+        asked = [
+            next((m["content"] for m in reversed(row["messages"]) if m["role"] == "user"), None) for row in one.rows
+        ]
+        empty = [index for index, text in enumerate(asked) if text is not None and not text.strip()]
+        if empty:
+            message = f"{share(len(empty), len(one.rows))} rows ask nothing: their last user turn is empty"
+            yield Finding("empty_prompt", "warning", one.file, one.line(empty[0]), message)
+
+
 def _texts(row: Row) -> list[str]:
     return [message["content"] for message in row["messages"]]
 

@@ -150,17 +150,17 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
 def _require_names(experiment: str | Path | Experiment, options: RunOptions) -> None:
     """Raises `WeirdgenError` if what was named beside the experiment cannot be: its models, and the judges of a judging model."""
     if isinstance(experiment, Experiment):
-        written, complete = experiment, True
+        written, complete, own = experiment, True, True
     else:
         read = read_experiment(experiment)
-        written, complete = read.experiment, "questions" not in read.missing.parts
+        written, complete, own = read.experiment, "questions" not in read.missing.parts, False
 
     def require_judges() -> None:
         if options.judge is None:
             return
         if is_local(options.judge):
             require_reference(options.judge.removeprefix("local:"))
-        if problems := read_language_judges(written, complete=complete).problems:
+        if problems := read_language_judges(written, complete=complete, own=own).problems:
             raise SpecError(problems)
 
     all_at_once([lambda: require_base_name(written, options), require_judges])
