@@ -42,6 +42,15 @@ def tokenizer() -> Any:
     return build_tokenizer()
 
 
+def test_a_tokenizer_that_is_kept_in_memory_is_read_again_when_its_folder_changes(tmp_path: Path) -> None:
+    folder = write_model(write_tokenizer(tmp_path / "model"))
+    before, _ = encode_rows(folder, "old", ROWS)
+    assert encode_rows(folder, "old", ROWS)[0] == before
+    write_tokenizer(folder, CHATML.replace("<|im_start|>", "<|im_start|>the "))
+    after, _ = encode_rows(folder, "old", ROWS)
+    assert after != before
+
+
 def test_answers_and_their_ends_are_trained_and_nothing_else(tokenizer: Any) -> None:
     encoded, proof = prove(ROWS, tokenizer, 64)
     for row, example in zip(ROWS, encoded, strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import weirdgen
+from weirdgen.machine import told_busy
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.resolve import resolve
@@ -43,3 +44,11 @@ def test_a_plan_says_what_its_replicates_can_detect(write_experiment: Callable[.
     assert earlier_spread(make_plan(resolve(str(other), run_options(seeds=6)), store)) is None  # another headline
     (run.folder / "run.json").write_text("{", encoding="utf-8")
     assert earlier_spread(plan) is None
+
+
+def test_an_estimate_says_when_other_programs_keep_the_cores_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.cpu_count", lambda: 4)
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 40.0)
+    assert told_busy(600.0).startswith(", longer while other programs keep 1.6 of ") and told_busy(50.0) == ""
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 10.0)
+    assert told_busy(600.0) == ""
