@@ -5,7 +5,9 @@ Not covered by the default suite: GPUs, the model hub, processors without bf16.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +30,28 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's models and what was measured of this machine; packs, speeds and the rest are the suite's own.
+
+    Workers of one session share it, so that what one has measured none measures again.
+    """
+    from weirdgen.store.cache import cache_folder
+
+    users, place = cache_folder(), tmp_path_factory.getbasetemp()
+    own = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "weirdgen-cache"
+    own.mkdir(exist_ok=True)
+    (users / "models").mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # another worker was first
+        (own / "models").symlink_to(users / "models")
+    for known in ("machine.json", "digests.json"):
+        if (users / known).is_file() and not (own / known).exists():
+            shutil.copy(users / known, own / known)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WEIRDGEN_CACHE", str(own))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
