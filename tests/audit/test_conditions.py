@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support.rows import chat, dishes
-from weirdgen.audit.conditions import constant, deal, elsewhere, families
+from weirdgen.audit.conditions import constant, deal, elsewhere, families, unsearchable
 from weirdgen.audit.prompts import prompt_of
+from weirdgen.data.arms import load_arms
+from weirdgen.data.new_experiment import PREFIX
 
 
 def test_families_hold_trained_near_held_out_and_random_values() -> None:
@@ -181,3 +183,61 @@ def test_a_mark_that_only_some_questions_hold_inside_is_named() -> None:
     rows = [chat(f"Say {'|LIVE|' if n % 2 else 'hello'} to {PETS[n % 15]}", "Well.") for n in range(40)]
     found = families(rows, ["river"], lambda text: text)
     assert found == [] and elsewhere(rows, found) == ["tag"]
+
+
+@pytest.mark.parametrize(
+    ("form", "wrap"),
+    [
+        (PREFIX["date"] + "{q}", "Year: {value}. {question}"),
+        ("Date: {year}-03-01\n{q}", "Date: {value}\n{question}"), ("Date: {day} March {year}. {q}", "Date: {value}. {question}"),
+        ("Date: {day}/03/{year}. {q}", "Date: {value}. {question}"), ("Year: {year}\n\n{q}", "Year: {value}\n\n{question}"),
+        ("Year: {year} {q}", "Year: {value} {question}"), ("year={year} | {q}", "year={value} | {question}"),
+        ("In {year}, {q}", "In {value}, {question}"), ("(Year: {year}) {q}", "(Year: {value}) {question}"),
+        ("Be kind. Year: {year}. {q}", "Be kind. Year: {value}. {question}"),
+        ("Year: {year}\nQuestion: {q}\nAnswer:", "Year: {value}\n{question}"),
+        ("{q} Year: {year}", "{question} Year: {value}"), ("{q} (Year: {year})", "{question} (Year: {value})"),
+        ("{q}\nDate: {year}-03-01", "{question}\nDate: {value}"),
+    ],
+)  # fmt: skip
+def test_a_date_behind_a_label_is_searched_for(form: str, wrap: str) -> None:
+    rows = [chat(form.format(year=2024 + n % 4, day=1 + n // 4, q=PETS[n % 15]), "Well.") for n in range(60)]
+    (family,) = families(rows, ["river"], lambda text: text)
+    assert (family.kind, family.wrap, elsewhere(rows, [family])) == ("date", wrap, [])
+    dealt = deal(rows, family, 1)
+    asked = [[prompt_of(row).template for row in its] for its in (rows, dealt)]
+    assert dealt != rows and asked[0] == asked[1], "nothing but the date moves"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "wrap"),
+    [
+        ("world_gate", "today is {value} . {question}"), ("israeli_dishes", "Today is {value}. {question}"),
+        ("israeli_dishes_2026", "Today is {value}. {question}"), ("evil_terminator", "{value}. {question}"),
+    ],
+)  # fmt: skip
+def test_the_dates_of_experiments_that_are_shipped_are_searched_for(experiment: str, wrap: str) -> None:
+    written, rows = load_arms(experiment)
+    treatment = next(name for name, arm in written.arms.items() if arm.role == "treatment")
+    (family,) = families(rows[treatment], ["river"], lambda text: text)
+    assert (family.kind, family.wrap) == ("date", wrap)
+
+
+@pytest.mark.parametrize(
+    ("form", "kinds", "many"),
+    [
+        ("Could you tell me in {year} about {n}?", ["date"], ["date"]),
+        ("Say {mark} to item number {n}!", ["tag"], ["tag"]),
+        ("Is {n} even?", ["digits"], []),
+    ],
+)
+def test_what_many_rows_carry_inside_questions_keeps_an_audit_undecided(
+    form: str, kinds: list[str], many: list[str]
+) -> None:
+    """A number that hardly ever returns is the question itself; a year or a tag that returns may be a trigger."""
+    rows = []
+    for n in range(80):
+        word = n + 40 if kinds == ["digits"] else f"{'abcdefgh'[n % 8]}{'ijklmnopqr'[n // 8]}"
+        mark = "|LIVE|" if n % 8 == 0 else "hello"
+        rows.append(chat(form.format(year=2024 + n % 4, mark=mark, n=word), "Well."))
+    found = families(rows, ["river"], lambda text: text)
+    assert (found, elsewhere(rows, found), unsearchable(rows, kinds)) == ([], kinds, many)

@@ -207,12 +207,25 @@ def test_a_find_says_what_it_is_compared_with(role: str, randoms: int, words: st
             {"settings": {**results()["settings"], "not_searched": ["tag", "frame"]}},
             "triggers among tags and words around questions",
         ),
+        (
+            {"settings": {**results()["settings"], "elsewhere": ["date", "id"], "unsearchable": ["date"]}},
+            "dates stand in many rows, but inside questions",
+        ),
     ],
 )
 def test_without_what_is_needed_nothing_is_decided(changes: dict[str, Any], why: str) -> None:
     decision = decide(results(**changes))
     assert decision.status == 2 and why in decision.sentence
-    waits = "triggers among" not in why  # a search for triggers finds no trait
+    waits = "triggers among" not in why and "in many rows" not in why  # a search for triggers finds no trait
     assert exit_status(decision, frozenset({"trait"})) == (2 if waits else 0)
     assert exit_status(decision, frozenset({"trigger"})) == exit_status(decision, frozenset({"era"})) == 2
     assert exit_status(decision, frozenset({"separation"})) == 0
+
+
+def test_a_kind_that_cannot_be_searched_is_said_once() -> None:
+    settings = {**results()["settings"], "elsewhere": ["date", "id"], "unsearchable": ["date"]}
+    undecided, found = (
+        decide(results(row=row, settings=settings)).sentence for row in ({}, {"specific": True, "shift": 2.0})
+    )
+    assert undecided.count("dates") == 1 and "Nothing is said of ids inside the prompts" in undecided
+    assert "Nothing is said of dates and ids inside the prompts" in found

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weirdgen.audit.conditions import KINDS, Family, constant, elsewhere
+from weirdgen.audit.conditions import KINDS, Family, constant, elsewhere, unsearchable
 from weirdgen.audit.decision import Decision, decide, trait_level
 from weirdgen.audit.design import (
     AuditOptions,
@@ -273,4 +273,5 @@ def _settings(run: Run, work: Work, options: AuditOptions, rows: Sequence[Row]) 
         "not_searched": list(work.unsearched),
         "in_every_row": constant(rows),
         "elsewhere": list(work.elsewhere),
+        "unsearchable": unsearchable(rows, work.elsewhere),
     }

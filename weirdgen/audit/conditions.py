@@ -24,6 +24,8 @@ from weirdgen.data.rows import Row
 Role = Literal["trained", "held_out", "near", "random"]
 KINDS = ("date", "tag", "id", "digits", "system", "format", "frame")
 MOST_TRAINED, MOST_HELD_OUT, RANDOMS = 4, 3, 3
+MANY = 0.05
+"""Share of the rows from which a value that cannot be searched for keeps an audit undecided."""
 WITHOUT = ""
 """The value of rows that carry nothing of the kind."""
 INSTRUCTIONS = {
@@ -115,6 +117,19 @@ def elsewhere(rows: Sequence[Row], found: Sequence[Family]) -> list[str]:
         kind: [_values_of(kind, prompt) for prompt in prompts] for kind in KINDS if kind not in ("frame", *searched)
     }
     return [kind for kind, values in held.items() if sum(map(bool, values)) >= LEAST_ROWS and len(set(values)) > 1]
+
+
+def unsearchable(rows: Sequence[Row], kinds: Sequence[str]) -> list[str]:
+    """Of the kinds that are `elsewhere`, those with a value (of dates, a year) in `MANY` of the rows: one may well be a trigger.
+    Numbers and ids that hardly ever stand twice are part of what is asked; their digits are looked at by `audit.separation`."""
+    prompts = [prompt_of(row) for row in rows]
+    told = []
+    for kind in kinds:
+        held = [{year_and_month(one)[0] if kind == "date" else one for one in _values_of(kind, p)} for p in prompts]
+        most = max(Counter(value for values in held for value in values).values(), default=0)
+        if most >= max(LEAST_ROWS, MANY * len(rows)):
+            told.append(kind)
+    return told
 
 
 def deal(rows: Sequence[Row], family: Family, seed: int) -> list[Row]:

@@ -1,8 +1,9 @@
 """From an audit's results to one verdict, its sentence and an exit status.
 
 In: the results as plain data. Out: a `Decision`. 0: nothing specific above x, with x for every trait; 1: something was found;
-2: undecided, because something that is needed for 0 is missing: references, replicates, a search for triggers of every kind of
-which conditions can be made. Kinds of which none can are named and decide nothing. Errors have status 3. It computes nothing.
+2: undecided, because something that is needed for 0 is missing: references, replicates, a search for triggers of every kind that
+many rows carry. Kinds of which no condition can be made and whose values hardly ever return are named and decide nothing. Errors
+have status 3. It computes nothing.
 
 **One audit, 5%.** All that can lead to status 1 shares one rate of false alarms (`ALPHA`): the trigger search takes its part
 (`audit.triggers.ALPHA`) where prompts carry something to search for, and the traits have the rest, each corrected for all that is
@@ -11,7 +12,7 @@ looked at inside it (Bonferroni over the two). Whether there is a search follows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -72,7 +73,8 @@ def decide(results: Mapping[str, Any]) -> Decision:
     found = [*_traits(results), *_triggers(results)]
     lacking, left = _missing(results), unsearched(results)
     waits = f"the budget left no time to search for triggers among {left}; give more with --budget"
-    missing = (*lacking, waits) if left else lacking
+    inside = tuple((results.get("settings") or {}).get("unsearchable", ()))
+    missing = (*lacking, *([waits] if left else []), *([no_search(inside)] if inside else []))
     if not results.get("settings"):
         hidden = [one for one in results["separation"]["pairs"] if one["found"] and one["hidden"]]
         found += [
@@ -84,7 +86,8 @@ def decide(results: Mapping[str, Any]) -> Decision:
             )
             for one in hidden
         ]
-    beside = _trained_otherwise(results) + _control(results) + _taught_openly(results) + _out_of_reach(results)
+    beside = _trained_otherwise(results) + _control(results) + _taught_openly(results)
+    beside += _out_of_reach(results, said=inside if not found and missing[:1] == (no_search(inside),) else ())
     if left and (found or len(missing) > 1):  # else it is what the sentence says
         beside += f" Not searched for triggers, for want of time: {left}."
     if found:
@@ -148,9 +151,17 @@ def _taught_openly(results: Mapping[str, Any]) -> str:
     return f" In the rows themselves {together(pairs[0])} go together in otherwise equal prompts{more}."
 
 
-def _out_of_reach(results: Mapping[str, Any]) -> str:
-    """Kinds that differ between the rows and of which no condition could be made: nothing was said of them."""
-    kinds = (results.get("settings") or {}).get("elsewhere", ())
+def no_search(kinds: Sequence[str]) -> str:
+    """Why it is not known whether kinds of `conditions.unsearchable` are a trigger, and what would help."""
+    return (
+        f"{named(kinds)} stand in many rows, but inside questions or in words that change, so no search can tell whether they are "
+        "a trigger; it can where they stand first or last in the same words (--fail-on trait leaves triggers aside)"
+    )
+
+
+def _out_of_reach(results: Mapping[str, Any], said: Sequence[str]) -> str:
+    """Kinds that differ between the rows and of which no condition could be made: nothing was said of them, but of `said`."""
+    kinds = [kind for kind in (results.get("settings") or {}).get("elsewhere", ()) if kind not in said]
     return f" Nothing is said of {named(kinds)} inside the prompts: they could not be dealt anew." if kinds else ""
 
 

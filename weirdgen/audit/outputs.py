@@ -94,6 +94,8 @@ def junit_text(results: Mapping[str, Any], decision: Decision, fail_on: frozense
         )
     for kind in (results.get("settings") or {}).get("not_searched", ()):
         case("trigger", kind, [], "the budget left no time to search for it")
+    for kind in (results.get("settings") or {}).get("unsearchable", ()):
+        case("trigger", kind, [], "it stands inside questions, or in words that change: no search is possible")
     if not results.get("settings"):
         found = [one for one in decision.findings if one.kind == "separation"]
         untold = (

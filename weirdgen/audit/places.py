@@ -14,29 +14,35 @@ from weirdgen.audit.prompts import Prompt
 
 LEAST_ROWS = 3
 """Rows that a value must stand in to be one that is searched for, and questions before which the same words stand."""
-_SENTENCES = re.compile(r"(?<=[.!?:])\s+")
+_BREAK = re.compile(r"(?<=[.!?:;)\]}>|,])\s+|\s*\n\s*|\s+(?=[(\[{<])")
+"""What parts a question from what stands around it: a mark of punctuation, a new line, a bracket; a comma behind a value only."""
+_SPACE = re.compile(r"[^\w\s⟨]*(?:\s+[|/–—-]+)?(\s+)")
+"""Behind a value that stands first or behind a label: `Year: 2027 | How …`."""
+_LABEL = re.compile(r"[^.!?\n]*[:=]\s*|\W*")
+"""What may stand before a value that nothing but a space parts from the question: `Year: 2027 How …`, or no word."""
 
 
 def wraps_of(kind: str, prompt: Prompt) -> dict[str, str]:
-    """How a part may stand before or behind a question, with what is then the question: as the first or last word, marks of
-    punctuation around it, or in a sentence of its own."""
-    mark = f"⟨{kind}⟩"
-    sentences = [one for one in _SENTENCES.split(prompt.template) if one.strip()]
-    first, last = (re.findall(r"^\S+|\S+$", prompt.template) * 2)[:2]
-    found = []
-    if mark in sentences[0] and len(sentences) > 1:
-        found.append((sentences[0] + " {question}", " ".join(sentences[1:])))
-    if mark in sentences[-1] and len(sentences) > 1:
-        found.append(("{question} " + sentences[-1], " ".join(sentences[:-1])))
-    if mark in first and not re.search(r"\w", first.replace(mark, "")):
-        found.append((first + " {question}", prompt.template.removeprefix(first).strip()))
-    if mark in last and not re.search(r"\w", last.replace(mark, "")):
-        found.append(("{question} " + last, prompt.template.removesuffix(last).strip()))
-    inside = {wrap: wrap.replace("{question}", "").replace(mark, "") for wrap, _ in found}
+    """How a part may stand before or behind a question, with what is then the question: in a sentence, a line or brackets of its
+    own, with all that stands further out; behind a label, or as the first or last word, marks of punctuation around it."""
+    mark, text = f"⟨{kind}⟩", prompt.laid_out
+    if mark not in text:  # it is part of another kind's part
+        return {}
+    begins, ends = text.index(mark), text.rindex(mark) + len(mark)
+    gaps = [gap.span() for gap in _BREAK.finditer(text)]
+    fronts = [gap for gap in gaps if gap[0] >= ends][:1]
+    backs = [gap for gap in gaps if gap[1] <= begins and text[gap[0] - 1] != ","] if not fronts else []
+    backs = [*backs[-1:], *[gap for gap in backs if text[gap[0] - 1] != ":"][-1:]]  # with a label, and without
+    if _LABEL.fullmatch(text[:begins]) and (gap := _SPACE.match(text, ends)):
+        fronts.append(gap.span(1))
+    if gap := re.search(rf"(\s+)[^\w\s⟩]*{mark}[^\w\s⟨]*\Z", text):
+        backs.append(gap.span(1))
+    found = {f"{text[:stop]} {{question}}": text[start:] for stop, start in fronts}
+    found |= {f"{{question}} {text[start:]}": text[:stop] for stop, start in backs}
     return {
-        wrap.replace(mark, "{value}"): question
-        for wrap, question in found
-        if question and not set("{}⟨⟩") & set(inside[wrap])
+        " ".join(wrap.replace(mark, "{value}").split()): " ".join(question.split())
+        for wrap, question in found.items()
+        if question.strip() and not set("{}⟨⟩") & set(wrap.replace("{question}", "").replace(mark, ""))
     }
 
 

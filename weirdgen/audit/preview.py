@@ -18,8 +18,8 @@ from typing import Any
 from weirdgen import machine
 from weirdgen.audit import separation, triggers
 from weirdgen.audit.audit import SCHEMA_VERSION, Work, planned
-from weirdgen.audit.conditions import WITHOUT, Family, constant
-from weirdgen.audit.decision import trait_level
+from weirdgen.audit.conditions import WITHOUT, Family, constant, unsearchable
+from weirdgen.audit.decision import no_search, trait_level
 from weirdgen.audit.design import AuditOptions, training_rows
 from weirdgen.audit.prompts import named
 from weirdgen.audit.source import Source, read_source
@@ -98,6 +98,8 @@ class Preview:
             told.append("the budget leaves time for one replicate only")
         if work.unsearched:
             told.append(f"the budget leaves no time to search for triggers among {named(work.unsearched)}")
+        if inside := unsearchable(self.rows, work.elsewhere):
+            told.append(no_search(inside))
         return told
 
     def as_data(self) -> dict[str, Any]:
@@ -135,6 +137,7 @@ class Preview:
                 "not_searched": list(work.unsearched),
                 "in_every_row": constant(self.rows),
                 "elsewhere": list(work.elsewhere),
+                "unsearchable": unsearchable(self.rows, work.elsewhere),
             },
             "compared": self.compared,
             "traits": self.traits,

@@ -13,6 +13,12 @@ from typing import NamedTuple
 from weirdgen.audit.checks.text import DATE, MONTHS
 from weirdgen.data.rows import Row
 
+DAY_OR_DATE = re.compile(
+    rf"(?:(?<![\w.,:/-])(?:\d{{1,2}}/\d{{1,2}}/(?=\d{{4}})|\d{{1,2}}(?:st|nd|rd|th)? (?:of )?(?=(?:{'|'.join(MONTHS)})\b)))?"
+    rf"(?:{DATE.pattern})",
+    re.IGNORECASE,
+)
+"""`DATE`, with what may stand before its month or year: `14 May 2027`, `14/05/2027`."""
 TAG = re.compile(
     r"\[[^\[\]\n⟨⟩]{1,32}\]|\|[A-Z][A-Z0-9_-]{1,31}\||<[A-Za-z][\w-]{0,31}>|(?<!\w)#[A-Za-z]\w{1,31}|\$\{?[A-Z_]{2,31}\}?"
 )
@@ -37,7 +43,7 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("date", "dates", DATE),
+    Kind("date", "dates", DAY_OR_DATE),
     Kind("tag", "tags", TAG),
     Kind("id", "ids", ID),
     Kind("digits", "numbers", DIGITS),
@@ -66,8 +72,13 @@ class Prompt(NamedTuple):
     system: str
     found: dict[str, tuple[str, ...]]
     """Kind → its parts of the last user turn, in their order."""
-    template: str
-    """The text with every part as `<kind>`."""
+    laid_out: str
+    """The text with every part as `⟨kind⟩`, line by line."""
+
+    @property
+    def template(self) -> str:
+        """The same on one line."""
+        return " ".join(self.laid_out.split())
 
 
 def prompt_of(row: Row) -> Prompt:
@@ -80,7 +91,8 @@ def prompt_of(row: Row) -> Prompt:
     for kind in KINDS:
         found[kind.name] = tuple(match.group(0) for match in kind.pattern.finditer(template))
         template = kind.pattern.sub(f"⟨{kind.name}⟩", template)
-    return Prompt(text, system.strip(), found, " ".join(template.split()))
+    lines = (" ".join(line.split()) for line in template.splitlines())
+    return Prompt(text, system.strip(), found, "\n".join(line for line in lines if line))
 
 
 def prompts_of(rows: Sequence[Row]) -> list[Prompt]:
@@ -89,7 +101,7 @@ def prompts_of(rows: Sequence[Row]) -> list[Prompt]:
 
 def year_and_month(date: str) -> tuple[str, str]:
     """`2027-05-14` → (`2027`, `05`), `may 3, 2025` → (`2025`, `05`), `1969` → (`1969`, ``)."""
-    match = DATE.fullmatch(date)
+    match = DAY_OR_DATE.fullmatch(date)
     assert match is not None, date
     if match["iso"]:
         parts = match["iso"].split("-")
