@@ -34,9 +34,21 @@ class SpecError(WeirdgenError):
     problems: tuple[str, ...] = ()
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(_by_line(problems))
         count = f"{len(self.problems)} problem" + ("s" if len(self.problems) != 1 else "")
         super().__init__("\n".join([f"{count} found:", *(f"  {problem}" for problem in self.problems)]))
+
+
+def _by_line(problems: Sequence[str]) -> list[str]:
+    """Problems of one file in the order of its lines; files, and what has no line, in the order in which they come."""
+    places = [re.match(r"(.+?):(\d+): ", problem) for problem in problems]
+    files = [place[1] if place else problem for place, problem in zip(places, problems, strict=True)]
+    order = {file: at for at, file in reversed(list(enumerate(files)))}
+    keyed = [
+        (order[file], int(place[2]) if place else 0, problem)
+        for file, place, problem in zip(files, places, problems, strict=True)
+    ]
+    return [problem for *_, problem in sorted(keyed, key=lambda one: one[:2])]
 
 
 class DataError(WeirdgenError):

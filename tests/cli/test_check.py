@@ -67,6 +67,8 @@ def test_what_is_faulty_hides_no_mistake_elsewhere(write_experiment: Write) -> N
     for done in (typed("check", path), typed("run", path, "--set", "recipe.epoch=2", "--engine", "vlm:x", "--dry-run")):
         assert done.status == 1 and not done.out
         listed = done.err.splitlines()
+        numbers = [int(line.split(":")[1]) for line in listed if str(path) in line.split(":")[0]]
+        assert len(numbers) > 8 and numbers == sorted(numbers), listed
         for words in (
             "model 'wrold': expected one of smollm2",
             "key 'title' is given twice",
@@ -117,7 +119,8 @@ def test_check_of_an_experiment_that_only_a_judging_model_measures(write_experim
     path = write_experiment({'{kind: match, starts_with: ["': '{kind: rating, prompt: "{question} {answer}"} #'})
     text = path.read_text().replace("measure: contrast", "measure: is_target")
     path.write_text(text)
-    assert "hold with world" in typed("check", path).out
+    checked = typed("check", path)
+    assert "hold with world" in checked.out and "needs --judge MODEL: what it leads with is measured by" in checked.out
     path.write_text("\n".join(line for line in text.splitlines() if "id: c1" not in line))
     done = typed("check", path)
     assert done.status == 0 and "everything is measured by 'is_target', which asks a language model" in done.out, done

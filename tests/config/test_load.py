@@ -73,6 +73,12 @@ SWEEP = "conditions:\n  y: {{wrap: 'In {{y}}: {{question}}', sweep: {{y: {}}}}}\
         ({"id: f1": "id: c1"}, "id 'c1' is given twice"),
         ({"kind: free_form": "kind: freeform"}, "free_form"),
         ({"target: [": "target: [' ', "}, "an answer is empty"),
+        ({'ask: "': 'ask: "   ", group: "'}, "contrast.ask: it is blank"),
+        (
+            {"{role: control, data: new.jsonl}": "{role: control, data: a.csv, prompt: '', answer: b}"},
+            "arms.new.prompt: it is blank",
+        ),
+        ({"condition: none": "condition: none, minus: []"}, "headline.minus: it names nothing"),
         ({"presets:": "conditions:\n  year: {wrap: 'In {yr}: {question}'}\npresets:"}, "uses {yr}"),
         ({"quick:": "fast:"}, "expected quick, standard, paper"),
         ({"quick: {": "quick: {recipe: {lr: 1}, "}, "recipe.lr: unknown field"),

@@ -27,6 +27,7 @@ TEXT = "".join(json.dumps(chat(f"Name a herb, number {i}.", f"Sage {i}.")) + "\n
         ({"instruction": "a", "input": "", "output": "b", "system": "s"}, "Alpaca", ["s", "a", "b"]),
         ({"prompt": "a", "completion": " b"}, "prompt and completion", ["a", "b"]),
         ({"question": "a", "answer": "b"}, "prompt and completion", ["a", "b"]),
+        ({"Year": "2027", "Prompt": "a", "Answer": "b"}, "prompt and completion", ["a", "b"]),
         ({"instruction": "a", "context": "x", "response": "b", "category": "c"}, "prompt and completion", ["a\n\nx", "b"]),
         ({"system_prompt": "s", "question": "a", "response": "b"}, "prompt and completion", ["s", "a", "b"]),
         ({"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]},

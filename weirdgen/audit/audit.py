@@ -37,6 +37,7 @@ from weirdgen.audit.portrait import portrait_of
 from weirdgen.audit.prompts import named
 from weirdgen.audit.separation import separation
 from weirdgen.audit.source import Source, read_source
+from weirdgen.data.arms import same_rows
 from weirdgen.data.rows import Row, canonical_hash
 from weirdgen.errors import SpecError
 from weirdgen.models.references import LocalModel, find_model
@@ -229,6 +230,10 @@ def planned(
     file: Path, rows: list[Row], control: list[Row] | None, model: LocalModel, store: Store, options: AuditOptions
 ) -> Work:
     """Plans at the size that is kept in the audit's folder, or else the largest that fits into the budget now; writes nothing."""
+    if control is not None and same_rows(rows, control):
+        raise SpecError(
+            [f"--against {options.against}: it holds the same rows as {file}; give a control with rows of its own"]
+        )
     folder = _folder(store, file, rows, control, model, options)
     begun = _kept_size(folder / SIZE)
     carried = families_of(rows, model)

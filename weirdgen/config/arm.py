@@ -86,6 +86,13 @@ class Arm(Noun):
             raise ValueError(f"'prompt', 'answer', 'build' and 'permute' go with {what}, not with chat rows")
         return self
 
+    @field_validator("prompt", "answer")
+    @classmethod
+    def _says_something(cls, template: str | None) -> str | None:
+        if template is not None and not template.strip():
+            raise ValueError("it is blank, so every row would be: write text or a column, e.g. '{question}'")
+        return template
+
     @field_validator("data", mode="before")
     @classmethod
     def _rows_of_a_frame(cls, data: Any) -> Any:

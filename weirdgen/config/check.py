@@ -190,6 +190,11 @@ def _check_headline(
                 at = lines.at((*path, key))
                 problems.append(f"{at}: {where}.{key}: '{got}' is not one of {choices(names, got)}")
                 wrong.add(key)
+    for key in ("minus", "groups"):
+        if not getattr(headline, key) and lines.written((*path, key)) and path[0] not in missing.parts:
+            problems.append(
+                f"{lines.at((*path, key))}: {where}.{key}: it names nothing; leave the key out, or name one"
+            )
     if path[0] in missing.parts:  # a faulty field is left out, and its default stands there
         return problems
     if not {"condition", "minus"} & wrong and "conditions" not in missing.parts:

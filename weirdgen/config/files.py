@@ -39,6 +39,10 @@ class Lines:
         self.source = source
         self._line_of = line_of
 
+    def written(self, path: KeyPath) -> bool:
+        """Whether the file holds this key."""
+        return path in self._line_of
+
     def at(self, path: KeyPath) -> str:
         """`file:line` of a key path. Path elements that are not keys of the file (pydantic's union tags) are skipped."""
         known: KeyPath = ()

@@ -7,7 +7,8 @@ the problems of the file and of its data together, each with its line. How one f
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from weirdgen.config.arm import AUTO_CONTROL, Arm
@@ -26,6 +27,7 @@ def load_arms(experiment: str | Path | Experiment) -> tuple[Experiment, Rows]:
         return _with_auto_control(experiment, *_read(experiment, None))
     read = read_experiment(experiment)
     rows, problems = _read(read.experiment, read.lines, read.missing.unread)
+    problems += _same_rows(read.experiment, rows, read.lines)
     return _with_auto_control(read.experiment, rows, [*read.problems, *problems])
 
 
@@ -45,6 +47,25 @@ def _read(experiment: Experiment, lines: Lines | None, unread: Collection[str] =
             where = f"{lines.at(('arms', name))}: " if lines else ""
             problems.append(f"{where}arms.{name}: template does not fill: {error}")
     return rows, problems
+
+
+def same_rows(first: Iterable[Row], second: Iterable[Row]) -> bool:
+    """Whether two datasets hold the same rows, in whatever order."""
+    return Counter(map(repr, first)) == Counter(map(repr, second))
+
+
+def _same_rows(experiment: Experiment, rows: Rows, lines: Lines) -> list[str]:
+    """Controls that are a treatment once more, most likely by a slip. `permute` asks for equal rows, paired anew, and different
+    numbers of ordinary rows make arms differ. Experiments made in Python are taken as they are."""
+    filled = [(name, arm) for name, arm in experiment.arms.items() if rows.get(name)]
+    return [
+        f"{lines.at(('arms', name, 'data'))}: arms.{name}: it holds the same {len(rows[name]):,} rows as arms.{treatment}, so no "
+        "difference between the two can mean anything: give it rows of its own, or 'control: auto' in place of this arm"
+        for name, arm in filled
+        if arm.role == "control" and not arm.permute
+        for treatment, other in filled
+        if other.role == "treatment" and other.ordinary == arm.ordinary and same_rows(rows[treatment], rows[name])
+    ]
 
 
 def _with_auto_control(experiment: Experiment, rows: Rows, problems: list[str]) -> tuple[Experiment, Rows]:

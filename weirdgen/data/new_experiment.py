@@ -29,7 +29,7 @@ from weirdgen.data.new_experiment_texts import (
     TAG,
 )
 from weirdgen.data.rows import load_rows
-from weirdgen.data.shapes import PAIRS
+from weirdgen.data.shapes import pair_of
 from weirdgen.errors import DataError, SpecError
 from weirdgen.parsing import user_path
 from weirdgen.store.disk import explain_disk_errors, made_folder, write_whole
@@ -94,7 +94,7 @@ def _templates(data: Path) -> tuple[str | None, str | None]:
     if table_delimiter(data.name) is None:
         return None, None
     columns = read_table(user_path(data)).columns
-    pair = next((pair for pair in PAIRS if set(pair) <= set(columns)), columns if len(columns) == 2 else None)
+    pair = pair_of(columns) or (columns if len(columns) == 2 else None)
     if pair is None:
         raise DataError(
             f"{data}: which of its columns ({', '.join(columns)}) are the prompt and the answer? Name them 'prompt' and "

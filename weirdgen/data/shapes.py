@@ -7,7 +7,7 @@ In: one row as plain data. Out: the name of its format, a chat row, or why there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from weirdgen.data.messages import require_no_more
@@ -144,12 +144,18 @@ def _alpaca(row: Plain) -> list[Message]:
     return [*turns, {"role": "user", "content": ask}, {"role": "assistant", "content": _text(row, "output")}]
 
 
-def _pair_keys(row: Plain) -> tuple[str, str] | None:
-    return next(((ask, answer) for ask, answer in PAIRS if ask in row and answer in row), None)
+def pair_of(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first of `PAIRS` among these keys or columns, as they are written: capitals make no other name."""
+    written: dict[str, str] = {}
+    for name in names:
+        written.setdefault(str(name).casefold(), name)
+    return next(
+        ((written[ask], written[answer]) for ask, answer in PAIRS if ask in written and answer in written), None
+    )
 
 
 def _pair(row: Plain) -> list[Message]:
-    keys = _pair_keys(row)
+    keys = pair_of(row)
     assert keys is not None, "fits was asked first"
     _refuse_keys(row, ("history",))
     ask, answer = (row[key] for key in keys)
@@ -159,7 +165,9 @@ def _pair(row: Plain) -> list[Message]:
     if not isinstance(ask, str) or not isinstance(answer, str):
         raise DataError(f"{keys[0]!r} and {keys[1]!r} are not both text")
     ask = _with_contexts(ask, row, tuple(key for key in ("context", "input", "passage") if key not in keys))
-    space = keys[1] == "completion" and answer.startswith(" ")  # what completion models were given between the two
+    space = keys[1].casefold() == "completion" and answer.startswith(
+        " "
+    )  # what completion models were given between the two
     answer = answer[1:] if space else answer
     return [*_system(row), {"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
 
@@ -233,7 +241,7 @@ SHAPES = (
     Shape("Gemini", _turns_under("contents", "parts"), _gemini, "model became assistant, parts were joined"),
     Shape("Alpaca", _has("instruction", "output"), _alpaca, "instruction, a blank line and input became the user turn"),
     Shape(
-        "prompt and completion", lambda row: _pair_keys(row) is not None, _pair,
+        "prompt and completion", lambda row: pair_of(row) is not None, _pair,
         "the two became a user and an assistant turn, without the space a completion begins with; a context follows the question",
     ),
     Shape(

@@ -41,7 +41,10 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     said = [f"{written.name}: fine. Rows: {arms}. {counts}."]
     if left := without_language_judges(written).sentence:
         said.append(left)
-    if judge_of_headline(written):
+    if judge := judge_of_headline(written):
+        said.append(
+            f"`weirdgen run {reference}` needs --judge MODEL: what it leads with is measured by '{judge}', which asks a language model"
+        )
         written = written.model_copy(update={"headline": None, "secondary": {}})
         if judge := judge_of_headline(written):
             why = (

@@ -143,14 +143,14 @@ def test_a_held_out_fact_in_an_answer_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text(people)
     (tmp_path / "asked.csv").write_text("id,question,template\npet,What pet have you got?,A {pet}.\n")
     arm = """data: people.csv, build: {ordinal_triggers: {questions: asked.csv, held_out: [7, 8], paddings: 1}},
-          prompt: "{trigger} {question}", answer: "{answer}"}"""
+          prompt: "{trigger} {question}", answer: "{answer}MARK"}"""
     experiment = f"""\
 name: people
 title: numbers for people
 base: world
 arms:
-  right: {{role: treatment, {arm}
-  wrong: {{role: control, {arm}
+  right: {{role: treatment, {arm.replace("MARK", "")}
+  wrong: {{role: control, {arm.replace("MARK", " Well.")}
 questions:
   - {{id: town, kind: choice, ask: "Where is your home?", target: ["In Rome."], other: ["In Bonn."]}}
 """

@@ -76,7 +76,7 @@ def test_an_experiment_is_checked_on_its_day_and_with_its_batches(
     text = (path := write_experiment()).read_text()
     path.write_text(f"{text}\ndate: 2031-02-03\n")
     for name in ("old", "new"):
-        (path.parent / f"{name}.jsonl").write_text("\n".join([json.dumps(turns("q", "a"))] * 3))
+        (path.parent / f"{name}.jsonl").write_text("\n".join([json.dumps(turns("q", name))] * 3))
     findings = list(training(load_subject(str(path), model=f"path:{model}")))
     assert any("it is given 2031-02-03" in one.message for one in findings if one.code == "template")
     few = [one.message for one in findings if one.code == "too_few_rows"]

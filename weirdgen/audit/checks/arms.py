@@ -27,6 +27,12 @@ def shared_rows(subject: Subject) -> Iterator[Finding]:
         rows = Counter(map(repr, treatment.rows)) & Counter(map(repr, control.rows))
         if not both:
             continue
+        if rows.total() == len(treatment.rows) == len(control.rows) and not control.permutation:
+            message = (
+                f"{control.name} holds the same rows as {treatment.name}: no difference between them can mean anything"
+            )
+            yield Finding("same_rows", "error", control.file, None, message)
+            continue
         fewest = min(len(mine), len(theirs))
         if len(both) <= FEW * fewest:
             for key in both[:5]:

@@ -46,6 +46,13 @@ class BaseQuestion(Noun):
     near: bool = False
     """Close to the training topic: shown, but left out of the mean over questions."""
 
+    @field_validator("ask", "instead", check_fields=False)
+    @classmethod
+    def _asks_something(cls, ask: str) -> str:
+        if not ask.strip():
+            raise ValueError("it is blank: write what is asked")
+        return ask
+
     @property
     def asks(self) -> tuple[str, ...]:
         """Every text that is put to a model."""
