@@ -26,6 +26,7 @@ from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import Plan, make_plan
 from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.preflight import preflight, prompt_lines
+from weirdgen.runs.stages.contrast import Contrast, improbable
 from weirdgen.store.artifacts import Store
 
 Write = Callable[..., Path]
@@ -50,6 +51,24 @@ def test_sides_that_are_one_to_the_model_are_errors(write_experiment: Write, tmp
             f"question alike: the answers {TARGET!r} (target) and '{TARGET} ' (other) are the same tokens" in done.err
         )
     assert not (tmp_path / "store" / "artifacts" / "finetune").exists()
+
+
+def test_a_side_that_the_base_would_hardly_ever_say_is_told(write_experiment: Write, tmp_path: Path) -> None:
+    plan = planned(write_experiment(), tmp_path)
+    (asked,) = {one.key: one for _, _, one in plan.scorables}.values()
+    base = next(variant for variant in plan.variants if variant.arm == "base")
+    assert improbable(plan) == [], "nothing is scored yet"
+    for target, other, said in ((-15, -25, None), (-34, -36, "nats a word under the base"), (-1, -35, "'target' 10^15 times")):
+        words = len(TARGET.split()), len(OTHER.split())
+        scores = zip((TARGET, OTHER), (target * words[0], other * words[1]), strict=True)
+        shutil.rmtree(tmp_path / "store", ignore_errors=True)
+        with plan.scores(base) as table:
+            for option, logprob in scores:
+                table.append({"prompt_key": asked.key, "option": option, "logprob": float(logprob), "tokens": 3})
+        told = improbable(plan)
+        assert (told == []) if said is None else (len(told) == 1 and said in told[0]), told
+    with pytest.warns(UserWarning, match="turns the mean over questions"):
+        Contrast().after(plan)
 
 
 def test_a_judge_on_this_machine_without_verdicts_is_found_before_training(judged: Path, tmp_path: Path) -> None:

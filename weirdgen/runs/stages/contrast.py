@@ -6,13 +6,15 @@ Several variants are scored in one pass; how a question's value comes from its s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from weirdgen.columns import FINAL, IDENTITY
+from weirdgen.columns import BASE, FINAL, IDENTITY
 from weirdgen.config.questions import scored
 from weirdgen.models.chat import answer_ids, load_tokenizer
 from weirdgen.models.remote import RemoteModel
@@ -33,6 +35,9 @@ from weirdgen.store.artifacts import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+HARDLY, FAR = -28.0, 30.0
+"""From where a side's likeliest answer (nats a word) and a base's log-odds (nats) are those of no question of ours: on the default
+model these reach -22.0 (`Yesh Atid`, of LEFT shipped ones) and 22.3; two nonsense words against two others have -34 and 23."""
 QUESTIONS_PER_UNIT = 4 * QUESTIONS
 """Whole portions, so that it decides nothing about which questions share a batch."""
 
@@ -92,6 +97,34 @@ def contrasts(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*IDENTITY, "kind", "logit", "p_target", "wins"])
 
 
+def improbable(plan: Plan) -> list[str]:
+    """Questions with a side that the base would hardly ever say, as far as it has been scored, each in a sentence."""
+    base = next(variant for variant in plan.variants if variant.arm == BASE)
+    logprobs = {(row.prompt_key, row.option): float(row.logprob) for row in plan.scores(base).read().itertuples()}
+    questions = {question.id: question for question in scored(plan.request.experiment.questions)}
+    told: dict[str, str] = {}
+    for _, question_id, asked in plan.scorables:
+        question = questions[question_id]
+        if question_id in told or any((asked.key, option) not in logprobs for option in asked.options):
+            continue
+        scores = {option: logprobs[asked.key, option] for option in asked.options}
+        odds = question.odds_after(scores).logit
+        for name, side in (("target", question.target), ("other", question.other)):
+            word, answer = max((scores[option] / len(option.split()), option) for option in side)
+            if word < HARDLY:
+                told[question_id] = (
+                    f"question {question_id}: {answer!r}, the likeliest answer of '{name}', has {-word:.0f} nats a word under the "
+                    "base: are these words that it knows?"
+                )
+        if abs(odds) > FAR:
+            likelier, less = ("target", "other") if odds > 0 else ("other", "target")
+            told[question_id] = (
+                f"question {question_id}: the base gives '{likelier}' 10^{abs(odds) / log(10):.0f} times the odds of '{less}': do both "
+                "sides answer it, in words that the base knows?"
+            )
+    return list(told.values())
+
+
 class Contrast(Stage):
     """Scores of fixed answers."""
 
@@ -113,6 +146,16 @@ class Contrast(Stage):
                 answer_ids(tokenizer, scorable.ask, option)
 
         require_encodable(plan.scorables, encode)
+
+    def after(self, plan: Plan) -> Plan:
+        if plan.scorables and (told := improbable(plan)):
+            more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+            warnings.warn(
+                f"{'; '.join(told[:3])}{more}. Such a question turns the mean over questions. Mend it and run again: what is "
+                "trained is kept",
+                stacklevel=1,
+            )
+        return plan
 
     def work(self, plan: Plan) -> list[Work]:
         if not plan.scorables and isinstance(plan.request.model, RemoteModel):  # such questions have fallen away
