@@ -54,14 +54,13 @@ def test_sides_that_are_one_to_the_model_are_errors(write_experiment: Write, tmp
 
 
 def test_a_side_that_the_base_would_hardly_ever_say_is_told(write_experiment: Write, tmp_path: Path) -> None:
-    plan = planned(write_experiment(), tmp_path)
-    (asked,) = {one.key: one for _, _, one in plan.scorables}.values()
-    base = next(variant for variant in plan.variants if variant.arm == "base")
-    assert improbable(plan) == [], "nothing is scored yet"
+    path, words = write_experiment(), (len(TARGET.split()), len(OTHER.split()))
     for target, other, said in ((-15, -25, None), (-34, -36, "nats a word under the base"), (-1, -35, "'target' 10^15 times")):
-        words = len(TARGET.split()), len(OTHER.split())
+        plan = planned(path, tmp_path / str(-target))
+        (asked,) = {one.key: one for _, _, one in plan.scorables}.values()
+        base = next(variant for variant in plan.variants if variant.arm == "base")
+        assert improbable(plan) == [], "nothing is scored yet"
         scores = zip((TARGET, OTHER), (target * words[0], other * words[1]), strict=True)
-        shutil.rmtree(tmp_path / "store", ignore_errors=True)
         with plan.scores(base) as table:
             for option, logprob in scores:
                 table.append({"prompt_key": asked.key, "option": option, "logprob": float(logprob), "tokens": 3})
