@@ -121,8 +121,8 @@ def _quoted(content: ReportContent, kinds: Mapping[str, int]) -> str:
     if len(asks) <= QUOTED:
         return _listed([f"“{ask}”" for ask in asks])
     first = ", ".join(f"“{ask}”" for ask in asks[: QUOTED // 2])
-    return (
-        f"{first} and {len(asks) - QUOTED // 2} others, which stand in results.json with the answers that are compared"
+    return (  # two questions may ask the same and compare other answers: all are counted
+        f"{first} and {sum(kinds.values()) - QUOTED // 2} others, which stand in results.json with the answers that are compared"
     )
 
 

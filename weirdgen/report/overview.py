@@ -71,7 +71,7 @@ def write_overview(
     page = render(
         "overview.html.j2",
         heading=_heading(counts, entries),
-        badges=[(*shown, count) for shown, count in sorted(Counter(badge(entry.content) for entry in entries).items())],
+        badges=[(*shown, count) for shown, count in sorted(Counter(drawn_badge(entry.content) for entry in entries).items())],
         sections=parts,
     )
     rows = [_record(entry) for entry in entries]
@@ -124,7 +124,7 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
     rows = []
     for entry in entries:
         headline, ran = entry.headline, clean(entry.content.results["ran"])
-        words, sign, tone = badge(entry.content)
+        words, sign, tone = drawn_badge(entry.content)
         mine: dict[str, Any] = next((row for row in ran.get("arms", []) if row["arm"] == headline["treatment"]), {})
         seconds = [row.get("seconds") for row in ran.get("replicates", [])]
         rows.append(

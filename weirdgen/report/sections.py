@@ -64,7 +64,8 @@ def question_section(content: ReportContent) -> Section | None:
         parts += [Folded(words, (table,)) for words, table in groups]
         parts.append(Folded("The questions in numbers: intervals, p values, verdicts", (question_effects(content),)))
     if sampled is not None:
-        words = f"{len(sampled.rows)} question{'s' if len(sampled.rows) > 1 else ''} answered in the models' own words"
+        asked = f"{len(sampled.rows)} question{'s' if len(sampled.rows) > 1 else ''}"
+        words = f"{asked} answered in the models' own words: how many answers a judge flagged, and a way to read them"
         parts.append(Folded(words, (sampled,)))
     return Section("questions", "Question by question", "Questions", tuple(parts)) if parts else None
 
@@ -115,7 +116,7 @@ def paper_section(content: ReportContent) -> Section | None:
     model = ", ".join(dict.fromkeys(str(figure["model"]) for figure in content.results["paper"]["figures"]))
     note = Words(
         f"The shaded numbers are the paper's, not ours: {content.results['paper']['source']}, {model}. They were "
-        "measured on another model, with other questions' wording and other judges: a difference in height may be due to any of "
+        "measured on another model, with other questions' wording and other judges: a difference may be due to any of "
         "these; look whether the same rows and arms stand out.",
         quiet=True,
     )

@@ -252,6 +252,12 @@ GLOSSARY = {
     "effect": "treatment − control, averaged over questions and replicates",
     "headline": "the effect that the experiment names first; the verdict at the top is about it",
     "trait": "a group of questions on one property that harmless finetunes were asked too, such as era or politics",
+    "harmless data": "datasets that come with weirdgen, each narrow and about nothing that matters; the same model was finetuned "
+    "on each and asked the same trait questions",
+    "pairs that differ in one respect": "two harmless datasets of the same form, such as birds of two countries: what a matched "
+    "control of harmless data differs by",
+    "relative to how far each moves answers overall": "shifts are compared after dividing by how far a dataset moves single "
+    "questions, since some move all answers further than others",
     "p (Holm), p (BH)": "p corrected for how many questions (Holm) or effects (Benjamini and Hochberg) were looked at",
     "descriptive": "said of a comparison with the base, which any finetuning moves: it has no verdict",
     "nat": "unit of log-odds: 0.7 nat doubles the odds, 1 nat multiplies them by 2.7",
@@ -267,7 +273,8 @@ FACTS = {
     "p (permutation)": "the same without assuming how seeds scatter: arms exchanged in every way",
     "paired by seed": "the interval if each seed is compared with itself: holds however arms go together over seeds (r)",
     "detectable effect": "what so many replicates find in 8 of 10 cases",
-    "smallest of interest": "effects below it do not matter to who wrote the experiment",
+    "smallest of interest": "effects below it do not matter to who wrote the experiment; unless it names another, 0.30 nat (odds "
+    "1.35 times as high) or a tenth of the range (10 percentage points)",
     "replicates": "finetunes with their own seeds, treatment + control",
 }
 """What each of the headline's numbers is, by the beginning or end of its name."""
