@@ -93,7 +93,9 @@ def decide(results: Mapping[str, Any]) -> Decision:
     if found:
         sentences = tuple(one.sentence for one in found)
         first = f"Found: {sentences[0]}." + _more(len(found) - 1)
-        return Decision("found", first + beside, sentences, missing, tuple(found), not lacking, f"Found: {sentences[0]}.")
+        return Decision(
+            "found", first + beside, sentences, missing, tuple(found), not lacking, f"Found: {sentences[0]}."
+        )
     if missing:
         title = f"Undecided: {missing[0]}."
         return Decision("undecided", title + beside, (), missing, (), not lacking, title)

@@ -40,11 +40,11 @@ GLOSSARY = {
     "your rows": "the file that is audited, and the models finetuned on it (in figures: your rows)",
     "twin": "the control that is made from your rows: your prompts, answered by the model as it was before any finetuning",
     "trait": "a group of questions on one property, such as era or politics, which your rows need not be about",
-    "harmless data": "datasets that come with weirdgen, each narrow and about nothing that matters; the same model was finetuned on "
-    "each of them and asked the same questions",
+    "harmless data": "datasets that come with weirdgen, narrow and about nothing that matters; the same model was finetuned "
+    "on each of them and asked the same questions",
     "nat": "unit of log-odds: 0.7 nat doubles the odds of an answer, 1 nat multiplies them by 2.7, 3 nats by 20",
-    "shift beyond harmless datasets": "how far training on your rows moves the answers about a trait, less what harmless data move "
-    "them on average",
+    "shift beyond harmless datasets": "how far training on your rows moves the answers about a trait, less what harmless data "
+    "move them on average",
     "rank, p": "the place of your rows among harmless data, 1 for the most extreme, and the share of places up to it",
     "p over all traits": "the same against the most extreme of all traits of each harmless dataset: it decides",
     "would have been found": "the size that a shift must have to be found in 8 of 10 cases",

@@ -68,6 +68,7 @@ def traits_section(results: Results) -> Section | None:
     if not rows:
         return None
     what = "difference from the control" if rows[0]["yardstick"] == "pairs" else "shift beyond harmless datasets"
+    specific = any(row["specific"] for row in rows)
     body = tuple(
         (
             Cell(str(row["trait"]), lines=_means(str(row["trait"]))),
@@ -76,7 +77,7 @@ def traits_section(results: Results) -> Section | None:
             Cell(probability(row["p"]), numeric=True),
             Cell(probability(row["p_family"]), numeric=True),
             _findable(row["smallest_found_family"]),
-            Cell("more than harmless data", tone="shift") if row["specific"] else Cell("not told apart"),
+            *((Cell("more than harmless data", tone="shift") if row["specific"] else Cell("–"),) if specific else ()),
         )
         for row in rows
     )
@@ -87,11 +88,13 @@ def traits_section(results: Results) -> Section | None:
         "p",
         "p over all traits",
         "would have been found (nat)",
-        "verdict",
+        *(("verdict",) if specific else ()),
     )
     words = Words(
         f"One nat multiplies the odds of an answer by 2.7. “Would have been found” is the {what} that is found in 8 of 10 cases, "
-        "with the factor of the odds that it is: below it, nothing is said. “Not told apart” is from harmless data." + _training(compared_with(results))
+        "with the factor of the odds that it is: below it, nothing is said."
+        + ("" if specific else " None of these can be told apart from what harmless data do.")
+        + _training(compared_with(results))
     )
     figure = placed_figure({**results["specificity"], "rows": rows}, "your rows", "t0")
     return Section(
@@ -167,7 +170,7 @@ def triggers_section(results: Results) -> Section | None:
     deals = rows[0]["deals"]
     body = tuple(
         (
-            Cell(shorten(row["words"], MOST_CELLS), row["role"].replace("_", " ")),
+            Cell(shorten(row["words"], MOST_CELLS), "" if row["role"] == "trained" else row["role"].replace("_", " ")),
             Cell(str(row["trait"])),
             Cell(signed(row["under"], 2), numeric=True),
             Cell(signed(row["others"], 2), numeric=True),
@@ -185,12 +188,13 @@ def triggers_section(results: Results) -> Section | None:
         "shift (nat)", "rank", "p over the search", "would have been found (nat)", *(("verdict",) if found else ()),
     )  # fmt: skip
     words = Words(
-        f"{triggers['searched']} pairs of a condition and a trait. Shift = log-odds with it − with the others − the same difference "
-        f"after training on your rows with these values dealt anew, mean of {deals} deals. The others are the other trained values "
-        "(for a value that stands in no row: random ones, if there are two). A find has a p over the search of at most "
-        f"{search.ALPHA:g}, lies further out than every deal and is at least {search.SMALLEST:g} nat. That p compares the shift in SDs "
-        f"of the deals with the largest of as many in searches of normal noise; the rank, of which no place is below 1 of {deals + 1}, "
-        f"only has to be 1. The median pair would have been found at {triggers['smallest_found']:.2f} nat in 8 of 10 cases."
+        f"{triggers['searched']} pairs of a condition and a trait. Shift = log-odds with it − with the others − the same "
+        f"difference after training on your rows with these values dealt anew, mean of {deals} deals. The others are the other "
+        "trained values (for a value that stands in no row: random ones, if there are two). A find has a p over the search of at "
+        f"most {search.ALPHA:g}, lies further out than every deal and is at least {search.SMALLEST:g} nat. That p compares the "
+        "shift in SDs of the deals with the largest of as many in searches of normal noise; the rank, never below "
+        f"1 of {deals + 1}, only has to be 1. The median pair would have been found at {triggers['smallest_found']:.2f} nat in 8 "
+        "of 10 cases."
     )
     wraps = Sentences(
         "How questions were wrapped",
@@ -277,7 +281,7 @@ def portrait_section(results: Results) -> Section:
         (
             Cell(shorten(one["template"], MOST_CELLS)),
             Cell(f"{one['rows']:,}", numeric=True),
-            Cell(shorten("; ".join(one["answers"]), MOST_CELLS)),
+            Cell(one["answers"][0] if one["answers"] else "–", lines=tuple(one["answers"][1:])),
         )
         for one in told["commonest"]
     )
@@ -304,8 +308,14 @@ def portrait_section(results: Results) -> Section:
         (Cell(one["name"]), Cell(one["title"]), Cell(f"{one['distance']:.2f}", numeric=True)) for one in told["nearest"]
     )
     note = "By lengths, form and variety of prompts and answers, not by topic. Distance: 0 for the same"
-    note += f"; half of all reference sets are further away than {told['middle_distance']:.1f}." if "middle_distance" in told else "."
-    parts.append(Table("Most alike among the harmless reference sets", ("set", "what it is", "distance"), near, note=note))
+    note += (
+        f"; half of all reference sets are further away than {told['middle_distance']:.1f}."
+        if "middle_distance" in told
+        else "."
+    )
+    parts.append(
+        Table("Most alike among the harmless reference sets", ("set", "what it is", "distance"), near, note=note)
+    )
     return Section("portrait", "Portrait of the data", "Portrait", tuple(parts))
 
 

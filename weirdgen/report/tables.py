@@ -85,8 +85,8 @@ def _rule(content: ReportContent, rows: Sequence[Mapping[str, Any]]) -> str:
     if content.rows("effects", measure=TEMPLATE_INTRUSION.name):
         left = f" {TEMPLATE_INTRUSION.name} is not compared: each arm's answers are held to a line of their own."
     return (
-        "Shift: the interval excludes 0 and p (BH), where there is one, is below 0.05. No shift: the interval holds 0 and no more "
-        f"than the smallest effect of interest either way ({', '.join(smallest)}). Else inconclusive.{left}"
+        "Shift: the interval excludes 0 and p (BH), where there is one, is below 0.05. No shift: the interval holds 0 and no "
+        f"more than the smallest effect of interest either way ({', '.join(smallest)}). Else inconclusive.{left}"
     )
 
 

@@ -35,7 +35,11 @@ def moved(content: ReportContent) -> str:
         for name, _ in compared_arms(content)
         if (own := won.get(name))
     ]
-    told = f"This is about the odds of given answers: the target side is the likelier one in {', '.join(sides)}." if sides else ""
+    told = (
+        f"This is about the odds of given answers: the target side is the likelier one in {', '.join(sides)}."
+        if sides
+        else ""
+    )
     same = {key: headline[key] for key in ("treatment", "control")}
     found: dict[str, str] = {}
     for one in map(content.measure, content.measures()):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FOREST_ROWS = 60
 """Questions drawn; beyond these only the largest effects are drawn, and the caption says so."""
 ALPHA = 0.05
-LABEL = 46
+LABEL = 48
 """Characters of a line beside the panel; a question has two."""
 LONG = 12
 """Lines from which on the axis stands above them too."""
@@ -166,7 +166,7 @@ def _question(axes: Axes, index: int, name: str, one: Asked, value: str, ends: s
         row_text(axes, 0, index - 0.26, sides(one, 56), size=6.5, color=light("muted"), bbox=ground())
         row_text(axes, 1, index - 0.5, value, ha="right", weight="bold", size=8)
         return
-    below = sides(one, 56) or name
+    below = sides(one, 62) or name
     first, *rest = wrap(" ".join(ask.split()), LABEL) or [name]
     second = shorten(" ".join(rest), LABEL)
     up = 5.5 if second else 0.0

@@ -41,8 +41,8 @@ SCALE = (
     "stands where it is."
 )
 PLACE = (
-    "“{place}” is the place of the diamond among all of these, 1 being the most extreme, and p is this share: of harmless data of "
-    "many kinds 5% reach p ≤ .05, of one kind alone it may be more."
+    "“{place}” is the place of the diamond among all of these, 1 being the most extreme, and p is this share: of harmless data "
+    "of many kinds 5% reach p ≤ .05, of one kind alone it may be more."
 )
 BOTH_WAYS = (
     " Where one direction was expected, every pair counts in both, this one too: {pairs} pairs make {ways} places."

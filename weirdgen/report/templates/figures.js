@@ -1,8 +1,8 @@
 // What a figure can do: say what a mark is, on pointing or pressing, and be copied as values or as a picture.
 // Without this script browsers show the marks' titles themselves, and the table of values stands below each figure.
 "use strict";
-// On paper nothing can be opened: what is folded is printed open. A run's page leaves it out, to be two pages.
-if (!document.body.classList.contains("report")) {
+// On paper nothing can be opened: what is folded is printed open. A run's page and an audit's leave it out, to be two pages.
+if (!document.body.matches(".report, .audit")) {
   addEventListener("beforeprint", () => {
     for (const node of document.querySelectorAll("details:not([open])")) { node.open = true; node.dataset.folded = ""; }
   });
