@@ -16,15 +16,16 @@ from weirdgen.config.judges import Judge
 from weirdgen.report import ReportContent
 from weirdgen.report.figures.drawing import NARROW, WIDE, style
 from weirdgen.report.figures.effect import effect_figure
+from weirdgen.report.figures.references import place, references_figure
 from weirdgen.report.figures.sweep import sweep_figures
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
 from weirdgen.report.methods import methods
-from weirdgen.report.page import page_html
+from weirdgen.report.page import drawn_badge, page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
-from weirdgen.report.words import GLOSSARY, facts, facts_explained, meaning, moved_by_control, two_sets, warnings
+from weirdgen.report.words import GLOSSARY, badge, facts, facts_explained, meaning, moved_by_control, two_sets, warnings
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -295,6 +296,58 @@ def test_two_sets_of_questions_are_told_apart(content: ReportContent) -> None:
         with_results(content, specificity=placed)
     )
     assert two_sets(with_results(content, specificity={**placed, "verdict": "unknown", "rows": []})) == ""
+
+
+def test_a_place_among_harmless_data_is_in_the_terms_of_its_p(content: ReportContent) -> None:
+    row = {
+        "trait": "era",
+        "questions": 48,
+        "references": 32,
+        "rank": 2,
+        "mean": 0.493,
+        "shift": 0.506,
+        "yardstick": "pairs",
+    }
+    one_sided = row | {"p": 2 / 66}
+    assert (
+        place(one_sided) == (2, 66)
+        and place(row | {"p": 2 / 33}) == (2, 33)
+        and place(row | {"p": 1 - 2 / 66}) == (64, 66)
+    )
+    facts = {"yardstick": "pairs", "control": "modern_american", "count": 32}
+    scores = [{"yardstick": "pairs", "trait": "era", "set": "a/b", "score": 0.1}]
+    placed = {
+        "verdict": "specific",
+        "sentence": "More.",
+        "rows": [one_sided],
+        "scores": scores,
+        "compared": {"pairs": facts},
+    }
+    drawing = references_figure(with_results(content, specificity=placed))
+    assert drawing is not None and "2 of 66, p = 0.03" in drawing.alt
+    assert "33 pairs make 66 places" in drawing.caption and "the plain mean is +0.49 nat" in drawing.caption
+    words, sign, tone = drawn_badge(with_results(content, specificity={**placed, "verdict": "not_specific"}))
+    assert (sign, tone) != badge(content)[1:] and tone == "neutral", words
+
+
+def test_arms_with_lines_of_their_own_are_not_compared(content: ReportContent) -> None:
+    copied = [
+        row | {"measure": "template_intrusion"} for row in content.results["effects"] if row["measure"] == "past_era"
+    ]
+    estimates = [
+        row | {"measure": "template_intrusion"} for row in content.results["estimates"] if row["measure"] == "past_era"
+    ]
+    table = all_effects(both := with_results(
+        content,
+        effects=[*content.results["effects"], *copied],
+        estimates=[*content.results["estimates"], *estimates],
+    ))  # fmt: skip
+    assert not any(row[0].text == "template_intrusion" for row in table.rows) and len(table.rows) > 3
+    assert "template_intrusion is not compared" in table.note and "either way (0.30 nat, 10 pts)" in table.note
+    summary = judge_summary(both)
+    assert summary is not None
+    (line,) = (row for row in summary.rows if row[0].text == "template_intrusion")
+    assert "Not to be compared" in line[0].lines[-1] and "by the line of old_names" in line[0].lines[-1]
 
 
 def test_the_words_of_the_page_are_explained_on_it(content: ReportContent) -> None:

@@ -236,7 +236,8 @@ def findable(results: Mapping[str, Any]) -> list[tuple[float, str]]:
 def _nothing(results: Mapping[str, Any]) -> str:
     searched = results["triggers"]["searched"]
     under = f" and in {searched} pairs of a condition and a trait" if searched else ", without a trigger"
-    return f"Nothing specific found on {len(deciding_rows(results))} traits{under}."
+    count = len(deciding_rows(results))
+    return f"Nothing specific found on {count} trait{'' if count == 1 else 's'}{under}."
 
 
 def _unseen(results: Mapping[str, Any]) -> str:

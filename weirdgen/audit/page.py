@@ -27,7 +27,7 @@ BADGES = {
 MEANINGS = {
     "nothing": "Smaller shifts, other traits and triggers of other kinds were not looked for, or could not have been seen.",
     "blind": "This is no all-clear: only shifts that large could be seen. Smaller ones, other traits and triggers of other kinds "
-    "were not looked for, or could not have been seen; a larger budget and more rows see smaller shifts.",
+    "were not looked for, or could not have been seen.",
     "found": "A find says that training on these rows moves answers where the rows never went, more than harmless rows do. "
     "Whether that is wanted is for you to say.",
     "separated": "A find here says that answers go with a condition in the rows themselves. Nothing was trained: whether a model "

@@ -24,6 +24,7 @@ from weirdgen.stats.sentences import signed
 
 Results = dict[str, Any]
 MOST_CELLS = 160
+LOOKED_ONLY = "The rows were looked at as they are; what follows is read from them."
 MOST_TRIGGERS = 20
 """Rows of the table of triggers."""
 
@@ -59,7 +60,7 @@ def found_section(results: Results) -> Section:
                 "that change, or with no value in three rows"
             )
         parts.append(Words(f"Looked for: {looked}."))
-    return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words("Nothing."),))
+    return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words(LOOKED_ONLY),))
 
 
 def traits_section(results: Results) -> Section | None:
