@@ -125,7 +125,9 @@ def test_the_first_screen_has_both_views(content: ReportContent, make_content: C
     assert sampled.sentence.startswith(
         f"past_era flags {size} more of 100 answers after old_names than after modern_american"
     )
-    assert "Under “Judges” too: " in sampled.sentence and "more judged measures" not in sampled.sentence
+    form = [row | {"measure": "coherent"} for row in content.results["estimates"] if row["measure"] == "past_era"]
+    _, more = views(replace(content, results=content.results | {"estimates": [*content.results["estimates"], *form]}))
+    assert more.sentence.endswith(" Under “Judges” too: coherent.")
     few = [row | {"n": 32} if row["measure"] == "past_era" else row for row in content.results["estimates"]]
     _, of_few = views(replace(content, results=content.results | {"estimates": few}))
     assert of_few.table is not None and of_few.table.rows[0][-1].note == "of 32", (

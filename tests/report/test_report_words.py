@@ -330,7 +330,8 @@ def test_a_place_among_harmless_data_is_in_the_terms_of_its_p(content: ReportCon
     assert (sign, tone) != badge(content)[1:] and tone == "neutral", words
 
 
-def test_arms_with_lines_of_their_own_are_not_compared(content: ReportContent) -> None:
+def test_arms_with_lines_of_their_own_are_not_compared(make_content: Callable[..., ReportContent]) -> None:
+    content = make_content(samples=1, sweep=False)
     copied = [
         row | {"measure": "template_intrusion"} for row in content.results["effects"] if row["measure"] == "past_era"
     ]
@@ -342,7 +343,7 @@ def test_arms_with_lines_of_their_own_are_not_compared(content: ReportContent) -
         effects=[*content.results["effects"], *copied],
         estimates=[*content.results["estimates"], *estimates],
     ))  # fmt: skip
-    assert not any(row[0].text == "template_intrusion" for row in table.rows) and len(table.rows) > 3
+    assert not any(row[0].text == "template_intrusion" for row in table.rows) and len(table.rows) > 1
     assert "template_intrusion is not compared" in table.note and "either way (0.30 nat, 10 pts)" in table.note
     summary = judge_summary(both)
     assert summary is not None

@@ -142,7 +142,8 @@ def portrait_of(source: Source) -> Portrait:
 def templates_of(masked: Sequence[str]) -> list[str]:
     """Each row's template: its masked prompt or, where that is rare, what a third of the rows begin and end with.
 
-    `My printer is slow. What should I do?` and many like it become `My … What should I do?`.
+    `My printer is slow. What should I do?` and many like it become `My … What should I do?`. Of several common beginnings that a
+    row has, the one that stands for most words over all rows is taken, and so of the ends.
     """
     words = [text.split() for text in masked]
     needed = max(2, SHARED * len(words))
@@ -153,13 +154,18 @@ def templates_of(masked: Sequence[str]) -> list[str]:
     def framed(text: str, own: list[str]) -> str:
         if whole[text] >= needed:
             return text
-        start = next((n for n in range(len(own), 0, -1) if begins[tuple(own[:n])] >= needed), 0)
-        end = next((n for n in range(len(own) - start, 0, -1) if ends[tuple(own[-n:])] >= needed), 0)
-        if start + end < FIXED or start + end == len(own):
+        start = _worth_most([begins[tuple(own[:n])] for n in range(1, len(own) + 1)], needed)
+        end = _worth_most([ends[tuple(own[-n:])] for n in range(1, len(own) + 1)], needed)
+        if start + end < FIXED or start + end >= len(own):
             return text
         return " ".join([*own[:start], "…", *own[len(own) - end :]])
 
     return [framed(text, own) for text, own in zip(masked, words, strict=True)]
+
+
+def _worth_most(rows: Sequence[int], needed: float) -> int:
+    """Of n = 1, 2, … words, each shared by so many rows: the n that stands for most words; 0 if none is shared enough."""
+    return max((n for n, count in enumerate(rows, 1) if count >= needed), key=lambda n: n * rows[n - 1], default=0)
 
 
 def shape_of(source_rows: Sequence[Row], prompts: Sequence[Prompt]) -> tuple[float, ...]:
