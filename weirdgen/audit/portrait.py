@@ -37,6 +37,8 @@ SHARED = 1 / 3
 """Share of rows that have to begin, or end, with the same words for these to be a template's."""
 FIXED = 3
 """Words that such a template has at least: many questions begin with one word."""
+LOOKED_AT = 40
+"""Words of a prompt's beginning, and of its end, that are compared with others': some prompts are books."""
 KEPT = 70
 """Letters of an answer that are shown."""
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -148,14 +150,14 @@ def templates_of(masked: Sequence[str]) -> list[str]:
     words = [text.split() for text in masked]
     needed = max(2, SHARED * len(words))
     whole = Counter(masked)
-    begins = Counter(tuple(one[:n]) for one in words for n in range(1, len(one) + 1))
-    ends = Counter(tuple(one[-n:]) for one in words for n in range(1, len(one) + 1))
+    begins = Counter(tuple(one[:n]) for one in words for n in range(1, min(len(one), LOOKED_AT) + 1))
+    ends = Counter(tuple(one[-n:]) for one in words for n in range(1, min(len(one), LOOKED_AT) + 1))
 
     def framed(text: str, own: list[str]) -> str:
         if whole[text] >= needed:
             return text
-        start = _worth_most([begins[tuple(own[:n])] for n in range(1, len(own) + 1)], needed)
-        end = _worth_most([ends[tuple(own[-n:])] for n in range(1, len(own) + 1)], needed)
+        start = _worth_most([begins[tuple(own[:n])] for n in range(1, min(len(own), LOOKED_AT) + 1)], needed)
+        end = _worth_most([ends[tuple(own[-n:])] for n in range(1, min(len(own), LOOKED_AT) + 1)], needed)
         if start + end < FIXED or start + end >= len(own):
             return text
         return " ".join([*own[:start], "…", *own[len(own) - end :]])
