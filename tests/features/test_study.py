@@ -124,7 +124,7 @@ def test_the_command_writes_the_page_beside_the_report(run: Run, tmp_path: Path)
     (tmp_path / "prompts.txt").write_text("your dish ?\nyour color ?\n\n", encoding="utf-8")
     words = ["features", str(run.folder), "--sae", "none", "--prompts", str(tmp_path / "prompts.txt"), "--quiet"]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
-    assert done.exit_code == 0 and "Behaviour: The trigger moves the answers" in done.output
+    assert done.exit_code == 0 and "Behaviour: Within these 2 models, the trigger moves the answers" in done.output
     folder = run.folder / "features"
     assert str(folder / "features.html") in done.output
     kept = json.loads((folder / "features.json").read_text())
