@@ -59,5 +59,7 @@ def left_table(seed: int, datasets: int) -> pd.DataFrame:
                 false.append(flat.query("arm == 't'")["jumped"].mean())
                 control.append(flat.query("arm == 'c' and replicate > 0")["jumped"].mean())
             means = {"found": found, "false": false, "false_control": control}
-            rows.append({"replicates": replicates, "odd": odd, **{name: float(np.mean(of)) for name, of in means.items()}})
+            rows.append(
+                {"replicates": replicates, "odd": odd, **{name: float(np.mean(of)) for name, of in means.items()}}
+            )
     return pd.DataFrame(rows)

@@ -61,7 +61,10 @@ def test_moved_needs_an_interval_beyond_control_and_placebo(interaction: Moved, 
         (Gate(8.34, NAN, NAN, 0.1, NAN, 1), "Within this one model, the trigger moves the answers"),
         (Gate(8.34, 8.1, 8.6, 0.1, 7.9, 2), "Within these 2 models, the trigger moves the answers"),
         (Gate(8.34, 8.1, 8.6, 0.1, NAN, 4), "Within these 4 models, the trigger moves the answers"),  # one control
-        (Gate(8.3, -0.4, 17.0, 0.1, -0.5, 3), "Inconclusive: it is not shown that the trigger moves the answers: +8.30"),
+        (
+            Gate(8.3, -0.4, 17.0, 0.1, -0.5, 3),
+            "Inconclusive: it is not shown that the trigger moves the answers: +8.30",
+        ),
         (Gate(1.0, 0.5, 1.5, 0.4, -0.1, 4), "not clearly more than the control's: +1.00"),
         (Gate(-8.3, -8.6, -8.1, 0.0, -8.7, 6), "moves the answers the other way: -8.30"),
     ],
@@ -76,7 +79,9 @@ def test_two_replicates_mediate_nothing() -> None:
     two = Gate(8.34, 8.1, 8.6, 0.1, 7.9, 2)
     removed = Removed(0.7, 0.6, 0.8, (0.2, 0.3), 0.1)
     assert not opens(two) and not mediates(two, removed)
-    assert said(shift(0.4, NAN, NAN, 2), two, removed)["Cause"].startswith("Without an effect on the answers that is shown")
+    assert said(shift(0.4, NAN, NAN, 2), two, removed)["Cause"].startswith(
+        "Without an effect on the answers that is shown"
+    )
 
 
 def test_nothing_is_said_about_a_trigger_that_there_is_not() -> None:

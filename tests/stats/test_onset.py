@@ -134,7 +134,9 @@ def test_a_control_replicate_that_rises_is_found_and_hides_no_other() -> None:
 
 def test_a_fall_makes_no_gap_between_jumps() -> None:
     sizes = np.array([0.0, 0.0, 0.35, 1.0, 1.0])
-    assert jump_threshold(sizes, 0.3) == pytest.approx(jump_threshold(np.append(sizes, -1.5), 0.3)) == pytest.approx(0.675)
+    assert (
+        jump_threshold(sizes, 0.3) == pytest.approx(jump_threshold(np.append(sizes, -1.5), 0.3)) == pytest.approx(0.675)
+    )
 
 
 @pytest.mark.slow

@@ -218,8 +218,8 @@ def _no_p(results: dict[str, Any]) -> str:
     if treatment == control > 1:
         return ""
     return (
-        f"No p is given. It takes two or more replicates of treatment and control and equally many of both: there are {treatment} and "
-        f"{control}, and relabelled replicates would take an arm that varies more for one that moved."
+        "No p is given. It takes two or more replicates of treatment and control and equally many of both: there are "
+        f"{treatment} and {control}, and relabelled replicates would take an arm that varies more for one that moved."
     )
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from weirdgen.features.difference import Moved
 
-
 FEWEST = 3
 """Replicates that it takes to say anything beyond them."""
 
@@ -92,9 +91,7 @@ TOO_FEW = "nothing is claimed about others: that takes three replicates, and two
 def _static(found: Moved) -> str:
     count, beyond = len(found.treatment), " beyond the control" if found.control else ""
     if math.isnan(found.low):
-        return (
-            f"{_few(count)} finetuning moved the residual stream by {found.size:.2f} of its norm under every value; {TOO_FEW}."
-        )
+        return f"{_few(count)} finetuning moved the residual stream by {found.size:.2f} of its norm under every value; {TOO_FEW}."
     if found.low > 0:
         return (
             f"Finetuning moved the residual stream in one direction that {count} replicates share, by "
@@ -136,7 +133,9 @@ def _behaviour(gate: Gate) -> str:
     other = "control" if gate.of_control else "untuned base"
     if gate.replicates < FEWEST or math.isnan(gate.low) or math.isnan(gate.beyond_low):
         numbers = f"{gate.size:+.2f} nats, the {other} {gate.other:+.2f}"
-        return f"{_few(gate.replicates)} the trigger moves the answers to the contrast questions by {numbers}; {TOO_FEW}."
+        return (
+            f"{_few(gate.replicates)} the trigger moves the answers to the contrast questions by {numbers}; {TOO_FEW}."
+        )
     interval = f"{gate.size:+.2f} nats [{gate.low:.2f}, {gate.high:.2f}]"
     numbers = f"{interval}, the {other} {gate.other:+.2f}, {gate.replicates} replicates"
     if opens(gate):

@@ -1,8 +1,8 @@
 """Onsets: at which checkpoint replicates jump away from the control, for every arm of a headline.
 
 In: each replicate's value at each checkpoint. Out: rows of the tables of onsets and of jumps. The model of a jump is
-`weirdgen.stats.onset`'s; which checkpoints a headline has is decided in `runs.results.estimates`. What it finds where the truth is
-known: `python -m benchmarks.coverage left`.
+`weirdgen.stats.onset`'s; which checkpoints a headline has is decided in `runs.results.estimates`. What is found where
+the truth is known: `python -m benchmarks.coverage left`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def onsets_of(
         for (arm, role), part in values.groupby(["arm", "role"], sort=False)
     }
     control = curves_of.get((comparison.control, "control"))
-    beyond = {key: _beyond_control(raw, control, key[0] == comparison.control, direction) for key, raw in curves_of.items()}
+    beyond = {
+        key: _beyond_control(raw, control, key[0] == comparison.control, direction) for key, raw in curves_of.items()
+    }
     of_control = beyond.get((comparison.control, "control"))
     for (arm, role), wide in beyond.items():
         if not len(wide):
@@ -58,7 +60,9 @@ def onsets_of(
     return summaries, jumps
 
 
-def _beyond_control(value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool, direction: int) -> pd.DataFrame:
+def _beyond_control(
+    value: pd.DataFrame, control: pd.DataFrame | None, is_control: bool, direction: int
+) -> pd.DataFrame:
     """Replicates' curves minus the median curve of the control, or of a control replicate's fellows, without one of them.
 
     Any finetuning moves answers in its first steps; what is looked for is where a replicate leaves the control. Left out is
