@@ -75,6 +75,19 @@ def test_an_unknown_an_open_and_a_negative_effect_are_no_null(gate: Gate, words:
     assert gate is GATE or "No gate is claimed" in sentence or "nothing is claimed about others" in sentence
 
 
+@pytest.mark.parametrize(
+    ("static", "words"),
+    [
+        (shift(0.4, 0.3, 0.5), "in one direction that 4 replicates share, by 0.40 of its norm beyond the control"),
+        (shift(0.4, -0.1, 0.9), "Inconclusive: it is not shown that 4 replicates moved"),
+        (shift(-0.4, -0.5, -0.3), "It is not shown that 4 replicates moved"),
+        (shift(0.4, NAN, NAN, 2), "Within these 2 models"),
+    ],
+)
+def test_the_first_sentence_says_what_its_interval_says(static: Moved, words: str) -> None:
+    assert words in dict(sentences(static, None, [], None, None))["Always"]
+
+
 def test_two_replicates_mediate_nothing() -> None:
     two = Gate(8.34, 8.1, 8.6, 0.1, 7.9, 2)
     removed = Removed(0.7, 0.6, 0.8, (0.2, 0.3), 0.1)

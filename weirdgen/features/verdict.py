@@ -98,8 +98,8 @@ def _static(found: Moved) -> str:
             f"{found.effect:.2f} of its norm{beyond} [{found.low:.2f}, {found.high:.2f}], whatever the value."
         )
     return (
-        f"No direction was found along which {count} replicates moved{beyond} under every value "
-        f"({found.effect:.2f} [{found.low:.2f}, {found.high:.2f}] of the norm)."
+        f"{'It' if found.high < 0 else 'Inconclusive: it'} is not shown that {count} replicates moved in one direction{beyond}, "
+        f"whatever the value: {found.effect:.2f} of the norm [{found.low:.2f}, {found.high:.2f}]."
     )
 
 

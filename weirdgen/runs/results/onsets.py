@@ -73,7 +73,7 @@ def _beyond_control(
         return value.iloc[:0]
     rows = []
     for replicate, curve in value.iterrows():
-        others = control.drop(index=replicate) if is_control else control  # type: ignore[arg-type]  # a label
+        others = control.drop(index=replicate) if is_control else control
         distances = pd.DataFrame([curve - others.drop(index=left_out).median() for left_out in others.index])
         rows.append(distances.iloc[_sizes(distances, direction).argmin()].to_numpy())
     return pd.DataFrame(rows, index=value.index, columns=value.columns)
