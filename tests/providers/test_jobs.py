@@ -114,7 +114,9 @@ def test_a_job_that_the_service_forgot_is_told_once_and_made_anew(jobs: Make, tm
     with FinetuningServer() as server:
         write_state(tmp_path / ONE.key, {"job": "ftjob-gone"})
         done = []
-        with pytest.raises(ModelError, match=r"^old seed 0: .*404: Could not find.*nor is it in the list .* begins a new one"):
+        with pytest.raises(
+            ModelError, match=r"^old seed 0: .*404: Could not find.*nor is it in the list .* begins a new one"
+        ):
             for wanted, _ in jobs(server).train([ONE, TWO]):
                 done.append(wanted.name)
         assert done == ["old seed 1"] and read_state(tmp_path / ONE.key)["job"] is None
@@ -162,7 +164,9 @@ def test_a_job_is_of_use_without_losses(jobs: Make, refusal: int) -> None:
             (job["fine_tuned_model"], [], []) for job in server.jobs.values()
         ]
     warned = [str(one.message) for one in said if "Jobs are taken without" in str(one.message)]
-    assert len(warned) == 3 and f"reading events: {refusal}" in warned[0] and told == [("ftjob-0", 1.0), ("ftjob-1", 1.0)]
+    assert (
+        len(warned) == 3 and f"reading events: {refusal}" in warned[0] and told == [("ftjob-0", 1.0), ("ftjob-1", 1.0)]
+    )
 
 
 def test_without_events_a_cancelled_job_is_booked_whole(jobs: Make) -> None:
@@ -173,7 +177,10 @@ def test_without_events_a_cancelled_job_is_booked_whole(jobs: Make) -> None:
             server.jobs["ftjob-0"]["status"] = "cancelled"
         return 404 if path.endswith("/events") else None
 
-    with FinetuningServer(Script(steps_a_look=1, fault=fault)) as server, pytest.warns(UserWarning, match="reading events"):
+    with (
+        FinetuningServer(Script(steps_a_look=1, fault=fault)) as server,
+        pytest.warns(UserWarning, match="reading events"),
+    ):
         told = jobs(server, ended=lambda wanted, job, share: ended.append(share))
         with pytest.raises(ModelError, match="ftjob-0 was cancelled"):
             list(told.train([ONE]))
