@@ -148,27 +148,26 @@ def test_a_refusal_is_named_also_if_the_service_goes_away_after_it(jobs: Make, m
 
 
 @pytest.mark.parametrize("refusal", [404, 403])
-def test_a_job_is_of_use_without_losses(jobs: Make, refusal: int) -> None:
+def test_a_job_is_of_use_without_losses(jobs: Make, refusal: int, recwarn: pytest.WarningsRecorder) -> None:
     """A service without events, whose result files were deleted."""
-    told: list[tuple[str, float]] = []
+    ended: list[tuple[str, float]] = []
 
     def fault(method: str, path: str, count: int) -> int | None:
         for job in server.jobs.values():
             job["result_files"] = ["file-gone"]
         return refusal if path.endswith(("/events", "/checkpoints", "/files/file-gone/content")) else None
 
-    with FinetuningServer(Script(fault=fault)) as server, pytest.warns(UserWarning) as said:
-        ended = lambda wanted, job, share: told.append((job.id, share))  # noqa: E731
-        done = [trained for _, trained in jobs(server, ended=ended).train([ONE, TWO])]
-        assert [(one.model, one.losses, one.checkpoints) for one in done] == [
-            (job["fine_tuned_model"], [], []) for job in server.jobs.values()
-        ]
-    warned = [str(one.message) for one in said if "Jobs are taken without" in str(one.message)]
-    assert (
-        len(warned) == 3 and f"reading events: {refusal}" in warned[0] and told == [("ftjob-0", 1.0), ("ftjob-1", 1.0)]
-    )
+    with FinetuningServer(Script(fault=fault)) as server:
+        told = jobs(server, ended=lambda wanted, job, share: ended.append((job.id, share)))
+        done = [trained for _, trained in told.train([ONE, TWO])]
+        names = [job["fine_tuned_model"] for job in server.jobs.values()]
+    assert [(one.model, one.losses, one.checkpoints) for one in done] == [(name, [], []) for name in names]
+    said = [str(one.message) for one in recwarn if "Jobs are taken without" in str(one.message)]
+    assert len(said) == 3 and f"reading events: {refusal}" in said[0], "each once, whatever the number of jobs"
+    assert ended == [("ftjob-0", 1.0), ("ftjob-1", 1.0)]
 
 
+@pytest.mark.filterwarnings("ignore:.*reading events")
 def test_without_events_a_cancelled_job_is_booked_whole(jobs: Make) -> None:
     ended: list[float] = []
 
@@ -177,10 +176,7 @@ def test_without_events_a_cancelled_job_is_booked_whole(jobs: Make) -> None:
             server.jobs["ftjob-0"]["status"] = "cancelled"
         return 404 if path.endswith("/events") else None
 
-    with (
-        FinetuningServer(Script(steps_a_look=1, fault=fault)) as server,
-        pytest.warns(UserWarning, match="reading events"),
-    ):
+    with FinetuningServer(Script(steps_a_look=1, fault=fault)) as server:
         told = jobs(server, ended=lambda wanted, job, share: ended.append(share))
         with pytest.raises(ModelError, match="ftjob-0 was cancelled"):
             list(told.train([ONE]))

@@ -125,8 +125,8 @@ class Jobs:
                 raise UnreachableError(str(error)) from None
             self._creator.lose(one.wanted)
             raise ModelError(
-                f"{error}, nor is it in the list that this key sees. The same command looks there once more, and begins a new one "
-                "if it is not there then: with a key of another project it would be a second one"
+                f"{error}, nor is it in the list that this key sees. The same command looks there again, and begins a new one if "
+                "it is not there then: with a key of another project that would be a second one"
             ) from None
         try:
             one.news = self._read_events(one)

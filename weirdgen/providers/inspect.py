@@ -3,7 +3,7 @@ module that imports it.
 
 In: a model string as Inspect writes it (`together/…`, `anthropic/…`). Out: Inspect's own model, to be asked by
 `weirdgen.judges.api_model` and `weirdgen.sample.by_inspect`. Keys and addresses are read from the environment by its providers;
-here it is only seen to that no key travels unencrypted, and what a provider leaves out of its requests is heard (`require_sampled`).
+here it is seen to that no key travels unencrypted, and heard what a provider leaves out of its requests (`require_sampled`).
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def require_sampled(model: Model, sampling: Mapping[str, float]) -> None:
         for name, default in DEFAULTS.items():
             if module in modules and re.search(rf"\b{name}\b", told) and sampling[name] != default:
                 raise ModelError(
-                    f"{model} is not sent {name} {sampling[name]} (Inspect AI: {without_keys(told)[:200]}). Without it the provider's "
-                    f"own holds: --set sampling.{name}={default} asks for that"
+                    f"{model} is not sent {name} {sampling[name]} (Inspect AI: {without_keys(told)[:200]}). Without it the "
+                    f"provider's own holds: --set sampling.{name}={default} asks for that"
                 )
 
 
