@@ -1,8 +1,8 @@
 """The remote engine over Inspect AI: every provider that does not speak OpenAI's dialect, by Inspect's own model string.
 
 In: a provider's name as Inspect writes it, names of models there. Out: what `sample.remote` gives. Retries and rate limits are
-Inspect's; whether a provider takes a seed or several choices is its own affair. That one takes no temperature or top-p is an error
-where another than the default is asked for.
+Inspect's; whether a provider takes a seed or several choices is its own affair. That one takes no temperature or top-p is an
+error where another than the default is asked for.
 """
 
 from __future__ import annotations
