@@ -325,7 +325,7 @@ def test_a_place_among_harmless_data_is_in_the_terms_of_its_p(content: ReportCon
     }
     drawing = references_figure(with_results(content, specificity=placed))
     assert drawing is not None and "2 of 66, p = 0.03" in drawing.alt
-    assert "33 pairs make 66 places" in drawing.caption and "the plain mean is +0.49 nat" in drawing.caption
+    assert "33 pairs make 66 places" in drawing.caption
     words, sign, tone = drawn_badge(with_results(content, specificity={**placed, "verdict": "not_specific"}))
     assert (sign, tone) != badge(content)[1:] and tone == "neutral", words
 

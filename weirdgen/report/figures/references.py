@@ -23,7 +23,6 @@ from weirdgen.report.figures.drawing import (
 )
 from weirdgen.report.figures.marks import Mark, Marks
 from weirdgen.report.look import light, probability, slot_of
-from weirdgen.stats.sentences import signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +37,7 @@ NAMED = 400
 """Harmless datasets' marks, over all rows, beyond which they have no names: the page would grow without end."""
 SCALE = (
     "Datasets differ in how far they move any question. Each circle is rescaled to how far this dataset moves them; the diamond "
-    "stands where it is."
+    "stands where it is. A mark is a mean over a trait's questions in which those count most that harmless data move least."
 )
 PLACE = (
     "“{place}” is the place of the diamond among all of these, 1 being the most extreme, and p is this share: of harmless data "
@@ -78,12 +77,6 @@ def _read(rows: list[dict[str, Any]]) -> str:
     told = f"{SCALE} {PLACE.format(place=f'{first[0]} of {first[1]}')}"
     if turned := [row for row in rows if place(row)[1] > int(row["references"]) + 1]:
         told += BOTH_WAYS.format(pairs=turned[0]["references"] + 1, ways=place(turned[0])[1])
-    apart = [row for row in rows if row["yardstick"] == "pairs" and f"{row['mean']:.2f}" != f"{row['shift']:.2f}"]
-    if len(apart) == 1:
-        told += (
-            f" A mark is a mean over the trait's questions in which those count most that harmless data move least, here "
-            f"{signed(apart[0]['shift'], 2)} nat; the plain mean is {signed(apart[0]['mean'], 2)} nat."
-        )
     return told
 
 
