@@ -6,6 +6,7 @@ is minus infinity is −9999, as in OpenAI's.
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Sequence
@@ -25,13 +26,10 @@ class Writer:
         self._id = f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(12)}"
         self._created = int(time.time())
 
-    def whole(self, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a request that is not streamed."""
-        return {
-            **self._head("chat.completion" if self._chat else "text_completion"),
-            "choices": choices,
-            "usage": usage,
-        }
+    def whole(self, choices: list[str], usage: dict[str, Any]) -> str:
+        """The answer to a request that is not streamed, of choices that are JSON already."""
+        head = self._head("chat.completion" if self._chat else "text_completion")
+        return f'{as_json({**head, "usage": usage})[:-1]},"choices":[{",".join(choices)}]}}'
 
     def choice(self, index: int, answer: Answer, prompt: str = "", given: Given | None = None) -> dict[str, Any]:
         """One finished answer; with `echo`, behind its prompt."""
@@ -130,6 +128,11 @@ class Writer:
         ]
         offsets = [at for _, at in tokens]
         return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets}
+
+
+def as_json(value: dict[str, Any]) -> str:
+    """As it is sent."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
