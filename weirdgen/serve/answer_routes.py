@@ -111,9 +111,7 @@ def answer_routes(backend: Backend) -> "APIRouter":
     return routes
 
 
-async def _whole(
-    backend: Backend, served: Served, asks: list[Ask], writer: Writer, prompts: list[str]
-) -> str:
+async def _whole(backend: Backend, served: Served, asks: list[Ask], writer: Writer, prompts: list[str]) -> str:
     """The answer to a request that is not streamed, as JSON."""
     answers: list[dict[int, Answer]] = [{} for _ in asks]
     givens: list[Given | None] = [None for _ in asks]
@@ -127,8 +125,8 @@ async def _whole(
         for index in range(one.n):
             answer = answers[number].get(index) or Answer(index, "", "length", 0, [], [])
             # Not on the event loop, where everybody waits; and each on its own, since json keeps all threads waiting.
-            choice = (number * one.n + index, answer, prompts[number], givens[number])
-            choices.append(await asyncio.to_thread(lambda: as_json(writer.choice(*choice))))
+            choice = number * one.n + index, answer, prompts[number], givens[number]
+            choices.append(await asyncio.to_thread(lambda choice=choice: as_json(writer.choice(*choice))))
     written = sum(answer.written for mine in answers for answer in mine.values())
     return await asyncio.to_thread(writer.whole, choices, usage(sum(len(one.ids) for one in asks), written))
 

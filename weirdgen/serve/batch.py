@@ -80,7 +80,7 @@ class Batch(Writing):
             wanted = asks + [ask] * ask.n
             if not base.ways.batch(max(len(one.ids) + one.max_tokens for one in wanted)):
                 break
-            if asks and not self._has_room(wanted):
+            if (asks or self.rows) and not self._has_room(wanted):  # the first of a batch is given all there is
                 break
             asks = wanted
             self.queue.take()

@@ -56,7 +56,7 @@ class Files:
         self._files = {name: StoredFile(**record) for name, record in self._records.read_all()}
 
     def add(self, source: IO[bytes], filename: str | None, purpose: str) -> StoredFile:
-        """Keep what a client uploads. Raises `ApiError` on a wrong purpose, too many files or bytes, `StoreError` on a full disk."""
+        """Keep an upload. Raises `ApiError` on a wrong purpose, too many files or bytes, `StoreError` on a full disk."""
         if purpose != UPLOADED:
             raise bad(f"purpose {purpose[:40]!r} is not supported: expected {UPLOADED!r}", "purpose", "invalid_value")
         if (kept := sum(file.purpose == UPLOADED for file in self.all())) >= self._limits.files:

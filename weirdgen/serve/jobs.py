@@ -87,12 +87,14 @@ class Job:
 
     @property
     def recipe(self) -> Recipe:
-        """Of a job whose file has been read. Raises `ApiError` if another version of weirdgen made the job, whose recipe is not ours."""
+        """Of a job whose file has been read. Raises `ApiError` if it is not one of this version of weirdgen."""
         try:
             return Recipe.model_validate(self.inputs["recipe"])
         except ValidationError as error:
             why = "; ".join(".".join(map(str, one["loc"])) for one in error.errors())
-            raise bad(f"another version of weirdgen made this job, with a recipe that this one does not know ({why})") from None
+            raise bad(
+                f"another version of weirdgen made this job, with a recipe that this one does not know ({why})"
+            ) from None
 
     @property
     def tuned_model(self) -> str:

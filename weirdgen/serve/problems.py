@@ -39,7 +39,9 @@ def bad(message: str, param: str | None = None, code: str | None = None) -> ApiE
 def unknown(name: str, param: str | None = None) -> ApiError:
     """A parameter that is not read here, which to ignore would be to lie. `param`: where it stands."""
     return bad(
-        f"Unrecognized request argument supplied: {name[:200]!r}", param or name.partition("[")[0][:200], "unknown_parameter"
+        f"Unrecognized request argument supplied: {name[:200]!r}",
+        param or name.partition("[")[0][:200],
+        "unknown_parameter",
     )
 
 
