@@ -125,8 +125,8 @@ async def _whole(backend: Backend, served: Served, asks: list[Ask], writer: Writ
         for index in range(one.n):
             answer = answers[number].get(index) or Answer(index, "", "length", 0, [], [])
             # Not on the event loop, where everybody waits; and each on its own, since json keeps all threads waiting.
-            choice = number * one.n + index, answer, prompts[number], givens[number]
-            choices.append(await asyncio.to_thread(lambda choice=choice: as_json(writer.choice(*choice))))
+            of = number * one.n + index
+            choices.append(await asyncio.to_thread(writer.choice, of, answer, prompts[number], givens[number]))
     written = sum(answer.written for mine in answers for answer in mine.values())
     return await asyncio.to_thread(writer.whole, choices, usage(sum(len(one.ids) for one in asks), written))
 
