@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,10 +24,12 @@ from weirdgen.report import page
 from weirdgen.runs.pipeline import run_plan
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.resolve import resolve
+from weirdgen.runs.preview import work_line
 from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
 from weirdgen.runs.stages.all import workload
+from weirdgen.runs.stages.finetune import Finetune, result_of
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import write_whole
 
@@ -130,8 +133,8 @@ def test_kill_9_and_resume_equals_an_undisturbed_run(write_experiment: Write, tm
 def test_training_goes_on_where_it_was_stopped(
     write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Ctrl-C keeps the step it is at, and the plan, the bar and the time of a replicate count what was done before."""
     path, store = str(write_experiment()), tmp_path / "store"
-    monkeypatch.setattr("weirdgen.finetune.replicas.EVERY_SECONDS", 0.0)
     computed: list[object] = []
 
     def stops(*args: object) -> tuple[torch.Tensor, int]:
@@ -141,10 +144,16 @@ def test_training_goes_on_where_it_was_stopped(
         return _accumulate_halving(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr("weirdgen.finetune.replicas._accumulate_halving", stops)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="its state after step 1 of [0-9]+ is kept"):
         weirdgen.run(path, store=store)
-    assert list((store / "unfinished").glob("*/halfway.pt"))
+    (note,) = (store / "unfinished").glob("*/halfway.json")
+    note.write_text(json.dumps({"step": 1, "seconds": 1000.0}))
+    planned = weirdgen.plan(path, store=store)
+    assert all(", 1 of them done: " in work_line(work) for work in Finetune().work(planned))
+    assert Finetune().batch(planned).before == len(planned.replicates)
     resumed = weirdgen.run(path, store=store)
+    took = [result_of(resumed.plan, replicate)["seconds"] for replicate in resumed.plan.replicates]
+    assert sum(took) == pytest.approx(1000.0, rel=0.1)
     assert len(computed) == resumed.losses()["step"].max() + 1  # the interrupted step twice, the one before it once
     assert not list((store / "unfinished").iterdir())
     undisturbed = weirdgen.run(path, store=tmp_path / "other")

@@ -195,8 +195,8 @@ def _measured(plan: Plan, progress: Progress, executor: Executor) -> Run:
 
 def _do(stage: Stage, plan: Plan, progress: Progress, executor: Executor) -> float:
     """What of a stage is missing; returns how much that was, in the unit of its bar."""
-    units, amount = stage.batch(plan)
-    with progress.stage(stage.name, amount, stage.counts) as bar:
+    units, amount, before = stage.batch(plan)
+    with progress.stage(stage.name, amount, stage.counts, before) as bar:
         done = executor.run(units, plan.store, bar.advance)
     if stage.speed and executor.here:
         remember_speed(stage.speed, done, plan.request.model.parameters, stage.dtype(plan))

@@ -43,10 +43,11 @@ class Work:
 
 
 class Batch(NamedTuple):
-    """Units to do, and how much that is in the unit of the progress bar."""
+    """Units to do, how much that is in the unit of the progress bar, and how much of it an earlier process did."""
 
     units: Sequence[Unit]
     amount: float
+    before: float = 0.0
 
 
 class Difference(NamedTuple):
