@@ -61,7 +61,12 @@ def kept(file: Path) -> Kept:
     try:
         note = json.loads(_note(file).read_text(encoding="utf-8")) if file.exists() else {"step": 0, "seconds": 0.0}
         return Kept(int(note["step"]), float(note["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError):  # an older version's state has no note: it is taken up all the same
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # an older version's state has no note: it is taken up all the same
         return Kept(0, 0.0)
 
 

@@ -22,6 +22,7 @@ from weirdgen.models.references import LocalModel
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
 from weirdgen.runs.plan.plan import Plan, make_plan
+from weirdgen.runs.plan.request import UNJUDGED
 from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.until import decision_line
 from weirdgen.runs.preflight import preflight
@@ -218,6 +219,7 @@ def _keep_request(plan: Plan) -> None:
         "model_folder": _without_home(request.model.folder) if isinstance(request.model, LocalModel) else "",
         "options": request.options.asked,
         "manifest": request.manifest,
+        **({UNJUDGED: request.unjudged} if request.unjudged else {}),
     }
     data = json.dumps(kept, indent=1, ensure_ascii=False).encode()
     file = plan.store.run_folder(request.run_id) / "run.json"

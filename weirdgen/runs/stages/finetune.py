@@ -110,7 +110,16 @@ class Train(Unit):
             seeds, parameters = [replicate.seed for replicate in group], self.model.parameters
             try:
                 results = engines.train_group(
-                    self.trainer, folder, rows, seeds, working, self.recipe, count.step, parameters, halfway, self.devices
+                    self.trainer,
+                    folder,
+                    rows,
+                    seeds,
+                    working,
+                    self.recipe,
+                    count.step,
+                    parameters,
+                    halfway,
+                    self.devices,
                 )
             except KeyboardInterrupt:
                 warnings.warn(self._told_of_stop(kept(halfway).step), stacklevel=2)
