@@ -182,7 +182,7 @@ def test_runs_that_share_replicates_say_so_and_headlines_name_their_condition() 
     )
     arms = {"treatment": "old", "control": "new"}
     assert _compared({**arms, "condition": "none"}) == "old − new"
-    assert _compared({**arms, "condition": "year=2027", "minus": "year=2024"}) == "old − new, year=2027 − year=2024"
+    assert _compared({**arms, "condition": "year=2027 − year=2024"}) == "old − new, year=2027 − year=2024"
 
 
 def test_the_heading_says_how_many_shifts_are_more_than_harmless_data_do() -> None:

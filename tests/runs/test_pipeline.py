@@ -146,6 +146,9 @@ def test_training_goes_on_where_it_was_stopped(
     monkeypatch.setattr("weirdgen.finetune.replicas._accumulate_halving", stops)
     with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="its state after step 1 of [0-9]+ is kept"):
         weirdgen.run(path, store=store)
+    (begun,) = (store / "runs").glob("*/run.json")
+    with pytest.raises(StoreError, match=r"2 replicates of old, 2 replicates of new, .*`weirdgen run \S+ --store \S+`"):
+        load_run(begun.parent.name, store).require_finished()
     (note,) = (store / "unfinished").glob("*/halfway.json")
     note.write_text(json.dumps({"step": 1, "seconds": 1000.0}))
     planned = weirdgen.plan(path, store=store)

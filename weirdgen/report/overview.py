@@ -248,9 +248,7 @@ def _shared(ran: Sequence[Mapping[str, Any]]) -> str:
 
 def _compared(headline: Mapping[str, Any]) -> str:
     """The headline's arms and condition in a few words."""
-    arms, minus = f"{headline['treatment']} − {headline['control']}", headline.get("minus")
-    if minus:
-        return f"{arms}, {headline['condition']} − {minus if isinstance(minus, str) else ', '.join(minus)}"
+    arms = f"{headline['treatment']} − {headline['control']}"
     return arms if headline["condition"] in ("", "none") else f"{arms}, {headline['condition']}"
 
 
