@@ -62,7 +62,7 @@ def test_a_sheet_goes_out_and_comes_back(tmp_path: Path) -> None:
     assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 5
     assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 0
     sheet.write_text("id,label\n0001,\n0002,\n")
-    with pytest.raises(DataError, match="sheet.csv: no label is filled in; write one of yes, no, refusal"):
+    with pytest.raises(DataError, match=r"sheet.csv: no label is filled in; write one of yes, no, refusal"):
         labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
     sheet.write_text("id,label\n9999,yes\n0001,perhaps\n")
     with pytest.raises(

@@ -16,8 +16,8 @@ import pytest
 
 from tests.support.big_run import big_run
 from weirdgen.errors import StoreError
-from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.diff import apart
+from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.verify import Verification, require_verified, verify
 from weirdgen.store.keys import file_hash
 
