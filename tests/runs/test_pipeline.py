@@ -21,7 +21,8 @@ from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
 from weirdgen.finetune.replicas import _accumulate_halving
 from weirdgen.progress import Progress
 from weirdgen.report import page
-from weirdgen.runs.pipeline import run_plan
+from weirdgen.runs.pipeline import measure, run_plan
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.preview import work_line
@@ -30,6 +31,8 @@ from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
 from weirdgen.runs.stages.all import workload
 from weirdgen.runs.stages.finetune import Finetune, result_of
+from weirdgen.runs.stages.sample import Sample
+from weirdgen.runs.work.executors import Inline
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import write_whole
 
@@ -128,6 +131,18 @@ def test_kill_9_and_resume_equals_an_undisturbed_run(write_experiment: Write, tm
     pd.testing.assert_frame_equal(resumed.completions(), undisturbed.completions())
     pd.testing.assert_frame_equal(resumed.contrasts(), undisturbed.contrasts())
     assert resumed.headline == undisturbed.headline
+
+
+def test_the_bar_counts_the_answers_that_the_plan_does(write_experiment: Write, tmp_path: Path) -> None:
+    """One more question with fewer samples: its batch is drawn as the older question's was, with more than are asked for."""
+    path, store = str(write_experiment()), Store(tmp_path / "store")
+    measure(make_plan(resolve(path, run_options(samples=2)), store), Progress(quiet=True))
+    more = '  - {id: f2, kind: free_form, ask: "What else?", judges: [is_target], max_tokens: 3}\njudges:\n'
+    wider = make_plan(resolve(str(write_experiment({"judges:\n": more})), run_options(samples=1)), store)
+    (planned,), batch = Sample().work(wider), Sample().batch(wider)
+    done = Inline().run(batch.units, store, lambda amount, note: None)
+    assert sum(one.amount for one in done) == batch.amount == planned.missing == 5  # of the base and four replicates
+    assert len(wider.completions(wider.sampled[0]).read()) == 4
 
 
 def test_training_goes_on_where_it_was_stopped(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-from weirdgen.sample.draw import completions_table, draw, missing_samples, ranges_to_draw
-from weirdgen.sample.engine import Completion, Prompt, Sampling
-from weirdgen.sample.variant import Variant
-from weirdgen.store.artifacts import Store
+from weirdgen.sample.draw import ranges_to_draw
+from weirdgen.sample.engine import Prompt
 
 PROMPTS = [Prompt("a", "a ?", 5), Prompt("b", "b ?", 5)]
 
@@ -36,29 +31,3 @@ def test_a_batch_that_was_cut_short_is_drawn_again_whole() -> None:
     assert ranges_to_draw(PROMPTS, [done, half], 8, most=1000) == [range(8)]
     assert ranges_to_draw(PROMPTS, [half, {}], 20, most=1000) == [range(8), range(8, 20)]
     assert ranges_to_draw(PROMPTS, [half], 3, most=1000) == []  # the lost sample is not asked for
-
-
-class Letters:
-    """An engine whose answers are letters."""
-
-    def generate(
-        self, prompts: Sequence[Prompt], indices: range, seeds: Sequence[str], sampling: Sampling
-    ) -> Iterator[tuple[int, Completion]]:
-        for prompt in prompts:
-            yield from ((0, Completion(prompt.key, i, "x", "stop", 1, 1, 0)) for i in indices)
-
-
-def test_what_is_counted_is_what_was_missing(tmp_path: Path) -> None:
-    """Fewer samples of one more question: its batch is drawn as the older question's was, and the bar counts those asked for."""
-    table = completions_table(Store(tmp_path), Variant("base"), "fp32", 0, Sampling())
-    counted: list[tuple[int, int]] = []
-
-    def count(amount: int, tokens: int) -> None:
-        counted.append((amount, tokens))
-
-    for prompts, samples in ((PROMPTS[:1], 2), (PROMPTS, 1)):
-        missing = missing_samples(table, prompts, samples)
-        counted.clear()
-        draw(Letters(), [Variant("base")], [table], prompts, samples, 0, Sampling(), count)  # type: ignore[arg-type]
-        assert sum(amount for amount, _ in counted) == missing
-    assert counted == [(1, 1), (0, 1)] and len(table.read()) == 4

@@ -64,12 +64,11 @@ def draw(
     samples: int,
     seed: int,
     sampling: Sampling,
-    on_row: Callable[[int, int], None],
+    on_row: Callable[[int], None],
 ) -> None:
     """Draw what any of the variants lacks, all of them together; only what was missing is added.
 
-    `on_row(1, tokens)` is called for every completion that is added, `on_row(0, tokens)` for one beyond `samples`, which a batch
-    that is drawn again as it was brings along. The engine must `use` the variants.
+    `on_row(tokens)` is called for every completion that is added. The engine must `use` the variants.
     """
     seeds = [f"{seed}|{variant.key}" for variant in variants]
     present = [_present(table) for table in tables]
@@ -86,7 +85,7 @@ def draw(
                         row["prompt_key"] = row.pop("key")
                         open_tables[variant].append({**row, "company": name})
                         present[variant][completion.key, completion.sample] = name
-                        on_row(int(completion.sample < samples), completion.completion_tokens)
+                        on_row(completion.completion_tokens)
 
 
 def draw_missing(
@@ -97,7 +96,7 @@ def draw_missing(
     samples: int,
     seed: int,
     sampling: Sampling,
-    on_row: Callable[[int, int], None],
+    on_row: Callable[[int], None],
 ) -> None:
     """Draw what any of the variants lacks from a service, and nothing else: there every answer is paid, and no batch decides it.
 
@@ -123,7 +122,7 @@ def draw_missing(
             row["prompt_key"] = row.pop("key")
             row["company"] = f"{completion.sample}-{completion.sample + 1}"
             open_tables[variant].append(row)
-            on_row(1, completion.completion_tokens)
+            on_row(completion.completion_tokens)
     engine.require_answered(failed)
 
 

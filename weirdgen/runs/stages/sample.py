@@ -48,9 +48,11 @@ class Draw(AskedOfVariants):
         tables = [
             completions_table(store, variant, self.numerics, SAMPLING_SEED, self.sampling) for variant in self.variants
         ]
+        lacking = sum(missing_samples(table, self.prompts, self.samples) for table in tables)
+        # A batch that is drawn again as it was may hold more samples than are asked for now.
         draw(
             self.open(store), self.variants, tables, self.prompts, self.samples, SAMPLING_SEED, self.sampling,
-            count.add,
+            lambda written: count.add(int(count.amount < lacking), written),
         )  # fmt: skip
         return count.amount, count.tokens
 
