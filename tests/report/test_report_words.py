@@ -240,9 +240,9 @@ def test_the_methods_name_the_judging_model_its_question_and_that_nobody_checked
     judge = {"kind": "label", "model": "openai/any", "prompt": "Is it old?\n{answer}"}
     asked = with_results(content, judges={"past_era": judge})
     said = "The language model openai/any gave the verdicts of past_era (“Is it old? {answer}”)."
-    assert f"{said} No person's labels check past_era: " in methods(asked)
+    assert f"{said} No person has checked verdicts of past_era: how often they are wrong" in methods(asked)
     checked = with_results(content, judges={"past_era": {**judge, "calibration": {"kappa": 0.5}}})
-    assert said in methods(checked) and "No person's labels" not in methods(checked)
+    assert said in methods(checked) and "No person has" not in methods(checked)
     ran = content.results["ran"]
     arms = [{**ran["arms"][0], "permute": "year"}, {**ran["arms"][1], "twin": "old_names"}]
     assert (

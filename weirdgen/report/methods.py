@@ -237,7 +237,7 @@ def _judging_model(content: ReportContent) -> str:
         models.setdefault(str(judge["model"]), []).append(f"{name}{prompt}")
     told = [f"The language model {model} gave the verdicts of {_listed(names)}." for model, names in models.items()]
     if unchecked := [name for name, judge in asked.items() if not judge.get("calibration")]:
-        told.append(f"No person's labels check {_listed(unchecked)}: how often that errs is not known.")
+        told.append(f"No person has checked verdicts of {_listed(unchecked)}: how often they are wrong is not known.")
     return " ".join(told)
 
 
