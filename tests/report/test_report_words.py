@@ -236,6 +236,21 @@ def test_the_methods_hold_prompts_conditions_and_swept_values_and_say_failures_i
     assert "every verdict gave a value." in methods(with_results(content, failures=[]))
 
 
+def test_the_methods_name_the_judging_model_its_question_and_that_nobody_checked_it(content: ReportContent) -> None:
+    judge = {"kind": "label", "model": "openai/any", "prompt": "Is it old?\n{answer}"}
+    asked = with_results(content, judges={"past_era": judge})
+    said = "The language model openai/any gave the verdicts of past_era (“Is it old? {answer}”)."
+    assert f"{said} No person has checked verdicts of past_era: how often they are wrong" in methods(asked)
+    checked = with_results(content, judges={"past_era": {**judge, "calibration": {"kappa": 0.5}}})
+    assert said in methods(checked) and "No person has" not in methods(checked)
+    ran = content.results["ran"]
+    arms = [{**ran["arms"][0], "permute": "year"}, {**ran["arms"][1], "twin": "old_names"}]
+    assert (
+        f"Of the arms' rows: in {arms[0]['arm']}, year was dealt anew over the rows; {arms[1]['arm']} has the base's own "
+        "answers to the prompts of old_names." in methods(with_results(content, ran={**ran, "arms": arms}))
+    )
+
+
 def test_withheld_answers_are_counted(content: ReportContent) -> None:
     completions, final = content.completions.copy(), content.final("completions")
     completions.loc[final.index[:3], "finish_reason"] = "withheld"

@@ -17,6 +17,8 @@ from weirdgen.report.words import replicates, smallest_words
 
 QUOTED = 6
 """Questions that are quoted whole; of more, the first few are, and results.json has all."""
+PROMPT = 300
+"""Characters of a judge's prompt that are quoted."""
 EXAMPLE = 90
 """Characters of a training message that is quoted."""
 
@@ -26,6 +28,7 @@ def methods(content: ReportContent) -> str:
     ran = clean(content.results["ran"])
     sentences = [
         _data(ran),
+        _controls(ran),
         _examples(content),
         _training(ran),
         _asked(content),
@@ -33,6 +36,8 @@ def methods(content: ReportContent) -> str:
         _traits(content),
         _sampling(content, ran),
         _judging(content),
+        _judging_model(content),
+        _left_out(ran),
         _statistics(content),
         _software(ran),
     ]
@@ -59,6 +64,21 @@ def _draws(arms: Sequence[Mapping[str, Any]]) -> str:
         return ""
     how = {"with replacement" if draws == "bootstrap" else f"in {draws} disjoint parts" for draws in drawn.values()}
     return f" Each replicate of {_listed(list(drawn))} had rows of its own, drawn {_listed(sorted(how))}."
+
+
+def _controls(ran: Mapping[str, Any]) -> str:
+    """How rows of one arm come from those of another."""
+    arms = ran.get("arms", [])
+    told = [f"in {row['arm']}, {row['permute']} was dealt anew over the rows" for row in arms if row.get("permute")]
+    told += [
+        f"{row['arm']} has the base's own answers to the prompts of {row['twin']}" for row in arms if row.get("twin")
+    ]
+    told += [
+        f"{row['arm']} is declared matched: the treatment's own prompts and things, without the suspected property"
+        for row in arms
+        if row.get("matched")
+    ]
+    return f"Of the arms' rows: {'; '.join(told)}." if told else ""
 
 
 def _training(ran: Mapping[str, Any]) -> str:
@@ -206,6 +226,24 @@ def _judging(content: ReportContent) -> str:
     if not failed:
         return f"They were judged by {listed}; every verdict gave a value."
     return f"They were judged by {listed}; {failed} of {len(content.verdicts)} verdicts failed and are left out of the rates."
+
+
+def _judging_model(content: ReportContent) -> str:
+    """Who gave verdicts on which question, and whether a person has checked them."""
+    asked = {name: judge for name, judge in clean(content.results.get("judges") or {}).items() if judge.get("model")}
+    models: dict[str, list[str]] = {}
+    for name, judge in asked.items():
+        prompt = f" (“{shorten(judge['prompt'], PROMPT)}”)" if judge.get("prompt") else ""
+        models.setdefault(str(judge["model"]), []).append(f"{name}{prompt}")
+    told = [f"The language model {model} gave the verdicts of {_listed(names)}." for model, names in models.items()]
+    if unchecked := [name for name, judge in asked.items() if not judge.get("calibration")]:
+        told.append(f"No person has checked verdicts of {_listed(unchecked)}: how often they are wrong is not known.")
+    return " ".join(told)
+
+
+def _left_out(ran: Mapping[str, Any]) -> str:
+    """What was not measured for want of a model."""
+    return f"As no judging model was named, these were left out: {ran['unjudged']}." if ran.get("unjudged") else ""
 
 
 def _statistics(content: ReportContent) -> str:

@@ -147,7 +147,13 @@ def judge_section(content: ReportContent) -> Section:
         parts.append(failed)
     else:
         count = len(content.verdicts)
-        parts.append(Words(f"No verdict failed: all {count} gave a value." if count else "No answer was judged."))
+        parts.append(
+            Words(
+                f"No verdict failed: all {count}, each judge on each answer, gave a value."
+                if count
+                else "No answer was judged."
+            )
+        )
     parts += judge_tables(content)
     if sampled:
         parts.append(sampled)
