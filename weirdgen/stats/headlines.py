@@ -121,12 +121,12 @@ def _shared(part: pd.DataFrame, one: Comparison) -> pd.DataFrame:
 
 def row(
     found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95,
-    mde_corrected: float | None = None, doubt: str = "", usable: bool = False,
+    mde_corrected: float | None = None, usable: bool = False, aside: str = "", undecided: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None.
 
     `mde_corrected`: what is detectable after the correction for how many secondary effects there are (`beside.mde_corrected`).
-    `doubt` is as for `verdict.decide`; `usable`: whether some answers had no usable verdict.
+    `usable`: whether some answers had no usable verdict; `aside` and `undecided` are as for `verdict.decide`.
     """
     own = found.effects["question"].eq(ALL) & found.effects["treatment"].eq(one.treatment)
     used = found.effects.loc[own & found.effects["control"].eq(one.control), "questions"]
@@ -134,7 +134,7 @@ def row(
     found_row = headline(
         found.effects, measure=one.measure, treatment=one.treatment, control=one.control, condition=one.condition,
         smallest=one.smallest, scale=scale_of(one.measure, scales),
-        compared=one.compared(scales, level, questions, usable), mde_corrected=mde_corrected, doubt=doubt,
+        compared=one.compared(scales, level, questions, usable), mde_corrected=mde_corrected, aside=aside, undecided=undecided,
     )  # fmt: skip
     return found_row | {
         "smallest": one.smallest, "minus": list(one.minus), "groups": list(one.groups), "questions": questions,

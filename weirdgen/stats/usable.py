@@ -7,6 +7,8 @@ which are not defined over answers without one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -31,11 +33,11 @@ def over_all_answers(cells: pd.DataFrame) -> pd.DataFrame | None:
     return cells.assign(**counted)
 
 
-def doubted(found: Tables, of_all: Tables) -> pd.DataFrame:
-    """`share_treatment, share_control, doubted` for each row of `found.effects`; the tables are of the same cells.
+def compared(found: Tables, of_all: Tables, smallest: Mapping[str, float]) -> pd.DataFrame:
+    """`share_treatment, share_control, apart, undecided` for each row of `found.effects`; both tables are of the same cells.
 
-    Shares are those of an arm's answers that its mean rests on. An effect is doubted where they differ by more than `DIFFER`
-    and over all answers it has another verdict or the other sign.
+    Shares are those of an arm's answers that its mean rests on, `apart` whether they differ by more than `DIFFER`. Such an effect
+    is undecided where over all answers it has another verdict or sign, or lies inside `smallest` (by measure) only there.
     """
     keys = ["measure", "condition", "checkpoint", "question"]
     n, n_all = (table.estimates.set_index([*keys, "arm"])["n"] for table in (found, of_all))
@@ -46,21 +48,27 @@ def doubted(found: Tables, of_all: Tables) -> pd.DataFrame:
         for side in ("treatment", "control")
     }
     apart = np.abs(sides["share_treatment"] - sides["share_control"]) > DIFFER
+    bound = effects["measure"].map(smallest)
+    inside, other_inside = (table[["ci_low", "ci_high"]].abs().max(axis=1) <= bound for table in (effects, other))
     changed = effects["verdict"].ne(other["verdict"]) | np.sign(effects["effect"]).ne(np.sign(other["effect"]))
-    return pd.DataFrame({**sides, "doubted": apart & changed.to_numpy()}, index=effects.index)
+    changed |= other_inside & ~inside
+    return pd.DataFrame({**sides, "apart": apart, "undecided": apart & changed.to_numpy()}, index=effects.index)
 
 
-def doubt(found: Tables, of_all: Tables, treatment: str, control: str, measure: Measure) -> str:
-    """Why the effect over all questions is not concluded, and what it is over all answers, without a full stop; else nothing.
-
-    The tables hold one condition.
-    """
+def aside(
+    found: Tables, of_all: Tables, smallest: float, treatment: str, control: str, measure: Measure
+) -> tuple[str, bool]:
+    """`aside` and `undecided` of `verdict.decide` for the effect over all questions; the tables hold one condition."""
     effects = found.effects
     own = effects["treatment"].eq(treatment) & effects["control"].eq(control) & effects["question"].eq(ALL)
-    told = doubted(found, of_all)[own]
-    if not told["doubted"].any():
-        return ""
+    told = compared(found, of_all, {measure.name: smallest})[own]
+    if not told["apart"].any():
+        return "", False
     row, effect = told.iloc[0], float(of_all.effects.loc[own, "effect"].iloc[0])
-    shares = f"{100 * row['share_treatment']:.0f}% of the answers of {treatment} and {100 * row['share_control']:.0f}% of {control}"
+    shares = " and ".join(
+        f"{100 * row[side]:.0f}% of the answers of {arm}"
+        for side, arm in (("share_treatment", treatment), ("share_control", control))
+    )
     size = f"{signed(measure.scale.factor * effect, 1)} {measure.scale.effect_unit}"
-    return f"it rests on {shares}, the usable ones, and over all answers, {size}, the verdict is another"
+    another = ", which is another verdict" if row["undecided"] else ""
+    return f"this rests on {shares}; over all answers it is {size}{another}", bool(row["undecided"])

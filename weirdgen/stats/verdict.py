@@ -7,7 +7,7 @@ sentence. Not here: how the limits are computed (`bootstrap`), the tables (`esti
 - `no_shift`: the interval includes zero and lies inside ± the smallest effect of interest that the experiment
   states. It is about the mean over seeds like those seen; the sentence says how many seeds could still jump (`seeds`);
 - `inconclusive`: anything else, and always where there is no interval (one replicate in an arm), where the mean rests on less
-  than `ENOUGH_QUESTIONS` of what was asked, and where only answers without a verdict decide (`of_all`). Of a rate or a rating,
+  than `ENOUGH_QUESTIONS` of what was asked, and where answers without a usable verdict would decide (`usable`). Of a rate or a rating,
   whose seeds may agree on 0% until one jumps, `no_shift` needs `ENOUGH_FOR_NO_SHIFT` replicates an arm: with fewer an interval
   that would do is said to be "none seen".
 """
@@ -76,14 +76,15 @@ def decide(
     alpha: float = 0.05,
     mde_corrected: float | None = None,
     share: float = 1.0,
-    doubt: str = "",
+    aside: str = "",
+    undecided: bool = False,
 ) -> Conclusion:
     """One effect's verdict with its sentence.
 
     Effects and limits are in the measure's own unit (nats; rates as fractions). `replicates` counts treatment and control.
     None and NaN both mean unknown. `mde_corrected` is what is detectable after a correction that decides; the sentence then says
     that instead of `mde`. The base as control is one model and needs no replicates. The mean rests on
-    `share` of what was asked. `doubt`: a clause that says why neither a shift nor none may be concluded, whatever the interval.
+    `share` of what was asked. `aside`: a clause to add; with `undecided` it says why the interval may conclude nothing.
     """
     low, high, mde = _number(low), _number(high), _number(mde)
     against_base = compared.control == BASE
@@ -107,11 +108,13 @@ def decide(
         why = "the replicates of an arm are identical, so there is no interval: check that their seeds differ"
         return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {why}. {rests_on}")
     if share < ENOUGH_QUESTIONS:
-        doubt = (
+        aside = (
             f"only {100 * share:.0f}% of what was asked is in the mean: a replicate lacks usable answers to the rest"
         )
-    if doubt and name != "inconclusive":
-        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {doubt}. {rests_on}")
+        undecided = True
+    text = f"{text}; {aside}" if aside else text
+    if undecided and name != "inconclusive":
+        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}. {rests_on}")
     if name == "no_shift" and compared.measure.scale.bounds is not None:
         seeds = replicates[0] if against_base else min(replicates)
         if seeds < ENOUGH_FOR_NO_SHIFT:
@@ -162,11 +165,12 @@ def headline(
     question: str = ALL,
     compared: Compared | None = None,
     mde_corrected: float | None = None,
-    doubt: str = "",
+    aside: str = "",
+    undecided: bool = False,
 ) -> dict[str, Any]:
     """One effect with its verdict and sentence; unknown numbers are None. `compared`: in whose words, if not the measure's.
 
-    `mde_corrected` and `doubt` are as for `decide`.
+    `mde_corrected`, `aside` and `undecided` are as for `decide`.
     `condition="all"` means the only condition where there is one. `replicates` is the smaller arm's count.
     Raises WeirdgenError if there is no such effect.
     """
@@ -201,7 +205,8 @@ def headline(
         p_holm=None if question == ALL else float(row["p_holm"]),
         mde_corrected=mde_corrected,
         share=float(row["share"]),
-        doubt=doubt,
+        aside=aside,
+        undecided=undecided,
     )
     return {
         "measure": measure, "treatment": treatment, "control": control, "condition": chosen, **number,

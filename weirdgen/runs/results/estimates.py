@@ -26,7 +26,7 @@ from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.onset import EDGE
 from weirdgen.stats.sequential import level_after
 from weirdgen.stats.trigger import trigger_effects
-from weirdgen.stats.usable import doubt, doubted, over_all_answers
+from weirdgen.stats.usable import aside, compared, over_all_answers
 
 UNVARIED: Unvaried = "samples"
 """What counts in the intervals of rates that do not vary: as in all runs that a store may hold, whose numbers stay. Such an
@@ -66,7 +66,7 @@ class Estimates:
         found = estimate(self.final, **options)
         effects = found.effects
         if (all_answers := over_all_answers(self.final)) is not None:
-            unsure = doubted(found, estimate(all_answers, **options))["doubted"]
+            unsure = compared(found, estimate(all_answers, **options), self.smallest)["undecided"]
             effects = effects.assign(verdict=effects["verdict"].mask(unsure, "inconclusive"))
         fixed = [self.headline, *self.secondary]
         return found._replace(effects=headlines.explored(effects, fixed, alpha=1 - self.level))
@@ -117,11 +117,13 @@ class Estimates:
         """A headline's effect; undecided where answers without a usable verdict would decide it."""
         one, found = self.comparisons[name], self.headline_tables[name]
         whole = over_all_answers(self.cells[self.cells["measure"].eq(one.measure) & self.cells["checkpoint"].eq(FINAL)])
-        why = ""
+        said, undecided = "", False
         if whole is not None:
-            measure = measure_of(one.measure, self.scales)
-            why = doubt(found, self._headline_tables(whole, one), one.treatment, one.control, measure)
-        return headlines.row(found, one, self.scales, self.level, least, doubt=why, usable=whole is not None)
+            arms = (one.treatment, one.control, measure_of(one.measure, self.scales))
+            said, undecided = aside(found, self._headline_tables(whole, one), one.smallest, *arms)
+        return headlines.row(
+            found, one, self.scales, self.level, least, usable=whole is not None, aside=said, undecided=undecided
+        )
 
     @cached_property
     def beside(self) -> list[dict[str, Any]]:
