@@ -195,7 +195,7 @@ def test_rates_without_spread_have_width_and_stay_in_range() -> None:
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.0, expected.high))
     row = only(effects, control="modern", question="all")
     assert row["ci_low"] == pytest.approx(-row["ci_high"]) and row["ci_high"] > 0
-    assert (row["effect"], row["p"], row["verdict"]) == (0.0, 1.0, "no_shift")
+    assert (row["effect"], row["p"], row["verdict"]) == (0.0, 1.0, "inconclusive")
     assert row["mde"] > 0
 
 

@@ -127,7 +127,7 @@ def test_secondary_headlines_are_corrected_for_how_many_they_are() -> None:
     ]
     found = correct([*rows, {"p": None, "verdict": "inconclusive", "sentence": "Within-model only: a."}])
     assert [one["verdict"] for one in found] == ["shift", "inconclusive", "inconclusive", "inconclusive"]
-    assert found[0]["p_holm"] == pytest.approx(0.003) and found[3]["p_holm"] is None
+    assert found[0]["p_holm"] == pytest.approx(0.004) and found[3]["p_holm"] is None
     assert found[1]["sentence"] == (
         "Inconclusive: a is b; zero is not excluded after Holm's correction over 4 effects. +1 nat, 3 replicates an arm."
     )

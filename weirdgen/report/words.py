@@ -79,6 +79,8 @@ def meaning(content: ReportContent) -> str:
         return "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
     if headline["verdict"] == "shift":
         line = "Training seeds alone do not explain the shift."
+        if unconfirmed(content):
+            line = "Whether training seeds alone explain the shift is not certain: see the first warning below."
         if headline.get("minus"):
             line += " It is one of conditions: whatever training moved under all of them alike has cancelled."
         return line
@@ -93,6 +95,22 @@ def meaning(content: ReportContent) -> str:
         mde = number(headline["mde"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
         line += f" An effect would have to be about {mde} to be found reliably with this many replicates."
     return line
+
+
+def unconfirmed(content: ReportContent) -> str:
+    """The interval paired by seed and r where it holds no difference though the headline says a shift; else nothing."""
+    row = _beside(content)
+    low, high = row.get("ci_paired_low"), row.get("ci_paired_high")
+    if content.headline["verdict"] != "shift" or low is None or high is None or not low <= 0 <= high:
+        return ""
+    r = "" if row["r"] is None else f", r = {plain(row['r'], 2)}"
+    return interval(low, high, content.scale(str(content.headline["measure"])), effect=True) + r
+
+
+def _beside(content: ReportContent) -> dict[str, Any]:
+    """What stands beside the headline's interval (`stats.beside`); empty in older results."""
+    rows = clean(content.results.get("beside", []))
+    return next((dict(row) for row in rows if row["headline"] == "headline"), {})
 
 
 def unit(content: ReportContent) -> str:
@@ -110,7 +128,8 @@ def unit(content: ReportContent) -> str:
             "difference."
         )
     if row.scale.unit == "rate":
-        return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts)."
+        return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts), taken before "
+            "rounding."
     return f"{row.explained} Figures and tables show means of these numbers and differences in points."
 
 
@@ -133,9 +152,7 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         ("p", probability(headline["p"])),
         ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
     ]
-    beside: dict[str, Any] = next(
-        (row for row in clean(content.results.get("beside", [])) if row["headline"] == "headline"), {}
-    )
+    beside = _beside(content)
     if (low := beside.get("ci_questions_low")) is not None:  # holds for other questions of their kind as well
         pairs.insert(
             2, ("over questions too", interval(low, beside["ci_questions_high"], scale, effect=True) or "none")
@@ -144,12 +161,24 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         r = "" if beside["r"] is None else f", r = {plain(beside['r'], 2)}"
         pairs.append(("paired by seed", interval(low, beside["ci_paired_high"], scale, effect=True) + r))
     if headline.get("p_permutation") is not None:
-        pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
+        pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"]) + _least(headline, counts)))
     if headline.get("smallest") is not None:
         default = " (default)" if written and written.smallest is None else ""
         pairs.append((f"smallest of interest{default}", number(headline["smallest"], scale, effect=True).lstrip("+")))
     pairs.append(("replicates", " + ".join(map(str, counts)) if counts else "–"))
     return tuple(pairs)
+
+
+def _least(headline: dict[str, Any], counts: tuple[int, int] | None) -> str:
+    """Said of a permutation p that no data could make smaller."""
+    if counts is None or headline["p_permutation"] > 1.001 * least_permutation_p(counts):
+        return ""
+    return " (the least possible)"
+
+
+def least_permutation_p(counts: tuple[int, int]) -> float:
+    """Of a two-sided permutation test with so many replicates in either arm."""
+    return (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
 
 
 def warnings(content: ReportContent) -> list[str]:
@@ -160,7 +189,7 @@ def warnings(content: ReportContent) -> list[str]:
     if within_model_only(content):
         lines.append(f"{WITHIN}: one replicate in an arm, so there is no interval between models and no p value.")
     elif counts is not None and headline["control"] != BASE:
-        floor = (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
+        floor = least_permutation_p(counts)
         if floor >= ALPHA:
             lines.append(
                 f"With {counts[0]} and {counts[1]} replicates a permutation test cannot give a p "
@@ -169,6 +198,12 @@ def warnings(content: ReportContent) -> list[str]:
                 "that replicates "
                 "scatter normally, which so few cannot show."
             )
+    if paired := unconfirmed(content):
+        lines.insert(
+            0,
+            "Paired by seed the shift is not confirmed: the interval that holds however arms go together over seeds includes zero "
+            f"({paired}). More seeds, or seeds of its own for each arm, would tell.",
+        )
     if headline["control"] == BASE:
         lines.append("The comparison is with the untuned base: any finetuning moves answers away from the base's.")
     model = content.results["ran"].get("base", {})
@@ -179,15 +214,7 @@ def warnings(content: ReportContent) -> list[str]:
             "are weak; contrasts "
             "of log-probabilities are more telling than judged answers. Larger models may behave differently."
         )
-    failed = [row for row in content.results["failures"] if row["count"]]
-    if failed:
-        kinds = ", ".join(
-            f"{sum(row['count'] for row in failed if row['status'] == status)} {status}"
-            for status in dict.fromkeys(row["status"] for row in failed)
-        )
-        count = sum(row["count"] for row in failed)
-        told = f"{count} of {len(content.verdicts)} verdicts failed ({kinds})."
-        lines.append(f"{told} They are listed under “Judges” and left out of the rates.")
+    lines += failed_verdicts(content)
     completions = content.final("completions")
     if len(completions):
         share = float((completions["finish_reason"] == "length").mean())
@@ -199,6 +226,29 @@ def warnings(content: ReportContent) -> list[str]:
                 "wholly; what came of them, often nothing, is judged like the others."
             )
     return lines + list(content.warnings)
+
+
+def failed_verdicts(content: ReportContent) -> list[str]:
+    """How many answers the headline's judge gave no value, in each of its arms; and how many all other judges that failed."""
+    failed = [dict(row) for row in clean(content.results["failures"]) if row["count"]]
+    headline, lines = content.headline, []
+    own = [row for row in failed if row["judge"] == headline.get("measure")]
+    arms = dict.fromkeys([headline["treatment"], headline["control"], *(row["arm"] for row in own)])
+    if own:
+        told = []
+        for arm in arms:
+            rows = [row for row in own if row["arm"] == arm]
+            kinds = f" ({', '.join(f'{row["count"]} {row["status"]}' for row in rows)})" if rows else ""
+            total = f" of {rows[0]['total']}" if rows else ""
+            told.append(f"{sum(row['count'] for row in rows) or 'none'}{total} of {arm}{kinds}")
+        lines.append(f"Answers that {headline['measure']} gave no value, and which no rate holds: {', '.join(told)}.")
+    others = [row for row in failed if row not in own]
+    if others:
+        totals = {(row["judge"], row["arm"]): row["total"] for row in others}
+        judges = ", ".join(dict.fromkeys(str(row["judge"]) for row in others))
+        count = sum(row["count"] for row in others)
+        lines.append(f"{count} of {sum(totals.values())} verdicts of {judges} failed; they are left out of the rates.")
+    return lines
 
 
 def moved_by_control(content: ReportContent) -> str:

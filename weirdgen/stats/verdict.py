@@ -7,9 +7,9 @@ sentence. Not here: how the limits are computed (`bootstrap`), the tables (`esti
 - `no_shift`: the interval includes zero and lies inside ± the smallest effect of interest that the experiment
   states. It is about the mean over seeds like those seen; the sentence says how many seeds could still jump (`seeds`);
 - `inconclusive`: anything else, and always where there is no interval (one replicate in an arm), where the mean rests on less
-  than `ENOUGH_QUESTIONS` of what was asked, and where answers without a usable verdict would decide (`usable`). Of a rate or a rating,
-  whose seeds may agree on 0% until one jumps, `no_shift` needs `ENOUGH_FOR_NO_SHIFT` replicates an arm: with fewer an interval
-  that would do is said to be "none seen".
+  than `ENOUGH_QUESTIONS` of what was asked, and where answers without a usable verdict would decide (`usable`). Of a rate or a
+  rating, whose seeds may agree on 0% until one jumps, `no_shift` needs `ENOUGH_FOR_NO_SHIFT` replicates an arm: with fewer its
+  sentence says "none seen".
 """
 
 from __future__ import annotations

@@ -115,6 +115,11 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
     ]
     if conditions:
         yield f"edited conditions {_some(conditions)}"
+    groups = headline.get("groups") or ()
+    if groups == ((then["headline"] or {}).get("groups") or ()):  # else the change of groups is told already
+        grouped = [{one["id"]: one.get("group", ALL) in groups for one in whole["questions"]} for whole in (then, now)]
+        if moved := [name for name, inside in grouped[1].items() if grouped[0].get(name, inside) != inside]:
+            yield f"moved questions into or out of the headline's groups: {_some(moved)}"
     asked_then, asked_now = ({one["id"]: _decides(one, measure) for one in whole["questions"]} for whole in (then, now))
     edited = [name for name, one in asked_now.items() if asked_then.get(name, one) != one]
     if edited:
@@ -126,7 +131,7 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
 
 
 def _decides(question: dict[str, Any], measure: str | None) -> dict[str, Any]:
-    """All that is asked and compared. Of its judges only whether the headline's reads it: `weirdgen judge run` adds others."""
+    """All that is asked and compared, but for its group. Of its judges only whether the headline's reads it: `weirdgen judge run` adds others."""
     asked = {key: value for key, value in question.items() if key not in ("group", "judges")}
     return {**asked, "judged": measure in question.get("judges", ())}
 
