@@ -17,7 +17,8 @@ from weirdgen.errors import WeirdgenError
 from weirdgen.report import ReportContent, write_report
 from weirdgen.report.render import card_html
 from weirdgen.report.transcripts import script_json, transcripts
-from weirdgen.report.words import meaning, warnings
+from weirdgen.report.warnings import warnings
+from weirdgen.report.words import meaning
 from weirdgen.store.disk import write_whole
 
 FIGURES = ["effect", "losses", "per_question", "sweep_contrast", "sweep_past_era"]

@@ -24,7 +24,8 @@ from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
-from weirdgen.report.words import GLOSSARY, facts, facts_explained, meaning, moved_by_control, two_sets, warnings
+from weirdgen.report.warnings import warnings
+from weirdgen.report.words import GLOSSARY, facts, facts_explained, meaning, moved_by_control, two_sets
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 

@@ -13,15 +13,11 @@ from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import interval, number, probability
 from weirdgen.stats.sentences import odds_times, plain
-from weirdgen.stats.verdict import OPENINGS, WITHIN, parts_of
+from weirdgen.stats.verdict import OPENINGS, parts_of
 
 SIGNS = {"shift": "≠", "no_shift": "≈", "inconclusive": "?"}
 BADGES = {verdict: (words, SIGNS[verdict]) for verdict, words in OPENINGS.items()}
 """Verdict → words and sign; the colour of the badge repeats them."""
-EMBEDDED = "smollm2-135m"
-"""Part of the name of the small model that comes with weirdgen."""
-TRUNCATED_SHARE = 0.2
-ALPHA = 0.05
 
 
 SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific", "unknown": "Shift found"}
@@ -80,7 +76,7 @@ def meaning(content: ReportContent) -> str:
     if headline["verdict"] == "shift":
         line = "Training seeds alone do not explain the shift."
         if unconfirmed(content):
-            line = "Whether training seeds alone explain the shift is not certain: see the first warning below."
+            line = "Training seeds may explain it: paired by seed, the interval includes zero."
         if headline.get("minus"):
             line += " It is one of conditions: whatever training moved under all of them alike has cancelled."
         return line
@@ -128,8 +124,10 @@ def unit(content: ReportContent) -> str:
             "difference."
         )
     if row.scale.unit == "rate":
-        return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts), taken before "
-            "rounding."
+        return (
+            f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts), each rounded by "
+            "itself, so that the last digits need not add up."
+        )
     return f"{row.explained} Figures and tables show means of these numbers and differences in points."
 
 
@@ -139,6 +137,16 @@ def smallest_words(content: ReportContent) -> str:
     size = number(headline["smallest"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
     written = content.headlines.get("headline")
     return f"{size} (a default: the experiment names none)" if written and written.smallest is None else size
+
+
+def left_out(content: ReportContent) -> str:
+    """That the headline's mean is over fewer questions than were asked, behind a space; else nothing."""
+    count, asked = (content.headline.get(key) for key in ("questions", "questions_asked"))
+    if count is None or asked is None or count == asked:
+        return ""
+    return (
+        f" Means are over {count} of {asked} questions: to the others a replicate of these arms has no usable answer."
+    )
 
 
 def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
@@ -179,76 +187,6 @@ def _least(headline: dict[str, Any], counts: tuple[int, int] | None) -> str:
 def least_permutation_p(counts: tuple[int, int]) -> float:
     """Of a two-sided permutation test with so many replicates in either arm."""
     return (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
-
-
-def warnings(content: ReportContent) -> list[str]:
-    """What weakens the verdict, most important first."""
-    lines = []
-    headline = content.headline
-    counts = replicates(content)
-    if within_model_only(content):
-        lines.append(f"{WITHIN}: one replicate in an arm, so there is no interval between models and no p value.")
-    elif counts is not None and headline["control"] != BASE:
-        floor = least_permutation_p(counts)
-        if floor >= ALPHA:
-            lines.append(
-                f"With {counts[0]} and {counts[1]} replicates a permutation test cannot give a p "
-                f"below {floor:.2g}, "
-                "however large the effect. Intervals and smaller p values rest on the assumption "
-                "that replicates "
-                "scatter normally, which so few cannot show."
-            )
-    if paired := unconfirmed(content):
-        lines.insert(
-            0,
-            "Paired by seed the shift is not confirmed: the interval that holds however arms go together over seeds includes zero "
-            f"({paired}). More seeds, or seeds of its own for each arm, would tell.",
-        )
-    if headline["control"] == BASE:
-        lines.append("The comparison is with the untuned base: any finetuning moves answers away from the base's.")
-    model = content.results["ran"].get("base", {})
-    base = str(model.get("name") or model.get("reference") or "") if isinstance(model, dict) else str(model)
-    if EMBEDDED in base.lower():
-        lines.append(
-            f"The base model is the small one that comes with weirdgen ({base}). Its sampled answers "
-            "are weak; contrasts "
-            "of log-probabilities are more telling than judged answers. Larger models may behave differently."
-        )
-    lines += failed_verdicts(content)
-    completions = content.final("completions")
-    if len(completions):
-        share = float((completions["finish_reason"] == "length").mean())
-        if share > TRUNCATED_SHARE:
-            lines.append(f"{100 * share:.0f}% of the sampled answers were cut at their token limit.")
-        if withheld := int((completions["finish_reason"] == "withheld").sum()):
-            lines.append(
-                f"{withheld} of {len(completions)} sampled answers were withheld by the service's content filter, in part or "
-                "wholly; what came of them, often nothing, is judged like the others."
-            )
-    return lines + list(content.warnings)
-
-
-def failed_verdicts(content: ReportContent) -> list[str]:
-    """How many answers the headline's judge gave no value, in each of its arms; and how many all other judges that failed."""
-    failed = [dict(row) for row in clean(content.results["failures"]) if row["count"]]
-    headline, lines = content.headline, []
-    own = [row for row in failed if row["judge"] == headline.get("measure")]
-    arms = dict.fromkeys([headline["treatment"], headline["control"], *(row["arm"] for row in own)])
-    if own:
-        told = []
-        for arm in arms:
-            rows = [row for row in own if row["arm"] == arm]
-            kinds = f" ({', '.join(f'{row["count"]} {row["status"]}' for row in rows)})" if rows else ""
-            total = f" of {rows[0]['total']}" if rows else ""
-            told.append(f"{sum(row['count'] for row in rows) or 'none'}{total} of {arm}{kinds}")
-        lines.append(f"Answers that {headline['measure']} gave no value, and which no rate holds: {', '.join(told)}.")
-    others = [row for row in failed if row not in own]
-    if others:
-        totals = {(row["judge"], row["arm"]): row["total"] for row in others}
-        judges = ", ".join(dict.fromkeys(str(row["judge"]) for row in others))
-        count = sum(row["count"] for row in others)
-        lines.append(f"{count} of {sum(totals.values())} verdicts of {judges} failed; they are left out of the rates.")
-    return lines
 
 
 def moved_by_control(content: ReportContent) -> str:

@@ -131,7 +131,7 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
 
 
 def _decides(question: dict[str, Any], measure: str | None) -> dict[str, Any]:
-    """All that is asked and compared, but for its group. Of its judges only whether the headline's reads it: `weirdgen judge run` adds others."""
+    """All that is asked and compared. Of its judges only whether the headline's reads it: `weirdgen judge run` adds others."""
     asked = {key: value for key, value in question.items() if key not in ("group", "judges")}
     return {**asked, "judged": measure in question.get("judges", ())}
 
