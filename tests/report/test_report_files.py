@@ -192,7 +192,7 @@ def test_warnings_name_what_weakens_the_verdict(make_content: Callable[..., Repo
     three = " ".join(warnings(make_content(replicates=3)))
     assert "below 0.1," in three
     assert "smollm2-135m-instruct" in three
-    assert "verdicts failed" in three
+    assert "verdicts of past_era failed" in three
     assert "Within-model only" not in three
     six = " ".join(warnings(make_content(replicates=6)))
     assert "permutation" not in six

@@ -115,12 +115,11 @@ def decide(
     text = f"{text}; {aside}" if aside else text
     if undecided and name != "inconclusive":
         return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}. {rests_on}")
-    if name == "no_shift" and compared.measure.scale.bounds is not None:
-        seeds = replicates[0] if against_base else min(replicates)
-        if seeds < ENOUGH_FOR_NO_SHIFT:
-            seen, unit = size(compared, max(abs(low), abs(high))), compared.measure.scale.unit
-            why = f"none seen above {seen}, but {jumping_words(seeds)}, and the {unit}s of the others tell nothing of them"
-            return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {why}. {rests_on}")
+    seeds = replicates[0] if against_base else min(replicates)
+    if name == "no_shift" and compared.measure.scale.bounds is not None and seeds < ENOUGH_FOR_NO_SHIFT:
+        least, unit = size(compared, max(abs(low), abs(high))), compared.measure.scale.unit
+        why = f"none seen above {least}, but {jumping_words(seeds)}, and the {unit}s of the others tell nothing of them"
+        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {why}. {rests_on}")
     if name == "shift":
         caveat = "; any finetuning moves answers away from the base's" if against_base else ""
         if smallest is not None and max(abs(low), abs(high)) <= smallest:
@@ -129,8 +128,8 @@ def decide(
         return Conclusion("shift", f"{OPENINGS['shift']}: {text}{caveat}. {rests_on}")
     if name == "no_shift":
         farthest = size(compared, max(abs(low), abs(high)))
-        seeds = jumping_words(replicates[0])
-        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}; {seeds}. {rests_on}")
+        jumping = jumping_words(seeds)
+        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}; {jumping}. {rests_on}")
     why = ""
     if low > 0 or high < 0:
         why = f"; {NOT_AFTER_HOLM}"
