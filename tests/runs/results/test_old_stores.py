@@ -49,9 +49,11 @@ def test_tables_are_equal_to_the_digit(old: Run, tmp_path: Path) -> None:
     assert new == {"trait_shifts.csv"}, "that version asked about no traits"
     for file in (file for file in written if file.name not in new):
         before, now = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (exported / file.name, file))
-        assert {*now.columns} - {*before.columns} <= {"questions", "share"}, "that version did not say what a mean rests on"
+        assert {*now.columns} - {*before.columns} <= {"questions", "share"}, (
+            "that version did not say what a mean rests on"
+        )
         if "verdict" in before:  # rates of two replicates that agree were "no shift" then
-            bounded = before["measure"].map(lambda name: measure_of(name).scale.bounds is not None)
+            bounded = before["measure"].map(lambda name: measure_of(name).scale.bounds is not None).astype(bool)
             agreed = before["verdict"].eq("no_shift") & bounded
             before["verdict"] = before["verdict"].mask(agreed, "inconclusive")
         assert before.equals(now[before.columns]), file.name
