@@ -25,7 +25,7 @@ from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
 from weirdgen.report.warnings import warnings
-from weirdgen.report.words import GLOSSARY, facts, facts_explained, meaning, moved_by_control, two_sets
+from weirdgen.report.words import GLOSSARY, facts, facts_explained, meaning, moved_by_control, two_sets, unit
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -240,6 +240,8 @@ def test_failures_are_counted_for_the_headlines_judge_in_each_arm(content: Repor
     assert any(line.startswith("720 of 800 verdicts of past_era failed") for line in warnings(both))
     assert f"; 720 of {len(content.verdicts)} verdicts of past_era failed" in methods(both)
     judged = with_results(both, headline=content.headline | {"measure": "past_era"})
+    assert "show shares of usable answers in %" in unit(judged)
+    assert "show shares in %" in unit(with_results(judged, failures=[]))
     assert (
         "Answers that past_era gave no value, and which no rate holds: 720 of 800 of old_names (720 refusal), none of "
         "modern_american." in warnings(judged)
