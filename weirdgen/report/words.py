@@ -125,8 +125,9 @@ def unit(content: ReportContent) -> str:
         )
     if row.scale.unit == "rate":
         failed = any(one["judge"] == row.name and one["count"] for one in content.results["failures"])
+        shares = "shares of usable answers" if failed else "shares"
         return (
-            f"{row.explained} Figures and tables show shares{' of usable answers' if failed else ''} in % and differences in percentage points (pts), each rounded by "
+            f"{row.explained} Figures and tables show {shares} in % and differences in percentage points (pts), each rounded by "
             "itself, so that the last digits need not add up."
         )
     return f"{row.explained} Figures and tables show means of these numbers and differences in points."
