@@ -19,7 +19,7 @@ from weirdgen.config.load import load_experiment, shipped_experiments
 from weirdgen.config.questions import sampled
 from weirdgen.errors import SpecError
 from weirdgen.inspect import tasks
-from weirdgen.inspect.tasks import asked, hashes_of
+from weirdgen.inspect.tasks import asked
 from weirdgen.runs.results.results import load_run
 
 pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
@@ -77,16 +77,19 @@ def test_every_shipped_experiment_is_known_to_inspect_by_its_name(tmp_path: Path
     assert set(done.stdout.split()) >= expected | {"weirdgen/experiment"}
 
 
-def test_what_is_asked_and_judged_is_part_of_a_tasks_identity(judged: Path) -> None:
-    before = hashes_of(str(judged))
-    text = judged.read_text()
-    judged.write_text(text.replace("max_tokens: 3", "max_tokens: 5", 1))
-    asks = hashes_of(str(judged))
-    assert asks.questions != before.questions and asks.judges == before.judges
-    (judged.parent / "judges_llm.yaml").write_text(
-        (judged.parent / "judges_llm.yaml").read_text().replace("Is it old?", "Is it quite old?")
-    )
-    assert hashes_of(str(judged)).judges != before.judges
+def test_what_is_asked_and_judged_is_a_tasks_version(judged: Path) -> None:
+    """Sets of evaluations tell tasks apart by their names, the arguments that were passed, and this."""
+
+    def versions() -> list[Any]:
+        return [tasks.TASKS["experiment"](file=str(judged), graded=graded).version for graded in (False, True)]
+
+    plain, graded = versions()
+    assert versions() == [plain, graded] and plain != graded
+    file = judged.parent / "judges_llm.yaml"
+    file.write_text(file.read_text().replace("Is it old?", "Is it quite old?"))
+    assert versions()[0] == plain and versions()[1] != graded
+    judged.write_text(judged.read_text().replace("max_tokens: 3", "max_tokens: 5", 1))
+    assert versions()[0] != plain
     with pytest.raises(SpecError, match=r"condition 'nowhere': .* has none"):
         asked(str(judged), "nowhere")
 

@@ -173,17 +173,20 @@ def test_a_comparison_leaves_what_a_person_keeps_in_its_folder(runs: list[Run], 
 
 
 def test_the_heading_says_how_many_shifts_are_more_than_harmless_data_do() -> None:
-    def entry(verdict: str, beyond: str | None) -> Any:
-        content = SimpleNamespace(specificity=beyond and {"verdict": beyond, "sentence": ""})
+    def entry(verdict: str, beyond: str | None, named: str = "era") -> Any:
+        row = {"trait": "era", "yardstick": "references", "specific": beyond == "specific", "z": 3.0}
+        placed = {"verdict": beyond, "sentence": "", "rows": [row], "named": [named]}
+        content = SimpleNamespace(specificity=placed if beyond else None, headline={"effect": 0.5})
         return SimpleNamespace(headline={"verdict": verdict}, content=content)
 
     entries = [
         entry("shift", "specific"),
         entry("shift", "not_specific"),
+        entry("shift", "specific", named="politics"),  # of another trait than its headline's
         entry("shift", None),
         entry("no_shift", "specific"),
     ]
-    assert _heading({"shift": 3, "no_shift": 1, "inconclusive": 0}, entries) == (
-        "Of 4 runs, 3 found a shift (1 of 2 more than harmless data do) and 1 found none above its bound."
+    assert _heading({"shift": 4, "no_shift": 1, "inconclusive": 0}, entries) == (
+        "Of 5 runs, 4 found a shift (1 of 3 more than harmless data do) and 1 found none above its bound."
     )
     assert "harmless" not in _heading({"shift": 1, "no_shift": 0, "inconclusive": 0}, [entry("shift", "unknown")])

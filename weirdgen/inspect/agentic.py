@@ -14,6 +14,7 @@ from weirdgen.config.conditions import Wrapper
 from weirdgen.config.load import load_experiment
 from weirdgen.errors import ModelError, SpecError
 from weirdgen.inspect.conditions import wrappers_named
+from weirdgen.store.keys import content_key
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -48,7 +49,8 @@ def agentic_misalignment(experiment: str, condition: str = "all", **scenario: An
         taken = ", ".join(str(one) for one in signature(published).parameters.values())
         raise SpecError([f"inspect-evals' agentic_misalignment: {error}; it takes {taken}"]) from error
     samples = [_wrapped(sample, wrapper) for wrapper in wrappers for sample in task.dataset]
-    return task_with(task, dataset=MemoryDataset(samples, name=task.dataset.name))
+    shown = content_key([wrapper.model_dump(mode="json") for wrapper in wrappers])[:12]
+    return task_with(task, dataset=MemoryDataset(samples, name=task.dataset.name), version=f"{task.version}-{shown}")
 
 
 def _wrapped(sample: Sample, wrapper: Wrapper) -> Sample:

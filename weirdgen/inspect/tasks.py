@@ -3,8 +3,8 @@
 In: an experiment's free-form questions under its conditions, and its judges. Out: a `Task` with a sample for each question and
 condition, as many epochs as the preset `quick` has samples, each with a seed of its own, and a scorer for each judge. What
 Inspect makes of it is a look at one model; effects and intervals need arms and replicates, which `weirdgen run` has. Scored
-questions are left out: providers give no log-probabilities of given answers. Hashes of questions and judges are arguments of
-a task, and so part of its identity: Inspect does not ask a question again because its text has changed.
+questions are left out: providers give no log-probabilities of given answers. What is asked and by what it is judged is a task's
+version, and so part of its identity: by its name alone Inspect would take a changed question for one that it has asked.
 """
 
 from __future__ import annotations
@@ -46,22 +46,6 @@ class Asked(NamedTuple):
     """Sample id (`QUESTION`, or `CONDITION/QUESTION`) → condition, question, text, max_tokens."""
 
 
-class Hashes(NamedTuple):
-    """Of all that an experiment asks and of all its judges, language judges too: part of a task's identity to Inspect."""
-
-    questions: str
-    judges: str
-
-
-def hashes_of(reference: str) -> Hashes:
-    """Raises `SpecError`."""
-    experiment = with_language_judges(load_experiment(reference))
-    asks = [question.model_dump(mode="json") for question in sampled(experiment.questions)]
-    wrappers = [wrapper.model_dump(mode="json") for wrapper in experiment.wrappers()]
-    judges = {name: judge.model_dump(mode="json") for name, judge in experiment.judges.items()}
-    return Hashes(content_key([asks, wrappers])[:12], content_key(judges)[:12])
-
-
 def asked(reference: str, condition: str = "all", graded: bool = False) -> Asked:
     """An experiment by name or file, under one condition or all. Raises `SpecError`."""
     read = load_experiment(reference)
@@ -96,7 +80,14 @@ def task_of(found: Asked) -> Task:
         epochs=Epochs(max(1, preset.samples)),
         config=GenerateConfig(temperature=sampling.temperature, top_p=sampling.top_p),
         metadata={"experiment": experiment.name, "title": experiment.title},
+        version=version_of(found),
     )
+
+
+def version_of(found: Asked) -> str:
+    """What is asked and by what it is judged, hashed."""
+    judges = {name: judge.model_dump(mode="json") for name, judge in found.experiment.judges.items()}
+    return content_key([found.prompts, judges])[:12]
 
 
 def one_answer() -> Solver:
@@ -164,15 +155,7 @@ def _shipped(name: str) -> Callable[..., Task]:
     """The task of a shipped experiment, registered with Inspect under its name."""
     from inspect_ai import task
 
-    now = hashes_of(name)
-
-    def made(
-        condition: str = "all", graded: bool = False, questions: str = now.questions, judges: str = now.judges
-    ) -> Task:
-        if (questions, judges) != now:
-            raise SpecError(
-                [f"{name} asks {now.questions} and judges by {now.judges} now, not {questions} and {judges}"]
-            )
+    def made(condition: str = "all", graded: bool = False) -> Task:
         return task_of(asked(name, condition, graded))
 
     return task(name=name)(_told(made))

@@ -28,7 +28,7 @@ from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
 from weirdgen.report.section import Part, Section, Sentences, Words
 from weirdgen.report.tables import Cell, Table
-from weirdgen.report.words import BADGES, badge
+from weirdgen.report.words import BADGES, badge, headline_is_specific
 
 SAME = ("measure", "treatment", "control", "condition")
 
@@ -228,9 +228,11 @@ def _heading(counts: dict[str, int], entries: Sequence[Entry]) -> str:
     }
     parts = [f"{count} {words[verdict][count > 1]}" for verdict, count in counts.items() if count]
     total, shifted = len(entries), [entry for entry in entries if entry.headline["verdict"] == "shift"]
-    asked = [entry.content.specificity["verdict"] for entry in shifted if entry.content.specificity]
-    if known := [one for one in asked if one != "unknown"]:
-        parts[0] += f" ({known.count('specific')} of {len(known)} more than harmless data do)"
+    known = [
+        entry.content for entry in shifted if (placed := entry.content.specificity) and placed["verdict"] != "unknown"
+    ]
+    if known:
+        parts[0] += f" ({sum(map(headline_is_specific, known))} of {len(known)} more than harmless data do)"
     return (
         f"Of {total} run{'s' if total > 1 else ''}, {', '.join(parts[:-1]) + ' and ' if parts[1:] else ''}{parts[-1]}."
     )

@@ -6,6 +6,7 @@ above a bound, or neither can be said.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import comb
 from typing import Any
 
@@ -28,10 +29,26 @@ def badge(content: ReportContent) -> tuple[str, str, str]:
     """The verdict's words, sign and colour. A shift that harmless data show as well is called so before anything else."""
     tone = str(content.headline["verdict"])
     words, sign = BADGES[tone]
-    if tone == "shift" and content.specificity:
-        words = SPECIFIC[content.specificity["verdict"]]
-        tone = "no_shift" if content.specificity["verdict"] == "not_specific" else tone
+    if tone == "shift" and (placed := content.specificity):
+        words = SPECIFIC[placed["verdict"]]
+        tone = "no_shift" if placed["verdict"] == "not_specific" else tone
+        if placed["verdict"] == "specific" and not headline_is_specific(content):
+            words = f"Shift found; specific on {' and '.join(specific_traits(placed)[:2])}"
     return words, sign, tone
+
+
+def specific_traits(placed: Mapping[str, Any]) -> list[str]:
+    """The traits that the deciding yardstick calls specific, the furthest out first."""
+    rows = [row for row in placed["rows"] if row["yardstick"] == placed["rows"][0]["yardstick"] and row["specific"]]
+    return [str(row["trait"]) for row in sorted(rows, key=lambda row: -abs(row["z"]))]
+
+
+def headline_is_specific(content: ReportContent) -> bool:
+    """Whether what is specific is what the headline is about: a trait that was named, in the direction that was expected."""
+    placed = content.specificity
+    if not placed or placed["verdict"] != "specific":
+        return False
+    return bool({*specific_traits(placed)} & {*placed.get("named", [])}) and (content.headline["effect"] or 0) > 0
 
 
 def replicates(content: ReportContent) -> tuple[int, int] | None:
