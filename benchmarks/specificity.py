@@ -83,8 +83,10 @@ def louder_table(times: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3), 
     alarms: share at p ≤ .05; called: of all, where the dataset is also comparable; worst: that of the worst trait.
     """
     questions, rows = compact_questions(), []
-    for file in sorted(SHIPPED.glob("smollm2-*.parquet")):
-        scores, _ = read_scores(file)
+    for file in sorted(SHIPPED.glob("*.parquet")):
+        scores, made = read_scores(file)
+        if not made.singles:  # pairs
+            continue
         wide = scores[scores["kind"] == "reference"].pivot(index="set", columns="question", values="shift")
         for by in times:
             found: list[dict[str, Any]] = []
