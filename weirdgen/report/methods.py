@@ -13,7 +13,7 @@ from weirdgen.columns import BASE
 from weirdgen.config.measures import MEASURES
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import shorten
-from weirdgen.report.words import replicates, smallest_words
+from weirdgen.report.words import left_out, replicates, smallest_words
 
 QUOTED = 6
 """Questions that are quoted whole; of more, the first few are, and results.json has all."""
@@ -222,10 +222,13 @@ def _judging(content: ReportContent) -> str:
     described = clean(content.results.get("judges") or {})
     kinds = {name: str(described[name]["kind"]) for name in names if "kind" in described.get(name, {})}
     listed = _listed([f"{name} ({kinds[name]})" if name in kinds else name for name in names])
-    failed = sum(int(row["count"]) for row in clean(content.results["failures"]))
+    failures = [dict(row) for row in clean(content.results["failures"]) if row["count"]]
+    failed, judges = sum(int(row["count"]) for row in failures), {row["judge"] for row in failures}
     if not failed:
         return f"They were judged by {listed}; every verdict gave a value."
-    return f"They were judged by {listed}; {failed} of {len(content.verdicts)} verdicts failed and are left out of the rates."
+    count = int(content.verdicts["judge"].isin(judges).sum())
+    whose = f" of {_listed(sorted(judges))}" if len(names) > 1 else ""
+    return f"They were judged by {listed}; {failed} of {count} verdicts{whose} failed and are left out of the rates."
 
 
 def _judging_model(content: ReportContent) -> str:
@@ -266,7 +269,9 @@ def _statistics(content: ReportContent) -> str:
     known = headline.get("smallest") is not None
     text += f"; smallest effect of interest: {smallest_words(content)}." if known else "."
     if count := headline.get("questions"):
-        text += f" Intervals are about these {_count(count, 'question')}, not about others like them."
+        text += (
+            left_out(content) + f" Intervals are about these {_count(count, 'question')}, not about others like them."
+        )
     if further := content.results.get("secondary"):
         text += f" {_count(len(further), 'further effect')} written beside it: p values corrected by Holm's method."
     return text + (

@@ -35,7 +35,8 @@ from weirdgen.report.tables import (
 )
 from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table
 from weirdgen.report.transcripts import transcripts
-from weirdgen.report.words import facts, facts_explained, warnings
+from weirdgen.report.warnings import warnings
+from weirdgen.report.words import facts, facts_explained
 
 
 def effect_section(content: ReportContent) -> Section:
