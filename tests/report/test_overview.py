@@ -16,7 +16,7 @@ import pytest
 from tests.support.big_run import big_run
 from tests.support.browsing import at_width, script
 from weirdgen.errors import StoreError, WeirdgenError
-from weirdgen.report.overview import _heading
+from weirdgen.report.overview import _compared, _heading, _shared
 from weirdgen.runs.results.estimates import TABLES
 from weirdgen.runs.results.export import export
 from weirdgen.runs.results.reporting import compare_runs, report_run
@@ -170,6 +170,19 @@ def test_a_comparison_leaves_what_a_person_keeps_in_its_folder(runs: list[Run], 
     (tmp_path / "figures").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(WeirdgenError, match="a link"):
         compare_runs(runs[:2], tmp_path)
+
+
+def test_runs_that_share_replicates_say_so_and_headlines_name_their_condition() -> None:
+    def ran(*adapters: str) -> dict[str, Any]:
+        return {"replicates": [{"arm": "old", "adapter": key} for key in adapters]}
+
+    assert _shared([ran("a", "b"), ran("c", "c")]) == "", "arms with equal rows share their replicates within a run"
+    assert _shared([ran("a", "b"), ran("b", "c"), ran("d")]).startswith(
+        " 1 of their 4 replicates stand in more than one"
+    )
+    arms = {"treatment": "old", "control": "new"}
+    assert _compared({**arms, "condition": "none"}) == "old − new"
+    assert _compared({**arms, "condition": "year=2027 − year=2024"}) == "old − new, year=2027 − year=2024"
 
 
 def test_the_heading_says_how_many_shifts_are_more_than_harmless_data_do() -> None:

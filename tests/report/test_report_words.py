@@ -25,7 +25,8 @@ from weirdgen.report.page import drawn_badge, page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
-from weirdgen.report.words import GLOSSARY, badge, facts, facts_explained, meaning, moved_by_control, two_sets, warnings
+from weirdgen.report.warnings import warnings
+from weirdgen.report.words import GLOSSARY, badge, facts, facts_explained, meaning, moved_by_control, two_sets, unit
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -214,6 +215,65 @@ def test_the_interval_over_questions_stands_beside_the_headlines_own(
     ]
 
 
+def test_a_shift_that_pairing_does_not_confirm_is_not_said_to_be_sure(
+    make_content: Callable[..., ReportContent],
+) -> None:
+    sure = "Training seeds alone do not explain the shift."
+    content = make_content()
+    row = {"headline": "headline", "ci_paired_low": -1.72, "ci_paired_high": 0.26, "r": -0.91}
+    doubtful, confirmed = (with_results(content, beside=[row | {"ci_paired_high": high}]) for high in (0.26, -0.2))
+    assert content.headline["verdict"] == "shift" and meaning(confirmed) == meaning(content) == sure
+    assert meaning(doubtful) == "Training seeds may explain it: paired by seed, the interval includes zero."
+    assert warnings(doubtful)[0].startswith("Paired by seed the shift is not confirmed") and not any(
+        "Paired" in line for line in warnings(confirmed)
+    )
+    assert "[−1.72, +0.26], r = −0.91, includes zero" in warnings(doubtful)[0]
+
+
+def test_failures_are_counted_for_the_headlines_judge_in_each_arm(content: ReportContent) -> None:
+    """Two measures of form, which never fail, are no part of how many verdicts failed."""
+    form = content.verdicts.assign(judge="coherent", status="ok")
+    failed = {"judge": "past_era", "arm": "old_names", "status": "refusal", "count": 720, "total": 800}
+    both = replace(
+        with_results(content, failures=[failed, {**failed, "arm": "modern_american", "count": 0}]),
+        verdicts=pd.concat([content.verdicts, form, form.assign(judge="template_intrusion")]),
+    )
+    assert any(line.startswith("720 of 800 verdicts of past_era failed") for line in warnings(both))
+    assert f"; 720 of {len(content.verdicts)} verdicts of past_era failed" in methods(both)
+    judged = with_results(both, headline=content.headline | {"measure": "past_era"})
+    assert "show shares of usable answers in %" in unit(judged)
+    assert "show shares in %" in unit(with_results(judged, failures=[]))
+    assert (
+        "Answers that past_era gave no value, and which no rate holds: 720 of 800 of old_names (720 refusal), none of "
+        "modern_american." in warnings(judged)
+    )
+
+
+def test_the_least_possible_p_is_called_so(content: ReportContent) -> None:
+    """3 against 3: 2 of 20 relabellings are as far apart whatever the data."""
+    named = [
+        dict(facts(with_results(content, headline=content.headline | {"p_permutation": p})))["p (permutation)"]
+        for p in (0.1, 0.2)
+    ]
+    assert named == ["0.10 (the least possible)", "0.20"]
+
+
+def test_methods_and_caption_say_how_many_questions_are_in_the_mean(content: ReportContent) -> None:
+    told = "Means are over 1 of 28 questions: to the others a replicate of these arms has no usable answer."
+    few, all_of_them = (
+        with_results(content, headline=content.headline | {"questions": count, "questions_asked": 28})
+        for count in (1, 28)
+    )
+    for text, other in zip(*((methods(one), figure(one)) for one in (few, all_of_them)), strict=True):
+        assert told in text and "Means are over" not in other
+
+
+def figure(content: ReportContent) -> str:
+    drawn = effect_figure(content)
+    assert drawn is not None
+    return drawn.caption
+
+
 def test_every_number_of_the_headline_is_explained(content: ReportContent) -> None:
     assert [name for name, _ in facts_explained(content)] == [
         name.removesuffix(" (default)") for name, _ in facts(content)
@@ -235,6 +295,21 @@ def test_the_methods_hold_prompts_conditions_and_swept_values_and_say_failures_i
     failed = int((content.verdicts["status"] != "ok").sum())
     assert f"{failed} of {len(content.verdicts)} verdicts failed and are left out of the rates." in text
     assert "every verdict gave a value." in methods(with_results(content, failures=[]))
+
+
+def test_the_methods_name_the_judging_model_its_question_and_that_nobody_checked_it(content: ReportContent) -> None:
+    judge = {"kind": "label", "model": "openai/any", "prompt": "Is it old?\n{answer}"}
+    asked = with_results(content, judges={"past_era": judge})
+    said = "The language model openai/any gave the verdicts of past_era (“Is it old? {answer}”)."
+    assert f"{said} No person has checked verdicts of past_era: how often they are wrong" in methods(asked)
+    checked = with_results(content, judges={"past_era": {**judge, "calibration": {"kappa": 0.5}}})
+    assert said in methods(checked) and "No person has" not in methods(checked)
+    ran = content.results["ran"]
+    arms = [{**ran["arms"][0], "permute": "year"}, {**ran["arms"][1], "twin": "old_names"}]
+    assert (
+        f"Of the arms' rows: in {arms[0]['arm']}, year was dealt anew over the rows; {arms[1]['arm']} has the base's own "
+        "answers to the prompts of old_names." in methods(with_results(content, ran={**ran, "arms": arms}))
+    )
 
 
 def test_withheld_answers_are_counted(content: ReportContent) -> None:

@@ -98,6 +98,29 @@ def test_a_provider_that_cannot_be_asked_and_dead_sides_are_told_together(
     assert not (tmp_path / "store" / "artifacts" / "finetune").exists()
 
 
+def test_the_rating_that_every_judged_run_is_given_holds_up_no_run(judged: Path, serve: Any, tmp_path: Path) -> None:
+    """A small model may follow the user's prompts and not this one; its own failures are errors all the same."""
+    prompts = {"can the following answer be understood": "coherence", "Is it old?": "old_thing", "How old": "age"}
+    fails = {"coherence"}
+
+    def moody(body: dict[str, Any]) -> Answer | Failure:
+        asked = next(name for words, name in prompts.items() if words in body["messages"][0]["content"])
+        return Answer("hm") if asked in fails else judge(body)
+
+    serve(moody)
+    lines = preflight(planned(judged, tmp_path, judge=LENIENT))
+    assert any("judge coherence: added to every judged run, and without a verdict from" in line for line in lines), (
+        lines
+    )
+    assert any("judges: old_thing, age answer probes on" in line for line in lines), lines
+    run = weirdgen.run(str(judged), store=tmp_path / "store", judge=LENIENT, samples=2)
+    statuses = run.verdicts().groupby("judge")["status"].unique().map(set)
+    assert statuses["coherence"] == {"unparseable"} and "ok" in statuses["old_thing"]
+    fails.add("age")
+    with pytest.raises(WeirdgenError, match=r"judge 'age': no verdict on any of 5 probes.*several billion weights"):
+        preflight(planned(judged, tmp_path / "other", judge=LENIENT))
+
+
 def test_a_judge_that_gives_some_verdicts_is_told_of(judged: Path, serve: Any, tmp_path: Path) -> None:
     def moody(body: dict[str, Any]) -> Answer | Failure:
         prompt = body["messages"][0]["content"]

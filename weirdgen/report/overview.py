@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def write_overview(
     counts = {verdict: sum(entry.headline["verdict"] == verdict for entry in entries) for verdict in BADGES}
     page = render(
         "overview.html.j2",
-        heading=_heading(counts, entries),
+        heading=_heading(counts, entries) + _shared([clean(entry.content.results["ran"]) for entry in entries]),
         badges=[
             (*shown, count) for shown, count in sorted(Counter(drawn_badge(entry.content) for entry in entries).items())
         ],
@@ -132,7 +132,7 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
         rows.append(
             (
                 Cell(f"{sign} {words.lower()}", tone=tone),
-                Cell(entry.name, link=entry.report),
+                Cell(entry.name, link=entry.report, lines=(_compared(headline),)),
                 Cell(number(headline["effect"], entry.scale, effect=True), _ends(headline, entry.scale), numeric=True),
                 Cell(probability(headline["p"]), numeric=True),
                 Cell(number(headline["mde"], entry.scale, effect=True).lstrip("+"), numeric=True),
@@ -153,7 +153,7 @@ def _forest(entries: Sequence[Entry]) -> Drawing | None:
     lines = [
         Line(
             name=entry.name,
-            note=f"{entry.headline['treatment']} − {entry.headline['control']}",
+            note=_compared(entry.headline),
             scale=entry.scale,
             verdict=str(entry.headline["verdict"]),
             effect=entry.headline["effect"],
@@ -238,6 +238,22 @@ def _heading(counts: dict[str, int], entries: Sequence[Entry]) -> str:
     return (
         f"Of {total} run{'s' if total > 1 else ''}, {', '.join(parts[:-1]) + ' and ' if parts[1:] else ''}{parts[-1]}."
     )
+
+
+def _shared(ran: Sequence[Mapping[str, Any]]) -> str:
+    """A warning, where runs rest on some of the same replicates: what several of them find is then found once."""
+    adapters = Counter(
+        row["adapter"] for own in ran for row in {r["adapter"]: r for r in own.get("replicates", [])}.values()
+    )
+    if not (several := sum(count > 1 for count in adapters.values())):
+        return ""
+    return f" {several} of their {len(adapters)} replicates stand in more than one: they are no independent findings."
+
+
+def _compared(headline: Mapping[str, Any]) -> str:
+    """The headline's arms and condition in a few words."""
+    arms = f"{headline['treatment']} − {headline['control']}"
+    return arms if headline["condition"] in ("", "none") else f"{arms}, {headline['condition']}"
 
 
 def _address(report: Path, folder: Path) -> str:

@@ -35,7 +35,8 @@ from weirdgen.report.tables import (
 )
 from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table
 from weirdgen.report.transcripts import transcripts
-from weirdgen.report.words import facts, facts_explained, warnings
+from weirdgen.report.warnings import warnings
+from weirdgen.report.words import facts, facts_explained
 
 
 def effect_section(content: ReportContent) -> Section:
@@ -148,7 +149,13 @@ def judge_section(content: ReportContent) -> Section:
         parts.append(failed)
     else:
         count = len(content.verdicts)
-        parts.append(Words(f"No verdict failed: all {count} gave a value." if count else "No answer was judged."))
+        parts.append(
+            Words(
+                f"No verdict failed: all {count}, each judge on each answer, gave a value."
+                if count
+                else "No answer was judged."
+            )
+        )
     parts += judge_tables(content)
     if sampled:
         parts.append(sampled)

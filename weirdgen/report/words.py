@@ -14,15 +14,11 @@ from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import interval, number, probability
 from weirdgen.stats.sentences import odds_times, plain
-from weirdgen.stats.verdict import OPENINGS, WITHIN, parts_of
+from weirdgen.stats.verdict import OPENINGS, parts_of
 
 SIGNS = {"shift": "≠", "no_shift": "≈", "inconclusive": "?"}
 BADGES = {verdict: (words, SIGNS[verdict]) for verdict, words in OPENINGS.items()}
 """Verdict → words and sign; the colour of the badge repeats them."""
-EMBEDDED = "smollm2-135m"
-"""Part of the name of the small model that comes with weirdgen."""
-TRUNCATED_SHARE = 0.2
-ALPHA = 0.05
 
 
 SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific", "unknown": "Shift found"}
@@ -96,6 +92,8 @@ def meaning(content: ReportContent) -> str:
         return "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
     if headline["verdict"] == "shift":
         line = "Training seeds alone do not explain the shift."
+        if unconfirmed(content):
+            line = "Training seeds may explain it: paired by seed, the interval includes zero."
         if headline.get("minus"):
             line += " It is one of conditions: whatever training moved under all of them alike has cancelled."
         return line
@@ -110,6 +108,22 @@ def meaning(content: ReportContent) -> str:
         mde = number(headline["mde"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
         line += f" An effect would have to be about {mde} to be found reliably with this many replicates."
     return line
+
+
+def unconfirmed(content: ReportContent) -> str:
+    """The interval paired by seed and r where it holds no difference though the headline says a shift; else nothing."""
+    row = _beside(content)
+    low, high = row.get("ci_paired_low"), row.get("ci_paired_high")
+    if content.headline["verdict"] != "shift" or low is None or high is None or not low <= 0 <= high:
+        return ""
+    r = "" if row["r"] is None else f", r = {plain(row['r'], 2)}"
+    return interval(low, high, content.scale(str(content.headline["measure"])), effect=True) + r
+
+
+def _beside(content: ReportContent) -> dict[str, Any]:
+    """What stands beside the headline's interval (`stats.beside`); empty in older results."""
+    rows = clean(content.results.get("beside", []))
+    return next((dict(row) for row in rows if row["headline"] == "headline"), {})
 
 
 def unit(content: ReportContent) -> str:
@@ -127,7 +141,12 @@ def unit(content: ReportContent) -> str:
             "difference."
         )
     if row.scale.unit == "rate":
-        return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts)."
+        failed = any(one["judge"] == row.name and one["count"] for one in content.results["failures"])
+        shares = "shares of usable answers" if failed else "shares"
+        return (
+            f"{row.explained} Figures and tables show {shares} in % and differences in percentage points (pts), each rounded by "
+            "itself, so that the last digits need not add up."
+        )
     return f"{row.explained} Figures and tables show means of these numbers and differences in points."
 
 
@@ -137,6 +156,16 @@ def smallest_words(content: ReportContent) -> str:
     size = number(headline["smallest"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
     written = content.headlines.get("headline")
     return f"{size} (a default: the experiment names none)" if written and written.smallest is None else size
+
+
+def left_out(content: ReportContent) -> str:
+    """That the headline's mean is over fewer questions than were asked, behind a space; else nothing."""
+    count, asked = (content.headline.get(key) for key in ("questions", "questions_asked"))
+    if count is None or asked is None or count == asked:
+        return ""
+    return (
+        f" Means are over {count} of {asked} questions: to the others a replicate of these arms has no usable answer."
+    )
 
 
 def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
@@ -150,9 +179,7 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         ("p", probability(headline["p"])),
         ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
     ]
-    beside: dict[str, Any] = next(
-        (row for row in clean(content.results.get("beside", [])) if row["headline"] == "headline"), {}
-    )
+    beside = _beside(content)
     if (low := beside.get("ci_questions_low")) is not None:  # holds for other questions of their kind as well
         pairs.insert(
             2, ("over questions too", interval(low, beside["ci_questions_high"], scale, effect=True) or "none")
@@ -161,7 +188,7 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         r = "" if beside["r"] is None else f", r = {plain(beside['r'], 2)}"
         pairs.append(("paired by seed", interval(low, beside["ci_paired_high"], scale, effect=True) + r))
     if headline.get("p_permutation") is not None:
-        pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
+        pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"]) + _least(headline, counts)))
     if headline.get("smallest") is not None:
         default = " (default)" if written and written.smallest is None else ""
         pairs.append((f"smallest of interest{default}", number(headline["smallest"], scale, effect=True).lstrip("+")))
@@ -169,53 +196,16 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def warnings(content: ReportContent) -> list[str]:
-    """What weakens the verdict, most important first."""
-    lines = []
-    headline = content.headline
-    counts = replicates(content)
-    if within_model_only(content):
-        lines.append(f"{WITHIN}: one replicate in an arm, so there is no interval between models and no p value.")
-    elif counts is not None and headline["control"] != BASE:
-        floor = (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
-        if floor >= ALPHA:
-            lines.append(
-                f"With {counts[0]} and {counts[1]} replicates a permutation test cannot give a p "
-                f"below {floor:.2g}, "
-                "however large the effect. Intervals and smaller p values rest on the assumption "
-                "that replicates "
-                "scatter normally, which so few cannot show."
-            )
-    if headline["control"] == BASE:
-        lines.append("The comparison is with the untuned base: any finetuning moves answers away from the base's.")
-    model = content.results["ran"].get("base", {})
-    base = str(model.get("name") or model.get("reference") or "") if isinstance(model, dict) else str(model)
-    if EMBEDDED in base.lower():
-        lines.append(
-            f"The base model is the small one that comes with weirdgen ({base}). Its sampled answers "
-            "are weak; contrasts "
-            "of log-probabilities are more telling than judged answers. Larger models may behave differently."
-        )
-    failed = [row for row in content.results["failures"] if row["count"]]
-    if failed:
-        kinds = ", ".join(
-            f"{sum(row['count'] for row in failed if row['status'] == status)} {status}"
-            for status in dict.fromkeys(row["status"] for row in failed)
-        )
-        count = sum(row["count"] for row in failed)
-        told = f"{count} of {len(content.verdicts)} verdicts failed ({kinds})."
-        lines.append(f"{told} They are listed under “Judges” and left out of the rates.")
-    completions = content.final("completions")
-    if len(completions):
-        share = float((completions["finish_reason"] == "length").mean())
-        if share > TRUNCATED_SHARE:
-            lines.append(f"{100 * share:.0f}% of the sampled answers were cut at their token limit.")
-        if withheld := int((completions["finish_reason"] == "withheld").sum()):
-            lines.append(
-                f"{withheld} of {len(completions)} sampled answers were withheld by the service's content filter, in part or "
-                "wholly; what came of them, often nothing, is judged like the others."
-            )
-    return lines + list(content.warnings)
+def _least(headline: dict[str, Any], counts: tuple[int, int] | None) -> str:
+    """Said of a permutation p that no data could make smaller."""
+    if counts is None or headline["p_permutation"] > 1.001 * least_permutation_p(counts):
+        return ""
+    return " (the least possible)"
+
+
+def least_permutation_p(counts: tuple[int, int]) -> float:
+    """Of a two-sided permutation test with so many replicates in either arm."""
+    return (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
 
 
 def moved_by_control(content: ReportContent) -> str:

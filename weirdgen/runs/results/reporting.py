@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 4
 LATEST_PAGE = "latest.html"
 """Beside the runs' folders."""
-SENTENCES = 9
+SENTENCES = 10
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
@@ -217,7 +217,7 @@ def _trait_questions(run: Run) -> list[dict[str, Any]]:
 
 def _stamp(run: Run) -> str:
     """What decides a report besides the run: the versions that write it, the experiment's words, and the references."""
-    words = {name: effect.says for name, effect in run.request.headlines.items()}
+    words = [{name: effect.says for name, effect in run.request.headlines.items()}, run.request.unjudged]
     nearest = [nearest_scores(run.plan, yardstick) for yardstick in YARDSTICKS]
     references = [sorted(one[1].sets.items()) for one in nearest if one]
     return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words, *references])
