@@ -21,7 +21,7 @@ from weirdgen.report.figures.sweep import sweep_figures
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
 from weirdgen.report.methods import methods
-from weirdgen.report.page import drawn_badge, page_html
+from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
@@ -401,7 +401,7 @@ def test_a_place_among_harmless_data_is_in_the_terms_of_its_p(content: ReportCon
     drawing = references_figure(with_results(content, specificity=placed))
     assert drawing is not None and "2 of 66, p = 0.03" in drawing.alt
     assert "33 pairs make 66 places" in drawing.caption
-    words, sign, tone = drawn_badge(with_results(content, specificity={**placed, "verdict": "not_specific"}))
+    words, sign, tone = badge(with_results(content, specificity={**placed, "verdict": "not_specific"}))
     assert (sign, tone) != badge(content)[1:] and tone == "neutral", words
 
 

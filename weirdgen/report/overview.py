@@ -24,11 +24,11 @@ from weirdgen.report.figures.drawing import Drawing, Ending
 from weirdgen.report.figures.overview import Line, overview_figure
 from weirdgen.report.look import duration, interval, number, probability
 from weirdgen.report.owned import require_free, require_no_links, write_listed
-from weirdgen.report.page import ALWAYS, drawn_badge, figure_files
+from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
 from weirdgen.report.section import Part, Section, Sentences, Words
 from weirdgen.report.tables import Cell, Table
-from weirdgen.report.words import BADGES, headline_is_specific
+from weirdgen.report.words import BADGES, badge, headline_is_specific
 
 SAME = ("measure", "treatment", "control", "condition")
 
@@ -71,9 +71,7 @@ def write_overview(
     page = render(
         "overview.html.j2",
         heading=_heading(counts, entries) + _shared([clean(entry.content.results["ran"]) for entry in entries]),
-        badges=[
-            (*shown, count) for shown, count in sorted(Counter(drawn_badge(entry.content) for entry in entries).items())
-        ],
+        badges=[(*shown, count) for shown, count in sorted(Counter(badge(entry.content) for entry in entries).items())],
         sections=parts,
     )
     rows = [_record(entry) for entry in entries]
@@ -126,7 +124,7 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
     rows = []
     for entry in entries:
         headline, ran = entry.headline, clean(entry.content.results["ran"])
-        words, sign, tone = drawn_badge(entry.content)
+        words, sign, tone = badge(entry.content)
         mine: dict[str, Any] = next((row for row in ran.get("arms", []) if row["arm"] == headline["treatment"]), {})
         seconds = [row.get("seconds") for row in ran.get("replicates", [])]
         rows.append(

@@ -21,7 +21,7 @@ from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
 from weirdgen.report.views import moved, views
-from weirdgen.report.words import GLOSSARY, SPECIFIC, badge, claim, meaning, moved_by_control, two_sets, unit
+from weirdgen.report.words import GLOSSARY, badge, claim, meaning, moved_by_control, two_sets, unit
 from weirdgen.store.disk import own_folder
 
 ALWAYS: tuple[Ending, ...] = ("svg", "png")
@@ -80,16 +80,10 @@ def asked_as(content: ReportContent) -> str:
     return "the bare question" if template == "{question}" else f"“{shorten(template, 120)}”" if template else ""
 
 
-def drawn_badge(content: ReportContent) -> tuple[str, str, str]:
-    """The badge's words, sign and colour. A shift that is not specific is neither a find nor an all-clear: its own sign, grey."""
-    words, sign, tone = badge(content)
-    return (words, "~", "neutral") if words == SPECIFIC["not_specific"] else (words, sign, tone)
-
-
 def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
     """The whole page."""
     headline = content.headline
-    words, sign, tone = drawn_badge(content)
+    words, sign, tone = badge(content)
     shown = [part for section in shown_sections for part in section.parts if isinstance(part, Transcripts)]
     return render(
         "report.html.j2",

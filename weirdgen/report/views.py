@@ -154,7 +154,8 @@ def _sampled(content: ReportContent) -> View:
     rest = [one.name for one in judged[MOST:]]
     rest += [one.name for one in map(content.measure, content.measures()) if one.source == "form"]
     more = f" Under “Judges” too: {', '.join(rest)}." if rest else ""
-    under = "" if at == "all" else f" under the condition {at}"
+    pooled = completions["condition"].nunique()
+    under = f" under the condition {at}" if at != "all" else f", all {pooled} conditions together" if pooled > 1 else ""
     table = Table(f"Answers{under}: {each}", ("judged", *(name for name, _ in arms)), tuple(lines))
     return View(title, " ".join(said) + more, table, tuple(notes))
 

@@ -26,12 +26,13 @@ SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific",
 
 
 def badge(content: ReportContent) -> tuple[str, str, str]:
-    """The verdict's words, sign and colour. A shift that harmless data show as well is called so before anything else."""
+    """The verdict's words, sign and colour. A shift that harmless data show as well is called so before anything else: it is
+    neither a find nor an all-clear, and has a sign and colour of its own."""
     tone = str(content.headline["verdict"])
     words, sign = BADGES[tone]
     if tone == "shift" and (placed := content.specificity):
         words = SPECIFIC[placed["verdict"]]
-        tone = "no_shift" if placed["verdict"] == "not_specific" else tone
+        sign, tone = ("~", "neutral") if placed["verdict"] == "not_specific" else (sign, tone)
         if placed["verdict"] == "specific" and not headline_is_specific(content):
             words = f"Shift found; specific on {' and '.join(specific_traits(placed)[:2])}"
     return words, sign, tone

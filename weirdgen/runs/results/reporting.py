@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 4
 LATEST_PAGE = "latest.html"
 """Beside the runs' folders."""
-SENTENCES = 10
+SENTENCES = 11
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
