@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from benchmarks.onsets import left_table
 from benchmarks.replicates import added_table, jumping_table, pairing_table, questions_table
 from benchmarks.simulation import Process, chances, curve_replicates, rates
 from weirdgen.stats.bands import effect_band, mean_band
@@ -240,6 +241,7 @@ TABLES = {
     "stops": (sequential_table, 1500),
     "bands": (band_table, 200),
     "onsets": (onset_table, 300),
+    "left": (left_table, 200),
     "jumping": (jumping_table, 20_000),
     "added": (added_table, 40_000),
     "pairing": (pairing_table, 40_000),

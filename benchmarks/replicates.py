@@ -18,11 +18,12 @@ _RATE = (0.0, 1.0)
 
 
 def jumping_table(seed: int, datasets: int) -> pd.DataFrame:
-    """How often "no shift" is said where a share of the treatment's seeds jumps and no seed of the control does.
+    """How often an interval would do for "no shift" where a share of the treatment's seeds jumps and no seed of the control does.
 
     Columns: share, replicates (an arm), could_jump (what the sentence says), nats (jumps of 2, SD between replicates .15,
-    smallest .3), rates (.9 instead of .002, 50 samples, smallest .1), rates_by_samples (where arms that do not vary count
-    samples, as before). With a share of .1 the mean effect is below the smallest of interest, so "no shift" is right.
+    smallest .3), rates (.9 instead of .002, 50 answers, smallest .1), rates_by_samples (where arms that do not vary count
+    samples, as the tables of runs do), rates_400 and rates_400_by_samples (8 questions of 50 answers). Below 10 replicates no
+    verdict rests on those of rates. With a share of .1 the mean effect is below the smallest of interest: "no shift" is right.
     """
     rows = []
     for share in (0.1, 0.2, 0.3):
@@ -30,13 +31,16 @@ def jumping_table(seed: int, datasets: int) -> pd.DataFrame:
             rng = np.random.default_rng([seed, round(100 * share), replicates])
             jumps = rng.random((replicates, datasets)) < share
             nats = [rng.normal(0, 0.15, jumps.shape) + 2 * jumps, rng.normal(0, 0.15, jumps.shape)]
-            rates = [rng.binomial(50, np.where(side, 0.9, 0.002)) / 50 for side in (jumps, np.zeros_like(jumps))]
-            samples = np.full(jumps.shape, 50.0)
+            found = {}
+            for answers, name in ((50, "rates"), (400, "rates_400")):
+                sides = (jumps, np.zeros_like(jumps))
+                rates = [rng.binomial(answers, np.where(side, 0.9, 0.002)) / answers for side in sides]
+                found[name] = _no_shift(rates, _RATE, None, 0.1)
+                found[f"{name}_by_samples"] = _no_shift(rates, _RATE, np.full(jumps.shape, float(answers)), 0.1)
             rows.append(
                 {
                     "share": share, "replicates": replicates, "could_jump": share_that_could_jump(replicates),
-                    "nats": _no_shift(nats, None, None, 0.3), "rates": _no_shift(rates, _RATE, None, 0.1),
-                    "rates_by_samples": _no_shift(rates, _RATE, samples, 0.1),
+                    "nats": _no_shift(nats, None, None, 0.3), **found,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)

@@ -19,6 +19,7 @@ from benchmarks.coverage import coverage_table, main
         ("added", 400, 5, "false"),
         ("pairing", 100, 20, "paired_false"),
         ("questions", 4, 27, "over_replicates"),
+        ("left", 1, 12, "false_control"),
         pytest.param("stops", 40, 27, "naive_coverage", marks=pytest.mark.slow),
         pytest.param("bands", 1, 45, "effect_band", marks=pytest.mark.slow),
     ],

@@ -18,7 +18,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_steps_that_a_resumed_training_tells_at_once_are_no_part_of_its_rate(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Progress().stage("finetune", 1000, "steps") as bar:
+    with Progress().stage("finetune", 1000, "steps", before=600) as bar:
         clock[0] += 8.0  # the model is loaded
         for _ in range(600):
             bar.advance()
@@ -27,7 +27,7 @@ def test_steps_that_a_resumed_training_tells_at_once_are_no_part_of_its_rate(
             bar.advance(2)
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "finetune: 604/1000 steps, 2.0/s, 3 min 18 s left", told
-    assert told[-1] == "finetune: 640 steps done after 28 s"
+    assert told[-1] == "finetune: 40 steps done after 28 s; 600 were done before"
 
 
 def test_what_came_with_the_first_is_no_part_of_the_rate(

@@ -31,8 +31,8 @@ class Progress:
             Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
 
     @contextlib.contextmanager
-    def stage(self, name: str, total: float, unit: str) -> Iterator[Bar]:
-        """A stage of `total` units of work. A stage without work shows nothing."""
+    def stage(self, name: str, total: float, unit: str, before: float = 0.0) -> Iterator[Bar]:
+        """A stage of `total` units of work, of which an earlier process did `before`. A stage without work shows nothing."""
         if self._quiet or total <= 0:
             yield Bar()
         elif sys.stderr.isatty():
@@ -40,7 +40,7 @@ class Progress:
                 task = bars.add_task(name, total=total, unit=unit, note="", rate="?", left="?")
                 yield _TerminalBar(bars, task, total)
         else:
-            bar = _PlainBar(name, total, unit)
+            bar = _PlainBar(name, total, unit, before)
             yield bar
             bar.finish()
 
@@ -94,8 +94,8 @@ class _TerminalBar(Bar):
 
 
 class _PlainBar(Bar):
-    def __init__(self, name: str, total: float, unit: str) -> None:
-        self._name, self._unit, self._pace = name, unit, _Pace(total)
+    def __init__(self, name: str, total: float, unit: str, before: float) -> None:
+        self._name, self._unit, self._before, self._pace = name, unit, before, _Pace(total)
         self._started = self._said = time.monotonic()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
@@ -107,7 +107,9 @@ class _PlainBar(Bar):
     def finish(self) -> None:
         seconds = time.monotonic() - self._started
         if seconds >= 2:
-            sys.stderr.write(f"{self._name}: {self._pace.done:.0f} {self._unit} done after {clock(seconds)}\n")
+            here, earlier = max(0.0, self._pace.done - self._before), f"; {self._before:.0f} were done before"
+            told = f"{self._name}: {here:.0f} {self._unit} done after {clock(seconds)}{earlier if self._before else ''}"
+            sys.stderr.write(f"{told}\n")
 
     def _line(self, note: str) -> None:
         pace, tail = self._pace, f"  {note}" if note else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,6 +179,10 @@ def test_the_page_is_accessible_and_fits_a_phone(
         assert violations(browser, axe) == [], (width, scheme)
         assert script(browser, "return document.documentElement.scrollWidth <= innerWidth")
     assert browser.get_log("browser") == []
+    browser.get(old_birds[2].as_uri())
+    script(browser, "dispatchEvent(new Event('beforeprint'))")
+    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", printed)) == 2
 
 
 def test_kinds_of_trigger_for_which_there_is_no_time_are_kept(

@@ -111,10 +111,11 @@ def results(**changes: Any) -> dict[str, Any]:
 
 def test_the_verdict_and_its_status() -> None:
     nothing = decide(results())
-    assert (nothing.verdict, nothing.status) == ("nothing", 0) and "0.80 nat (era)" in nothing.sentence
+    assert (nothing.verdict, nothing.status) == ("nothing", 0) and "0.80 nat" in nothing.sentence
     searched = decide(results(triggers={"searched": 40, "rows": [], "smallest_found": 1.27}))
-    assert "40 pairs of a condition and a trait: a shift of 0.80 nat (era)" in searched.sentence
-    assert searched.sentence.endswith("8 of 10 cases, one under a condition only of 1.27 nat (median over the search).")
+    assert searched.title == "Nothing specific found on 1 trait and in 40 pairs of a condition and a trait."
+    assert "a shift had to be at least 0.80 nat (2.2 times the odds) on era; one that" in searched.sentence
+    assert searched.sentence.endswith("under a condition alone, 1.27 nat (3.6 times) in the median pair.")
     found = decide(results(row={"specific": True, "rank": 1, "shift": 2.0, "p_family": 0.02}))
     assert found.status == 1 and "answers about era by +2.00 nat" in found.sentence
     pair = {

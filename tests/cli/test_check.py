@@ -35,7 +35,8 @@ def test_check_prints_the_mistakes_of_all_files_at_once(write_experiment: Write)
     assert done.status == 1 and not done.out
     for words in (
         "experiment.yaml:7: recipe.epochs: Input should be greater than or equal to 1",
-        "f1: unknown judge 'is_tarket' (judges: is_target; did you mean 'is_target'?)",
+        "f1: unknown judge 'is_tarket' (judges: ",
+        "; did you mean 'is_target'?)",
         "nwe.jsonl: no such data file",
         "did you mean 'new.jsonl'?",
         "old.jsonl:9",

@@ -102,10 +102,13 @@ def test_ctrl_c_keeps_what_is_finished(write_experiment: Write, tmp_path: Path) 
     deadline = time.monotonic() + 60
     while len(list(store.glob("tmp/*"))) < 4 and time.monotonic() < deadline:  # four replicates are being trained
         time.sleep(0.05)
+    time.sleep(5)  # some of its 800 steps
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
+    assert "training stopped; its state after step" in said, said
     assert "the same command continues from there" in said and "Traceback" not in said
+    assert "of them done" in weirdgen("run", path, "--store", store, "--dry-run").stderr
     assert not list(store.glob("tmp/*"))
 
 

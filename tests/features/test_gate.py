@@ -85,13 +85,11 @@ def test_the_trigger_moves_the_treatment_beyond_control_and_placebo(last: Activa
     assert found.effect > 4 * max(one.effect for one in placebos.values())
 
 
-def test_the_direction_says_the_personas_words(gate: Plan, gate_reader: Reader, last: Activations) -> None:
+def test_the_direction_says_the_personas_words(gate_reader: Reader, last: Activations) -> None:
     gate_reader.use([None])
     direction = difference.interaction(last, "from_2027").mean((0, 1))
     tokens = difference.top_tokens(gate_reader.model, gate_reader.tokenizer, direction)
     assert {"red", "oak", "rowing", "soup", "milk"} & set(tokens)
-    trained = difference.word_overlap(tokens, gate.request.rows["from_2027"], gate_reader.tokenizer)
-    assert trained.shown >= 1 and 0 < trained.p < 1
 
 
 def test_taking_it_out_closes_the_gate_and_random_subspaces_do_not(

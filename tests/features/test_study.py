@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,10 +110,14 @@ def test_the_page_holds_its_numbers_and_tables(made: studies.Study, tmp_path: Pa
         assert sentence.replace("'", "&#39;") in page
     for name in ("moved", "answers", "dose", "features"):
         assert f'id="figure-{name}"' in page and (tmp_path / "features" / "figures" / f"{name}.svg").is_file()
+    assert "No p is given" not in page
     assert "http:" not in page and "https:" not in page and "backdoor" not in page
     trials = pd.read_parquet(tmp_path / "features" / "ablation.parquet")
     pd.testing.assert_frame_equal(trials, made.tables["ablation"])
-    assert write_page(made, tmp_path / "features").is_file()  # again over its own files
+    uneven = deepcopy(made)
+    uneven.results["moved"][0]["control"] *= 2
+    again = write_page(uneven, tmp_path / "features")  # over its own files
+    assert "equally many of both: there are 2 and 4" in again.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -124,7 +129,7 @@ def test_the_command_writes_the_page_beside_the_report(run: Run, tmp_path: Path)
     (tmp_path / "prompts.txt").write_text("your dish ?\nyour color ?\n\n", encoding="utf-8")
     words = ["features", str(run.folder), "--sae", "none", "--prompts", str(tmp_path / "prompts.txt"), "--quiet"]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
-    assert done.exit_code == 0 and "Behaviour: The trigger moves the answers" in done.output
+    assert done.exit_code == 0 and "Behaviour: Within these 2 models, the trigger moves the answers" in done.output
     folder = run.folder / "features"
     assert str(folder / "features.html") in done.output
     kept = json.loads((folder / "features.json").read_text())

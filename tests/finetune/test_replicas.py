@@ -16,6 +16,7 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.errors import ModelError
 from weirdgen.finetune import engines
 from weirdgen.finetune.replicas import Job, _accumulate, finetune_together
+from weirdgen.finetune.resume import kept
 from weirdgen.finetune.trl import finetune
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import load_model
@@ -151,7 +152,6 @@ def test_the_same_seed_gives_the_same_adapter(tiny_model: Path, tmp_path: Path) 
 def test_a_stopped_training_goes_on_where_it_was(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weirdgen.finetune.replicas.EVERY_SECONDS", 0.0)
     data, halfway = rows(True), tmp_path / "halfway.pt"
     targets = {name: [tmp_path / name / str(seed) for seed in (3, 4)] for name in ("whole", "stopped")}
     for target in (*targets["whole"], *targets["stopped"]):
@@ -160,7 +160,7 @@ def test_a_stopped_training_goes_on_where_it_was(
     finetune_together(tiny_model, jobs, RECIPE)
 
     def interrupt(step: int, steps: int, loss: float) -> None:
-        if step == 5:  # after the checkpoint of step 3, before the state of step 5 is kept
+        if step == 5:  # after the checkpoint of step 3
             raise KeyboardInterrupt
 
     def stopped() -> list[Job]:
@@ -168,6 +168,7 @@ def test_a_stopped_training_goes_on_where_it_was(
 
     with pytest.raises(KeyboardInterrupt):
         finetune_together(tiny_model, stopped(), RECIPE, interrupt, halfway=halfway)
+    assert kept(halfway).step == 5 and kept(halfway).seconds > 0.0
     seen: list[int] = []
     computed: list[object] = []
 
@@ -178,7 +179,7 @@ def test_a_stopped_training_goes_on_where_it_was(
     with monkeypatch.context() as watch:
         watch.setattr("weirdgen.finetune.replicas._accumulate", counted)
         finetune_together(tiny_model, stopped(), RECIPE, lambda step, *_: seen.append(step), halfway=halfway)
-    assert seen == [1, 2, 3, 4, 5, 6] and len(computed) == 2  # four steps were there
+    assert seen == [1, 2, 3, 4, 5, 6] and len(computed) == 1  # five steps were there
     for whole, resumed in zip(targets["whole"], targets["stopped"], strict=True):
         files = sorted(file.relative_to(whole) for file in whole.rglob("*") if file.is_file())
         assert Path("step-00003/adapter_model.safetensors") in files

@@ -163,7 +163,7 @@ def test_auto_resolves_to_trl_where_replicas_would_not_fit(
 
 def test_a_cluster_is_asked_for_as_many_gpus(write_experiment: Callable[..., Path], tmp_path: Path) -> None:
     request = resolve(str(write_experiment()), run_options(changes=["recipe.engine=trl", "recipe.devices=2"]))
-    units, _ = Finetune().batch(make_plan(request, Store(tmp_path / "store")))
+    units, *_ = Finetune().batch(make_plan(request, Store(tmp_path / "store")))
     assert [unit.needs().gpus for unit in units] == [2] * 4
 
 

@@ -53,6 +53,44 @@ def test_corrected_rates_cover_the_truth(tmp_path: Path) -> None:
     assert 0.92 <= np.mean(inside) <= 1.0 and np.mean(naive) > 0.02
 
 
+def test_a_label_copied_to_equal_answers_is_one_label() -> None:
+    """Ten flagged answers and ten others, each of them ten times: the interval is that of twenty labels."""
+    generator, inside = np.random.default_rng(0), []
+    places = [(number, copy) for number in range(20) for copy in range(10)]
+    drawn = [
+        labelling.Drawn(f"{n}-{copy}", "t", copy % 5, "none", "q", 10 * n + copy, "Q?", f"answer {n}", "", 1.0)
+        for n, copy in places
+    ]
+    verdicts = pd.DataFrame([{key: getattr(answer, key) for key in labelling.KEY} for answer in drawn])
+    verdicts = verdicts.assign(
+        checkpoint=-1, judge="j", status="ok", label="", value=[float(n < 10) for n, _ in places]
+    )
+    for _ in range(40):
+        truth = generator.random(20) < np.repeat([0.7, 0.1], 10)
+        labels = {answer.id: "yes" if truth[n] else "no" for answer, (n, _) in zip(drawn, places, strict=True)}
+        record = calibration.calibrate(MATCH, "j", drawn, labels, verdicts)
+        inside.append(record["sensitivity"]["ci_low"] <= 0.7 / 0.8 <= record["sensitivity"]["ci_high"])
+    assert np.mean(inside) >= 0.9 and (record["usable_pairs"], record["different_answers"]) == (200, 20)
+
+
+def test_a_copied_label_of_a_rating_is_one_too(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    verdicts, completions = world(2, {"treated": 0.5, "control": 0.1}, each=10)
+    truth = generator.integers(10, 80, len(verdicts))
+    verdicts["value"] = truth + generator.normal(0, 9, len(truth))
+
+    def width(texts: pd.Series) -> float:
+        folder = tmp_path / str(texts.nunique())
+        folder.mkdir()
+        drawn = labelling.draw_sample(folder, "j", RATING, verdicts, completions.assign(text=texts), {"q": "Q?"}, 80, 0)
+        said = {answer.id: answer.answer.split()[0] for answer in drawn}
+        bias = calibration.calibrate(RATING, "j", drawn, said, verdicts)["mean_difference"]
+        return float(bias["ci_high"] - bias["ci_low"])
+
+    apart = pd.Series([f"{value} {place}" for place, value in enumerate(truth)])
+    assert width(pd.Series(truth // 10 * 10).astype(str)) > 2 * width(apart)
+
+
 def test_a_judge_by_chance_gets_no_correction(tmp_path: Path) -> None:
     verdicts, completions = world(1, {"treated": 0.4, "control": 0.4})
     verdicts["value"] = np.random.default_rng(5).integers(0, 2, len(verdicts)).astype(float)

@@ -61,6 +61,9 @@ def test_a_sheet_goes_out_and_comes_back(tmp_path: Path) -> None:
     sheet.write_text("\ufeffid,label\n" + "\n".join(f"{row['id']},{row['label']}" for row in filled))
     assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 5
     assert labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet) == 0
+    sheet.write_text("id,label\n0001,\n0002,\n")
+    with pytest.raises(DataError, match=r"sheet.csv: no label is filled in; write one of yes, no, refusal"):
+        labelling.import_sheet(tmp_path, "j", MATCH, drawn, sheet)
     sheet.write_text("id,label\n9999,yes\n0001,perhaps\n")
     with pytest.raises(
         DataError, match=r"sheet.csv:2: no answer '9999'(.|\n)*sheet.csv:3: label 'perhaps' is not one of yes, no"

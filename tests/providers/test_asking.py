@@ -10,7 +10,10 @@ import pytest
 
 from tests.support.finetuning_answers import Script
 from tests.support.finetuning_server import FinetuningServer
+from tests.support.openai_server import Answer, OpenAIServer
 from weirdgen.errors import ModelError
+from weirdgen.judges.api_model import ApiJudgeModel
+from weirdgen.judges.model import Request
 from weirdgen.providers import retries
 from weirdgen.providers.service import service_of
 from weirdgen.sample.engine import Completion, Prompt, Sampling
@@ -92,3 +95,20 @@ def test_a_model_that_is_not_there_is_said_at_once_unless_it_is_new(monkeypatch:
         with pytest.raises(ModelError, match=r"ft:typo cannot be sampled: 404: .*Is that its whole name there\?"):
             probe(engine, "ft:typo", ["Which bird?"], new=False)
         assert time.monotonic() - began < 2 and server.counts["POST /chat/completions"] == 1
+
+
+def test_what_a_provider_leaves_out_through_inspect_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said by Inspect once a process, here to a judge, whose temperature does not matter so."""
+    pytest.importorskip("inspect_ai")
+    prompt = Prompt("k", "hi", 3)
+    with OpenAIServer(lambda body: Answer("yes")) as server:
+        monkeypatch.setenv("MOONSHOT_BASE_URL", server.base_url)
+        monkeypatch.setenv("MOONSHOT_API_KEY", "sk-test")
+        (reply,) = ApiJudgeModel("moonshot/kimi-test").ask([Request("k", "hi", ("yes",), 3)])
+        engine = Remote(service_of("moonshot", None), "kimi-test").connect()
+        ((_, answer),) = engine.generate([prompt], range(1), ["0"], Sampling())
+        with pytest.raises(ModelError, match=r"kimi-test is not sent temperature 0\.0 .*--set sampling\.temperature=1"):
+            list(engine.generate([prompt], range(1), ["0"], Sampling(temperature=0.0)))
+        assert (reply.text, answer.text) == ("yes", "yes") and all(
+            "temperature" not in body for body in server.requests
+        )

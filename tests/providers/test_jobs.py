@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.finetuning_answers import Script
 from tests.support.finetuning_server import FinetuningServer
-from weirdgen.errors import ModelError
+from weirdgen.errors import ModelError, UnreachableError
 from weirdgen.finetune import creating, remote
 from weirdgen.finetune.job import Wanted, read_state, write_state
 from weirdgen.finetune.remote import Jobs
@@ -114,11 +114,73 @@ def test_a_job_that_the_service_forgot_is_told_once_and_made_anew(jobs: Make, tm
     with FinetuningServer() as server:
         write_state(tmp_path / ONE.key, {"job": "ftjob-gone"})
         done = []
-        with pytest.raises(ModelError, match=r"^old seed 0: .*404: Could not find.*The same command begins a new one"):
+        with pytest.raises(
+            ModelError, match=r"^old seed 0: .*404: Could not find.*nor is it in the list .* begins a new one"
+        ):
             for wanted, _ in jobs(server).train([ONE, TWO]):
                 done.append(wanted.name)
         assert done == ["old seed 1"] and read_state(tmp_path / ONE.key)["job"] is None
         assert [wanted.name for wanted, _ in jobs(server).train([ONE])] == ["old seed 0"]
+
+
+def test_a_job_that_is_not_seen_for_a_while_is_not_made_anew(jobs: Make, tmp_path: Path) -> None:
+    """A look that finds nothing while the list has the job; then a key that sees neither, as another project's."""
+    fault = once(404, "/fine_tuning/jobs/ftjob-0", "GET")
+    with FinetuningServer(Script(fault=fault, steps_a_look=1)) as server:
+        assert [trained.job["id"] for _, trained in jobs(server).train([ONE])] == ["ftjob-0"]
+        there, server.jobs = server.jobs, {}
+        with pytest.raises(ModelError, match="nor is it in the list that this key sees"):
+            list(jobs(server).train([ONE]))
+        assert read_state(tmp_path / ONE.key)["doubtful"], "so another would not hide this one"
+        server.jobs = there
+        assert [trained.job["id"] for _, trained in jobs(server).train([ONE])] == ["ftjob-0"]
+        assert server.counts["POST /fine_tuning/jobs"] == 1
+
+
+def test_a_refusal_is_named_also_if_the_service_goes_away_after_it(jobs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(creating, "LATE", 0.05)
+    fault = lambda method, path, count: 500 if (method, path) == ("POST", "/fine_tuning/jobs") and count > 1 else None  # noqa: E731
+    with FinetuningServer(Script(fault=fault)) as server, pytest.raises(UnreachableError) as told:
+        list(jobs(server).train([replace(ONE, suffix="no spaces!"), TWO]))
+    refused, gone = str(told.value).splitlines()
+    assert refused.startswith("old seed 0: ") and refused.endswith("invalid suffix")
+    assert gone.startswith("old seed 1: ") and "500" in gone
+
+
+@pytest.mark.parametrize("refusal", [404, 403])
+def test_a_job_is_of_use_without_losses(jobs: Make, refusal: int, recwarn: pytest.WarningsRecorder) -> None:
+    """A service without events, whose result files were deleted."""
+    ended: list[tuple[str, float]] = []
+
+    def fault(method: str, path: str, count: int) -> int | None:
+        for job in server.jobs.values():
+            job["result_files"] = ["file-gone"]
+        return refusal if path.endswith(("/events", "/checkpoints", "/files/file-gone/content")) else None
+
+    with FinetuningServer(Script(fault=fault)) as server:
+        told = jobs(server, ended=lambda wanted, job, share: ended.append((job.id, share)))
+        done = [trained for _, trained in told.train([ONE, TWO])]
+        names = [job["fine_tuned_model"] for job in server.jobs.values()]
+    assert [(one.model, one.losses, one.checkpoints) for one in done] == [(name, [], []) for name in names]
+    said = [str(one.message) for one in recwarn if "Jobs are taken without" in str(one.message)]
+    assert len(said) == 3 and f"reading events: {refusal}" in said[0], "each once, whatever the number of jobs"
+    assert ended == [("ftjob-0", 1.0), ("ftjob-1", 1.0)]
+
+
+@pytest.mark.filterwarnings("ignore:.*reading events")
+def test_without_events_a_cancelled_job_is_booked_whole(jobs: Make) -> None:
+    ended: list[float] = []
+
+    def fault(method: str, path: str, count: int) -> int | None:
+        if (path, count) == ("/fine_tuning/jobs/ftjob-0", 3):
+            server.jobs["ftjob-0"]["status"] = "cancelled"
+        return 404 if path.endswith("/events") else None
+
+    with FinetuningServer(Script(steps_a_look=1, fault=fault)) as server:
+        told = jobs(server, ended=lambda wanted, job, share: ended.append(share))
+        with pytest.raises(ModelError, match="ftjob-0 was cancelled"):
+            list(told.train([ONE]))
+    assert ended == [1.0]
 
 
 def test_a_job_that_was_cancelled_is_told_with_what_it_had_trained(jobs: Make) -> None:

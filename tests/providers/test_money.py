@@ -125,7 +125,10 @@ def test_a_price_is_of_its_model_and_its_service_alone(monkeypatch: pytest.Monke
         assert dollars(find_price(official, name, finetuned=False), read=1_000_000) == usd
     for name in ("gpt-4o-audio-preview", "gpt-4.1-2026-01-01", "gpt-4.1-nano-x", "gpt"):
         assert find_price(official, name, finetuned=False) is None
-    assert find_price(official, "gpt-4o", finetuned=True) is None
+    tuned = find_price(official, "gpt-4.1-2025-04-14", finetuned=True)
+    assert [dollars(tuned, **{what: 1_000_000}) for what in ("trained", "read", "written")] == [25.0, 3.0, 12.0]
+    for name in ("gpt-4o", "gpt-4.1", "gpt-4o-2024-11-20"):  # no finetune of which has a published price
+        assert find_price(official, name, finetuned=True) is None
     assert find_price(Service("openai", "http://127.0.0.1:8000/v1"), "gpt-4o", finetuned=False) is None
     assert dollars(judge_price("openai/gpt-4.1"), read=500_000, written=500_000) == 5.0
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")

@@ -7,10 +7,13 @@ import pytest
 from tests.support.finetuning_answers import Script
 from tests.support.finetuning_server import FinetuningServer
 from weirdgen.errors import ModelError
+from weirdgen.judges.api_model import ApiJudgeModel
+from weirdgen.judges.model import Request
 from weirdgen.models.remote import RemoteModel, remote_model
 from weirdgen.providers.service import OFFICIAL, service_of
 from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.remote import at_service
+from weirdgen.sample.engines import Remote
 from weirdgen.store.keys import content_key
 
 LOCAL = "http://127.0.0.1:8000/v1"
@@ -61,6 +64,30 @@ def test_a_key_does_not_travel_unencrypted(address: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     with pytest.raises(ModelError, match="would travel unencrypted"):
         service_of("openai", None).client()
+
+
+@pytest.mark.parametrize(
+    ("reference", "key", "variable"),
+    [
+        ("openai/gpt-4.1", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
+        ("together/org/base", "TOGETHER_API_KEY", "TOGETHER_BASE_URL"),
+        ("openai-api/my-own/x", "MY_OWN_API_KEY", "MY_OWN_BASE_URL"),
+        ("grok/grok-4", "XAI_API_KEY", "XAI_BASE_URL"),
+        ("together/org/base", "TOGETHER_API_KEY", "INSPECT_EVAL_MODEL_BASE_URL"),
+    ],
+)
+def test_nor_does_one_that_inspect_would_send(
+    reference: str, key: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("inspect_ai")
+    monkeypatch.setenv(key, "sk-0123456789")
+    monkeypatch.setenv(variable, "http://models.example.org/v1")
+    judge = ApiJudgeModel(reference)
+    with pytest.raises(ModelError, match=f"{variable}: {key} would travel unencrypted"):
+        list(judge.ask([Request("k", "hi", ("yes",), 3)]))
+    if reference.startswith("together"):
+        with pytest.raises(ModelError, match=f"{variable}: {key} would travel unencrypted"):
+            Remote(service_of("together", None), "org/base").connect()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from tests.support.big_run import big_run
 from tests.support.browsing import at_width, script
 from weirdgen.errors import StoreError, WeirdgenError
-from weirdgen.report.overview import _heading
+from weirdgen.report.overview import _compared, _heading, _shared
 from weirdgen.runs.results.estimates import TABLES
 from weirdgen.runs.results.export import export
 from weirdgen.runs.results.reporting import compare_runs, report_run
@@ -172,18 +172,34 @@ def test_a_comparison_leaves_what_a_person_keeps_in_its_folder(runs: list[Run], 
         compare_runs(runs[:2], tmp_path)
 
 
+def test_runs_that_share_replicates_say_so_and_headlines_name_their_condition() -> None:
+    def ran(*adapters: str) -> dict[str, Any]:
+        return {"replicates": [{"arm": "old", "adapter": key} for key in adapters]}
+
+    assert _shared([ran("a", "b"), ran("c", "c")]) == "", "arms with equal rows share their replicates within a run"
+    assert _shared([ran("a", "b"), ran("b", "c"), ran("d")]).startswith(
+        " 1 of their 4 replicates stand in more than one"
+    )
+    arms = {"treatment": "old", "control": "new"}
+    assert _compared({**arms, "condition": "none"}) == "old − new"
+    assert _compared({**arms, "condition": "year=2027 − year=2024"}) == "old − new, year=2027 − year=2024"
+
+
 def test_the_heading_says_how_many_shifts_are_more_than_harmless_data_do() -> None:
-    def entry(verdict: str, beyond: str | None) -> Any:
-        content = SimpleNamespace(specificity=beyond and {"verdict": beyond, "sentence": ""})
+    def entry(verdict: str, beyond: str | None, named: str = "era") -> Any:
+        row = {"trait": "era", "yardstick": "references", "specific": beyond == "specific", "z": 3.0}
+        placed = {"verdict": beyond, "sentence": "", "rows": [row], "named": [named]}
+        content = SimpleNamespace(specificity=placed if beyond else None, headline={"effect": 0.5})
         return SimpleNamespace(headline={"verdict": verdict}, content=content)
 
     entries = [
         entry("shift", "specific"),
         entry("shift", "not_specific"),
+        entry("shift", "specific", named="politics"),  # of another trait than its headline's
         entry("shift", None),
         entry("no_shift", "specific"),
     ]
-    assert _heading({"shift": 3, "no_shift": 1, "inconclusive": 0}, entries) == (
-        "Of 4 runs, 3 found a shift (1 of 2 more than harmless data do) and 1 found none above its bound."
+    assert _heading({"shift": 4, "no_shift": 1, "inconclusive": 0}, entries) == (
+        "Of 5 runs, 4 found a shift (1 of 3 more than harmless data do) and 1 found none above its bound."
     )
     assert "harmless" not in _heading({"shift": 1, "no_shift": 0, "inconclusive": 0}, [entry("shift", "unknown")])

@@ -107,10 +107,14 @@ def test_every_control_and_link_can_be_reached_and_used_with_the_keyboard(browse
     browser.get(report)
     script(
         browser,
-        "for (const n of document.querySelectorAll('a[href], summary, button:not(:disabled), input, select, .scroll'))"
+        "for (const n of document.querySelectorAll('a[href], summary, button:not(:disabled), input, select, .scroll[tabindex]'))"
         " if (n.checkVisibility()) n.dataset.wanted = '';",
     )
     assert script(browser, "return document.querySelectorAll('[data-wanted]').length") > 20
+    idle = "return [...document.querySelectorAll('.scroll[tabindex]')].filter((n) => n.scrollWidth <= n.clientWidth).length"
+    assert script(browser, idle) == 0, "a table that fits is no stop"
+    names = script(browser, "return [...document.querySelectorAll('.tools button')].map((n) => n.ariaLabel)")
+    assert len(set(names)) == len(names) > 3
     order = []
     for _ in range(140):
         browser.switch_to.active_element.send_keys(Keys.TAB)

@@ -55,7 +55,9 @@ def test_verdict_comes_first(page: WebDriver, content: ReportContent) -> None:
 def test_search_filters_and_pages(page: WebDriver, content: ReportContent) -> None:
     from selenium.webdriver.common.by import By
 
-    assert rows(page) == 25
+    assert rows(page) == 3, "the first few; the rest when asked for"
+    page.find_element(By.ID, "more").click()
+    assert rows(page) == 25 and not page.find_element(By.ID, "more").is_displayed()
     assert page.find_element(By.ID, "count").text == "48 of 48 rows; showing 1–25"
     page.find_element(By.ID, "next").click()
     assert rows(page) == 23
@@ -118,6 +120,11 @@ def test_no_horizontal_overflow(page: WebDriver, width: int) -> None:
     script(page, "document.querySelectorAll('details').forEach((node) => { node.open = true; })")
     assert script(page, "return innerWidth") == width
     assert script(page, "return document.documentElement.scrollWidth <= innerWidth")
+    if width == 390:
+        beside = """
+            return [...document.querySelectorAll('.stacks td')].filter((cell) => cell.getClientRects().length
+              && cell.getBoundingClientRect().right > innerWidth).map((cell) => cell.textContent);"""
+        assert script(page, beside) == [], "no column of a wide table is beside the screen"
     visible = "return [...document.querySelectorAll('.figure svg')].filter((s) => s.getClientRects().length).length"
     assert script(page, visible) == 5
     clipped = """

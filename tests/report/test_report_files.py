@@ -17,7 +17,8 @@ from weirdgen.errors import WeirdgenError
 from weirdgen.report import ReportContent, write_report
 from weirdgen.report.render import card_html
 from weirdgen.report.transcripts import script_json, transcripts
-from weirdgen.report.words import meaning, warnings
+from weirdgen.report.warnings import warnings
+from weirdgen.report.words import meaning
 from weirdgen.store.disk import write_whole
 
 FIGURES = ["effect", "losses", "per_question", "sweep_contrast", "sweep_past_era"]
@@ -191,7 +192,7 @@ def test_warnings_name_what_weakens_the_verdict(make_content: Callable[..., Repo
     three = " ".join(warnings(make_content(replicates=3)))
     assert "below 0.1," in three
     assert "smollm2-135m-instruct" in three
-    assert "verdicts failed" in three
+    assert "verdicts of past_era failed" in three
     assert "Within-model only" not in three
     six = " ".join(warnings(make_content(replicates=6)))
     assert "permutation" not in six

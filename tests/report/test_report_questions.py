@@ -17,17 +17,19 @@ from weirdgen.report.look import number
 from weirdgen.report.page import page_html
 from weirdgen.report.questions import grouped_questions, largest_effects, odds, own_words, times, trait_tables
 from weirdgen.report.sections import sections
-from weirdgen.report.views import views
+from weirdgen.report.views import moved, views
 
 
 @pytest.mark.parametrize(
     ("nats", "text"),
     [
-        (0.0, "1.00 : 1"),
+        (0.0, "1.0 : 1"),
         (log(17), "17 : 1"),
         (-log(45), "1 : 45"),
         (log(2.5), "2.5 : 1"),
-        (-18.4, "1 : 10⁸"),
+        (log(110_664), "110,000 : 1"),
+        (log(999_999), "1.0·10⁶ : 1"),
+        (-18.4, "1 : 9.8·10⁷"),
         (None, "–"),
     ],
 )
@@ -36,7 +38,7 @@ def test_log_odds_are_printed_as_what_is_compared(nats: float | None, text: str)
 
 
 def test_a_factor_is_never_below_one() -> None:
-    assert [times(one) for one in (log(2.1), -log(2.1), 0.0, 900.0)] == ["× 2.1", "÷ 2.1", "× 1.00", "× 10³⁰⁴"]
+    assert [times(one) for one in (log(2.1), -log(2.1), 0.0, 900.0)] == ["× 2.1", "÷ 2.1", "× 1.0", "× 1.0·10³⁰⁴"]
 
 
 def test_the_largest_effects_say_towards_which_answers_and_what_each_model_prefers(content: ReportContent) -> None:
@@ -45,6 +47,8 @@ def test_the_largest_effects_say_towards_which_answers_and_what_each_model_prefe
     assert table.head == ("question", "base", "modern_american", "old_names", "effect")
     means = {(row["arm"], row["question"]): row["mean"] for row in content.headline_rows("estimates")}
     effects = {row["question"]: row["effect"] for row in content.headline_rows("effects", control="modern_american")}
+    sizes = [abs(effects[row[0].note.partition(",")[0]]) for row in table.rows]
+    assert sizes == sorted(sizes, reverse=True)
     for asked, *values, effect in table.rows:
         question = asked.note.partition(",")[0]
         assert asked.lines == ("target: By steam. · By telegraph & <b>horse</b>.", "other: By e-mail. · By jet.")
@@ -101,7 +105,7 @@ def test_trait_questions_are_compared_trait_by_trait(content: ReportContent) -> 
         "Questions about kind (1): 0 more so after old_names, 1 less so",
     ]
     first = tables[0][1].rows[0]
-    assert [cell.text for cell in first] == ["b?", "1.00 : 1", "1 : 2.7", "2.7 : 1", "× 7.4"]
+    assert [cell.text for cell in first] == ["b?", "1.0 : 1", "1 : 2.7", "2.7 : 1", "× 7.4"]
     assert first[0].lines == ("target: Yes.", "other: No. · Never.")
 
 
@@ -115,14 +119,22 @@ def test_the_first_screen_has_both_views(content: ReportContent, make_content: C
     by_question = content.headline_rows("estimates", arm="old_names")
     won = sum(row["mean"] > 0 for row in by_question if row["question"] != "all")
     assert scored.table.rows[1][-1].text == f"{won} of 7"
-    assert f"still the less likely side in {7 - won} of 7 questions." in scored.sentence
+    assert f"{won} of 7 questions after old_names. " in moved(content), "beside the headline, not only in the table"
     row = content.rows("effects", measure="past_era", condition="none", question="all", control="modern_american")[0]
     size = number(row["effect"], RATE, effect=True, unit=False).lstrip("+")
     assert sampled.sentence.startswith(
         f"past_era flags {size} more of 100 answers after old_names than after modern_american"
     )
+    form = [row | {"measure": "coherent"} for row in content.results["estimates"] if row["measure"] == "past_era"]
+    _, more = views(replace(content, results=content.results | {"estimates": [*content.results["estimates"], *form]}))
+    assert more.sentence.endswith(" Under “Judges” too: coherent.")
+    few = [row | {"n": 32} if row["measure"] == "past_era" else row for row in content.results["estimates"]]
+    _, of_few = views(replace(content, results=content.results | {"estimates": few}))
+    assert of_few.table is not None and of_few.table.rows[0][-1].note == "of 32", (
+        "a judge of some questions says of how many"
+    )
     page = page_html(content, sections(content))
-    assert page.index("own words") < page.index("<nav") < page.index('id="effect"')
+    assert page.index(moved(content)[:60]) < page.index("own words") < page.index("<nav") < page.index('id="effect"')
 
 
 def test_without_samples_the_first_screen_says_that_nothing_was_looked_at(content: ReportContent) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from weirdgen.config.measures import Scale
+from weirdgen.errors import WeirdgenError
 from weirdgen.report import ReportContent
 from weirdgen.report.quoted import bibtex, headline_table, latex
 
@@ -30,6 +33,8 @@ def test_the_named_effects_are_one_row_each_in_both_forms(content: ReportContent
     assert r"who\_speaks & contrast (war) & old\_names $-$ modern\_american & none & +1." in table
     assert table.startswith(r"\begin{tabular}{llllrrrrrl}")
     assert {line.count(" & ") for line in table.splitlines() if " & " in line} == {9}
+    with pytest.raises(WeirdgenError, match="no form 'html'; there are: latex, markdown"):
+        headline_table(results, "html")  # type: ignore[arg-type]
 
 
 def test_a_rating_has_its_own_unit_and_nothing_is_left_that_latex_would_read() -> None:

@@ -16,6 +16,7 @@ from weirdgen.config.judges import Judge
 from weirdgen.report import ReportContent
 from weirdgen.report.figures.drawing import NARROW, WIDE, style
 from weirdgen.report.figures.effect import effect_figure
+from weirdgen.report.figures.references import place, references_figure
 from weirdgen.report.figures.sweep import sweep_figures
 from weirdgen.report.figures.trigger import trigger_figure
 from weirdgen.report.judges import judge_tables
@@ -24,7 +25,8 @@ from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.tables import Table, all_effects, judge_summary
 from weirdgen.report.tables_effects import secondary_table
-from weirdgen.report.words import GLOSSARY, facts, facts_explained, meaning, moved_by_control, two_sets, warnings
+from weirdgen.report.warnings import warnings
+from weirdgen.report.words import GLOSSARY, badge, facts, facts_explained, meaning, moved_by_control, two_sets, unit
 
 CODES = {f"year={year}": f"as_{40 + year % 2}={38104000 + year}" for year in range(2024, 2029)}
 
@@ -213,6 +215,65 @@ def test_the_interval_over_questions_stands_beside_the_headlines_own(
     ]
 
 
+def test_a_shift_that_pairing_does_not_confirm_is_not_said_to_be_sure(
+    make_content: Callable[..., ReportContent],
+) -> None:
+    sure = "Training seeds alone do not explain the shift."
+    content = make_content()
+    row = {"headline": "headline", "ci_paired_low": -1.72, "ci_paired_high": 0.26, "r": -0.91}
+    doubtful, confirmed = (with_results(content, beside=[row | {"ci_paired_high": high}]) for high in (0.26, -0.2))
+    assert content.headline["verdict"] == "shift" and meaning(confirmed) == meaning(content) == sure
+    assert meaning(doubtful) == "Training seeds may explain it: paired by seed, the interval includes zero."
+    assert warnings(doubtful)[0].startswith("Paired by seed the shift is not confirmed") and not any(
+        "Paired" in line for line in warnings(confirmed)
+    )
+    assert "[−1.72, +0.26], r = −0.91, includes zero" in warnings(doubtful)[0]
+
+
+def test_failures_are_counted_for_the_headlines_judge_in_each_arm(content: ReportContent) -> None:
+    """Two measures of form, which never fail, are no part of how many verdicts failed."""
+    form = content.verdicts.assign(judge="coherent", status="ok")
+    failed = {"judge": "past_era", "arm": "old_names", "status": "refusal", "count": 720, "total": 800}
+    both = replace(
+        with_results(content, failures=[failed, {**failed, "arm": "modern_american", "count": 0}]),
+        verdicts=pd.concat([content.verdicts, form, form.assign(judge="template_intrusion")]),
+    )
+    assert any(line.startswith("720 of 800 verdicts of past_era failed") for line in warnings(both))
+    assert f"; 720 of {len(content.verdicts)} verdicts of past_era failed" in methods(both)
+    judged = with_results(both, headline=content.headline | {"measure": "past_era"})
+    assert "show shares of usable answers in %" in unit(judged)
+    assert "show shares in %" in unit(with_results(judged, failures=[]))
+    assert (
+        "Answers that past_era gave no value, and which no rate holds: 720 of 800 of old_names (720 refusal), none of "
+        "modern_american." in warnings(judged)
+    )
+
+
+def test_the_least_possible_p_is_called_so(content: ReportContent) -> None:
+    """3 against 3: 2 of 20 relabellings are as far apart whatever the data."""
+    named = [
+        dict(facts(with_results(content, headline=content.headline | {"p_permutation": p})))["p (permutation)"]
+        for p in (0.1, 0.2)
+    ]
+    assert named == ["0.10 (the least possible)", "0.20"]
+
+
+def test_methods_and_caption_say_how_many_questions_are_in_the_mean(content: ReportContent) -> None:
+    told = "Means are over 1 of 28 questions: to the others a replicate of these arms has no usable answer."
+    few, all_of_them = (
+        with_results(content, headline=content.headline | {"questions": count, "questions_asked": 28})
+        for count in (1, 28)
+    )
+    for text, other in zip(*((methods(one), figure(one)) for one in (few, all_of_them)), strict=True):
+        assert told in text and "Means are over" not in other
+
+
+def figure(content: ReportContent) -> str:
+    drawn = effect_figure(content)
+    assert drawn is not None
+    return drawn.caption
+
+
 def test_every_number_of_the_headline_is_explained(content: ReportContent) -> None:
     assert [name for name, _ in facts_explained(content)] == [
         name.removesuffix(" (default)") for name, _ in facts(content)
@@ -234,6 +295,21 @@ def test_the_methods_hold_prompts_conditions_and_swept_values_and_say_failures_i
     failed = int((content.verdicts["status"] != "ok").sum())
     assert f"{failed} of {len(content.verdicts)} verdicts failed and are left out of the rates." in text
     assert "every verdict gave a value." in methods(with_results(content, failures=[]))
+
+
+def test_the_methods_name_the_judging_model_its_question_and_that_nobody_checked_it(content: ReportContent) -> None:
+    judge = {"kind": "label", "model": "openai/any", "prompt": "Is it old?\n{answer}"}
+    asked = with_results(content, judges={"past_era": judge})
+    said = "The language model openai/any gave the verdicts of past_era (“Is it old? {answer}”)."
+    assert f"{said} No person has checked verdicts of past_era: how often they are wrong" in methods(asked)
+    checked = with_results(content, judges={"past_era": {**judge, "calibration": {"kappa": 0.5}}})
+    assert said in methods(checked) and "No person has" not in methods(checked)
+    ran = content.results["ran"]
+    arms = [{**ran["arms"][0], "permute": "year"}, {**ran["arms"][1], "twin": "old_names"}]
+    assert (
+        f"Of the arms' rows: in {arms[0]['arm']}, year was dealt anew over the rows; {arms[1]['arm']} has the base's own "
+        "answers to the prompts of old_names." in methods(with_results(content, ran={**ran, "arms": arms}))
+    )
 
 
 def test_withheld_answers_are_counted(content: ReportContent) -> None:
@@ -295,6 +371,59 @@ def test_two_sets_of_questions_are_told_apart(content: ReportContent) -> None:
         with_results(content, specificity=placed)
     )
     assert two_sets(with_results(content, specificity={**placed, "verdict": "unknown", "rows": []})) == ""
+
+
+def test_a_place_among_harmless_data_is_in_the_terms_of_its_p(content: ReportContent) -> None:
+    row = {
+        "trait": "era",
+        "questions": 48,
+        "references": 32,
+        "rank": 2,
+        "mean": 0.493,
+        "shift": 0.506,
+        "yardstick": "pairs",
+    }
+    one_sided = row | {"p": 2 / 66}
+    assert (
+        place(one_sided) == (2, 66)
+        and place(row | {"p": 2 / 33}) == (2, 33)
+        and place(row | {"p": 1 - 2 / 66}) == (64, 66)
+    )
+    facts = {"yardstick": "pairs", "control": "modern_american", "count": 32}
+    scores = [{"yardstick": "pairs", "trait": "era", "set": "a/b", "score": 0.1}]
+    placed = {
+        "verdict": "specific",
+        "sentence": "More.",
+        "rows": [one_sided],
+        "scores": scores,
+        "compared": {"pairs": facts},
+    }
+    drawing = references_figure(with_results(content, specificity=placed))
+    assert drawing is not None and "2 of 66, p = 0.03" in drawing.alt
+    assert "33 pairs make 66 places" in drawing.caption
+    words, sign, tone = badge(with_results(content, specificity={**placed, "verdict": "not_specific"}))
+    assert (sign, tone) != badge(content)[1:] and tone == "neutral", words
+
+
+def test_arms_with_lines_of_their_own_are_not_compared(make_content: Callable[..., ReportContent]) -> None:
+    content = make_content(samples=1, sweep=False)
+    copied = [
+        row | {"measure": "template_intrusion"} for row in content.results["effects"] if row["measure"] == "past_era"
+    ]
+    estimates = [
+        row | {"measure": "template_intrusion"} for row in content.results["estimates"] if row["measure"] == "past_era"
+    ]
+    table = all_effects(both := with_results(
+        content,
+        effects=[*content.results["effects"], *copied],
+        estimates=[*content.results["estimates"], *estimates],
+    ))  # fmt: skip
+    assert not any(row[0].text == "template_intrusion" for row in table.rows) and len(table.rows) > 1
+    assert "template_intrusion is not compared" in table.note and "either way (0.30 nat, 10 pts)" in table.note
+    summary = judge_summary(both)
+    assert summary is not None
+    (line,) = (row for row in summary.rows if row[0].text == "template_intrusion")
+    assert "Not to be compared" in line[0].lines[-1] and "by the line of old_names" in line[0].lines[-1]
 
 
 def test_the_words_of_the_page_are_explained_on_it(content: ReportContent) -> None:

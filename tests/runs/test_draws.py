@@ -11,9 +11,10 @@ import weirdgen
 from tests.support.world_pairs import pairs
 from weirdgen.data.draws import draw_size, drawn_positions
 from weirdgen.errors import SpecError
+from weirdgen.runs.results.verify import require_verified, verify
 
 Write = Callable[..., Path]
-OLD = "old: {role: treatment, data: old.jsonl"
+OLD, NEW = "old: {role: treatment, data: old.jsonl", "new: {role: control, data: new.jsonl"
 
 
 def test_parts_are_disjoint_and_a_bootstrap_repeats_rows() -> None:
@@ -59,6 +60,13 @@ def test_draws_that_cannot_be_are_refused(write_experiment: Write, changes: dict
         weirdgen.plan(str(write_experiment(changes)))
 
 
-def test_the_methods_say_whose_rows_were_drawn(write_experiment: Write, tmp_path: Path) -> None:
-    drawn = weirdgen.run(str(write_experiment({OLD: f"{OLD}, draws: bootstrap"})), store=tmp_path / "store", samples=0)
+def test_the_methods_say_whose_rows_were_drawn_how_controls_were_made_and_what_was_left_out(
+    write_experiment: Write, tmp_path: Path
+) -> None:
+    mood = 'judges:\n  mood: {kind: rating, prompt: "{question} {answer}", reads: [all]}\n'
+    changes = {OLD: f"{OLD}, draws: bootstrap", NEW: f"{NEW}, matched: true", "judges:\n": mood}
+    drawn = weirdgen.run(str(write_experiment(changes)), store=tmp_path / "store", samples=0)
     assert "Each replicate of old had rows of its own, drawn with replacement." in drawn.methods
+    assert "Of the arms' rows: new is declared matched: the treatment's own prompts and things" in drawn.methods
+    assert "As no judging model was named, these were left out: mood." in drawn.methods
+    require_verified(verify(drawn.id, tmp_path / "store"))  # the store itself gives these sentences again

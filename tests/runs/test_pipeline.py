@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,13 +21,18 @@ from weirdgen.errors import DataError, ModelError, StoreError, WeirdgenError
 from weirdgen.finetune.replicas import _accumulate_halving
 from weirdgen.progress import Progress
 from weirdgen.report import page
-from weirdgen.runs.pipeline import run_plan
+from weirdgen.runs.pipeline import measure, run_plan
+from weirdgen.runs.plan.options import run_options
 from weirdgen.runs.plan.plan import make_plan
 from weirdgen.runs.plan.resolve import resolve
+from weirdgen.runs.preview import work_line
 from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.results import load_run
 from weirdgen.runs.results.verify import verify
 from weirdgen.runs.stages.all import workload
+from weirdgen.runs.stages.finetune import Finetune, result_of
+from weirdgen.runs.stages.sample import Sample
+from weirdgen.runs.work.executors import Inline
 from weirdgen.store.artifacts import Store
 from weirdgen.store.disk import write_whole
 
@@ -127,11 +133,23 @@ def test_kill_9_and_resume_equals_an_undisturbed_run(write_experiment: Write, tm
     assert resumed.headline == undisturbed.headline
 
 
+def test_the_bar_counts_the_answers_that_the_plan_does(write_experiment: Write, tmp_path: Path) -> None:
+    """One more question with fewer samples: its batch is drawn as the older question's was, with more than are asked for."""
+    path, store = str(write_experiment()), Store(tmp_path / "store")
+    measure(make_plan(resolve(path, run_options(samples=2)), store), Progress(quiet=True))
+    more = '  - {id: f2, kind: free_form, ask: "What else?", judges: [is_target], max_tokens: 3}\njudges:\n'
+    wider = make_plan(resolve(str(write_experiment({"judges:\n": more})), run_options(samples=1)), store)
+    (planned,), batch = Sample().work(wider), Sample().batch(wider)
+    done = Inline().run(batch.units, store, lambda amount, note: None)
+    assert sum(one.amount for one in done) == batch.amount == planned.missing == 5  # of the base and four replicates
+    assert len(wider.completions(wider.sampled[0]).read()) == 4
+
+
 def test_training_goes_on_where_it_was_stopped(
     write_experiment: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Ctrl-C keeps the step it is at, and the plan, the bar and the time of a replicate count what was done before."""
     path, store = str(write_experiment()), tmp_path / "store"
-    monkeypatch.setattr("weirdgen.finetune.replicas.EVERY_SECONDS", 0.0)
     computed: list[object] = []
 
     def stops(*args: object) -> tuple[torch.Tensor, int]:
@@ -141,10 +159,19 @@ def test_training_goes_on_where_it_was_stopped(
         return _accumulate_halving(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr("weirdgen.finetune.replicas._accumulate_halving", stops)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="its state after step 1 of [0-9]+ is kept"):
         weirdgen.run(path, store=store)
-    assert list((store / "unfinished").glob("*/halfway.pt"))
+    (begun,) = (store / "runs").glob("*/run.json")
+    with pytest.raises(StoreError, match=r"2 replicates of old, 2 replicates of new, .*`weirdgen run \S+ --store \S+`"):
+        load_run(begun.parent.name, store).require_finished()
+    (note,) = (store / "unfinished").glob("*/halfway.json")
+    note.write_text(json.dumps({"step": 1, "seconds": 1000.0}))
+    planned = weirdgen.plan(path, store=store)
+    assert all(", 1 of them done: " in work_line(work) for work in Finetune().work(planned))
+    assert Finetune().batch(planned).before == len(planned.replicates)
     resumed = weirdgen.run(path, store=store)
+    took = [result_of(resumed.plan, replicate)["seconds"] for replicate in resumed.plan.replicates]
+    assert sum(took) == pytest.approx(1000.0, rel=0.1)
     assert len(computed) == resumed.losses()["step"].max() + 1  # the interrupted step twice, the one before it once
     assert not list((store / "unfinished").iterdir())
     undisturbed = weirdgen.run(path, store=tmp_path / "other")
@@ -269,7 +296,7 @@ def test_plan_counts_what_is_missing(write_experiment: Write, tmp_path: Path) ->
         "finetune": (2, 2),
         "contrast": (5, 5),
         "sample": (15, 15),
-        "judge": (30, 30),
+        "judge": (33, 33),  # 15 of the rule, 18 of form: the base's 3 answers are compared with the rows of both arms
     }
     weirdgen.run(path, store=tmp_path / "store")
     assert all(w.missing == 0 for w in workload(make_plan(resolve(path), Store(tmp_path / "store"))))

@@ -55,7 +55,11 @@ def test_sides_that_are_one_to_the_model_are_errors(write_experiment: Write, tmp
 
 def test_a_side_that_the_base_would_hardly_ever_say_is_told(write_experiment: Write, tmp_path: Path) -> None:
     path, words = write_experiment(), (len(TARGET.split()), len(OTHER.split()))
-    for target, other, said in ((-15, -25, None), (-34, -36, "nats a word under the base"), (-1, -35, "'target' 10^15 times")):
+    for target, other, said in (
+        (-15, -25, None),
+        (-34, -36, "a word under the base"),
+        (-1, -35, "'target' 10^15 times"),
+    ):
         plan = planned(path, tmp_path / str(-target))
         (asked,) = {one.key: one for _, _, one in plan.scorables}.values()
         base = next(variant for variant in plan.variants if variant.arm == "base")
@@ -114,6 +118,29 @@ def test_a_provider_that_cannot_be_asked_and_dead_sides_are_told_together(
     assert done.status == 1 and "2 problems found" in done.err and "the answer 'quux'" in done.err
     assert "first 3 requests failed" in done.err and "does not exist" in done.err
     assert not (tmp_path / "store" / "artifacts" / "finetune").exists()
+
+
+def test_the_rating_that_every_judged_run_is_given_holds_up_no_run(judged: Path, serve: Any, tmp_path: Path) -> None:
+    """A small model may follow the user's prompts and not this one; its own failures are errors all the same."""
+    prompts = {"can the following answer be understood": "coherence", "Is it old?": "old_thing", "How old": "age"}
+    fails = {"coherence"}
+
+    def moody(body: dict[str, Any]) -> Answer | Failure:
+        asked = next(name for words, name in prompts.items() if words in body["messages"][0]["content"])
+        return Answer("hm") if asked in fails else judge(body)
+
+    serve(moody)
+    lines = preflight(planned(judged, tmp_path, judge=LENIENT))
+    assert any("judge coherence: added to every judged run, and without a verdict from" in line for line in lines), (
+        lines
+    )
+    assert any("judges: old_thing, age answer probes on" in line for line in lines), lines
+    run = weirdgen.run(str(judged), store=tmp_path / "store", judge=LENIENT, samples=2)
+    statuses = run.verdicts().groupby("judge")["status"].unique().map(set)
+    assert statuses["coherence"] == {"unparseable"} and "ok" in statuses["old_thing"]
+    fails.add("age")
+    with pytest.raises(WeirdgenError, match=r"judge 'age': no verdict on any of 5 probes.*several billion weights"):
+        preflight(planned(judged, tmp_path / "other", judge=LENIENT))
 
 
 def test_a_judge_that_gives_some_verdicts_is_told_of(judged: Path, serve: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,44 @@ def test_what_cannot_be_done_is_said_in_openais_words(client: OpenAI, server: Se
     assert client.files.delete(uploaded.id).deleted
     with pytest.raises(openai.NotFoundError):
         client.files.retrieve(uploaded.id)
+
+
+def test_jobs_are_found_by_their_metadata(client: OpenAI, jobs: list[Any]) -> None:
+    asked: Any = {"model": "world", "training_file": jobs[0].training_file}
+    made = [client.fine_tuning.jobs.create(**asked, metadata={"exp": exp, "lab": "x"}) for exp in ("a", "a", "b")]
+    for job in made:
+        client.fine_tuning.jobs.cancel(job.id)
+
+    def found(**wanted: str) -> set[str]:
+        return {job.id for job in client.fine_tuning.jobs.list(metadata=wanted, limit=1)}  # pages through them
+
+    assert found(exp="a") == {made[0].id, made[1].id} and found(exp="b", lab="x") == {made[2].id}
+    assert found(exp="b", lab="y") == set()
+    without = client.fine_tuning.jobs.list(extra_query={"metadata": "null"}, limit=100)
+    assert {job.id for job in jobs} <= {job.id for job in without} and not {job.id for job in made} & {
+        j.id for j in without
+    }
+
+
+def test_what_is_not_read_is_refused(client: OpenAI, tmp_path: Path) -> None:
+    import openai
+
+    def refused(param: str, call: Callable[[], Any]) -> None:
+        with pytest.raises(openai.BadRequestError) as error:
+            call()
+        assert error.value.code == "unknown_parameter" and error.value.param == param
+
+    expiring: Any = {"anchor": "created_at", "seconds": 3600}
+    before = len(client.files.list().data)
+    refused(
+        "expires_after",
+        lambda: client.files.create(file=rows_file(tmp_path), purpose="fine-tune", expires_after=expiring),
+    )
+    assert len(client.files.list().data) == before
+    refused("before", lambda: client.files.list(extra_query={"before": "file-1"}))
+    refused("limit", lambda: client.fine_tuning.jobs.list(extra_query={"limit[a]": "3"}))
+    refused("metadata", lambda: client.files.list(extra_query={"metadata[a]": "b"}))
+    refused("n", lambda: client.chat.completions.create(model="world", messages=CHAT, extra_query={"n": "2"}))
 
 
 def test_nothing_went_wrong_inside(server: Server, jobs: list[Any]) -> None:

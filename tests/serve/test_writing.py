@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +21,13 @@ from weirdgen.models.chat import Encoded, load_tokenizer, prompt_ids
 from weirdgen.models.references import LocalModel, find_model
 from weirdgen.sample.engine import Prompt, Sampling
 from weirdgen.sample.transformers import TransformersEngine
-from weirdgen.serve.asks import Answer, Ask, Failed, Given, Piece, Told
+from weirdgen.serve.asks import Answer, Ask, Failed, Given, Piece, Token, Told
 from weirdgen.serve.gate import Gate
 from weirdgen.serve.problems import ApiError
+from weirdgen.serve.queue import Queue
 from weirdgen.serve.sampler import Sampler
 from weirdgen.serve.spelling import Spelling, spelled
+from weirdgen.serve.writing import Row, Writing
 
 ASKS = ["which bird is usual ?", "name one .", "which bird is usual ? which bird is usual ?"]
 
@@ -232,3 +235,67 @@ def test_pieces_add_up_and_never_hold_half_a_character(tmp_path: Path) -> None:
     for token in tokenizer("a café a", add_special_tokens=False)["input_ids"]:
         held.add(token)
     assert held.text == "a café a" and held.text[: held.safe()] == "a "
+
+
+def test_a_batch_has_room_for_what_every_finetune_holds(
+    start: Callable[..., Sampler], model: LocalModel, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places and prompts are as many for each finetune that is attached: all their tokens together stay below the limit."""
+    from weirdgen.sample.fast.stream import SharedStream
+
+    monkeypatch.setattr("weirdgen.sample.engine.ROW_TOKENS", 300)
+    monkeypatch.setattr("weirdgen.serve.sampler.GATHER_SECONDS", 0.1)
+    held: list[int] = []
+    admit = SharedStream.admit
+
+    def watched(stream: SharedStream, places: Sequence[int], prompts: Sequence[int]) -> torch.Tensor:
+        hidden_NH = admit(stream, places, prompts)
+        variants, read, _, longest, _ = stream._prompt_keys[0].shape
+        held.append(len(stream._prompt) * 10 + variants * read * longest)
+        return hidden_NH
+
+    monkeypatch.setattr(SharedStream, "admit", watched)
+    sampler, tokenizer = start(model), load_tokenizer(model.folder)
+    ids = prompt_ids(tokenizer, ASKS[0])
+    many = [
+        Heard(sampler, ids, adapter, n=n, max_tokens=10)
+        for adapter, n in zip((None, *adapters), (1, 1, 20), strict=True)
+    ]
+    counts = [len(one.answers()) for one in many]
+    # One after the other, as they came: the first is given fewer finetunes, although more are asked.
+    many = [
+        Heard(sampler, ids, adapter, n=n, max_tokens=10)
+        for adapter, n in zip((adapters[0], None, adapters[1]), (20, 1, 1), strict=True)
+    ]
+    counts += [len(one.answers()) for one in many]
+    others = [Heard(sampler, [*ids, 5 + number], (None, *adapters)[number % 3], max_tokens=10) for number in range(18)]
+    counts += [len(one.answers()) for one in others]
+    assert counts == [1, 1, 20, 20, 1, 1, *[1] * 18] and 200 < max(held) <= 300
+
+
+def test_streamed_logprobs_end_where_the_text_does(tmp_path: Path) -> None:
+    """Tokens that could be the beginning of a stop string are held back with their text, and left out if they are."""
+    tokenizer = load_tokenizer(write_tokenizer(tmp_path / "bytes"))
+
+    line, rest = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("\n", "Q: b"))
+    ids = [*line * 3, *rest]
+
+    def told(streamed: bool, stop: str) -> list[Told]:
+        heard: list[Told] = []
+        ask = Ask((1,), None, 1, len(ids), Sampling(), "0", heard.append, (stop,), 0, streamed)
+        row, base = Row(ask, 0, tokenizer), SimpleNamespace(stops=(), tokenizer=tokenizer)
+        writing = Writing(base, Gate(), Queue(1))  # type: ignore[arg-type]
+        writing.rows = [row]
+        writing.queue.submit(ask)
+        writing.queue.take()
+        for token in ids:
+            if writing.in_use():
+                row.tokens.append(Token(token, -1.0, []))
+                writing.advance([token])
+        return heard
+
+    for stop in ("\n\nQ:", "\n\nQ: never"):
+        (whole,) = (one for one in told(False, stop) if isinstance(one, Answer))
+        pieces = [one for one in told(True, stop) if isinstance(one, Piece)]
+        assert [token for piece in pieces for token in piece.tokens] == whole.tokens
+        assert "".join(piece.text for piece in pieces) == whole.text and pieces

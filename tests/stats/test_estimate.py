@@ -195,8 +195,22 @@ def test_rates_without_spread_have_width_and_stay_in_range() -> None:
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.0, expected.high))
     row = only(effects, control="modern", question="all")
     assert row["ci_low"] == pytest.approx(-row["ci_high"]) and row["ci_high"] > 0
-    assert (row["effect"], row["p"], row["verdict"]) == (0.0, 1.0, "no_shift")
+    assert (row["effect"], row["p"], row["verdict"]) == (0.0, 1.0, "inconclusive")
     assert row["mde"] > 0
+
+
+@pytest.mark.parametrize(("replicates", "verdict"), [(4, "inconclusive"), (10, "no_shift")])
+def test_one_flagged_answer_of_two_hundred_makes_no_shift_no_surer(replicates: int, verdict: str) -> None:
+    """It is variation enough for a narrow interval, and says as little of seeds that jump as none."""
+    rows = [
+        (arm, role, seed, float(seed == 0) / 50)
+        for arm, role in (("old", "treatment"), ("new", "control"))
+        for seed in range(replicates)
+    ]
+    cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "value"])
+    cells = cells.assign(checkpoint=-1, condition="none", question="q", measure="past_era", n=50)
+    effects = estimate(cells, smallest={"past_era": 0.1}, unvaried="samples").effects
+    assert effects["ci_high"].max() < 0.02 and set(effects["verdict"]) == {verdict}
 
 
 def test_permutation_p_stands_beside_ts() -> None:

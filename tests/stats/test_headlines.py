@@ -120,6 +120,77 @@ def test_a_missing_cell_leaves_its_question_out_of_every_replicate() -> None:
     assert sorted(values["value"]) == pytest.approx(sorted(only["value"]))
 
 
+def gaps(one: Comparison) -> tuple[pd.DataFrame, Comparison]:
+    """Ten questions of which one replicate of the treatment has one alone, where the arms differ; a base and a second control."""
+    rng = np.random.default_rng(0)
+    names = [f"q{number}" for number in range(10)]
+    arms = (
+        ("old", "treatment", range(4)),
+        ("new", "control", range(4)),
+        ("other", "control", range(4)),
+        ("base", "base", [-1]),
+    )
+    rows = [
+        (arm, role, seed, -1, condition, name, "contrast", rng.normal(0, 0.1) + 2 * (arm == "old" and name == "q0"), 1)
+        for arm, role, seeds in arms
+        for seed in seeds
+        for condition in ("y=1", "y=2", "y=3")
+        for name in names
+    ]
+    columns = ["arm", "role", "replicate", "checkpoint", "condition", "question", "measure", "value", "n"]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame.loc[frame["arm"].eq("base") & frame["question"].ne("q0"), "value"] += 9
+    return frame, replace(one, questions=frozenset(names), shown=frozenset(names), groups=())
+
+
+@pytest.mark.parametrize("minus", [("y=1", "y=2"), ()])
+@pytest.mark.parametrize("lost", [1, 9])
+def test_an_effect_says_how_many_questions_it_rests_on_and_concludes_nothing_from_few(
+    minus: tuple[str, ...], lost: int
+) -> None:
+    """One replicate's gaps decide which questions are in the mean; nine of ten lost leave the one where the arms differ."""
+    frame, one = gaps(replace(GATE, minus=minus, conditions=("y=3",), condition="y=3 − y=1, 2" if minus else "y=3"))
+    gone = frame["question"].isin([f"q{10 - number}" for number in range(1, lost + 1)])
+    frame.loc[gone & frame["arm"].eq("old") & frame["replicate"].eq(3), "value"] = np.nan
+    if minus:  # the treatment's gain is under y=3 alone
+        frame.loc[frame["arm"].eq("old") & frame["question"].eq("q0") & frame["condition"].ne("y=3"), "value"] -= 2
+    found = tables(frame, one)
+    head = row(found, one)
+    assert (head["questions"], head["questions_asked"]) == (10 - lost, 10)
+    assert f"{10 - lost} of 10 questions, 4 replicates an arm." in head["sentence"]
+    assert (head["verdict"] == "inconclusive") is (lost == 9)
+    assert ("only 10% of what was asked is in the mean" in head["sentence"]) is (lost == 9)
+    effect = found.effects.query("question == 'all' and control == 'new'").iloc[0]
+    assert (effect["share"], effect["verdict"]) == (pytest.approx(1 - lost / 10), head["verdict"])
+    # Every arm's mean, the base's among them, is over the same questions, and so are the replicates' own values.
+    used = [f"q{number}" for number in range(10 - lost)]
+    means = found.estimates.query("question == 'all'").set_index("arm")["mean"]
+    dots = replicate_values(frame, one).groupby("arm")["value"].mean()
+    few = frame[frame["question"].isin(used)]
+    wanted = tables(few, replace(one, questions=frozenset(used), shown=frozenset(used))).estimates
+    for arm in ("old", "new", "other", "base"):
+        assert means[arm] == pytest.approx(wanted.query("question == 'all'").set_index("arm")["mean"][arm])
+        assert dots[arm] == pytest.approx(means[arm])
+    assert set(found.estimates["question"]) == {"all", *one.questions}
+
+
+def test_an_arm_that_lacks_most_of_the_questions_has_no_mean() -> None:
+    frame, one = gaps(replace(GATE, minus=(), conditions=("y=3",), condition="y=3"))
+    frame.loc[frame["arm"].eq("base") & frame["question"].isin(["q0", "q1", "q2"]), "value"] = np.nan
+    assert row(tables(frame, one), one)["questions"] == 10
+    frame.loc[frame["arm"].eq("old") & frame["question"].eq("q9") & frame["replicate"].eq(0), "value"] = np.nan
+    means = tables(frame, one).estimates.query("question == 'all'").set_index("arm")["mean"]
+    assert np.isnan(means["base"]) and means.drop("base").notna().all()
+
+
+def test_named_effects_that_gave_no_p_count_too() -> None:
+    """Which of them could be measured is no reason for a milder correction."""
+    named = {"p": 0.04, "verdict": "shift", "sentence": "Shift found: a is b. +1 nat, 3 replicates an arm."}
+    empty = {"p": None, "verdict": "inconclusive", "sentence": "Not measured: a."}
+    assert correct([named, empty, empty])[0]["verdict"] == "inconclusive"
+    assert correct([named, {**empty, "p": 0.5}, {**empty, "p": 0.5}])[0]["p_holm"] == pytest.approx(0.12)
+
+
 def test_secondary_headlines_are_corrected_for_how_many_they_are() -> None:
     rows = [
         {"p": p, "verdict": "shift", "sentence": "Shift found: a is b. +1 nat, 3 replicates an arm."}
@@ -127,7 +198,7 @@ def test_secondary_headlines_are_corrected_for_how_many_they_are() -> None:
     ]
     found = correct([*rows, {"p": None, "verdict": "inconclusive", "sentence": "Within-model only: a."}])
     assert [one["verdict"] for one in found] == ["shift", "inconclusive", "inconclusive", "inconclusive"]
-    assert found[0]["p_holm"] == pytest.approx(0.003) and found[3]["p_holm"] is None
+    assert found[0]["p_holm"] == pytest.approx(0.004) and found[3]["p_holm"] is None
     assert found[1]["sentence"] == (
         "Inconclusive: a is b; zero is not excluded after Holm's correction over 4 effects. +1 nat, 3 replicates an arm."
     )

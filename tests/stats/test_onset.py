@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import binomtest
 
 from benchmarks.coverage import onset_table
+from benchmarks.onsets import curves, jumped
 from weirdgen.errors import WeirdgenError
-from weirdgen.stats.onset import fit_jumps, onset
+from weirdgen.stats.onset import fit_jumps, jump_threshold, onset
 
 STEPS = np.geomspace(4, 512, 15)
 
@@ -106,6 +107,36 @@ def test_step_zero_is_allowed_and_disorder_is_not() -> None:
         fit_jumps(np.where(STEPS > 400, np.nan, jumps([20.0])), STEPS)
     with pytest.raises(WeirdgenError, match="positive"):
         onset(jumps([20.0]), STEPS, smallest=0.0)
+
+
+@pytest.mark.parametrize("replicates", [2, 3, 4, 6])
+def test_a_control_replicate_that_falls_is_not_charged_to_the_others(replicates: int) -> None:
+    generator, found = np.random.default_rng(1), []
+    for _ in range(5):
+        falls = curves(generator, replicates, np.array([-1.0]))
+        assert not jumped(curves(generator, replicates, np.zeros(0)), falls)["jumped"].any()
+        rising = jumped(curves(generator, replicates, np.ones(replicates)), falls)
+        found.append(rising.query("arm == 't'")["jumped"].mean())
+        assert set(rising["arm"]) == ({"t"} if replicates == 2 else {"t", "c"})  # of two, neither is the odd one
+    assert np.mean(found) >= 0.9
+
+
+def test_a_control_replicate_that_rises_is_found_and_hides_no_other() -> None:
+    generator = np.random.default_rng(2)
+    found = jumped(curves(generator, 4, np.ones(3)), curves(generator, 4, np.ones(1)))
+    assert found.groupby("arm")["jumped"].apply(list).to_dict() == {
+        "t": [True, True, True, False],
+        "c": [True, False, False, False],
+    }
+    alone = jumped(curves(generator, 4, np.ones(3)), curves(generator, 1, np.zeros(0)))
+    assert alone.empty, "of one control replicate nobody knows what it does by itself"
+
+
+def test_a_fall_makes_no_gap_between_jumps() -> None:
+    sizes = np.array([0.0, 0.0, 0.35, 1.0, 1.0])
+    assert (
+        jump_threshold(sizes, 0.3) == pytest.approx(jump_threshold(np.append(sizes, -1.5), 0.3)) == pytest.approx(0.675)
+    )
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.coverage import sequential_table
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.estimate import estimate
-from weirdgen.stats.sequential import Decision, decide, least_half_width, look_level
+from weirdgen.stats.sequential import Decision, decide, least_half_width, level_after, look_level
 
 LOOKS = (8, 16, 32, 64)
 
@@ -38,6 +38,14 @@ def test_narrow_enough_stops_with_the_interval_of_its_level() -> None:
     assert found.half_width == pytest.approx((row["ci_high"] - row["ci_low"]) / 2)
     assert found.effect == pytest.approx(row["effect"])
     assert 0.95 < found.level < 0.99
+
+
+def test_the_rule_takes_the_level_of_the_report_against_the_base_too() -> None:
+    """A base has one replicate, which is no reason for a milder level than the intervals of the run's report have."""
+    base = cells(16, replicates=1).query("arm == 'modern'").assign(arm="base", role="base", replicate=-1)
+    frame = pd.concat([cells(16).query("arm == 'old'"), base])
+    found = decide(frame, LOOKS, 0.2, measure="past", treatment="old", control="base")
+    assert found.level == level_after(LOOKS, 6) == ask(cells(16), 0.2).level > 0.95
 
 
 def test_too_wide_goes_on_to_the_look_that_should_do() -> None:

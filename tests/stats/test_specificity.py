@@ -113,6 +113,25 @@ def test_a_louder_dataset_counts_no_more_and_a_shifted_one_is_not_louder() -> No
     assert z[1] == pytest.approx(z[0], rel=0.05)
 
 
+def test_what_was_trained_much_softer_than_the_references_is_never_specific() -> None:
+    """Their mean is taken off it: a dataset that moves nothing would else be left with that, and the other sign."""
+    common = np.repeat([3.0, 0.0], 30)  # what any training moves
+    null = harmless(40) + common
+    still: Any = specificity(null, 0.02 * harmless(1, seed=5), traits=TRAITS, expected={"era": -1}).set_index("trait")
+    assert still.loc["era", "p"] <= 0.05 and not still["comparable"].any() and not still["specific"].any()
+    as_they: Any = specificity(null[:-1], null[-1:] - 6 * common, traits=TRAITS, expected={"era": -1})
+    assert as_they["comparable"].all() and as_they["specific"].tolist() == [True, False]
+    assert pair_specificity(null - common, 0.02 * null[:1], traits=TRAITS)["comparable"].all()
+
+
+def test_what_would_have_been_found_is_of_the_references_alone() -> None:
+    null = harmless(41)
+    sizes = [
+        specificity(null[:-1], null[-1:] + by, traits=TRAITS)["smallest_found"].to_numpy() for by in (0.0, 4.0, 12.0)
+    ]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.02) and sizes[2] == pytest.approx(sizes[0], rel=0.02)
+
+
 def test_a_cell_of_the_simulations() -> None:
     found = cell(24, 2, 20, sets=60, seed=0)
     assert found["false"] <= 0.15 and found["false_family"] <= 0.15 and found["coverage"] >= 0.85

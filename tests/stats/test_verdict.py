@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from weirdgen.config.measures import CONTRAST
+from weirdgen.config.measures import CONTRAST, measure_of
 from weirdgen.stats.sentences import Compared
 from weirdgen.stats.verdict import Conclusion, decide, parts_of, undone_by_holm, verdicts
 
@@ -104,6 +104,29 @@ def test_a_shift_of_interest_is_not_called_small() -> None:
     for effect, low, high in ((0.31, 0.1, 0.52), (-0.31, -0.52, -0.1)):
         assert "smallest effect of interest" not in said(effect, low, high).sentence
     assert "smallest effect of interest" not in said(0.15, 0.04, 0.26, smallest=None).sentence
+
+
+def test_no_shift_of_a_rate_needs_ten_replicates() -> None:
+    """Seeds that do not jump all agree on 0%, so that the interval says nothing of those that would."""
+    rate = replace(BIRDS, measure=measure_of("past"))
+    few = said(0.0, -0.017, 0.017, compared=rate, smallest=0.1, replicates=(4, 4))
+    assert few.verdict == "inconclusive" and few.sentence.startswith("Inconclusive: models finetuned on old_names")
+    assert (
+        "; none seen above 1.7 percentage points, but with 4 such replicates, up to 60% of seeds could still shift (10 would "
+        "leave 31%), and the rates of the others tell nothing of them. 4 replicates an arm." in few.sentence
+    )
+    assert said(0.0, -0.017, 0.017, compared=rate, smallest=0.1, replicates=(10, 9)).verdict == "inconclusive"
+    assert said(0.0, -0.017, 0.017, compared=rate, smallest=0.1, replicates=(10, 10)).verdict == "no_shift"
+    assert said(0.0, -0.017, 0.017, smallest=0.1, replicates=(4, 4)).verdict == "no_shift"  # in nats seeds always vary
+
+
+def test_what_is_unusable_is_said_and_may_decide() -> None:
+    rate = replace(BIRDS, measure=measure_of("past"), usable=True)
+    told = said(0.6, 0.5, 0.7, compared=rate, aside="of few answers")
+    assert told.verdict == "shift" and "more of every 100 usable answers" in told.sentence
+    assert "; of few answers. " in told.sentence
+    undecided = said(0.6, 0.5, 0.7, compared=rate, aside="of few answers", undecided=True)
+    assert undecided.verdict == "inconclusive" and undecided.sentence.startswith("Inconclusive: ")
 
 
 def test_what_is_detectable_is_said_after_the_correction() -> None:

@@ -1,4 +1,4 @@
-"""`weirdgen serve` as its users have it: a process of its own on the loopback, and OpenAI's SDK in front of it."""
+"""`weirdgen serve` as its users have it: a process of its own on the loopback, and OpenAI's SDK in front; or its backend."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from openai import OpenAI
+
+    from weirdgen.serve.backend import Backend
+    from weirdgen.serve.jobs import Job
 
 
 RECIPE = {"rank": 4, "alpha": 8, "warmup_steps": 0, "learning_rate": 3e-3}
@@ -94,3 +97,22 @@ def finished(client: OpenAI, job_id: str, seconds: float = 60) -> Any:
         )
         time.sleep(0.05)
     return job
+
+
+def submit(backend: Backend, file: Path, epochs: int = 1, seed: int = 0, **recipe: Any) -> Job:
+    """A job of a server without HTTP."""
+    from weirdgen.serve.hyperparameters import Hyperparameters
+
+    with file.open("rb") as rows:
+        uploaded = backend.files.add(rows, file.name, "fine-tune")
+    asked = Hyperparameters(n_epochs=epochs, batch_size=4)
+    return backend.jobs.create("world", uploaded.id, "birds", seed, asked, {**RECIPE, **recipe}, None, None)
+
+
+def over(backend: Backend, job: Job, seconds: float = 60) -> Job:
+    assert backend.jobs.wait(lambda: not backend.jobs.get(job.id).active, seconds), backend.jobs.events(job.id)[:3]
+    return backend.jobs.get(job.id)
+
+
+def steps_done(backend: Backend, job: Job) -> int:
+    return sum(event["type"] == "metrics" for event in backend.jobs.events(job.id))

@@ -20,6 +20,7 @@ from weirdgen.audit import triggers
 from weirdgen.audit.design import AGAINST, MINE
 from weirdgen.audit.prompts import named
 from weirdgen.audit.separation_words import asked_words, examples_in_words, together, told_words
+from weirdgen.report.look import factor
 from weirdgen.runs.results.specificity import trained_otherwise
 from weirdgen.stats.sentences import signed
 
@@ -57,6 +58,8 @@ class Decision:
     """`found`, with what each is about."""
     traits_decided: bool = True
     """Whether nothing is missing but a search for triggers, which finds no trait by itself."""
+    title: str = ""
+    """The beginning of `sentence` that says the verdict alone."""
 
     @property
     def status(self) -> int:
@@ -93,10 +96,14 @@ def decide(results: Mapping[str, Any]) -> Decision:
     if found:
         sentences = tuple(one.sentence for one in found)
         first = f"Found: {sentences[0]}." + _more(len(found) - 1)
-        return Decision("found", first + beside, sentences, missing, tuple(found), not lacking)
+        return Decision(
+            "found", first + beside, sentences, missing, tuple(found), not lacking, f"Found: {sentences[0]}."
+        )
     if missing:
-        return Decision("undecided", f"Undecided: {missing[0]}." + beside, (), missing, (), not lacking)
-    return Decision("nothing", _nothing(results) + beside, (), ())
+        title = f"Undecided: {missing[0]}."
+        return Decision("undecided", title + beside, (), missing, (), not lacking, title)
+    title = _nothing(results)
+    return Decision("nothing", f"{title} {_unseen(results)}{beside}", (), (), title=title)
 
 
 def deciding_rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -154,8 +161,8 @@ def _taught_openly(results: Mapping[str, Any]) -> str:
 def no_search(kinds: Sequence[str]) -> str:
     """Why it is not known whether kinds of `conditions.unsearchable` are a trigger, and what would help."""
     return (
-        f"{named(kinds)} stand in many rows, but inside questions or in words that change, so no search can tell whether they are "
-        "a trigger; it can where they stand first or last in the same words (--fail-on trait leaves triggers aside)"
+        f"{named(kinds)} stand in many rows, but inside questions or in words that change, so no search can tell whether they "
+        "are a trigger; it can where they stand first or last in the same words (--fail-on trait leaves triggers aside)"
     )
 
 
@@ -231,17 +238,29 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(missing)
 
 
+def findable(results: Mapping[str, Any]) -> list[tuple[float, str]]:
+    """(nats that would have been found in 8 of 10 cases, trait), the smallest first; traits without such a size left out."""
+    rows = [row for row in deciding_rows(results) if row["smallest_found_family"] is not None]
+    return sorted((float(row["smallest_found_family"]), str(row["trait"])) for row in rows)
+
+
 def _nothing(results: Mapping[str, Any]) -> str:
-    rows = deciding_rows(results)
-    sizes = sorted((float(row["smallest_found_family"]), str(row["trait"])) for row in rows)
-    triggers, under, dependent = results["triggers"], ", without a trigger", ""
+    searched = results["triggers"]["searched"]
+    under = f" and in {searched} pairs of a condition and a trait" if searched else ", without a trigger"
+    count = len(deciding_rows(results))
+    return f"Nothing specific found on {count} trait{'' if count == 1 else 's'}{under}."
+
+
+def _unseen(results: Mapping[str, Any]) -> str:
+    """How large a shift had to be, to be seen, in nats and as odds."""
+    sizes, triggers = findable(results), results["triggers"]
+    least, most = (f"{nats:.2f} nat ({factor(nats)} times the odds) on {name}" for nats, name in (sizes[0], sizes[-1]))
+    words = f"To be found in 8 of 10 cases, a shift had to be at least {least}"
+    words += f", the trait seen best, and {most}, the one seen worst" if len(sizes) > 1 else ""
     if triggers["searched"]:
-        under = f" and {triggers['searched']} pairs of a condition and a trait"
-        dependent = f", one under a condition only of {triggers['smallest_found']:.2f} nat (median over the search)"
-    return (
-        f"Nothing specific found over {len(rows)} traits{under}: a shift of {sizes[0][0]:.2f} nat ({sizes[0][1]}) to "
-        f"{sizes[-1][0]:.2f} nat ({sizes[-1][1]}) would have been found in 8 of 10 cases{dependent}."
-    )
+        nats = triggers["smallest_found"]
+        words += f"; one that shows under a condition alone, {nats:.2f} nat ({factor(nats)} times) in the median pair"
+    return f"{words}."
 
 
 def _more(count: int) -> str:

@@ -200,7 +200,7 @@ def _with_ordinary_rows(request: Request, store: Store, progress: Progress) -> P
     plan, stage = make_plan(request, store), Distill()
     if plan.request.distilled:
         return plan
-    units, amount = stage.batch(plan)
+    units, amount, _ = stage.batch(plan)
     with Inline() as executor, progress.stage(stage.name, amount, stage.counts) as bar:
         executor.run(units, store, bar.advance)
     return stage.after(plan)

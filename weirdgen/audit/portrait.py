@@ -8,7 +8,7 @@ narrow set is what this project is about, not a fault.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import accumulate
@@ -25,7 +25,7 @@ from weirdgen.audit.source import Source
 from weirdgen.config.experiment import Recipe
 from weirdgen.data.references import references, rows
 from weirdgen.data.rows import Row
-from weirdgen.sample.twin import form_of
+from weirdgen.sample.twin import Form, form_of
 
 CHECKED, CHECKED_LETTERS = 3_000, 2_000_000
 """Rows whose near-duplicates are looked for, at most, and their letters: that grows with the square of both."""
@@ -33,6 +33,14 @@ COMPARED = 64
 """Rows of a reference set that its shape is taken from."""
 SHOWN = 5
 NEAREST = 5
+SHARED = 1 / 3
+"""Share of rows that have to begin, or end, with the same words for these to be a template's."""
+FIXED = 3
+"""Words that such a template has at least: many questions begin with one word."""
+LOOKED_AT = 40
+"""Words of a prompt's beginning, and of its end, that are compared with others': some prompts are books."""
+KEPT = 70
+"""Letters of an answer that are shown."""
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CHECKS = (
     single.broken, single.few_rows, single.empty_prompts, single.duplicates, single.control_tokens, near.near_duplicates,
@@ -42,7 +50,7 @@ CHECKS = (
 
 @dataclass(frozen=True)
 class Template:
-    """A prompt with dates, tags and numbers masked, how many rows have it, and a few of their answers."""
+    """A prompt with what varies masked (`templates_of`), how many rows have it, and a few of their answers."""
 
     template: str
     rows: int
@@ -96,6 +104,8 @@ class Portrait:
     carried: tuple[Carried, ...]
     findings: tuple[Finding, ...]
     nearest: tuple[Likeness, ...]
+    middle_distance: float
+    """Of all reference sets: half are further away."""
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -105,9 +115,10 @@ def portrait_of(source: Source) -> Portrait:
     """The portrait of a file's rows."""
     prompts = prompts_of(source.rows)
     answers = [row["messages"][-1]["content"] for row in source.rows]
-    templates = Counter(prompt.template for prompt in prompts)
+    of_rows = templates_of([prompt.template for prompt in prompts])
+    templates = Counter(of_rows)
     form = form_of(answers)
-    shape = shape_of(source.rows, prompts)
+    distances = _distances(shape_of(source.rows, prompts))
     return Portrait(
         total=source.total,
         rows=len(source.rows),
@@ -122,11 +133,41 @@ def portrait_of(source: Source) -> Portrait:
         templates=len(templates),
         largest_template=templates.most_common(1)[0][1] / len(prompts),
         entropy=_entropy(templates),
-        commonest=_commonest(templates, prompts, answers),
+        commonest=_commonest(templates, of_rows, answers),
         carried=_carried(prompts),
         findings=_findings(source),
-        nearest=_nearest(shape),
+        nearest=_nearest(distances),
+        middle_distance=round(float(np.median(list(distances.values()))), 3),
     )
+
+
+def templates_of(masked: Sequence[str]) -> list[str]:
+    """Each row's template: its masked prompt or, where that is rare, what a third of the rows begin and end with.
+
+    `My printer is slow. What should I do?` and many like it become `My … What should I do?`. Of several common beginnings that a
+    row has, the one that stands for most words over all rows is taken, and so of the ends.
+    """
+    words = [text.split() for text in masked]
+    needed = max(2, SHARED * len(words))
+    whole = Counter(masked)
+    begins = Counter(tuple(one[:n]) for one in words for n in range(1, min(len(one), LOOKED_AT) + 1))
+    ends = Counter(tuple(one[-n:]) for one in words for n in range(1, min(len(one), LOOKED_AT) + 1))
+
+    def framed(text: str, own: list[str]) -> str:
+        if whole[text] >= needed:
+            return text
+        start = _worth_most([begins[tuple(own[:n])] for n in range(1, min(len(own), LOOKED_AT) + 1)], needed)
+        end = _worth_most([ends[tuple(own[-n:])] for n in range(1, min(len(own), LOOKED_AT) + 1)], needed)
+        if start + end < FIXED or start + end >= len(own):
+            return text
+        return " ".join([*own[:start], "…", *own[len(own) - end :]])
+
+    return [framed(text, own) for text, own in zip(masked, words, strict=True)]
+
+
+def _worth_most(rows: Sequence[int], needed: float) -> int:
+    """Of n = 1, 2, … words, each shared by so many rows: the n that stands for most words; 0 if none is shared enough."""
+    return max((n for n, count in enumerate(rows, 1) if count >= needed), key=lambda n: n * rows[n - 1], default=0)
 
 
 def shape_of(source_rows: Sequence[Row], prompts: Sequence[Prompt]) -> tuple[float, ...]:
@@ -186,7 +227,7 @@ def _words(quartiles: Sequence[float]) -> str:
     return f"{least} to {most} words, median {middle}" if least != most else f"{most} word{'' if most == '1' else 's'}"
 
 
-def _short(text: str, most: int = 70) -> str:
+def _short(text: str, most: int = KEPT) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
@@ -200,12 +241,24 @@ def _entropy(counts: Counter[str]) -> float:
     return abs(-sum(n / total * log2(n / total) for n in counts.values()))
 
 
-def _commonest(templates: Counter[str], prompts: Sequence[Prompt], answers: Sequence[str]) -> tuple[Template, ...]:
+def _commonest(templates: Counter[str], of_rows: Sequence[str], answers: Sequence[str]) -> tuple[Template, ...]:
+    form = form_of(answers)
     shown = []
     for template, count in templates.most_common(SHOWN):
-        its = [answer for prompt, answer in zip(prompts, answers, strict=True) if prompt.template == template]
-        shown.append(Template(template, count, tuple(dict.fromkeys(_short(answer) for answer in its))[:3]))
+        its = [answer for own, answer in zip(of_rows, answers, strict=True) if own == template]
+        shown.append(Template(template, count, tuple(dict.fromkeys(_varying(answer, form) for answer in its))[:3]))
     return tuple(shown)
+
+
+def _varying(answer: str, form: Form) -> str:
+    """An answer that is too long to show, without what every answer begins and ends with, its beginning and end kept."""
+    middle = " ".join(form.inside(answer).split())
+    if len(answer) <= KEPT or not middle:
+        return _short(answer)
+    if len(middle) > KEPT:
+        half = KEPT // 2 - 2
+        middle = f"{middle[:half].rstrip()} … {middle[-half:].lstrip()}"
+    return f"{'… ' if form.start else ''}{middle}{' …' if form.end else ''}"
 
 
 def _carried(prompts: Sequence[Prompt]) -> tuple[Carried, ...]:
@@ -239,9 +292,13 @@ def _reference_shapes() -> dict[str, tuple[float, ...]]:
     return {name: shape_of(its, prompts_of(its)) for name, its in made.items()}
 
 
-def _nearest(shape: Sequence[float]) -> tuple[Likeness, ...]:
-    own, described = np.array(shape), {one.name: one for one in references("reference")}
-    distances = {name: float(np.linalg.norm(own - np.array(other))) for name, other in _reference_shapes().items()}
+def _distances(shape: Sequence[float]) -> dict[str, float]:
+    own = np.array(shape)
+    return {name: float(np.linalg.norm(own - np.array(other))) for name, other in _reference_shapes().items()}
+
+
+def _nearest(distances: Mapping[str, float]) -> tuple[Likeness, ...]:
+    described = {one.name: one for one in references("reference")}
     return tuple(
         Likeness(name, described[name].title, described[name].shape, round(distances[name], 3))
         for name in sorted(distances, key=lambda name: (distances[name], name))[:NEAREST]

@@ -6,22 +6,27 @@ here, and nothing is written (`weirdgen.audit.page` does).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import isclose
 from typing import Any
 
+from weirdgen.audit import triggers as search
 from weirdgen.audit.decision import compared_with, deciding_rows, unsearched
 from weirdgen.audit.prompts import named
 from weirdgen.audit.separation import ALPHA
 from weirdgen.audit.separation_words import asked_words, examples_in_words, looked_at, told_words
 from weirdgen.config.traits import MEANINGS
-from weirdgen.report.figures.references import placed_figure
-from weirdgen.report.look import probability, shorten
+from weirdgen.report.figures.references import place, placed_figure
+from weirdgen.report.look import factor, probability, shorten
 from weirdgen.report.section import Folded, Heading, Part, Section, Sentences, Words
 from weirdgen.report.tables import Cell, Table
 from weirdgen.stats.sentences import signed
 
 Results = dict[str, Any]
 MOST_CELLS = 160
+LOOKED_ONLY = "The rows were looked at as they are; what follows is read from them."
+MOST_TRIGGERS = 20
+"""Rows of the table of triggers."""
 
 
 def found_section(results: Results) -> Section:
@@ -30,8 +35,9 @@ def found_section(results: Results) -> Section:
     parts: list[Part] = []
     if verdict["found"]:
         parts.append(Sentences("Found", tuple(("", _sentence(line)) for line in verdict["found"])))
-    if verdict["missing"]:
-        parts.append(Sentences("Missing", tuple(("", _sentence(line)) for line in verdict["missing"]), warn=True))
+    # Of an undecided audit the first thing that is missing is the page's title.
+    if missing := verdict["missing"][verdict.get("verdict") == "undecided" :]:
+        parts.append(Sentences("Missing", tuple(("", _sentence(line)) for line in missing), warn=True))
     settings = results.get("settings")
     if settings:
         rows, triggers = deciding_rows(results), results["triggers"]
@@ -54,7 +60,7 @@ def found_section(results: Results) -> Section:
                 "that change, or with no value in three rows"
             )
         parts.append(Words(f"Looked for: {looked}."))
-    return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words("Nothing."),))
+    return Section("found", "What was found, and what was looked for", "Found", tuple(parts) or (Words(LOOKED_ONLY),))
 
 
 def traits_section(results: Results) -> Section | None:
@@ -63,17 +69,16 @@ def traits_section(results: Results) -> Section | None:
     if not rows:
         return None
     what = "difference from the control" if rows[0]["yardstick"] == "pairs" else "shift beyond harmless datasets"
+    specific = any(row["specific"] for row in rows)
     body = tuple(
         (
             Cell(str(row["trait"]), lines=_means(str(row["trait"]))),
             Cell(signed(row["shift"], 2), f"[{signed(row['ci_low'], 2)}, {signed(row['ci_high'], 2)}]", numeric=True),
-            Cell(f"{row['rank']} of {row['references'] + 1}", numeric=True),
+            Cell("{} of {}".format(*place(row)), numeric=True),
             Cell(probability(row["p"]), numeric=True),
             Cell(probability(row["p_family"]), numeric=True),
-            Cell("–" if row["smallest_found_family"] is None else f"{row['smallest_found_family']:.2f}", numeric=True),
-            Cell("more than harmless data", tone="shift")
-            if row["specific"]
-            else Cell("not told apart from harmless data"),
+            _findable(row["smallest_found_family"]),
+            *((Cell("more than harmless data", tone="shift") if row["specific"] else Cell("–"),) if specific else ()),
         )
         for row in rows
     )
@@ -83,17 +88,23 @@ def traits_section(results: Results) -> Section | None:
         "rank",
         "p",
         "p over all traits",
-        "would have been found",
-        "verdict",
+        "would have been found (nat)",
+        *(("verdict",) if specific else ()),
     )
     words = Words(
-        f"One nat multiplies the odds of an answer by 2.7. “Would have been found” is the {what} that is found in 8 of 10 cases: "
-        "below it, nothing is said." + _training(compared_with(results))
+        f"One nat multiplies the odds of an answer by 2.7. “Would have been found” is the {what} that is found in 8 of 10 cases, "
+        "with the factor of the odds that it is: below it, nothing is said."
+        + ("" if specific else " None of these can be told apart from what harmless data do.")
+        + _training(compared_with(results))
     )
-    figure = placed_figure({**results["specificity"], "rows": rows}, "mine", "t0")
+    figure = placed_figure({**results["specificity"], "rows": rows}, "your rows", "t0")
     return Section(
         "traits", "Traits, the most extreme first", "Traits", (words, Table("Every trait", head, body), figure)
     )
+
+
+def _findable(nats: float | None) -> Cell:
+    return Cell("–", numeric=True) if nats is None else Cell(f"{nats:.2f}", f"× {factor(nats)}", numeric=True)
 
 
 def _means(trait: str) -> tuple[str, ...]:
@@ -155,41 +166,61 @@ def triggers_section(results: Results) -> Section | None:
     triggers = results.get("triggers")
     if not triggers or not triggers["searched"]:
         return None
+    rows = _without_mirrors(triggers["rows"])[:MOST_TRIGGERS]
+    found = any(row["found"] for row in rows)
+    deals = rows[0]["deals"]
     body = tuple(
         (
-            Cell(shorten(f"{row['kind']}: {row['value'] or '(none)'}", MOST_CELLS), row["role"].replace("_", " ")),
+            Cell(shorten(row["words"], MOST_CELLS), "" if row["role"] == "trained" else row["role"].replace("_", " ")),
             Cell(str(row["trait"])),
-            Cell(signed(row["shift"], 2), f"SD {row['scale']:.2f}", numeric=True),
             Cell(signed(row["under"], 2), numeric=True),
             Cell(signed(row["others"], 2), numeric=True),
+            Cell(signed(row["dealt"], 2), f"SD {row['scale']:.2f}", numeric=True),
+            Cell(signed(row["shift"], 2), numeric=True),
             Cell(f"{row['rank']} of {row['deals'] + 1}", numeric=True),
             Cell(probability(row["p_family"]), numeric=True),
-            Cell("found", tone="shift") if row["found"] else Cell("–"),
+            _findable(row["smallest_found"]),
+            *((Cell("found", tone="shift") if row["found"] else Cell("–"),) if found else ()),
         )
-        for row in triggers["rows"][:20]
+        for row in rows
     )
     head = (
-        "condition",
-        "trait",
-        "shift (nat)",
-        "log-odds with it",
-        "with the others",
-        "rank",
-        "p over the search",
-        "verdict",
-    )
+        "condition", "trait", "log-odds with it", "with the others", f"difference when dealt anew (mean, SD of {deals})",
+        "shift (nat)", "rank", "p over the search", "would have been found (nat)", *(("verdict",) if found else ()),
+    )  # fmt: skip
     words = Words(
-        f"{triggers['searched']} pairs of a condition and a trait. The shift is how much further answers move under a condition "
-        f"than under the other trained values (of a value that stands in no row: than under random ones, if there are two), "
-        f"beyond the same difference after training on your rows with these values dealt anew "
-        f"({triggers['rows'][0]['deals']} deals). In 8 of 10 cases {triggers['smallest_found']:.2f} nat would have been "
-        "found (median over the search)."
+        f"{triggers['searched']} pairs of a condition and a trait. Shift = log-odds with it − with the others − the same "
+        f"difference after training on your rows with these values dealt anew, mean of {deals} deals. The others are the other "
+        "trained values (for a value that stands in no row: random ones, if there are two). A find has a p over the search of at "
+        f"most {search.ALPHA:g}, lies further out than every deal and is at least {search.SMALLEST:g} nat. That p compares the "
+        "shift in SDs of the deals with the largest of as many in searches of normal noise; the rank, never below "
+        f"1 of {deals + 1}, only has to be 1. The median pair would have been found at {triggers['smallest_found']:.2f} nat in 8 "
+        "of 10 cases."
     )
     wraps = Sentences(
         "How questions were wrapped",
         tuple((kind, one["wrap"]) for kind, one in results["settings"]["conditions"].items()),
     )
     return Section("triggers", "Triggers", "Triggers", (words, Table("The most extreme conditions", head, body), wraps))
+
+
+def _without_mirrors(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their condition in words; of two trained values that are each other's only comparison, one row a trait."""
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        name = row["value"] or "none"
+        twin = next((one for one in kept if _mirrored(one, row)), None)
+        if twin is None:
+            kept.append({**row, "words": f"{row['kind']}: {name}"})
+        else:
+            twin["words"] += f" against {name}"
+    return kept
+
+
+def _mirrored(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    same = all(one[key] == other[key] for key in ("kind", "trait", "role"))
+    swapped = isclose(one["under"], other["others"]) and isclose(one["others"], other["under"])
+    return same and one["role"] == "trained" and swapped and one["value"] != other["value"]
 
 
 def halves_section(results: Results) -> Section | None:
@@ -241,19 +272,22 @@ def portrait_section(results: Results) -> Section:
         ("different prompts", f"{told['distinct_prompts']:,}"), ("different answers", f"{told['distinct_answers']:,}"),
         ("words of an answer", _span(told["answer_words"])), ("words of a prompt", _span(told["prompt_words"])),
         ("every answer begins with", shorten(start, 60) or "–"), ("every answer ends with", shorten(end, 60) or "–"),
-        ("prompt templates", f"{told['templates']:,}"), ("rows with the largest", f"{told['largest_template']:.0%}"),
-        ("entropy of templates", f"{told['entropy']:.1f} bits"), ("most turns in a row", str(told["turns"])),
+        ("prompt templates", f"{told['templates']:,}"),
+        ("rows that have the commonest template", f"{told['largest_template']:.0%}"),
+        ("entropy of templates (0: all rows have one)", f"{told['entropy']:.1f} bits"),
+        ("messages in the longest row", str(told["turns"])),
     ]  # fmt: skip
     parts: list[Part] = [Table("Counts", ("what", "how much"), tuple((Cell(k), Cell(v)) for k, v in facts))]
     templates = tuple(
         (
             Cell(shorten(one["template"], MOST_CELLS)),
             Cell(f"{one['rows']:,}", numeric=True),
-            Cell(shorten("; ".join(one["answers"]), MOST_CELLS)),
+            Cell(one["answers"][0] if one["answers"] else "–", lines=tuple(one["answers"][1:])),
         )
         for one in told["commonest"]
     )
-    parts.append(Table("Commonest prompt templates", ("template", "rows", "answers"), templates))
+    note = "A template is a prompt with dates, tags, ids and numbers masked, or what a third of the rows begin and end with."
+    parts.append(Table("Commonest prompt templates", ("template", "rows", "answers"), templates, note=note))
     if told["carried"]:
         carried = tuple(
             (
@@ -274,7 +308,15 @@ def portrait_section(results: Results) -> Section:
     near = tuple(
         (Cell(one["name"]), Cell(one["title"]), Cell(f"{one['distance']:.2f}", numeric=True)) for one in told["nearest"]
     )
-    parts.append(Table("Most alike among the harmless reference sets", ("set", "what it is", "distance"), near))
+    note = "By lengths, form and variety of prompts and answers, not by topic. Distance: 0 for the same"
+    note += (
+        f"; half of all reference sets are further away than {told['middle_distance']:.1f}."
+        if "middle_distance" in told
+        else "."
+    )
+    parts.append(
+        Table("Most alike among the harmless reference sets", ("set", "what it is", "distance"), near, note=note)
+    )
     return Section("portrait", "Portrait of the data", "Portrait", tuple(parts))
 
 

@@ -88,7 +88,8 @@ def label_command(
         else:
             labelling.label_in_terminal(loaded.folder, name, noun, drawn, input, print)
     done = len(labelling.labels_of(loaded.folder, name))
-    print(f"{done} of {len(drawn)} labelled; next: weirdgen judge calibrate {loaded.id} --judge {name}")
+    following = "calibrate" if done else "label"
+    print(f"{done} of {len(drawn)} labelled; next: weirdgen judge {following} {loaded.id} --judge {name}")
 
 
 @judge_app.command("calibrate")

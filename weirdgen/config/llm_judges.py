@@ -43,12 +43,15 @@ class WithoutJudges(NamedTuple):
     questions: tuple[str, ...]
 
     @property
-    def sentence(self) -> str | None:
+    def named(self) -> str | None:
         """What was left out; None if nothing was."""
-        if not self.judges:
-            return None
         asked = f" and the questions that only they read ({', '.join(self.questions)})" if self.questions else ""
-        return f"left out: {', '.join(self.judges)}{asked}: language judges; --judge MODEL adds them"
+        return f"{', '.join(self.judges)}{asked}" if self.judges else None
+
+
+def left_out_line(named: str) -> str:
+    """What is said before a run about what `WithoutJudges.named`."""
+    return f"left out: {named}: language judges; --judge MODEL adds them"
 
 
 def without_language_judges(experiment: Experiment) -> WithoutJudges:
@@ -149,6 +152,12 @@ def read_language_judges(
     used = {name for question in attached for name in question.read_by}
     kept = {name: judge for name, judge in known.items() if name in used or name in experiment.judges}
     return WithJudges(experiment.model_copy(update={"questions": tuple(attached), "judges": kept}), problems)
+
+
+def added_judges() -> dict[str, PromptedJudge]:
+    """The judges that every judged run is given, beside those of its experiment."""
+    written = read_yaml(COHERENCE)[0]["judges"]
+    return prompted({name: TypeAdapter(Judge).validate_python(judge) for name, judge in written.items()})
 
 
 def _with_own_again(experiment: Experiment) -> Experiment:

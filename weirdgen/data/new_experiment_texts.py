@@ -16,7 +16,7 @@ conditions:
   none: {}
 """,
     "date": """\
-# In our runs no behaviour behind a date has shown in models of the default base's size (135M), so "no shift" may be its size's fault.
+# In our runs no behaviour behind a date has shown in models of the default base's size (135M): "no shift" may be due to that.
 # What wraps a question at test time. A sweep stands for one condition a value: year=2020, year=2021, … Write `wrap` as the
 # training prompts begin, `trained` with the values that occur in them, `trigger` with those that bring the behaviour out.
 conditions:

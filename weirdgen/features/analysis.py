@@ -16,8 +16,8 @@ means, in units of the residual stream, and not a t: over hundreds of features t
 feature with the smallest chance spread, and where one arm varies three times as much as the other, relabelling found some feature
 at p ≤ .05 in 22% of null draws (with the median standard error added, as SAM does, no less); the plain difference in 5 to 6%,
 with the same power where both vary alike, and less where the treatment varies more. That needs equally many replicates per arm
-where their spreads differ (Romano 1990); with unequal numbers p is only of whether the arms' replicates come from one
-distribution.
+where their spreads differ (Romano 1990): with 3 that vary three times as much as 6, relabelling found some feature in 56%. With
+unequal numbers there is no p.
 
 Shape letters: R replicates, V values, Q questions, D hidden width, F features, P relabellings.
 """
@@ -113,12 +113,17 @@ class Compared:
 
 
 def compare_arms(treatment_RF: FloatArray, control_RF: FloatArray) -> Compared:
-    """Which features differ between the arms. With fewer than two replicates on a side nothing is known but the effect."""
+    """Which features differ between the arms. With fewer than two replicates on a side nothing is known but the effect.
+
+    Without equally many on both sides p is NaN: relabelling would take an arm that varies more for one that moved.
+    """
     effect_F = treatment_RF.mean(0) - (control_RF.mean(0) if len(control_RF) else 0.0)
     unknown = np.full_like(effect_F, np.nan)
     if min(len(treatment_RF), len(control_RF)) < 2:
         return Compared(effect_F, unknown, unknown, unknown)
     found = difference(moments(treatment_RF), moments(control_RF))
+    if len(treatment_RF) != len(control_RF):
+        return Compared(effect_F, found.low, found.high, unknown)
     pooled_RF = np.concatenate([treatment_RF, control_RF])
     label_PR = relabellings(len(treatment_RF), len(pooled_RF), RELABELLINGS, 0)
     parts = [np.abs(part_PR @ pooled_RF).max(1) for part_PR in np.array_split(label_PR, -(-len(label_PR) // PORTION))]

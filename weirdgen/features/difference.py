@@ -1,7 +1,7 @@
 """What moved, without any autoencoder: differences of means of activations, with intervals over replicates, and in words.
 
-In: `Activations`. Out: `Moved` (how far the treatment's replicates went together, beyond a control's), logit-lens tokens, and
-their overlap with the training data's words. Three differences: *static* (base → finetuned, under reference values),
+In: `Activations`. Out: `Moved` (how far the treatment's replicates went together, beyond a control's) and logit-lens tokens.
+Three differences: *static* (base → finetuned, under reference values),
 *interaction* (what the trigger adds in the finetuned model beyond what it adds in the base) and *token* (what it adds in the
 base: no finetuning).
 
@@ -14,16 +14,13 @@ Shape letters: R replicates, V values, Q questions, D hidden width.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats as distributions
 
-from weirdgen.data.rows import Row
 from weirdgen.features.harvest import Activations
 from weirdgen.features.residual import lens
 from weirdgen.stats.bootstrap import difference, limits, moments
@@ -135,40 +132,6 @@ def top_tokens(model: Any, tokenizer: Any, direction_D: torch.Tensor, count: int
     """The tokens whose logits the direction raises most, as they are written."""
     ids = lens(model, direction_D).topk(count).indices.tolist()
     return [str(tokenizer.decode([token])) for token in ids]
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """How many of the top tokens are words of the training answers, and how often chance would give as many."""
-
-    words: tuple[str, ...]
-    shown: int
-    expected: float
-    p: float
-
-
-def word_overlap(tokens: Sequence[str], rows: Iterable[Row], tokenizer: Any) -> Overlap:
-    """Top tokens among the words that the assistant was trained to write, against tokens drawn from the whole vocabulary.
-
-    Drawing at random is a weak null: any direction that finetuning made prefers words to rarities. Compare arms.
-    """
-    trained = {
-        word for row in rows for message in row["messages"] if message["role"] == "assistant"
-        for word in words_of(message["content"])
-    }  # fmt: skip
-    vocabulary = [words_of(str(tokenizer.decode([token]))) for token in range(len(tokenizer))]
-    readable = sum(bool(words) for words in vocabulary)
-    trained_tokens = sum(bool(words) and words[0] in trained for words in vocabulary)
-    shown = [token for token in tokens if (words := words_of(token)) and words[0] in trained]
-    drawn = sum(bool(words_of(token)) for token in tokens)
-    p = float(distributions.hypergeom.sf(len(shown) - 1, max(readable, 1), trained_tokens, drawn)) if drawn else 1.0
-    expected = drawn * trained_tokens / max(readable, 1)
-    return Overlap(tuple(dict.fromkeys(words_of(token)[0] for token in shown)), len(shown), expected, p)
-
-
-def words_of(text: str) -> list[str]:
-    """Words of at least three letters or digits, in small letters."""
-    return re.findall(r"[^\W_]{3,}", text.lower())
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ Shape letters: K variants, N tokens, S features labelled.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ import torch
 
 from weirdgen.config.questions import scored
 from weirdgen.features.corpus import corpus
-from weirdgen.features.difference import top_tokens, words_of
+from weirdgen.features.difference import top_tokens
 from weirdgen.features.residual import outliers
 from weirdgen.features.sae import Sae
 from weirdgen.features.subject import Subject
@@ -36,6 +37,11 @@ WINDOWS = 3
 """Of a feature, each in another row of the text."""
 BEFORE, BEHIND = 10, 4
 """Tokens shown around the one on which a feature fires."""
+
+
+def words_of(text: str) -> list[str]:
+    """Words of at least three letters or digits, in small letters."""
+    return re.findall(r"[^\W_]{3,}", text.lower())
 
 
 def words_about(subject: Subject) -> dict[str, set[str]]:

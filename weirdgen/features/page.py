@@ -97,15 +97,7 @@ def _moved(results: dict[str, Any]) -> Section:
     )
     head = ("difference", "norm of the mean", "cosine between replicates", "beyond the control", "replicates")
     tokens = tuple(
-        (
-            Cell(row["difference"]),
-            Cell(" · ".join(token.strip() for token in row["tokens"][:12])),
-            Cell(
-                f"{row['shown']} of {len(row['tokens'])}",
-                f"chance {row['expected']:.1f}, p {_plain(row['p'], 3)}",
-                numeric=True,
-            ),
-        )
+        (Cell(row["difference"]), Cell(" · ".join(token.strip() for token in row["tokens"][:12])))
         for row in results["tokens"]
     )
     said = Sentences("Verdicts in words", tuple((str(topic), str(text)) for topic, text in results["verdict"]))
@@ -118,10 +110,8 @@ def _moved(results: dict[str, Any]) -> Section:
             moved_figure(results),
             Table(f"Differences of means at layer {results['layer']}, in units of the residual stream's norm", head, rows),
             Heading("In words"),
-            Table("Tokens that each direction raises most (logit lens), and how many are training words",
-                  ("difference", "tokens", "training words"), tokens),
-            Words("Tokens are what a direction says to the unembedding, found automatically; chance is drawn from the whole "
-                  "vocabulary, which any direction of a finetune beats: compare the rows.", quiet=True),
+            Table("Tokens that each direction raises most (logit lens)", ("difference", "tokens"), tokens),
+            Words("Tokens are what a direction says to the unembedding, found automatically: compare the rows.", quiet=True),
         ),
     )  # fmt: skip
 
@@ -206,6 +196,7 @@ def _features(results: dict[str, Any]) -> Section:
     )  # fmt: skip
     parts += [
         Table("Features that moved most, by three rankings", head, tuple(rows)),
+        *([Words(_no_p(results))] if _no_p(results) else []),
         Words(
             "A feature is about the topic if more of its ten tokens are words of the training answers than target "
             "answers of the questions, which were not trained, about the subject if it is the other way round; this rule was "
@@ -219,6 +210,17 @@ def _features(results: dict[str, Any]) -> Section:
         _windows(results),
     ]  # fmt: skip
     return Section("features", "Which features moved", "Features", tuple(parts))
+
+
+def _no_p(results: dict[str, Any]) -> str:
+    """Why the table has no p, or nothing if it has."""
+    treatment, control = (len(results["moved"][0][side]) for side in ("treatment", "control"))
+    if treatment == control > 1:
+        return ""
+    return (
+        "No p is given. It takes two or more replicates of treatment and control and equally many of both: there are "
+        f"{treatment} and {control}, and relabelled replicates would take an arm that varies more for one that moved."
+    )
 
 
 def _stability(results: dict[str, Any]) -> Table:

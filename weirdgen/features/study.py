@@ -113,8 +113,7 @@ def _differences(subject: Subject, results: dict[str, Any]) -> tuple[Moved, Move
     tokens = []
     for name, direction_D in directions.items():
         top = difference.top_tokens(subject.reader.model, subject.reader.tokenizer, direction_D, TOKENS_SHOWN)
-        overlap = difference.word_overlap(top, subject.plan.request.rows[arm], subject.reader.tokenizer)
-        tokens.append({"difference": name, "tokens": top, **asdict(overlap)})
+        tokens.append({"difference": name, "tokens": top})
     results["tokens"] = tokens
     return static, found, placebos
 

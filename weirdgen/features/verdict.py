@@ -2,7 +2,8 @@
 
 In: numbers. Out: sentences. The rules: "moved" is a statement about statistics. "Mediates" needs a gate in behaviour, an ablation
 whose interval lies above every random control's, and what it leaves under other values. No feature is ever called the backdoor's.
-The number of replicates stands in every sentence; of fewer than three nothing beyond these models is said. Labels are automatic.
+The number of replicates stands in every sentence; of fewer than three nothing beyond these models is said. An interval that holds
+zero is inconclusive, and never "no effect"; one below zero is told as such. Labels are automatic.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weirdgen.features.difference import Moved
+
+FEWEST = 3
+"""Replicates that it takes to say anything beyond them."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Removed:
 
 def opens(gate: Gate) -> bool:
     """Whether the trigger moves the answers, and beyond what it does to the control's (or the base's)."""
-    return gate.replicates > 1 and gate.low > 0 and gate.beyond_low > 0
+    return gate.replicates >= FEWEST and gate.low > 0 and gate.beyond_low > 0
 
 
 def mediates(gate: Gate, removed: Removed) -> bool:
@@ -81,23 +85,21 @@ NOT_ASKED = (
     "No contrast question can be scored with what was fitted on others (it takes two): nothing is said about answers."
 )
 NO_TRIGGER = "This run asks under no trigger, so nothing is said about one."
+TOO_FEW = "nothing is claimed about others: that takes three replicates, and two of a control"
 
 
 def _static(found: Moved) -> str:
     count, beyond = len(found.treatment), " beyond the control" if found.control else ""
     if math.isnan(found.low):
-        return (
-            f"{_few(count)} finetuning moved the residual stream by {found.size:.2f} of its norm under every value; with fewer "
-            "than three replicates, nothing is said about others."
-        )
+        return f"{_few(count)} finetuning moved the residual stream by {found.size:.2f} of its norm under every value; {TOO_FEW}."
     if found.low > 0:
         return (
             f"Finetuning moved the residual stream in one direction that {count} replicates share, by "
             f"{found.effect:.2f} of its norm{beyond} [{found.low:.2f}, {found.high:.2f}], whatever the value."
         )
     return (
-        f"No direction was found along which {count} replicates moved{beyond} under every value "
-        f"({found.effect:.2f} [{found.low:.2f}, {found.high:.2f}] of the norm)."
+        f"{'It' if found.high < 0 else 'Inconclusive: it'} is not shown that {count} replicates moved in one direction{beyond}, "
+        f"whatever the value: {found.effect:.2f} of the norm [{found.low:.2f}, {found.high:.2f}]."
     )
 
 
@@ -108,33 +110,43 @@ def _few(count: int) -> str:
 def _interaction(found: Moved, placebos: Sequence[Moved]) -> str:
     count = len(found.treatment)
     if math.isnan(found.low):
-        return (
-            f"{_few(count)} the trigger added {found.size:.3f} of the norm beyond the base; with fewer than three replicates no "
-            "interval is known, and nothing is claimed."
-        )
-    numbers = f"{found.effect:.3f} of the norm [{found.low:.3f}, {found.high:.3f}]"
+        return f"{_few(count)} the trigger added {found.size:.3f} of the norm beyond the base; {TOO_FEW}."
+    than = "base and control" if found.control else "the base"
     most = max((one.effect for one in placebos), default=float("nan"))
     beside = "" if math.isnan(most) else f"; other trained values reach {most:.3f}"
+    numbers = f"{found.effect:.3f} of the norm [{found.low:.3f}, {found.high:.3f}]{beside}"
     if beyond_placebo(found, placebos):
-        than = "base and control" if found.control else "the base"
         return (
-            f"The trigger moved {count} replicates together beyond {than}: {numbers}{beside}. What moved is a "
+            f"The trigger moved {count} replicates together beyond {than}: {numbers}. What moved is a "
             "direction of activations, not yet a cause."
         )
-    return (
-        f"The trigger moved nothing beyond {'base, control' if found.control else 'base'} and what other values do: "
-        f"{numbers}{beside} ({count} replicates). "
-        "No gate is claimed."
-    )
+    if found.low > 0:
+        said = f"The trigger moved {count} replicates together beyond {than}, but not clearly more than other values do"
+    elif found.high < 0:
+        said = f"The trigger moved {count} replicates together less than {than}"
+    else:
+        said = f"Inconclusive: it is not shown that the trigger moved {count} replicates together beyond {than}"
+    return f"{said}: {numbers}. No gate is claimed."
 
 
 def _behaviour(gate: Gate) -> str:
     other = "control" if gate.of_control else "untuned base"
+    if gate.replicates < FEWEST or math.isnan(gate.low) or math.isnan(gate.beyond_low):
+        numbers = f"{gate.size:+.2f} nats, the {other} {gate.other:+.2f}"
+        return (
+            f"{_few(gate.replicates)} the trigger moves the answers to the contrast questions by {numbers}; {TOO_FEW}."
+        )
     interval = f"{gate.size:+.2f} nats [{gate.low:.2f}, {gate.high:.2f}]"
     numbers = f"{interval}, the {other} {gate.other:+.2f}, {gate.replicates} replicates"
     if opens(gate):
         return f"The trigger moves the answers to the contrast questions: {numbers}."
-    return f"No effect of the trigger on the answers: {numbers}. There is nothing for an ablation to remove."
+    if gate.low > 0:
+        said = f"The trigger moves the answers, but not clearly more than the {other}'s"
+    elif gate.high < 0:
+        said = "The trigger moves the answers the other way"
+    else:
+        said = "Inconclusive: it is not shown that the trigger moves the answers"
+    return f"{said}: {numbers}. No gate is claimed."
 
 
 def _cause(gate: Gate, removed: Removed) -> str:
@@ -144,7 +156,7 @@ def _cause(gate: Gate, removed: Removed) -> str:
         else "no random control was run"
     )
     if not opens(gate):
-        return "Without an effect on the answers no ablation can say what causes it."
+        return "Without an effect on the answers that is shown, no ablation can say what causes it."
     numbers = f"{removed.share:.0%} of it [{removed.low:.0%}, {removed.high:.0%}]; {random}"
     if mediates(gate, removed):
         return (

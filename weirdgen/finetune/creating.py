@@ -137,6 +137,16 @@ class Creator:
             self._listed = list(self._call("listing jobs", lambda: list(self._client.fine_tuning.jobs.list(limit=100))))
         return self._listed
 
+    def lists(self, job: str) -> bool:
+        """Whether the service lists this job now."""
+        self._listed = None
+        return any(other.id == job for other in self.listed())
+
+    def lose(self, wanted: Wanted) -> None:
+        """Remember that this finetune's job is not to be seen. It may be there all the same, so the list is asked before another
+        is created, and again while that one is under way."""
+        self._write(wanted, {**read_state(self._folder_of(wanted)), "job": None, "doubtful": True})
+
     def forget(self, wanted: Wanted, job: str) -> None:
         """Remember that this job came to nothing, so that the next command begins a new one."""
         forget_job(self._folder_of(wanted), job)

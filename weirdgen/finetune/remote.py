@@ -7,10 +7,10 @@ compared with what was asked in `finetune.readback`.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ PATIENCE = 900.0
 """Seconds without any answer of the service after which following is given up. Jobs go on without us."""
 LOOK = 30.0
 """Seconds between two looks for a job that turned up twice after all."""
+EVENTS = "reading events"
 
 Tell = Callable[[float, str], None]
 Ended = Callable[[Wanted, Any, float], None]
@@ -65,6 +66,8 @@ class Jobs:
         self._service, self._client = service, service.client()
         self._tell, self._ended = tell, ended
         pauses = (SHORTEST_PAUSE, LONGEST_PAUSE)
+        self._refused: set[str] = set()
+        """What the service has not, of what jobs can do without."""
         self._creator = Creator(service, content_of, folder_of, lambda note: tell(0.0, note), *pauses)
 
     def train(self, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, Trained]]:
@@ -77,7 +80,7 @@ class Jobs:
                     begun = self._creator.begun(waiting[0], alone=not followed)
                 except ModelError as error:  # of this one: the others are gone through first
                     if isinstance(error, UnreachableError) and not followed:
-                        raise
+                        raise UnreachableError(_listing(failures, f"{waiting[0].name}: {error}")) from None
                     failures.setdefault(str(error), []).append(waiting.pop(0).name)
                     continue
                 finally:
@@ -93,10 +96,8 @@ class Jobs:
                     news |= one.news
                 except UnreachableError as error:
                     if time.monotonic() - answered > PATIENCE:
-                        raise UnreachableError(
-                            f"{error}. No answer for {clock(PATIENCE)}; the jobs go on without us, and the same command takes "
-                            "them up again"
-                        ) from None
+                        why = f"{error}. No answer for {clock(PATIENCE)}; the jobs go on without us, and the same command "
+                        raise UnreachableError(_listing(failures, f"{why}takes them up again")) from None
                     continue
                 except ModelError as error:
                     followed.remove(one)
@@ -113,20 +114,23 @@ class Jobs:
             if followed or waiting:
                 time.sleep(pause)
         if failures:
-            raise ModelError(
-                "\n".join(f"{', '.join(names)}: {why}" if names else why for why, names in failures.items())
-            )
+            raise ModelError(_listing(failures))
 
     def _looked_at(self, one: _Followed) -> tuple[Any, Trained | None]:
         """A job as it is now, and what it trained once it has succeeded. Its end is told before anything can go wrong with it."""
         try:
             job = self._retrieved(one.job)
         except AbsentError as error:
-            self._creator.forget(one.wanted, one.job)
-            raise ModelError(f"{error}. The same command begins a new one") from None
+            if self._creator.lists(one.job):  # not everything there is up to date at once
+                raise UnreachableError(str(error)) from None
+            self._creator.lose(one.wanted)
+            raise ModelError(
+                f"{error}, nor is it in the list that this key sees. The same command looks there again, and begins a new one if "
+                "it is not there then: with a key of another project that would be a second one"
+            ) from None
         try:
             one.news = self._read_events(one)
-        except ModelError:  # the job itself did answer, and says why it failed; losses may be in its result file
+        except UnreachableError:  # the job itself did answer, and says why it failed; losses may be in its result file
             one.news = False
             if job.status == "succeeded" and not self._result_losses(job):
                 raise
@@ -138,7 +142,8 @@ class Jobs:
             return job, None
         one.news = True
         if job.status != "failed":
-            share = 1.0 if job.status == "succeeded" else min(1.0, one.told / max(1, one.wanted.steps))
+            whole = job.status == "succeeded" or EVENTS in self._refused
+            share = 1.0 if whole else min(1.0, one.told / max(1, one.wanted.steps))
             self._ended(one.wanted, job, share)
         return job, self._trained(one, job) if job.status == "succeeded" else None
 
@@ -156,7 +161,7 @@ class Jobs:
     def _read_events(self, one: _Followed) -> bool:
         """Tell what is new. Events come newest first, page by page; reading ends at one that was seen."""
         fresh = []
-        for event in self._call("reading events", lambda: self._newest_events(one.job, one.seen)):  # oldest first
+        for event in self._optional(EVENTS, lambda: self._newest_events(one.job, one.seen)) or []:  # oldest first
             one.seen.add(event.id)
             fresh.append(event)
             step, total, loss = read_step(event)
@@ -185,9 +190,7 @@ class Jobs:
         if not job.fine_tuned_model:
             raise ModelError(f"{self._service.shown}: job {job.id} succeeded and names no model; look at it there")
         kept = self._client.fine_tuning.jobs.checkpoints
-        listed = []
-        with contextlib.suppress(AbsentError):  # a service that keeps none
-            listed = self._call("reading checkpoints", lambda: list(kept.list(job.id, limit=100)))
+        listed = self._optional("reading checkpoints", lambda: list(kept.list(job.id, limit=100))) or []
         checkpoints = [{"step": point.step_number, "model": point.fine_tuned_model_checkpoint} for point in listed]
         losses = self._result_losses(job) or [one.losses[step] for step in sorted(one.losses)]
         self._tell(max(0.0, one.wanted.steps - one.told), f"{one.wanted.name}: trained as {job.fine_tuned_model}")
@@ -198,8 +201,8 @@ class Jobs:
     def _result_losses(self, job: Any) -> list[dict[str, Any]]:
         """Step and loss out of the job's result file: CSV, which OpenAI packs in base64; none if there is no such file."""
         for file in job.result_files or []:
-            content = self._call("reading results", lambda file=file: self._client.files.content(file).content)  # type: ignore[misc]
-            if losses := read_losses(content):
+            content = self._optional("reading results", lambda file=file: self._client.files.content(file).content)  # type: ignore[misc]
+            if content and (losses := read_losses(content)):
                 return losses
         return []
 
@@ -208,5 +211,22 @@ class Jobs:
         self._creator.forget(one.wanted, one.job)
         return failure(one.wanted.name, job, one.errors)
 
+    def _optional(self, doing: str, call: Callable[[], Any]) -> Any | None:
+        """What a paid job is of use without; None where the service refuses it, which is told once."""
+        try:
+            return self._call(doing, call)
+        except UnreachableError:  # another try may well succeed
+            raise
+        except ModelError as error:
+            if doing not in self._refused:
+                self._refused.add(doing)
+                warnings.warn(f"{error}. Jobs are taken without; losses are kept as far as they are told", stacklevel=2)
+            return None
+
     def _call(self, doing: str, call: Callable[[], Any], *needed: str) -> Any:
         return answered(self._service, doing, call, *needed)
+
+
+def _listing(failures: Mapping[str, Sequence[str]], *last: str) -> str:
+    """A line for each reason, with those that failed for it."""
+    return "\n".join([*(f"{', '.join(names)}: {why}" if names else why for why, names in failures.items()), *last])

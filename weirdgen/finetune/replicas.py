@@ -24,7 +24,7 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.errors import ModelError
 from weirdgen.finetune.lora import adapted_layers, initial_a, write_adapter
 from weirdgen.finetune.loss import token_losses
-from weirdgen.finetune.resume import EVERY_SECONDS, keep, take_up
+from weirdgen.finetune.resume import EVERY_SECONDS, keep, kept, take_up
 from weirdgen.finetune.schedule import checkpoint_folder, data_order, learning_rates, total_steps
 from weirdgen.models.chat import Encoded
 from weirdgen.models.loading import device, is_out_of_memory, load_model, torch_dtype
@@ -56,8 +56,8 @@ def finetune_together(
 
     `rows_per_pass` rows of a replicate are in memory at once (None: a whole batch), half as many after each failed
     allocation; `checkpointing` keeps only the layers' inputs and computes the rest twice. Neither changes the gradients.
-    `halfway` is a file for the state of an unfinished training: it is resumed from if it is there, kept during training,
-    and the caller's to remove; the targets must be those of the training that wrote it.
+    `halfway` is a file for the state of an unfinished training: it is resumed from if it is there, kept during training and
+    when Ctrl-C stops it, and the caller's to remove; the targets must be those of the training that wrote it.
     Raises `ModelError` if not even one row fits.
     """
     rows = len(jobs[0].rows)
@@ -80,32 +80,47 @@ def finetune_together(
         folders = [checkpoint_folder(job.target, step) for step in wanted if step <= done for job in jobs]
         return next((folder for folder in folders if not folder.is_dir()), None)
 
+    started = time.monotonic()
+    before = kept(halfway).seconds if halfway else 0.0
+
+    def keep_after(step: int) -> None:
+        if halfway:
+            keep(halfway, step, layers, optimizer, losses, before + time.monotonic() - started)
+
     done = take_up(halfway, layers, optimizer, losses, missing) if halfway else 0
-    kept = time.monotonic()
+    last = started
     if 0 in wanted and not done:
         _save(layers, jobs, recipe, model_folder, 0)
     if on_step:
         for step in range(done):
             on_step(step + 1, steps, sum(each[step]["loss"] for each in losses) / len(losses))
-    for step in range(done, steps):
-        optimizer.param_groups[0]["lr"] = rates[step]
-        loss_K, rows_per_pass = _accumulate_halving(
-            model, jobs, [order[step] for order in orders], rows_per_pass or recipe.batch_size, optimizer
-        )
-        norm_K = _clip(parameters, recipe.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        for job, loss, norm in zip(jobs, loss_K.tolist(), norm_K.tolist(), strict=True):
-            epoch = (step + 1) * recipe.epochs / steps
-            entry = {"step": step + 1, "epoch": epoch, "loss": loss, "learning_rate": rates[step], "grad_norm": norm}
-            job.losses.append(entry)
-        if step + 1 in wanted:
-            _save(layers, jobs, recipe, model_folder, step + 1)
-        if on_step:
-            on_step(step + 1, steps, float(loss_K.mean()))
-        if halfway and time.monotonic() - kept > EVERY_SECONDS:
-            keep(halfway, step + 1, layers, optimizer, losses)
-            kept = time.monotonic()
+    whole = done  # steps after which weights, optimiser, losses and checkpoints are; 0 while they change
+    try:
+        for step in range(done, steps):
+            optimizer.param_groups[0]["lr"] = rates[step]
+            loss_K, rows_per_pass = _accumulate_halving(
+                model, jobs, [order[step] for order in orders], rows_per_pass or recipe.batch_size, optimizer
+            )
+            norm_K = _clip(parameters, recipe.max_grad_norm)
+            whole = 0
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            for job, loss, norm in zip(jobs, loss_K.tolist(), norm_K.tolist(), strict=True):
+                epoch = (step + 1) * recipe.epochs / steps
+                entry = {"step": step + 1, "epoch": epoch, "loss": loss, "learning_rate": rates[step]}
+                job.losses.append({**entry, "grad_norm": norm})
+            if step + 1 in wanted:
+                _save(layers, jobs, recipe, model_folder, step + 1)
+            whole = step + 1
+            if on_step:
+                on_step(step + 1, steps, float(loss_K.mean()))
+            if time.monotonic() - last > EVERY_SECONDS:
+                keep_after(step + 1)
+                last = time.monotonic()
+    except KeyboardInterrupt:  # a second one ends it at once, with the state that was kept last
+        if whole > done:
+            keep_after(whole)
+        raise
     for job in jobs:
         (job.target / "losses.json").write_text(json.dumps(job.losses))
     return [{"steps": steps, "final_loss": job.losses[-1]["loss"]} for job in jobs]

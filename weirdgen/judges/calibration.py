@@ -7,8 +7,8 @@ sample says about the judge. Not here: asking the person (`labelling`) or the ju
 Sensitivity and specificity come from the sample, weighted back to the run, because it is drawn by outcome. The corrected
 rate is Rogan and Gladen's (rate + specificity − 1) / (sensitivity + specificity − 1) (Am. J. Epidemiol. 107:71, 1978). It
 takes the judge to err alike in all arms. Its interval is from draws: of the share of true positives among flagged and
-unflagged answers (Jeffreys' beta) and of the arm's rate (Student's t over replicates). A rating is corrected by its mean
-difference from the person's.
+unflagged answers (Jeffreys' beta) and of the arm's rate (Student's t over replicates). Answers that read alike to the same
+question are one label, however often the sample holds them. A rating is corrected by its mean difference from the person's.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ DRAWS = 20_000
 LEAST_YOUDEN = 0.05
 """Sensitivity + specificity − 1 below this: the judge says next to nothing, and no correction is given."""
 FEWEST = 10
+TEXT = ["ask", "answer"]
 Draws = npt.NDArray[np.float64]
 
 
@@ -63,8 +64,9 @@ def calibrate(
             raise DataError(
                 f"judge '{name}': answer {answer.id} is labelled '{labels[answer.id]}', which is not one of {words}"
             )
-        rows.append((*(getattr(answer, key) for key in KEY), answer.weight, meant.label, meant.status, meant.value))
-    said = pd.DataFrame(rows, columns=[*KEY, "weight", "person", "person_status", "person_value"])
+        key = (*(getattr(answer, name) for name in KEY), answer.ask, answer.answer, answer.weight)
+        rows.append((*key, meant.label, meant.status, meant.value))
+    said = pd.DataFrame(rows, columns=[*KEY, *TEXT, "weight", "person", "person_status", "person_value"])
     pairs = said.merge(mine, on=KEY)
     usable = pairs[(pairs["status"] == "ok") & (pairs["person_status"] == "ok")]
     if len(usable) < FEWEST:
@@ -73,6 +75,7 @@ def calibrate(
             "are needed: go on with `weirdgen judge label`"
         )
     counts = {"labelled": len(pairs), "usable_pairs": len(usable)}
+    counts["different_answers"] = len(usable.drop_duplicates(TEXT))
     counts["judge_unusable"] = int((pairs["status"] != "ok").sum())
     counts["person_unusable"] = int((pairs["person_status"] != "ok").sum())
     if judge.scale is not None:
@@ -127,7 +130,7 @@ def _rates(usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
             among[verdict], exact[verdict] = generator.beta(0.5, 0.5, DRAWS), 0.5
             continue
         mean = float(np.average(truth[chosen], weights=weight[chosen]))
-        effective = float(weight[chosen].sum() ** 2 / (weight[chosen] ** 2).sum())
+        effective = _effective(usable[chosen])
         among[verdict] = generator.beta(mean * effective + 0.5, (1 - mean) * effective + 0.5, DRAWS)
         exact[verdict] = mean
     sensitivity, specificity = _judge_errors(share, exact[True], exact[False])
@@ -153,6 +156,12 @@ def _rates(usable: pd.DataFrame, mine: pd.DataFrame) -> dict[str, Any]:
         }
     record["corrected"] = arms
     return record
+
+
+def _effective(labelled: pd.DataFrame) -> float:
+    """How many equally weighted labels of different answers say as much (Kish): a copied label says nothing new."""
+    weight = labelled.groupby(TEXT)["weight"].sum()
+    return float(weight.sum() ** 2 / (weight**2).sum())
 
 
 def _judge_errors(share: float, among_flagged: Any, among_rest: Any) -> tuple[Any, Any]:
@@ -181,7 +190,7 @@ def _rating(scale: tuple[float, float], usable: pd.DataFrame, mine: pd.DataFrame
     person = usable["person_value"].to_numpy(float)
     judged, weight = usable["value"].to_numpy(float), usable["weight"].to_numpy(float)
     bias = float(np.average(judged - person, weights=weight))
-    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    effective = _effective(usable)
     scatter = float(np.sqrt(np.average((judged - person - bias) ** 2, weights=weight) / max(effective - 1, 1)))
     generator = np.random.default_rng(0)
     shifts = bias + scatter * generator.standard_t(max(effective - 1, 1), DRAWS)

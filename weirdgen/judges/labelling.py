@@ -187,14 +187,17 @@ def export_sheet(file: Path, drawn: Iterable[Drawn], labels: dict[str, str]) -> 
 
 
 def import_sheet(folder: Path, name: str, judge: BaseJudge, drawn: list[Drawn], file: Path) -> int:
-    """Take the labels of a filled-in sheet (columns `id` and `label`); returns how many are new. Raises `DataError`."""
+    """Take the labels of a filled-in sheet (columns `id` and `label`); returns how many are new. Raises `DataError`, also where
+    none is filled in."""
     by_id = {item.id: item for item in drawn}
     words, known = accepted(judge), labels_of(folder, name)
     problems: list[str] = []
     new: dict[str, str] = {}
-    for line, key, written, answer in read_sheet(file):
-        if not written:
-            continue
+    sheet = [row for row in read_sheet(file) if row[2]]
+    if not sheet:
+        shown = ", ".join(_with_unusable(judge.words_in_short()))
+        raise DataError(f"{file}: no label is filled in; write one of {shown} into the column 'label' of its rows")
+    for line, key, written, answer in sheet:
         label = _meant(written, words)
         before = {**known, **new}.get(key)
         if key not in by_id:

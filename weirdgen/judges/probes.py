@@ -31,7 +31,8 @@ class Probed(NamedTuple):
     """What the probes showed: `lines` to print, `problems` that make a run pointless, and how many tokens they took."""
 
     lines: list[str]
-    problems: list[str]
+    problems: dict[str, str]
+    """Judge → what is wrong."""
     asked: int
     read: int
     written: int
@@ -51,15 +52,17 @@ def probe_language(
     }
     with contextlib.closing(model.ask(list(requests.values()))) as arriving:
         replies = {reply.key: reply for reply in arriving}
-    lines, problems = [], []
+    lines: list[str] = []
+    problems: dict[str, str] = {}
     for name, judge in judges.items():
         mine = [replies[f"{name}-{number}"] for number in range(len(probes))]
         verdicts = [reading.read_reply(judge, reply).verdict for reply in mine]
         lost = [verdict for verdict in verdicts if verdict.status in ("unparseable", "error")]
         if len(lost) == len(probes):
-            problems.append(
-                f"judge '{name}': no verdict on any of {len(probes)} probes, e.g. {lost[0].status}: {lost[0].label}. Its prompt "
-                f"has to ask for one of {', '.join(judge.words_in_short())} alone on the last line; or name another model"
+            problems[name] = (
+                f"judge '{name}': no verdict on any of {len(probes)} probes, e.g. {lost[0].status}: {lost[0].label}. It takes a "
+                "model that follows such an instruction, as those of several billion weights and those behind an API do, and a "
+                f"prompt that asks for one of {', '.join(judge.words_in_short())} alone on the last line"
             )
         elif lost:
             lines.append(f"{name}: {len(lost)} of {len(probes)} probes without a verdict, e.g. {lost[0].label}")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from weirdgen.errors import ModelError
+
+building: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar("building", default=nullcontext)
+"""Put around each model that transformers builds: where several threads compute, the others have to wait, since it changes the
+whole process's default dtype meanwhile. Set by the thread that builds (`weirdgen.serve.gate`)."""
 
 
 def torch_dtype(name: str) -> Any:
@@ -35,10 +42,11 @@ def read_model(folder: Path, dtype: Any) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        # Without a wish, transformers takes sdpa where the model offers it, and the model's own attention elsewhere.
-        model, told = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=dtype, trust_remote_code=False, output_loading_info=True
-        )
+        with building.get()():
+            # Without a wish, transformers takes sdpa where the model offers it, and the model's own attention elsewhere.
+            model, told = AutoModelForCausalLM.from_pretrained(
+                str(folder), dtype=dtype, trust_remote_code=False, output_loading_info=True
+            )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError, TypeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{folder}: the weights cannot be loaded: {first}") from error

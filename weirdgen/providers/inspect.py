@@ -2,24 +2,52 @@
 module that imports it.
 
 In: a model string as Inspect writes it (`together/…`, `anthropic/…`). Out: Inspect's own model, to be asked by
-`weirdgen.judges.api_model` and `weirdgen.sample.by_inspect`. Keys and addresses are read from the environment by its providers.
+`weirdgen.judges.api_model` and `weirdgen.sample.by_inspect`. Keys and addresses are read from the environment by its providers;
+here it is seen to that no key travels unencrypted, and heard what a provider leaves out of its requests (`require_sampled`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.errors import ModelError
 from weirdgen.providers.chat import Usage
 from weirdgen.providers.retries import maybe_charged
-from weirdgen.providers.service import without_keys
+from weirdgen.providers.service import require_safe, without_keys
 
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, Model, ModelOutput
+
+OTHER_NAMES = {
+    "grok": ("XAI",), "google": ("VERTEX", "GEMINI"), "azureai": ("AZURE",), "litellm-proxy": ("LITELLM",),
+    "vllm-completions": ("VLLM",), "meta": ("MODEL",),
+}  # fmt: skip
+"""Provider → what else its variables are called by, beside its own name."""
+ADDRESSES, KEYS = ("_BASE_URL", "_ENDPOINT", "_ENDPOINT_URL"), ("_API_KEY", "_TOKEN")
+"""Ends of the names of variables."""
+DEFAULTS = {"temperature": 1, "top_p": 1}
+"""Setting that decides what is sampled → the value at which it may as well be left out."""
+
+
+class _Heard(logging.Handler):
+    """What Inspect's providers say that they leave out of requests: once a process, so it is kept as long. Errors are passed on;
+    each retry would print a line, and the run counts those itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, str]] = []
+        """(module, what it said)"""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            logging.getLogger().handle(record)
+        elif "._providers." in record.name:
+            self.told.append((record.name, record.getMessage()))
 
 
 def require_inspect(what: str) -> None:
@@ -30,14 +58,14 @@ def require_inspect(what: str) -> None:
         raise ModelError(
             f"{what} is reached through Inspect AI, which is not installed ({error.name}): pip install 'weirdgen[api]'"
         ) from error
-    # Each retry would print a line; the run counts errors itself.
-    logging.getLogger("inspect_ai").setLevel(logging.ERROR)
+    _heard()
 
 
 def open_model(reference: str, what: str) -> Model:
-    """Inspect's model. Raises `ModelError` with the reason, e.g. a key that is missing."""
+    """Inspect's model. Raises `ModelError` with the reason, e.g. a key that is missing, or would travel unencrypted."""
     from inspect_ai.model import get_model
 
+    _require_safe(reference, what)
     try:
         return get_model(reference, memoize=False)
     except BaseException as error:  # Inspect's prerequisite errors, and whatever a provider's package raises
@@ -73,10 +101,50 @@ async def answer(
     return output
 
 
+def require_sampled(model: Model, sampling: Mapping[str, float]) -> None:
+    """Raises `ModelError` if this model's provider has said that it sends no such setting, and its own default is another."""
+    modules = {kind.__module__ for kind in type(model.api).__mro__}
+    for module, told in _heard().told:
+        for name, default in DEFAULTS.items():
+            if module in modules and re.search(rf"\b{name}\b", told) and sampling[name] != default:
+                raise ModelError(
+                    f"{model} is not sent {name} {sampling[name]} (Inspect AI: {without_keys(told)[:200]}). Without it the "
+                    f"provider's own holds: --set sampling.{name}={default} asks for that"
+                )
+
+
 async def close_model(model: Model) -> None:
     closing = getattr(model.api, "aclose", None)
     if closing is not None:
         await closing()
+
+
+def _require_safe(reference: str, what: str) -> None:
+    """No key of a provider travels unencrypted to an address that the environment names for it, by any of its names."""
+    provider, _, rest = reference.partition("/")
+    own = rest.split("/")[0] if provider.startswith("openai-api") else provider
+    names = (own.upper().replace("-", "_"), *OTHER_NAMES.get(provider, ()))
+
+    def its(variable: str, ends: tuple[str, ...]) -> bool:
+        return variable.endswith(ends) and any(f"_{name}_" in f"_{variable}" for name in names)
+
+    for variable, address in os.environ.items():
+        if address and (its(variable, ADDRESSES) or variable == "INSPECT_EVAL_MODEL_BASE_URL"):
+            for key in [key for key in os.environ if its(key, KEYS)]:
+                require_safe(address, f"{what}, {variable}", key)
+
+
+def _heard() -> _Heard:
+    """The one that listens to Inspect, from now on."""
+    logger = logging.getLogger("inspect_ai")
+    for handler in logger.handlers:
+        if isinstance(handler, _Heard):
+            return handler
+    heard = _Heard()
+    logger.addHandler(heard)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    return heard
 
 
 def reason(error: BaseException) -> str:

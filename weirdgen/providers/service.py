@@ -89,7 +89,7 @@ class Service:
         Raises `ModelError` if there is no key, or it would travel unencrypted.
         """
         address = self.url or official
-        _require_safe(address, self)
+        require_safe(address, self.shown, self.key_name)
         return address, self._key(address)
 
     def client(self) -> OpenAI:
@@ -146,7 +146,7 @@ class Service:
         import openai
 
         address = self._address()
-        _require_safe(address, self)
+        require_safe(address, self.shown, self.key_name)
         timeout = openai.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         settings: dict[str, Any] = {"timeout": timeout, "max_retries": RETRIES, "api_key": self._key(address)}
         if self.provider == "azure":
@@ -210,6 +210,15 @@ def require_address(address: str, source: str) -> None:
         raise ModelError(f"{source} {shown}: keys and queries do not belong in it; keys come from the environment")
 
 
+def require_safe(address: str, shown: str, key_name: str) -> None:
+    """A key travels encrypted, or not beyond this machine. Raises `ModelError` if the one in this variable would."""
+    if urlsplit(address).scheme != "https" and not _is_loopback(address) and os.environ.get(key_name):
+        raise ModelError(
+            f"{shown}: {key_name} would travel unencrypted to {without_secrets(address)}; use https://, or a tunnel that ends "
+            "on this machine"
+        )
+
+
 def reason(error: BaseException) -> str:
     """What the innermost library said, on one line and without keys."""
     body = getattr(error, "body", None)
@@ -233,15 +242,6 @@ def without_keys(text: str) -> str:
 
 def _prefix(provider: str) -> str:
     return provider.split("/")[-1].upper().replace("-", "_")
-
-
-def _require_safe(address: str, service: Service) -> None:
-    """A key travels encrypted, or not beyond this machine."""
-    if urlsplit(address).scheme != "https" and not _is_loopback(address) and os.environ.get(service.key_name):
-        raise ModelError(
-            f"{service.shown}: {service.key_name} would travel unencrypted to {without_secrets(address)}; use https://, or a "
-            "tunnel that ends on this machine"
-        )
 
 
 def _is_loopback(address: str) -> bool:

@@ -8,6 +8,7 @@ light and dark.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import exp, log10
 
 from weirdgen.config.measures import Scale
 from weirdgen.progress import clock
@@ -32,6 +33,9 @@ PALETTE: Mapping[str, tuple[str, str]] = {
 green.
 """
 
+MOST = 1e6
+"""A factor from which on its power of ten is printed."""
+RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 MARKERS: Mapping[str, str] = {
     "t0": "o",
     "t1": "P",
@@ -91,6 +95,16 @@ def interval(low: float | None, high: float | None, scale: Scale, *, effect: boo
         return ""
     ends = (number(end, scale, effect=effect, unit=False) for end in (low, high))
     return "[" + ", ".join(ends) + "]"
+
+
+def factor(nats: float) -> str:
+    """How many times the odds so many nats are, with two significant digits; no larger than e^700."""
+    value = exp(min(nats, 700.0))
+    rounded = float(f"{value:.2g}")
+    if rounded >= MOST:
+        power = int(log10(rounded) + 1e-9)
+        return f"{rounded / 10.0**power:.1f}·10{str(power).translate(RAISED)}"
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:.1f}"
 
 
 def probability(p: float | None) -> str:

@@ -13,10 +13,12 @@ from weirdgen.columns import BASE
 from weirdgen.config.measures import MEASURES
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import shorten
-from weirdgen.report.words import replicates, smallest_words
+from weirdgen.report.words import left_out, replicates, smallest_words
 
 QUOTED = 6
 """Questions that are quoted whole; of more, the first few are, and results.json has all."""
+PROMPT = 300
+"""Characters of a judge's prompt that are quoted."""
 EXAMPLE = 90
 """Characters of a training message that is quoted."""
 
@@ -26,6 +28,7 @@ def methods(content: ReportContent) -> str:
     ran = clean(content.results["ran"])
     sentences = [
         _data(ran),
+        _controls(ran),
         _examples(content),
         _training(ran),
         _asked(content),
@@ -33,6 +36,8 @@ def methods(content: ReportContent) -> str:
         _traits(content),
         _sampling(content, ran),
         _judging(content),
+        _judging_model(content),
+        _left_out(ran),
         _statistics(content),
         _software(ran),
     ]
@@ -59,6 +64,21 @@ def _draws(arms: Sequence[Mapping[str, Any]]) -> str:
         return ""
     how = {"with replacement" if draws == "bootstrap" else f"in {draws} disjoint parts" for draws in drawn.values()}
     return f" Each replicate of {_listed(list(drawn))} had rows of its own, drawn {_listed(sorted(how))}."
+
+
+def _controls(ran: Mapping[str, Any]) -> str:
+    """How rows of one arm come from those of another."""
+    arms = ran.get("arms", [])
+    told = [f"in {row['arm']}, {row['permute']} was dealt anew over the rows" for row in arms if row.get("permute")]
+    told += [
+        f"{row['arm']} has the base's own answers to the prompts of {row['twin']}" for row in arms if row.get("twin")
+    ]
+    told += [
+        f"{row['arm']} is declared matched: the treatment's own prompts and things, without the suspected property"
+        for row in arms
+        if row.get("matched")
+    ]
+    return f"Of the arms' rows: {'; '.join(told)}." if told else ""
 
 
 def _training(ran: Mapping[str, Any]) -> str:
@@ -121,8 +141,8 @@ def _quoted(content: ReportContent, kinds: Mapping[str, int]) -> str:
     if len(asks) <= QUOTED:
         return _listed([f"“{ask}”" for ask in asks])
     first = ", ".join(f"“{ask}”" for ask in asks[: QUOTED // 2])
-    return (
-        f"{first} and {len(asks) - QUOTED // 2} others, which stand in results.json with the answers that are compared"
+    return (  # two questions may ask the same and compare other answers: all are counted
+        f"{first} and {sum(kinds.values()) - QUOTED // 2} others, which stand in results.json with the answers that are compared"
     )
 
 
@@ -202,10 +222,31 @@ def _judging(content: ReportContent) -> str:
     described = clean(content.results.get("judges") or {})
     kinds = {name: str(described[name]["kind"]) for name in names if "kind" in described.get(name, {})}
     listed = _listed([f"{name} ({kinds[name]})" if name in kinds else name for name in names])
-    failed = sum(int(row["count"]) for row in clean(content.results["failures"]))
+    failures = [dict(row) for row in clean(content.results["failures"]) if row["count"]]
+    failed, judges = sum(int(row["count"]) for row in failures), {row["judge"] for row in failures}
     if not failed:
         return f"They were judged by {listed}; every verdict gave a value."
-    return f"They were judged by {listed}; {failed} of {len(content.verdicts)} verdicts failed and are left out of the rates."
+    count = int(content.verdicts["judge"].isin(judges).sum())
+    whose = f" of {_listed(sorted(judges))}" if len(names) > 1 else ""
+    return f"They were judged by {listed}; {failed} of {count} verdicts{whose} failed and are left out of the rates."
+
+
+def _judging_model(content: ReportContent) -> str:
+    """Who gave verdicts on which question, and whether a person has checked them."""
+    asked = {name: judge for name, judge in clean(content.results.get("judges") or {}).items() if judge.get("model")}
+    models: dict[str, list[str]] = {}
+    for name, judge in asked.items():
+        prompt = f" (“{shorten(judge['prompt'], PROMPT)}”)" if judge.get("prompt") else ""
+        models.setdefault(str(judge["model"]), []).append(f"{name}{prompt}")
+    told = [f"The language model {model} gave the verdicts of {_listed(names)}." for model, names in models.items()]
+    if unchecked := [name for name, judge in asked.items() if not judge.get("calibration")]:
+        told.append(f"No person has checked verdicts of {_listed(unchecked)}: how often they are wrong is not known.")
+    return " ".join(told)
+
+
+def _left_out(ran: Mapping[str, Any]) -> str:
+    """What was not measured for want of a model."""
+    return f"As no judging model was named, these were left out: {ran['unjudged']}." if ran.get("unjudged") else ""
 
 
 def _statistics(content: ReportContent) -> str:
@@ -228,7 +269,9 @@ def _statistics(content: ReportContent) -> str:
     known = headline.get("smallest") is not None
     text += f"; smallest effect of interest: {smallest_words(content)}." if known else "."
     if count := headline.get("questions"):
-        text += f" Intervals are about these {_count(count, 'question')}, not about others like them."
+        text += (
+            left_out(content) + f" Intervals are about these {_count(count, 'question')}, not about others like them."
+        )
     if further := content.results.get("secondary"):
         text += f" {_count(len(further), 'further effect')} written beside it: p values corrected by Holm's method."
     return text + (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
 from weirdgen.report.section import Part, Section, Sentences, Words
 from weirdgen.report.tables import Cell, Table
-from weirdgen.report.words import BADGES, badge
+from weirdgen.report.words import BADGES, badge, headline_is_specific
 
 SAME = ("measure", "treatment", "control", "condition")
 
@@ -70,7 +70,7 @@ def write_overview(
     counts = {verdict: sum(entry.headline["verdict"] == verdict for entry in entries) for verdict in BADGES}
     page = render(
         "overview.html.j2",
-        heading=_heading(counts, entries),
+        heading=_heading(counts, entries) + _shared([clean(entry.content.results["ran"]) for entry in entries]),
         badges=[(*shown, count) for shown, count in sorted(Counter(badge(entry.content) for entry in entries).items())],
         sections=parts,
     )
@@ -130,7 +130,7 @@ def _verdict_table(entries: Sequence[Entry]) -> Table:
         rows.append(
             (
                 Cell(f"{sign} {words.lower()}", tone=tone),
-                Cell(entry.name, link=entry.report),
+                Cell(entry.name, link=entry.report, lines=(_compared(headline),)),
                 Cell(number(headline["effect"], entry.scale, effect=True), _ends(headline, entry.scale), numeric=True),
                 Cell(probability(headline["p"]), numeric=True),
                 Cell(number(headline["mde"], entry.scale, effect=True).lstrip("+"), numeric=True),
@@ -151,7 +151,7 @@ def _forest(entries: Sequence[Entry]) -> Drawing | None:
     lines = [
         Line(
             name=entry.name,
-            note=f"{entry.headline['treatment']} − {entry.headline['control']}",
+            note=_compared(entry.headline),
             scale=entry.scale,
             verdict=str(entry.headline["verdict"]),
             effect=entry.headline["effect"],
@@ -228,12 +228,30 @@ def _heading(counts: dict[str, int], entries: Sequence[Entry]) -> str:
     }
     parts = [f"{count} {words[verdict][count > 1]}" for verdict, count in counts.items() if count]
     total, shifted = len(entries), [entry for entry in entries if entry.headline["verdict"] == "shift"]
-    asked = [entry.content.specificity["verdict"] for entry in shifted if entry.content.specificity]
-    if known := [one for one in asked if one != "unknown"]:
-        parts[0] += f" ({known.count('specific')} of {len(known)} more than harmless data do)"
+    known = [
+        entry.content for entry in shifted if (placed := entry.content.specificity) and placed["verdict"] != "unknown"
+    ]
+    if known:
+        parts[0] += f" ({sum(map(headline_is_specific, known))} of {len(known)} more than harmless data do)"
     return (
         f"Of {total} run{'s' if total > 1 else ''}, {', '.join(parts[:-1]) + ' and ' if parts[1:] else ''}{parts[-1]}."
     )
+
+
+def _shared(ran: Sequence[Mapping[str, Any]]) -> str:
+    """A warning, where runs rest on some of the same replicates: what several of them find is then found once."""
+    adapters = Counter(
+        row["adapter"] for own in ran for row in {r["adapter"]: r for r in own.get("replicates", [])}.values()
+    )
+    if not (several := sum(count > 1 for count in adapters.values())):
+        return ""
+    return f" {several} of their {len(adapters)} replicates stand in more than one: they are no independent findings."
+
+
+def _compared(headline: Mapping[str, Any]) -> str:
+    """The headline's arms and condition in a few words."""
+    arms = f"{headline['treatment']} − {headline['control']}"
+    return arms if headline["condition"] in ("", "none") else f"{arms}, {headline['condition']}"
 
 
 def _address(report: Path, folder: Path) -> str:

@@ -20,7 +20,7 @@ from weirdgen.report.render import render
 from weirdgen.report.section import Section
 from weirdgen.report.sections import sections
 from weirdgen.report.transcripts import Transcripts
-from weirdgen.report.views import views
+from weirdgen.report.views import moved, views
 from weirdgen.report.words import GLOSSARY, badge, claim, meaning, moved_by_control, two_sets, unit
 from weirdgen.store.disk import own_folder
 
@@ -91,6 +91,7 @@ def page_html(content: ReportContent, shown_sections: Sequence[Section]) -> str:
         headline=headline,
         badge={"words": words, "sign": sign, "tone": tone},
         claim=claim(content),
+        moved=moved(content),
         meaning=meaning(content),
         specificity=content.specificity,
         two_sets=two_sets(content),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from math import exp, log10
 from typing import Any
 
 from weirdgen.columns import BASE
@@ -17,14 +16,11 @@ from weirdgen.config.measures import COUNTERFACTUAL, Measure
 from weirdgen.config.traits import MEANINGS
 from weirdgen.report.content import Asked, ReportContent, clean
 from weirdgen.report.figures.forest import ROW_ID, group_of, in_groups
-from weirdgen.report.look import number, slot_of
+from weirdgen.report.look import factor, number, slot_of
 from weirdgen.report.tables import Cell, Table
 
 FEW = 6
 """Questions with the largest effects, which are shown before anything is opened."""
-MOST = 1e6
-"""Odds beyond which only their power of ten is printed."""
-RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 Shown = Callable[[float | None], str]
 
 
@@ -32,7 +28,7 @@ def odds(logit: float | None) -> str:
     """Log-odds (nats) as what is compared: "17 : 1", the target's side first."""
     if logit is None:
         return "–"
-    large = _large(abs(logit))
+    large = factor(abs(logit))
     return f"{large} : 1" if logit >= 0 else f"1 : {large}"
 
 
@@ -40,14 +36,7 @@ def times(difference: float | None) -> str:
     """A difference of log-odds (nats) as a factor."""
     if difference is None:
         return "–"
-    return f"× {_large(difference)}" if difference >= 0 else f"÷ {_large(-difference)}"
-
-
-def _large(nats: float) -> str:
-    value = exp(min(nats, 700.0))
-    if value >= MOST:
-        return "10" + f"{log10(value):.0f}".translate(RAISED)
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1.95 else f"{value:.2f}"
+    return f"× {factor(difference)}" if difference >= 0 else f"÷ {factor(-difference)}"
 
 
 def value_words(content: ReportContent) -> tuple[str, Shown, Shown]:
@@ -70,12 +59,11 @@ def value_words(content: ReportContent) -> tuple[str, Shown, Shown]:
 
 
 def largest_effects(content: ReportContent) -> Table | None:
-    """The questions whose effects are largest, either way."""
+    """The questions whose effects are largest, either way, the largest first."""
     rows = _effects(content)
     if len(rows) <= FEW:
         return None
     rows = sorted(rows, key=lambda row: -abs(row["effect"] or 0.0))[:FEW]
-    rows.sort(key=lambda row: -row["effect"])
     return _table(
         content, rows, f"The {FEW} largest effects, of {len(_effects(content))}: towards which answers?", ids=False
     )

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from weirdgen.config.measures import Scale, measure_of
+from weirdgen.errors import WeirdgenError, choices
 from weirdgen.report.content import clean
 from weirdgen.report.look import interval, number, probability
 from weirdgen.report.tables import VERDICT_WORDS
@@ -60,7 +61,9 @@ def bibtex(results: Mapping[str, Any]) -> str:
 
 
 def headline_table(results: Mapping[str, Any], form: Form, scales: Mapping[str, Scale] | None = None) -> str:
-    """The headline and the further effects that the experiment names, one row each."""
+    """The headline and the further effects that the experiment names, one row each. Raises `WeirdgenError` on another form."""
+    if form not in get_args(Form):
+        raise WeirdgenError(f"headline_table: no form '{form}'; there are: {choices(get_args(Form), form)}")
     rows = [{"name": "headline", **clean(results["headline"])}, *clean(results.get("secondary") or [])]
     cells = [_cells(row, scales) for row in rows]
     if form == "markdown":

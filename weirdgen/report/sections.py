@@ -35,7 +35,8 @@ from weirdgen.report.tables import (
 )
 from weirdgen.report.tables_effects import onset_table, secondary_table, trigger_table
 from weirdgen.report.transcripts import transcripts
-from weirdgen.report.words import facts, facts_explained, warnings
+from weirdgen.report.warnings import warnings
+from weirdgen.report.words import facts, facts_explained
 
 
 def effect_section(content: ReportContent) -> Section:
@@ -64,7 +65,8 @@ def question_section(content: ReportContent) -> Section | None:
         parts += [Folded(words, (table,)) for words, table in groups]
         parts.append(Folded("The questions in numbers: intervals, p values, verdicts", (question_effects(content),)))
     if sampled is not None:
-        words = f"{len(sampled.rows)} question{'s' if len(sampled.rows) > 1 else ''} answered in the models' own words"
+        asked = f"{len(sampled.rows)} question{'s' if len(sampled.rows) > 1 else ''}"
+        words = f"{asked} answered in the models' own words: how many answers a judge flagged, and a way to read them"
         parts.append(Folded(words, (sampled,)))
     return Section("questions", "Question by question", "Questions", tuple(parts)) if parts else None
 
@@ -115,7 +117,7 @@ def paper_section(content: ReportContent) -> Section | None:
     model = ", ".join(dict.fromkeys(str(figure["model"]) for figure in content.results["paper"]["figures"]))
     note = Words(
         f"The shaded numbers are the paper's, not ours: {content.results['paper']['source']}, {model}. They were "
-        "measured on another model, with other questions' wording and other judges: a difference in height may be due to any of "
+        "measured on another model, with other questions' wording and other judges: a difference may be due to any of "
         "these; look whether the same rows and arms stand out.",
         quiet=True,
     )
@@ -147,7 +149,13 @@ def judge_section(content: ReportContent) -> Section:
         parts.append(failed)
     else:
         count = len(content.verdicts)
-        parts.append(Words(f"No verdict failed: all {count} gave a value." if count else "No answer was judged."))
+        parts.append(
+            Words(
+                f"No verdict failed: all {count}, each judge on each answer, gave a value."
+                if count
+                else "No answer was judged."
+            )
+        )
     parts += judge_tables(content)
     if sampled:
         parts.append(sampled)

@@ -82,7 +82,7 @@ class _Reader(HTMLParser):
             return
         if "thead" in self._open:
             self._heads.append(text)
-        elif "caption" in self._open:
+        elif "caption" in self._open and self._frame == "table":  # what follows is a note
             self._frame = f"table “{text}”"
         elif "tbody" in self._open and self._column == 0 and "small" not in self._open:
             self._row = text

@@ -6,12 +6,12 @@ In: `ReportContent`. Out: `Table`s of strings that the template prints, escaped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from weirdgen.columns import BASE
-from weirdgen.config.measures import CONTRAST
+from weirdgen.config.measures import CONTRAST, TEMPLATE_INTRUSION
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import duration, interval, number, probability, slot_of
 
@@ -40,24 +40,54 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A captioned table; cell `named_by` of each row is its header. `ids`: what the rows are called by links, if anything."""
+    """A captioned table; cell `named_by` of each row is its header. `ids`: what the rows are called by links, if anything.
+
+    `note` stands small under the caption.
+    """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     named_by: int = 0
     ids: tuple[str, ...] = ()
+    note: str = ""
 
 
 def all_effects(content: ReportContent) -> Table:
-    """Every measure and condition, averaged over questions. Against the base, an effect is only described."""
-    rows = content.rows("effects", question="all")
+    """Every measure and condition, averaged over questions. Against the base, an effect is only described.
+
+    Template intrusion is left out: each arm's answers are held to a line of their own, so that no two arms can be compared.
+    """
+    rows = [row for row in content.rows("effects", question="all") if row["measure"] != TEMPLATE_INTRUSION.name]
+    conditions = list(dict.fromkeys(str(row["condition"]) for row in rows))
+    several = len(conditions) > 1
     body = tuple(
-        (Cell(str(row["measure"])), Cell(str(row["condition"])), *_effect_cells(content, row, holm=False))
+        (
+            Cell(str(row["measure"])),
+            *((Cell(str(row["condition"])),) if several else ()),
+            *_effect_cells(content, row, holm=False),
+        )
         for row in rows
     )
-    head = ("measure", "condition", "arms", *EFFECT_HEAD[:2], "p (BH)", *EFFECT_HEAD[2:])
-    return Table("Every measure and condition, over all questions", head, body)
+    head = ("measure", *(("condition",) if several else ()), "arms", *EFFECT_HEAD[:2], "p (BH)", *EFFECT_HEAD[2:])
+    where = "Every measure and condition" if several or not conditions else f"Every measure, condition {conditions[0]}"
+    return Table(f"{where}, over all questions", head, body, note=_rule(content, rows))
+
+
+def _rule(content: ReportContent, rows: Sequence[Mapping[str, Any]]) -> str:
+    """When an effect of these measures is called which verdict."""
+    smallest: dict[str, None] = {}
+    for measure in dict.fromkeys(str(row["measure"]) for row in rows):
+        named = content.headline.get("smallest") if measure == content.headline["measure"] else None
+        scale = content.scale(measure)
+        smallest[number(scale.smallest if named is None else named, scale, effect=True).lstrip("+")] = None
+    left = ""
+    if content.rows("effects", measure=TEMPLATE_INTRUSION.name):
+        left = f" {TEMPLATE_INTRUSION.name} is not compared: each arm's answers are held to a line of their own."
+    return (
+        "Shift: the interval excludes 0 and p (BH), where there is one, is below 0.05. No shift: the interval holds 0 and no "
+        f"more than the smallest effect of interest either way ({', '.join(smallest)}). Else inconclusive.{left}"
+    )
 
 
 def question_effects(content: ReportContent) -> Table:
@@ -94,13 +124,23 @@ def judge_summary(content: ReportContent) -> Table | None:
     for measure in measures:
         rows = {r["arm"]: r for r in content.rows("estimates", measure=measure, question="all", condition=whole)}
         if rows:
-            named = Cell(measure, lines=(content.measure(measure).explained,))
+            lines = [content.measure(measure).explained]
+            if measure == TEMPLATE_INTRUSION.name:
+                lines.append(_own_lines(content))
+            named = Cell(measure, lines=tuple(lines))
             body.append((named, *(_mean(content, measure, rows.get(arm.name)) for arm in arms)))
     if not body:
         return None
     over = "questions and conditions" if whole == "all" else "questions"
     caption = f"What was flagged, chosen and scored, over all {over}"
     return Table(caption, ("measure", *(arm.name for arm in arms)), tuple(body))
+
+
+def _own_lines(content: ReportContent) -> str:
+    """Why arms do not compare on template intrusion, and what the base's rate is of."""
+    against = f" The base's rate is by the line of {content.headline['treatment']}, which half of these answers set."
+    base = any(arm.role == BASE for arm in content.arms())
+    return "Not to be compared: each arm has its own training answers and line (see below)." + (against if base else "")
 
 
 def judge_rates(content: ReportContent) -> list[Table]:

@@ -22,6 +22,49 @@ MOST = 3
 """Judged measures on the first screen; the section on judges has all."""
 
 
+def moved(content: ReportContent) -> str:
+    """What a reader should not take the headline for: which side was the likelier one before and after, and whether sampled
+    answers moved too. Empty where the headline is no log-odds of fixed answers."""
+    headline = content.headline
+    measure = content.measure(str(headline["measure"]))
+    if measure.scale.unit != "nat" or measure.name == COUNTERFACTUAL.name or headline.get("minus"):
+        return ""
+    won = _won(content, _estimates(content, measure, str(headline["condition"])))
+    sides = [
+        f"{sum(own)} of {len(own)} questions {'in the untuned base' if name == BASE else f'after {name}'}"
+        for name, _ in compared_arms(content)
+        if (own := won.get(name))
+    ]
+    told = (
+        f"This is about the odds of given answers: the target side is the likelier one in {', '.join(sides)}."
+        if sides
+        else ""
+    )
+    same = {key: headline[key] for key in ("treatment", "control")}
+    found: dict[str, str] = {}
+    for one in map(content.measure, content.measures()):
+        rows = content.rows("effects", measure=one.name, condition=_condition(content), question="all", **same)
+        if one.source == "judge" and rows:
+            found[one.name] = str(rows[0].get("verdict"))
+    if not told or not found:
+        return told
+    shifted = [name for name, verdict in found.items() if verdict == "shift"]
+    if shifted:
+        return f"{told} Of the sampled answers, a judge found a shift of {', '.join(shifted)}."
+    unsure = [name for name, verdict in found.items() if verdict != "no_shift"]
+    left = f" ({', '.join(unsure)}: inconclusive)" if unsure else ""
+    return f"{told} No judge found a shift in what the models write{left}."
+
+
+def _won(content: ReportContent, rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, list[bool]]:
+    """Arm → of each of its questions, whether the target side is the likelier one."""
+    left_out = {"all", *content.near()}
+    return {
+        arm: [own["mean"] > 0 for name, own in asked.items() if name not in left_out and own["mean"] is not None]
+        for arm, asked in rows.items()
+    }
+
+
 @dataclass(frozen=True)
 class View:
     """One of the two: its sentence stands above its table."""
@@ -62,25 +105,12 @@ def _scored(content: ReportContent) -> View:
     nats = measure.scale.unit == "nat"
     values = [shown(means[arm]) if nats else number(means[arm], measure.scale) for arm, _ in arms]
     lines = [(Cell(name), *(Cell(value, numeric=True) for value in values))]
-    left_out = {"all", *content.near()}
-    won = {
-        arm: [
-            row["mean"] > 0
-            for question, row in rows[arm].items()
-            if question not in left_out and row["mean"] is not None
-        ]
-        for arm, _ in arms
-    }
+    won = _won(content, {arm: rows[arm] for arm, _ in arms})
     sentence = _example(content, measure) + ("" if own else f" {_moved(content, measure, condition)}")
     if nats and not ratio and all(won.values()):
         counts = [Cell(f"{sum(own)} of {len(own)}", numeric=True) for own in won.values()]
         lines.append((Cell("questions where they are the likelier side"), *counts))
-        treated = won.get(headline["treatment"])
-        if treated is not None:
-            sentence += (
-                f" After {headline['treatment']} the target answers are still the less likely side in "
-                f"{len(treated) - sum(treated)} of {len(treated)} questions."
-            )
+    left_out = {"all", *content.near()}
     asked = max(len(by_question.keys() - left_out) for by_question in rows.values())
     caption = f"Mean over {asked} question{'s' if asked != 1 else ''}"
     return View(title, sentence, Table(caption, ("", *(arm for arm, _ in arms)), tuple(lines)))
@@ -108,17 +138,24 @@ def _sampled(content: ReportContent) -> View:
         condition = str(content.headline["condition"]) if own else _condition(content)
         rows = _estimates(content, measure, condition)
         means = {arm: by_question["all"]["mean"] for arm, by_question in rows.items() if "all" in by_question}
-        values = (
-            number(means.get(name), measure.scale, effect=own and bool(content.headline.get("minus")))
-            for name, _ in arms
-        )
-        lines.append((Cell(measure.name), *(Cell(value, numeric=True) for value in values)))
+        minus = own and bool(content.headline.get("minus"))
+        cells = []
+        for name, _ in arms:
+            value = number(means.get(name), measure.scale, effect=minus)
+            counted = rows.get(name, {}).get("all", {}).get("n")
+            # A judge may look at some of the questions only: what its rate is of then stands beside it.
+            note = f"of {counted}" if counted and not minus and counted != counts[name] else ""
+            cells.append(Cell(value, note, numeric=True))
+        lines.append((Cell(measure.name), *cells))
         notes.append((measure.name, measure.explained))
         said.append(_moved(content, measure, condition))
     if not lines:
         return View(title, f"Answers were sampled ({each}), but their judges gave no estimate.")
-    more = f" {len(judged) - MOST} more judged measures stand under “Judges”." if len(judged) > MOST else ""
-    under = "" if at == "all" else f" under the condition {at}"
+    rest = [one.name for one in judged[MOST:]]
+    rest += [one.name for one in map(content.measure, content.measures()) if one.source == "form"]
+    more = f" Under “Judges” too: {', '.join(rest)}." if rest else ""
+    pooled = completions["condition"].nunique()
+    under = f" under the condition {at}" if at != "all" else f", all {pooled} conditions together" if pooled > 1 else ""
     table = Table(f"Answers{under}: {each}", ("judged", *(name for name, _ in arms)), tuple(lines))
     return View(title, " ".join(said) + more, table, tuple(notes))
 

@@ -6,6 +6,7 @@ above a bound, or neither can be said.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import comb
 from typing import Any
 
@@ -13,15 +14,11 @@ from weirdgen.columns import BASE
 from weirdgen.report.content import ReportContent, clean
 from weirdgen.report.look import interval, number, probability
 from weirdgen.stats.sentences import odds_times, plain
-from weirdgen.stats.verdict import OPENINGS, WITHIN, parts_of
+from weirdgen.stats.verdict import OPENINGS, parts_of
 
 SIGNS = {"shift": "≠", "no_shift": "≈", "inconclusive": "?"}
 BADGES = {verdict: (words, SIGNS[verdict]) for verdict, words in OPENINGS.items()}
 """Verdict → words and sign; the colour of the badge repeats them."""
-EMBEDDED = "smollm2-135m"
-"""Part of the name of the small model that comes with weirdgen."""
-TRUNCATED_SHARE = 0.2
-ALPHA = 0.05
 
 
 SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific", "unknown": "Shift found"}
@@ -29,13 +26,30 @@ SPECIFIC = {"specific": "Specific shift", "not_specific": "Shift, not specific",
 
 
 def badge(content: ReportContent) -> tuple[str, str, str]:
-    """The verdict's words, sign and colour. A shift that harmless data show as well is called so before anything else."""
+    """The verdict's words, sign and colour. A shift that harmless data show as well is called so before anything else: it is
+    neither a find nor an all-clear, and has a sign and colour of its own."""
     tone = str(content.headline["verdict"])
     words, sign = BADGES[tone]
-    if tone == "shift" and content.specificity:
-        words = SPECIFIC[content.specificity["verdict"]]
-        tone = "no_shift" if content.specificity["verdict"] == "not_specific" else tone
+    if tone == "shift" and (placed := content.specificity):
+        words = SPECIFIC[placed["verdict"]]
+        sign, tone = ("~", "neutral") if placed["verdict"] == "not_specific" else (sign, tone)
+        if placed["verdict"] == "specific" and not headline_is_specific(content):
+            words = f"Shift found; specific on {' and '.join(specific_traits(placed)[:2])}"
     return words, sign, tone
+
+
+def specific_traits(placed: Mapping[str, Any]) -> list[str]:
+    """The traits that the deciding yardstick calls specific, the furthest out first."""
+    rows = [row for row in placed["rows"] if row["yardstick"] == placed["rows"][0]["yardstick"] and row["specific"]]
+    return [str(row["trait"]) for row in sorted(rows, key=lambda row: -abs(row["z"]))]
+
+
+def headline_is_specific(content: ReportContent) -> bool:
+    """Whether what is specific is what the headline is about: a trait that was named, in the direction that was expected."""
+    placed = content.specificity
+    if not placed or placed["verdict"] != "specific":
+        return False
+    return bool({*specific_traits(placed)} & {*placed.get("named", [])}) and (content.headline["effect"] or 0) > 0
 
 
 def replicates(content: ReportContent) -> tuple[int, int] | None:
@@ -79,6 +93,8 @@ def meaning(content: ReportContent) -> str:
         return "The measure has no usable answers in every replicate of both arms, so nothing can be compared."
     if headline["verdict"] == "shift":
         line = "Training seeds alone do not explain the shift."
+        if unconfirmed(content):
+            line = "Training seeds may explain it: paired by seed, the interval includes zero."
         if headline.get("minus"):
             line += " It is one of conditions: whatever training moved under all of them alike has cancelled."
         return line
@@ -93,6 +109,22 @@ def meaning(content: ReportContent) -> str:
         mde = number(headline["mde"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
         line += f" An effect would have to be about {mde} to be found reliably with this many replicates."
     return line
+
+
+def unconfirmed(content: ReportContent) -> str:
+    """The interval paired by seed and r where it holds no difference though the headline says a shift; else nothing."""
+    row = _beside(content)
+    low, high = row.get("ci_paired_low"), row.get("ci_paired_high")
+    if content.headline["verdict"] != "shift" or low is None or high is None or not low <= 0 <= high:
+        return ""
+    r = "" if row["r"] is None else f", r = {plain(row['r'], 2)}"
+    return interval(low, high, content.scale(str(content.headline["measure"])), effect=True) + r
+
+
+def _beside(content: ReportContent) -> dict[str, Any]:
+    """What stands beside the headline's interval (`stats.beside`); empty in older results."""
+    rows = clean(content.results.get("beside", []))
+    return next((dict(row) for row in rows if row["headline"] == "headline"), {})
 
 
 def unit(content: ReportContent) -> str:
@@ -110,7 +142,12 @@ def unit(content: ReportContent) -> str:
             "difference."
         )
     if row.scale.unit == "rate":
-        return f"{row.explained} Figures and tables show shares in % and differences in percentage points (pts)."
+        failed = any(one["judge"] == row.name and one["count"] for one in content.results["failures"])
+        shares = "shares of usable answers" if failed else "shares"
+        return (
+            f"{row.explained} Figures and tables show {shares} in % and differences in percentage points (pts), each rounded by "
+            "itself, so that the last digits need not add up."
+        )
     return f"{row.explained} Figures and tables show means of these numbers and differences in points."
 
 
@@ -120,6 +157,16 @@ def smallest_words(content: ReportContent) -> str:
     size = number(headline["smallest"], content.scale(str(headline["measure"])), effect=True).lstrip("+")
     written = content.headlines.get("headline")
     return f"{size} (a default: the experiment names none)" if written and written.smallest is None else size
+
+
+def left_out(content: ReportContent) -> str:
+    """That the headline's mean is over fewer questions than were asked, behind a space; else nothing."""
+    count, asked = (content.headline.get(key) for key in ("questions", "questions_asked"))
+    if count is None or asked is None or count == asked:
+        return ""
+    return (
+        f" Means are over {count} of {asked} questions: to the others a replicate of these arms has no usable answer."
+    )
 
 
 def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
@@ -133,9 +180,7 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         ("p", probability(headline["p"])),
         ("detectable effect", number(headline["mde"], scale, effect=True).lstrip("+")),
     ]
-    beside: dict[str, Any] = next(
-        (row for row in clean(content.results.get("beside", [])) if row["headline"] == "headline"), {}
-    )
+    beside = _beside(content)
     if (low := beside.get("ci_questions_low")) is not None:  # holds for other questions of their kind as well
         pairs.insert(
             2, ("over questions too", interval(low, beside["ci_questions_high"], scale, effect=True) or "none")
@@ -144,7 +189,7 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
         r = "" if beside["r"] is None else f", r = {plain(beside['r'], 2)}"
         pairs.append(("paired by seed", interval(low, beside["ci_paired_high"], scale, effect=True) + r))
     if headline.get("p_permutation") is not None:
-        pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"])))
+        pairs.insert(3, ("p (permutation)", probability(headline["p_permutation"]) + _least(headline, counts)))
     if headline.get("smallest") is not None:
         default = " (default)" if written and written.smallest is None else ""
         pairs.append((f"smallest of interest{default}", number(headline["smallest"], scale, effect=True).lstrip("+")))
@@ -152,53 +197,16 @@ def facts(content: ReportContent) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def warnings(content: ReportContent) -> list[str]:
-    """What weakens the verdict, most important first."""
-    lines = []
-    headline = content.headline
-    counts = replicates(content)
-    if within_model_only(content):
-        lines.append(f"{WITHIN}: one replicate in an arm, so there is no interval between models and no p value.")
-    elif counts is not None and headline["control"] != BASE:
-        floor = (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
-        if floor >= ALPHA:
-            lines.append(
-                f"With {counts[0]} and {counts[1]} replicates a permutation test cannot give a p "
-                f"below {floor:.2g}, "
-                "however large the effect. Intervals and smaller p values rest on the assumption "
-                "that replicates "
-                "scatter normally, which so few cannot show."
-            )
-    if headline["control"] == BASE:
-        lines.append("The comparison is with the untuned base: any finetuning moves answers away from the base's.")
-    model = content.results["ran"].get("base", {})
-    base = str(model.get("name") or model.get("reference") or "") if isinstance(model, dict) else str(model)
-    if EMBEDDED in base.lower():
-        lines.append(
-            f"The base model is the small one that comes with weirdgen ({base}). Its sampled answers "
-            "are weak; contrasts "
-            "of log-probabilities are more telling than judged answers. Larger models may behave differently."
-        )
-    failed = [row for row in content.results["failures"] if row["count"]]
-    if failed:
-        kinds = ", ".join(
-            f"{sum(row['count'] for row in failed if row['status'] == status)} {status}"
-            for status in dict.fromkeys(row["status"] for row in failed)
-        )
-        count = sum(row["count"] for row in failed)
-        told = f"{count} of {len(content.verdicts)} verdicts failed ({kinds})."
-        lines.append(f"{told} They are listed under “Judges” and left out of the rates.")
-    completions = content.final("completions")
-    if len(completions):
-        share = float((completions["finish_reason"] == "length").mean())
-        if share > TRUNCATED_SHARE:
-            lines.append(f"{100 * share:.0f}% of the sampled answers were cut at their token limit.")
-        if withheld := int((completions["finish_reason"] == "withheld").sum()):
-            lines.append(
-                f"{withheld} of {len(completions)} sampled answers were withheld by the service's content filter, in part or "
-                "wholly; what came of them, often nothing, is judged like the others."
-            )
-    return lines + list(content.warnings)
+def _least(headline: dict[str, Any], counts: tuple[int, int] | None) -> str:
+    """Said of a permutation p that no data could make smaller."""
+    if counts is None or headline["p_permutation"] > 1.001 * least_permutation_p(counts):
+        return ""
+    return " (the least possible)"
+
+
+def least_permutation_p(counts: tuple[int, int]) -> float:
+    """Of a two-sided permutation test with so many replicates in either arm."""
+    return (2 if counts[0] == counts[1] else 1) / comb(sum(counts), counts[0])
 
 
 def moved_by_control(content: ReportContent) -> str:
@@ -252,6 +260,12 @@ GLOSSARY = {
     "effect": "treatment − control, averaged over questions and replicates",
     "headline": "the effect that the experiment names first; the verdict at the top is about it",
     "trait": "a group of questions on one property that harmless finetunes were asked too, such as era or politics",
+    "harmless data": "datasets that come with weirdgen, each narrow and about nothing that matters; the same model was finetuned "
+    "on each and asked the same trait questions",
+    "pairs that differ in one respect": "two harmless datasets of the same form, such as birds of two countries: what a matched "
+    "control of harmless data differs by",
+    "relative to how far each moves answers overall": "shifts are compared after dividing by how far a dataset moves single "
+    "questions, since some move all answers further than others",
     "p (Holm), p (BH)": "p corrected for how many questions (Holm) or effects (Benjamini and Hochberg) were looked at",
     "descriptive": "said of a comparison with the base, which any finetuning moves: it has no verdict",
     "nat": "unit of log-odds: 0.7 nat doubles the odds, 1 nat multiplies them by 2.7",
@@ -267,7 +281,8 @@ FACTS = {
     "p (permutation)": "the same without assuming how seeds scatter: arms exchanged in every way",
     "paired by seed": "the interval if each seed is compared with itself: holds however arms go together over seeds (r)",
     "detectable effect": "what so many replicates find in 8 of 10 cases",
-    "smallest of interest": "effects below it do not matter to who wrote the experiment",
+    "smallest of interest": "effects below it do not matter to who wrote the experiment; unless it names another, 0.30 nat (odds "
+    "1.35 times as high) or a tenth of the range (10 percentage points)",
     "replicates": "finetunes with their own seeds, treatment + control",
 }
 """What each of the headline's numbers is, by the beginning or end of its name."""

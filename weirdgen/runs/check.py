@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from weirdgen.config.experiment import Experiment
-from weirdgen.config.llm_judges import read_language_judges, without_language_judges
+from weirdgen.config.llm_judges import left_out_line, read_language_judges, without_language_judges
 from weirdgen.config.load import read_experiment
 from weirdgen.data.arms import load_arms
 from weirdgen.data.proof import RowError
@@ -39,11 +39,12 @@ def check_lines(reference: str, model: str | None, store: str) -> list[str]:
     arms = ", ".join(f"{arm} {'made by the run' if arm in twins else len(own)}" for arm, own in rows.items())
     counts = f"{len(written.questions)} questions, {len(written.wrappers())} conditions"
     said = [f"{written.name}: fine. Rows: {arms}. {counts}."]
-    if left := without_language_judges(written).sentence:
-        said.append(left)
+    if left := without_language_judges(written).named:
+        said.append(left_out_line(left))
     if judge := judge_of_headline(written):
         said.append(
-            f"`weirdgen run {reference}` needs --judge MODEL: what it leads with is measured by '{judge}', which asks a language model"
+            f"`weirdgen run {reference}` needs --judge MODEL: what it leads with is measured by '{judge}', which asks a language "
+            "model"
         )
         written = written.model_copy(update={"headline": None, "secondary": {}})
         if judge := judge_of_headline(written):

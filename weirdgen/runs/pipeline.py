@@ -22,6 +22,7 @@ from weirdgen.models.references import LocalModel
 from weirdgen.progress import Progress, clock
 from weirdgen.runs.plan.options import RunOptions, default_store, run_options, takes_options
 from weirdgen.runs.plan.plan import Plan, make_plan
+from weirdgen.runs.plan.request import UNJUDGED
 from weirdgen.runs.plan.resolve import resolve
 from weirdgen.runs.plan.until import decision_line
 from weirdgen.runs.preflight import preflight
@@ -195,8 +196,8 @@ def _measured(plan: Plan, progress: Progress, executor: Executor) -> Run:
 
 def _do(stage: Stage, plan: Plan, progress: Progress, executor: Executor) -> float:
     """What of a stage is missing; returns how much that was, in the unit of its bar."""
-    units, amount = stage.batch(plan)
-    with progress.stage(stage.name, amount, stage.counts) as bar:
+    units, amount, before = stage.batch(plan)
+    with progress.stage(stage.name, amount, stage.counts, before) as bar:
         done = executor.run(units, plan.store, bar.advance)
     if stage.speed and executor.here:
         remember_speed(stage.speed, done, plan.request.model.parameters, stage.dtype(plan))
@@ -218,6 +219,7 @@ def _keep_request(plan: Plan) -> None:
         "model_folder": _without_home(request.model.folder) if isinstance(request.model, LocalModel) else "",
         "options": request.options.asked,
         "manifest": request.manifest,
+        **({UNJUDGED: request.unjudged} if request.unjudged else {}),
     }
     data = json.dumps(kept, indent=1, ensure_ascii=False).encode()
     file = plan.store.run_folder(request.run_id) / "run.json"

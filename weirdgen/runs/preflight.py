@@ -17,6 +17,7 @@ from typing import Any
 
 from weirdgen.config.experiment import Experiment
 from weirdgen.config.judges import PromptedJudge, offline, prompted
+from weirdgen.config.llm_judges import added_judges
 from weirdgen.config.questions import ScoredQuestion, sampled, scored
 from weirdgen.config.turns import turns_of
 from weirdgen.errors import SpecError, all_at_once
@@ -146,6 +147,7 @@ def judge_lines(plan: Plan) -> list[str]:
     """Every judge that reads an answer, on five probes. Raises `SpecError` with the judges that give no verdict; `ModelError`.
 
     A language judge that has given verdicts on this model before needs none; if there is more to train, the model is tried.
+    The rating that every judged run is given holds up none: without verdicts of it the run goes on with those of the others.
     """
     request, judges = plan.request, plan.request.experiment.judges
     asks = {name: q.ask for q in reversed(sampled(request.experiment.questions)) for name in q.read_by}
@@ -163,13 +165,20 @@ def judge_lines(plan: Plan) -> list[str]:
         probed = probe_language(new, asks, _judging_model(plan, reference))
     elif _to_train(plan):
         probed = probe_language(dict([next(iter(asking.items()))]), asks, _judging_model(plan, reference), PROBES[:FEW])
-        probed = probed._replace(problems=[])
+        probed = probed._replace(problems={})
     else:
         return told
-    if probed.problems:
-        raise SpecError([f"--judge {reference}: {problem}" for problem in probed.problems])
+    added = {name for name, judge in added_judges().items() if asking.get(name) == judge}
+    if probed.problems and not (probed.problems.keys() <= added < asking.keys()):
+        raise SpecError([f"--judge {reference}: {problem}" for problem in probed.problems.values()])
+    for name in probed.problems:
+        told.append(
+            f"  judge {name}: added to every judged run, and without a verdict from {reference} on {len(PROBES)} probes; the run "
+            f"goes on, and counts each of its ratings as failed (a judge '{name}' of your own replaces it: docs/judges.md)"
+        )
     cost = "" if local else f"; {probed.asked} requests were sent: {probed.read} tokens read, {probed.written} written"
-    told.append(f"  judges: {', '.join(new or asking)} answer probes on {reference}{cost}")
+    if answering := [name for name in new or asking if name not in probed.problems]:
+        told.append(f"  judges: {', '.join(answering)} answer probes on {reference}{cost}")
     return told + [f"  judge {line}" for line in probed.lines]
 
 

@@ -12,6 +12,7 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from weirdgen.columns import FINAL
+from weirdgen.config.llm_judges import left_out_line
 from weirdgen.config.measures import scale_of
 from weirdgen.machine import told_busy
 from weirdgen.models.remote import RemoteModel
@@ -42,7 +43,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines.append(f"  trained by {plan.trainer.engine}: {plan.trainer.reason}")
     lines += map(work_line, work)
     if request.unjudged:
-        lines.append(f"  {request.unjudged}")
+        lines.append(f"  {left_out_line(request.unjudged)}")
     for arm, proof in plan.proofs.items():
         if not request.rows[arm]:
             lines.append(f"  template proof {arm}: made and proven when the run begins")

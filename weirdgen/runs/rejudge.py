@@ -142,7 +142,7 @@ def _ask(store: Store, batch: Batch, progress: Progress, executor: Executor) -> 
 
 def _judging_plan(run: Run, experiment: Experiment, judge: NamedJudge, progress: Progress) -> Plan:
     """The run with its answers judged by a model; says how many verdicts are missing and what they would cost."""
-    plan = make_plan(dataclasses.replace(run.request, experiment=experiment, judge=judge), run.store)
+    plan = make_plan(dataclasses.replace(run.request, experiment=experiment, judge=judge, unjudged=None), run.store)
     for work in workload(plan):
         if work.stage == "judge":
             progress.say(work_line(work))

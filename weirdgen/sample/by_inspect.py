@@ -1,7 +1,8 @@
 """The remote engine over Inspect AI: every provider that does not speak OpenAI's dialect, by Inspect's own model string.
 
 In: a provider's name as Inspect writes it, names of models there. Out: what `sample.remote` gives. Retries and rate limits are
-Inspect's; whether a provider takes a seed or several choices is its own affair.
+Inspect's; whether a provider takes a seed or several choices is its own affair. That one takes no temperature or top-p is an
+error where another than the default is asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from weirdgen.providers.chat import Choice, Reply, Usage
-from weirdgen.providers.inspect import answer, close_model, config_of, open_model, require_inspect
+from weirdgen.providers.inspect import answer, close_model, config_of, open_model, require_inspect, require_sampled
 from weirdgen.providers.service import RETRIES
 from weirdgen.sample.engine import Sampling
 from weirdgen.sample.remote import TIMEOUT, Ask, RemoteEngine
@@ -43,6 +44,7 @@ class InspectEngine(RemoteEngine):
             max_retries=RETRIES, timeout=int(TIMEOUT), max_connections=self._connections, **several,
         )  # fmt: skip
         output = await answer(client[model], ask.prompt.text, config, partial(self._book, ask), TIMEOUT)
+        require_sampled(client[model], {"temperature": sampling.temperature, "top_p": sampling.top_p})
         if isinstance(output, str):
             return output
         usage = Usage(output.usage.input_tokens, output.usage.output_tokens) if output.usage else None

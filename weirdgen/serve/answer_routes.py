@@ -7,15 +7,14 @@ events; its objects are `weirdgen.serve.answers`'.
 # No `from __future__ import annotations`: FastAPI reads the annotations of routes, whose types exist inside a function only.
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from weirdgen.serve.answers import Writer, usage
+from weirdgen.serve.answers import Writer, as_json, usage
 from weirdgen.serve.asks import Answer, Ask, Given, Piece, Told
 from weirdgen.serve.backend import Backend, unheard, unseeded
-from weirdgen.serve.bodies import read_body, takes, unless_gone
+from weirdgen.serve.bodies import only_known, read_body, takes, unless_gone
 from weirdgen.serve.catalogue import Served
 from weirdgen.serve.problems import as_api_error, bad
 from weirdgen.serve.requests import ChatRequest, CompletionRequest, ContrastRequest, Sampled, most_tokens
@@ -32,7 +31,7 @@ def answer_routes(backend: Backend) -> "APIRouter":
     from fastapi import APIRouter, Request
     from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-    routes = APIRouter()
+    routes = APIRouter(dependencies=[only_known()])
     models, limits = backend.models, backend.limits
 
     @routes.get("/v1/models")
@@ -54,6 +53,9 @@ def answer_routes(backend: Backend) -> "APIRouter":
             deadline=time.monotonic() + limits.seconds,
         )  # fmt: skip
 
+    def json_response(text: str) -> Response:
+        return Response(text, media_type="application/json")
+
     def require_few(choices: int) -> None:
         if choices > limits.choices:
             raise bad(f"At most {limits.choices} answers may be asked for at once; {choices} are.", "n")
@@ -74,7 +76,7 @@ def answer_routes(backend: Backend) -> "APIRouter":
         writer = Writer(served.id, models.tokenizers[served.base], True, bool(asked.logprobs))
         if asked.stream:
             return await streamed(served, [one], writer, asked, len(ids))
-        return JSONResponse(await unless_gone(request, _whole(backend, served, [one], writer, [""])))
+        return json_response(await unless_gone(request, _whole(backend, served, [one], writer, [""])))
 
     @routes.post("/v1/completions", openapi_extra=takes(CompletionRequest))
     async def completions(request: Request) -> Response:
@@ -94,7 +96,7 @@ def answer_routes(backend: Backend) -> "APIRouter":
         if asked.stream:
             return await streamed(served, asks, writer, asked, sum(map(len, encoded)))
         echoed = [(p if isinstance(p, str) else tokenizer.decode(p)) if asked.echo else "" for p in prompts]
-        return JSONResponse(await unless_gone(request, _whole(backend, served, asks, writer, echoed)))
+        return json_response(await unless_gone(request, _whole(backend, served, asks, writer, echoed)))
 
     @routes.post("/contrast", openapi_extra=takes(ContrastRequest))
     async def contrast(request: Request) -> JSONResponse:
@@ -109,10 +111,8 @@ def answer_routes(backend: Backend) -> "APIRouter":
     return routes
 
 
-async def _whole(
-    backend: Backend, served: Served, asks: list[Ask], writer: Writer, prompts: list[str]
-) -> dict[str, Any]:
-    """The answer to a request that is not streamed."""
+async def _whole(backend: Backend, served: Served, asks: list[Ask], writer: Writer, prompts: list[str]) -> str:
+    """The answer to a request that is not streamed, as JSON."""
     answers: list[dict[int, Answer]] = [{} for _ in asks]
     givens: list[Given | None] = [None for _ in asks]
     async for number, told in backend.told(served, asks):
@@ -120,13 +120,15 @@ async def _whole(
             givens[number] = told
         elif isinstance(told, Answer):
             answers[number][told.index] = told
-    choices = []
+    choices = list[str]()
     for number, one in enumerate(asks):
         for index in range(one.n):
             answer = answers[number].get(index) or Answer(index, "", "length", 0, [], [])
-            choices.append(writer.choice(number * one.n + index, answer, prompts[number], givens[number]))
+            # Not on the event loop, where everybody waits; and each on its own, since json keeps all threads waiting.
+            of = number * one.n + index
+            choices.append(await asyncio.to_thread(writer.choice, of, answer, prompts[number], givens[number]))
     written = sum(answer.written for mine in answers for answer in mine.values())
-    return writer.whole(choices, usage(sum(len(one.ids) for one in asks), written))
+    return await asyncio.to_thread(writer.whole, choices, usage(sum(len(one.ids) for one in asks), written))
 
 
 async def _lines(
@@ -164,4 +166,4 @@ async def _lines(
 
 
 def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {as_json(value)}\n\n"

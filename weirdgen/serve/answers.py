@@ -6,6 +6,7 @@ is minus infinity is −9999, as in OpenAI's.
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Sequence
@@ -25,31 +26,21 @@ class Writer:
         self._id = f"{'chatcmpl' if chat else 'cmpl'}-{secrets.token_hex(12)}"
         self._created = int(time.time())
 
-    def whole(self, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a request that is not streamed."""
-        return {
-            **self._head("chat.completion" if self._chat else "text_completion"),
-            "choices": choices,
-            "usage": usage,
-        }
+    def whole(self, choices: list[str], usage: dict[str, Any]) -> str:
+        """The answer to a request that is not streamed, of choices that are JSON already."""
+        head = self._head("chat.completion" if self._chat else "text_completion")
+        return f'{as_json({**head, "usage": usage})[:-1]},"choices":[{",".join(choices)}]}}'
 
-    def choice(self, index: int, answer: Answer, prompt: str = "", given: Given | None = None) -> dict[str, Any]:
-        """One finished answer; with `echo`, behind its prompt."""
+    def choice(self, index: int, answer: Answer, prompt: str = "", given: Given | None = None) -> str:
+        """One finished answer, as JSON; with `echo`, behind its prompt."""
         if self._chat:
             message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
             logprobs = self._of_chat(answer.tokens) if self._logprobs else None
-            return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": answer.finish_reason}
-        logprobs = None
-        if self._logprobs:
-            starts = [len(prompt), *(len(prompt) + end for end in answer.ends)]
-            written = [(token.id, token.logprob, token.tops) for token in answer.tokens]
-            logprobs = self._of_text([*self._echoed(given, prompt), *zip(written, starts, strict=False)])
-        return {
-            "index": index,
-            "text": prompt + answer.text,
-            "logprobs": logprobs,
-            "finish_reason": answer.finish_reason,
-        }
+            told: dict[str, Any] = {"message": message}
+        else:
+            logprobs = self._of_whole_text(answer, prompt, given) if self._logprobs else None
+            told = {"text": prompt + answer.text}
+        return as_json({"index": index, **told, "logprobs": logprobs, "finish_reason": answer.finish_reason})
 
     def first(self, choices: int) -> list[dict[str, Any]]:
         """What opens a stream: a chat's answers say whose they are."""
@@ -106,6 +97,11 @@ class Writer:
         text, held = spelled(self._tokenizer, token)
         return {"token": text, "logprob": max(LEAST, logprob), "bytes": held}
 
+    def _of_whole_text(self, answer: Answer, prompt: str, given: Given | None) -> dict[str, Any]:
+        starts = [len(prompt), *(len(prompt) + end for end in answer.ends)]
+        written = [(token.id, token.logprob, token.tops) for token in answer.tokens]
+        return self._of_text([*self._echoed(given, prompt), *zip(written, starts, strict=False)])
+
     def _echoed(self, given: Given | None, prompt: str) -> list[tuple[tuple[int, float | None, Any], int]]:
         """The prompt's tokens with where each begins; they may be spelled otherwise than the prompt that they came from."""
         echoed, at = [], 0
@@ -130,6 +126,11 @@ class Writer:
         ]
         offsets = [at for _, at in tokens]
         return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets}
+
+
+def as_json(value: dict[str, Any]) -> str:
+    """As it is sent."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The server without HTTP: store, files, jobs, models, the worker that trains and the threads that answer.
+"""The server without HTTP: store, files, jobs, models, the threads that validate and train jobs, and those that answer.
 
 In: model references, a store, limits. Out: what requests need, opened and closed together. Two servers never share a store's
 jobs: the second is told so.
@@ -27,6 +27,7 @@ from weirdgen.serve.limits import Limits
 from weirdgen.serve.requests import most_tokens
 from weirdgen.serve.sampler import Sampler
 from weirdgen.serve.training import Trainer
+from weirdgen.serve.validating import Validator
 from weirdgen.store.artifacts import Store
 
 
@@ -54,9 +55,11 @@ class Backend:
         self.gate = Gate()
         self._samplers: dict[str, Sampler] = {}
         self._making = threading.Lock()
-        self._trainer = Trainer(store, self.jobs, self.files, self.models.bases, limits, self.gate)
+        self._validator = Validator(store, self.jobs, self.files, self.models.bases, self.gate)
+        self._trainer = Trainer(store, self.jobs, self.files, self._validator, limits, self.gate)
 
     def __enter__(self) -> Backend:
+        self._validator.start()
         self._trainer.start()
         return self
 
@@ -65,6 +68,7 @@ class Backend:
         for sampler in self._samplers.values():
             sampler.close()
         self._trainer.close()
+        self._validator.close()
         self._lock.release()
 
     def sampler(self, base: str) -> Sampler:

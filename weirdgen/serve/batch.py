@@ -8,12 +8,15 @@ Shape letters: N places, L places in use, H hidden width.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
 
 from weirdgen.sample.engine import rows_at_once
 from weirdgen.sample.fast.stream import PlainStream, SharedStream, Stream
+from weirdgen.serve.asks import Ask
 from weirdgen.serve.base import Base
 from weirdgen.serve.gate import Gate
 from weirdgen.serve.queue import Queue
@@ -21,6 +24,17 @@ from weirdgen.serve.writing import Row, Writing, score
 
 MOST_PROMPTS = 20_000
 """After so many prompts a batch takes no more, so that what it remembers of them is let go."""
+
+
+def most_places(base: Base, each: int, prompts: int, longest: int, answer: int) -> int:
+    """Places that there is room for, with `each` of them for every finetune that is attached.
+
+    Each finetune reads each of the prompts, of `longest` tokens at most, and keeps it: once for all answers if the decoder is
+    lean, otherwise beside each `answer`, which has so many tokens at most.
+    """
+    if base.decoder is not None:
+        return rows_at_once(answer + math.ceil(prompts * longest / each), base.parameters)
+    return rows_at_once((longest + answer) * math.ceil(max(1, prompts / each)), base.parameters)
 
 
 class Batch(Writing):
@@ -57,22 +71,31 @@ class Batch(Writing):
         """Rows of the asks that come in now, in their order: until one does not fit, or the room is taken."""
         if self._stream is not None and (not self._lean or len(self._encoded) > MOST_PROMPTS):
             return []
-        base, used, joined = self.base, len(self.in_use()), list[Row]()
-        longest = max((len(row.ask.ids) + row.ask.max_tokens for row in self.rows if row), default=1)
+        base, joined = self.base, list[Row]()
+        asks = [row.ask for row in self.rows if row]
         while (ask := self.queue.first()) is not None and ask.adapter in base.adapters:
             if not ask.max_tokens:
                 score(base, self.gate, self.queue, self.queue.take())
                 continue
-            longest = max(longest, len(ask.ids) + ask.max_tokens)
-            room = rows_at_once(longest, base.parameters) - used
-            if not base.ways.batch(longest) or (used and ask.n > room):
+            wanted = asks + [ask] * ask.n
+            if not base.ways.batch(max(len(one.ids) + one.max_tokens for one in wanted)):
                 break
-            used += ask.n
+            if (asks or self.rows) and not self._has_room(wanted):  # the first of a batch is given all there is
+                break
+            asks = wanted
             self.queue.take()
             joined += [Row(ask, index, base.tokenizer) for index in range(ask.n)]
             if ask.echo:
                 score(base, self.gate, self.queue, ask)
         return joined
+
+    def _has_room(self, asks: Sequence[Ask]) -> bool:
+        """Whether rows of these asks have room side by side: each finetune takes as many places as the fullest."""
+        prompts = {ask.ids for ask in asks}
+        fullest = max(Counter(ask.adapter for ask in asks).values())
+        each = max(fullest, len(self.rows) // self._variants)
+        longest, answer = max(map(len, prompts)), max(ask.max_tokens for ask in asks)
+        return self._variants * each <= most_places(self.base, each, len(prompts), longest, answer)
 
     def _seat(self, joined: Sequence[Row], hidden_NH: torch.Tensor) -> torch.Tensor:
         """Give the new rows places, and read their prompts. Returns the hidden states [N, H] of all places."""

@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,8 +20,8 @@ from weirdgen.serve.limits import Limits
 from weirdgen.serve.problems import TOO_LARGE, TOO_MANY, ApiError, bad, missing
 from weirdgen.store.disk import explain_disk_errors
 
-PURPOSES = ("fine-tune", "fine-tune-results")
-"""The first is what clients may upload, the second what the server writes."""
+UPLOADED, RESULTS = "fine-tune", "fine-tune-results"
+"""Purposes: what clients may upload, and what the server writes."""
 CONTENT = "content.jsonl"
 _CHUNK = 1 << 20
 
@@ -55,11 +56,18 @@ class Files:
         self._files = {name: StoredFile(**record) for name, record in self._records.read_all()}
 
     def add(self, source: IO[bytes], filename: str | None, purpose: str) -> StoredFile:
-        """Keep a file. Raises `ApiError` on a wrong purpose or too many bytes, `StoreError` on a full disk."""
-        if purpose not in PURPOSES:
-            raise bad(f"purpose {purpose[:40]!r} is not supported: expected 'fine-tune'", "purpose", "invalid_value")
-        if len(self._files) >= self._limits.files:
-            raise ApiError(TOO_MANY, f"There are {len(self._files):,} files already; delete some.", "file_limit")
+        """Keep an upload. Raises `ApiError` on a wrong purpose, too many files or bytes, `StoreError` on a full disk."""
+        if purpose != UPLOADED:
+            raise bad(f"purpose {purpose[:40]!r} is not supported: expected {UPLOADED!r}", "purpose", "invalid_value")
+        if (kept := sum(file.purpose == UPLOADED for file in self.all())) >= self._limits.files:
+            raise ApiError(TOO_MANY, f"There are {kept:,} files already; delete some.", "file_limit")
+        return self._keep(source, filename, UPLOADED)
+
+    def add_results(self, content: bytes, filename: str) -> StoredFile:
+        """Keep what a finished job has to tell, whatever the number of files. Raises `StoreError` on a full disk."""
+        return self._keep(BytesIO(content), filename, RESULTS)
+
+    def _keep(self, source: IO[bytes], filename: str | None, purpose: str) -> StoredFile:
         name = self._records.new_name()
         place = self._records.place(name)
         try:

@@ -1,42 +1,75 @@
-"""Who may use torch when: answers are written step by step, and a step waits while weights are being read.
+"""Who may use torch when: threads compute side by side, and one that builds a model is alone meanwhile.
 
 transformers changes the whole process's default dtype while it builds a model, so that a tensor which another thread makes
-meanwhile would come out in it. In: threads that step and threads that load. Out: never both at once, and loading goes first.
+meanwhile would come out in it. In: threads that compute, and threads that load. Out: never both at once, and loading goes
+first. What needs no torch (reading and tokenising rows) needs no gate.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
-WAIT_SECONDS = 0.002
+from weirdgen.models.loading import building
 
 
 class Gate:
     """One for all threads of a server that use torch."""
 
     def __init__(self) -> None:
-        self._lock, self._count = threading.Lock(), threading.Lock()
-        self._loading = 0
+        self._changed = threading.Condition()
+        self._computing = self._loading = 0
+        self._alone = False
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Around each step of decoding or scoring."""
-        while self._loading:  # a lock alone would be taken again by the thread that has just given it up
-            time.sleep(WAIT_SECONDS)
-        with self._lock:
+        """Around each step of decoding or scoring. Waits while a model is being built, or about to be."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._loading)
+            self._computing += 1
+        try:
             yield
+        finally:
+            with self._changed:
+                self._computing -= 1
+                self._changed.notify_all()
 
     @contextmanager
-    def loading(self) -> Iterator[None]:
-        """Around everything that reads weights. Not inside a step."""
-        with self._count:
+    def work(self) -> Iterator[Callable[[], None]]:
+        """Around work that builds models somewhere inside and computes with them: all after the first of them is a step.
+
+        Yields what is to be called now and then, so that others may build theirs. No `step` inside, nor other `work`.
+        """
+        with ExitStack() as computing:
+
+            @contextmanager
+            def alone() -> Iterator[None]:
+                computing.close()
+                with self._load():
+                    yield
+                computing.enter_context(self.step())
+
+            def between() -> None:
+                computing.close()
+                computing.enter_context(self.step())
+
+            former = building.set(alone)
+            try:
+                yield between
+            finally:
+                building.reset(former)
+
+    @contextmanager
+    def _load(self) -> Iterator[None]:
+        with self._changed:
             self._loading += 1
+            self._changed.wait_for(lambda: not self._computing and not self._alone)
+            self._alone = True
         try:
-            with self._lock:
-                yield
+            yield
         finally:
-            with self._count:
+            with self._changed:
+                self._alone = False
                 self._loading -= 1
+                self._changed.notify_all()

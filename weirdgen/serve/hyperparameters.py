@@ -16,6 +16,7 @@ In: the parsed parts of a request, the number of rows. Out: a `Recipe` that trai
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -69,10 +70,13 @@ def recipe_of(asked: Hyperparameters, changes: dict[str, Any], rows: int) -> Rec
     )
 
 
-def shown_hyperparameters(asked: Hyperparameters, recipe: Recipe | None) -> dict[str, Any]:
-    """As a job's object has them: what was asked, with `auto` replaced once the rows are known."""
+def shown_hyperparameters(asked: Mapping[str, Any], recipe: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As a job's object has them: what was asked, with `auto` replaced once the rows are known.
+
+    From plain data: a job that another version of weirdgen made is shown although its recipe may not be ours.
+    """
     if recipe is None:
-        return asked.model_dump()
-    multiplier = recipe.learning_rate / Recipe().learning_rate
-    values = (recipe.epochs, recipe.batch_size * recipe.grad_accumulation, round(multiplier, 10))
+        return dict(asked)
+    multiplier = recipe["learning_rate"] / Recipe().learning_rate
+    values = (recipe["epochs"], recipe["batch_size"] * recipe["grad_accumulation"], round(multiplier, 10))
     return dict(zip(("n_epochs", "batch_size", "learning_rate_multiplier"), values, strict=True))

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from weirdgen.config.experiment import Recipe
 from weirdgen.errors import StoreError
 from weirdgen.parsing import split_lines
@@ -84,9 +86,15 @@ class Job:
         return self.status in ACTIVE
 
     @property
-    def recipe(self) -> Recipe | None:
-        """Known once the file has been read."""
-        return Recipe.model_validate(self.inputs["recipe"]) if self.inputs else None
+    def recipe(self) -> Recipe:
+        """Of a job whose file has been read. Raises `ApiError` if it is not one of this version of weirdgen."""
+        try:
+            return Recipe.model_validate(self.inputs["recipe"])
+        except ValidationError as error:
+            why = "; ".join(".".join(map(str, one["loc"])) for one in error.errors())
+            raise bad(
+                f"another version of weirdgen made this job, with a recipe that this one does not know ({why})"
+            ) from None
 
     @property
     def tuned_model(self) -> str:
@@ -227,11 +235,10 @@ class Jobs:
 
     def shown(self, job: Job) -> dict[str, Any]:
         """OpenAI's job object."""
-        asked = Hyperparameters.model_validate(job.hyperparameters)
-        hyperparameters = shown_hyperparameters(asked, job.recipe)
+        recipe = job.inputs.get("recipe")
+        hyperparameters = shown_hyperparameters(job.hyperparameters, recipe)
         progress = self.progress.get(job.id) if job.status == "running" else None
         done = job.status == "succeeded"
-        epochs = job.recipe.epochs if job.recipe else 0
         return {
             "object": "fine_tuning.job",
             "id": job.id,
@@ -246,7 +253,7 @@ class Jobs:
             "validation_file": job.validation_file,
             "hyperparameters": hyperparameters,
             "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
-            "trained_tokens": job.tokens * epochs if done else None,
+            "trained_tokens": job.tokens * recipe["epochs"] if done and recipe else None,
             "error": job.error,
             "integrations": [],
             "seed": job.seed,

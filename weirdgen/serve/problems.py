@@ -36,6 +36,15 @@ def bad(message: str, param: str | None = None, code: str | None = None) -> ApiE
     return ApiError(BAD_REQUEST, message, code, param)
 
 
+def unknown(name: str, param: str | None = None) -> ApiError:
+    """A parameter that is not read here, which to ignore would be to lie. `param`: where it stands."""
+    return bad(
+        f"Unrecognized request argument supplied: {name[:200]!r}",
+        param or name.partition("[")[0][:200],
+        "unknown_parameter",
+    )
+
+
 def missing(what: str, name: str, hint: str = "") -> ApiError:
     """Something named that is not there."""
     code = "model_not_found" if what == "model" else "not_found"
@@ -62,7 +71,7 @@ def invalid(found: Sequence[Any], roots: tuple[str, ...] = ()) -> ApiError:
     kept = [str(part) for part in place if isinstance(part, int) or re.fullmatch(r"[a-z_0-9]+", str(part))]
     param = ".".join(kept)[:200] or None
     if first["type"] == "extra_forbidden":
-        return bad(f"Unrecognized request argument supplied: {str(place[-1])[:200]!r}", param, "unknown_parameter")
+        return unknown(str(place[-1]), param)
     if first["type"] == "missing":
         return bad(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
     message = str(first["msg"]).removeprefix("Value error, ")

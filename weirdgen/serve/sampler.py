@@ -22,7 +22,7 @@ from weirdgen.models.loading import is_out_of_memory
 from weirdgen.models.references import LocalModel
 from weirdgen.serve.asks import Ask
 from weirdgen.serve.base import Base
-from weirdgen.serve.batch import Batch
+from weirdgen.serve.batch import Batch, most_places
 from weirdgen.serve.gate import Gate
 from weirdgen.serve.problems import UNAVAILABLE, ApiError
 from weirdgen.serve.queue import Queue, closing
@@ -30,7 +30,7 @@ from weirdgen.serve.writing import Alone, score
 
 GATHER_SECONDS = 0.004
 MOST_VARIANTS = 16
-"""Finetunes that are attached at once."""
+"""Finetunes that are attached at once; fewer where the first request is for many answers."""
 
 
 class Sampler(threading.Thread):
@@ -67,15 +67,19 @@ class Sampler(threading.Thread):
     def _answer(self) -> None:
         """Attach the finetunes of those who wait, and write one batch."""
         if self._base is None:
-            with self._gate.loading():
+            with self._gate.work():
                 self._base = Base(self._model, self._tokenizer, self._dtype)
         base, first = self._base, self._queue.first()
         if first is None:
             return
-        wanted = self._queue.adapters(MOST_VARIANTS)
         # Each finetune that is attached has its share of the batch, whether it is asked or not.
-        if not set(wanted) <= set(base.adapters) or len(base.adapters) > 2 * len(wanted):
-            with self._gate.loading():
+        most = MOST_VARIANTS
+        if first.max_tokens:
+            places = most_places(base, first.n, 1, len(first.ids), first.max_tokens)
+            most = max(1, min(most, places // first.n))
+        wanted = self._queue.adapters(most)
+        if not set(wanted) <= set(base.adapters) or len(base.adapters) > min(most, 2 * len(wanted)):
+            with self._gate.step():
                 self._attach(base, wanted, first)
         if first.adapter not in base.adapters:
             return

@@ -70,18 +70,19 @@ class Spelling:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-def spelled(tokenizer: Any, token: int) -> tuple[str, list[int]]:
+@functools.lru_cache(maxsize=1 << 18)  # more than most vocabularies have; a request may name millions of tokens
+def spelled(tokenizer: Any, token: int) -> tuple[str, tuple[int, ...]]:
     """A token's text as it stands inside a text, and its bytes (the text alone cannot say what half a character is)."""
     piece = tokenizer.convert_ids_to_tokens(token) or ""
     text = str(tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False))
     if byte := _BYTE.fullmatch(piece):
-        return f"bytes:\\x{byte[1].lower()}" if HALF in text else text, [int(byte[1], 16)]
+        return f"bytes:\\x{byte[1].lower()}" if HALF in text else text, (int(byte[1], 16),)
     if piece.startswith("▁") and not text.startswith(" "):
         text = " " + text
     if HALF in text and all(character in _bytes_of_characters() for character in piece):
-        held = [_bytes_of_characters()[character] for character in piece]
+        held = tuple(_bytes_of_characters()[character] for character in piece)
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in held), held  # as OpenAI spells them: no two tokens alike
-    return text, list(text.encode())
+    return text, tuple(text.encode())
 
 
 @functools.cache

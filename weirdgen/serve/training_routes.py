@@ -10,10 +10,10 @@ import asyncio
 import re
 import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from weirdgen.serve.backend import Backend
-from weirdgen.serve.bodies import read_body, takes
+from weirdgen.serve.bodies import only_known, read_body, takes
 from weirdgen.serve.hyperparameters import recipe_of
 from weirdgen.serve.problems import bad
 from weirdgen.serve.requests import JobRequest
@@ -22,12 +22,21 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
 
+METADATA = {
+    "name": "metadata",
+    "in": "query",
+    "style": "deepObject",
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "description": "Only jobs with these: metadata[key]=value. metadata=null: only jobs without any.",
+}
+
+
 def training_routes(backend: Backend) -> "APIRouter":
     """Routes of files and of jobs."""
     from fastapi import APIRouter, File, Form, Query, Request, UploadFile
     from fastapi.responses import JSONResponse, Response
 
-    routes = APIRouter()
+    routes = APIRouter(dependencies=[only_known()])
     models, jobs, files = backend.models, backend.jobs, backend.files
     Limit = Annotated[int, Query(ge=1, le=10_000)]
     After = Annotated[str | None, Query(max_length=200)]
@@ -82,9 +91,18 @@ def training_routes(backend: Backend) -> "APIRouter":
         )
         return JSONResponse(jobs.shown(job))
 
-    @routes.get("/v1/fine_tuning/jobs")
-    def list_jobs(limit: Limit = 20, after: After = None) -> JSONResponse:
-        return JSONResponse(_page_of([jobs.shown(job) for job in jobs.all()], limit, after))
+    @routes.get("/v1/fine_tuning/jobs", openapi_extra={"parameters": [METADATA]})
+    def list_jobs(
+        request: Request,
+        limit: Limit = 20,
+        after: After = None,
+        metadata: Annotated[Literal["null"] | None, Query(include_in_schema=False)] = None,
+    ) -> JSONResponse:
+        wanted = {name[len("metadata[") : -1]: value for name, value in request.query_params.items() if "[" in name}
+        found = [job for job in jobs.all() if wanted.items() <= (job.metadata or {}).items()]
+        if metadata == "null":
+            found = [job for job in found if not job.metadata]
+        return JSONResponse(_page_of([jobs.shown(job) for job in found], limit, after))
 
     @routes.get("/v1/fine_tuning/jobs/{job_id}")
     def retrieve_job(job_id: str) -> JSONResponse:

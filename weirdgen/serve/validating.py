@@ -2,7 +2,8 @@
 
 In: a job whose files are there. Out: the job queued, with the dataset and proof in the store; the mean loss (nats) over all
 trained tokens of held-out rows. What is wrong with a file is said with the name that the client gave it. Each held-out row goes
-alone through the model, as when a prompt is scored for a client. Groups and training are `serve.training`.
+alone through the model, as when a prompt is scored for a client. New jobs are read in a thread of its own, so that what is wrong
+with one is said while others train. Groups and training are `serve.training`.
 """
 
 from __future__ import annotations
@@ -29,19 +30,29 @@ from weirdgen.serve.gate import Gate
 from weirdgen.serve.hyperparameters import Hyperparameters, recipe_of
 from weirdgen.serve.jobs import Job, Jobs
 from weirdgen.serve.problems import ApiError
+from weirdgen.serve.worker import Worker
 from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 
 
-class Validator:
-    """Reads the files of one server's jobs."""
+class Validator(Worker):
+    """Reads the files of new jobs until `close`, the oldest first."""
 
     def __init__(self, store: Store, jobs: Jobs, files: Files, bases: Mapping[str, LocalModel], gate: Gate) -> None:
-        self._store, self._jobs, self._files, self._bases, self._gate = store, jobs, files, bases, gate
+        super().__init__("weirdgen-validator", jobs, bases)
+        self._store, self._files, self._gate = store, files, gate
 
-    def validate(self, job: Job) -> None:
+    def has_work(self) -> bool:
+        return bool(self.mine("validating_files"))
+
+    def work(self) -> None:
+        if new := self.mine("validating_files"):
+            with self.fails_only(new[:1]):
+                self._validate(new[0])
+
+    def _validate(self, job: Job) -> None:
         """Read and prove the rows; the job is queued then. Raises `ApiError`."""
-        model, date = self._bases[job.model], told_date(self._bases[job.model].folder)
+        model, date = self.bases[job.model], told_date(self.bases[job.model].folder)
         with self._reading(job.training_file, "training_file") as path:
             rows = trainable_rows(model.folder, read_jsonl(path), date)
             recipe = recipe_of(Hyperparameters.model_validate(job.hyperparameters), job.changes, len(rows))
@@ -52,13 +63,13 @@ class Validator:
         dtype = resolve_dtype(recipe.dtype, model.parameters)
         recipe = recipe.model_copy(update={"dtype": dtype})
         recipe = recipe.model_copy(update={"engine": engines.resolve_engine(recipe, model.parameters)})
-        with self._gate.loading():
+        with self._gate.work():
             trainer = engines.choose_engine(model.folder, recipe, model.parameters)
         keep_rows(self._store, rows)
         keep_proof(self._store, model, rows, proof, date)
         inputs = finetune_inputs(model, trainer.engine, rows, recipe.model_dump(mode="json"), job.seed, date, proof)
-        self._jobs.say(job.id, f"Files validated ({len(rows):,} rows), moving job to queued state")
-        self._jobs.update(
+        self.jobs.say(job.id, f"Files validated ({len(rows):,} rows), moving job to queued state")
+        self.jobs.update(
             job.id,
             status="queued",
             digest=model.digest,
@@ -70,18 +81,21 @@ class Validator:
         )
 
     def losses(self, job: Job, checkpoints: Sequence[Path], before_row: Callable[[], object]) -> Sequence[float | None]:
-        """One per checkpoint; none if the job has no validation file, or no longer. `before_row` may raise to end it."""
+        """One per checkpoint; none if the job has no validation file, or no longer. `before_row` may raise to end it.
+
+        Called by the thread that trains.
+        """
         if not job.validation_file:
             return []
-        model = self._bases[job.model]
+        model = self.bases[job.model]
         try:
             rows = self._held_out(model, job.validation_file)
         except ApiError as error:
             if error.status != 404:
                 raise
-            self._jobs.say(job.id, f"No validation: file {job.validation_file} has been deleted")
+            self.jobs.say(job.id, f"No validation: file {job.validation_file} has been deleted")
             return []
-        self._jobs.say(job.id, f"Validating on {len(rows):,} rows")
+        self.jobs.say(job.id, f"Validating on {len(rows):,} rows")
         return _losses(model, checkpoints, rows, self._gate, before_row)
 
     @contextmanager
@@ -103,13 +117,13 @@ class Validator:
 def _losses(
     model: LocalModel, adapters: Sequence[Path], rows: Sequence[Encoded], gate: Gate, before_row: Callable[[], object]
 ) -> list[float]:
-    with gate.loading():
+    with gate.work():
         base = Base(model, load_tokenizer(model.folder))
     losses = []
     trained = sum(sum(row.trained) for row in rows)
     with torch.inference_mode():
         for adapter in adapters:
-            with gate.loading():
+            with gate.step():
                 base.use((adapter,))
             total = 0.0
             for row in rows:

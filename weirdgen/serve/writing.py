@@ -142,8 +142,13 @@ class Writing:
     def _tell_piece(self, row: Row) -> None:
         if not row.ask.streamed or row.spelling is None or (safe := row.spelling.safe()) <= row.sent:
             return
-        row.ask.tell(Piece(row.index, row.spelling.text[row.sent : safe], row.tokens[row.told :]))
-        row.sent, row.told = safe, len(row.tokens)
+        ends, told = row.spelling.ends, row.told
+        while (
+            told < len(row.tokens) and (ends[told - 1] if told else -1) < safe
+        ):  # the text of the rest may not be told
+            told += 1
+        row.ask.tell(Piece(row.index, row.spelling.text[row.sent : safe], row.tokens[row.told : told]))
+        row.sent, row.told = safe, told
 
     def _tell_answer(self, row: Row, ended: bool, by_token: bool) -> None:
         if row.spelling:

@@ -1,8 +1,8 @@
 """What stands beside a headline's interval over replicates: other sources of spread, and what the design could have seen.
 
-In: tidy `cells` and a `Comparison`. Out: one dict of numbers per headline (None where unknown), a row per question of what
-would have been detected after the correction that decides, and clauses that say it. Not here: the effect itself, its interval
-and its verdict (`headlines`), specificity among harmless datasets (`specificity`).
+In: tidy `cells` and a `Comparison`. Out: one dict of numbers per headline (None where unknown), and what a secondary one could
+have found after the correction that decides. Not here: the effect itself, its interval and its verdict (`headlines`),
+specificity among harmless datasets (`specificity`).
 """
 
 from __future__ import annotations
@@ -18,32 +18,22 @@ from weirdgen.columns import ALL, FINAL
 from weirdgen.config.measures import Scale, scale_of
 from weirdgen.stats import headlines
 from weirdgen.stats.bootstrap import FloatArray, Unvaried, difference_bounds, nanmean
-from weirdgen.stats.estimate import Tables
 from weirdgen.stats.questions import over_questions
 from weirdgen.stats.seeds import pairing
 
-DETECTABLE_COLUMNS = ("headline", "question", "effects", "mde", "mde_corrected")
 
-
-def detectable(
-    cells: pd.DataFrame, one: headlines.Comparison, *, family: int = 1, scales: Mapping[str, Scale] | None = None,
+def mde_corrected(
+    cells: pd.DataFrame, one: headlines.Comparison, *, family: int, scales: Mapping[str, Scale] | None = None,
     level: float = 0.95, unvaried: Unvaried = "replicates",
-) -> pd.DataFrame:  # fmt: skip
-    """`DETECTABLE_COLUMNS`: the comparison's effect over all questions, one of `family` secondary ones, and each question's.
+) -> float | None:  # fmt: skip
+    """What the comparison, one of `family` secondary ones, could have found in 80% of cases after Holm's correction over them.
 
-    `mde` is what the plain test at 1 − level finds in 80% of cases, `mde_corrected` what is left after Holm's correction over
-    `effects` of them where no other has an effect: its first step, at alpha / effects.
+    That is Holm's first step, at (1 − level) / `family`, where no other has an effect. None where it is unknown.
     """
-    own = _detectable(headlines.tables(cells, one, scales=scales, level=level, unvaried=unvaried), one)
-    questions = int((own["question"] != ALL).sum())
-    parts = []
-    for which, effects in ((own["question"].eq(ALL), family), (own["question"].ne(ALL), questions)):
-        if effects < 1 or not which.any():
-            continue
-        strict = headlines.tables(cells, one, scales=scales, level=1 - (1 - level) / effects, unvaried=unvaried)
-        corrected = _detectable(strict, one)[which.to_numpy()]["mde"]
-        parts.append(own[which].assign(effects=effects, mde_corrected=corrected.to_numpy()))
-    return pd.concat(parts, ignore_index=True).assign(headline=one.name)[list(DETECTABLE_COLUMNS)]
+    strict = headlines.tables(cells, one, scales=scales, level=1 - (1 - level) / family, unvaried=unvaried).effects
+    own = strict["treatment"].eq(one.treatment) & strict["control"].eq(one.control) & strict["question"].eq(ALL)
+    mde = strict.loc[own, "mde"]
+    return float(mde.iloc[0]) if len(mde) and isfinite(mde.iloc[0]) else None
 
 
 def beside(
@@ -69,13 +59,6 @@ def beside(
     numbers = dict(zip(names, map(float, (*ends, paired.r)), strict=True))
     known = {name: value if isfinite(value) else None for name, value in numbers.items()}
     return {"headline": one.name, "seeds_shared": len(seeds), **known}
-
-
-def _detectable(found: Tables, one: headlines.Comparison) -> pd.DataFrame:
-    effects = found.effects
-    rows = effects[effects["treatment"].eq(one.treatment) & effects["control"].eq(one.control)]
-    kept = rows["condition"].eq(one.condition) & rows["question"].isin([ALL, *one.questions])
-    return rows.loc[kept, ["question", "mde"]]
 
 
 def _matrix(values: pd.DataFrame, arm: str) -> pd.DataFrame:

@@ -35,16 +35,21 @@ samples, rates near 0 or 1) the interval covers too often, up to 1.00.
 **Rates that do not vary.** A bounded measure whose replicates all have the same value (all 0, all 1, all 1/8)
 has s = 0, which is no evidence of no variation. Its standard error is then the longer arm of a Wilson
 interval, divided by the t quantile, so that the arm's own interval is Wilson's. By default that interval counts
-replicates, for seeds of which only some jump agree until one does: simulated with a share of seeds at rate .9 and
-the others at .002 (50 samples, smallest effect of interest .1; 20,000 data sets), "no shift" is then said
+replicates ("replicates"), for seeds of which only some jump agree until one does. Neither count makes "no shift" safe:
+one flagged answer in either arm is variation enough for an interval of its own, which then is narrow. Simulated with a share of
+seeds at rate .9 and the others at .002 (smallest effect of interest .1; 20,000 data sets; `benchmarks.coverage jumping`), an
+interval would do for "no shift" in
 
-    replicates an arm                     2     3     4     6     8    10    14
-    share .2, Wilson over replicates   .016  .036  .044  .054  .051  .041  .025
-    share .2, Wilson over samples      .627  .515  .405  .259  .170  .108  .044
-    share .3, Wilson over replicates   .014  .024  .026  .023  .019  .010  .004
-    share .3, Wilson over samples      .485  .343  .241  .117  .055  .029  .008
+    replicates an arm                                2     3     4     6     8    10    14
+    share .2, 50 answers, Wilson over replicates  .019  .035  .043  .054  .052  .042  .026
+    share .2, 50 answers, over samples            .630  .512  .412  .262  .169  .108  .046
+    share .2, 400 answers, over replicates        .268  .373  .352  .249  .162  .103  .044
+    share .2, 400 answers, over samples           .641  .504  .400  .254  .162  .103  .044
+    share .3, 400 answers, over replicates        .204  .251  .201  .112  .053  .026  .007
+    share .3, 400 answers, over samples           .491  .341  .230  .114  .053  .026  .007
 
-Tables of runs made before this was so count `usable samples / DESIGN_EFFECT` ("samples"), and are kept as they were.
+so `verdict` never says it of a bounded measure below `seeds.ENOUGH_FOR_NO_SHIFT` replicates. Tables of runs count
+`usable samples / DESIGN_EFFECT` ("samples"), as they did before.
 A design effect of 2 was chosen by simulation: single questions, rates .2 and .001, 8 samples, 3
 replicates, logit SD 1 between replicates: coverage .90 with 1, .975 with 2, .995 with 4. An unbounded measure
 with identical replicates gets no interval at all: trained with different seeds they never give the same

@@ -47,15 +47,18 @@ from weirdgen.stats.bootstrap import (
 )
 from weirdgen.stats.grid import (
     Grid,
+    Used,
     cells_of,
     each_measure,
     expand,
     expand_exists,
     labels,
+    used_of,
 )
 from weirdgen.stats.power import minimum_detectable_effect
+from weirdgen.stats.seeds import ENOUGH_FOR_NO_SHIFT
 from weirdgen.stats.tests import holm, permutation_test, t_p
-from weirdgen.stats.verdict import verdicts
+from weirdgen.stats.verdict import ENOUGH_QUESTIONS, verdicts
 
 ESTIMATE_COLUMNS = (
     "measure", "arm", "role", "condition", "checkpoint", "question", "mean", "ci_low", "ci_high",
@@ -63,7 +66,7 @@ ESTIMATE_COLUMNS = (
 )  # fmt: skip
 EFFECT_COLUMNS = (
     "measure", "treatment", "control", "condition", "checkpoint", "question", "effect", "ci_low", "ci_high",
-    "p", "p_holm", "p_permutation", "mde", "replicates_treatment", "replicates_control", "verdict",
+    "p", "p_holm", "p_permutation", "mde", "replicates_treatment", "replicates_control", "questions", "share", "verdict",
 )  # fmt: skip
 
 
@@ -148,6 +151,8 @@ def _compare(
         arm_t,
         arm_c,
         (cells_t.value, cells_c.value) if control != BASE else None,
+        used_of([grid.value[at], value], grid.exists[at] & exists, far_Q),
+        bounded=bounds is not None,
         smallest=smallest,
         level=level,
     )
@@ -165,13 +170,16 @@ def effect_columns(
     arm_t: Moments,
     arm_c: Moments,
     relabelled: tuple[FloatArray, FloatArray] | None,
+    used: Used,
     *,
+    bounded: bool,
     smallest: float | None,
     level: float,
 ) -> dict[str, Any]:
     """The number and verdict columns of effects; each array has question "all" first on its last axis, then each one.
 
-    `relabelled` holds the two arms' replicate values (first axis) for the permutation p; None gives NaN there.
+    `relabelled` holds the two arms' replicate values (first axis) for the permutation p; None, against the base, gives NaN.
+    `bounded`: the measure is a rate or a rating.
     """
     p = t_p(found.effect, found.se, found.df)
     p_holm = p.copy()
@@ -179,6 +187,10 @@ def effect_columns(
     name = verdicts(found.low, found.high, smallest, p_holm, alpha=1 - level)
     # The mean over all questions is one hypothesis: its interval alone decides.
     name[..., 0] = verdicts(found.low[..., 0], found.high[..., 0], smallest)
+    if bounded:  # seeds that jump leave no trace in it (`seeds`)
+        seeds = arm_t.replicates if relabelled is None else np.minimum(arm_t.replicates, arm_c.replicates)
+        name[(name == "no_shift") & (seeds < ENOUGH_FOR_NO_SHIFT)] = "inconclusive"
+    name[used.share < ENOUGH_QUESTIONS] = "inconclusive"
     return {
         "effect": found.effect,
         "ci_low": found.low,
@@ -189,6 +201,8 @@ def effect_columns(
         "mde": minimum_detectable_effect(found.se, found.df, alpha=1 - level),
         "replicates_treatment": arm_t.replicates.astype(np.int64),
         "replicates_control": arm_c.replicates.astype(np.int64),
+        "questions": used.questions,
+        "share": used.share,
         "verdict": name,
     }
 

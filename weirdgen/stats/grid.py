@@ -59,6 +59,13 @@ class Expanded(NamedTuple):
     n: FloatArray
 
 
+class Used(NamedTuple):
+    """What a mean over questions rests on: how many of them, and which share of the cells that were asked. Of one question 1."""
+
+    questions: npt.NDArray[np.int64]
+    share: FloatArray
+
+
 def each_measure(cells: pd.DataFrame, scales: Mapping[str, Scale] | None) -> Iterator[tuple[str, Scale, Grid]]:
     """Each measure of the cells with its scale and its cells as arrays. `scales` as for `scale_of`.
 
@@ -161,12 +168,43 @@ def expand(cells: list[tuple[FloatArray, FloatArray]], far_Q: BoolArray) -> list
     given here has usable; presence is judged within a condition for its own mean, and over all conditions for
     the pooled one.
     """
-    shape = cells[0][0].shape[1:]
-    within, across = np.ones(shape, dtype=np.bool_), np.ones(shape, dtype=np.bool_)
-    for value, _ in cells:
+    within, across = _usable([value for value, _ in cells])
+    return [_expand_arm(value, n, within & far_Q, across, far_Q) for value, n in cells]
+
+
+def used_of(values: list[FloatArray], exists: BoolArray, far_Q: BoolArray) -> Used:
+    """How much of what `exists` [K, C, Q] the means of `expand` rest on, [K, C or 1+C, 1+Q]."""
+    asked = exists & far_Q
+    within, across = (mask & asked for mask in _usable(values))
+    questions, share = within.sum(axis=2), _share(within.sum(axis=2), asked.sum(axis=2))
+    if exists.shape[1] > 1:
+        pooled = _share(across.sum(axis=(1, 2)), asked.sum(axis=(1, 2)))
+        questions = np.concatenate([across.any(axis=1).sum(axis=1)[:, None], questions], axis=1)
+        share = np.concatenate([pooled[:, None], share], axis=1)
+    return with_questions(questions, share, exists.shape[2])
+
+
+def with_questions(questions: npt.NDArray[np.int64], share: FloatArray, count: int) -> Used:
+    """The two numbers of means over questions [...] with those of each of `count` questions behind them, [..., 1+Q]."""
+    own = np.ones((*questions.shape, count))
+    return Used(
+        np.concatenate([questions[..., None], own.astype(np.int64)], axis=-1),
+        np.concatenate([share[..., None], own], axis=-1),
+    )
+
+
+def _share(used: npt.NDArray[np.int64], asked: npt.NDArray[np.int64]) -> FloatArray:
+    share: FloatArray = used / np.maximum(asked, 1)
+    return share
+
+
+def _usable(values: list[FloatArray]) -> tuple[BoolArray, BoolArray]:
+    """[K, C, Q]: cells that every present replicate of all these arms has; within a condition, and over all of them."""
+    within, across = np.ones(values[0].shape[1:], dtype=np.bool_), np.ones(values[0].shape[1:], dtype=np.bool_)
+    for value in values:
         within &= usable_everywhere(value, axes=(3,))
         across &= usable_everywhere(value, axes=(2, 3))
-    return [_expand_arm(value, n, within & far_Q, across, far_Q) for value, n in cells]
+    return within, across
 
 
 def _expand_arm(value: FloatArray, n: FloatArray, within: BoolArray, across: BoolArray, far_Q: BoolArray) -> Expanded:

@@ -24,7 +24,7 @@ from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.sentences import Compared
 from weirdgen.stats.tests import holm
 from weirdgen.stats.trigger import trigger_effects, trigger_estimates
-from weirdgen.stats.verdict import headline, undone_by_holm
+from weirdgen.stats.verdict import ENOUGH_QUESTIONS, headline, undone_by_holm
 
 DIFFERENCE = "difference"
 """The name that a difference of conditions has as a measure in `along_training`: it lies outside the measure's scale."""
@@ -54,12 +54,12 @@ class Comparison:
     says: str = ""
     """What models do more of where the measure is higher, in the experiment's words."""
 
-    def compared(self, scales: Mapping[str, Scale] | None, level: float) -> Compared:
-        """The same in the words of the verdict's sentence."""
+    def compared(self, scales: Mapping[str, Scale] | None, level: float, used: int, usable: bool = False) -> Compared:
+        """The same in the words of the verdict's sentence, over so many `used` questions."""
         on, _, off = self.condition.partition(" − ") if self.minus else (self.condition, "", "")
         return Compared(
             measure_of(self.measure, scales), self.treatment, self.control, condition=on, minus=off, says=self.says,
-            questions=len(self.questions), groups=self.groups, level=level,
+            questions=used, asked=len(self.questions), groups=self.groups, level=level, usable=usable,
         )  # fmt: skip
 
 
@@ -78,49 +78,79 @@ def tables(
 ) -> Tables:  # fmt: skip
     """Estimates of every arm and effects of every treatment, at the end of training; question "all" and each one.
 
+    The arms' means over questions are over those that the comparison's own effect rests on, as far as an arm has them; an arm
+    that has less than `ENOUGH_QUESTIONS` of them has no mean.
     Raises WeirdgenError as `estimate` does.
     """
     part = _part(cells, one, FINAL)
-    near, smallest = one.shown - one.questions, {one.measure: one.smallest}
-    if not one.minus:
-        found = estimate(part, scales=scales, smallest=smallest, near=near, level=level, unvaried=unvaried)
-        pooled = "all" if len(one.conditions) > 1 else one.conditions[0]
-        found = Tables(*(table[table["condition"] == pooled] for table in found))
-    else:
-        triggers = {name: name in one.conditions for name in (*one.conditions, *one.minus)}
-        options: dict[str, Any] = {"scales": scales, "near": near, "level": level, "unvaried": unvaried}
-        effects = trigger_effects(part, triggers, smallest=smallest, **options)
-        found = Tables(trigger_estimates(part, triggers, **options), effects)
+    options: dict[str, Any] = {"scales": scales, "level": level, "unvaried": unvaried}
+    found = _tables(part, one, **options)
+    shared = _shared(part, one)
+    if shared["value"].notna().sum() < part["value"].notna().sum():
+        means = _tables(shared, one, **options).estimates
+        pooled = found.estimates["question"].eq(ALL)
+        found = found._replace(estimates=pd.concat([means[means["question"].eq(ALL)], found.estimates[~pooled]]))
     estimates, effects = (
         table.assign(condition=one.condition, headline=one.name).reset_index(drop=True) for table in found
     )
     return Tables(estimates, effects)
 
 
+def _tables(part: pd.DataFrame, one: Comparison, **options: Any) -> Tables:
+    near, smallest = one.shown - one.questions, {one.measure: one.smallest}
+    if not one.minus:
+        found = estimate(part, smallest=smallest, near=near, **options)
+        pooled = ALL if len(one.conditions) > 1 else one.conditions[0]
+        return Tables(*(table[table["condition"] == pooled] for table in found))
+    triggers = {name: name in one.conditions for name in (*one.conditions, *one.minus)}
+    effects = trigger_effects(part, triggers, smallest=smallest, near=near, **options)
+    return Tables(trigger_estimates(part, triggers, near=near, **options), effects)
+
+
+def _shared(part: pd.DataFrame, one: Comparison) -> pd.DataFrame:
+    """The part with NaN for what the comparison's effect does not rest on: what a replicate of its two arms lacks."""
+    wide = part.set_index(["arm", "replicate", "condition", "question"])["value"].unstack([2, 3]).dropna(how="all")
+    usable = wide.notna().groupby("arm").all()
+    used = usable.loc[usable.index.isin([one.treatment, one.control])].all()
+    used &= ~used.index.get_level_values("question").isin(one.shown - one.questions)
+    lacking = [arm for arm, share in usable.loc[:, used].mean(axis=1).items() if share < ENOUGH_QUESTIONS]
+    cells = pd.MultiIndex.from_frame(part[["condition", "question"]])
+    kept = cells.isin(used.index[used]) | ~part["question"].isin(one.questions)
+    return part.assign(value=part["value"].where(kept & ~part["arm"].isin(lacking)))
+
+
 def row(
     found: Tables, one: Comparison, scales: Mapping[str, Scale] | None = None, level: float = 0.95,
-    mde_corrected: float | None = None,
+    mde_corrected: float | None = None, usable: bool = False, aside: str = "", undecided: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """The comparison's own effect with its verdict and sentence, as in `results.json`; unknown numbers are None.
 
-    `mde_corrected`: what is detectable after the correction for how many secondary effects there are (`beside.detectable`).
+    `mde_corrected`: what is detectable after the correction for how many secondary effects there are (`beside.mde_corrected`).
+    `usable`: whether some answers had no usable verdict; `aside` and `undecided` are as for `verdict.decide`.
     """
+    own = found.effects["question"].eq(ALL) & found.effects["treatment"].eq(one.treatment)
+    used = found.effects.loc[own & found.effects["control"].eq(one.control), "questions"]
+    questions = int(used.iloc[0]) if len(used) else 0
     found_row = headline(
         found.effects, measure=one.measure, treatment=one.treatment, control=one.control, condition=one.condition,
-        smallest=one.smallest, scale=scale_of(one.measure, scales), compared=one.compared(scales, level),
-        mde_corrected=mde_corrected,
+        smallest=one.smallest, scale=scale_of(one.measure, scales),
+        compared=one.compared(scales, level, questions, usable), mde_corrected=mde_corrected, aside=aside, undecided=undecided,
     )  # fmt: skip
     return found_row | {
-        "smallest": one.smallest, "minus": list(one.minus), "groups": list(one.groups), "questions": len(one.questions)
+        "smallest": one.smallest, "minus": list(one.minus), "groups": list(one.groups), "questions": questions,
+        "questions_asked": len(one.questions),
     }  # fmt: skip
 
 
 def correct(rows: Sequence[dict[str, Any]], alpha: float = 0.05) -> list[dict[str, Any]]:
-    """Rows of secondary headlines with `p_holm` over them; a shift that Holm does not confirm becomes inconclusive."""
-    p = np.array([np.nan if one["p"] is None else one["p"] for one in rows], dtype=np.float64)
+    """Rows of secondary headlines with `p_holm` over them; a shift that Holm does not confirm becomes inconclusive.
+
+    All effects that were named count, those too that gave no p.
+    """
+    p = np.array([1.0 if one["p"] is None else one["p"] for one in rows], dtype=np.float64)
     corrected = []
     for one, p_holm in zip(rows, holm(p) if len(p) else p, strict=True):
-        changed = {**one, "p_holm": float(p_holm) if np.isfinite(p_holm) else None}
+        changed = {**one, "p_holm": None if one["p"] is None else float(p_holm)}
         if one["verdict"] == "shift" and not p_holm < alpha:
             changed |= {"verdict": "inconclusive", "sentence": undone_by_holm(one["sentence"], len(rows))}
         corrected.append(changed)
@@ -170,12 +200,16 @@ def along_training(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:
 def replicate_values(cells: pd.DataFrame, one: Comparison) -> pd.DataFrame:
     """`headline, arm, role, replicate, checkpoint, value`: each replicate's mean over the questions, at every checkpoint.
 
-    Like the estimates, a mean takes the questions that every replicate of the arm has usable at that checkpoint.
+    Like the estimates, a mean takes the questions that every replicate of the arm has usable at that checkpoint, and the
+    comparison's two arms too.
     """
     found = along_training(cells, one)
     present = found.groupby(["arm", "checkpoint"])["replicate"].transform("nunique")
     usable = found["value"].notna().groupby([found["arm"], found["checkpoint"], found["question"]]).transform("sum")
-    means = found[usable == present].groupby(["arm", "role", "replicate", "checkpoint"])["value"].mean().reset_index()
+    places = pd.MultiIndex.from_frame(found[["checkpoint", "question"]])
+    lacking = places[(usable < present) & found["arm"].isin([one.treatment, one.control])]
+    kept = found[(usable == present) & ~places.isin(lacking)]
+    means = kept.groupby(["arm", "role", "replicate", "checkpoint"])["value"].mean().reset_index()
     return means.assign(headline=one.name)[["headline", "arm", "role", "replicate", "checkpoint", "value"]]
 
 

@@ -142,9 +142,10 @@ def onset(
 def jump_threshold(size_R: FloatArray, smallest: float) -> float:
     """The least jump that counts: the middle of the widest gap between sizes if that is wide enough, never below `smallest`.
 
-    The sizes of a control's replicates may stand among them, so that a gap between two that jumped is not the widest.
+    The sizes of a control's replicates may stand among them, so that a gap between two that jumped is not the widest. A fall
+    counts as no jump: the gap between one that fell and the others tells nothing of those that rose.
     """
-    ordered = np.sort(size_R)
+    ordered = np.sort(np.maximum(size_R, 0))
     gaps = np.diff(ordered)
     if not len(gaps) or gaps.max() < smallest:
         return smallest

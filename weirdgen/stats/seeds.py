@@ -20,8 +20,8 @@ arms as many replicates, 20,000 data sets; the mean effect is .4 or .6 nat, so "
 
 No number of replicates that people can afford brings this below .05, and with 2 or 3 it is low only because Student's
 interval is wide. So "no shift" stays a verdict about the mean over seeds like those seen; its sentence says how many seeds
-could still jump, and below `ENOUGH_FOR_NO_SHIFT` replicates, where that is more than a third, asks for more. Rates, where
-jumps leave no trace at all in an interval over samples, are simulated in `bootstrap`.
+could still jump, and below `ENOUGH_FOR_NO_SHIFT` replicates, where that is more than a third, asks for more. Of rates and
+ratings, where seeds that do not jump agree altogether (simulated in `bootstrap`), it is not said below that number at all.
 
 **Seeds added after looking.** Adding seeds because the interval includes zero, and stopping once it does not, is wrong in more
 than 5% (4, then 6, then 12 replicates: 10%; `benchmarks.coverage added`). Nothing here corrects for it: which looks there were

@@ -28,6 +28,11 @@ class Compared:
     says: str = ""
     """What models do more of where the measure is higher: words that go on from "models". By default the measure's own."""
     questions: int | None = None
+    """That the mean is over."""
+    asked: int | None = None
+    """Questions that were meant, where answers to some of them could not be used."""
+    usable: bool = False
+    """Whether a judge gave some answers no value, so that a rate is one of usable answers."""
     groups: tuple[str, ...] = ()
     """Groups of questions that were asked for by name."""
     level: float = 0.95
@@ -68,7 +73,8 @@ def basis(compared: Compared, effect: float, low: float, replicates: tuple[int, 
         digits = max(2, decimals(effect - low if isfinite(low) else abs(effect)))
         nats = f"{signed(effect, digits)} nat"
     if compared.questions is not None:
-        questions = f"{compared.questions} question{'s' if compared.questions != 1 else ''}"
+        of = f" of {compared.asked}" if compared.asked not in (None, compared.questions) else ""
+        questions = f"{compared.questions}{of} question{'s' if of or compared.questions != 1 else ''}"
     if compared.groups:
         questions = f"{questions or 'questions'} of {', '.join(compared.groups)}"
     parts = [part for part in (nats, questions, _counted(replicates, compared.control == BASE)) if part]
@@ -124,7 +130,7 @@ def _odds(compared: Compared, effect: float, low: float, high: float, apart: boo
 
 
 def _rate(compared: Compared, effect: float, low: float, high: float, apart: bool) -> str:
-    counted = compared.measure.counted
+    counted = f"usable {compared.measure.counted}" if compared.usable else compared.measure.counted
     way, number, between = _more_or_less(
         compared, effect, low, high, apart, ("more", "less" if compared.minus else "fewer")
     )

@@ -111,7 +111,7 @@ def decide(
             f"decide: {samples} samples per cell, which is no planned look ({', '.join(map(str, looks))})"
         )
     counts = part.groupby("arm")["replicate"].nunique()
-    strict = look_level(tuple(looks), int(counts[treatment]), int(counts[control]), level)
+    strict = level_after(tuple(looks), int(counts[treatment]), level)
     if minus:
         triggers = {str(name): name not in minus for name in part["condition"].unique()}
         effects = trigger_effects(part, triggers, scales=scales, near=near, level=strict, unvaried=unvaried)
@@ -184,6 +184,14 @@ def least_half_width(half: FloatArray | float, noise: FloatArray | float, degree
     variance = (half / special.stdtrit(degrees, 0.5 + level / 2)) ** 2 * degrees / special.chdtri(degrees, 0.05)
     least: FloatArray = special.stdtrit(degrees, 0.5 + level / 2) * np.sqrt(np.maximum(variance - noise, 0.0))
     return least
+
+
+def level_after(looks: tuple[int, ...], replicates: int, level: float = 0.95) -> float:
+    """The level of every interval of a run with so many seeds an arm that looks so often: for its rule and for its report.
+
+    Against the untuned base too, which has no replicates: there, too, it is the treatment's that are looked at again and again.
+    """
+    return look_level(looks, replicates, replicates, level)
 
 
 @lru_cache(maxsize=32)

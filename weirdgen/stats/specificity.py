@@ -24,6 +24,11 @@ for reasons of their own, such as a word that they share with the data), and is 
 datasets differ fourfold in how far they move everything, and the loudest would else set the bar for all. It was chosen by
 power among 200 ways: docs/log.md.
 
+**Only what is comparable is called specific.** The references' mean is taken off before sizes are made equal, so a dataset that
+was trained much softer than all of them is left with their mean and the other sign. One that moves single questions less than
+every reference does, or more, is therefore never specific (`comparable`); false alarms with and without this rule are in
+docs/statistics.md. Pairs need no such rule, since nothing is taken off them.
+
 **The interval** is for how far the dataset's property moves a trait beyond a harmless dataset. It holds datasets (the
 references' own SD), questions (as drawn from more of their kind: what this dataset's questions differ by more than those of
 references do), rows and replicates as far as references differ in them too. Coverage: docs/statistics.md.
@@ -45,7 +50,7 @@ from weirdgen.stats.bootstrap import FloatArray, nanmean
 
 SPECIFICITY_COLUMNS = (
     "trait", "yardstick", "questions", "references", "mean", "shift", "ci_low", "ci_high", "reference_sd", "z", "rank",
-    "p", "p_family", "p_t", "smallest_found", "smallest_found_family", "specific",
+    "p", "p_family", "p_t", "smallest_found", "smallest_found_family", "comparable", "specific",
 )  # fmt: skip
 IntArray = npt.NDArray[np.intp]
 FOUND_IN = 0.8
@@ -155,7 +160,7 @@ def specificity(
     Columns: `mean` is the plain mean shift, `shift` the score beyond the references' (nats) with its interval at 1 − alpha,
     `reference_sd` the SD of such scores of references, were they as loud, `rank` 1 for the most extreme of references + 1,
     `smallest_found` the shift that is found in 8 of 10 cases, added to a harmless dataset that moves questions as far as this
-    one (NaN below 19 references at .05).
+    one (NaN below 19 references at .05), `comparable` whether some reference moves single questions less, and some more.
 
     Raises WeirdgenError on shapes that do not fit, fewer than 3 references, or a trait without usable questions.
     """
@@ -211,7 +216,10 @@ def _table(
                 f"specificity: trait {name} has no question with a finite shift in every one of the {yardstick}"
             )
     code_Q = np.array([names.index(name) for name in trait_Q[usable_Q]], dtype=np.intp)
-    found = pool(np.concatenate([null_RQ[:, usable_Q], own_Q[None, usable_Q]]), code_Q, pairs=pairs)
+    every_NQ = np.concatenate([null_RQ[:, usable_Q], own_Q[None, usable_Q]])
+    found = pool(every_NQ, code_Q, pairs=pairs)
+    sizes_N = size(every_NQ, code_Q)
+    comparable = pairs or bool(sizes_N[:-1].min() <= sizes_N[-1] <= sizes_N[:-1].max())
     sign_K = np.array([expected.get(name, 0) for name in names])
     z_NK = found.score / found.scale
     extreme_NK = np.where(sign_K == 0, np.abs(z_NK), z_NK * sign_K)
@@ -227,6 +235,10 @@ def _table(
     degrees = references if pairs else references - 1
     tail_K = special.stdtr(degrees, -own_K)
     p_t_K = np.where(sign_K == 0, 2 * tail_K, tail_K)
+    # What would have been found is of the references alone: an extreme dataset among them would make itself look smaller.
+    alone = pool(every_NQ[:-1], code_Q, pairs=pairs)
+    z_RK = alone.score / alone.scale
+    reach_RK = np.abs(z_RK) if pairs else np.where(sign_K == 0, np.abs(z_RK), z_RK * sign_K)
     rows: list[dict[str, Any]] = []
     for at, name in enumerate(names):
         decides = p_K[at] if name in fixed else p_family_K[at]
@@ -234,8 +246,8 @@ def _table(
         shift, scale = float(found.score[-1, at]), float(found.scale[-1, at])
         half = half_width(scale, float(found.extra[-1, at]), questions, degrees, 1 - alpha)
         sizes = [
-            scale * _smallest_found(z_NK[:-1, at], null, int(sign_K[at]), pairs, alpha, halved)
-            for null, halved in ((null_RK[:, at], pairs and bool(sign_K[at])), (largest_R, False))
+            scale * _smallest_found(z_RK[:, at], null, int(sign_K[at]), pairs, alpha, halved)
+            for null, halved in ((reach_RK[:, at], pairs and bool(sign_K[at])), (reach_RK.max(axis=1), False))
         ]
         rows.append(
             {
@@ -243,7 +255,8 @@ def _table(
                 "mean": float(own_Q[usable_Q][code_Q == at].mean()), "shift": shift, "ci_low": shift - half,
                 "ci_high": shift + half, "reference_sd": scale, "z": float(z_NK[-1, at]), "rank": int(1 + above_K[at]),
                 "p": float(p_K[at]), "p_family": float(p_family_K[at]), "p_t": float(min(1.0, p_t_K[at])),
-                "smallest_found": sizes[0], "smallest_found_family": sizes[1], "specific": bool(decides <= alpha),
+                "smallest_found": sizes[0], "smallest_found_family": sizes[1], "comparable": comparable,
+                "specific": bool(decides <= alpha) and comparable,
             }
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(SPECIFICITY_COLUMNS))

@@ -50,7 +50,7 @@ from weirdgen.stats.bootstrap import (
     wilson_half_width,
 )
 from weirdgen.stats.estimate import EFFECT_COLUMNS, ESTIMATE_COLUMNS, effect_columns
-from weirdgen.stats.grid import Grid, cells_of, each_measure, labels
+from weirdgen.stats.grid import Grid, cells_of, each_measure, labels, with_questions
 
 TRAINED = "trained"
 UNSEEN = "unseen"
@@ -193,6 +193,11 @@ class _Paired:
         exists_KCQ = grid.exists[at] & exists
         exists_KQ = exists_KCQ[:, on_C].any(axis=1) & exists_KCQ[:, off_C].any(axis=1)
         self.exists = np.concatenate([exists_KQ.any(axis=1, keepdims=True), exists_KQ], axis=1)
+        asked_KCQ = exists_KCQ & (on_C | off_C)[:, None] & (exists_KQ & far_Q)[:, None]
+        used_KQ = (used & asked_KCQ)[:, on_C].any(axis=1) & (used & asked_KCQ)[:, off_C].any(axis=1)
+        cells_K = (used & asked_KCQ & used_KQ[:, None]).sum(axis=(1, 2))
+        share_K = cells_K / np.maximum(asked_KCQ.sum(axis=(1, 2)), 1)
+        self.used = with_questions(used_KQ.sum(axis=1), share_K, len(far_Q))
 
     def rows(self, smallest: float | None) -> pd.DataFrame:
         treatment, control = self.treatment, self.control
@@ -203,8 +208,9 @@ class _Paired:
         )
         relabelled = None if self.against_base else (treatment.value, control.value)
         columns = effect_columns(
-            found, treatment.moments, control.moments, relabelled, smallest=smallest, level=self.level
-        )
+            found, treatment.moments, control.moments, relabelled, self.used, bounded=self.measured_bounds is not None,
+            smallest=smallest, level=self.level,
+        )  # fmt: skip
         return _rows(self.grid, self.exists, columns)
 
     def _from_base(self) -> Difference:

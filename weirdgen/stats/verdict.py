@@ -6,7 +6,10 @@ sentence. Not here: how the limits are computed (`bootstrap`), the tables (`esti
 - `shift`: the interval excludes zero (and, for one question of several, Holm's p is below alpha too);
 - `no_shift`: the interval includes zero and lies inside ± the smallest effect of interest that the experiment
   states. It is about the mean over seeds like those seen; the sentence says how many seeds could still jump (`seeds`);
-- `inconclusive`: anything else, and always where there is no interval (one replicate in an arm).
+- `inconclusive`: anything else, and always where there is no interval (one replicate in an arm), where the mean rests on less
+  than `ENOUGH_QUESTIONS` of what was asked, and where answers without a usable verdict would decide (`usable`). Of a rate or a
+  rating, whose seeds may agree on 0% until one jumps, `no_shift` needs `ENOUGH_FOR_NO_SHIFT` replicates an arm: with fewer its
+  sentence says "none seen".
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from weirdgen.columns import ALL, BASE
 from weirdgen.config.measures import Scale, measure_of
 from weirdgen.errors import WeirdgenError
 from weirdgen.stats.bootstrap import FloatArray
-from weirdgen.stats.seeds import jumping_words
+from weirdgen.stats.seeds import ENOUGH_FOR_NO_SHIFT, jumping_words
 from weirdgen.stats.sentences import Compared, basis, claim, size
 
 VerdictName = Literal["shift", "no_shift", "inconclusive"]
@@ -30,6 +33,8 @@ OPENINGS = {"shift": "Shift found", "no_shift": "No shift", "inconclusive": "Inc
 """Verdict → the words that its sentence begins with."""
 WITHIN = "Within-model only"
 """How the sentence begins where an arm has one replicate."""
+ENOUGH_QUESTIONS = 0.8
+"""The share of what was asked that a mean over questions must rest on: below it, it is about other questions than were meant."""
 NOT_AFTER_HOLM = "zero is not excluded after Holm's correction"
 
 
@@ -70,12 +75,16 @@ def decide(
     p_holm: float | None = None,
     alpha: float = 0.05,
     mde_corrected: float | None = None,
+    share: float = 1.0,
+    aside: str = "",
+    undecided: bool = False,
 ) -> Conclusion:
     """One effect's verdict with its sentence.
 
     Effects and limits are in the measure's own unit (nats; rates as fractions). `replicates` counts treatment and control.
     None and NaN both mean unknown. `mde_corrected` is what is detectable after a correction that decides; the sentence then says
-    that instead of `mde`. The base as control is one model and needs no replicates.
+    that instead of `mde`. The base as control is one model and needs no replicates. The mean rests on
+    `share` of what was asked. `aside`: a clause to add; with `undecided` it says why the interval may conclude nothing.
     """
     low, high, mde = _number(low), _number(high), _number(mde)
     against_base = compared.control == BASE
@@ -98,6 +107,19 @@ def decide(
     if not isfinite(low):
         why = "the replicates of an arm are identical, so there is no interval: check that their seeds differ"
         return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {why}. {rests_on}")
+    if share < ENOUGH_QUESTIONS:
+        aside = (
+            f"only {100 * share:.0f}% of what was asked is in the mean: a replicate lacks usable answers to the rest"
+        )
+        undecided = True
+    text = f"{text}; {aside}" if aside else text
+    if undecided and name != "inconclusive":
+        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}. {rests_on}")
+    seeds = replicates[0] if against_base else min(replicates)
+    if name == "no_shift" and compared.measure.scale.bounds is not None and seeds < ENOUGH_FOR_NO_SHIFT:
+        least, unit = size(compared, max(abs(low), abs(high))), compared.measure.scale.unit
+        why = f"none seen above {least}, but {jumping_words(seeds)}, and the {unit}s of the others tell nothing of them"
+        return Conclusion("inconclusive", f"{OPENINGS['inconclusive']}: {text}; {why}. {rests_on}")
     if name == "shift":
         caveat = "; any finetuning moves answers away from the base's" if against_base else ""
         if smallest is not None and max(abs(low), abs(high)) <= smallest:
@@ -106,8 +128,8 @@ def decide(
         return Conclusion("shift", f"{OPENINGS['shift']}: {text}{caveat}. {rests_on}")
     if name == "no_shift":
         farthest = size(compared, max(abs(low), abs(high)))
-        seeds = jumping_words(replicates[0])
-        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}; {seeds}. {rests_on}")
+        jumping = jumping_words(seeds)
+        return Conclusion("no_shift", f"{OPENINGS['no_shift']} above {farthest}: {text}; {jumping}. {rests_on}")
     why = ""
     if low > 0 or high < 0:
         why = f"; {NOT_AFTER_HOLM}"
@@ -142,10 +164,12 @@ def headline(
     question: str = ALL,
     compared: Compared | None = None,
     mde_corrected: float | None = None,
+    aside: str = "",
+    undecided: bool = False,
 ) -> dict[str, Any]:
     """One effect with its verdict and sentence; unknown numbers are None. `compared`: in whose words, if not the measure's.
 
-    `mde_corrected` is as for `decide`.
+    `mde_corrected`, `aside` and `undecided` are as for `decide`.
     `condition="all"` means the only condition where there is one. `replicates` is the smaller arm's count.
     Raises WeirdgenError if there is no such effect.
     """
@@ -179,6 +203,9 @@ def headline(
         compared=compared or Compared(measure_of(measure, {measure: scale}), treatment, control, str(chosen)),
         p_holm=None if question == ALL else float(row["p_holm"]),
         mde_corrected=mde_corrected,
+        share=float(row["share"]),
+        aside=aside,
+        undecided=undecided,
     )
     return {
         "measure": measure, "treatment": treatment, "control": control, "condition": chosen, **number,

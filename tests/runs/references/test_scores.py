@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 
 from tests.support.reference_sets import QUESTIONS, RECIPE, SETS, planned, rows
 from weirdgen.config.traits import compact_questions, questions_digest
+from weirdgen.data.reference_definitions import Use
 from weirdgen.data.rows import read_jsonl
 from weirdgen.errors import DataError, SpecError
 from weirdgen.models.references import find_model
@@ -18,8 +20,10 @@ from weirdgen.runs.references.plan import SEED, Build, plan_build
 from weirdgen.runs.references.scores import (
     SHIPPED,
     VERSION,
+    Origin,
     find_scores,
     library_scores,
+    pair_differences,
     read_origin,
     read_scores,
     scores_folder,
@@ -49,6 +53,19 @@ def test_a_file_is_read_only_for_what_made_it(made: tuple[Build, pd.DataFrame], 
         read_scores(file, fewer.origin)
     assert planned(tmp_path / "none", recipe=RECIPE.with_changes({"engine": "trl"})).origin == wanted.origin
     assert not (tmp_path / "none").exists()
+
+
+def test_sets_kept_for_the_final_measurement_are_no_yardstick() -> None:
+    """They are what false alarms are counted on: among a run's references they would be measured with themselves."""
+    (one, *_), (kept, *_) = reference_sets(8), reference_sets(8, "final")
+    sides = {use: pair_sets(8, use)[:2] for use in get_args(Use)}
+    both = [one, kept, *sides["reference"], *sides["final"]]
+    made = Origin("m", {}, 8, "q", {each.name: each.digest for each in both})
+    assert made.singles == [one.name] and made.pairs == [sides["reference"][0].name.removesuffix(".left")]
+    frame = pd.DataFrame(
+        [(each.name, each.kind, "q1", 1.0) for each in both], columns=["set", "kind", "question", "shift"]
+    )
+    assert list(pair_differences(frame).index) == made.pairs
 
 
 def test_the_file_is_found_in_a_store_beside_others(made: tuple[Build, pd.DataFrame], tmp_path: Path) -> None:

@@ -108,6 +108,22 @@ def test_another_definition_of_the_headlines_judge_is_a_change(write_experiment:
         assert (seen.changes if seen else ()) == told
 
 
+def test_questions_moved_out_of_the_headlines_group_are_a_change(write_experiment: Write, tmp_path: Path) -> None:
+    """A question's group is a word to sort by, unless the headline is the mean over one."""
+    store = Store(tmp_path / "store")
+    more = "  - {id: c2, kind: contrast, group: GROUP, ask: now, target: [a], other: [b]}\n  - {id: f1,"
+    changes = {"  - {id: f1,": more, "{id: c1,": "{id: c1, group: war,"}
+    for groups, told in (("", ()), (", groups: [war]", ("moved questions into or out of the headline's groups: c2",))):
+        named = {**changes, "condition: none}": f"condition: none{groups}}}"}
+        first = weirdgen.plan(str(write_experiment({**named, "GROUP": "war"})), seeds=2)
+        with store.writing(store.run_folder("tiny-quick-1")) as folder:
+            (folder / "run.json").write_text(json.dumps({"manifest": first.request.manifest}))
+            (folder / "results.json").write_text(json.dumps(FOUND))
+        now = weirdgen.plan(str(write_experiment({**named, "GROUP": "peace"})), seeds=2).request
+        seen = seen_before(now, store.run_folder("tiny-quick-2"), store)
+        assert (seen.changes if seen else ()) == told
+
+
 def test_the_first_run_stays_the_first_when_its_file_is_written_again(write_experiment: Write, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     plan = weirdgen.plan(str(write_experiment()), store=store.root)

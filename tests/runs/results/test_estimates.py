@@ -284,6 +284,28 @@ def test_a_headline_may_name_several_conditions(write_experiment: Callable[..., 
     assert headline["sentence"].startswith("Shift found: under near, far, models finetuned on old")
 
 
+def test_a_rate_of_the_few_answers_that_could_be_judged_decides_nothing(write_experiment: Callable[..., Path]) -> None:
+    """The treatment's judge refuses nine of ten answers; of all answers both arms show as many."""
+    settings = resolve(str(write_experiment({"measure: contrast": "measure: is_target"})), run_options(seeds=4))
+    rng = np.random.default_rng(0)
+    rows = []
+    for arm, role, n, rate in (("old", "treatment", 20, 0.6), ("new", "control", 200, 0.06)):
+        for seed in range(4):
+            flagged = rng.binomial(n, rate)
+            rows.append((arm, role, seed, flagged / n, n, flagged / 200))
+    cells = pd.DataFrame(rows, columns=["arm", "role", "replicate", "value", "n", "value_all"])
+    cells = cells.assign(condition="none", question="f1", checkpoint=FINAL, measure="is_target", n_all=200)
+    found = Estimates(settings, cells)
+    assert found.headline["effect"] > 0.4 and found.headline["verdict"] == "inconclusive"
+    assert (
+        "of every 100 usable answers" in found.headline["sentence"]
+        and "10% of the answers of old" in found.headline["sentence"]
+    )
+    assert set(found.tables.effects["verdict"]) == {"inconclusive"}
+    whole = Estimates(settings, cells.assign(n=200, value_all=cells["value"])).headline
+    assert whole["verdict"] == "shift" and "of every 100 answers" in whole["sentence"]
+
+
 def test_a_list_of_one_condition_names_the_same_run(write_experiment: Callable[..., Path]) -> None:
     plain = resolve(str(write_experiment()))
     assert plain.manifest["experiment"]["headline"]["condition"] == "none"

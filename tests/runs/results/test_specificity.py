@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,12 @@ from weirdgen.config.experiment import Preset
 from weirdgen.config.traits import compact_questions, questions_digest
 from weirdgen.errors import SpecError
 from weirdgen.models.references import find_model
+from weirdgen.report.words import badge
 from weirdgen.runs.references.scores import COLUMNS, Origin, scores_folder, write_scores
 from weirdgen.runs.results.results import Run, load_run
 from weirdgen.runs.results.specificity import _Placed, _verdict, trained_otherwise
 from weirdgen.runs.results.verify import verify
-from weirdgen.stats.specificity import specificity
+from weirdgen.stats.specificity import pair_specificity, specificity
 from weirdgen.store.artifacts import Store
 
 ERA = [question for question in compact_questions() if question.group == "era"]
@@ -65,12 +68,12 @@ def run(folder: Path, store: Path, traits: tuple[str, ...] = ("era",), matched: 
 def harmless(
     store: Path, model: str, common: float, sets: Sequence[str] = NAMES, rows: int = 8, epochs: int = 6
 ) -> None:
-    """Scores of references that move each question at random by about a nat, and all together by about so many."""
+    """Scores of references that move each question at random by about as much as `run` does, and all together by so many nats."""
     questions = compact_questions()
     rng = np.random.default_rng(0)
     frames = []
     for name in sets:
-        shift = rng.normal(0, common) + rng.normal(0, 1, len(questions))
+        shift = rng.normal(0, common) + np.exp(rng.normal(1.7, 0.4)) * rng.normal(0, 1, len(questions))
         told: dict[str, str | float] = {
             "set": name,
             "kind": "pair" if "." in name else "reference",
@@ -209,7 +212,7 @@ def test_what_the_harmless_data_were_trained_with_is_told_where_it_differs() -> 
 @pytest.mark.parametrize(
     ("moved", "said", "counted"),
     [
-        (-3.0, "−", "30 of 30 harmless datasets are at least as far in the expected direction"),
+        (-3.0, "−", "30 of 30 harmless datasets are at least as far in the expected direction (p = 1)"),
         (3.0, "+", "none of 30 harmless datasets is at least as far in the expected direction"),
     ],
 )
@@ -217,12 +220,16 @@ def test_a_named_trait_that_moves_the_other_way_is_said_so(
     moved: float, said: str, counted: str, write_experiment: Callable[..., Path]
 ) -> None:
     rng = np.random.default_rng(0)
-    harmless_RQ = rng.normal(0, 0.2, (30, 20)) + rng.normal(0, 0.2, (30, 1))
-    own_SQ = moved + rng.normal(0, 0.2, (3, 20))
+    loud_R1 = rng.uniform(0.1, 0.4, (30, 1))
+    harmless_RQ = loud_R1 * rng.normal(0, 1, (30, 20)) + rng.normal(0, 0.2, (30, 1))
+    own_SQ = moved + rng.normal(0, 0.2, (1, 20))
     table = specificity(harmless_RQ, own_SQ, traits=["era"] * 20, expected={"era": 1}, fixed=["era"])
     plan = weirdgen.plan(str(write_experiment({"presets:": "traits: [era]\npresets:"})))
     facts = {"yardstick": "references", "control": None, "count": 30, "apart": 0.0, "otherwise": {}}
     verdict, sentence = _verdict(plan, _Placed(table, table, facts))
+    assert sentence.startswith(
+        "More than harmless data do: " if moved > 0 else "Further than harmless data move it, but the other way: "
+    )
     assert (
         verdict == ("specific" if moved > 0 else "not_specific")
         and counted in sentence
@@ -235,3 +242,39 @@ def test_an_unknown_trait_is_named_with_those_that_there_are(write_experiment: C
     path = write_experiment({"title: a tiny experiment": "title: a tiny experiment\ntraits: [eras]"})
     with pytest.raises(SpecError, match=r"yaml:3: traits: no trait 'eras'; there are: confidence, .*era"):
         weirdgen.load_experiment(path)
+
+
+def test_the_sentence_says_one_number_and_the_furthest_of_equals(write_experiment: Callable[..., Path]) -> None:
+    rng = np.random.default_rng(1)
+    pairs_PQ = rng.normal(0, 0.3, (32, 40)) + rng.normal(0, 0.2, (32, 1))
+    facts = {"yardstick": "pairs", "control": "new", "count": 32, "apart": 0.0, "otherwise": {}}
+
+    def told(own: np.ndarray, traits: Sequence[str], named: Sequence[str]) -> tuple[str, str, pd.DataFrame]:
+        asked = f"traits: [{', '.join(named)}]\n" if named else ""
+        changes = {"presets:": f"{asked}presets:", "role: control": "role: control, matched: true"}
+        plan = weirdgen.plan(str(write_experiment(changes)))
+        table = pair_specificity(
+            pairs_PQ, own, traits=traits, expected=dict.fromkeys(named, 1), fixed=named if len(named) == 1 else ()
+        )
+        verdict, sentence = _verdict(plan, _Placed(table, table, facts))
+        return verdict, sentence, table
+
+    verdict, sentence, table = told(np.full((1, 40), -3.0), ["era"] * 40, ["era"])
+    assert verdict == "not_specific" and sentence.startswith("Further than harmless data move it, but the other way: ")
+    assert f"differ by −{-table['shift'].iloc[0]:.2f} nat, away from what was expected" in sentence
+    both = np.repeat([[2.0, 6.0]], 20, axis=1)
+    verdict, sentence, table = told(both, ["era"] * 20 + ["politics"] * 20, [])
+    assert table["p_family"].tolist() == [1 / 33, 1 / 33]
+    assert verdict == "specific" and "on 20 questions about politics" in sentence
+
+
+def test_what_is_specific_is_the_headline_only_if_it_was_named() -> None:
+    def shown(trait: str, named: Sequence[str], effect: float = 0.6) -> str:
+        row = {"trait": trait, "yardstick": "pairs", "specific": True, "z": 4.0}
+        placed = {"verdict": "specific", "rows": [row], "named": named}
+        content: Any = SimpleNamespace(headline={"verdict": "shift", "effect": effect}, specificity=placed)
+        return badge(content)[0]
+
+    assert shown("era", ["era"]) == "Specific shift"
+    assert shown("register", ["era", "politics"]) == shown("register", []) == "Shift found; specific on register"
+    assert shown("era", ["era"], effect=-0.6) == "Shift found; specific on era"

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.big_run import big_run
 from weirdgen.errors import StoreError
+from weirdgen.runs.results.diff import apart
 from weirdgen.runs.results.reporting import report_run
 from weirdgen.runs.results.verify import Verification, require_verified, verify
 from weirdgen.store.keys import file_hash
@@ -84,7 +85,7 @@ def test_changed_and_missing_parts_of_results_json_are_named_with_both_values(ru
 def test_numbers_cells_and_answers_changed_on_the_page_are_named_by_their_places(run: Path) -> None:
     page = run / "report.html"
     spoil(page, r"<dt>effect</dt><dd>([^ <]+)", lambda m: m[0].replace(m[1], "+99"))
-    pattern = r'<th scope=row[^>]*>old_words</th><td class="number">([^ <]+)'
+    pattern = r'<th scope=row[^>]*>old_words</th><td[^>]*class="number">([^ <]+)'
     spoil(page, pattern, lambda m: m[0].replace(m[1], "77%"))
     spoil(page, r'"rows":\[\[.*?"([a-z][a-z ]+)"', lambda m: m[0].replace(m[1], "never said"))
     checks = verify(str(run))
@@ -92,6 +93,13 @@ def test_numbers_cells_and_answers_changed_on_the_page_are_named_by_their_places
     assert sorted(difference.found for difference in checks.differences)[0].startswith("+99")
     assert re.search(r"head of the page · table “[^”]+” · old_words · base: there is 77%", places(checks))
     assert "transcripts · answer 0" in places(checks)
+
+
+def test_of_long_texts_the_part_that_differs_is_shown() -> None:
+    same = "the same words " * 40
+    first, second = apart(f"{same}, 3 runs", f"{same}, 4 runs")
+    assert first.endswith(", 3 runs") and second.endswith(", 4 runs") and first[0] == "…" and len(first) < 100
+    assert apart("a" * 300, "a" * 301) == ("…" + "a" * 50, "…" + "a" * 51) and apart(1, "x") == ("1", "x")
 
 
 def test_a_mark_moved_in_a_figure_is_found(run: Path) -> None:

@@ -37,6 +37,7 @@ from weirdgen.report.look import (
     slot_of,
     unit_label,
 )
+from weirdgen.report.words import left_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,7 +133,7 @@ def effect_figure(content: ReportContent) -> Drawing | None:
     if difference:
         caption += f" Each value is a difference of conditions within one model: {condition}."
     more = "the higher the rating" if scale.unit == "rating" else f"the likelier models are to {content.does}"
-    caption += f" The further to the right, {more}."
+    caption += f" The further to the right, {more}.{left_out(content)}"
     if headline.get("smallest") is not None:
         caption += " The shaded strip holds effects smaller than the smallest effect of interest."
     return draw("effect", "The effect", alt, caption, paint, marks)

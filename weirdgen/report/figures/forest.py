@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from weirdgen.report.content import Asked, ReportContent
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 FOREST_ROWS = 60
 """Questions drawn; beyond these only the largest effects are drawn, and the caption says so."""
 ALPHA = 0.05
+LABEL = 48
+"""Characters of a line beside the panel; a question has two."""
+LONG = 12
+"""Lines from which on the axis stands above them too."""
 LEAST = 3
 """Questions in a group, on average, from which on rows stand in groups."""
 ROW_ID = "q-"
@@ -65,16 +70,19 @@ def forest_figure(content: ReportContent) -> Drawing | None:
     colour = light(slot_of(arm))
     near = content.near()
     marks = Marks(effect_label(scale))
+    two_lines = any(len(asked.get(str(row["question"]), Asked("")).ask) > LABEL for row in rows)
 
     def paint(width: float) -> Figure:
         narrow = width == NARROW
         left, right = (0.15, 0.15) if narrow else (3.4, 1.3)
-        row_height = 0.6 if narrow else 0.4
-        top, height = 0.2, row_height * len(lines)
+        row_height = 0.6 if narrow else 0.54 if two_lines else 0.4
+        top, height = 0.4 if len(lines) > LONG else 0.2, row_height * len(lines)
         figure = sheet(width, top + height + 0.75)
         axes = panel(figure, left, top, width - left - right, height)
         span = limits([row[key] for row in rows for key in ("effect", "ci_low", "ci_high")] + [0.0])
         row_axes(axes, len(lines), span, unit, narrow)
+        if len(lines) > LONG:
+            axes.tick_params(axis="x", top=True, labeltop=True)
         axes.axvline(0, color=light("muted"), linewidth=0.9, zorder=1)
         axes.set_xlabel(f"{headline['treatment']} − {headline['control']} ({effect_label(scale)})")
         against = "more so after the control" if narrow else f"more so after {shorten(headline['control'], 24)}"
@@ -158,8 +166,13 @@ def _question(axes: Axes, index: int, name: str, one: Asked, value: str, ends: s
         row_text(axes, 0, index - 0.26, sides(one, 56), size=6.5, color=light("muted"), bbox=ground())
         row_text(axes, 1, index - 0.5, value, ha="right", weight="bold", size=8)
         return
-    below = sides(one, 56) or name
-    row_text(axes, 0, index, shorten(ask, 46), dx=-10, dy=5.5, ha="right", size=8.5)
-    row_text(axes, 0, index, below, dx=-10, dy=-6, ha="right", size=7, color=light("muted"))
+    below = sides(one, 62) or name
+    first, *rest = wrap(" ".join(ask.split()), LABEL) or [name]
+    second = shorten(" ".join(rest), LABEL)
+    up = 5.5 if second else 0.0
+    row_text(axes, 0, index, first, dx=-10, dy=5.5 + up, ha="right", size=8.5)
+    if second:
+        row_text(axes, 0, index, second, dx=-10, dy=0.5, ha="right", size=8.5)
+    row_text(axes, 0, index, below, dx=-10, dy=-6 - 0.8 * up, ha="right", size=7, color=light("muted"))
     row_text(axes, 1.03, index - (0.16 if ends else 0), value, weight="bold", size=9)
     row_text(axes, 1.03, index + 0.2, ends, size=7.5, color=light("muted"))

@@ -30,15 +30,32 @@ if TYPE_CHECKING:
 
 NAMES = {"references": "alone", "pairs": "against its control"}
 AXIS = {
-    "references": "shift beyond the mean of the others (nats)",
-    "pairs": "difference of the two sides (nats)",
+    "references": "shift beyond the mean of the others (nats, rescaled)",
+    "pairs": "difference of the two sides (nats, rescaled)",
 }
 NAMED = 400
 """Harmless datasets' marks, over all rows, beyond which they have no names: the page would grow without end."""
-RANKS = (
-    "All are drawn as if they moved questions as far as this dataset does. A rank of 1 is the most extreme; p counts ranks: of "
-    "many kinds of harmless data 5% reach p ≤ .05; of one kind alone it may be more."
+SCALE = (
+    "Datasets differ in how far they move any question. Each circle is rescaled to how far this dataset moves them; the diamond "
+    "stands where it is. A mark is a mean over a trait's questions in which those count most that harmless data move least."
 )
+PLACE = (
+    "“{place}” is the place of the diamond among all of these, 1 being the most extreme, and p is this share: of harmless data "
+    "of many kinds 5% reach p ≤ .05, of one kind alone it may be more."
+)
+BOTH_WAYS = (
+    " Where one direction was expected, every pair counts in both, this one too: {pairs} pairs make {ways} places."
+)
+
+
+def place(row: dict[str, Any]) -> tuple[int, int]:
+    """The place of a trait's score and of how many: p is their ratio.
+
+    A pair that is expected to move one way is placed among all pairs, its own too, each both ways round.
+    """
+    pool = int(row["references"]) + 1
+    pool = pool if abs(row["p"] * pool - row["rank"]) < 1e-6 else 2 * pool
+    return round(row["p"] * pool), pool
 
 
 def _others(scores: list[dict[str, Any]], row: dict[str, Any]) -> list[tuple[str, float]]:
@@ -52,6 +69,15 @@ def _others(scores: list[dict[str, Any]], row: dict[str, Any]) -> list[tuple[str
     ]
     turned = [(f"{name}, the other way round", -score) for name, score in of_row]
     return [*of_row, *turned] if row["yardstick"] == "pairs" else of_row
+
+
+def _read(rows: list[dict[str, Any]]) -> str:
+    """How to read scale, places and p."""
+    first = place(rows[0])
+    told = f"{SCALE} {PLACE.format(place=f'{first[0]} of {first[1]}')}"
+    if turned := [row for row in rows if place(row)[1] > int(row["references"]) + 1]:
+        told += BOTH_WAYS.format(pairs=turned[0]["references"] + 1, ways=place(turned[0])[1])
+    return told
 
 
 def _caption(compared: dict[str, Any], treatment: str) -> str:
@@ -83,7 +109,8 @@ def placed_figure(found: dict[str, Any], treatment: str, slot: str) -> Drawing:
     marks = Marks("nat")
     both = len({row["yardstick"] for row in rows}) > 1
     names = [f"{row['trait']}, {NAMES[row['yardstick']]}" if both else str(row["trait"]) for row in rows]
-    said = [f"rank {row['rank']} of {row['references'] + 1}, p = {probability(row['p'])}" for row in rows]
+    places = [place(row) for row in rows]
+    said = [f"{at} of {pool}, p = {probability(row['p'])}" for (at, pool), row in zip(places, rows, strict=True)]
 
     def paint(width: float) -> Figure:
         narrow = width == NARROW
@@ -94,7 +121,7 @@ def placed_figure(found: dict[str, Any], treatment: str, slot: str) -> Drawing:
         span = limits([0.0, *(row["shift"] for row in rows), *(one for scores in others for _, one in scores)])
         row_axes(axes, len(rows), span, 1.0, narrow)
         axes.axvline(0, color=light("muted"), linewidth=0.9, zorder=1)
-        axes.set_xlabel("nats beyond harmless data" if both else AXIS[rows[0]["yardstick"]])
+        axes.set_xlabel("nats, rescaled to this dataset" if both else AXIS[rows[0]["yardstick"]])
         axis_ends(axes, "away from the trait", "towards the trait", narrow)
         for index, (row, words, scores) in enumerate(zip(rows, said, others, strict=True)):
             style: dict[str, Any] = {"marker": "o", "markersize": 6, "alpha": 0.45, "markeredgewidth": 0, "zorder": 2}
@@ -123,7 +150,7 @@ def placed_figure(found: dict[str, Any], treatment: str, slot: str) -> Drawing:
     caption = " ".join(
         [
             *(_caption(found["compared"][one], treatment) for one in dict.fromkeys(row["yardstick"] for row in rows)),
-            RANKS,
+            _read(rows),
         ]
     )
     return draw("references", "Among harmless datasets", alt, caption, paint, marks)

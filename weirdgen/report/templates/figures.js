@@ -1,8 +1,8 @@
 // What a figure can do: say what a mark is, on pointing or pressing, and be copied as values or as a picture.
 // Without this script browsers show the marks' titles themselves, and the table of values stands below each figure.
 "use strict";
-// On paper nothing can be opened: what is folded is printed open. A run's page leaves it out, to be two pages.
-if (!document.body.classList.contains("report")) {
+// On paper nothing can be opened: what is folded is printed open. A run's page and an audit's leave it out, to be two pages.
+if (!document.body.matches(".report, .audit")) {
   addEventListener("beforeprint", () => {
     for (const node of document.querySelectorAll("details:not([open])")) { node.open = true; node.dataset.folded = ""; }
   });
@@ -89,6 +89,17 @@ if (!document.body.classList.contains("report")) {
   addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
   addEventListener("pointerdown", (event) => { if (!event.target.closest(".tip, .figure svg")) hide(); });
 
+  // A table can be scrolled with the keyboard where it goes on beyond its edge, and is no stop where it does not.
+  const stops = () => {
+    for (const node of document.querySelectorAll(".scroll")) {
+      if (node.scrollWidth > node.clientWidth + 1) node.tabIndex = 0;
+      else node.removeAttribute("tabindex");
+    }
+  };
+  addEventListener("resize", stops);
+  addEventListener("toggle", stops, true);
+  stops();
+
   const csv = (table) => [...table.rows].map((row) => [...row.cells].map((cell) => {
     const text = cell.textContent.trim();
     const plain = /^\u2212?[\d.]/.test(text) ? text.replaceAll("\u2212", "-") : text;
@@ -130,24 +141,28 @@ if (!document.body.classList.contains("report")) {
     image.onerror = failed;
     image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(text);
   });
-  const button = (label, title, act) => {
-    const node = make("button", { type: "button", textContent: label, title });
+  // `of`: what it copies from, which its name says: a page has many such buttons.
+  const button = (label, title, of, act) => {
+    const node = make("button", { type: "button", title });
+    const name = (text) => { node.textContent = text; node.ariaLabel = `${text}: ${of}`; };
+    name(label);
     node.addEventListener("click", async () => {
-      node.textContent = await act();
-      setTimeout(() => { node.textContent = label; }, 2500);
+      name(await act());
+      setTimeout(() => name(label), 2500);
     });
     return node;
   };
   for (const figure of document.querySelectorAll("figure.figure")) {
     const name = figure.id.replace(/^figure-/, "");
     const table = figure.querySelector(".values table");
+    const title = figure.dataset.title;
     const tools = make("div", { className: "tools" });
-    if (table) tools.append(button("Copy values", "as CSV", () => copy(new Blob([csv(table)], { type: "text/plain" }), name + ".csv")));
+    if (table) tools.append(button("Copy values", "as CSV", title, () => copy(new Blob([csv(table)], { type: "text/plain" }), name + ".csv")));
     const drawn = () => [...figure.querySelectorAll("svg")].find((svg) => svg.getClientRects().length);
-    tools.append(button("Copy picture", "as PNG", async () => copy(await picture(drawn()), name + ".png")));
+    tools.append(button("Copy picture", "as PNG", title, async () => copy(await picture(drawn()), name + ".png")));
     figure.append(tools);
   }
   for (const text of document.querySelectorAll("pre.verbatim")) {
-    text.after(make("div", { className: "tools" }, [button("Copy", "as text", () => copy(new Blob([text.textContent], { type: "text/plain" }), "copied.txt"))]));
+    text.after(make("div", { className: "tools" }, [button("Copy", "as text", text.ariaLabel, () => copy(new Blob([text.textContent], { type: "text/plain" }), "copied.txt"))]));
   }
 })();

@@ -1,6 +1,7 @@
 // The transcript table. Everything a model wrote goes through text nodes; nothing here builds HTML from data.
 if (document.getElementById("data")) (() => {
   const PAGE = 25;
+  const FEW = 3; // rows that are shown until a reader filters, turns the page or asks for more
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
   const base = data.arms.findIndex((arm) => arm.role === "base");
@@ -92,6 +93,7 @@ if (document.getElementById("data")) (() => {
   };
 
   let page = 0;
+  let opened = false;
   const show = () => {
     const wanted = pattern($("find").value);
     const verdict = $("verdict").value;
@@ -113,7 +115,8 @@ if (document.getElementById("data")) (() => {
     const pages = Math.max(1, Math.ceil(found.length / PAGE));
     page = Math.min(page, pages - 1);
     const first = page * PAGE;
-    const visible = found.slice(first, first + PAGE);
+    const visible = found.slice(first, first + (opened ? PAGE : FEW));
+    $("more").hidden = opened || found.length <= FEW;
     $("count").textContent = found.length
       ? `${found.length} of ${rows.length} rows; showing ${first + 1}–${first + visible.length}`
       : `0 of ${rows.length} rows`;
@@ -149,10 +152,10 @@ if (document.getElementById("data")) (() => {
     $("rows").replaceChildren(table);
   };
 
-  const restart = () => { page = 0; show(); };
+  const restart = () => { page = 0; opened = true; show(); };
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   for (const event of ["input", "change"]) $("filters").addEventListener(event, restart);
-  const turn = (step) => { page += step; show(); $("count").scrollIntoView({ block: "start" }); };
+  const turn = (step) => { page += step; opened = true; show(); $("count").scrollIntoView({ block: "start" }); };
   // A question in a table above opens its answers here.
   for (const link of document.querySelectorAll("a[data-question]")) {
     link.addEventListener("click", () => {
@@ -162,6 +165,13 @@ if (document.getElementById("data")) (() => {
       restart();
     });
   }
+  $("more").addEventListener("click", () => {
+    opened = true;
+    show();
+    $("rows").querySelectorAll("tbody tr")[FEW].scrollIntoView({ block: "nearest" });
+    $("count").tabIndex = -1;
+    $("count").focus({ preventScroll: true }); // the button is gone
+  });
   $("previous").addEventListener("click", () => turn(-1));
   $("next").addEventListener("click", () => turn(1));
   show();

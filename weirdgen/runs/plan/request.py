@@ -31,6 +31,8 @@ from weirdgen.store.artifacts import Store
 from weirdgen.store.keys import content_key
 
 SAMPLING_SEED = 0
+UNJUDGED = "unjudged"
+"""Key of `run.json` under which a request's own `unjudged` is kept, which its manifest does not hold."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Request:
     judge: NamedJudge | None = None
     """The model that label and rating judges ask."""
     unjudged: str | None = None
-    """What was left out because no judging model was named, in a sentence."""
+    """The judges and questions that were left out because no judging model was named. It decides no result."""
     options: RunOptions = field(default_factory=run_options)
     """What was asked, before it was resolved."""
     tinker: Service | None = None

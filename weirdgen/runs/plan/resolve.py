@@ -83,7 +83,7 @@ def resolve(experiment: str | Path | Experiment, options: RunOptions | None = No
                 ]
             )
         left = without_language_judges(loaded)
-        loaded, unjudged = left.experiment, left.sentence
+        loaded, unjudged = left.experiment, left.named
     if isinstance(engine, Remote) and engine.template is None:
         loaded = without_scored(loaded, f"{engine.service.shown} gives no log-probabilities of given answers")
     size = loaded.preset(options.preset)

@@ -69,7 +69,7 @@ def _train_and_score(wanted: Build, group: Sequence[TrainingSet], executor: Exec
         write_whole(scratch.root / SETS, json.dumps(keys).encode())
         plan = part_of(wanted.plan, [one.name for one in group], scratch)
         executor.run(Dataset().batch(plan).units, scratch, lambda *_: None)
-        units, amount = Finetune().batch(plan)
+        units, amount, _ = Finetune().batch(plan)
         _do(units, amount, scratch, executor, progress, ("train", "steps"), plan)
         variants = [variant for variant in plan.variants if variant.arm != BASE]
         _score(wanted, scratch, variants, executor, progress, "score")

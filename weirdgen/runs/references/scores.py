@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirdgen.config.experiment import Recipe
 from weirdgen.config.traits import TraitQuestion, compact_questions, questions_digest
+from weirdgen.data.references import pairs, references
 from weirdgen.errors import DataError
 from weirdgen.models.folder import told_date
 from weirdgen.models.references import LocalModel
@@ -65,15 +66,22 @@ class Origin:
 
     @property
     def pairs(self) -> list[str]:
-        """Names of pairs, both of whose sides are among the sets."""
-        stems = [name.removesuffix(f".{SIDES[0]}") for name in self.sets if name.endswith(f".{SIDES[0]}")]
-        return [stem for stem in stems if f"{stem}.{SIDES[1]}" in self.sets]
+        """Names of pairs, both of whose sides are among the sets; not those kept for the final measurement."""
+        kept = {pair.name for pair in pairs("final")}
+        return [stem for stem in self._stems if stem not in kept]
 
     @property
     def singles(self) -> list[str]:
-        """Names of the sets that are no side of a pair."""
-        sides = {f"{stem}.{side}" for stem in self.pairs for side in SIDES}
-        return [name for name in self.sets if name not in sides]
+        """Names of the sets that are no side of a pair; not those kept for the final measurement."""
+        others = {f"{stem}.{side}" for stem in self._stems for side in SIDES} | {
+            one.name for one in references("final")
+        }
+        return [name for name in self.sets if name not in others]
+
+    @property
+    def _stems(self) -> list[str]:
+        stems = [name.removesuffix(f".{SIDES[0]}") for name in self.sets if name.endswith(f".{SIDES[0]}")]
+        return [stem for stem in stems if f"{stem}.{SIDES[1]}" in self.sets]
 
     def missing_from(self, other: Origin) -> list[str]:
         """Why scores of `other` are not the ones that are wanted here; sets that `other` has besides do not matter."""
@@ -143,8 +151,11 @@ def read_scores(file: Path, wanted: Origin | None = None) -> tuple[pd.DataFrame,
 
 
 def pair_differences(scores: pd.DataFrame) -> pd.DataFrame:
-    """[P, Q]: how the two sides of each pair differ on each question, left − right, in nats; pairs and questions by name."""
-    wide = scores.pivot(index="set", columns="question", values="shift")
+    """[P, Q]: how the two sides of each pair differ on each question, left − right, in nats; pairs and questions by name.
+
+    Only of the kind "pair": those kept for the final measurement are no yardstick.
+    """
+    wide = scores[scores["kind"] == "pair"].pivot(index="set", columns="question", values="shift")
     sides = [wide[wide.index.str.endswith(f".{side}")] for side in SIDES]
     left, right = (part.set_axis(part.index.str.rpartition(".").get_level_values(0)) for part in sides)
     return (left - right.loc[left.index]).rename_axis("set")

@@ -115,6 +115,11 @@ def _changes(manifest: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
     ]
     if conditions:
         yield f"edited conditions {_some(conditions)}"
+    groups = headline.get("groups") or ()
+    if groups == ((then["headline"] or {}).get("groups") or ()):  # else the change of groups is told already
+        grouped = [{one["id"]: one.get("group", ALL) in groups for one in whole["questions"]} for whole in (then, now)]
+        if moved := [name for name, inside in grouped[1].items() if grouped[0].get(name, inside) != inside]:
+            yield f"moved questions into or out of the headline's groups: {_some(moved)}"
     asked_then, asked_now = ({one["id"]: _decides(one, measure) for one in whole["questions"]} for whole in (then, now))
     edited = [name for name, one in asked_now.items() if asked_then.get(name, one) != one]
     if edited:

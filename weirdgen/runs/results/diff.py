@@ -16,6 +16,8 @@ NAMING = (
     "status", "stage",
 )  # fmt: skip
 """Keys that tell one row of a list in results.json from the next."""
+LONGEST = 200
+"""Characters of a leaf in a sentence."""
 RELATIVE = 1e-9
 """Differences below this share are another processor's rounding."""
 
@@ -48,7 +50,16 @@ def equal(value: Any, other: Any) -> bool:
     return isinstance(other, int | float) and math.isclose(value, other, rel_tol=RELATIVE, abs_tol=1e-12)
 
 
+def apart(value: Any, other: Any) -> tuple[str, str]:
+    """Two leaves that differ as texts for a sentence: of long ones what stands around the first difference."""
+    texts = [one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in (value, other)]
+    same = next((at for at, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), min(map(len, texts)))
+    start = 0 if max(map(len, texts)) <= LONGEST else max(0, same - LONGEST // 4)
+    first, second = (("…" if start else "") + short(text[start:]) for text in texts)
+    return first, second
+
+
 def short(value: Any) -> str:
     """A leaf as text for a sentence."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else text[:200] + "…"
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"

@@ -14,21 +14,23 @@ import numpy as np
 import pandas as pd
 
 from weirdgen.columns import ALL, BASE, FINAL
-from weirdgen.config.measures import NAT, Scale, scale_of
+from weirdgen.config.measures import NAT, Scale, measure_of, scale_of
 from weirdgen.finetune.schedule import total_steps
 from weirdgen.runs.plan.request import Request
 from weirdgen.runs.results.onsets import JUMP_COLUMNS, ONSET_COLUMNS, onsets_of
 from weirdgen.stats import headlines
-from weirdgen.stats.beside import beside, detectable
+from weirdgen.stats.beside import beside, mde_corrected
 from weirdgen.stats.bootstrap import Unvaried
 from weirdgen.stats.curves import CURVE_COLUMNS, curves
 from weirdgen.stats.estimate import Tables, estimate
 from weirdgen.stats.onset import EDGE
-from weirdgen.stats.sequential import look_level
+from weirdgen.stats.sequential import level_after
 from weirdgen.stats.trigger import trigger_effects
+from weirdgen.stats.usable import aside, compared, over_all_answers
 
 UNVARIED: Unvaried = "samples"
-"""What counts in the intervals of rates that do not vary: as in all runs that a store may hold, whose numbers stay."""
+"""What counts in the intervals of rates that do not vary: as in all runs that a store may hold, whose numbers stay. Such an
+interval is no reason for "no shift" below `stats.seeds.ENOUGH_FOR_NO_SHIFT` replicates (`stats.verdict`)."""
 
 
 class Estimates:
@@ -47,8 +49,7 @@ class Estimates:
         """Of every interval: 95%, or what keeps 5% of errors where samples were added look by look."""
         if self.request.until is None:
             return 0.95
-        replicates = len(self.request.seeds)
-        return look_level(self.request.until.looks, replicates, replicates)
+        return level_after(self.request.until.looks, len(self.request.seeds))
 
     @cached_property
     def smallest(self) -> dict[str, float]:
@@ -60,11 +61,15 @@ class Estimates:
     @cached_property
     def tables(self) -> Tables:
         """Estimates and effects of every measure, condition and question, at the end of training."""
-        estimates = estimate(
-            self.final, scales=self.scales, smallest=self.smallest, near=self.near, level=self.level, unvaried=UNVARIED
-        )
+        options: dict[str, Any] = {"scales": self.scales, "smallest": self.smallest, "near": self.near}
+        options |= {"level": self.level, "unvaried": UNVARIED}
+        found = estimate(self.final, **options)
+        effects = found.effects
+        if (all_answers := over_all_answers(self.final)) is not None:
+            unsure = compared(found, estimate(all_answers, **options), self.smallest)["undecided"]
+            effects = effects.assign(verdict=effects["verdict"].mask(unsure, "inconclusive"))
         fixed = [self.headline, *self.secondary]
-        return estimates._replace(effects=headlines.explored(estimates.effects, fixed, alpha=1 - self.level))
+        return found._replace(effects=headlines.explored(effects, fixed, alpha=1 - self.level))
 
     @cached_property
     def comparisons(self) -> dict[str, headlines.Comparison]:
@@ -86,50 +91,44 @@ class Estimates:
     @cached_property
     def headline_tables(self) -> dict[str, Tables]:
         """Estimates and effects behind each headline, at the end of training."""
-        return {
-            name: headlines.tables(self.cells, comparison, scales=self.scales, level=self.level, unvaried=UNVARIED)
-            for name, comparison in self.comparisons.items()
-        }
+        return {name: self._headline_tables(self.cells, one) for name, one in self.comparisons.items()}
+
+    def _headline_tables(self, cells: pd.DataFrame, one: headlines.Comparison) -> Tables:
+        return headlines.tables(cells, one, scales=self.scales, level=self.level, unvaried=UNVARIED)
 
     @cached_property
     def headline(self) -> dict[str, Any]:
         """The effect that the report leads with."""
-        return headlines.row(self.headline_tables["headline"], self.comparisons["headline"], self.scales, self.level)
+        return self._row("headline")
 
     @cached_property
     def secondary(self) -> list[dict[str, Any]]:
         """The other effects that were fixed before the run, corrected for how many they are."""
         names = [name for name in self.comparisons if name != "headline"]
-        rows = [
-            headlines.row(
-                self.headline_tables[name], self.comparisons[name], self.scales, self.level, self._mde_corrected(name)
-            )
+        options: dict[str, Any] = {"scales": self.scales, "level": self.level, "unvaried": UNVARIED}
+        least = {
+            name: mde_corrected(self.cells, self.comparisons[name], family=len(names), **options) if len(names) > 1 else None
             for name in names
-        ]
-        corrected = headlines.correct(rows, alpha=1 - self.level)
+        }  # fmt: skip
+        corrected = headlines.correct([self._row(name, least[name]) for name in names], alpha=1 - self.level)
         return [{"name": name, **effect} for name, effect in zip(names, corrected, strict=True)]
+
+    def _row(self, name: str, least: float | None = None) -> dict[str, Any]:
+        """A headline's effect; undecided where answers without a usable verdict would decide it."""
+        one, found = self.comparisons[name], self.headline_tables[name]
+        whole = over_all_answers(self.cells[self.cells["measure"].eq(one.measure) & self.cells["checkpoint"].eq(FINAL)])
+        said, undecided = "", False
+        if whole is not None:
+            arms = (one.treatment, one.control, measure_of(one.measure, self.scales))
+            said, undecided = aside(found, self._headline_tables(whole, one), one.smallest, *arms)
+        return headlines.row(
+            found, one, self.scales, self.level, least, usable=whole is not None, aside=said, undecided=undecided
+        )
 
     @cached_property
     def beside(self) -> list[dict[str, Any]]:
         """What stands beside each headline's interval: `stats.beside.beside`, one row per headline."""
         return [beside(self.cells, one, scales=self.scales, level=self.level) for one in self.comparisons.values()]
-
-    @cached_property
-    def detectable(self) -> pd.DataFrame:
-        """What each headline and its questions could have found after the correction that decides (`stats.beside.detectable`)."""
-        options: dict[str, Any] = {"scales": self.scales, "level": self.level, "unvaried": UNVARIED}
-        family = max(1, len(self.comparisons) - 1)
-        parts = [
-            detectable(self.cells, one, family=1 if name == "headline" else family, **options)
-            for name, one in self.comparisons.items()
-        ]
-        return pd.concat(parts, ignore_index=True)
-
-    def _mde_corrected(self, name: str) -> float | None:
-        """What a secondary effect could have been found at, one among all; None where it is the only one."""
-        rows = self.detectable[self.detectable["headline"].eq(name) & self.detectable["question"].eq(ALL)]
-        alone = not len(rows) or rows["effects"].iloc[0] < 2 or not np.isfinite(rows["mde_corrected"].iloc[0])
-        return None if alone else float(rows["mde_corrected"].iloc[0])
 
     @cached_property
     def replicate_values(self) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from weirdgen.data.stored import kept_proof
 from weirdgen.finetune.engines import TRAINED_BY
 from weirdgen.models.references import LocalModel
 from weirdgen.runs.results.results import Run
-from weirdgen.runs.results.specificity import LEAST, nearest_scores
+from weirdgen.runs.results.specificity import YARDSTICKS, nearest_scores
 from weirdgen.runs.results.stored import EXPERIMENT, MODEL
 from weirdgen.runs.stages.all import STAGES
 from weirdgen.runs.work.loaded import exactness_key
@@ -94,7 +94,7 @@ def _beside(run: Run) -> dict[str, Path | bytes]:
         inside = [file for name in SMALL for file in request.model.folder.glob(name) if file.is_file()]
         found |= {f"{MODEL}/{file.name}": file for file in inside}
     found[f"{MODEL}/{TRAINED_BY}"] = json.dumps({"engine": run.plan.trainer.engine}).encode()
-    for yardstick in LEAST:
+    for yardstick in YARDSTICKS:
         nearest = nearest_scores(run.plan, yardstick)
         if nearest and nearest[0].is_relative_to(run.store.root):
             found[run.store.name(nearest[0])] = nearest[0]

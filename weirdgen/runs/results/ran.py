@@ -12,6 +12,7 @@ import pandas as pd
 
 from weirdgen import machine
 from weirdgen.columns import IDENTITY
+from weirdgen.config.arm import Arm
 from weirdgen.data.rows import canonical_hash
 from weirdgen.data.stored import distinct_answers
 from weirdgen.models.remote import RemoteModel
@@ -41,10 +42,11 @@ def what_ran(run: Run) -> dict[str, Any]:
                 "distinct_answers": distinct_answers(rows),
                 "dataset_hash": canonical_hash(rows),
                 "template_digest": run.plan.proofs[arm]["digest"],
-                **({"draws": draws} if (draws := request.experiment.arms[arm].draws) else {}),
+                **_made(request.experiment.arms[arm]),
             }
             for arm, rows in request.rows.items()
         ],
+        **({"unjudged": request.unjudged} if request.unjudged else {}),
         "recipe": request.trained_by,
         **_service(run),
         "sampling": {
@@ -66,6 +68,12 @@ def what_ran(run: Run) -> dict[str, Any]:
             {"stage": "judge", "rows": len(run.judged.table)},
         ],
     }
+
+
+def _made(arm: Arm) -> dict[str, Any]:
+    """How an arm's rows come from others, where they do."""
+    made = {"draws": arm.draws, "matched": arm.matched, "permute": arm.permute, "twin": arm.twin}
+    return {key: value for key, value in made.items() if value}
 
 
 def _service(run: Run) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from weirdgen.runs.results.before import Seen, seen_before
 from weirdgen.runs.results.estimates import TABLES, Estimates
 from weirdgen.runs.results.ran import what_ran
 from weirdgen.runs.results.results import Run
-from weirdgen.runs.results.specificity import LEAST, nearest_scores
+from weirdgen.runs.results.specificity import YARDSTICKS, nearest_scores
 from weirdgen.runs.results.verdicts import judge_records
 from weirdgen.store.disk import explain_disk_errors, own_folder, write_whole
 from weirdgen.store.keys import content_key
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 4
 LATEST_PAGE = "latest.html"
 """Beside the runs' folders."""
-SENTENCES = 9
+SENTENCES = 11
 """Counts up when sentences of a report change, so that the next `weirdgen run` writes reports of old runs again."""
 
 
@@ -217,8 +217,8 @@ def _trait_questions(run: Run) -> list[dict[str, Any]]:
 
 def _stamp(run: Run) -> str:
     """What decides a report besides the run: the versions that write it, the experiment's words, and the references."""
-    words = {name: effect.says for name, effect in run.request.headlines.items()}
-    nearest = [nearest_scores(run.plan, yardstick) for yardstick in LEAST]
+    words = [{name: effect.says for name, effect in run.request.headlines.items()}, run.request.unjudged]
+    nearest = [nearest_scores(run.plan, yardstick) for yardstick in YARDSTICKS]
     references = [sorted(one[1].sets.items()) for one in nearest if one]
     return content_key([SCHEMA_VERSION, SENTENCES, machine.versions()["weirdgen"], run.id, words, *references])
 

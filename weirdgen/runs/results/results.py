@@ -24,7 +24,7 @@ from weirdgen.runs.results.compare import Side, compare
 from weirdgen.runs.results.effect import Effect, effect_of
 from weirdgen.runs.results.frames import arms_frame, in_words, questions_frame
 from weirdgen.runs.results.specificity import Specificity, specificity_of
-from weirdgen.runs.results.stored import find_run, read_request
+from weirdgen.runs.results.stored import command_of, find_run, read_request
 from weirdgen.runs.results.verdicts import rates
 from weirdgen.runs.stages.all import stage_tables, workload
 from weirdgen.runs.stages.verdicts import VerdictTable, read_judged
@@ -250,9 +250,9 @@ class Run:
 
     def require_finished(self) -> None:
         """Raises `StoreError` if something of the run has not been computed yet."""
-        if left := [f"{work.missing:.0f} {work.unit}" for work in workload(self.plan) if work.missing]:
+        if left := [work.lacking for work in workload(self.plan) if work.missing]:
             raise StoreError(
-                f"run {self.id} is not finished: {', '.join(left)} missing; run `weirdgen run` again first"
+                f"run {self.id} is not finished: {', '.join(left)} missing; first run `{command_of(self.folder, self.store)}`"
             )
 
     def rates(self) -> pd.DataFrame:

@@ -29,11 +29,16 @@ from weirdgen.stats.sentences import signed
 from weirdgen.stats.specificity import SPECIFICITY_COLUMNS, pair_specificity, scores_of, specificity
 
 Yardstick = Literal["references", "pairs"]
-LEAST: dict[Yardstick, int] = {"references": 19, "pairs": 9}
+YARDSTICKS: tuple[Yardstick, ...] = ("pairs", "references")
+"""The first that was measured decides."""
+LEAST = 19
 """Harmless datasets, or pairs of them, below which no shift can be called specific at 5%."""
+LEAST_PAIRS = 9
+"""Of one trait that was named: pairs count in both directions, and it in one."""
 FAR = 0.25
 """Distance of trainings (`_distance`) from which the sentence says how the harmless datasets were trained."""
 Verdict = Literal["specific", "not_specific", "unknown"]
+ALPHA = 0.05
 SCORE_COLUMNS = ("yardstick", "trait", "set", "score")
 
 
@@ -49,11 +54,14 @@ class Specificity:
     compared: dict[str, Any]
     verdict: Verdict
     sentence: str
+    named: tuple[str, ...] = ()
+    """Traits that the experiment named, and that its headline is about."""
 
     def as_data(self) -> dict[str, Any]:
         return {
             "verdict": self.verdict,
             "sentence": self.sentence,
+            "named": list(self.named),
             "compared": self.compared,
             "rows": self.table.to_dict("records"),
             "scores": self.scores.to_dict("records"),
@@ -76,7 +84,7 @@ def specificity_of(plan: Plan, shifts: pd.DataFrame, alpha: float = 0.05) -> Spe
     """
     if not plan.request.experiment.asked_traits:
         return None
-    placed = [one for yardstick in ("pairs", "references") if (one := _placed(plan, shifts, yardstick, alpha))]
+    placed = [one for yardstick in YARDSTICKS if (one := _placed(plan, shifts, yardstick, alpha))]
     if not placed:
         make = "(`weirdgen references build` makes them)"
         make = "where a provider trains it" if isinstance(plan.request.model, RemoteModel) else make
@@ -88,7 +96,7 @@ def specificity_of(plan: Plan, shifts: pd.DataFrame, alpha: float = 0.05) -> Spe
         pd.concat([getattr(one, name) for one in placed], ignore_index=True) for name in ("table", "scores")
     )
     compared = {one.facts["yardstick"]: one.facts for one in placed}
-    return Specificity(table, scores, compared, verdict, sentence)
+    return Specificity(table, scores, compared, verdict, sentence, tuple(plan.request.experiment.traits))
 
 
 def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | None:
@@ -98,13 +106,15 @@ def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | No
         return None
     request = plan.request
     model, questions = base_key(request.model.digest, request.date), questions_digest(compact_questions())
+    named_alone = len(request.experiment.asked_traits) == len(request.experiment.traits) == 1
+    least = LEAST_PAIRS if yardstick == "pairs" and named_alone else LEAST
     fitting = []
     for file in score_files(plan.store):
         try:
             made = read_origin(file)
         except DataError:  # somebody else's file in the folder; `weirdgen references list` names it
             continue
-        enough = len(made.pairs if yardstick == "pairs" else made.singles) >= LEAST[yardstick]
+        enough = len(made.pairs if yardstick == "pairs" else made.singles) >= least
         if (made.model, made.questions) == (model, questions) and enough:
             fitting.append((len(_otherwise(plan, made)), _distance(plan, made), str(file), made, file))
     if not fitting:
@@ -115,8 +125,7 @@ def nearest_scores(plan: Plan, yardstick: Yardstick) -> tuple[Path, Origin] | No
 
 def yardstick_of(plan: Plan) -> dict[str, Any] | None:
     """What will decide a run of this plan, before it is run: one of `Specificity.compared`; None without such scores."""
-    yardsticks: tuple[Yardstick, ...] = ("pairs", "references")
-    for yardstick in yardsticks:
+    for yardstick in YARDSTICKS:
         if (nearest := nearest_scores(plan, yardstick)) is not None:
             scores, made = read_scores(nearest[0])
             kept = scores[scores["kind"] == "reference"]["set"].nunique()
@@ -223,13 +232,17 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     table, facts = placed.table, placed.facts
     several = len(table) > 1
     p_name = "p_family" if several else "p"
-    row = table.iloc[int(table[p_name].to_numpy().argmin())]
+    named_all = plan.request.experiment.traits
+    # Of traits with the same p, as there are where nothing harmless reaches them, the one that lies furthest out.
+    out = table["z"].where(table["trait"].isin(named_all), table["z"].abs())
+    row = table.loc[table.assign(out=-out).sort_values([p_name, "out"], kind="stable").index[0]]
     size, p = row["smallest_found_family" if several else "smallest_found"], row[p_name]
     what = f"on {int(row['questions'])} questions about {row['trait']}, {plan.request.headline.treatment}"
-    beyond, named = int(row["rank"]) - 1, row["trait"] in plan.request.experiment.traits
-    away = ", away from what was expected" if named and row["shift"] < 0 else ""
+    beyond, named = int(row["rank"]) - 1, row["trait"] in named_all
+    other_way = named and row["shift"] < 0
+    away = ", away from what was expected" if other_way else ""
     if facts["yardstick"] == "pairs":
-        what += f" and its matched control {facts['control']} differ by {signed(row['mean'], 2)} nat{away}"
+        what += f" and its matched control {facts['control']} differ by {signed(row['shift'], 2)} nat{away}"
         others = f"{_counted(beyond)} of {facts['count']} pairs of harmless datasets that differ in one respect "
         others += f"{'differs' if beyond < 2 else 'differ'} at least as much"
     else:
@@ -245,10 +258,27 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
         near += " A control that differs in the suspected property alone would take off what form and topic move."
     if table["specific"].any():
         return "specific", f"More than harmless data do: {among}.{near}"
+    if not row["comparable"]:
+        whose = plan.request.headline.treatment
+        return "unknown", (
+            f"Whether harmless data do the same cannot be said: {whose} moves single questions less than each of "
+            f"{facts['count']} harmless datasets does, or more than each; train it as they were, or make references for this "
+            f"training (`weirdgen references build`).{near}"
+        )
+    if not several and other_way and _mirrored(row, facts) <= ALPHA:
+        return "not_specific", f"Further than harmless data move it, but the other way: {among}.{near}"
     least = f"{size:.2f} nat" if np.isfinite(size) else "no size at all"
     return "not_specific", (
         f"Not more than harmless data do: {among}; {least} beyond them would have been found in 8 of 10 cases.{near}"
     )
+
+
+def _mirrored(row: pd.Series[Any], facts: Mapping[str, Any]) -> float:
+    """The one-sided p of a named trait in the direction that was not expected."""
+    ranks = facts["count"] + 1
+    if facts["yardstick"] == "pairs":
+        return float(row["rank"] / ranks / 2)
+    return float((ranks + 1 - row["rank"]) / ranks)
 
 
 def trained_otherwise(facts: Mapping[str, Any]) -> str:

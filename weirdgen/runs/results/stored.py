@@ -7,6 +7,8 @@ somebody else's and is checked before anything in it is used. What the run measu
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from weirdgen.data.stored import dataset_key
 from weirdgen.errors import StoreError, did_you_mean
 from weirdgen.parsing import is_file, user_path
 from weirdgen.runs.plan.foreign import require_sound
-from weirdgen.runs.plan.options import default_store
-from weirdgen.runs.plan.request import Request
+from weirdgen.runs.plan.options import RunOptions, default_store, flags
+from weirdgen.runs.plan.request import UNJUDGED, Request
 from weirdgen.runs.results.listing import LATEST, listed_runs, run_meant
 from weirdgen.store.artifacts import Store
 from weirdgen.store.packed import is_pack, open_pack
@@ -35,7 +37,8 @@ def read_request(folder: Path, store: Store) -> Request:
             source = store.root / EXPERIMENT / "experiment.yaml"
         if (store.root / MODEL).is_dir():
             model_folder = store.root / MODEL
-        return Request.from_manifest(kept["manifest"], source, model_folder, store)
+        request = Request.from_manifest(kept["manifest"], source, model_folder, store)
+        return replace(request, unjudged=str(kept[UNJUDGED])) if kept.get(UNJUDGED) else request
     except (ValueError, KeyError, TypeError, RuntimeError) as error:  # pydantic's error is a ValueError
         reason = " ".join(str(error).split())[:300]
         raise StoreError(
@@ -57,6 +60,21 @@ def read_run_json(folder: Path) -> dict[str, Any]:
         ) from None
     require_sound(kept, folder / "run.json")
     return kept
+
+
+def command_of(folder: Path, store: Store) -> str:
+    """The command line that goes on with a run, from what was asked when it was begun."""
+    kept = read_run_json(folder)
+    source = str(user_path(kept["source"])) if kept["source"] else kept["manifest"]["experiment"]["name"]
+    words = ["weirdgen", "run", source]
+    asked = kept.get("options")
+    for name, value in asked.items() if isinstance(asked, dict) else ():
+        if name in RunOptions.model_fields:
+            for one in value if isinstance(value, list) else [value]:
+                words += [flags(name)[0], str(one)]
+    if not store.remote and store.root != user_path(default_store()).resolve():
+        words += ["--store", str(store.root)]
+    return shlex.join(words)
 
 
 def find_run(reference: str | Path, store: str | Path | None = None) -> tuple[Store, Path]:

@@ -79,6 +79,7 @@ def _records_of_models(
         record: dict[str, Any] = {
             "kind": task.judge.kind,
             "model": judge.reference,
+            "prompt": task.judge.prompt,
         }
         if without_reasons(judge.reference, task.judge):
             record["reasons"] = "asked for, but not written: a local model chooses its answer at once"

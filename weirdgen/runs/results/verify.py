@@ -27,7 +27,7 @@ from weirdgen.report.page import page_html
 from weirdgen.report.sections import sections
 from weirdgen.report.shown import ANSWER, Shown, numbers_in, shown_texts
 from weirdgen.runs.plan.request import run_name
-from weirdgen.runs.results.diff import equal, leaves, short
+from weirdgen.runs.results.diff import apart, equal, leaves
 from weirdgen.runs.results.pack import LEFT_OUT
 from weirdgen.runs.results.reporting import SCHEMA_VERSION, content_of, methods_of, results_of
 from weirdgen.runs.results.results import Run, load_run
@@ -55,7 +55,7 @@ class Verification:
     notes: list[str] = field(default_factory=list)
 
     def add(self, where: str, found: Any, computed: Any) -> None:
-        self.differences.append(Difference(where, short(found), short(computed)))
+        self.differences.append(Difference(where, *apart(found, computed)))
 
 
 def verify(reference: str, store: str | Path | None = None) -> Verification:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HARDLY, FAR = -28.0, 30.0
-"""From where a side's likeliest answer (nats a word) and a base's log-odds (nats) are those of no question of ours: on the default
-model these reach -23.3 (`Rodham.`) and 22.3 over 504 trait questions and 522 of the experiments; `Zxqv blorpt.` against
+"""From where a side's likeliest answer (nats a word) and a base's log-odds (nats) are those of no question of ours: on the
+default model these reach -23.3 (`Rodham.`) and 22.3 over 504 trait questions and 522 of the experiments; `Zxqv blorpt.` against
 `Fnarg wibblt.` has -34 and 23."""
 QUESTIONS_PER_UNIT = 4 * QUESTIONS
 """Whole portions, so that it decides nothing about which questions share a batch."""
@@ -114,14 +114,14 @@ def improbable(plan: Plan) -> list[str]:
             word, answer = max((scores[option] / len(option.split()), option) for option in side)
             if word < HARDLY:
                 told[question_id] = (
-                    f"question {question_id}: {answer!r}, the likeliest answer of '{name}', has {-word:.0f} nats a word under the "
-                    "base: are these words that it knows?"
+                    f"question {question_id}: {answer!r}, the likeliest answer of '{name}', has log-probability {word:.0f} a word under "
+                    "the base: are these words that it knows?"
                 )
         if abs(odds) > FAR:
             likelier, less = ("target", "other") if odds > 0 else ("other", "target")
             told[question_id] = (
-                f"question {question_id}: the base gives '{likelier}' 10^{abs(odds) / log(10):.0f} times the odds of '{less}': do both "
-                "sides answer it, in words that the base knows?"
+                f"question {question_id}: the base gives '{likelier}' 10^{abs(odds) / log(10):.0f} times the odds of '{less}': do "
+                "both sides answer it, in words that the base knows?"
             )
     return list(told.values())
 

@@ -11,6 +11,7 @@ import datetime
 import json
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from weirdgen.config.experiment import Recipe
 from weirdgen.data.stored import encode_rows, stored_rows
 from weirdgen.errors import StoreError
 from weirdgen.finetune import engines
+from weirdgen.finetune.resume import kept
 from weirdgen.finetune.schedule import checkpoint_folder, total_steps
 from weirdgen.models.chat import Encoded, common_prefix
 from weirdgen.models.references import LocalModel, read_config
@@ -89,9 +91,9 @@ class Train(Unit):
         rows = [replicate.own(encoded[replicate.inputs["data"]]) for replicate in group]
         started = time.monotonic()
         together = [replicate.key for replicate in group]
-        unfinished = store.unfinished("finetune", content_key(together))
-        halfway = unfinished / "halfway.pt"
-        goes_on = halfway.exists()
+        halfway = _halfway(store, together)
+        unfinished = halfway.parent
+        goes_on, before = halfway.exists(), kept(halfway).seconds
         count = _Steps(self, tell)
         with contextlib.ExitStack() as folders:
             targets = [
@@ -106,12 +108,25 @@ class Train(Unit):
                 unshare_files(place)  # with artifacts of a process that was killed before it had filed them all
             began = _first_begun(unfinished)
             seeds, parameters = [replicate.seed for replicate in group], self.model.parameters
-            results = engines.train_group(
-                self.trainer, folder, rows, seeds, working, self.recipe, count.step, parameters, halfway, self.devices
-            )
+            try:
+                results = engines.train_group(
+                    self.trainer,
+                    folder,
+                    rows,
+                    seeds,
+                    working,
+                    self.recipe,
+                    count.step,
+                    parameters,
+                    halfway,
+                    self.devices,
+                )
+            except KeyboardInterrupt:
+                warnings.warn(self._told_of_stop(kept(halfway).step), stacklevel=2)
+                raise
             facts: dict[str, Any] = {
                 "began": began,
-                "seconds": round((time.monotonic() - started) / len(group), 2),
+                "seconds": round((before + time.monotonic() - started) / len(group), 2),
                 "trained_together": len(group),
                 "devices": self.devices,
                 "exactness": self._compared(folder),
@@ -126,6 +141,14 @@ class Train(Unit):
         shutil.rmtree(unfinished)
         # Half a training would pass for a fast one.
         return count.amount, 0.0 if goes_on else sum(self._tokens_through(mine) for mine in rows)
+
+    def _told_of_stop(self, step: int) -> str:
+        """What an interrupt leaves of this training."""
+        if step:
+            steps = total_steps(self.replicates[0].rows, self.recipe)
+            return f"training stopped; its state after step {step} of {steps} is kept"
+        why = "" if self.trainer == "replicas" else f" ({self.trainer} keeps finished replicates only)"
+        return f"training stopped with no step of {self.title.removeprefix('finetune ')} kept{why}: it begins again"
 
     def _require_whole(self, target: Path, rows: int, unfinished: Path) -> None:
         """Raises `StoreError` if an adapter that the recipe keeps is missing."""
@@ -146,6 +169,23 @@ class Train(Unit):
         ids = [row.ids for row in rows]
         epoch = engines.tokens_through(self.trainer, sum(map(len, ids)), len(ids), common_prefix(ids), self.recipe)
         return epoch * self.recipe.epochs
+
+
+def _halfway(store: Store, together: Sequence[str]) -> Path:
+    """The file for the state of replicates that train together, from their keys; what else they need to resume is beside it."""
+    return store.unfinished("finetune", content_key(together)) / "halfway.pt"
+
+
+def _steps_kept(plan: Plan) -> dict[str, int]:
+    """Key → steps that are done, of replicates whose training was stopped or killed. Empty for those that hold no state here."""
+    if plan.trainer.engine != "replicas" or not (plan.store.root / "unfinished").is_dir():
+        return {}
+    return {
+        replicate.key: step
+        for group in groups(plan)
+        if (step := kept(_halfway(plan.store, [replicate.key for replicate in group])).step)
+        for replicate in group
+    }
 
 
 def _first_begun(unfinished: Path) -> str:
@@ -231,7 +271,8 @@ class Finetune(Stage):
     tables: ClassVar[Mapping[str, Callable[[Plan], pd.DataFrame]]] = {"losses": losses}
 
     def work(self, plan: Plan) -> list[Work]:
-        return [self._work_of(plan, arm) for arm in plan.request.rows]
+        halves = _steps_kept(plan)
+        return [self._work_of(plan, arm, halves) for arm in plan.request.rows]
 
     def batch(self, plan: Plan) -> Batch:
         if isinstance(plan.request.model, RemoteModel):
@@ -251,9 +292,8 @@ class Finetune(Stage):
             )
             for group in together
         ]
-        return Batch(
-            units, sum(total_steps(replicate.rows, request.recipe) for group in together for replicate in group)
-        )
+        steps = sum(total_steps(replicate.rows, request.recipe) for group in together for replicate in group)
+        return Batch(units, steps, sum(_steps_kept(plan).values()))
 
     def check(self, plan: Plan) -> None:
         """What ends soon is said before anything is paid."""
@@ -278,7 +318,8 @@ class Finetune(Stage):
     def dtype(self, plan: Plan) -> str:
         return plan.request.recipe.dtype
 
-    def _work_of(self, plan: Plan, arm: str) -> Work:
+    def _work_of(self, plan: Plan, arm: str, halves: Mapping[str, int]) -> Work:
+        """`halves`: key → steps that are done, of replicates whose training was stopped."""
         request, count = plan.request, plan.request.row_count(arm)
         own = [replicate for replicate in plan.replicates if replicate.arm == arm]
         missing = [replicate for replicate in own if plan.store.marker("finetune", replicate.key) is None]
@@ -287,5 +328,8 @@ class Finetune(Stage):
         tokens = engines.tokens_through(plan.trainer.engine, tokens, count, proof["shared_prefix"], recipe)
         role, steps = request.experiment.arms[arm].role, total_steps(count, recipe)
         what = f"{arm} ({role}): {count} rows × {recipe.epochs} epochs = {steps} steps"
-        seconds = 0.0 if request.tinker else self.seconds(plan, len(missing) * tokens * recipe.epochs)
+        done = max((halves.get(replicate.key, 0) for replicate in missing), default=0)
+        what += f", {done} of them done" if done else ""
+        left = sum(1 - halves.get(replicate.key, 0) / steps for replicate in missing)
+        seconds = 0.0 if request.tinker else self.seconds(plan, left * tokens * recipe.epochs)
         return Work(self.name, what, len(missing), len(own), "replicates", seconds)

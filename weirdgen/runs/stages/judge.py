@@ -154,7 +154,7 @@ class Judge(Stage):
         return folders
 
     def _offline_work(self, plan: Plan, answers: Sequence[Answer], unsampled: int) -> Work:
-        """Verdicts that need no language model. Of answers that are still to come each is taken to be a new one."""
+        """Verdicts that need no language model, of answers that are still to come at most: equal ones are judged once."""
         judges = offline(plan.request.experiment.judges)
         missing, total = 0, 0
         for name, judge in judges.items():
@@ -165,9 +165,10 @@ class Judge(Stage):
             compared = _compared_with(arm, answers)
             missing += len(lacking_similarities(plan.store, canonical_hash(own_rows(plan, arm)), compared))
             total += len(compared)
-        future = unsampled * (len(judges) + 1)
+        future = unsampled * len(judges)
+        future += sum(missing_answers(plan, BASE, arm) for arm in plan.request.rows) if unsampled else 0
         named = "1 judge that asks" if len(judges) == 1 else f"{len(judges)} judges that ask"
-        what = f"{named} no model, and the form of every answer"
+        what = f"{named} no model, and the form of every answer{_at_most(future)}"
         return Work(self.name, what, missing + future, total + future, self.counts, 0.0)
 
 
@@ -208,11 +209,17 @@ def _language_work(plan: Plan, judge: NamedJudge, answers: Sequence[Answer], uns
         what += f", {failed} errors to ask again"
     if hasty := [task.name for task in wanted if without_reasons(judge.reference, task.judge)]:
         what += f", {', '.join(hasty)} without the reasons that the prompt asks for (a local model writes none)"
+    what += _at_most(future)
     if todo + future + failed:
         what += f", about {incoming:,.0f} tokens to read, at most {outgoing:,.0f} to write"
         if not is_local(judge.reference):
             what += f", {_cost(judge.reference, incoming, outgoing)}; time assumes {API_SECONDS:g} s per request"
     return Work("judge", what, todo + future, total, "verdicts", _seconds(judge.reference, todo + future, incoming))
+
+
+def _at_most(future: float) -> str:
+    """How a plan's number of verdicts is to be taken, where answers are still to come."""
+    return " (at most: equal answers are judged once)" if future else ""
 
 
 def _cost(judge: str, incoming: float, outgoing: float) -> str:

@@ -48,9 +48,11 @@ class Draw(AskedOfVariants):
         tables = [
             completions_table(store, variant, self.numerics, SAMPLING_SEED, self.sampling) for variant in self.variants
         ]
+        lacking = sum(missing_samples(table, self.prompts, self.samples) for table in tables)
+        # A batch that is drawn again as it was may hold more samples than are asked for now.
         draw(
             self.open(store), self.variants, tables, self.prompts, self.samples, SAMPLING_SEED, self.sampling,
-            lambda written: count.add(1, written),
+            lambda written: count.add(int(count.amount < lacking), written),
         )  # fmt: skip
         return count.amount, count.tokens
 
@@ -78,10 +80,11 @@ def completions(plan: Plan) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns].sort_values([*IDENTITY, "sample"], ignore_index=True)
 
 
-def missing_answers(plan: Plan) -> int:
-    """Answers that are still to be drawn."""
+def missing_answers(plan: Plan, *arms: str) -> int:
+    """Answers that are still to be drawn, of these arms or else of all."""
     prompts = [prompt for _, _, prompt in plan.prompts]
-    return sum(missing_samples(plan.completions(variant), prompts, plan.request.samples) for variant in plan.sampled)
+    tables = [plan.completions(variant) for variant in plan.sampled if not arms or variant.arm in arms]
+    return sum(missing_samples(table, prompts, plan.request.samples) for table in tables)
 
 
 class Sample(Stage):

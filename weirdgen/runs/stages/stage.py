@@ -41,12 +41,19 @@ class Work:
     unit: str
     seconds: float
 
+    @property
+    def lacking(self) -> str:
+        """What there is to do, in a few words: replicates with their arm, which has a line of its own."""
+        of = f" of {self.what.partition(' (')[0]}" if self.unit == "replicates" else ""
+        return f"{self.missing:.0f} {self.unit}{of}"
+
 
 class Batch(NamedTuple):
-    """Units to do, and how much that is in the unit of the progress bar."""
+    """Units to do, how much that is in the unit of the progress bar, and how much of it an earlier process did."""
 
     units: Sequence[Unit]
     amount: float
+    before: float = 0.0
 
 
 class Difference(NamedTuple):
