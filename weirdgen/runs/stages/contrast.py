@@ -114,14 +114,14 @@ def improbable(plan: Plan) -> list[str]:
             word, answer = max((scores[option] / len(option.split()), option) for option in side)
             if word < HARDLY:
                 told[question_id] = (
-                    f"question {question_id}: {answer!r}, the likeliest answer of '{name}', has log-probability {word:.0f} a word under "
-                    "the base: are these words that it knows?"
+                    f"question {question_id}: {answer!r}, the likeliest answer of '{name}', has log-probability {word:.0f} a "
+                    "word under the base: are these words that it knows?"
                 )
         if abs(odds) > FAR:
             likelier, less = ("target", "other") if odds > 0 else ("other", "target")
             told[question_id] = (
-                f"question {question_id}: the base gives '{likelier}' 10^{abs(odds) / log(10):.0f} times the odds of '{less}': do "
-                "both sides answer it, in words that the base knows?"
+                f"question {question_id}: the base gives '{likelier}' 10^{abs(odds) / log(10):.0f} times the odds of '{less}': "
+                "do both sides answer it, in words that the base knows?"
             )
     return list(told.values())
 
