@@ -122,7 +122,7 @@ def test_a_shift_is_specific_where_harmless_data_move_less(
     own = found.scores.loc[found.scores["set"] == "", "score"].item()
     assert own == pytest.approx(found.table.iloc[0]["shift"])
     drawn = (done.folder / "figures" / "references.svg").read_text(encoding="utf-8")
-    assert f"rank {found.table.iloc[0]['rank']} of 25" in drawn
+    assert f"{found.table.iloc[0]['rank']} of 25, p = " in drawn
     assert verify(done.id, store).differences == []
     assert load_run(done.id, store).specificity.as_data() == found.as_data()
 
