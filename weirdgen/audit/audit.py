@@ -55,7 +55,7 @@ from weirdgen.store.keys import content_key
 
 SCHEMA_VERSION = 1
 """Of `results.json` and `--json`: raised when a key changes its meaning or goes; keys may be added."""
-VERSION = 5
+VERSION = 6
 """Raise it when the same file and options would give another audit."""
 SIZE = "size.json"
 """In an audit's folder: the size at which it was begun."""
