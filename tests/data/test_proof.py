@@ -303,7 +303,7 @@ def test_check_names_the_line_of_a_row_that_the_template_refuses(
     rows = [chat("q", "a")] * 8
     rows[5] = {"messages": [{"role": "system", "content": "s"}, *chat("r", "a")["messages"]]}
     for name in ("old", "new"):
-        (path.parent / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        (path.parent / f"{name}.jsonl").write_text("\n".join(map(json.dumps, [*rows, chat("q", name)])))
     with pytest.raises(SpecError) as caught:
         check_lines(str(path), f"path:{model}", str(tmp_path / "store"))
     assert f"{path.parent / 'old.jsonl'}:6: the chat template refuses this chat: System role" in str(caught.value)
