@@ -224,6 +224,10 @@ def test_a_shift_that_pairing_does_not_confirm_is_not_said_to_be_sure(
     doubtful, confirmed = (with_results(content, beside=[row | {"ci_paired_high": high}]) for high in (0.26, -0.2))
     assert content.headline["verdict"] == "shift" and meaning(confirmed) == meaning(content) == sure
     assert meaning(doubtful) == "Training seeds may explain it: paired by seed, the interval includes zero."
+    row |= {"ci_paired_high": -0.2, "ci_questions_low": -0.3, "ci_questions_high": 1.54}
+    assert meaning(with_results(content, beside=[row])) == (
+        f"{sure} It is of these questions: with others of their kind it might be none ([−0.30, +1.54])."
+    )
     assert warnings(doubtful)[0].startswith("Paired by seed the shift is not confirmed") and not any(
         "Paired" in line for line in warnings(confirmed)
     )

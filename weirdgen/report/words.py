@@ -95,6 +95,11 @@ def meaning(content: ReportContent) -> str:
         line = "Training seeds alone do not explain the shift."
         if unconfirmed(content):
             line = "Training seeds may explain it: paired by seed, the interval includes zero."
+        row = _beside(content)
+        low, high = row.get("ci_questions_low"), row.get("ci_questions_high")
+        if low is not None and high is not None and low <= 0 <= high:
+            over = interval(low, high, content.scale(str(headline["measure"])), effect=True)
+            line += f" It is of these questions: with others of their kind it might be none ({over})."
         if headline.get("minus"):
             line += " It is one of conditions: whatever training moved under all of them alike has cancelled."
         return line
