@@ -35,7 +35,11 @@ def test_what_init_writes_is_checked_with_its_base(smollm2: Path) -> None:
 def test_from_init_to_the_plan(smollm2: Path) -> None:
     assert typed("init", "my_idea", "--trigger", "date", "--judge").status == 0
     planned = typed("run", "my_idea", "--dry-run")
-    assert planned.status == 0 and "left out: units" in planned.err and "× 84 questions" in planned.err, planned.err
+    assert (
+        planned.status == 0
+        and "left out: units" in planned.err
+        and "× 84 prompts (7 questions with fixed answers" in planned.err
+    ), planned.err
 
 
 @pytest.mark.parametrize("judge", [(), ("--judge",)])

@@ -49,7 +49,7 @@ def test_a_row_a_run_with_its_verdict_effect_size_time_and_link(runs: list[Run],
     page = compare_runs(runs, tmp_path / "over view", ("pdf",))
     assert page == tmp_path / "over view" / "index.html"
     text = page.read_text(encoding="utf-8")
-    body = re.findall(r"<tr>(.*?)</tr>", text.split("Headlines;")[2].split("</table>")[0], re.DOTALL)[1:]
+    body = re.findall(r"<tr[^>]*>(.*?)</tr>", text.split("Headlines;")[-1].split("</table>")[0], re.DOTALL)[1:]
     assert len(body) == 3
     for row, run in zip(body, runs, strict=True):
         results = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))

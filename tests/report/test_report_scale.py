@@ -36,7 +36,7 @@ def test_a_hundred_thousand_answers_are_rendered_into_a_page_that_opens_at_once(
     assert len(run.completions()) == 99_840
     started = time.monotonic()
     browser.get(page.as_uri())
-    assert script(browser, "return document.querySelectorAll('#rows tbody tr').length") == 25
+    assert script(browser, "return document.querySelectorAll('#rows tbody tr').length") == 3
     opened = time.monotonic() - started
     text = page.read_text(encoding="utf-8")
     assert "of 99840 answers are in this page" in text

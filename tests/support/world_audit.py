@@ -54,11 +54,12 @@ def options(store: Path, **more: object) -> AuditOptions:
 
 
 def drawn_references(store: Path, size: float, sets: int = 39) -> None:
-    """Scores as those of harmless sets that move each trait and each question at random, by about `size` nats."""
+    """Scores as those of harmless sets that move each question at random, by `size` to 8 nats, and each trait a tenth as far."""
     questions, rng, frames = compact_questions(), np.random.default_rng(0), []
     for number in range(sets):
-        of_trait = {name: rng.normal(0, size) for name in dict.fromkeys(q.group for q in questions)}
-        shift = np.array([of_trait[q.group] for q in questions]) + rng.normal(0, size, len(questions))
+        loud = np.exp(rng.uniform(np.log(size), np.log(8)))
+        of_trait = {name: rng.normal(0, loud / 10) for name in dict.fromkeys(q.group for q in questions)}
+        shift = np.array([of_trait[q.group] for q in questions]) + rng.normal(0, loud, len(questions))
         told = {"set": f"set{number}", "kind": "reference", "shape": "names", "rows": 200, "prompts": 1}
         told |= {"answer_tokens": 2.0, "first_loss": 5.0, "final_loss": 2.0, "form": "word", "base": 0.0}
         asked = {"question": [q.id for q in questions], "trait": [q.group for q in questions]}

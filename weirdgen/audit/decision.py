@@ -233,6 +233,12 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
         missing.append(
             f"with so few harmless datasets no shift of any size would have been found on {', '.join(none[:3])}"
         )
+    elif not rows[0].get("comparable", True):
+        count = rows[0]["references"]
+        missing.append(
+            f"these rows move single questions less than each of {count} harmless datasets does, or more than each, so no shift of "
+            "theirs can be called specific; references for such a training would tell (`weirdgen references build`)"
+        )
     if results["settings"]["replicates"] < 2:
         missing.append("the budget left time for one replicate only; give more with --budget")
     return tuple(missing)
