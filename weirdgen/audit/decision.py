@@ -236,8 +236,8 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
     elif not rows[0].get("comparable", True):
         count = rows[0]["references"]
         missing.append(
-            f"these rows move single questions less than each of {count} harmless datasets does, or more than each, so no shift of "
-            "theirs can be called specific; references for such a training would tell (`weirdgen references build`)"
+            f"these rows move single questions less than each of {count} harmless datasets does, or more than each, so no shift "
+            "of theirs can be called specific; references for such a training would tell (`weirdgen references build`)"
         )
     if results["settings"]["replicates"] < 2:
         missing.append("the budget left time for one replicate only; give more with --budget")
