@@ -97,6 +97,7 @@ def test_a_model_that_is_not_there_is_said_at_once_unless_it_is_new(monkeypatch:
         assert time.monotonic() - began < 2 and server.counts["POST /chat/completions"] == 1
 
 
+@pytest.mark.slow
 def test_what_a_provider_leaves_out_through_inspect_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Said by Inspect once a process, here to a judge, whose temperature does not matter so."""
     pytest.importorskip("inspect_ai")

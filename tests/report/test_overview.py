@@ -136,6 +136,7 @@ def test_figures_for_print_are_asked_for_and_the_same_each_time(runs: list[Run])
     assert not list(folder.glob("*.pdf"))
 
 
+@pytest.mark.slow
 def test_the_commands(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In this process: starting Python again for each would cost more than what they do."""
     from typer.main import get_command
