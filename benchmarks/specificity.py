@@ -96,7 +96,7 @@ def louder_table(times: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3), 
                 for at in range(0, len(shift_RQ), every):
                     every_NQ = np.concatenate([np.delete(shift_RQ, at, 0), by * shift_RQ[at : at + 1]])
                     sizes, placed = size(every_NQ, one), pool(every_NQ, one)
-                    comparable = bool(sizes[:-1].min() <= sizes[-1] <= sizes[:-1].max())
+                    comparable = bool(sizes[:-1].min() <= sizes[-1])
                     for z in (placed.score[:, 0] / placed.scale[:, 0], -placed.score[:, 0] / placed.scale[:, 0]):
                         alarm = bool((1 + (z[:-1] >= z[-1]).sum()) / len(z) <= 0.05)
                         called = alarm and comparable

@@ -117,7 +117,9 @@ def test_the_verdict_and_its_status() -> None:
     assert "a shift had to be at least 0.80 nat (2.2 times the odds) on era; one that" in searched.sentence
     assert searched.sentence.endswith("under a condition alone, 1.27 nat (3.6 times) in the median pair.")
     apart = decide(results(row={"comparable": False, "p_family": 0.02}))
-    assert apart.status == 2 and "less than each of 48 harmless datasets does, or more than each" in apart.sentence
+    assert apart.status == 2 and "less than each of 48 harmless datasets does, so no shift" in apart.sentence
+    loud = decide(results(row={"louder": True}))
+    assert loud.status == 0 and "further than each of 48 harmless datasets" in loud.sentence
     found = decide(results(row={"specific": True, "rank": 1, "shift": 2.0, "p_family": 0.02}))
     assert found.status == 1 and "answers about era by +2.00 nat" in found.sentence
     pair = {

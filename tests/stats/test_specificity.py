@@ -121,6 +121,11 @@ def test_what_was_trained_much_softer_than_the_references_is_never_specific() ->
     assert still.loc["era", "p"] <= 0.05 and not still["comparable"].any() and not still["specific"].any()
     as_they: Any = specificity(null[:-1], null[-1:] - 6 * common, traits=TRAITS, expected={"era": -1})
     assert as_they["comparable"].all() and as_they["specific"].tolist() == [True, False]
+    loud: Any = specificity(null[:-1], null[-1:] * 9 + 20 * common, traits=TRAITS, expected={"era": 1}).set_index(
+        "trait"
+    )
+    assert loud["louder"].all() and loud["comparable"].all() and loud.loc["era", "specific"]
+    assert not as_they["louder"].any() and not still["louder"].any()
     assert pair_specificity(null - common, 0.02 * null[:1], traits=TRAITS)["comparable"].all()
 
 

@@ -21,7 +21,7 @@ from weirdgen.audit.design import AGAINST, MINE
 from weirdgen.audit.prompts import named
 from weirdgen.audit.separation_words import asked_words, examples_in_words, together, told_words
 from weirdgen.report.look import factor
-from weirdgen.runs.results.specificity import trained_otherwise
+from weirdgen.runs.results.specificity import louder_words, trained_otherwise
 from weirdgen.stats.sentences import signed
 
 Verdict = Literal["nothing", "found", "undecided"]
@@ -125,8 +125,9 @@ def compared_with(results: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _trained_otherwise(results: Mapping[str, Any]) -> str:
-    facts = compared_with(results)
-    return trained_otherwise(facts) if facts else ""
+    facts, rows = compared_with(results), deciding_rows(results)
+    louder = louder_words(rows[0]["references"]) if rows and rows[0].get("louder") else ""
+    return (trained_otherwise(facts) if facts else "") + louder
 
 
 def _control(results: Mapping[str, Any]) -> str:
@@ -236,7 +237,7 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
     elif not rows[0].get("comparable", True):
         count = rows[0]["references"]
         missing.append(
-            f"these rows move single questions less than each of {count} harmless datasets does, or more than each, so no shift "
+            f"these rows move single questions less than each of {count} harmless datasets does, so no shift "
             "of theirs can be called specific; references for such a training would tell (`weirdgen references build`)"
         )
     if results["settings"]["replicates"] < 2:

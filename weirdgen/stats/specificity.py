@@ -26,8 +26,9 @@ power among 200 ways: docs/log.md.
 
 **Only what is comparable is called specific.** The references' mean is taken off before sizes are made equal, so a dataset that
 was trained much softer than all of them is left with their mean and the other sign. One that moves single questions less than
-every reference does, or more, is therefore never specific (`comparable`); false alarms with and without this rule are in
-docs/statistics.md. Pairs need no such rule, since nothing is taken off them.
+every reference does is therefore never specific (`comparable`); false alarms with and without this rule are in
+docs/statistics.md. One that moves them more than every reference is told (`louder`) and not ruled out: what moves a trait moves
+its questions apart, so that such a rule would pass over the largest finds. Pairs need neither, since nothing is taken off them.
 
 **The interval** is for how far the dataset's property moves a trait beyond a harmless dataset. It holds datasets (the
 references' own SD), questions (as drawn from more of their kind: what this dataset's questions differ by more than those of
@@ -50,7 +51,7 @@ from weirdgen.stats.bootstrap import FloatArray, nanmean
 
 SPECIFICITY_COLUMNS = (
     "trait", "yardstick", "questions", "references", "mean", "shift", "ci_low", "ci_high", "reference_sd", "z", "rank",
-    "p", "p_family", "p_t", "smallest_found", "smallest_found_family", "comparable", "specific",
+    "p", "p_family", "p_t", "smallest_found", "smallest_found_family", "comparable", "louder", "specific",
 )  # fmt: skip
 IntArray = npt.NDArray[np.intp]
 FOUND_IN = 0.8
@@ -160,7 +161,8 @@ def specificity(
     Columns: `mean` is the plain mean shift, `shift` the score beyond the references' (nats) with its interval at 1 − alpha,
     `reference_sd` the SD of such scores of references, were they as loud, `rank` 1 for the most extreme of references + 1,
     `smallest_found` the shift that is found in 8 of 10 cases, added to a harmless dataset that moves questions as far as this
-    one (NaN below 19 references at .05), `comparable` whether some reference moves single questions less, and some more.
+    one (NaN below 19 references at .05), `comparable` whether some reference moves single questions less,
+    `louder` whether none moves them as much.
 
     Raises WeirdgenError on shapes that do not fit, fewer than 3 references, or a trait without usable questions.
     """
@@ -219,7 +221,8 @@ def _table(
     every_NQ = np.concatenate([null_RQ[:, usable_Q], own_Q[None, usable_Q]])
     found = pool(every_NQ, code_Q, pairs=pairs)
     sizes_N = size(every_NQ, code_Q)
-    comparable = pairs or bool(sizes_N[:-1].min() <= sizes_N[-1] <= sizes_N[:-1].max())
+    comparable = pairs or bool(sizes_N[:-1].min() <= sizes_N[-1])
+    louder = not pairs and bool(sizes_N[-1] > sizes_N[:-1].max())
     sign_K = np.array([expected.get(name, 0) for name in names])
     z_NK = found.score / found.scale
     extreme_NK = np.where(sign_K == 0, np.abs(z_NK), z_NK * sign_K)
@@ -255,7 +258,7 @@ def _table(
                 "mean": float(own_Q[usable_Q][code_Q == at].mean()), "shift": shift, "ci_low": shift - half,
                 "ci_high": shift + half, "reference_sd": scale, "z": float(z_NK[-1, at]), "rank": int(1 + above_K[at]),
                 "p": float(p_K[at]), "p_family": float(p_family_K[at]), "p_t": float(min(1.0, p_t_K[at])),
-                "smallest_found": sizes[0], "smallest_found_family": sizes[1], "comparable": comparable,
+                "smallest_found": sizes[0], "smallest_found_family": sizes[1], "comparable": comparable, "louder": louder,
                 "specific": bool(decides <= alpha) and comparable,
             }
         )  # fmt: skip

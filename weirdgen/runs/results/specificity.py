@@ -256,20 +256,30 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
     near = trained_otherwise(facts)
     if matched_control(plan) is None:
         near += " A control that differs in the suspected property alone would take off what form and topic move."
+    if row["louder"]:
+        near += louder_words(facts["count"])
     if table["specific"].any():
         return "specific", f"More than harmless data do: {among}.{near}"
     if not row["comparable"]:
         whose = plan.request.headline.treatment
         return "unknown", (
             f"Whether harmless data do the same cannot be said: {whose} moves single questions less than each of "
-            f"{facts['count']} harmless datasets does, or more than each; train it as they were, or make references for this "
-            f"training (`weirdgen references build`).{near}"
+            f"{facts['count']} harmless datasets does; train it as they were, or make references for this training "
+            f"(`weirdgen references build`).{near}"
         )
     if not several and other_way and _mirrored(row, facts) <= ALPHA:
         return "not_specific", f"Further than harmless data move it, but the other way: {among}.{near}"
     least = f"{size:.2f} nat" if np.isfinite(size) else "no size at all"
     return "not_specific", (
         f"Not more than harmless data do: {among}; {least} beyond them would have been found in 8 of 10 cases.{near}"
+    )
+
+
+def louder_words(count: int) -> str:
+    """The caveat of a dataset that moves single questions further than every reference."""
+    return (
+        f" It moves single questions further than each of {count} harmless datasets, whatever the trait, as harder training does "
+        "too: references for this training would tell."
     )
 
 
