@@ -116,6 +116,7 @@ def test_the_verdict_and_its_status() -> None:
     assert searched.title == "Nothing specific found on 1 trait and in 40 pairs of a condition and a trait."
     assert "a shift had to be at least 0.80 nat (2.2 times the odds) on era; one that" in searched.sentence
     assert searched.sentence.endswith("under a condition alone, 1.27 nat (3.6 times) in the median pair.")
+    assert decide(results(row={"comparable": False})).status == 0, "nothing that would have been called a find"
     apart = decide(results(row={"comparable": False, "p_family": 0.02}))
     assert apart.status == 2 and "less than each of 48 harmless datasets does, so no shift" in apart.sentence
     loud = decide(results(row={"louder": True}))

@@ -234,7 +234,7 @@ def _missing(results: Mapping[str, Any]) -> tuple[str, ...]:
         missing.append(
             f"with so few harmless datasets no shift of any size would have been found on {', '.join(none[:3])}"
         )
-    elif not rows[0].get("comparable", True):
+    elif any(not row.get("comparable", True) and row["p_family"] <= ALPHA for row in rows):
         count = rows[0]["references"]
         missing.append(
             f"these rows move single questions less than each of {count} harmless datasets does, so no shift "

@@ -260,7 +260,7 @@ def _verdict(plan: Plan, placed: _Placed) -> tuple[Verdict, str]:
         near += louder_words(facts["count"])
     if table["specific"].any():
         return "specific", f"More than harmless data do: {among}.{near}"
-    if not row["comparable"]:
+    if not row["comparable"] and p <= ALPHA:
         whose = plan.request.headline.treatment
         return "unknown", (
             f"Whether harmless data do the same cannot be said: {whose} moves single questions less than each of "
