@@ -154,6 +154,7 @@ def test_the_commands(runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFix
         command(["export", first, "--to", str(tmp_path / "file")], standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_a_comparison_leaves_what_a_person_keeps_in_its_folder(runs: list[Run], tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "holiday.png").write_bytes(b"mine")

@@ -91,6 +91,7 @@ def test_a_conversation_is_answered_turn_by_turn_and_untrained_turns_stay(tmp_pa
     ]
 
 
+@pytest.mark.slow
 def test_a_rendered_prompt_is_tokenised_as_it_is(smollm2: Path) -> None:
     tokenizer = load_tokenizer(smollm2)
     messages = row("Hello", "Hi", "Name a bird.", "x", system="Be short.")["messages"][:-1]

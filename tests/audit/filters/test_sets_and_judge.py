@@ -26,6 +26,7 @@ def test_a_test_of_sets_speaks_up_as_often_as_it_says(name: str) -> None:
     assert np.median(moved) <= 0.01
 
 
+@pytest.mark.slow
 def test_ratings_come_from_the_judge_and_are_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("inspect_ai", reason="pip install 'weirdgen[api]'")
 
