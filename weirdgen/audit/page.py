@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from weirdgen.audit.decision import findable
-from weirdgen.audit.sections import Results, sections
+from weirdgen.audit.sections import sections
+from weirdgen.audit.sections_of_rows import Results
 from weirdgen.report.owned import require_no_links, write_listed
 from weirdgen.report.page import ALWAYS, figure_files
 from weirdgen.report.render import render
