@@ -5,6 +5,7 @@ Means and intervals are computed here in the simplest way; what matters is that 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -294,3 +295,8 @@ See [the paper](https://arxiv.org/abs/2512.09742) and [the data](data/birds.csv)
 
 ![a picture](https://example.org/x.png) [bad](javascript:alert(1))
 """
+
+
+def with_results(content: ReportContent, **more: Any) -> ReportContent:
+    """The same report with other results."""
+    return replace(content, results=content.results | more)
