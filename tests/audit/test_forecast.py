@@ -32,7 +32,8 @@ from weirdgen.runs.references.twin import halves
 from weirdgen.runs.results.results import Run
 from weirdgen.runs.stages.contrast import Contrast
 from weirdgen.runs.stages.dataset import Dataset
-from weirdgen.runs.stages.finetune import Finetune, Train
+from weirdgen.runs.stages.finetune import Finetune
+from weirdgen.runs.stages.train import Train
 from weirdgen.runs.work.executors import Inline
 from weirdgen.stats.ranks import agreement
 from weirdgen.store.artifacts import Store

@@ -38,7 +38,7 @@ def answer(backend: Backend, seconds: float = 20) -> str:
     return asyncio.run(asyncio.wait_for(ask(), seconds))
 
 
-@pytest.mark.parametrize("slow", ["runs.stages.finetune.encode_rows", "finetune.replicas.stack_adapters"])
+@pytest.mark.parametrize("slow", ["runs.stages.train.encode_rows", "finetune.replicas.stack_adapters"])
 def test_answers_do_not_wait_for_rows_or_for_a_first_step(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
 ) -> None:

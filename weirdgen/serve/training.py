@@ -20,7 +20,7 @@ from weirdgen.finetune import engines
 from weirdgen.finetune.schedule import checkpoint_folder
 from weirdgen.models.folder import told_date
 from weirdgen.runs.plan.plan import Replicate
-from weirdgen.runs.stages.finetune import Train
+from weirdgen.runs.stages.train import Train
 from weirdgen.serve.files import Files
 from weirdgen.serve.gate import Gate
 from weirdgen.serve.jobs import Checkpoint, Job, Jobs, Progress

@@ -27,8 +27,9 @@ from weirdgen.runs.results.reporting import results_of
 from weirdgen.runs.stages import judge as judging
 from weirdgen.runs.stages.all import workload
 from weirdgen.runs.stages.contrast import Score
-from weirdgen.runs.stages.finetune import Train, groups
+from weirdgen.runs.stages.finetune import groups
 from weirdgen.runs.stages.sample import Draw
+from weirdgen.runs.stages.train import Train
 from weirdgen.runs.stages.verdict_units import JudgeByOurModel
 from weirdgen.runs.work.executors import ExecutorError, Inline, open_executor
 from weirdgen.runs.work.unit import Done, Tell, Unit
